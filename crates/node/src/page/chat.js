@@ -69,14 +69,24 @@ function avatarOf(name) {
   return avatar;
 }
 
-/** Adds a line to the log; stays at the newest one unless the reader has scrolled up. */
+/** Whether the log shows its newest line; false while the reader has scrolled up. */
+let following = true;
+
+function scrollToEnd() {
+  page.log.scrollTop = page.log.scrollHeight;
+}
+
+function noticeScroll() {
+  const { log, latest } = page;
+  following = log.scrollHeight - log.scrollTop - log.clientHeight < 48;
+  if (following) latest.hidden = true;
+}
+
 function addLine(line) {
-  const { log, messages, latest } = page;
-  const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 48;
-  messages.append(line);
-  while (messages.children.length > MESSAGES_KEPT) messages.firstElementChild.remove();
-  if (atEnd) log.scrollTop = log.scrollHeight;
-  latest.hidden = atEnd;
+  page.messages.append(line);
+  while (page.messages.children.length > MESSAGES_KEPT) page.messages.firstElementChild.remove();
+  if (following) scrollToEnd();
+  page.latest.hidden = following;
 }
 
 function addNote(text) {
@@ -251,6 +261,7 @@ function dropConnection() {
   visit.comesBackAt = Date.now() + DROPPED_FOR_MS;
   addNote("Connection dropped. It comes back by itself.");
   visit.socket.conn.close();
+  page.input.focus(); // the button is about to be disabled, and must not take the focus with it
 }
 
 // --- the nodes ---------------------------------------------------------------------------------------------
@@ -341,10 +352,9 @@ function listen(client) {
   page.away.addEventListener("change", sendStatus);
   page.leave.addEventListener("click", leave);
   page.drop.addEventListener("click", dropConnection);
-  page.latest.addEventListener("click", () => { page.log.scrollTop = page.log.scrollHeight; page.input.focus(); });
-  page.log.addEventListener("scroll", () => {
-    if (page.log.scrollHeight - page.log.scrollTop - page.log.clientHeight < 48) page.latest.hidden = true;
-  });
+  page.latest.addEventListener("click", () => { scrollToEnd(); page.input.focus(); });
+  page.log.addEventListener("scroll", noticeScroll);
+  new ResizeObserver(() => { if (following) scrollToEnd(); }).observe(page.log); // a notice or a keyboard takes room
 }
 
 page.name.value = sessionStorage.getItem("name") ?? "";

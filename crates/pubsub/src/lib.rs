@@ -1,1 +1,39 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+
+pub use matryoshka_registry as registry;
+
+mod adapter;
+mod claim;
+pub mod cluster;
+mod dispatcher;
+mod error;
+mod inbound;
+mod local;
+pub mod mailbox;
+mod members;
+pub mod memory;
+mod message;
+mod name;
+mod payload;
+mod publisher;
+mod pubsub;
+mod stats;
+mod subscription;
+#[cfg(feature = "test-util")]
+pub mod testing;
+mod typed;
+
+pub use adapter::{Adapter, Envelope, Goodbye, Reached};
+pub use claim::{AlreadyClaimed, Claim};
+pub use dispatcher::{Delivery, Dispatcher, Sink, Subscriber, Subscribers, SubscribersIter};
+pub use error::{AdapterError, BroadcastError, DirectError, KindTaken, SubscribeError};
+pub use inbound::{Edge, Inbound};
+pub use members::{MemberSink, MemberWatch, Members};
+pub use message::{Message, Origin};
+pub use name::{Incarnation, InvalidNodeName, LinkId, NodeName, TopicName};
+pub use payload::{Kind, Payload, TrafficClass};
+pub use publisher::Publisher;
+pub use pubsub::{PubSub, Sent};
+pub use stats::Stats;
+pub use subscription::{Lagged, SinkSubscription, Subscription};
+pub use typed::{Topic, TypedError, TypedSubscription};

@@ -1,0 +1,184 @@
+//! Who delivers a message to the subscribers of this node, and how.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use matryoshka_registry::{Entries, EntriesIter, Entry, OwnerId};
+
+use crate::Message;
+use crate::mailbox::{MailboxSender, Pushed};
+use crate::stats::Counters;
+
+/// The place where messages of one subscription go.
+///
+/// Called in the thread that publishes, or that received from another node, under no lock: it must not block. A panic is
+/// contained: it costs this one delivery.
+pub trait Sink: Any + Send + Sync {
+    /// Takes one message.
+    fn deliver(&self, message: &Message) -> Delivery;
+}
+
+/// What became of one delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// It arrived.
+    Delivered,
+    /// It was lost: the receiver is too slow, or its sink panicked.
+    Dropped,
+    /// The receiver is gone.
+    Closed,
+}
+
+/// Delivers the messages of one [`Kind`](crate::Kind) to their subscribers, where plain delivery is not what is wanted:
+/// to encode once for many, or to choose by subscriber.
+pub trait Dispatcher: Any + Send + Sync {
+    /// Delivers `message` to `subscribers`; how many got it.
+    ///
+    /// Called under no lock, in the thread that publishes or received; never without subscribers in the topic (the
+    /// excluded publisher's may be the only ones, and then the iteration is empty). A panic is contained: it costs this one message.
+    fn dispatch(&self, subscribers: Subscribers<'_>, message: &Message) -> usize;
+}
+
+/// The subscribers of one message, without those of the publisher that is to be skipped. Iterate it, any number of times.
+#[derive(Clone, Copy)]
+pub struct Subscribers<'a> {
+    entries: &'a Entries<SinkRef>,
+    except: Option<OwnerId>,
+    counters: &'a Counters,
+}
+
+impl<'a> Subscribers<'a> {
+    pub(crate) fn new(
+        entries: &'a Entries<SinkRef>,
+        except: Option<OwnerId>,
+        counters: &'a Counters,
+    ) -> Self {
+        Self {
+            entries,
+            except,
+            counters,
+        }
+    }
+
+    /// Each subscriber, oldest first.
+    pub fn iter(&self) -> SubscribersIter<'a> {
+        SubscribersIter {
+            entries: self.entries.iter(),
+            except: self.except,
+            counters: self.counters,
+        }
+    }
+
+    /// Delivers the message as it is to each subscriber; how many got it. What is done for a kind without dispatcher.
+    pub fn deliver(&self, message: &Message) -> usize {
+        let got = |subscriber: Subscriber<'_>| subscriber.deliver(message) == Delivery::Delivered;
+        self.iter()
+            .map(|subscriber| usize::from(got(subscriber)))
+            .sum()
+    }
+}
+
+impl<'a> IntoIterator for Subscribers<'a> {
+    type Item = Subscriber<'a>;
+    type IntoIter = SubscribersIter<'a>;
+
+    fn into_iter(self) -> SubscribersIter<'a> {
+        self.iter()
+    }
+}
+
+/// Iterates over [`Subscribers`], oldest first.
+#[derive(Clone)]
+pub struct SubscribersIter<'a> {
+    entries: EntriesIter<'a, SinkRef>,
+    except: Option<OwnerId>,
+    counters: &'a Counters,
+}
+
+impl<'a> Iterator for SubscribersIter<'a> {
+    type Item = Subscriber<'a>;
+
+    fn next(&mut self) -> Option<Subscriber<'a>> {
+        let except = self.except;
+        let entry = self.entries.find(|entry| Some(entry.owner()) != except)?;
+        let counters = self.counters;
+        Some(Subscriber { entry, counters })
+    }
+}
+
+/// One subscription, as a [`Dispatcher`] sees it.
+#[derive(Clone, Copy)]
+pub struct Subscriber<'a> {
+    entry: &'a Entry<SinkRef>,
+    counters: &'a Counters,
+}
+
+impl<'a> Subscriber<'a> {
+    /// Who subscribed.
+    pub fn owner(&self) -> OwnerId {
+        self.entry.owner()
+    }
+
+    /// The sink, if it is a `T`.
+    pub fn sink_as<T: Sink>(&self) -> Option<&'a T> {
+        let sink: &'a dyn Any = match self.entry.value() {
+            SinkRef::Mailbox(sender) => sender,
+            SinkRef::Other(sink) => &**sink,
+        };
+        sink.downcast_ref()
+    }
+
+    /// Hands `message` to the sink. Its panic is contained and counted, and makes the delivery a dropped one.
+    pub fn deliver(&self, message: &Message) -> Delivery {
+        match self.entry.value() {
+            SinkRef::Mailbox(sender) => {
+                let (pushed, lost) = push(sender, message);
+                if lost > 0 {
+                    self.counters.dropped.add(lost);
+                }
+                delivery(pushed)
+            }
+            SinkRef::Other(sink) => self.deliver_to(&**sink, message),
+        }
+    }
+
+    fn deliver_to(&self, sink: &dyn Sink, message: &Message) -> Delivery {
+        let outcome = catch_unwind(AssertUnwindSafe(|| sink.deliver(message)));
+        let delivery = outcome.unwrap_or_else(|_| {
+            self.counters.panics.add(1);
+            tracing::error!(topic = %message.topic(), "a sink panicked: this one delivery is lost");
+            Delivery::Dropped
+        });
+        if delivery == Delivery::Dropped {
+            self.counters.dropped.add(1);
+        }
+        delivery
+    }
+}
+
+/// What stands in the registry. Plain mailboxes, the most common sink, are reached without another pointer between.
+#[derive(Clone)]
+pub(crate) enum SinkRef {
+    Mailbox(MailboxSender<Message>),
+    Other(Arc<dyn Sink>),
+}
+
+/// A mailbox takes messages as they are; their payload counts against its bound.
+impl Sink for MailboxSender<Message> {
+    fn deliver(&self, message: &Message) -> Delivery {
+        delivery(push(self, message).0)
+    }
+}
+
+fn push(mailbox: &MailboxSender<Message>, message: &Message) -> (Pushed, u64) {
+    mailbox.push_counted(message.clone(), message.payload().len())
+}
+
+fn delivery(pushed: Pushed) -> Delivery {
+    match pushed {
+        Pushed::Queued => Delivery::Delivered,
+        Pushed::Dropped => Delivery::Dropped,
+        Pushed::Closed => Delivery::Closed,
+    }
+}

@@ -1,0 +1,527 @@
+//! A bounded queue with an owner, and a stated answer to the question what happens when it is full.
+//!
+//! Idle it takes about a hundred bytes, and what a burst made it grow it gives back. Pushing never waits: when the bound is
+//! reached, [`Overflow`] says who loses. Whoever can wait uses [`try_push`](MailboxSender::try_push) and
+//! [`poll_room`](MailboxSender::poll_room).
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use futures::Stream;
+use thiserror::Error;
+
+/// Capacity that an emptied mailbox may keep, in items.
+const KEPT_CAPACITY: usize = 8;
+
+/// How much a mailbox holds, and what happens beyond.
+///
+/// A mailbox is full when it holds `messages` items, or `bytes` bytes or more. The item that crosses the byte bound is still
+/// taken, so a mailbox holds at most `bytes` and one item; any single item fits into an empty one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// Most items; at least 1.
+    pub messages: usize,
+    /// Bytes from which on it is full, as told to `push`; at least 1.
+    pub bytes: usize,
+    /// What a push to a full mailbox does.
+    pub overflow: Overflow,
+}
+
+impl Bound {
+    /// The bound of a subscription that names none: 1,024 messages or 8 MiB; the oldest go.
+    pub const DEFAULT: Bound = Bound {
+        messages: 1_024,
+        bytes: 8 * 1024 * 1024,
+        overflow: Overflow::DropOldest,
+    };
+
+    /// The default with that many messages.
+    pub fn messages(messages: usize) -> Self {
+        Self {
+            messages,
+            ..Self::DEFAULT
+        }
+    }
+
+    /// The same with another bound on bytes.
+    #[must_use]
+    pub fn with_bytes(self, bytes: usize) -> Self {
+        Self { bytes, ..self }
+    }
+
+    /// The same with another policy.
+    #[must_use]
+    pub fn with_overflow(self, overflow: Overflow) -> Self {
+        Self { overflow, ..self }
+    }
+}
+
+impl Default for Bound {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// What a push to a full mailbox does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overflow {
+    /// The new item is lost, and the receiver told so in its place.
+    DropNewest,
+    /// The oldest items go until there is room; the receiver is told so first.
+    DropOldest,
+    /// The new item is lost and the mailbox closed. The receiver gets what was queued, then the end.
+    Close,
+}
+
+/// A mailbox of that bound: its two ends.
+///
+/// It is closed when the last sender is dropped, the receiver is dropped, either end says so, or it overflows with
+/// [`Overflow::Close`].
+pub fn mailbox<T>(bound: Bound) -> (MailboxSender<T>, MailboxReceiver<T>) {
+    let shared = Arc::new(Shared {
+        senders: AtomicUsize::new(1),
+        bound: Bound {
+            messages: bound.messages.max(1),
+            bytes: bound.bytes.max(1),
+            ..bound
+        },
+        state: Mutex::new(State {
+            queue: VecDeque::new(),
+            bytes: 0,
+            missed: 0,
+            end: End::Open,
+            receiver: None,
+            waiting: Vec::new(),
+        }),
+    });
+    let sender = MailboxSender {
+        shared: Arc::clone(&shared),
+    };
+    (sender, MailboxReceiver { shared })
+}
+
+/// What became of a pushed item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It is in the mailbox. (With [`Overflow::DropOldest`] an older one may have gone for it.)
+    Queued,
+    /// The mailbox is full and the item lost; with [`Overflow::Close`] the mailbox is closed now.
+    Dropped,
+    /// Nobody will read it.
+    Closed,
+}
+
+/// An item that was not taken, and is given back.
+#[derive(Clone, Copy, PartialEq, Eq, Error)]
+pub enum TryPushError<T> {
+    /// There is no room now: wait for [`MailboxSender::poll_room`].
+    #[error("the mailbox is full")]
+    Full(T),
+    /// Nobody will read it.
+    #[error("the mailbox is closed")]
+    Closed(T),
+}
+
+impl<T> fmt::Debug for TryPushError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full(_) => "Full(..)",
+            Self::Closed(_) => "Closed(..)",
+        })
+    }
+}
+
+/// What a receiver gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received<T> {
+    /// The next item.
+    Item(T),
+    /// So many items were lost at this place.
+    Lagged(u64),
+}
+
+struct Shared<T> {
+    senders: AtomicUsize,
+    bound: Bound,
+    state: Mutex<State<T>>,
+}
+
+struct State<T> {
+    queue: VecDeque<Slot<T>>,
+    bytes: usize,
+    /// Items lost after the last one in the queue.
+    missed: u64,
+    end: End,
+    receiver: Option<Waker>,
+    /// Tasks that wait for room: one each at most.
+    waiting: Vec<Waker>,
+}
+
+struct Slot<T> {
+    item: T,
+    bytes: usize,
+    /// Items lost just before this one.
+    missed: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Open,
+    /// No more items come in; those inside can be read.
+    Closed,
+    /// The same, because of an overflow.
+    Overflowed,
+    /// Nobody reads any more.
+    Gone,
+}
+
+impl<T> Shared<T> {
+    /// Nothing inside calls foreign code, so a poisoned lock guards sound data.
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn close(&self, end: End) {
+        let mut state = self.lock();
+        if state.end == End::Open {
+            state.end = end;
+        }
+        let (receiver, waiting) = (state.receiver.take(), std::mem::take(&mut state.waiting));
+        drop(state);
+        wake(receiver);
+        wake(waiting);
+    }
+}
+
+fn wake(wakers: impl IntoIterator<Item = Waker>) {
+    wakers.into_iter().for_each(Waker::wake);
+}
+
+impl<T> State<T> {
+    fn full(&self, bound: &Bound) -> bool {
+        self.queue.len() >= bound.messages || self.bytes >= bound.bytes
+    }
+
+    fn append(&mut self, item: T, bytes: usize) {
+        let missed = std::mem::take(&mut self.missed);
+        self.bytes += bytes;
+        self.queue.push_back(Slot {
+            item,
+            bytes,
+            missed,
+        });
+    }
+
+    /// Takes the oldest item out and notes at its place that it is missing.
+    fn lose_oldest(&mut self) -> Option<T> {
+        let Slot {
+            item,
+            bytes,
+            missed,
+        } = self.queue.pop_front()?;
+        self.bytes -= bytes;
+        *self.first_gap() += missed + 1;
+        Some(item)
+    }
+
+    /// The number of items missing before the first one.
+    fn first_gap(&mut self) -> &mut u64 {
+        match self.queue.front_mut() {
+            Some(first) => &mut first.missed,
+            None => &mut self.missed,
+        }
+    }
+
+    fn next(&mut self) -> Option<Received<T>> {
+        let gap = self.first_gap();
+        if *gap > 0 {
+            return Some(Received::Lagged(std::mem::take(gap)));
+        }
+        let slot = self.queue.pop_front()?;
+        self.bytes -= slot.bytes;
+        if self.queue.is_empty() && self.queue.capacity() > KEPT_CAPACITY {
+            self.queue = VecDeque::new();
+        }
+        Some(Received::Item(slot.item))
+    }
+}
+
+/// The sending end of a [`mailbox`]; clones send to the same one.
+pub struct MailboxSender<T> {
+    shared: Arc<Shared<T>>,
+}
+
+impl<T> MailboxSender<T> {
+    /// Puts `item` in, of which `bytes` count against the bound. Never waits: when full, the overflow policy decides.
+    pub fn push(&self, item: T, bytes: usize) -> Pushed {
+        self.push_counted(item, bytes).0
+    }
+
+    /// Also how many items were lost by it.
+    pub(crate) fn push_counted(&self, item: T, bytes: usize) -> (Pushed, u64) {
+        let bound = &self.shared.bound;
+        let mut state = self.shared.lock();
+        if state.end != End::Open {
+            return (Pushed::Closed, 0);
+        }
+        if state.full(bound) {
+            match bound.overflow {
+                Overflow::DropOldest => {}
+                Overflow::DropNewest => {
+                    state.missed += 1;
+                    return (Pushed::Dropped, 1);
+                }
+                Overflow::Close => {
+                    drop(state);
+                    self.shared.close(End::Overflowed);
+                    return (Pushed::Dropped, 1);
+                }
+            }
+        }
+        let mut lost = 0;
+        while state.full(bound) {
+            let oldest = state.lose_oldest();
+            lost += 1;
+            // Items are the user's: they are not dropped under the lock.
+            drop(state);
+            drop(oldest);
+            state = self.shared.lock();
+        }
+        if state.end != End::Open {
+            return (Pushed::Closed, lost);
+        }
+        state.append(item, bytes);
+        let receiver = state.receiver.take();
+        drop(state);
+        wake(receiver);
+        (Pushed::Queued, lost)
+    }
+
+    /// Puts `item` in if there is room, whatever the overflow policy.
+    ///
+    /// # Errors
+    ///
+    /// Gives the item back when the mailbox is full or closed.
+    pub fn try_push(&self, item: T, bytes: usize) -> Result<(), TryPushError<T>> {
+        let mut state = self.shared.lock();
+        if state.end != End::Open {
+            return Err(TryPushError::Closed(item));
+        }
+        if state.full(&self.shared.bound) {
+            return Err(TryPushError::Full(item));
+        }
+        state.append(item, bytes);
+        let receiver = state.receiver.take();
+        drop(state);
+        wake(receiver);
+        Ok(())
+    }
+
+    /// Ready when a push would find room, or the mailbox is closed; else the task is woken when that may be so.
+    ///
+    /// Room is not reserved: another sender may take it first.
+    pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.shared.lock();
+        if state.end != End::Open || !state.full(&self.shared.bound) {
+            return Poll::Ready(());
+        }
+        if !state
+            .waiting
+            .iter()
+            .any(|waker| waker.will_wake(cx.waker()))
+        {
+            state.waiting.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Waits until a push would find room, or the mailbox is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: nothing is reserved.
+    pub async fn room(&self) {
+        poll_fn(|cx| self.poll_room(cx)).await;
+    }
+
+    /// Closes the mailbox: the receiver gets what is inside, then the end.
+    pub fn close(&self) {
+        self.shared.close(End::Closed);
+    }
+
+    /// Whether pushes are in vain.
+    pub fn is_closed(&self) -> bool {
+        self.shared.lock().end != End::Open
+    }
+
+    /// Items inside now.
+    pub fn len(&self) -> usize {
+        self.shared.lock().queue.len()
+    }
+
+    /// Whether nothing is inside now.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<T> Clone for MailboxSender<T> {
+    fn clone(&self) -> Self {
+        self.shared.senders.fetch_add(1, Ordering::Relaxed);
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl<T> Drop for MailboxSender<T> {
+    fn drop(&mut self) {
+        if self.shared.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.shared.close(End::Closed);
+        }
+    }
+}
+
+impl<T> fmt::Debug for MailboxSender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MailboxSender")
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The receiving end of a [`mailbox`]. Dropping it drops what is inside.
+pub struct MailboxReceiver<T> {
+    shared: Arc<Shared<T>>,
+}
+
+impl<T> MailboxReceiver<T> {
+    /// The next item, or how many are missing in its place; `None` once the mailbox is closed and empty.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: an item is taken out only when it is returned.
+    pub async fn recv(&mut self) -> Option<Received<T>> {
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// As [`recv`](Self::recv), for hand-written futures. The last task that polled is woken.
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Received<T>>> {
+        let mut state = self.shared.lock();
+        if let Some(received) = state.next() {
+            self.made_room(state);
+            return Poll::Ready(Some(received));
+        }
+        if state.end != End::Open {
+            return Poll::Ready(None);
+        }
+        let known = state
+            .receiver
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()));
+        if !known {
+            let old = state.receiver.replace(cx.waker().clone());
+            drop(state);
+            drop(old);
+        }
+        Poll::Pending
+    }
+
+    /// What is there now, if anything.
+    pub fn try_recv(&mut self) -> Option<Received<T>> {
+        let mut state = self.shared.lock();
+        let received = state.next()?;
+        self.made_room(state);
+        Some(received)
+    }
+
+    fn made_room(&self, mut state: MutexGuard<'_, State<T>>) {
+        if state.waiting.is_empty() || state.full(&self.shared.bound) {
+            return;
+        }
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        wake(waiting);
+    }
+
+    /// Whether the mailbox was closed by an item too many ([`Overflow::Close`]).
+    pub fn overflowed(&self) -> bool {
+        self.shared.lock().end == End::Overflowed
+    }
+
+    /// Ready once the mailbox was closed by an item too many; else the task is woken when that may be so. Takes
+    /// nothing out: for a reader that cannot take items now, but has to know that it is too late.
+    pub fn poll_overflowed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.shared.lock();
+        if state.end == End::Overflowed {
+            return Poll::Ready(());
+        }
+        let known = state
+            .receiver
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()));
+        if !known {
+            let old = state.receiver.replace(cx.waker().clone());
+            drop(state);
+            drop(old);
+        }
+        Poll::Pending
+    }
+
+    /// Whether nothing more comes in; what is inside can still be read.
+    pub fn is_closed(&self) -> bool {
+        self.shared.lock().end != End::Open
+    }
+
+    /// Takes nothing more in; what is inside can still be read.
+    pub fn close(&mut self) {
+        self.shared.close(End::Closed);
+    }
+
+    /// Items inside now.
+    pub fn len(&self) -> usize {
+        self.shared.lock().queue.len()
+    }
+
+    /// Whether nothing is inside now.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<T> Stream for MailboxReceiver<T> {
+    type Item = Received<T>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Received<T>>> {
+        self.get_mut().poll_recv(cx)
+    }
+}
+
+impl<T> Drop for MailboxReceiver<T> {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.end = End::Gone;
+        state.bytes = 0;
+        let queue = std::mem::take(&mut state.queue);
+        let (receiver, waiting) = (state.receiver.take(), std::mem::take(&mut state.waiting));
+        drop(state);
+        drop((queue, receiver));
+        wake(waiting);
+    }
+}
+
+impl<T> fmt::Debug for MailboxReceiver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MailboxReceiver")
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,176 @@
+//! A publisher with a name of its own.
+
+use std::fmt;
+use std::sync::Arc;
+
+use matryoshka_registry::{Owner, OwnerId};
+
+use crate::dispatcher::SinkRef;
+use crate::mailbox::Bound;
+use crate::{
+    BroadcastError, DirectError, NodeName, Payload, PubSub, Sent, Sink, SinkSubscription,
+    SubscribeError, Subscription, TopicName,
+};
+
+/// Someone who publishes and subscribes: what a process is elsewhere. One for each channel, worker or task.
+///
+/// All that one publisher sends, on any topic and by any method, arrives in order at each node. It owns its subscriptions:
+/// [`broadcast_from`](Self::broadcast_from) skips them, and they end when it is dropped.
+pub struct Publisher {
+    pubsub: PubSub,
+    owner: Owner,
+}
+
+impl Publisher {
+    pub(crate) fn new(pubsub: &PubSub) -> Self {
+        Self {
+            pubsub: pubsub.clone(),
+            owner: Owner::new(),
+        }
+    }
+
+    /// The pubsub it publishes on.
+    pub fn pubsub(&self) -> &PubSub {
+        &self.pubsub
+    }
+
+    /// The owner of its subscriptions.
+    pub fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    /// The identity of that owner.
+    pub fn id(&self) -> OwnerId {
+        self.owner.id()
+    }
+
+    /// As [`PubSub::subscribe`]; the subscription is this publisher's own.
+    ///
+    /// # Errors
+    ///
+    /// [`SubscribeError`] if the name is too long.
+    pub fn subscribe(&self, topic: impl Into<TopicName>) -> Result<Subscription, SubscribeError> {
+        self.subscribe_bounded(topic, Bound::default())
+    }
+
+    /// As [`PubSub::subscribe_bounded`]; the subscription is this publisher's own.
+    ///
+    /// # Errors
+    ///
+    /// [`SubscribeError`] if the name is too long.
+    pub fn subscribe_bounded(
+        &self,
+        topic: impl Into<TopicName>,
+        bound: Bound,
+    ) -> Result<Subscription, SubscribeError> {
+        Subscription::new(&self.pubsub, &self.owner, topic.into(), bound)
+    }
+
+    /// As [`PubSub::subscribe_sink`]; the subscription is this publisher's own.
+    ///
+    /// # Errors
+    ///
+    /// [`SubscribeError`] if the name is too long.
+    pub fn subscribe_sink(
+        &self,
+        topic: impl Into<TopicName>,
+        sink: Arc<dyn Sink>,
+    ) -> Result<SinkSubscription, SubscribeError> {
+        SinkSubscription::new(
+            &self.pubsub,
+            &self.owner,
+            topic.into(),
+            SinkRef::Other(sink),
+        )
+    }
+
+    /// Publishes to all subscribers of a topic, its own among them, on all nodes.
+    ///
+    /// # Errors
+    ///
+    /// As [`PubSub::broadcast`].
+    pub fn broadcast(
+        &self,
+        topic: impl Into<TopicName>,
+        payload: impl Into<Payload>,
+    ) -> Result<Sent, BroadcastError> {
+        self.pubsub
+            .shared()
+            .broadcast(topic.into(), payload.into(), self.lane(), None)
+    }
+
+    /// Publishes to all subscribers of a topic but its own, on all nodes.
+    ///
+    /// # Errors
+    ///
+    /// As [`PubSub::broadcast`].
+    pub fn broadcast_from(
+        &self,
+        topic: impl Into<TopicName>,
+        payload: impl Into<Payload>,
+    ) -> Result<Sent, BroadcastError> {
+        let except = Some(self.id());
+        self.pubsub
+            .shared()
+            .broadcast(topic.into(), payload.into(), self.lane(), except)
+    }
+
+    /// Publishes to the subscribers on this node, its own among them.
+    ///
+    /// # Errors
+    ///
+    /// As [`PubSub::local_broadcast`].
+    pub fn local_broadcast(
+        &self,
+        topic: impl Into<TopicName>,
+        payload: impl Into<Payload>,
+    ) -> Result<Sent, BroadcastError> {
+        self.pubsub
+            .shared()
+            .local_broadcast(topic.into(), payload.into(), None)
+    }
+
+    /// Publishes to the subscribers on this node but its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`PubSub::local_broadcast`].
+    pub fn local_broadcast_from(
+        &self,
+        topic: impl Into<TopicName>,
+        payload: impl Into<Payload>,
+    ) -> Result<Sent, BroadcastError> {
+        let except = Some(self.id());
+        self.pubsub
+            .shared()
+            .local_broadcast(topic.into(), payload.into(), except)
+    }
+
+    /// Publishes to the subscribers on one node, which may be this one.
+    ///
+    /// # Errors
+    ///
+    /// As [`PubSub::direct_broadcast`].
+    pub fn direct_broadcast(
+        &self,
+        node: &NodeName,
+        topic: impl Into<TopicName>,
+        payload: impl Into<Payload>,
+    ) -> Result<(), DirectError> {
+        self.pubsub
+            .shared()
+            .direct_broadcast(node, topic.into(), payload.into(), self.lane())
+    }
+
+    fn lane(&self) -> u64 {
+        self.id().get()
+    }
+}
+
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publisher")
+            .field("id", &self.id())
+            .finish_non_exhaustive()
+    }
+}

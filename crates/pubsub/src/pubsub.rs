@@ -1,0 +1,418 @@
+//! The handle: subscribe, publish, and what else a pubsub knows.
+
+use std::any::Any;
+use std::fmt;
+use std::hash::BuildHasher;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use foldhash::fast::FixedState;
+use matryoshka_registry::{DuplicateRegistry, Owner, OwnerId, UniqueRegistry};
+
+use crate::dispatcher::SinkRef;
+use crate::local::Local;
+use crate::mailbox::Bound;
+use crate::members::Membership;
+use crate::stats::Counters;
+use crate::{
+    Adapter, AlreadyClaimed, BroadcastError, Claim, DirectError, Dispatcher, Envelope, Goodbye,
+    Inbound, Incarnation, Kind, KindTaken, Message, NodeName, Payload, Publisher, Sink,
+    SinkSubscription, Stats, SubscribeError, Subscribers, Subscription, Topic, TopicName,
+};
+
+/// Topics of this node, and through its [`Adapter`] those of the other nodes.
+///
+/// A cheap handle: clones mean the same pubsub. It lives as long as any handle, publisher or subscription of it does.
+#[derive(Clone)]
+pub struct PubSub {
+    shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) adapter: Arc<dyn Adapter>,
+    pub(crate) registry: DuplicateRegistry<TopicName, SinkRef>,
+    pub(crate) membership: Arc<Membership>,
+    pub(crate) counters: Counters,
+    /// Owns the subscriptions that no publisher owns, and the claims; each ends with its guard.
+    pub(crate) nobody: Owner,
+    dispatchers: RwLock<Vec<(Kind, Arc<dyn Dispatcher>)>>,
+    claims: UniqueRegistry<String, ()>,
+}
+
+/// How far a broadcast got.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Subscribers of this node that have it.
+    pub local: usize,
+    /// Links to other nodes that took it.
+    pub peers: usize,
+    /// Other nodes that will not get it, since the queue to them is full.
+    pub dropped: Vec<NodeName>,
+}
+
+impl PubSub {
+    /// A pubsub of this process alone.
+    pub fn local() -> Self {
+        Self::with(Local::start())
+    }
+
+    /// A pubsub whose adapter reaches other nodes.
+    pub fn with(adapter: impl Adapter) -> Self {
+        let adapter: Arc<dyn Adapter> = Arc::new(adapter);
+        let registry = if adapter.routes_by_interest() {
+            let adapter = Arc::clone(&adapter);
+            DuplicateRegistry::with_edges(move || adapter.interest_changed())
+        } else {
+            DuplicateRegistry::new()
+        };
+        let shared = Arc::new(Shared {
+            adapter,
+            registry,
+            membership: Arc::default(),
+            counters: Counters::default(),
+            nobody: Owner::new(),
+            dispatchers: RwLock::default(),
+            claims: UniqueRegistry::new(),
+        });
+        shared.adapter.attach(Inbound::new(Arc::downgrade(&shared)));
+        Self { shared }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// This node's name; `local` if it is alone.
+    pub fn node(&self) -> NodeName {
+        self.shared.adapter.node()
+    }
+
+    /// This node's life.
+    pub fn incarnation(&self) -> Incarnation {
+        self.shared.adapter.incarnation()
+    }
+
+    /// Says who delivers messages of `kind` on this node. Each node of a cluster has to say so for itself.
+    ///
+    /// # Errors
+    ///
+    /// [`KindTaken`] if the kind has a dispatcher of another type. One of the same type is welcome, and the first one stays.
+    pub fn register(&self, kind: Kind, dispatcher: Arc<dyn Dispatcher>) -> Result<(), KindTaken> {
+        if kind == Kind::RAW || kind == Kind::TYPED {
+            return Err(KindTaken { kind });
+        }
+        let dispatchers = &self.shared.dispatchers;
+        let mut dispatchers = dispatchers.write().unwrap_or_else(PoisonError::into_inner);
+        match dispatchers.iter().find(|(taken, _)| *taken == kind) {
+            Some((_, first)) if type_of(&**first) == type_of(&*dispatcher) => Ok(()),
+            Some(_) => Err(KindTaken { kind }),
+            None => {
+                dispatchers.push((kind, dispatcher));
+                Ok(())
+            }
+        }
+    }
+
+    /// Subscribes to a topic, with the default [`Bound`]. What is published after this returned arrives.
+    ///
+    /// # Errors
+    ///
+    /// [`SubscribeError`] if the name is too long.
+    pub fn subscribe(&self, topic: impl Into<TopicName>) -> Result<Subscription, SubscribeError> {
+        self.subscribe_bounded(topic, Bound::default())
+    }
+
+    /// As [`subscribe`](Self::subscribe), with that bound.
+    ///
+    /// # Errors
+    ///
+    /// [`SubscribeError`] if the name is too long.
+    pub fn subscribe_bounded(
+        &self,
+        topic: impl Into<TopicName>,
+        bound: Bound,
+    ) -> Result<Subscription, SubscribeError> {
+        Subscription::new(self, &self.shared.nobody, topic.into(), bound)
+    }
+
+    /// Hands each message of a topic to `sink`, as long as the guard lives.
+    ///
+    /// # Errors
+    ///
+    /// [`SubscribeError`] if the name is too long.
+    pub fn subscribe_sink(
+        &self,
+        topic: impl Into<TopicName>,
+        sink: Arc<dyn Sink>,
+    ) -> Result<SinkSubscription, SubscribeError> {
+        SinkSubscription::new(
+            self,
+            &self.shared.nobody,
+            topic.into(),
+            SinkRef::Other(sink),
+        )
+    }
+
+    /// Publishes to all subscribers of a topic, on this node and the others. When it returns, every subscriber of this node
+    /// has the message, and every link has queued it.
+    ///
+    /// Of two broadcasts on one topic, the one that returned before the other began arrives first.
+    ///
+    /// # Errors
+    ///
+    /// [`BroadcastError`]; then nobody got anything. A slow peer is no error: see [`Sent::dropped`].
+    pub fn broadcast(
+        &self,
+        topic: impl Into<TopicName>,
+        payload: impl Into<Payload>,
+    ) -> Result<Sent, BroadcastError> {
+        let topic = topic.into();
+        let lane = lane_of(&topic);
+        self.shared.broadcast(topic, payload.into(), lane, None)
+    }
+
+    /// Publishes to the subscribers on this node only.
+    ///
+    /// # Errors
+    ///
+    /// [`BroadcastError`] if topic or payload are too large; then nobody got anything.
+    pub fn local_broadcast(
+        &self,
+        topic: impl Into<TopicName>,
+        payload: impl Into<Payload>,
+    ) -> Result<Sent, BroadcastError> {
+        self.shared
+            .local_broadcast(topic.into(), payload.into(), None)
+    }
+
+    /// Publishes to the subscribers on one node only, which may be this one.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectError`]; then nobody got anything.
+    pub fn direct_broadcast(
+        &self,
+        node: &NodeName,
+        topic: impl Into<TopicName>,
+        payload: impl Into<Payload>,
+    ) -> Result<(), DirectError> {
+        let topic = topic.into();
+        let lane = lane_of(&topic);
+        self.shared
+            .direct_broadcast(node, topic, payload.into(), lane)
+    }
+
+    /// A new named publisher.
+    pub fn publisher(&self) -> Publisher {
+        Publisher::new(self)
+    }
+
+    /// A topic of values of one type.
+    pub fn topic<T>(&self, name: impl Into<TopicName>) -> Topic<T> {
+        Topic::new(self, name.into())
+    }
+
+    /// Takes a name that only one may have on this pubsub, as long as the guard lives.
+    ///
+    /// # Errors
+    ///
+    /// [`AlreadyClaimed`] if somebody has it.
+    pub fn claim(&self, name: impl Into<String>) -> Result<Claim, AlreadyClaimed> {
+        let name = name.into();
+        match self
+            .shared
+            .claims
+            .register(&self.shared.nobody, name.clone(), ())
+        {
+            Ok(registration) => Ok(Claim::new(self, name, registration)),
+            Err(_) => Err(AlreadyClaimed { name }),
+        }
+    }
+
+    /// Tells the other nodes that this one is about to go for good. Messages still come and go until it does.
+    pub fn leave(&self) {
+        self.shared.adapter.leave(Goodbye::Leaving);
+    }
+
+    /// Tells the other nodes how this one is about to go.
+    pub fn leave_with(&self, goodbye: Goodbye) {
+        self.shared.adapter.leave(goodbye);
+    }
+
+    /// Counters, and what is held now.
+    pub fn stats(&self) -> Stats {
+        let registry = &self.shared.registry;
+        self.shared
+            .counters
+            .snapshot(registry.count_keys(), registry.count())
+    }
+
+    /// How many subscriptions a topic has on this node.
+    pub fn subscriptions(&self, topic: &str) -> usize {
+        self.shared.registry.count_key(topic)
+    }
+}
+
+impl fmt::Debug for PubSub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PubSub")
+            .field("node", &self.node())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    pub(crate) fn broadcast(
+        &self,
+        topic: TopicName,
+        payload: Payload,
+        lane: u64,
+        except: Option<OwnerId>,
+    ) -> Result<Sent, BroadcastError> {
+        check(&topic, &payload)?;
+        let envelope = envelope(topic, payload, lane);
+        let reached = self
+            .adapter
+            .broadcast(&envelope)
+            .map_err(BroadcastError::Adapter)?;
+        if !reached.dropped.is_empty() {
+            self.counters
+                .dropped_for_peers
+                .add(reached.dropped.len() as u64);
+        }
+        Ok(Sent {
+            local: self.publish(envelope, except),
+            peers: reached.peers,
+            dropped: reached.dropped,
+        })
+    }
+
+    pub(crate) fn local_broadcast(
+        &self,
+        topic: TopicName,
+        payload: Payload,
+        except: Option<OwnerId>,
+    ) -> Result<Sent, BroadcastError> {
+        check(&topic, &payload)?;
+        Ok(Sent {
+            local: self.publish(envelope(topic, payload, 0), except),
+            ..Sent::default()
+        })
+    }
+
+    pub(crate) fn direct_broadcast(
+        &self,
+        node: &NodeName,
+        topic: TopicName,
+        payload: Payload,
+        lane: u64,
+    ) -> Result<(), DirectError> {
+        check(&topic, &payload)?;
+        let envelope = envelope(topic, payload, lane);
+        if *node == self.adapter.node() {
+            self.publish(envelope, None);
+            return Ok(());
+        }
+        self.adapter.send(node, &envelope)?;
+        self.counters.published.add(1);
+        Ok(())
+    }
+
+    /// Delivers a message of this node on this node.
+    fn publish(&self, envelope: Envelope, except: Option<OwnerId>) -> usize {
+        self.counters.published.add(1);
+        let message = Message::new(envelope.topic, envelope.kind, envelope.payload, None);
+        self.dispatch(&message, except)
+    }
+
+    pub(crate) fn dispatch(&self, message: &Message, except: Option<OwnerId>) -> usize {
+        let Some(entries) = self.registry.lookup(message.topic()) else {
+            return 0;
+        };
+        let subscribers = Subscribers::new(&entries, except, &self.counters);
+        let delivered = match message.kind() {
+            Kind::RAW | Kind::TYPED => subscribers.deliver(message),
+            kind => self.dispatch_kind(kind, subscribers, message),
+        };
+        self.counters.delivered.add(delivered as u64);
+        delivered
+    }
+
+    fn dispatch_kind(&self, kind: Kind, subscribers: Subscribers<'_>, message: &Message) -> usize {
+        let Some(dispatcher) = self.dispatcher(kind) else {
+            self.counters.unknown_kind.add(1);
+            return subscribers.deliver(message);
+        };
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            dispatcher.dispatch(subscribers, message)
+        }));
+        outcome.unwrap_or_else(|_| {
+            self.counters.panics.add(1);
+            tracing::error!(%kind, topic = %message.topic(), "a dispatcher panicked: this one message may be lost");
+            0
+        })
+    }
+
+    fn dispatcher(&self, kind: Kind) -> Option<Arc<dyn Dispatcher>> {
+        let dispatchers = self
+            .dispatchers
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let (_, dispatcher) = dispatchers.iter().find(|(taken, _)| *taken == kind)?;
+        Some(Arc::clone(dispatcher))
+    }
+}
+
+fn type_of(dispatcher: &dyn Dispatcher) -> std::any::TypeId {
+    let any: &dyn Any = dispatcher;
+    any.type_id()
+}
+
+/// The lane of a broadcast that names no publisher. Any fixed hash does: it only has to be the same within this process.
+fn lane_of(topic: &TopicName) -> u64 {
+    FixedState::with_seed(0).hash_one(topic.as_str())
+}
+
+fn envelope(topic: TopicName, payload: Payload, lane: u64) -> Envelope {
+    Envelope {
+        topic,
+        kind: payload.kind,
+        class: payload.class,
+        lane,
+        payload: payload.bytes,
+    }
+}
+
+/// What is too large to be published.
+enum TooLarge {
+    Topic(usize),
+    Payload(usize),
+}
+
+fn check(topic: &TopicName, payload: &Payload) -> Result<(), TooLarge> {
+    if !topic.fits() {
+        return Err(TooLarge::Topic(topic.len()));
+    }
+    if payload.bytes.len() > Payload::MAX_BYTES {
+        return Err(TooLarge::Payload(payload.bytes.len()));
+    }
+    Ok(())
+}
+
+impl From<TooLarge> for BroadcastError {
+    fn from(large: TooLarge) -> Self {
+        match large {
+            TooLarge::Topic(bytes) => Self::TopicTooLong { bytes },
+            TooLarge::Payload(bytes) => Self::PayloadTooLarge { bytes },
+        }
+    }
+}
+
+impl From<TooLarge> for DirectError {
+    fn from(large: TooLarge) -> Self {
+        match large {
+            TooLarge::Topic(bytes) => Self::TopicTooLong { bytes },
+            TooLarge::Payload(bytes) => Self::PayloadTooLarge { bytes },
+        }
+    }
+}

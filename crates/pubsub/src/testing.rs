@@ -1,0 +1,3 @@
+//! For adapters' tests.
+
+pub mod contract;

@@ -1,0 +1,160 @@
+//! Topics of values: `serde` in, `serde` out.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures::{Stream, StreamExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+use crate::mailbox::Bound;
+use crate::{
+    BroadcastError, Kind, Lagged, Message, Payload, PubSub, Sent, SubscribeError, Subscription,
+    TopicName,
+};
+
+/// A topic all of whose messages are `T`s. Values travel as MessagePack with field names, so that fields may be added.
+pub struct Topic<T> {
+    pubsub: PubSub,
+    name: TopicName,
+    values: PhantomData<fn(T) -> T>,
+}
+
+impl<T> Topic<T> {
+    pub(crate) fn new(pubsub: &PubSub, name: TopicName) -> Self {
+        Self {
+            pubsub: pubsub.clone(),
+            name,
+            values: PhantomData,
+        }
+    }
+
+    /// The topic's name.
+    pub fn name(&self) -> &TopicName {
+        &self.name
+    }
+}
+
+impl<T: DeserializeOwned> Topic<T> {
+    /// As [`PubSub::subscribe`].
+    ///
+    /// # Errors
+    ///
+    /// [`SubscribeError`] if the name is too long.
+    pub fn subscribe(&self) -> Result<TypedSubscription<T>, SubscribeError> {
+        self.subscribe_bounded(Bound::default())
+    }
+
+    /// As [`PubSub::subscribe_bounded`].
+    ///
+    /// # Errors
+    ///
+    /// [`SubscribeError`] if the name is too long.
+    pub fn subscribe_bounded(&self, bound: Bound) -> Result<TypedSubscription<T>, SubscribeError> {
+        Ok(TypedSubscription {
+            messages: self.pubsub.subscribe_bounded(&self.name, bound)?,
+            values: PhantomData,
+        })
+    }
+}
+
+impl<T: Serialize> Topic<T> {
+    /// As [`PubSub::broadcast`].
+    ///
+    /// # Errors
+    ///
+    /// [`BroadcastError::Encode`] if the value's `Serialize` refuses, else as [`PubSub::broadcast`].
+    pub fn broadcast(&self, value: &T) -> Result<Sent, BroadcastError> {
+        self.pubsub.broadcast(&self.name, encode(value)?)
+    }
+
+    /// As [`PubSub::local_broadcast`].
+    ///
+    /// # Errors
+    ///
+    /// [`BroadcastError::Encode`] if the value's `Serialize` refuses, else as [`PubSub::local_broadcast`].
+    pub fn local_broadcast(&self, value: &T) -> Result<Sent, BroadcastError> {
+        self.pubsub.local_broadcast(&self.name, encode(value)?)
+    }
+}
+
+fn encode<T: Serialize>(value: &T) -> Result<Payload, BroadcastError> {
+    let bytes = rmp_serde::to_vec_named(value).map_err(BroadcastError::Encode)?;
+    Ok(Payload::new(Kind::TYPED, bytes))
+}
+
+impl<T> Clone for Topic<T> {
+    fn clone(&self) -> Self {
+        Self::new(&self.pubsub, self.name.clone())
+    }
+}
+
+impl<T> fmt::Debug for Topic<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Topic").field(&self.name).finish()
+    }
+}
+
+/// Why a typed subscription has no value here. It goes on with the next one.
+#[derive(Debug, Error)]
+pub enum TypedError {
+    /// Messages were lost, because the subscriber is too slow.
+    #[error(transparent)]
+    Lagged(#[from] Lagged),
+    /// Somebody published other bytes on the topic than a [`Topic`] does.
+    #[error("a message of kind {0} on a typed topic")]
+    NotTyped(Kind),
+    /// The value published is no `T`.
+    #[error("the value published is of another type")]
+    Decode(#[source] rmp_serde::decode::Error),
+}
+
+/// A subscription to a [`Topic`]: a stream of its values, and the guard that ends it.
+#[must_use = "dropping it ends the subscription"]
+pub struct TypedSubscription<T> {
+    messages: Subscription,
+    values: PhantomData<fn() -> T>,
+}
+
+impl<T: DeserializeOwned> TypedSubscription<T> {
+    /// The next value, or why there is none; `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// [`TypedError`], each for one place in the stream.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: a value is taken out only when it is returned.
+    pub async fn next(&mut self) -> Option<Result<T, TypedError>> {
+        StreamExt::next(self).await
+    }
+}
+
+fn decode<T: DeserializeOwned>(message: Result<Message, Lagged>) -> Result<T, TypedError> {
+    let message = message?;
+    if message.kind() != Kind::TYPED {
+        return Err(TypedError::NotTyped(message.kind()));
+    }
+    rmp_serde::from_slice(message.payload()).map_err(TypedError::Decode)
+}
+
+impl<T: DeserializeOwned> Stream for TypedSubscription<T> {
+    type Item = Result<T, TypedError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let message = self.messages.poll_next_unpin(cx);
+        message.map(|message| message.map(decode))
+    }
+}
+
+impl<T> fmt::Debug for TypedSubscription<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TypedSubscription")
+            .field(self.messages.topic())
+            .finish()
+    }
+}

@@ -1,0 +1,124 @@
+//! One registration as a reader sees it, and a snapshot of all those under one key.
+
+use std::fmt;
+use std::slice;
+
+use crate::OwnerId;
+use crate::chunks::{Chunk, ChunkedList};
+
+/// One registration: who owns it, and its value.
+#[derive(Clone)]
+pub struct Entry<V> {
+    pub(crate) owner: OwnerId,
+    /// Grows with each registration of a shard; finds this entry again.
+    pub(crate) serial: u64,
+    /// Where the owner noted this entry.
+    pub(crate) slot: usize,
+    pub(crate) value: V,
+}
+
+impl<V> Entry<V> {
+    /// The owner with whose death this entry goes.
+    pub fn owner(&self) -> OwnerId {
+        self.owner
+    }
+
+    /// The value given at registration, or by the last update.
+    pub fn value(&self) -> &V {
+        &self.value
+    }
+
+    /// The value, by value.
+    pub fn into_value(self) -> V {
+        self.value
+    }
+}
+
+impl<V: fmt::Debug> fmt::Debug for Entry<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("owner", &self.owner)
+            .field("value", &self.value)
+            .finish()
+    }
+}
+
+/// All entries under one key, as they stood at one moment: never empty.
+///
+/// It shares the registry's own memory and holds no lock. Entries of one owner come in the order of their registration.
+pub struct Entries<V> {
+    list: ChunkedList<V>,
+}
+
+impl<V> Entries<V> {
+    pub(crate) fn new(list: ChunkedList<V>) -> Self {
+        Self { list }
+    }
+
+    /// Each entry, oldest first.
+    pub fn iter(&self) -> EntriesIter<'_, V> {
+        EntriesIter {
+            chunks: self.list.chunks().iter(),
+            current: [].iter(),
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Always false for entries that a registry handed out.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}
+
+impl<'a, V> IntoIterator for &'a Entries<V> {
+    type Item = &'a Entry<V>;
+    type IntoIter = EntriesIter<'a, V>;
+
+    fn into_iter(self) -> EntriesIter<'a, V> {
+        self.iter()
+    }
+}
+
+impl<V: fmt::Debug> fmt::Debug for Entries<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+/// Iterates over [`Entries`], oldest first.
+pub struct EntriesIter<'a, V> {
+    chunks: slice::Iter<'a, Chunk<V>>,
+    current: slice::Iter<'a, Entry<V>>,
+}
+
+impl<V> Clone for EntriesIter<'_, V> {
+    fn clone(&self) -> Self {
+        Self {
+            chunks: self.chunks.clone(),
+            current: self.current.clone(),
+        }
+    }
+}
+
+impl<'a, V> Iterator for EntriesIter<'a, V> {
+    type Item = &'a Entry<V>;
+
+    fn next(&mut self) -> Option<&'a Entry<V>> {
+        loop {
+            if let Some(entry) = self.current.next() {
+                return Some(entry);
+            }
+            self.current = self.chunks.next()?.iter();
+        }
+    }
+}
+
+impl<V> fmt::Debug for EntriesIter<'_, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EntriesIter").finish_non_exhaustive()
+    }
+}

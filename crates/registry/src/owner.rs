@@ -1,0 +1,179 @@
+//! Who registers: the stand-in for a process, with whose end all that it registered is gone.
+
+use std::fmt;
+use std::num::NonZeroU64;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
+use slab::Slab;
+
+use crate::registration::Removal;
+use crate::shards::lock;
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// The identity of an [`Owner`]: never reused within the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OwnerId(NonZeroU64);
+
+impl OwnerId {
+    fn next() -> Self {
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        Self(NonZeroU64::new(id).expect("no process makes 2^64 owners"))
+    }
+
+    /// The bare number.
+    pub fn get(self) -> u64 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for OwnerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Whoever registers. Its drop is its death.
+///
+/// Give one to each task or connection: when the task ends, by return, panic or abort, its owner is dropped with it.
+/// Before that drop returns, every entry of this owner is gone from every registry; then the death hooks run.
+/// Registering takes a `&Owner`, so nothing can be registered for an owner that is dead.
+///
+/// An owner that is leaked (`mem::forget`, a cycle of `Arc`s) leaves its entries behind.
+pub struct Owner {
+    life: Arc<Life>,
+}
+
+impl Owner {
+    /// A new owner with an id of its own.
+    pub fn new() -> Self {
+        let id = OwnerId::next();
+        let state = Mutex::default();
+        Self {
+            life: Arc::new(Life { id, state }),
+        }
+    }
+
+    /// Its identity.
+    pub fn id(&self) -> OwnerId {
+        self.life.id
+    }
+
+    /// Runs `hook` once when this owner dies, after its entries are gone, in the thread that drops it.
+    ///
+    /// Hooks run in no promised order. A hook that panics stops neither the other hooks nor the drop.
+    pub fn on_death(&self, hook: impl FnOnce() + Send + 'static) -> DeathHook {
+        let slot = lock(&self.life.state).hooks.insert(Box::new(hook));
+        DeathHook {
+            life: Arc::downgrade(&self.life),
+            slot,
+        }
+    }
+
+    pub(crate) fn life(&self) -> &Arc<Life> {
+        &self.life
+    }
+}
+
+impl Default for Owner {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Owner").field(&self.life.id).finish()
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let records = std::mem::take(&mut lock(&self.life.state).records);
+        for (_, record) in records {
+            contained(|| {
+                record.remove();
+            });
+        }
+        // Only now: a hook may look and must find nothing.
+        let hooks = std::mem::take(&mut lock(&self.life.state).hooks);
+        for (_, hook) in hooks {
+            contained(hook);
+        }
+    }
+}
+
+/// Runs foreign code in a drop: its panic was reported by the panic hook, and ends here.
+fn contained(run: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(run));
+}
+
+/// What an owner knows of itself; guards hold on to it, and may outlive the owner.
+pub(crate) struct Life {
+    id: OwnerId,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    records: Slab<Arc<dyn Removal>>,
+    hooks: Slab<Box<dyn FnOnce() + Send>>,
+}
+
+impl Life {
+    pub(crate) fn id(&self) -> OwnerId {
+        self.id
+    }
+
+    /// Notes an entry, so that it goes with the owner.
+    pub(crate) fn note(&self, record: Arc<dyn Removal>) -> usize {
+        lock(&self.state).records.insert(record)
+    }
+
+    /// Forgets an entry that is gone. Only who took the entry out may call this, since slots are used again.
+    pub(crate) fn forget(&self, slot: usize) {
+        let record = lock(&self.state).records.try_remove(slot);
+        drop(record);
+    }
+
+    /// How many entries it has, in all registries.
+    #[cfg(test)]
+    pub(crate) fn noted(&self) -> usize {
+        lock(&self.state).records.len()
+    }
+}
+
+/// Keeps a death hook in place: dropped, the hook is cancelled.
+#[must_use = "dropping it cancels the hook; use `detach` to leave it to the owner"]
+pub struct DeathHook {
+    life: Weak<Life>,
+    slot: usize,
+}
+
+impl DeathHook {
+    /// Leaves the hook to the owner: it will run at the owner's death.
+    pub fn detach(mut self) {
+        self.life = Weak::new();
+    }
+}
+
+impl Drop for DeathHook {
+    fn drop(&mut self) {
+        let hook = self
+            .life
+            .upgrade()
+            .and_then(|life| lock(&life.state).hooks.try_remove(self.slot));
+        drop(hook);
+    }
+}
+
+impl fmt::Debug for DeathHook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeathHook").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

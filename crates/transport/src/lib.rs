@@ -1,1 +1,42 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+
+pub use bytes;
+pub use bytestring;
+pub use http;
+pub use matryoshka_pubsub as pubsub;
+
+mod admission;
+mod close;
+mod connect;
+mod connections;
+mod drive;
+mod frame;
+mod http_service;
+mod json;
+mod limits;
+pub mod memory;
+mod message;
+mod origin;
+mod outbox;
+mod params;
+mod serializer;
+mod session;
+mod transport;
+mod websocket;
+
+pub use close::{Close, CloseCode, CloseReason, MAX_CLOSE_REASON_BYTES};
+pub use connect::{ConnectInfo, Refused};
+pub use connections::Connections;
+pub use frame::Frame;
+pub use http_service::{HttpConfig, HttpService, PeerAddr, WEBSOCKET};
+pub use json::{Json, JsonError, MAX_JSON_DEPTH};
+pub use limits::Limits;
+pub use message::{ClientMessage, Field, Payload, REPLY_EVENT, ServerMessage};
+pub use origin::{InvalidOrigin, OriginPolicy};
+pub use outbox::Outbox;
+pub use params::{MAX_PARAM_DEPTH, MAX_PARAMS, MAX_QUERY_BYTES, Param, Params, ParamsError};
+pub use pubsub::mailbox::Pushed;
+pub use serializer::{DecodeError, EncodeError, Serializer, UnknownVsn, V1, V2, serializer_for};
+pub use session::{Handler, OUTPUT_PAUSE_BYTES, Output, Session};
+pub use transport::{Connection, Outgoing, ReadError, Transport, WriteError};
+pub use websocket::{MAX_OUTGOING_BYTES, WebSocket, WebSocketConfig};

@@ -1,0 +1,75 @@
+//! From a request to connect to a session that can be driven.
+
+use std::panic::AssertUnwindSafe;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use http::StatusCode;
+
+use crate::{
+    close::CloseReason,
+    connect::{ConnectInfo, Refused},
+    connections::{Connections, Entered},
+    drive::drive,
+    limits::Limits,
+    outbox::{Inbox, outbox},
+    session::{Handler, Session},
+    transport::Connection,
+};
+
+/// A session whose connection may still have to be made.
+pub(crate) struct Admitted<S: Session> {
+    session: S,
+    inbox: Inbox<S::Mail>,
+    limits: Limits,
+    entered: Entered,
+}
+
+/// Asks the handler for a session. A crash of the handler is a refusal with 500, a service that is closing one with
+/// 503.
+pub(crate) async fn admit<H: Handler>(
+    handler: &H,
+    info: ConnectInfo,
+    limits: &Limits,
+    connections: &Connections,
+) -> Result<Admitted<H::Session>, Refused> {
+    let (outbox, inbox) = outbox(limits.outbox_bytes, limits.outbox_items);
+    let entered = connections
+        .enter(&outbox)
+        .map_err(|_closing| refused(StatusCode::SERVICE_UNAVAILABLE))?;
+    // Making the future is the handler's code too.
+    let connecting = async { handler.connect(info, outbox).await };
+    match AssertUnwindSafe(connecting).catch_unwind().await {
+        Ok(connected) => {
+            let session = connected?;
+            Ok(Admitted {
+                session,
+                inbox,
+                limits: limits.clone(),
+                entered,
+            })
+        }
+        Err(_panic) => {
+            tracing::error!("the handler's connect panicked; the client was answered 500");
+            Err(refused(StatusCode::INTERNAL_SERVER_ERROR))
+        }
+    }
+}
+
+impl<S: Session> Admitted<S> {
+    /// Drives the session until its connection has ended.
+    pub(crate) async fn drive<C: Connection>(self, connection: C) {
+        // Counted until the closing handshake is over.
+        let _entered = self.entered;
+        drive(connection, self.session, self.inbox, &self.limits).await;
+    }
+
+    /// The connection never came to be.
+    pub(crate) fn abandon(mut self) {
+        self.session.closed(CloseReason::Lost);
+    }
+}
+
+fn refused(status: StatusCode) -> Refused {
+    Refused::new(status, Bytes::new())
+}

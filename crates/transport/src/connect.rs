@@ -1,0 +1,81 @@
+//! What a session learns about the connection it is asked to serve, and how it says no.
+//!
+//! Pure: no clock, no I/O, no tasks.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::StatusCode;
+use thiserror::Error;
+
+use crate::{
+    params::Params,
+    serializer::{Serializer, UnknownVsn, serializer_for},
+};
+
+/// A connection that asks to be served.
+///
+/// Headers are left out on purpose: browsers attach cookies to requests of foreign pages too.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ConnectInfo {
+    /// The query's parameters, `vsn` included.
+    pub params: Params,
+    /// For the version of the wire that the client asked for.
+    pub serializer: &'static dyn Serializer,
+    /// Where the client is, if the carrier knows.
+    pub peer_addr: Option<SocketAddr>,
+    /// Name of the carrier, such as `websocket`.
+    pub transport: &'static str,
+}
+
+impl ConnectInfo {
+    /// A connection over the carrier of that name, whose parameter `vsn` chooses the serializer.
+    ///
+    /// # Errors
+    /// [`UnknownVsn`] if that version is not spoken; a `vsn` that is not a plain string is unknown too.
+    pub fn new(transport: &'static str, params: Params) -> Result<Self, UnknownVsn> {
+        let serializer = match params.param("vsn") {
+            None => serializer_for(None)?,
+            Some(_) => serializer_for(Some(params.get("vsn").unwrap_or_default()))?,
+        };
+        Ok(Self {
+            params,
+            serializer,
+            peer_addr: None,
+            transport,
+        })
+    }
+
+    /// Says where the client is.
+    pub fn with_peer_addr(mut self, peer_addr: Option<SocketAddr>) -> Self {
+        self.peer_addr = peer_addr;
+        self
+    }
+}
+
+/// A connection is refused: the answer that a client of the HTTP carriers gets instead of an upgrade. Browsers show
+/// it to nobody; scripts see only a failed connection.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("connection refused with status {status}")]
+pub struct Refused {
+    /// The status of the answer.
+    pub status: StatusCode,
+    /// The body of the answer.
+    pub body: Bytes,
+}
+
+impl Refused {
+    /// A refusal with the given status and body.
+    pub fn new(status: StatusCode, body: impl Into<Bytes>) -> Self {
+        Self {
+            status,
+            body: body.into(),
+        }
+    }
+
+    /// 403 with an empty body: the usual refusal.
+    pub fn forbidden() -> Self {
+        Self::new(StatusCode::FORBIDDEN, Bytes::new())
+    }
+}

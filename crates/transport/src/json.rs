@@ -1,0 +1,140 @@
+//! JSON text that is carried, compared and echoed, but never taken apart here.
+//!
+//! Pure: no clock, no I/O, no tasks.
+
+use bytestring::ByteString;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+/// How deep arrays and objects may nest in JSON from a client: 120 levels.
+///
+/// Text that is only passed on is never parsed recursively, so nothing else would stop a frame made of a million
+/// brackets. The number stays below the 127 levels that `serde_json` itself accepts when a handler deserializes the
+/// value, with room for an envelope around it.
+pub const MAX_JSON_DEPTH: usize = 120;
+
+/// One valid JSON value, kept as the text it was written in. Cloning shares the text.
+///
+/// Equality compares the text, so `1` and `1.0` differ.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Json(ByteString);
+
+impl Json {
+    /// Writes any serializable value as JSON.
+    ///
+    /// # Errors
+    /// [`JsonError`] if the value has no JSON form, such as a map whose keys are not strings.
+    pub fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, JsonError> {
+        let mut text = serde_json::to_string(value).map_err(JsonError::Write)?;
+        // A buffer without slack becomes shared bytes without another allocation.
+        text.shrink_to_fit();
+        Ok(Self(text.into()))
+    }
+
+    /// The empty object `{}`.
+    pub const fn object() -> Self {
+        Self(ByteString::from_static("{}"))
+    }
+
+    /// The value `null`.
+    pub const fn null() -> Self {
+        Self(ByteString::from_static("null"))
+    }
+
+    /// Takes text from outside after checking that it is exactly one JSON value, nested at most [`MAX_JSON_DEPTH`]
+    /// deep. White space around the value is dropped.
+    ///
+    /// # Errors
+    /// [`JsonError`] if it is not.
+    pub fn parse(text: impl Into<ByteString>) -> Result<Self, JsonError> {
+        let text = text.into();
+        let raw: &RawValue = serde_json::from_str(&text).map_err(JsonError::Syntax)?;
+        Self::slice(&text, raw)
+    }
+
+    /// The part of `text` that `raw` points at, without a copy; only the nesting remains to be checked.
+    pub(crate) fn slice(text: &ByteString, raw: &RawValue) -> Result<Self, JsonError> {
+        let raw = raw.get();
+        if nests_deeper_than(raw, MAX_JSON_DEPTH) {
+            return Err(JsonError::TooDeep);
+        }
+        Ok(Self(text.slice_ref(raw)))
+    }
+
+    /// Reads the value into a type of the caller's.
+    ///
+    /// # Errors
+    /// [`JsonError::Shape`] if the value does not have that type's shape.
+    pub fn to<T: DeserializeOwned>(&self) -> Result<T, JsonError> {
+        serde_json::from_str(&self.0).map_err(JsonError::Shape)
+    }
+
+    /// Whether the value is an object.
+    pub fn is_object(&self) -> bool {
+        self.0.starts_with('{')
+    }
+
+    /// The JSON text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The JSON text, sharing its bytes.
+    pub fn text(&self) -> &ByteString {
+        &self.0
+    }
+}
+
+/// Why something is not acceptable JSON. Nothing was changed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum JsonError {
+    /// The text is not one JSON value.
+    #[error("not valid JSON: {0}")]
+    Syntax(#[source] serde_json::Error),
+    /// Arrays and objects nest deeper than [`MAX_JSON_DEPTH`].
+    #[error("JSON nested deeper than {MAX_JSON_DEPTH} levels")]
+    TooDeep,
+    /// The JSON is valid but does not have the wanted shape.
+    #[error("JSON of another shape: {0}")]
+    Shape(#[source] serde_json::Error),
+    /// The value cannot be written as JSON.
+    #[error("value cannot be written as JSON: {0}")]
+    Write(#[source] serde_json::Error),
+}
+
+/// Counts brackets outside strings. `json` must be valid JSON.
+fn nests_deeper_than(json: &str, limit: usize) -> bool {
+    let mut depth = 0usize;
+    let mut bytes = json.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => skip_string(&mut bytes),
+            b'[' | b'{' => {
+                depth += 1;
+                if depth > limit {
+                    return true;
+                }
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}
+
+fn skip_string(bytes: &mut std::str::Bytes<'_>) {
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => return,
+            b'\\' => {
+                bytes.next();
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! Between frames on the wire and messages: one serializer per version of the protocol.
+//!
+//! Pure: no clock, no I/O, no tasks.
+
+mod binary;
+mod text;
+mod v1;
+mod v2;
+
+use std::fmt;
+
+use thiserror::Error;
+
+pub use v1::V1;
+pub use v2::V2;
+
+use crate::{
+    close::{Close, CloseCode},
+    frame::Frame,
+    json::JsonError,
+    message::{ClientMessage, ServerMessage},
+};
+
+/// Turns frames into messages and back, for one version of the wire.
+pub trait Serializer: Send + Sync + 'static {
+    /// The version it writes. Two serializers with the same version write the same bytes, so a broadcast encoded
+    /// once may be shared under this key.
+    fn vsn(&self) -> &'static str;
+
+    /// Reads one frame from a client.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if the frame is not a message of this version. The connection cannot go on: close it with
+    /// `Close::from(error)`.
+    fn decode(&self, frame: Frame) -> Result<ClientMessage, DecodeError>;
+
+    /// Writes one frame for a client.
+    ///
+    /// # Errors
+    /// [`EncodeError`] if this version cannot carry the message. Nothing was written; the message is at fault, the
+    /// connection is not.
+    fn encode(&self, message: &ServerMessage) -> Result<Frame, EncodeError>;
+}
+
+impl fmt::Debug for dyn Serializer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Serializer({})", self.vsn())
+    }
+}
+
+/// The serializer for the `vsn` parameter of a connection: absent or `1.0.x` is [`V1`], `2.0.x` is [`V2`].
+///
+/// # Errors
+/// [`UnknownVsn`] for anything else, `2` and `2.1.0` included: the handshake is refused.
+pub fn serializer_for(vsn: Option<&str>) -> Result<&'static dyn Serializer, UnknownVsn> {
+    let Some(vsn) = vsn else { return Ok(&V1) };
+    match parse_patch_level(vsn) {
+        Some((1, 0)) => Ok(&V1),
+        Some((2, 0)) => Ok(&V2),
+        _ => Err(UnknownVsn(vsn.to_owned())),
+    }
+}
+
+/// The protocol version a client asked for is not spoken here.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("unknown protocol version {0:?}; ask for 1.0.0 or 2.0.0")]
+pub struct UnknownVsn(pub String);
+
+/// Why a frame is not a message. The message was not handled; the connection should close with 1011.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// Not JSON, or not the array or object that this version sends.
+    #[error("not a message of version {vsn}: {source}")]
+    Shape {
+        /// The version that was expected.
+        vsn: &'static str,
+        /// What the parser says.
+        source: serde_json::Error,
+    },
+    /// A part of the message is not acceptable JSON.
+    #[error(transparent)]
+    Json(#[from] JsonError),
+    /// Bytes that should be text are not UTF-8.
+    #[error("text that is not UTF-8")]
+    NotUtf8,
+    /// A binary frame ends before the strings that its header announces.
+    #[error("binary frame of {len} bytes is shorter than its header says")]
+    Truncated {
+        /// Size of the frame in bytes.
+        len: usize,
+    },
+    /// A binary frame of a kind that clients do not send.
+    #[error("binary frame of unknown kind {0}")]
+    UnknownKind(u8),
+}
+
+impl From<DecodeError> for Close {
+    fn from(_: DecodeError) -> Self {
+        Self::new(CloseCode::INTERNAL)
+    }
+}
+
+/// Why a message cannot be written in a version of the wire. Nothing was sent.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum EncodeError {
+    /// The version carries JSON only: send an object to this client instead.
+    #[error("version {vsn} cannot carry binary payloads")]
+    BinaryPayload {
+        /// The version that cannot.
+        vsn: &'static str,
+    },
+    /// A push or broadcast carries JSON that is no object, which official clients do not survive. Wrap it in one.
+    #[error("the payload of a push or broadcast must be an object or bytes")]
+    NotAnObject,
+    /// A string does not fit the one-byte length of a binary frame. Shorten it, or send JSON.
+    #[error("{field} of {len} bytes is too long for a binary frame, which holds 255")]
+    TooLong {
+        /// Which string it is.
+        field: &'static str,
+        /// Its length in UTF-8 bytes.
+        len: usize,
+    },
+}
+
+/// Major and minor number of a full semantic version; none for anything that `~> major.minor.0` does not match.
+fn parse_patch_level(vsn: &str) -> Option<(u64, u64)> {
+    let release = vsn.split_once('+').map_or(vsn, |(release, _)| release);
+    let (numbers, is_pre) = release
+        .split_once('-')
+        .map_or((release, false), |(numbers, _)| (numbers, true));
+    let mut numbers = numbers.split('.').map(parse_number);
+    let (major, minor, patch) = (numbers.next()??, numbers.next()??, numbers.next()??);
+    // A pre-release of x.y.0 comes before x.y.0.
+    let too_early = is_pre && patch == 0;
+    (numbers.next().is_none() && !too_early).then_some((major, minor))
+}
+
+fn parse_number(digits: &str) -> Option<u64> {
+    let plain = digits.bytes().all(|digit| digit.is_ascii_digit());
+    let leading_zero = digits.len() > 1 && digits.starts_with('0');
+    (plain && !leading_zero).then(|| digits.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,202 @@
+//! Version 2: every text message is a JSON array, and binary frames carry bytes.
+//!
+//! Pure: no clock, no I/O, no tasks.
+
+use std::fmt;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::{
+    DecodeError, EncodeError, Serializer, binary,
+    text::{self, Out},
+    v1::write_reply,
+};
+use crate::{
+    frame::Frame,
+    json::Json,
+    message::{ClientMessage, Field, Payload, REPLY_EVENT, ServerMessage},
+};
+
+/// Version 2 of the wire: text is `[join_ref, ref, topic, event, payload]`, a binary frame is one message whose
+/// payload is bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct V2;
+
+const VSN: &str = "2.0.0";
+
+impl Serializer for V2 {
+    fn vsn(&self) -> &'static str {
+        VSN
+    }
+
+    fn decode(&self, frame: Frame) -> Result<ClientMessage, DecodeError> {
+        match frame {
+            Frame::Text(text) => read_text(&text),
+            Frame::Binary(bytes) => binary::read_push(&bytes),
+        }
+    }
+
+    fn encode(&self, message: &ServerMessage) -> Result<Frame, EncodeError> {
+        match message {
+            ServerMessage::Push {
+                join_ref,
+                reference,
+                topic,
+                event,
+                payload,
+            } => match payload {
+                Payload::Json(json) => {
+                    let json = object(json)?;
+                    Ok(write_text(
+                        join_ref.as_ref(),
+                        reference.as_ref(),
+                        &|out| out.field(topic),
+                        event,
+                        &|out| {
+                            out.raw(json.as_str());
+                        },
+                    ))
+                }
+                Payload::Binary(bytes) => {
+                    let join_ref = binary::string_of(join_ref.as_ref());
+                    let topic = binary::string_of(Some(topic));
+                    write_binary(
+                        binary::PUSH,
+                        &[("join_ref", join_ref), ("topic", topic), ("event", event)],
+                        bytes,
+                    )
+                }
+            },
+            ServerMessage::Reply {
+                join_ref,
+                reference,
+                topic,
+                status,
+                response,
+            } => match response {
+                Payload::Json(json) => {
+                    let reply = |out: &mut dyn Out| write_reply(out, status, json);
+                    let topic = |out: &mut dyn Out| out.field(topic);
+                    Ok(write_text(
+                        join_ref.as_ref(),
+                        reference.as_ref(),
+                        &topic,
+                        REPLY_EVENT,
+                        &reply,
+                    ))
+                }
+                Payload::Binary(bytes) => {
+                    let strings = [
+                        ("join_ref", binary::string_of(join_ref.as_ref())),
+                        ("ref", binary::string_of(reference.as_ref())),
+                        ("topic", binary::string_of(Some(topic))),
+                        ("status", status),
+                    ];
+                    write_binary(binary::REPLY, &strings, bytes)
+                }
+            },
+            ServerMessage::Broadcast {
+                topic,
+                event,
+                payload,
+            } => match payload {
+                Payload::Json(json) => {
+                    let json = object(json)?;
+                    Ok(write_text(
+                        None,
+                        None,
+                        &|out| out.quoted(topic),
+                        event,
+                        &|out| out.raw(json.as_str()),
+                    ))
+                }
+                Payload::Binary(bytes) => write_binary(
+                    binary::BROADCAST,
+                    &[("topic", topic), ("event", event)],
+                    bytes,
+                ),
+            },
+        }
+    }
+}
+
+fn read_text(text: &ByteString) -> Result<ClientMessage, DecodeError> {
+    let wire: Wire<'_> =
+        serde_json::from_str(text).map_err(|source| DecodeError::Shape { vsn: VSN, source })?;
+    let [join_ref, reference, topic, event, payload] = wire.0;
+    Ok(ClientMessage {
+        join_ref: text::read_field(text, join_ref)?,
+        reference: text::read_field(text, reference)?,
+        topic: text::read_name(text, topic)?,
+        event: text::read_name(text, event)?,
+        payload: text::read_payload(text, payload)?,
+    })
+}
+
+fn write_text(
+    join_ref: Option<&Field>,
+    reference: Option<&Field>,
+    topic: &dyn Fn(&mut dyn Out),
+    event: &str,
+    payload: &dyn Fn(&mut dyn Out),
+) -> Frame {
+    Frame::Text(text::exactly(|out| {
+        out.raw("[");
+        out.optional(join_ref);
+        out.raw(",");
+        out.optional(reference);
+        out.raw(",");
+        topic(out);
+        out.raw(",");
+        out.quoted(event);
+        out.raw(",");
+        payload(out);
+        out.raw("]");
+    }))
+}
+
+fn write_binary(
+    kind: u8,
+    strings: &[(&'static str, &str)],
+    payload: &Bytes,
+) -> Result<Frame, EncodeError> {
+    binary::write(kind, strings, payload).map(Frame::Binary)
+}
+
+fn object(json: &Json) -> Result<&Json, EncodeError> {
+    json.is_object()
+        .then_some(json)
+        .ok_or(EncodeError::NotAnObject)
+}
+
+/// The five elements of a client message, still text; further elements are ignored.
+struct Wire<'a>([&'a RawValue; 5]);
+
+impl<'de> Deserialize<'de> for Wire<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(WireVisitor)
+    }
+}
+
+struct WireVisitor;
+
+impl<'de> Visitor<'de> for WireVisitor {
+    type Value = Wire<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of join_ref, ref, topic, event and payload")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Wire<'de>, A::Error> {
+        let mut next = |at| {
+            seq.next_element::<&'de RawValue>()?
+                .ok_or_else(|| A::Error::invalid_length(at, &self))
+        };
+        let parts = [next(0)?, next(1)?, next(2)?, next(3)?, next(4)?];
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Wire(parts))
+    }
+}

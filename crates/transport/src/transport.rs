@@ -1,0 +1,151 @@
+//! What a carrier implements: a source of connections, each a stream and a sink of frames.
+
+use std::io;
+
+use futures::{Sink, SinkExt, Stream};
+use thiserror::Error;
+use tokio::time::{Instant, timeout};
+
+use crate::{
+    admission::admit,
+    close::{Close, CloseCode},
+    connect::ConnectInfo,
+    connections::Connections,
+    frame::Frame,
+    limits::Limits,
+    session::Handler,
+};
+
+/// One client's connection, whatever carries it: frames in, frames out.
+///
+/// The contract with the loop that drives it:
+///
+/// * The stream yields whole frames in order. An error or `None` ends it; `None` means that the client is gone
+///   without a goodbye.
+/// * The sink's `poll_ready` is pending while much is unsent. That is how the outbox of a slow reader fills up, so a
+///   connection must not buffer without bound. The loop feeds a batch and then flushes once.
+/// * [`Outgoing::Close`] is the last item. `poll_close` then ends the connection in order, waiting for the client's
+///   part if the carrier has a closing handshake; the loop sets the time limit.
+pub trait Connection:
+    Stream<Item = Result<Frame, ReadError>>
+    + Sink<Outgoing, Error = WriteError>
+    + Unpin
+    + Send
+    + 'static
+{
+    /// When the last byte came from the client, for carriers that see bytes before the frame is whole (and signs of
+    /// life that are no frames). Without it each frame counts when it is read.
+    fn last_byte(&self) -> Option<Instant> {
+        None
+    }
+}
+
+/// What a connection is told to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outgoing {
+    /// A frame.
+    Frame(Frame),
+    /// The end, and what to tell the client.
+    Close(Close),
+}
+
+/// Why no further frame comes. Frames before it were handed on.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The client closed, with the code it gave.
+    #[error("closed by the client")]
+    Closed(Option<CloseCode>),
+    /// A message over the limit. The connection is closed with 1009.
+    #[error("message over the limit")]
+    TooBig,
+    /// A text frame that is not UTF-8. The connection is closed with 1007.
+    #[error("text that is not UTF-8")]
+    NotUtf8,
+    /// The client broke the carrier's protocol. The connection is closed with 1002.
+    #[error("protocol error: {0}")]
+    Protocol(String),
+    /// The network dropped.
+    #[error("connection lost: {0}")]
+    Lost(#[from] io::Error),
+}
+
+/// Why a connection can write no more. What was fed but not flushed may or may not have arrived.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// A frame larger than the carrier can ever write. The connection is closed with 1011.
+    #[error("frame too large to write")]
+    TooBig,
+    /// The network dropped, or the connection is already closed.
+    #[error("connection lost: {0}")]
+    Lost(#[from] io::Error),
+}
+
+/// A source of connections. WebSocket over HTTP and the in-memory carrier are built in; implement this to serve
+/// sessions over a carrier of your own, such as lines over TCP.
+pub trait Transport: Sized + Send + 'static {
+    /// What it accepts.
+    type Connection: Connection;
+
+    /// Waits for the next client; `None` ends the service. A client that fails its handshake is no error of the
+    /// service: skip it.
+    fn accept(
+        &mut self,
+    ) -> impl Future<Output = io::Result<Option<(ConnectInfo, Self::Connection)>>> + Send;
+
+    /// Serves every client that comes, each in a task of its own, with the default [`Limits`].
+    ///
+    /// # Errors
+    /// What [`accept`](Self::accept) answers. Clients already connected stay.
+    fn serve<H: Handler>(self, handler: H) -> impl Future<Output = io::Result<()>> + Send {
+        self.serve_with(handler, Limits::default(), Connections::new())
+    }
+
+    /// Serves every client that comes, each in a task of its own, counted in `connections`.
+    ///
+    /// A client that the handler refuses is closed with 1008.
+    ///
+    /// # Errors
+    /// What [`accept`](Self::accept) answers. Clients already connected stay.
+    fn serve_with<H: Handler>(
+        mut self,
+        handler: H,
+        limits: Limits,
+        connections: Connections,
+    ) -> impl Future<Output = io::Result<()>> + Send {
+        async move {
+            while let Some((info, connection)) = self.accept().await? {
+                let (handler, limits, connections) =
+                    (handler.clone(), limits.clone(), connections.clone());
+                tokio::spawn(async move {
+                    serve_one(handler, info, connection, limits, connections).await
+                });
+            }
+            Ok(())
+        }
+    }
+}
+
+async fn serve_one<H: Handler, C: Connection>(
+    handler: H,
+    info: ConnectInfo,
+    mut connection: C,
+    limits: Limits,
+    connections: Connections,
+) {
+    match admit(&handler, info, &limits, &connections).await {
+        Ok(admitted) => admitted.drive(connection).await,
+        Err(refused) => {
+            tracing::debug!(status = refused.status.as_u16(), "connection refused");
+            let farewell = async {
+                connection
+                    .send(Outgoing::Close(Close::new(CloseCode::POLICY)))
+                    .await?;
+                connection.close().await
+            };
+            // Whether the client hears the refusal is its own affair.
+            let _ = timeout(limits.close_timeout, farewell).await;
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! A WebSocket as a [`Connection`]: the codec, its limits, and the closing handshake.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use futures::{Sink, Stream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        self, Message,
+        protocol::{
+            CloseFrame, Role, WebSocketConfig as CodecConfig,
+            frame::{
+                Frame as RawFrame, Utf8Bytes,
+                coding::{Data, OpCode},
+            },
+        },
+    },
+};
+
+use crate::{
+    close::{Close, CloseCode},
+    frame::Frame,
+    transport::{Connection, Outgoing, ReadError, WriteError},
+};
+
+/// The largest frame the server can write: 64 MiB. A larger one closes its connection with 1011.
+pub const MAX_OUTGOING_BYTES: usize = 64 * 1024 * 1024;
+
+/// Limits and buffers of one WebSocket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WebSocketConfig {
+    /// The largest message from a client, whether in one frame or in fragments; default 8,000,000 bytes. A larger
+    /// one closes the connection with 1009.
+    pub max_message_bytes: usize,
+    /// What every open connection keeps for reading; default 4 KiB. Frames of this size and less are copied out of
+    /// it, so that a message that is kept for long does not keep the buffer.
+    pub read_buffer_bytes: usize,
+    /// How much is collected before it is written, if no flush comes first; default 4 KiB.
+    pub write_buffer_bytes: usize,
+}
+
+impl Default for WebSocketConfig {
+    fn default() -> Self {
+        Self {
+            max_message_bytes: 8_000_000,
+            read_buffer_bytes: 4 * 1024,
+            write_buffer_bytes: 4 * 1024,
+        }
+    }
+}
+
+/// The server's end of a WebSocket over any byte stream whose upgrade is done.
+#[derive(Debug)]
+pub struct WebSocket<T> {
+    codec: WebSocketStream<Heard<T>>,
+    copy_up_to_bytes: usize,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// The codec has read something it cannot go on from. The client may still be sending.
+    Broken,
+    /// Our side of the stream is shut; what the client still sends is thrown away.
+    Draining,
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
+    /// Takes over a stream right after the response to the upgrade request.
+    pub async fn accept(stream: T, config: &WebSocketConfig) -> Self {
+        let codec_config = CodecConfig::default()
+            .read_buffer_size(config.read_buffer_bytes)
+            .write_buffer_size(config.write_buffer_bytes)
+            .max_write_buffer_size(config.write_buffer_bytes.saturating_add(MAX_OUTGOING_BYTES))
+            .max_message_size(Some(config.max_message_bytes))
+            .max_frame_size(Some(config.max_message_bytes));
+        let stream = Heard {
+            stream,
+            last_byte: Instant::now(),
+        };
+        let codec =
+            WebSocketStream::from_raw_socket(stream, Role::Server, Some(codec_config)).await;
+        Self {
+            codec,
+            copy_up_to_bytes: config.read_buffer_bytes,
+            state: State::Open,
+        }
+    }
+
+    fn text(&self, text: Utf8Bytes) -> Result<Frame, ReadError> {
+        if text.len() <= self.copy_up_to_bytes {
+            return Ok(Frame::Text(ByteString::from(text.as_str())));
+        }
+        ByteString::try_from(Bytes::from(text))
+            .map(Frame::Text)
+            .map_err(|_| ReadError::NotUtf8)
+    }
+
+    fn binary(&self, bytes: Bytes) -> Frame {
+        match bytes.len() <= self.copy_up_to_bytes {
+            true => Frame::Binary(Bytes::copy_from_slice(&bytes)),
+            false => Frame::Binary(bytes),
+        }
+    }
+
+    fn codec(&mut self) -> Pin<&mut WebSocketStream<Heard<T>>> {
+        Pin::new(&mut self.codec)
+    }
+
+    /// Reads on until the client's part of the closing handshake, or until the codec gives up.
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while let Some(Ok(_ignored)) = ready!(self.codec().poll_next(cx)) {}
+        Poll::Ready(())
+    }
+
+    /// Throws away what still comes: a stream closed with unread bytes is reset, and the reset may overtake the
+    /// close frame.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut scratch = [0; 1024];
+        loop {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            let read = ready!(Pin::new(self.codec.get_mut()).poll_read(cx, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                return Poll::Ready(());
+            }
+        }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<T> {
+    type Item = Result<Frame, ReadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            let item = match ready!(self.codec().poll_next(cx)) {
+                None => None,
+                Some(Ok(Message::Text(text))) => Some(self.text(text)),
+                Some(Ok(Message::Binary(bytes))) => Some(Ok(self.binary(bytes))),
+                Some(Ok(Message::Close(frame))) => Some(Err(ReadError::Closed(
+                    frame.map(|frame| CloseCode(frame.code.into())),
+                ))),
+                // Pings are answered by the codec on its next read.
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
+                Some(Err(error)) => {
+                    self.state = State::Broken;
+                    Some(Err(read_error(error)))
+                }
+            };
+            return Poll::Ready(item);
+        }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Sink<Outgoing> for WebSocket<T> {
+    type Error = WriteError;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
+        self.codec().poll_ready(cx).map_err(write_error)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, item: Outgoing) -> Result<(), WriteError> {
+        let message = match item {
+            Outgoing::Frame(frame) => message(frame),
+            Outgoing::Close(close) => Message::Close(Some(close_frame(&close))),
+        };
+        self.codec().start_send(message).map_err(write_error)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
+        self.codec().poll_flush(cx).map_err(write_error)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
+        if self.state == State::Open {
+            // Also sends our half if nobody did.
+            ready!(self.codec().poll_close(cx)).map_err(write_error)?;
+            ready!(self.poll_answer(cx));
+        } else if self.state == State::Broken {
+            ready!(self.codec().poll_close(cx)).map_err(write_error)?;
+        }
+        if self.state != State::Draining {
+            ready!(Pin::new(self.codec.get_mut()).poll_shutdown(cx))?;
+            self.state = State::Draining;
+        }
+        ready!(self.poll_drain(cx));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connection for WebSocket<T> {
+    fn last_byte(&self) -> Option<Instant> {
+        Some(self.codec.get_ref().last_byte)
+    }
+}
+
+fn message(frame: Frame) -> Message {
+    // A raw frame spares the codec from checking text that is known to be UTF-8.
+    let (bytes, opcode) = match frame {
+        Frame::Text(text) => (text.into_bytes(), Data::Text),
+        Frame::Binary(bytes) => (bytes, Data::Binary),
+    };
+    Message::Frame(RawFrame::message(bytes, OpCode::Data(opcode), true))
+}
+
+fn close_frame(close: &Close) -> CloseFrame {
+    let close = close.clone().with_reason(close.reason.clone());
+    CloseFrame {
+        code: close.code.0.into(),
+        reason: Utf8Bytes::from(&*close.reason),
+    }
+}
+
+fn read_error(error: tungstenite::Error) -> ReadError {
+    use tungstenite::{Error, error::ProtocolError};
+    match error {
+        Error::Io(error) => ReadError::Lost(error),
+        Error::Capacity(_) => ReadError::TooBig,
+        Error::Utf8(_) => ReadError::NotUtf8,
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+            ReadError::Lost(io::ErrorKind::ConnectionReset.into())
+        }
+        error => ReadError::Protocol(error.to_string()),
+    }
+}
+
+fn write_error(error: tungstenite::Error) -> WriteError {
+    match error {
+        tungstenite::Error::Io(error) => WriteError::Lost(error),
+        tungstenite::Error::WriteBufferFull(_) => WriteError::TooBig,
+        error => WriteError::Lost(io::Error::new(io::ErrorKind::BrokenPipe, error)),
+    }
+}
+
+/// A stream that remembers when bytes came.
+#[derive(Debug)]
+struct Heard<T> {
+    stream: T,
+    last_byte: Instant,
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Heard<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            self.last_byte = Instant::now();
+        }
+        polled
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Heard<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,193 @@
+// The chat page in headless Chromium: two tabs on two nodes of one cluster.
+
+import assert from "node:assert/strict";
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { after, before, beforeEach, describe, test } from "node:test";
+import { chromium } from "playwright-core";
+import { startCluster } from "./harness/cluster.mjs";
+import { DEADLINE_MS } from "./harness/wait.mjs";
+
+const assets = required("MATRYOSHKA_ASSETS", "the folder with the official client's browser files");
+const executablePath = required("MATRYOSHKA_CHROMIUM", "the path of Chromium");
+const artifacts = required("MATRYOSHKA_ARTIFACTS", "the folder that screenshots go to");
+
+/** No sandbox: Chromium has none as root. The rest keeps it from looking for the network. */
+const FLAGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+/** One tab and the page's parts, by the names that the page gives them for tests. */
+class Tab {
+  static async open(node, options = {}) {
+    const context = await browser.newContext({ viewport: { width: 900, height: 640 }, ...options });
+    context.setDefaultTimeout(DEADLINE_MS);
+    const tab = new Tab(context, await context.newPage());
+    tab.page.on("pageerror", (error) => tab.errors.push(String(error)));
+    tab.page.on("console", (line) => line.type() === "error" && tab.errors.push(line.text()));
+    await tab.page.goto(node.url);
+    return tab;
+  }
+
+  constructor(context, page) {
+    this.context = context;
+    this.page = page;
+    this.errors = [];
+  }
+
+  part(name) {
+    return this.page.getByTestId(name);
+  }
+
+  async enter(user) {
+    await this.part("name").fill(user);
+    await this.part("join").click();
+    await this.isAt("online");
+  }
+
+  isAt(state) {
+    return this.page.locator(`[data-testid="status"][data-state="${state}"]`).waitFor();
+  }
+
+  async say(text) {
+    await this.part("message-input").fill(text);
+    await this.part("send").click();
+  }
+
+  hears(author, text) {
+    const message = this.part("messages").locator('li[data-kind="message"]');
+    return message.filter({ has: this.page.locator(".author", { hasText: author }) }).filter({ hasText: text }).waitFor();
+  }
+
+  async lists(...users) {
+    const people = this.part("people");
+    for (const user of users) await people.locator(`li[data-user="${user}"]`).waitFor();
+    await this.page.waitForFunction(
+      (count) => document.querySelectorAll('[data-testid="people"] li[data-user]').length === count,
+      users.length,
+    );
+  }
+
+  close() {
+    return this.context.close();
+  }
+}
+
+let cluster;
+let browser;
+before(async () => {
+  await mkdir(artifacts, { recursive: true });
+  const starting = startCluster(3, ["--assets", assets]);
+  browser = await chromium.launch({ executablePath, args: FLAGS });
+  cluster = await starting;
+});
+after(async () => {
+  await browser?.close();
+  await cluster?.stop();
+});
+
+describe("the chat page, two tabs on two nodes", { concurrency: 1 }, () => {
+  let anna;
+  let ben;
+  beforeEach(async () => {
+    anna = await Tab.open(cluster.nodes[0]);
+    ben = await Tab.open(cluster.nodes[1]);
+    await anna.enter("Anna");
+    await ben.enter("Ben");
+    for (const tab of [anna, ben]) await tab.lists("Anna", "Ben");
+  });
+  const closeBoth = () => Promise.all([anna.close(), ben.close()]);
+
+  test("they see each other, chat, and the picture is kept", async () => {
+    assert.equal(await anna.part("node-name").textContent(), "n1");
+    assert.equal(await ben.part("node-name").textContent(), "n2");
+    await anna.say("Hello from the first node");
+    await ben.hears("Anna", "Hello from the first node");
+    await ben.say("And hello from the second");
+    for (const tab of [anna, ben]) await tab.hears("Ben", "And hello from the second");
+    await anna.page.screenshot({ path: join(artifacts, "chat-n1.png") });
+    await ben.page.screenshot({ path: join(artifacts, "chat-n2.png") });
+    assert.deepEqual([...anna.errors, ...ben.errors], []);
+    await closeBoth();
+  });
+
+  test("typing is shown to the other, and only there", async () => {
+    await anna.part("message-input").pressSequentially("Hmm");
+    await ben.part("typing").filter({ hasText: "Anna" }).waitFor();
+    assert.doesNotMatch(await anna.part("typing").textContent(), /Anna/);
+    await closeBoth();
+  });
+
+  test("one closes its tab and leaves the other's list", async () => {
+    await ben.close();
+    await anna.lists("Anna");
+    await anna.close();
+  });
+
+  test("the drop button cuts the connection, and it comes back by itself", async () => {
+    await anna.part("drop").click();
+    await anna.page.locator('[data-testid="status"]:not([data-state="online"])').waitFor();
+    await anna.isAt("online");
+    for (const tab of [anna, ben]) await tab.lists("Anna", "Ben");
+    await ben.say("Welcome back");
+    await anna.hears("Ben", "Welcome back");
+    await closeBoth();
+  });
+
+  test("away is seen by the other", async () => {
+    await ben.part("away").check();
+    await anna.part("people").locator('li[data-user="Ben"][data-status="away"]').waitFor();
+    await closeBoth();
+  });
+});
+
+test("a name is text, never markup", async () => {
+  const evil = await Tab.open(cluster.nodes[0]);
+  const name = "<img src=x onerror=alert(1)>";
+  await evil.enter(name);
+  await evil.say("<b>bold?</b>");
+  await evil.hears(name, "<b>bold?</b>");
+  assert.equal(await evil.page.locator("[data-testid=messages] img, [data-testid=messages] b").count(), 0);
+  await evil.close();
+});
+
+for (const [what, options] of Object.entries({
+  "on a phone": { viewport: { width: 360, height: 640 }, hasTouch: true, isMobile: true },
+  "in dark mode": { colorScheme: "dark" },
+})) {
+  test(`${what}: nothing is cut off sideways, and the picture is kept`, async () => {
+    const tab = await Tab.open(cluster.nodes[2], options);
+    await tab.enter("Carla");
+    await tab.say("A message that is long enough to be wrapped into several lines on a narrow screen, as people do write");
+    await tab.hears("Carla", "A message that is long enough");
+    const [content, window] = await tab.page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+    assert.ok(content <= window, `the page is ${content} wide on a screen of ${window}`);
+    await tab.page.screenshot({ path: join(artifacts, `chat-${what.replaceAll(" ", "-")}.png`) });
+    await tab.close();
+  });
+}
+
+test("by keyboard alone: name, Enter, message, Enter", async () => {
+  const tab = await Tab.open(cluster.nodes[1]);
+  await tab.part("name").focus();
+  await tab.page.keyboard.type("Kim");
+  await tab.page.keyboard.press("Enter");
+  await tab.isAt("online");
+  await tab.part("message-input").focus();
+  await tab.page.keyboard.type("no mouse here");
+  await tab.page.keyboard.press("Enter");
+  await tab.hears("Kim", "no mouse here");
+  await tab.close();
+});
+
+function required(variable, what) {
+  const value = process.env[variable];
+  if (!value) throw new Error(`${variable} is not set: ${what}. \`cargo xtask test\` sets it.`);
+  return value;
+}

@@ -1,0 +1,189 @@
+// The official client, unmodified, in two generations behind one small face: what a test does with a
+// client (connect, join, push, read what arrives) reads the same for both.
+
+import * as phoenix18 from "phoenix";
+import phoenix13 from "phoenix-1.3";
+import { createRequire } from "node:module";
+import WebSocket from "ws";
+import { Inbox, within } from "./wait.mjs";
+
+/** What a generation of the client can do beside the common ground. */
+export const generations = [
+  { name: "phoenix 1.8", Socket: phoenix18.Socket, follow: followWithClass(phoenix18.Presence), binary: true },
+  { name: "phoenix 1.3", Socket: phoenix13.Socket, follow: followWithFunctions(phoenix13.Presence), binary: false },
+];
+
+/** The version that the lock file gave us, for the suite's own report. */
+export const newest = createRequire(import.meta.url)("./../node_modules/phoenix/package.json").version;
+
+/** A client of `node` as `user`, connected. Rejoins after 100 ms, so that no test waits seconds for it. */
+export async function connect(generation, node, user) {
+  const client = new Client(generation, node, user);
+  client.socket.connect();
+  await client.opened(`first connection of ${user}`);
+  return client;
+}
+
+class Client {
+  constructor(generation, node, user) {
+    this.generation = generation;
+    this.user = user;
+    this.frames = new Inbox(`${user}'s socket`);
+    this.states = new Inbox(`${user}'s socket`);
+    this.socket = new generation.Socket(node.socket, {
+      transport: WebSocket,
+      params: { user },
+      reconnectAfterMs: () => 100,
+      rejoinAfterMs: () => 100,
+    });
+    this.socket.onOpen(() => this.states.put({ open: true }));
+    this.socket.onClose((event) => this.states.put({ close: event.code, reason: event.reason }));
+    this.socket.onMessage((frame) => this.frames.put(frame));
+  }
+
+  opened(what = "open socket") {
+    return this.states.take((state) => state.open, what);
+  }
+
+  /** The next close of the connection: `{ close: code, reason }`. */
+  closed() {
+    return this.states.take((state) => "close" in state, "close of the connection");
+  }
+
+  /** Joins and waits for `ok`. */
+  async join(topic, params = {}) {
+    const talk = this.talk(topic, params);
+    talk.joinReply = await talk.join("ok");
+    return talk;
+  }
+
+  /** A channel that is not yet joined. */
+  talk(topic, params = {}) {
+    return new Talk(this, this.socket.channel(topic, params));
+  }
+
+  async end() {
+    await within(new Promise((done) => this.socket.disconnect(done)), `disconnect of ${this.user}`);
+  }
+}
+
+/** One channel of a client and all that arrives on it. */
+class Talk {
+  constructor(client, channel) {
+    this.client = client;
+    this.channel = channel;
+    this.events = new Inbox(`${client.user} in ${channel.topic}`);
+    channel.onMessage = (event, payload) => {
+      if (event !== "phx_reply" && !event.startsWith("chan_reply_")) this.events.put({ event, payload });
+      return payload;
+    };
+    this.people = client.generation.follow(channel, client.user);
+  }
+
+  /** Joins and waits for the reply of this status; gives the reply's response. */
+  join(status) {
+    return replyOf(this.channel.join(), status, `join of ${this.channel.topic}`);
+  }
+
+  /** Pushes and waits for the reply, whatever its status. */
+  push(event, payload = {}) {
+    return replyOf(this.channel.push(event, payload), "any", `reply to ${event}`);
+  }
+
+  /** Pushes an event that gets no reply. */
+  send(event, payload = {}) {
+    return this.channel.push(event, payload);
+  }
+
+  /** The payload of the next `event` on this channel. */
+  async got(event) {
+    return (await this.events.take((item) => item.event === event, event)).payload;
+  }
+
+  /** Fails if `event` arrived and was not taken. Call it after something that must have come later. */
+  hasNot(event) {
+    const found = this.events.items.filter((item) => item.event === event);
+    if (found.length) throw new Error(`${this.events.name} got ${JSON.stringify(found)}`);
+  }
+}
+
+function replyOf(push, status, what) {
+  const answered = new Promise((resolve, reject) => {
+    for (const kind of ["ok", "error", "timeout"]) {
+      push.receive(kind, (response) => {
+        if (status === "any") resolve({ status: kind, response });
+        else if (kind === status) resolve(response);
+        else reject(new Error(`${what}: ${kind} ${JSON.stringify(response)}`));
+      });
+    }
+  });
+  return within(answered, what);
+}
+
+/** A list of who is here, kept by the client's own code, with waiting for it to become something. */
+class People {
+  constructor(user) {
+    this.name = `${user}'s list`;
+    this.state = {};
+    this.changed = new Set();
+    this.joins = [];
+    this.leaves = [];
+  }
+
+  set(state) {
+    this.state = state;
+    for (const look of this.changed) look();
+  }
+
+  get keys() {
+    return Object.keys(this.state).sort();
+  }
+
+  metas(key) {
+    return this.state[key]?.metas ?? [];
+  }
+
+  /** Waits until exactly these keys are in the list. */
+  async becomes(...keys) {
+    const wanted = [...keys].sort().join();
+    await this.until(() => this.keys.join() === wanted, `[${wanted}]`);
+  }
+
+  until(holds, what, ms) {
+    let look;
+    const held = new Promise((resolve) => {
+      look = () => holds() && resolve();
+      this.changed.add(look);
+      look();
+    });
+    return within(held, `${what} in ${this.name}`, ms)
+      .catch((error) => {
+        throw new Error(`${error.message}; it is ${JSON.stringify(this.state)}`);
+      })
+      .finally(() => this.changed.delete(look));
+  }
+}
+
+/** Since 1.4: a `Presence` object follows a channel by itself. */
+function followWithClass(Presence) {
+  return (channel, user) => {
+    const people = new People(user);
+    const presence = new Presence(channel);
+    presence.onJoin((key) => people.joins.push(key));
+    presence.onLeave((key) => people.leaves.push(key));
+    presence.onSync(() => people.set(presence.state));
+    return people;
+  };
+}
+
+/** Up to 1.3: the app keeps the state and calls `syncState` and `syncDiff`. */
+function followWithFunctions(Presence) {
+  return (channel, user) => {
+    const people = new People(user);
+    const onJoin = (key) => people.joins.push(key);
+    const onLeave = (key) => people.leaves.push(key);
+    channel.on("presence_state", (state) => people.set(Presence.syncState(people.state, state, onJoin, onLeave)));
+    channel.on("presence_diff", (diff) => people.set(Presence.syncDiff(people.state, diff, onJoin, onLeave)));
+    return people;
+  };
+}

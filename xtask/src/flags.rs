@@ -1,0 +1,109 @@
+//! The grammar of the command line.
+
+use std::ffi::OsString;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::integration::Scenario;
+use crate::test::StepName;
+
+/// All automation of this repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+pub(crate) struct Flags {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Build the node, start a cluster of them on this machine, and show the chat page
+    Demo(DemoFlags),
+    /// Check everything, with all set-up: formats, lints, tests, docs, tidy, real nodes, clients, browser
+    Test(TestFlags),
+    /// Check the rules of the house that no compiler knows
+    Tidy,
+    /// Run scenarios against real node processes that meet over QUIC
+    Integration(IntegrationFlags),
+    /// Run the measurements, in release mode
+    Bench(BenchFlags),
+    /// Run a program that ends when this process's standard input does (for xtask itself)
+    #[command(hide = true)]
+    Guard(GuardFlags),
+}
+
+#[derive(Args)]
+pub(crate) struct DemoFlags {
+    /// How many nodes to start
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=50))]
+    pub(crate) nodes: u16,
+    /// HTTP port of the first node; node i listens on P+i-1, and for the cluster on UDP P+1000+i-1
+    #[arg(long, default_value_t = 4000, value_name = "P", value_parser = clap::value_parser!(u16).range(1..=64_000))]
+    pub(crate) base_port: u16,
+    /// Build quickly and run slowly: the dev profile instead of release
+    #[arg(long)]
+    pub(crate) debug: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct TestFlags {
+    /// Run only this step and what it needs; repeatable
+    #[arg(long, value_name = "STEP")]
+    pub(crate) only: Vec<StepName>,
+    /// List the steps and stop
+    #[arg(long)]
+    pub(crate) list: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct IntegrationFlags {
+    /// Run only this scenario
+    pub(crate) scenario: Option<Scenario>,
+    /// List the scenarios and stop
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// How often `kill` kills a node
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    pub(crate) rounds: u32,
+    /// Repeat the choices of an earlier run
+    #[arg(long, value_name = "SEED")]
+    pub(crate) seed: Option<u64>,
+    /// Build the nodes in release mode
+    #[arg(long)]
+    pub(crate) release: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct BenchFlags {
+    /// Handed on to the measurements
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) args: Vec<OsString>,
+}
+
+#[derive(Args)]
+pub(crate) struct GuardFlags {
+    /// The program and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn grammar_is_sound() {
+        Flags::command().debug_assert();
+    }
+
+    #[test]
+    fn demo_has_the_defaults_of_its_contract() {
+        let flags = Flags::try_parse_from(["xtask", "demo"]).expect("no flag is required");
+        let Command::Demo(demo) = flags.command else {
+            panic!("demo parsed as something else");
+        };
+        assert_eq!((demo.nodes, demo.base_port, demo.debug), (3, 4000, false));
+    }
+}

@@ -1,0 +1,121 @@
+//! Who is in a room, as a client holds it: a state, then diffs, keyed by user, with one reference per place.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+/// One client's list of one room.
+#[derive(Default)]
+pub(crate) struct People {
+    /// Nothing until the state of the current join has arrived.
+    references: Option<BTreeMap<String, BTreeSet<String>>>,
+    /// Diffs that came before the state.
+    early: Vec<Value>,
+    /// How many diffs were applied.
+    pub(crate) diffs: usize,
+}
+
+impl People {
+    pub(crate) fn state(&mut self, state: &Value) {
+        self.references = Some(references(state));
+        for diff in std::mem::take(&mut self.early) {
+            self.diff(&diff);
+        }
+    }
+
+    pub(crate) fn diff(&mut self, diff: &Value) {
+        let Some(people) = &mut self.references else {
+            self.early.push(diff.clone());
+            return;
+        };
+        self.diffs += 1;
+        for (user, joined) in references(&diff["joins"]) {
+            people.entry(user).or_default().extend(joined);
+        }
+        for (user, left) in references(&diff["leaves"]) {
+            if let Some(held) = people.get_mut(&user) {
+                held.retain(|reference| !left.contains(reference));
+            }
+        }
+        people.retain(|_, held| !held.is_empty());
+    }
+
+    /// User -> how many places; `None` before the first state.
+    pub(crate) fn places(&self) -> Option<Places> {
+        Some(count(self.references.as_ref()?))
+    }
+}
+
+/// User -> in how many places they are.
+pub(crate) type Places = BTreeMap<String, usize>;
+
+/// The same, from what a node answers over HTTP.
+pub(crate) fn places(list: &Value) -> Places {
+    count(&references(list))
+}
+
+fn count(people: &BTreeMap<String, BTreeSet<String>>) -> Places {
+    people
+        .iter()
+        .map(|(user, held)| (user.clone(), held.len()))
+        .collect()
+}
+
+fn references(list: &Value) -> BTreeMap<String, BTreeSet<String>> {
+    let users = list.as_object().into_iter().flatten();
+    users
+        .map(|(user, entry)| (user.clone(), metas(entry)))
+        .collect()
+}
+
+fn metas(entry: &Value) -> BTreeSet<String> {
+    let metas = entry["metas"].as_array().into_iter().flatten();
+    metas
+        .filter_map(|meta| Some(meta["phx_ref"].as_str()?.to_owned()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn list(entries: &[(&str, &[&str])]) -> Value {
+        let metas = |held: &[&str]| {
+            held.iter()
+                .map(|r| json!({"phx_ref": r}))
+                .collect::<Vec<_>>()
+        };
+        let users = entries
+            .iter()
+            .map(|(user, held)| ((*user).to_owned(), json!({"metas": metas(held)})));
+        Value::Object(users.collect())
+    }
+
+    #[test]
+    fn diffs_before_the_state_wait_for_it() {
+        let mut people = People::default();
+        people.diff(&json!({"joins": list(&[("ben", &["b"])]), "leaves": {}}));
+        assert_eq!(people.places(), None);
+        people.state(&list(&[("anna", &["a"])]));
+        assert_eq!(
+            people.places(),
+            Some(places(&list(&[("anna", &["a"]), ("ben", &["b"])])))
+        );
+    }
+
+    #[test]
+    fn a_user_goes_with_the_last_place() {
+        let mut people = People::default();
+        people.state(&list(&[("anna", &["a1", "a2"])]));
+        people.diff(&json!({"joins": {}, "leaves": list(&[("anna", &["a1"])])}));
+        assert_eq!(
+            people.places(),
+            Some(Places::from([("anna".to_owned(), 1)]))
+        );
+        people
+            .diff(&json!({"joins": {}, "leaves": list(&[("anna", &["a2"]), ("nobody", &["x"])])}));
+        assert_eq!(people.places(), Some(Places::new()));
+    }
+}

@@ -1,0 +1,242 @@
+//! The steps of `test`: what each is, needs and runs.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use clap::ValueEnum;
+
+use crate::child::Program;
+use crate::chromium;
+use crate::demo::BROWSER_FILES;
+use crate::failure::{Explain, Failure, Outcome, fail};
+use crate::npm;
+use crate::progress::Step;
+use crate::test::Context;
+use crate::test::output::StepOutput;
+use crate::workspace::Profile;
+
+/// How often the `kill` scenario kills a node here; alone it does so ten times.
+const KILLS: &str = "3";
+/// Suites that drive nodes with the official client or with raw frames.
+const CLIENT_SUITES: [&str; 5] = [
+    "official-lab.test.mjs",
+    "official-room.test.mjs",
+    "official-reconnect.test.mjs",
+    "wire.test.mjs",
+    "http.test.mjs",
+];
+const BROWSER_SUITE: [&str; 1] = ["browser.test.mjs"];
+
+/// One step of `test`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StepName {
+    Packages,
+    Chromium,
+    Format,
+    Tidy,
+    Lints,
+    Alone,
+    Together,
+    Doctests,
+    Docs,
+    Node,
+    Integration,
+    Clients,
+    Browser,
+}
+
+impl StepName {
+    pub(crate) const ALL: [StepName; 13] = [
+        StepName::Packages,
+        StepName::Chromium,
+        StepName::Format,
+        StepName::Tidy,
+        StepName::Lints,
+        StepName::Alone,
+        StepName::Together,
+        StepName::Doctests,
+        StepName::Docs,
+        StepName::Node,
+        StepName::Integration,
+        StepName::Clients,
+        StepName::Browser,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            StepName::Packages => "packages",
+            StepName::Chromium => "chromium",
+            StepName::Format => "format",
+            StepName::Tidy => "tidy",
+            StepName::Lints => "lints",
+            StepName::Alone => "alone",
+            StepName::Together => "together",
+            StepName::Doctests => "doctests",
+            StepName::Docs => "docs",
+            StepName::Node => "node",
+            StepName::Integration => "integration",
+            StepName::Clients => "clients",
+            StepName::Browser => "browser",
+        }
+    }
+
+    pub(crate) fn about(self) -> &'static str {
+        match self {
+            StepName::Packages => "npm packages of the page and the suites",
+            StepName::Chromium => "a Chromium for the browser suite",
+            StepName::Format => "formatting",
+            StepName::Tidy => "the rules of the house",
+            StepName::Lints => "clippy with warnings denied",
+            StepName::Alone => "tests of each package alone",
+            StepName::Together => "tests of all packages together, all features",
+            StepName::Doctests => "examples in the docs",
+            StepName::Docs => "docs without warnings",
+            StepName::Node => "the node, for the steps that follow",
+            StepName::Integration => "scenarios with real nodes over QUIC",
+            StepName::Clients => "the official client against three nodes",
+            StepName::Browser => "the chat page in a browser",
+        }
+    }
+
+    pub(super) fn needs(self) -> &'static [StepName] {
+        match self {
+            StepName::Integration => &[StepName::Node],
+            StepName::Clients => &[StepName::Packages, StepName::Node],
+            StepName::Browser => &[StepName::Packages, StepName::Chromium, StepName::Node],
+            _ => &[],
+        }
+    }
+
+    pub(super) fn run(
+        self,
+        context: &Context,
+        output: &mut StepOutput,
+        step: &mut Step,
+    ) -> Outcome {
+        if self == StepName::Packages {
+            return packages(context, output, step);
+        }
+        for program in self.programs(context)? {
+            output.run(context, &program, step)?;
+        }
+        match self {
+            StepName::Chromium if chromium::find().is_none() => Err(no_chromium()),
+            _ => Ok(()),
+        }
+    }
+
+    fn programs(self, context: &Context) -> Outcome<Vec<Program>> {
+        let cargo = || context.workspace.cargo();
+        let all = ["--workspace", "--all-features"];
+        Ok(match self {
+            StepName::Packages => vec![],
+            StepName::Chromium => install_chromium(context)?,
+            StepName::Format => vec![cargo().args(["fmt", "--all", "--check"])],
+            StepName::Tidy => vec![xtask(context)?.arg("tidy")],
+            StepName::Lints => {
+                let clippy = cargo().arg("clippy").args(all).arg("--all-targets");
+                vec![clippy.args(["--", "-D", "warnings"])]
+            }
+            StepName::Alone => alone(context),
+            StepName::Together => vec![test_runner(context).args(all)],
+            StepName::Doctests => vec![cargo().args(["test", "--doc"]).args(all)],
+            StepName::Docs => {
+                let doc = cargo().args(["doc", "--no-deps"]).args(all);
+                vec![doc.env("RUSTDOCFLAGS", "-D warnings")]
+            }
+            StepName::Node => vec![context.workspace.build_node(Profile::Dev)],
+            StepName::Integration => vec![xtask(context)?.args(["integration", "--rounds", KILLS])],
+            StepName::Clients => vec![suites(context, &CLIENT_SUITES)],
+            StepName::Browser => vec![browser_suite(context)?],
+        })
+    }
+}
+
+fn packages(context: &Context, output: &mut StepOutput, step: &mut Step) -> Outcome {
+    npm::check()?;
+    let page = page_packages(context);
+    npm::copy_package(&context.workspace.page_packages(), &page)?;
+    for folder in [page, context.workspace.clients()] {
+        if let Some(install) = npm::install(&folder)? {
+            output.run(context, &install, step)?;
+            npm::installed(&folder)?;
+        }
+    }
+    Ok(())
+}
+
+fn page_packages(context: &Context) -> PathBuf {
+    context.workspace.target.join("npm/assets")
+}
+
+fn install_chromium(context: &Context) -> Outcome<Vec<Program>> {
+    if chromium::find().is_some() {
+        return Ok(vec![]);
+    }
+    chromium::install(&context.workspace.root)
+        .map(Vec::from)
+        .ok_or_else(no_chromium)
+}
+
+fn no_chromium() -> Failure {
+    Failure::new(chromium::HOW_TO_INSTALL)
+}
+
+/// One run per package: together, features of one would hide what another forgot to ask for.
+fn alone(context: &Context) -> Vec<Program> {
+    let members = context.workspace.members.iter();
+    members
+        .map(|member| test_runner(context).args(["--package", member]))
+        .collect()
+}
+
+/// nextest where it is installed, else cargo's own runner; both without doc tests.
+fn test_runner(context: &Context) -> Program {
+    let cargo = context.workspace.cargo();
+    if has_nextest() {
+        cargo.args(["nextest", "run", "--no-tests=pass", "--no-fail-fast"])
+    } else {
+        cargo.args(["test", "--lib", "--bins", "--tests", "--no-fail-fast"])
+    }
+}
+
+fn has_nextest() -> bool {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let asked = Command::new(cargo)
+        .args(["nextest", "--version"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    asked.is_ok_and(|status| status.success())
+}
+
+fn xtask(context: &Context) -> Outcome<Program> {
+    let program = env::current_exe().explain("finding xtask's own program file")?;
+    Ok(Program::new(program, &context.workspace.root))
+}
+
+/// One suite after the other: each starts nodes of its own, and some measure time.
+fn suites(context: &Context, files: &[&str]) -> Program {
+    let node = context.workspace.node(Profile::Dev);
+    Program::new("node", &context.workspace.clients())
+        .args(["--test", "--test-concurrency=1", "--test-reporter=spec"])
+        .args(files.iter().copied())
+        .env("MATRYOSHKA_NODE", node)
+}
+
+fn browser_suite(context: &Context) -> Outcome<Program> {
+    let Some(chromium) = chromium::find() else {
+        fail!("{}", chromium::HOW_TO_INSTALL);
+    };
+    let artifacts = env::var_os("MATRYOSHKA_ARTIFACTS")
+        .map_or_else(|| context.workspace.target.join("artifacts"), PathBuf::from);
+    Ok(suites(context, &BROWSER_SUITE)
+        .env("MATRYOSHKA_CHROMIUM", chromium)
+        .env(
+            "MATRYOSHKA_ASSETS",
+            page_packages(context).join(BROWSER_FILES),
+        )
+        .env("MATRYOSHKA_ARTIFACTS", artifacts))
+}

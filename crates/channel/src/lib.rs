@@ -1,1 +1,42 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+
+pub use matryoshka_pubsub as pubsub;
+pub use matryoshka_transport as transport;
+
+mod assigns;
+mod broadcast;
+mod channel;
+mod config;
+mod connection;
+mod endpoint;
+mod error;
+mod event;
+mod fastlane;
+mod inbox;
+mod link;
+mod mailbox;
+mod multiplexer;
+mod payload;
+mod reply;
+mod router;
+mod server;
+mod socket;
+mod sockets;
+mod stats;
+mod wire;
+
+pub use assigns::Assigns;
+pub use broadcast::{Broadcast, KIND, MalformedBroadcast, broadcast, disconnect, local_broadcast};
+pub use channel::{Channel, HandleInfo, Terminated};
+pub use config::{REPLACED_CHANNEL_WAIT, SocketsConfig};
+pub use connection::Connection;
+pub use endpoint::Connected;
+pub use error::{BroadcastError, PayloadError, PushError, SendError};
+pub use event::{EventError, ParamsError, RawEvent, RawParams};
+pub use link::Mail;
+pub use mailbox::Mailbox;
+pub use reply::{Flow, Refused, Reply, ReplyHandle};
+pub use router::{PatternError, Router};
+pub use socket::Socket;
+pub use sockets::Sockets;
+pub use stats::Stats;

@@ -1,0 +1,137 @@
+//! What a user writes: one type per kind of conversation.
+
+use serde::de::DeserializeOwned;
+
+use crate::{Broadcast, Flow, Refused, Reply, Socket};
+
+/// One client's conversation on one topic.
+///
+/// A value of the type is made by [`join`](Self::join) and lives, in a task of its own, until the conversation ends. Its
+/// methods are called one at a time; whatever else happens meanwhile waits in a bounded inbox. `App` is what the
+/// application hands to all its joins, such as a database pool; it is cloned once per route and per join.
+///
+/// A panic in any method ends this channel only: the client gets `phx_error` (or, from `join`, the error reply
+/// `join crashed`), and its socket and other channels live on.
+///
+/// ```
+/// use matryoshka_channel::{Channel, Refused, Reply, Socket};
+/// use serde::Deserialize;
+///
+/// struct Counter(u64);
+///
+/// #[derive(Deserialize)]
+/// #[serde(rename_all = "snake_case")]
+/// enum Event {
+///     Add { n: u64 },
+///     Reset,
+/// }
+///
+/// impl Channel<()> for Counter {
+///     type Params = ();
+///     type Event = Event;
+///
+///     async fn join(_: &(), _: &mut Socket, (): ()) -> Result<Self, Refused> {
+///         Ok(Self(0))
+///     }
+///
+///     async fn handle_in(&mut self, _: &mut Socket, event: Event) -> Reply {
+///         self.0 = match event {
+///             Event::Add { n } => self.0 + n,
+///             Event::Reset => 0,
+///         };
+///         Reply::ok(&[("count", self.0)].into_iter().collect::<std::collections::BTreeMap<_, _>>())
+///     }
+/// }
+/// ```
+pub trait Channel<App>: Sized + Send + 'static {
+    /// What a client sends along when it joins: any type that serde can read, or [`RawParams`](crate::RawParams).
+    ///
+    /// `()` takes anything. A payload that does not fit makes the join crash.
+    type Params: DeserializeOwned + Send + 'static;
+
+    /// The events that clients may send: an enum whose variants are the events' names and whose contents are their
+    /// payloads, or [`RawEvent`](crate::RawEvent) for any name and bytes.
+    ///
+    /// A variant without content takes any payload. An event that does not fit makes the channel crash, with one line in
+    /// the log that names the events there are.
+    type Event: DeserializeOwned + Send + 'static;
+
+    /// Names of the broadcasts on this channel's topic that go through [`handle_out`](Self::handle_out) instead of
+    /// straight to the client.
+    const INTERCEPT: &'static [&'static str] = &[];
+
+    /// A client wants to join. Its error is the client's answer, and then there is no channel.
+    ///
+    /// The channel is subscribed to its topic after this has returned and before the client gets its answer. What
+    /// depends on being joined, such as a push, belongs into [`Socket::after_join`].
+    fn join(
+        app: &App,
+        socket: &mut Socket,
+        params: Self::Params,
+    ) -> impl Future<Output = Result<Self, Refused>> + Send;
+
+    /// The client sent an event.
+    fn handle_in(
+        &mut self,
+        socket: &mut Socket,
+        event: Self::Event,
+    ) -> impl Future<Output = Reply> + Send;
+
+    /// A broadcast that is listed in [`INTERCEPT`](Self::INTERCEPT) came. As provided it is pushed on unchanged.
+    fn handle_out(
+        &mut self,
+        socket: &mut Socket,
+        broadcast: Broadcast,
+    ) -> impl Future<Output = Flow> + Send {
+        let pushed = socket.push_payload(broadcast.event(), broadcast.payload().clone());
+        async move { pushed.into() }
+    }
+
+    /// The channel ends, for this reason; what it tracked and subscribed ends right after.
+    ///
+    /// Not called when the join was refused or crashed (there is no channel then), when a newer join replaced this one,
+    /// or when the runtime itself goes. After a leave or an orderly stop the client has been told before; after a
+    /// crash it is told after.
+    fn terminate(
+        &mut self,
+        socket: &mut Socket,
+        reason: Terminated,
+    ) -> impl Future<Output = ()> + Send {
+        let _ = (socket, reason);
+        async {}
+    }
+}
+
+/// A channel that takes messages from other tasks, or from topics other than its own.
+///
+/// They come from a [`Mailbox`](crate::Mailbox) made by [`Socket::mailbox`], or from [`Socket::subscribe`] with
+/// `M = `[`pubsub::Message`](crate::pubsub::Message). One channel may implement it for several types.
+pub trait HandleInfo<M>: Send + 'static {
+    /// A message came.
+    fn handle_info(&mut self, socket: &mut Socket, message: M)
+    -> impl Future<Output = Flow> + Send;
+}
+
+/// Why a channel ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Terminated {
+    /// The client left the topic.
+    Left,
+    /// A callback said [`Flow::Stop`].
+    Stopped,
+    /// A callback said [`Flow::Fail`], with this reason.
+    Failed(String),
+    /// A callback panicked, or the client sent what the channel's types cannot hold.
+    Crashed,
+    /// The client closed the connection, or the network dropped it.
+    Closed,
+    /// The client was silent for too long.
+    Idle,
+    /// Somebody disconnected the socket by its id.
+    Disconnected,
+    /// The server is going away.
+    Draining,
+    /// The server closed the connection for a fault of the client's: a malformed frame, reading too slowly.
+    Faulted,
+}

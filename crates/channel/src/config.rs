@@ -1,0 +1,48 @@
+//! What can be set about sockets and their channels.
+
+use std::time::Duration;
+
+use crate::pubsub::mailbox::{Bound, Overflow};
+use crate::transport::HttpConfig;
+
+/// How long a join waits for the channel that it replaces to be gone: 5 seconds. A channel that blocks its thread
+/// longer than that runs beside its successor until it returns.
+pub const REPLACED_CHANNEL_WAIT: Duration = Duration::from_secs(5);
+
+/// The settings of [`Sockets`](crate::Sockets).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SocketsConfig {
+    /// How many topics one connection may have joined at a time; default 100. One more join gets the error reply
+    /// `too many channels joined`.
+    pub max_channels: usize,
+    /// How many messages wait for one channel; default 1,024. When it is full, no further frame is read from this
+    /// client until there is room; intercepted broadcasts and messages from [`Mailbox`](crate::Mailbox)es are dropped
+    /// and counted.
+    pub inbox_messages: usize,
+    /// The same in bytes of payload; default 4 MiB.
+    pub inbox_bytes: usize,
+    /// The carrier: origins, timeouts, sizes.
+    pub http: HttpConfig,
+}
+
+impl SocketsConfig {
+    pub(crate) fn inbox(&self) -> Bound {
+        Bound {
+            messages: self.inbox_messages,
+            bytes: self.inbox_bytes,
+            overflow: Overflow::DropNewest,
+        }
+    }
+}
+
+impl Default for SocketsConfig {
+    fn default() -> Self {
+        Self {
+            max_channels: 100,
+            inbox_messages: 1024,
+            inbox_bytes: 4 * 1024 * 1024,
+            http: HttpConfig::default(),
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! One client's session: frames to the multiplexer, and the multiplexer's effects to channels and client.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::task::{AbortHandle, JoinHandle};
+
+use crate::assigns::Assigns;
+use crate::channel::Terminated;
+use crate::endpoint::Endpoint;
+use crate::inbox::{InboxSender, Item, Orders};
+use crate::link::{Fate, Link, Mail, News};
+use crate::multiplexer::{Effect, InstanceId, Multiplexer, Start};
+use crate::pubsub::SinkSubscription;
+use crate::pubsub::mailbox::{Received, TryPushError, mailbox};
+use crate::server::{Route, Seat};
+use crate::transport::{Close, CloseCode, CloseReason, Frame, Output, ServerMessage, Session};
+
+type Effects = Vec<Effect<Arc<dyn Route>>>;
+
+/// The session of one client: its channels, by topic. Made by [`Sockets`](crate::Sockets).
+///
+/// Nothing in it waits for a channel. Only when a channel's inbox is full does it stop reading, until there is room.
+pub struct Connection {
+    link: Arc<Link>,
+    endpoint: Endpoint,
+    assigns: Assigns,
+    multiplexer: Multiplexer,
+    /// In the order of their ids, which is that of their joins.
+    channels: Vec<(InstanceId, Running)>,
+    /// What did not fit into a channel's inbox.
+    stalled: Option<(InstanceId, Item)>,
+    /// Listens for orders to disconnect.
+    _by_id: Option<SinkSubscription>,
+}
+
+/// A channel's task, from outside.
+struct Running {
+    inbox: InboxSender,
+    orders: Arc<Orders>,
+    task: Task,
+}
+
+enum Task {
+    Own(JoinHandle<()>),
+    /// The channel that replaces it waits for its end.
+    Awaited(AbortHandle),
+}
+
+impl Connection {
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        link: Arc<Link>,
+        assigns: Assigns,
+        by_id: Option<SinkSubscription>,
+    ) -> Self {
+        let multiplexer = Multiplexer::new(endpoint.config().max_channels);
+        let (channels, stalled) = (Vec::new(), None);
+        Self {
+            link,
+            endpoint,
+            assigns,
+            multiplexer,
+            channels,
+            stalled,
+            _by_id: by_id,
+        }
+    }
+
+    fn apply(&mut self, effects: Effects, out: &mut Output) -> Result<(), Close> {
+        for effect in effects {
+            match effect {
+                Effect::Send(message) => self.send(&message, out)?,
+                Effect::Start(start) => self.start(start),
+                Effect::Deliver(id, request) => self.deliver(id, Item::Request(request)),
+                Effect::Supersede(id) => {
+                    if let Some(channel) = self.find(id) {
+                        channel.orders.supersede();
+                    }
+                }
+                Effect::Abort(id) => {
+                    if let Some(channel) = self.take(id) {
+                        channel.task.abort();
+                    }
+                }
+                Effect::Forget(id) => drop(self.take(id)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that is sent from here is JSON, or was tried before: it fits.
+    fn send(&self, message: &ServerMessage, out: &mut Output) -> Result<(), Close> {
+        match self.link.serializer.encode(message) {
+            Ok(frame) => {
+                out.frame(frame);
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(%error, "a socket is closed: an answer does not fit its version of the wire");
+                Err(Close::new(CloseCode::INTERNAL))
+            }
+        }
+    }
+
+    fn start(&mut self, start: Start<Arc<dyn Route>>) {
+        let Start {
+            id,
+            topic,
+            refs,
+            route,
+            payload,
+            after,
+        } = start;
+        let (inbox, receiver) = mailbox(self.link.inbox);
+        let orders = Arc::<Orders>::default();
+        let replaces = after.and_then(|(old, wait)| Some((self.lend(old)?, wait)));
+        let task = route.spawn(Seat {
+            link: Arc::clone(&self.link),
+            id,
+            topic,
+            refs,
+            payload,
+            assigns: self.assigns.clone(),
+            inbox: (inbox.clone(), receiver),
+            orders: Arc::clone(&orders),
+            replaces,
+        });
+        self.channels.push((
+            id,
+            Running {
+                inbox,
+                orders,
+                task: Task::Own(task),
+            },
+        ));
+    }
+
+    /// Gives the end of a channel's task away to the channel that waits for it.
+    fn lend(&mut self, id: InstanceId) -> Option<JoinHandle<()>> {
+        let channel = self.find(id)?;
+        let Task::Own(task) = &channel.task else {
+            return None;
+        };
+        let awaited = Task::Awaited(task.abort_handle());
+        match std::mem::replace(&mut channel.task, awaited) {
+            Task::Own(task) => Some(task),
+            Task::Awaited(_) => None,
+        }
+    }
+
+    fn deliver(&mut self, id: InstanceId, item: Item) {
+        let Some(channel) = self.find(id) else { return };
+        let bytes = item.bytes();
+        match channel.inbox.try_push(item, bytes) {
+            // One that has ended a moment ago will be reported in a moment.
+            Ok(()) | Err(TryPushError::Closed(_)) => {}
+            Err(TryPushError::Full(item)) => self.stalled = Some((id, item)),
+        }
+    }
+
+    fn position(&self, id: InstanceId) -> Option<usize> {
+        self.channels.binary_search_by_key(&id, |(id, _)| *id).ok()
+    }
+
+    fn find(&mut self, id: InstanceId) -> Option<&mut Running> {
+        self.position(id)
+            .map(|position| &mut self.channels[position].1)
+    }
+
+    fn take(&mut self, id: InstanceId) -> Option<Running> {
+        self.position(id)
+            .map(|position| self.channels.remove(position).1)
+    }
+
+    /// Tells every channel that its connection is gone; each works off what waits for it first.
+    fn close_channels(&mut self, reason: &Terminated) {
+        for (_, channel) in self.channels.drain(..) {
+            channel.orders.close(reason.clone());
+            channel.inbox.close();
+        }
+    }
+}
+
+impl Session for Connection {
+    type Mail = Mail;
+
+    fn handle_in(&mut self, frame: Frame, out: &mut Output) -> Result<(), Close> {
+        let message = self.link.serializer.decode(frame).map_err(|error| {
+            self.link.counters.malformed_frames.add_one();
+            tracing::warn!(%error, "a socket is closed: it sent a frame that is no message");
+            Close::from(error)
+        })?;
+        self.link.counters.messages_in.add_one();
+        let (endpoint, mut effects) = (&self.endpoint, Vec::new());
+        self.multiplexer
+            .handle_message(message, |topic| endpoint.route(topic), &mut effects);
+        self.apply(effects, out)
+    }
+
+    fn handle_mail(&mut self, Mail(news): Mail, out: &mut Output) -> Result<(), Close> {
+        let News { topic, id, fate } = *news;
+        let (multiplexer, mut effects) = (&mut self.multiplexer, Vec::new());
+        match fate {
+            Fate::Joined { response } => {
+                multiplexer.handle_joined(&topic, id, response, &mut effects);
+            }
+            Fate::Refused {
+                response,
+                mut unread,
+            } => {
+                unread.close();
+                let stalled = self.stalled.take_if(|(stalled, _)| *stalled == id);
+                let unread = std::iter::from_fn(|| unread.try_recv())
+                    .filter_map(|received| match received {
+                        Received::Item(item) => Some(item),
+                        Received::Lagged(_) => None,
+                    })
+                    .chain(stalled.map(|(_, item)| item))
+                    .filter_map(|item| match item {
+                        Item::Request(request) => Some(request),
+                        Item::Out(_) | Item::Info(_) => None,
+                    });
+                multiplexer.handle_refused(&topic, id, response, unread, &mut effects);
+            }
+            Fate::Left { reference } => {
+                multiplexer.handle_left(&topic, id, reference, &mut effects);
+            }
+            Fate::Ended(end) => multiplexer.handle_ended(&topic, id, end, &mut effects),
+        }
+        self.apply(effects, out)
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while let Some((id, item)) = self.stalled.take() {
+            let Some(channel) = self.find(id) else { break };
+            let inbox = channel.inbox.clone();
+            if inbox.poll_room(cx).is_pending() {
+                self.stalled = Some((id, item));
+                return Poll::Pending;
+            }
+            self.deliver(id, item);
+        }
+        match self.multiplexer.is_congested() {
+            // Mail from a channel changes that, and after each mail this is asked again.
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        }
+    }
+
+    fn closed(&mut self, reason: CloseReason) {
+        self.close_channels(&terminated(&reason));
+    }
+}
+
+/// A session that ends without having been told, by a crash of its own, takes its channels along.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.close_channels(&Terminated::Faulted);
+    }
+}
+
+impl Task {
+    fn abort(&self) {
+        match self {
+            Self::Own(task) => task.abort(),
+            Self::Awaited(task) => task.abort(),
+        }
+    }
+}
+
+fn terminated(reason: &CloseReason) -> Terminated {
+    match reason {
+        CloseReason::Client(_) | CloseReason::Lost => Terminated::Closed,
+        CloseReason::Idle => Terminated::Idle,
+        CloseReason::Closed(close) => match close.code {
+            CloseCode::GOING_AWAY => Terminated::Disconnected,
+            CloseCode::RESTART => Terminated::Draining,
+            _ => Terminated::Faulted,
+        },
+    }
+}

@@ -1,0 +1,157 @@
+//! Everything that the connections of one [`Sockets`](crate::Sockets) share, and how a connection begins.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use futures::future::BoxFuture;
+
+use crate::assigns::Assigns;
+use crate::config::SocketsConfig;
+use crate::connection::Connection;
+use crate::link::{Link, Mail};
+use crate::pubsub::{Delivery, Message, PubSub, Sink, SinkSubscription, SubscribeError};
+use crate::router::Router;
+use crate::server::Route;
+use crate::stats::Counters;
+use crate::transport::{Close, CloseCode, ConnectInfo, Handler, Outbox, Refused};
+use crate::{Broadcast, wire};
+
+/// What a connection is known by and hands to its channels; the good answer of
+/// [`on_connect`](crate::Sockets::on_connect).
+#[derive(Clone, Debug, Default)]
+pub struct Connected {
+    id: Option<ByteString>,
+    assigns: Assigns,
+}
+
+impl Connected {
+    /// A connection without an id and without assigns.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Gives the connection an id, by which [`disconnect`](crate::disconnect) finds it. Many may share one, such as all
+    /// of one user's.
+    #[must_use]
+    pub fn id(mut self, id: impl Into<ByteString>) -> Self {
+        self.id = Some(id.into());
+        self
+    }
+
+    /// Hands a value to all channels of the connection, in place of an older one of its type: see
+    /// [`Socket::get`](crate::Socket::get).
+    #[must_use]
+    pub fn assign<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.assigns.put(value);
+        self
+    }
+}
+
+pub(crate) type OnConnect =
+    Arc<dyn Fn(ConnectInfo) -> BoxFuture<'static, Result<Connected, Refused>> + Send + Sync>;
+
+/// Makes the sessions of one [`Sockets`](crate::Sockets).
+#[derive(Clone)]
+pub(crate) struct Endpoint(Arc<Shared>);
+
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) pubsub: PubSub,
+    pub(crate) router: Router<Arc<dyn Route>>,
+    pub(crate) on_connect: Option<OnConnect>,
+    pub(crate) config: SocketsConfig,
+    pub(crate) counters: Arc<Counters>,
+}
+
+impl Endpoint {
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self(Arc::new(shared))
+    }
+
+    /// A copy to change.
+    pub(crate) fn shared(&self) -> Shared {
+        Shared::clone(&self.0)
+    }
+
+    pub(crate) fn config(&self) -> &SocketsConfig {
+        &self.0.config
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.0.counters
+    }
+
+    /// What serves a topic. A topic that nothing serves is worth a line in the log: it is a client's or a route's mistake.
+    pub(crate) fn route(&self, topic: &str) -> Option<Arc<dyn Route>> {
+        let route = self.0.router.find(topic).cloned();
+        if route.is_none() {
+            tracing::warn!(topic, "a join was refused: no channel serves its topic");
+        }
+        route
+    }
+
+    fn listen_for_disconnect(
+        &self,
+        link: &Link,
+    ) -> Result<Option<SinkSubscription>, SubscribeError> {
+        let Some(id) = &link.id else { return Ok(None) };
+        let sink = Arc::new(Disconnector {
+            outbox: link.outbox.clone(),
+        });
+        self.0.pubsub.subscribe_sink(id, sink).map(Some)
+    }
+}
+
+impl Handler for Endpoint {
+    type Session = Connection;
+
+    async fn connect(
+        &self,
+        info: ConnectInfo,
+        outbox: Outbox<Mail>,
+    ) -> Result<Connection, Refused> {
+        let serializer = info.serializer;
+        let Connected { id, assigns } = match &self.0.on_connect {
+            Some(on_connect) => on_connect(info).await?,
+            None => Connected::new(),
+        };
+        let link = Arc::new(Link {
+            outbox,
+            serializer,
+            pubsub: self.0.pubsub.clone(),
+            id,
+            inbox: self.0.config.inbox(),
+            counters: Arc::clone(&self.0.counters),
+        });
+        let by_id = self.listen_for_disconnect(&link).map_err(|error| {
+            tracing::warn!(%error, "a connection was refused: its id is no topic");
+            Refused::forbidden()
+        })?;
+        Ok(Connection::new(self.clone(), link, assigns, by_id))
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("config", &self.0.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A socket's subscription to its own id.
+struct Disconnector {
+    outbox: Outbox<Mail>,
+}
+
+impl Sink for Disconnector {
+    fn deliver(&self, message: &Message) -> Delivery {
+        if let Some(Ok(broadcast)) = Broadcast::from_message(message)
+            && broadcast.event() == wire::DISCONNECT
+        {
+            self.outbox.close(Close::new(CloseCode::GOING_AWAY));
+        }
+        Delivery::Delivered
+    }
+}

@@ -1,0 +1,241 @@
+//! From a broadcast to the clients' mailboxes without waking their channels.
+//!
+//! A channel subscribes to its topic with a [`Lane`]: the way to its socket, the socket's version of the wire, and the
+//! events that the channel wants to see first. [`Fastlane`] runs in whatever thread broadcasts, or received from another
+//! node; it encodes the event once per version and hands the same frame to every lane.
+
+use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::Broadcast;
+use crate::inbox::{InboxSender, Item};
+use crate::link::Link;
+use crate::pubsub::mailbox::Pushed;
+use crate::pubsub::{Delivery, Dispatcher, Message, Sink, Subscribers};
+use crate::transport::{Frame, Serializer, ServerMessage};
+
+/// How many frames wait for a join's answer to be written; more are dropped. The wait is a few microseconds.
+const HELD_FRAMES: usize = 1024;
+
+/// Delivers broadcasts of the kind [`KIND`](crate::KIND).
+pub(crate) struct Fastlane;
+
+impl Dispatcher for Fastlane {
+    fn dispatch(&self, subscribers: Subscribers<'_>, message: &Message) -> usize {
+        let broadcast = match Broadcast::from_message(message) {
+            Some(Ok(broadcast)) => broadcast,
+            Some(Err(error)) => {
+                tracing::warn!(topic = %message.topic(), %error, "a broadcast is dropped");
+                return 0;
+            }
+            None => return subscribers.deliver(message),
+        };
+        let mut encodings = Encodings::new(&broadcast);
+        let mut delivered = 0;
+        for subscriber in subscribers.iter() {
+            let delivery = match subscriber.sink_as::<Lane>() {
+                Some(lane) => lane.broadcast(&broadcast, &mut encodings),
+                None => subscriber.deliver(message),
+            };
+            delivered += usize::from(delivery == Delivery::Delivered);
+        }
+        encodings.report();
+        delivered
+    }
+}
+
+/// A channel's subscription to its own topic.
+pub(crate) struct Lane {
+    link: Arc<Link>,
+    inbox: InboxSender,
+    intercept: &'static [&'static str],
+    gate: Gate,
+}
+
+impl Lane {
+    pub(crate) fn new(
+        link: Arc<Link>,
+        inbox: InboxSender,
+        intercept: &'static [&'static str],
+    ) -> Self {
+        Self {
+            link,
+            inbox,
+            intercept,
+            gate: Gate::default(),
+        }
+    }
+
+    /// The join's answer is on its way: what came since the subscription follows it.
+    pub(crate) fn open(&self) {
+        self.gate.open(|frame| {
+            self.link.outbox.frame(frame);
+        });
+    }
+
+    fn broadcast(&self, broadcast: &Broadcast, encodings: &mut Encodings<'_>) -> Delivery {
+        if self.intercept.contains(&broadcast.event()) {
+            return self.intercepted(broadcast.clone());
+        }
+        let Some(frame) = encodings.frame(self.link.serializer) else {
+            self.link.counters.unencodable.add_one();
+            return Delivery::Dropped;
+        };
+        match self.gate.pass(frame) {
+            Passed::Open(frame) => delivery(self.link.outbox.frame(frame)),
+            Passed::Held => Delivery::Delivered,
+            Passed::Dropped => Delivery::Dropped,
+        }
+    }
+
+    fn intercepted(&self, broadcast: Broadcast) -> Delivery {
+        let item = Item::Out(broadcast);
+        let bytes = item.bytes();
+        let pushed = self.inbox.push(item, bytes);
+        if pushed == Pushed::Dropped {
+            self.link.counters.inbox_dropped.add_one();
+        }
+        delivery(pushed)
+    }
+}
+
+/// Reached only by messages of other kinds, which mean nothing to a client.
+impl Sink for Lane {
+    fn deliver(&self, _message: &Message) -> Delivery {
+        Delivery::Dropped
+    }
+}
+
+pub(crate) fn delivery(pushed: Pushed) -> Delivery {
+    match pushed {
+        Pushed::Queued => Delivery::Delivered,
+        Pushed::Dropped => Delivery::Dropped,
+        Pushed::Closed => Delivery::Closed,
+    }
+}
+
+/// One broadcast in each version of the wire that its subscribers speak, encoded when first asked for.
+struct Encodings<'a> {
+    broadcast: &'a Broadcast,
+    /// Two versions exist, so a list beats a map. `None` is a version that cannot carry it.
+    done: Vec<(&'static str, Option<Frame>)>,
+    misfits: usize,
+}
+
+impl<'a> Encodings<'a> {
+    fn new(broadcast: &'a Broadcast) -> Self {
+        Self {
+            broadcast,
+            done: Vec::new(),
+            misfits: 0,
+        }
+    }
+
+    fn frame(&mut self, serializer: &'static dyn Serializer) -> Option<Frame> {
+        let vsn = serializer.vsn();
+        let known = self.done.iter().find(|(done, _)| *done == vsn);
+        let frame = match known {
+            Some((_, frame)) => frame.clone(),
+            None => {
+                let frame = serializer.encode(&message(self.broadcast)).ok();
+                self.done.push((vsn, frame.clone()));
+                frame
+            }
+        };
+        self.misfits += usize::from(frame.is_none());
+        frame
+    }
+
+    /// One line for all subscribers that were passed over.
+    fn report(&self) {
+        if self.misfits > 0 {
+            let (topic, event) = (self.broadcast.topic(), self.broadcast.event());
+            let clients = self.misfits;
+            tracing::warn!(%topic, event, clients, "a broadcast does not fit these clients' version of the wire");
+        }
+    }
+}
+
+fn message(broadcast: &Broadcast) -> ServerMessage {
+    ServerMessage::Broadcast {
+        topic: broadcast.topic().as_byte_string().clone(),
+        event: broadcast.event_text().clone(),
+        payload: broadcast.payload().clone(),
+    }
+}
+
+/// Holds frames back until the join's answer has been put into the outbox, so that nothing comes before it.
+#[derive(Default)]
+struct Gate {
+    is_open: AtomicBool,
+    held: Mutex<Vec<Frame>>,
+}
+
+enum Passed {
+    Open(Frame),
+    Held,
+    Dropped,
+}
+
+impl Gate {
+    fn pass(&self, frame: Frame) -> Passed {
+        if self.is_open.load(Ordering::Acquire) {
+            return Passed::Open(frame);
+        }
+        let mut held = self.held();
+        // It may have been opened just now, and then everything held is ahead of this frame already.
+        if self.is_open.load(Ordering::Acquire) {
+            return Passed::Open(frame);
+        }
+        if held.len() >= HELD_FRAMES {
+            return Passed::Dropped;
+        }
+        held.push(frame);
+        Passed::Held
+    }
+
+    fn open(&self, mut put: impl FnMut(Frame)) {
+        let mut held = self.held();
+        mem::take(&mut *held).into_iter().for_each(&mut put);
+        self.is_open.store(true, Ordering::Release);
+    }
+
+    fn held(&self) -> MutexGuard<'_, Vec<Frame>> {
+        // A list of frames is whole whenever a panic could strike.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(n: usize) -> Frame {
+        Frame::text(n.to_string())
+    }
+
+    #[test]
+    fn held_frames_come_first_and_in_order() {
+        let gate = Gate::default();
+        for n in 0..3 {
+            assert!(matches!(gate.pass(frame(n)), Passed::Held));
+        }
+        let mut out = Vec::new();
+        gate.open(|frame| out.push(frame));
+        assert_eq!(out, [frame(0), frame(1), frame(2)]);
+        assert!(matches!(gate.pass(frame(3)), Passed::Open(open) if open == frame(3)));
+    }
+
+    #[test]
+    fn a_gate_holds_so_many_frames_and_no_more() {
+        let gate = Gate::default();
+        for n in 0..HELD_FRAMES {
+            assert!(matches!(gate.pass(frame(n)), Passed::Held));
+        }
+        assert!(matches!(gate.pass(frame(HELD_FRAMES)), Passed::Dropped));
+        let mut out = 0;
+        gate.open(|_| out += 1);
+        assert_eq!(out, HELD_FRAMES);
+    }
+}

@@ -1,0 +1,77 @@
+//! What all parts of one connection share: the way to its client.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytestring::ByteString;
+
+use crate::inbox::InboxReceiver;
+use crate::multiplexer::{End, InstanceId};
+use crate::pubsub::PubSub;
+use crate::pubsub::mailbox::Bound;
+use crate::stats::Counters;
+use crate::transport::{EncodeError, Field, Outbox, Payload, Serializer, ServerMessage};
+
+/// One connection, seen from its channels, reply handles and subscriptions.
+pub(crate) struct Link {
+    pub(crate) outbox: Outbox<Mail>,
+    pub(crate) serializer: &'static dyn Serializer,
+    pub(crate) pubsub: PubSub,
+    /// The socket's id, if it has one.
+    pub(crate) id: Option<ByteString>,
+    pub(crate) inbox: Bound,
+    pub(crate) counters: Arc<Counters>,
+}
+
+impl Link {
+    /// Puts a message into the connection's outbox. A connection that has ended takes it and does nothing.
+    pub(crate) fn send(&self, message: &ServerMessage) -> Result<(), EncodeError> {
+        self.outbox.frame(self.serializer.encode(message)?);
+        Ok(())
+    }
+
+    /// Tells the session what became of a channel.
+    pub(crate) fn tell(&self, topic: &ByteString, id: InstanceId, fate: Fate) {
+        self.outbox.mail(Mail(Box::new(News {
+            topic: topic.clone(),
+            id,
+            fate,
+        })));
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("vsn", &self.serializer.vsn())
+            .field("id", &self.id)
+            .finish()
+    }
+}
+
+/// What the channels of a connection tell its session. Opaque: there is nothing in it for others.
+#[derive(Debug)]
+pub struct Mail(pub(crate) Box<News>);
+
+#[derive(Debug)]
+pub(crate) struct News {
+    pub(crate) topic: ByteString,
+    pub(crate) id: InstanceId,
+    pub(crate) fate: Fate,
+}
+
+/// What became of a channel.
+#[derive(Debug)]
+pub(crate) enum Fate {
+    /// Its join was accepted.
+    Joined { response: Payload },
+    /// Its join was refused or crashed. What waits for it is answered by the session.
+    Refused {
+        response: Payload,
+        unread: InboxReceiver,
+    },
+    /// It has worked off a leave.
+    Left { reference: Option<Field> },
+    /// It ended otherwise.
+    Ended(End),
+}

@@ -1,0 +1,135 @@
+//! Messages for a channel from anywhere but its client.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use futures::FutureExt;
+
+use crate::channel::HandleInfo;
+use crate::fastlane::delivery;
+use crate::inbox::{ITEM_BYTES, InboxSender, Info, Item};
+use crate::pubsub::mailbox::Pushed;
+use crate::pubsub::{Delivery, Message, Sink};
+use crate::stats::Counters;
+use crate::{Broadcast, SendError};
+
+/// The way to a channel's [`handle_info`](HandleInfo::handle_info) from any task. Clones lead to the same channel.
+///
+/// It does not keep the channel alive. What is sent while the channel joins waits until it has joined.
+pub struct Mailbox<M> {
+    inbox: InboxSender,
+    wrap: fn(M) -> Info,
+    counters: Arc<Counters>,
+}
+
+impl<M: Send + 'static> Mailbox<M> {
+    pub(crate) fn new<C: HandleInfo<M>>(inbox: InboxSender, counters: Arc<Counters>) -> Self {
+        Self {
+            inbox,
+            wrap: info::<C, M>,
+            counters,
+        }
+    }
+
+    /// Puts a message into the channel's inbox. Never waits.
+    ///
+    /// # Errors
+    /// [`SendError`] if the inbox is full or the channel has ended; the message is dropped.
+    pub fn send(&self, message: M) -> Result<(), SendError> {
+        match self
+            .inbox
+            .push(Item::Info((self.wrap)(message)), ITEM_BYTES)
+        {
+            Pushed::Queued => Ok(()),
+            Pushed::Closed => Err(SendError::Ended),
+            Pushed::Dropped => {
+                self.counters.inbox_dropped.add_one();
+                Err(SendError::Full)
+            }
+        }
+    }
+}
+
+impl<M> Clone for Mailbox<M> {
+    fn clone(&self) -> Self {
+        let counters = Arc::clone(&self.counters);
+        Self {
+            inbox: self.inbox.clone(),
+            wrap: self.wrap,
+            counters,
+        }
+    }
+}
+
+impl<M> fmt::Debug for Mailbox<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mailbox")
+            .field("waiting", &self.inbox.len())
+            .finish()
+    }
+}
+
+/// The call of `handle_info` with `message`, for an inbox that knows neither type.
+fn info<C: HandleInfo<M>, M: Send + 'static>(message: M) -> Info {
+    Box::new(move |channel, socket| {
+        let channel: &mut dyn Any = channel;
+        let channel = channel.downcast_mut::<C>();
+        let channel = channel.expect("a socket gives out mailboxes of its own channel only");
+        channel.handle_info(socket, message).boxed()
+    })
+}
+
+/// A channel's subscription to a topic of its choice.
+pub(crate) struct InfoSink {
+    inbox: InboxSender,
+    target: Target,
+    counters: Arc<Counters>,
+}
+
+enum Target {
+    Info(fn(Message) -> Info),
+    /// The channel's own topic once more: its broadcasts are outgoing events.
+    Out(fn(Message) -> Info),
+}
+
+impl InfoSink {
+    pub(crate) fn new<C: HandleInfo<Message>>(
+        inbox: InboxSender,
+        counters: Arc<Counters>,
+        is_own_topic: bool,
+    ) -> Self {
+        let target = if is_own_topic {
+            Target::Out
+        } else {
+            Target::Info
+        };
+        Self {
+            inbox,
+            target: target(info::<C, Message>),
+            counters,
+        }
+    }
+
+    fn item(&self, message: &Message) -> Item {
+        match self.target {
+            Target::Info(wrap) => Item::Info(wrap(message.clone())),
+            Target::Out(wrap) => match Broadcast::from_message(message) {
+                Some(Ok(broadcast)) => Item::Out(broadcast),
+                _ => Item::Info(wrap(message.clone())),
+            },
+        }
+    }
+}
+
+impl Sink for InfoSink {
+    fn deliver(&self, message: &Message) -> Delivery {
+        let pushed = self
+            .inbox
+            .push(self.item(message), ITEM_BYTES + message.payload().len());
+        if pushed == Pushed::Dropped {
+            self.counters.inbox_dropped.add_one();
+        }
+        delivery(pushed)
+    }
+}

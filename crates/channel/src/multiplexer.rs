@@ -1,0 +1,560 @@
+//! The conversations of one connection: which message starts, reaches, leaves or misses which channel.
+//!
+//! A [`Multiplexer`] holds one [`Instance`] for each join that is not over. The newest join of a topic owns the
+//! topic; those it replaced are *superseded* and stay only until the client has been told about them. The session
+//! hands in what the client sent (`handle_message`) and what became of its channels (`handle_joined`,
+//! `handle_refused`, `handle_left`, `handle_ended`), and carries out the effects in the order in which they come.
+//!
+//! Two promises hold whatever arrives: each join is answered exactly once, and each accepted join is followed by
+//! either one `phx_close` or one `phx_error`, unless the connection ends first.
+//!
+//! Pure: no clock, no I/O, no tasks.
+
+use std::collections::HashMap;
+
+use bytestring::ByteString;
+
+use crate::transport::{ClientMessage, Field, Payload, ServerMessage};
+use crate::wire::{self, reason};
+
+/// How many superseded joins one connection may have before it reads no further frame.
+///
+/// They only pile up when a client joins one topic again and again while the first join is still at work; reading
+/// on would let it start any number of tasks.
+pub(crate) const SUPERSEDED_JOINS: usize = 100;
+
+/// One join of one topic on one connection. Never used twice on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct InstanceId(u64);
+
+/// The refs that tie frames to one join.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct JoinRefs {
+    /// The `join_ref` as the client sent it; its answer, its close and its error carry this.
+    pub(crate) sent: Option<Field>,
+    /// What pushes and replies of the channel carry: a join without a `join_ref` lends its `ref`.
+    pub(crate) push: Option<Field>,
+}
+
+/// A client message on its way to a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// An application's event.
+    Event {
+        /// Its name.
+        event: Field,
+        /// What its reply carries.
+        reference: Option<Field>,
+        /// What it carries.
+        payload: Payload,
+    },
+    /// The client leaves the topic.
+    Leave {
+        /// The refs of the leave as they were sent.
+        join_ref: Option<Field>,
+        /// What its reply carries.
+        reference: Option<Field>,
+    },
+}
+
+/// What the session has to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Effect<R> {
+    /// Write this to the client.
+    Send(ServerMessage),
+    /// Start a channel.
+    Start(Start<R>),
+    /// Put a request into the channel's inbox.
+    Deliver(InstanceId, Request),
+    /// A newer join took the topic while this one is still unanswered: it is to finish its join, and then end.
+    Supersede(InstanceId),
+    /// A newer join took the topic: this channel ends where it stands, without its terminate hook.
+    Abort(InstanceId),
+    /// Nothing more is to be sent to this channel.
+    Forget(InstanceId),
+}
+
+/// A join that was accepted for routing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Start<R> {
+    pub(crate) id: InstanceId,
+    pub(crate) topic: ByteString,
+    pub(crate) refs: JoinRefs,
+    pub(crate) route: R,
+    pub(crate) payload: Payload,
+    /// The channel that has to be gone before this one may run, and how long to wait for it.
+    pub(crate) after: Option<(InstanceId, Wait)>,
+}
+
+/// How long a join waits for the channel that it replaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// It was told to end where it stands: a short while is enough.
+    Ending,
+    /// Its own join is still at work, and is waited for as long as it takes.
+    Joining,
+}
+
+/// How a channel ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// As it was meant to: the client is not to come back.
+    Close,
+    /// Abnormally: the client joins again.
+    Error,
+}
+
+/// The joins of one connection. See the [module](self).
+#[derive(Debug)]
+pub(crate) struct Multiplexer {
+    topics: HashMap<ByteString, Box<Topic>>,
+    next_id: u64,
+    max_channels: usize,
+    superseded: usize,
+}
+
+#[derive(Debug)]
+struct Topic {
+    current: Instance,
+    /// Oldest first.
+    superseded: Vec<Instance>,
+}
+
+#[derive(Debug)]
+struct Instance {
+    id: InstanceId,
+    refs: JoinRefs,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Unanswered. `reference` is the join's own; `leaving` says that a leave waits in the inbox.
+    Joining {
+        reference: Option<Field>,
+        leaving: bool,
+    },
+    /// Answered with ok.
+    Joined,
+    /// A leave is on its way through the inbox.
+    Leaving,
+}
+
+impl Instance {
+    fn is_answered(&self) -> bool {
+        !matches!(self.phase, Phase::Joining { .. })
+    }
+
+    /// Takes the join's reference and leaves the phase that follows a join.
+    fn answer(&mut self) -> Option<Field> {
+        match std::mem::replace(&mut self.phase, Phase::Joined) {
+            Phase::Joining { reference, leaving } => {
+                if leaving {
+                    self.phase = Phase::Leaving;
+                }
+                reference
+            }
+            answered => {
+                self.phase = answered;
+                None
+            }
+        }
+    }
+}
+
+impl Multiplexer {
+    pub(crate) fn new(max_channels: usize) -> Self {
+        Self {
+            topics: HashMap::new(),
+            next_id: 0,
+            max_channels,
+            superseded: 0,
+        }
+    }
+
+    /// Whether so many joins are superseded but unsettled that no further frame should be read.
+    pub(crate) fn is_congested(&self) -> bool {
+        self.superseded >= SUPERSEDED_JOINS
+    }
+
+    /// One message from the client. `route` finds what serves a topic and is asked for joins only.
+    pub(crate) fn handle_message<R>(
+        &mut self,
+        message: ClientMessage,
+        route: impl FnOnce(&str) -> Option<R>,
+        effects: &mut Vec<Effect<R>>,
+    ) {
+        let Field::Text(topic) = &message.topic else {
+            return effects.push(Effect::Send(no_such_topic(message)));
+        };
+        let topic = topic.clone();
+        match message.event.as_text() {
+            Some(wire::JOIN) => self.join(topic, message, route, effects),
+            Some(wire::LEAVE) => self.leave(&topic, message, effects),
+            Some(wire::HEARTBEAT) if topic == wire::HEARTBEAT_TOPIC => {
+                effects.push(Effect::Send(wire::ok(
+                    None,
+                    message.reference,
+                    message.topic,
+                )));
+            }
+            _ => self.event(&topic, message, effects),
+        }
+    }
+
+    fn join<R>(
+        &mut self,
+        topic: ByteString,
+        message: ClientMessage,
+        route: impl FnOnce(&str) -> Option<R>,
+        effects: &mut Vec<Effect<R>>,
+    ) {
+        let ClientMessage {
+            join_ref,
+            reference,
+            topic: field,
+            payload,
+            ..
+        } = message;
+        let Some(route) = route(&topic) else {
+            let refused = wire::error(None, reference, field, reason("unmatched topic"));
+            return effects.push(Effect::Send(refused));
+        };
+        let is_full = self.topics.len() >= self.max_channels;
+        if is_full && !self.topics.contains_key(&topic) {
+            let response = reason("too many channels joined");
+            return effects.push(Effect::Send(wire::error(
+                join_ref, reference, field, response,
+            )));
+        }
+        let refs = JoinRefs {
+            push: join_ref.clone().or_else(|| reference.clone()),
+            sent: join_ref,
+        };
+        let instance = self.instance(refs.clone(), reference);
+        let id = instance.id;
+        let replaced = self.own_topic(&topic, instance);
+        effects.push(Effect::Start(Start {
+            id,
+            topic,
+            refs,
+            route,
+            payload,
+            after: replaced,
+        }));
+        match replaced {
+            Some((old, Wait::Ending)) => effects.push(Effect::Abort(old)),
+            Some((old, Wait::Joining)) => effects.push(Effect::Supersede(old)),
+            None => {}
+        }
+    }
+
+    fn instance(&mut self, refs: JoinRefs, reference: Option<Field>) -> Instance {
+        let id = InstanceId(self.next_id);
+        self.next_id += 1;
+        Instance {
+            id,
+            refs,
+            phase: Phase::Joining {
+                reference,
+                leaving: false,
+            },
+        }
+    }
+
+    /// Makes `instance` the topic's owner. Returns the owner it took the place of.
+    fn own_topic(&mut self, topic: &ByteString, instance: Instance) -> Option<(InstanceId, Wait)> {
+        let Some(entry) = self.topics.get_mut(topic) else {
+            let entry = Topic {
+                current: instance,
+                superseded: Vec::new(),
+            };
+            self.topics.insert(topic.clone(), Box::new(entry));
+            return None;
+        };
+        let old = std::mem::replace(&mut entry.current, instance);
+        let wait = if old.is_answered() {
+            Wait::Ending
+        } else {
+            Wait::Joining
+        };
+        let id = old.id;
+        entry.superseded.push(old);
+        self.superseded += 1;
+        Some((id, wait))
+    }
+
+    fn leave<R>(
+        &mut self,
+        topic: &ByteString,
+        message: ClientMessage,
+        effects: &mut Vec<Effect<R>>,
+    ) {
+        let ClientMessage {
+            join_ref,
+            reference,
+            topic: field,
+            ..
+        } = message;
+        let Some(entry) = self.topics.get_mut(topic) else {
+            return effects.push(Effect::Send(wire::ok(join_ref, reference, field)));
+        };
+        let instance = &mut entry.current;
+        if is_stale(&join_ref, &instance.refs) {
+            return;
+        }
+        match &mut instance.phase {
+            Phase::Leaving => return,
+            Phase::Joining { leaving, .. } => *leaving = true,
+            phase @ Phase::Joined => *phase = Phase::Leaving,
+        }
+        effects.push(Effect::Deliver(
+            instance.id,
+            Request::Leave {
+                join_ref,
+                reference,
+            },
+        ));
+    }
+
+    fn event<R>(
+        &mut self,
+        topic: &ByteString,
+        message: ClientMessage,
+        effects: &mut Vec<Effect<R>>,
+    ) {
+        let ClientMessage {
+            join_ref,
+            reference,
+            topic: field,
+            event,
+            payload,
+        } = message;
+        let Some(entry) = self.topics.get(topic) else {
+            let response = reason("unmatched topic");
+            return effects.push(Effect::Send(wire::error(None, reference, field, response)));
+        };
+        let instance = &entry.current;
+        if is_stale(&join_ref, &instance.refs) || matches!(instance.phase, Phase::Leaving) {
+            return;
+        }
+        let request = Request::Event {
+            event,
+            reference,
+            payload,
+        };
+        effects.push(Effect::Deliver(instance.id, request));
+    }
+
+    /// The channel's join was accepted, with this response.
+    pub(crate) fn handle_joined<R>(
+        &mut self,
+        topic: &ByteString,
+        id: InstanceId,
+        response: Payload,
+        effects: &mut Vec<Effect<R>>,
+    ) {
+        let Some(entry) = self.topics.get_mut(topic) else {
+            return;
+        };
+        let Some(instance) = entry.unanswered(id) else {
+            return;
+        };
+        let reference = instance.answer();
+        let join_ref = instance.refs.sent.clone();
+        let is_current = entry.current.id == id;
+        effects.push(Effect::Send(wire::reply(
+            join_ref,
+            reference,
+            topic,
+            wire::OK,
+            response,
+        )));
+        self.superseded -= entry.close_replaced(id, topic, effects);
+        if !is_current {
+            effects.push(Effect::Abort(id));
+        }
+    }
+
+    /// The channel's join was refused or crashed, with this response. `unread` is what waited in its inbox.
+    pub(crate) fn handle_refused<R>(
+        &mut self,
+        topic: &ByteString,
+        id: InstanceId,
+        response: Payload,
+        unread: impl IntoIterator<Item = Request>,
+        effects: &mut Vec<Effect<R>>,
+    ) {
+        let Some(entry) = self.topics.get_mut(topic) else {
+            return;
+        };
+        let Some(instance) = entry.unanswered(id) else {
+            return;
+        };
+        let reference = instance.answer();
+        let join_ref = instance.refs.sent.clone();
+        let refused = wire::reply(join_ref, reference, topic, wire::ERROR, response);
+        effects.push(Effect::Send(refused));
+        let is_superseded = entry.current.id != id;
+        if is_superseded {
+            entry.superseded.retain(|instance| instance.id != id);
+            self.superseded -= 1;
+        }
+        self.superseded -= entry.close_replaced(id, topic, effects);
+        if !is_superseded {
+            self.free(topic, effects);
+        }
+        effects.push(Effect::Forget(id));
+        effects.extend(
+            unread
+                .into_iter()
+                .map(|request| Effect::Send(miss(request, topic))),
+        );
+    }
+
+    /// The channel has worked off a leave.
+    pub(crate) fn handle_left<R>(
+        &mut self,
+        topic: &ByteString,
+        id: InstanceId,
+        reference: Option<Field>,
+        effects: &mut Vec<Effect<R>>,
+    ) {
+        let Some(instance) = self.topics.get_mut(topic).and_then(|entry| entry.find(id)) else {
+            return;
+        };
+        let push_ref = instance.refs.push.clone();
+        effects.push(Effect::Send(wire::ok(
+            push_ref,
+            reference,
+            Field::Text(topic.clone()),
+        )));
+        self.handle_ended(topic, id, End::Close, effects);
+    }
+
+    /// The channel ended, for any reason but a leave or a refused join.
+    pub(crate) fn handle_ended<R>(
+        &mut self,
+        topic: &ByteString,
+        id: InstanceId,
+        end: End,
+        effects: &mut Vec<Effect<R>>,
+    ) {
+        let Some(entry) = self.topics.get_mut(topic) else {
+            return;
+        };
+        let is_current = entry.current.id == id;
+        let Some(instance) = entry.find(id) else {
+            return;
+        };
+        if !instance.is_answered() {
+            return self.handle_refused(topic, id, reason("join crashed"), [], effects);
+        }
+        // The end of a superseded channel is told when the newer join is answered.
+        if is_current {
+            effects.push(Effect::Send(ending(&instance.refs, topic, end)));
+            self.free(topic, effects);
+            effects.push(Effect::Forget(id));
+        }
+    }
+
+    /// Frees a topic whose owner is over. No older join is left waiting for its answer.
+    fn free<R>(&mut self, topic: &ByteString, effects: &mut Vec<Effect<R>>) {
+        let Some(entry) = self.topics.remove(topic) else {
+            return;
+        };
+        self.superseded -= entry.superseded.len();
+        for mut instance in entry.superseded {
+            let reference = instance.answer();
+            let crashed = reason("join crashed");
+            let refused = wire::reply(instance.refs.sent, reference, topic, wire::ERROR, crashed);
+            effects.extend([Effect::Send(refused), Effect::Abort(instance.id)]);
+        }
+    }
+}
+
+impl Topic {
+    fn find(&mut self, id: InstanceId) -> Option<&mut Instance> {
+        let all = self.superseded.iter_mut().chain([&mut self.current]);
+        all.into_iter().find(|instance| instance.id == id)
+    }
+
+    fn unanswered(&mut self, id: InstanceId) -> Option<&mut Instance> {
+        self.find(id).filter(|instance| !instance.is_answered())
+    }
+
+    /// Now that the join `id` is answered, tells the client of the accepted joins that an answered newer one
+    /// replaced, and forgets them. Returns how many.
+    fn close_replaced<R>(
+        &mut self,
+        id: InstanceId,
+        topic: &ByteString,
+        effects: &mut Vec<Effect<R>>,
+    ) -> usize {
+        let all = self.superseded.iter().chain([&self.current]);
+        let newest = all
+            .filter(|instance| instance.is_answered())
+            .map(|instance| instance.id);
+        let newest = newest.max().map_or(id, |newest| newest.max(id));
+        let before = self.superseded.len();
+        self.superseded.retain(|instance| {
+            let is_over = instance.is_answered() && instance.id < newest;
+            if is_over {
+                effects.push(Effect::Send(ending(&instance.refs, topic, End::Close)));
+            }
+            !is_over
+        });
+        before - self.superseded.len()
+    }
+}
+
+/// A message without a `join_ref` is for whichever join there is.
+fn is_stale(join_ref: &Option<Field>, refs: &JoinRefs) -> bool {
+    join_ref.is_some() && *join_ref != refs.sent
+}
+
+/// The answer to a message whose topic is not a string, and so was never joined.
+fn no_such_topic(message: ClientMessage) -> ServerMessage {
+    let ClientMessage {
+        join_ref,
+        reference,
+        topic,
+        event,
+        ..
+    } = message;
+    match event.as_text() {
+        Some(wire::LEAVE) => wire::ok(join_ref, reference, topic),
+        _ => wire::error(None, reference, topic, reason("unmatched topic")),
+    }
+}
+
+/// The answer to a request whose channel never came to be.
+fn miss(request: Request, topic: &ByteString) -> ServerMessage {
+    let topic = Field::Text(topic.clone());
+    match request {
+        Request::Event { reference, .. } => {
+            wire::error(None, reference, topic, reason("unmatched topic"))
+        }
+        Request::Leave {
+            join_ref,
+            reference,
+        } => wire::ok(join_ref, reference, topic),
+    }
+}
+
+fn ending(refs: &JoinRefs, topic: &ByteString, end: End) -> ServerMessage {
+    let (event, payload) = match end {
+        End::Close => (wire::CLOSE, Payload::object()),
+        End::Error => (wire::CRASH, reason("channel_crash")),
+    };
+    ServerMessage::Push {
+        join_ref: refs.sent.clone(),
+        reference: refs.sent.clone(),
+        topic: Field::Text(topic.clone()),
+        event: ByteString::from_static(event),
+        payload,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,245 @@
+//! What handlers answer: replies now, replies later, refusals, and whether the channel goes on.
+
+use serde::Serialize;
+
+use crate::link::Link;
+use crate::pubsub::Sent;
+use crate::transport::{Field, Payload, ServerMessage};
+use crate::{BroadcastError, PayloadError, PushError, payload, wire};
+use bytestring::ByteString;
+use std::sync::Arc;
+
+/// Whether a channel goes on after a callback.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Flow {
+    /// It goes on.
+    #[default]
+    Continue,
+    /// It ends in an orderly way; the client gets `phx_close` and does not come back by itself.
+    Stop,
+    /// It ends for this reason, which is logged; the client gets `phx_error` and joins again.
+    Fail(String),
+}
+
+impl From<()> for Flow {
+    fn from((): ()) -> Self {
+        Self::Continue
+    }
+}
+
+/// An error ends the channel.
+impl<E: Into<Flow>> From<Result<(), E>> for Flow {
+    fn from(result: Result<(), E>) -> Self {
+        result.map_or_else(E::into, |()| Self::Continue)
+    }
+}
+
+impl From<PushError> for Flow {
+    fn from(error: PushError) -> Self {
+        Self::Fail(error.to_string())
+    }
+}
+
+impl From<BroadcastError> for Flow {
+    fn from(error: BroadcastError) -> Self {
+        Self::Fail(error.to_string())
+    }
+}
+
+/// What a handler answers to one client message, and whether the channel goes on.
+///
+/// It is sent when the handler returns, after what the handler pushed. A value that cannot be written as JSON makes the
+/// channel crash, as a panic would.
+#[derive(Debug)]
+#[must_use]
+pub struct Reply {
+    pub(crate) answer: Option<Answer>,
+    pub(crate) flow: Flow,
+}
+
+/// Status and response, or why there is none.
+pub(crate) type Answer = Result<(ByteString, Payload), PayloadError>;
+
+impl Reply {
+    /// Status `ok` with a value as response.
+    pub fn ok<T: Serialize + ?Sized>(response: &T) -> Self {
+        Self::status(wire::OK, response)
+    }
+
+    /// Status `ok` with the response `{}`.
+    pub fn ok_empty() -> Self {
+        Self::payload(wire::OK, Payload::object())
+    }
+
+    /// Status `error` with a value as response.
+    pub fn error<T: Serialize + ?Sized>(response: &T) -> Self {
+        Self::status(wire::ERROR, response)
+    }
+
+    /// Any status with a value as response. Clients listen for statuses by name; `ok` and `error` are the usual two.
+    pub fn status<T: Serialize + ?Sized>(status: &'static str, response: &T) -> Self {
+        let status = ByteString::from_static(status);
+        Self::answer(payload::of_response(response).map(|response| (status, response)))
+    }
+
+    /// Any status with a ready response: JSON or bytes.
+    pub fn payload(status: &'static str, response: impl Into<Payload>) -> Self {
+        Self::answer(Ok((ByteString::from_static(status), response.into())))
+    }
+
+    /// No answer.
+    pub fn none() -> Self {
+        Self {
+            answer: None,
+            flow: Flow::Continue,
+        }
+    }
+
+    /// No answer; the channel ends in an orderly way, as by [`Flow::Stop`].
+    pub fn stop() -> Self {
+        Self::none().then(Flow::Stop)
+    }
+
+    /// No answer; the channel ends for this reason, as by [`Flow::Fail`].
+    pub fn fail(reason: impl Into<String>) -> Self {
+        Self::none().then(Flow::Fail(reason.into()))
+    }
+
+    /// The same answer, and what becomes of the channel afterwards.
+    pub fn then(self, flow: Flow) -> Self {
+        Self { flow, ..self }
+    }
+
+    fn answer(answer: Answer) -> Self {
+        Self {
+            answer: Some(answer),
+            flow: Flow::Continue,
+        }
+    }
+}
+
+/// Done, with nothing to say: `ok` `{}`.
+impl From<()> for Reply {
+    fn from((): ()) -> Self {
+        Self::ok_empty()
+    }
+}
+
+/// The broadcast went out: `ok` `{}`.
+impl From<Sent> for Reply {
+    fn from(_: Sent) -> Self {
+        Self::ok_empty()
+    }
+}
+
+/// `error` with the refusal's response.
+impl From<Refused> for Reply {
+    fn from(refused: Refused) -> Self {
+        Self::answer(
+            refused
+                .response
+                .map(|response| (ByteString::from_static(wire::ERROR), response)),
+        )
+    }
+}
+
+/// `error` `{"reason": "broadcast failed"}`; the cause is logged, not told.
+impl From<BroadcastError> for Reply {
+    fn from(error: BroadcastError) -> Self {
+        tracing::warn!(%error, "a broadcast failed");
+        Refused::because("broadcast failed").into()
+    }
+}
+
+/// `error` `{"reason": "push failed"}`; the cause is logged, not told.
+impl From<PushError> for Reply {
+    fn from(error: PushError) -> Self {
+        tracing::warn!(%error, "a push failed");
+        Refused::because("push failed").into()
+    }
+}
+
+/// What either side turns into.
+impl<T: Into<Reply>, E: Into<Reply>> From<Result<T, E>> for Reply {
+    fn from(result: Result<T, E>) -> Self {
+        result.map_or_else(E::into, T::into)
+    }
+}
+
+/// A join is refused: the response of its error reply. Clients try again after 1, 2, 5 and then every 10 seconds.
+#[derive(Debug)]
+pub struct Refused {
+    pub(crate) response: Result<Payload, PayloadError>,
+}
+
+impl Refused {
+    /// The response `{"reason": text}`.
+    pub fn because(text: impl AsRef<str>) -> Self {
+        Self {
+            response: Ok(wire::reason(text.as_ref())),
+        }
+    }
+
+    /// A value as response; usually an object with a `reason`.
+    pub fn with<T: Serialize + ?Sized>(response: &T) -> Self {
+        Self {
+            response: payload::of_response(response),
+        }
+    }
+
+    /// A ready response: JSON or bytes.
+    pub fn payload(response: impl Into<Payload>) -> Self {
+        Self {
+            response: Ok(response.into()),
+        }
+    }
+}
+
+/// The way to answer one client message later, from any task, any number of times (though the official client takes the
+/// first answer only).
+///
+/// It works as long as the connection lives, even after the channel has ended; afterwards answers go nowhere.
+#[derive(Clone, Debug)]
+pub struct ReplyHandle {
+    pub(crate) link: Arc<Link>,
+    pub(crate) topic: ByteString,
+    pub(crate) join_ref: Option<Field>,
+    pub(crate) reference: Option<Field>,
+}
+
+impl ReplyHandle {
+    /// Answers with status `ok` and a value.
+    ///
+    /// # Errors
+    /// [`PushError`] if this client cannot be sent the value.
+    pub fn ok<T: Serialize + ?Sized>(&self, response: &T) -> Result<(), PushError> {
+        self.payload(wire::OK, payload::of_response(response)?)
+    }
+
+    /// Answers with status `error` and a value.
+    ///
+    /// # Errors
+    /// As [`ok`](Self::ok).
+    pub fn error<T: Serialize + ?Sized>(&self, response: &T) -> Result<(), PushError> {
+        self.payload(wire::ERROR, payload::of_response(response)?)
+    }
+
+    /// Answers with any status and a ready response: JSON or bytes.
+    ///
+    /// # Errors
+    /// As [`ok`](Self::ok).
+    pub fn payload(
+        &self,
+        status: impl Into<ByteString>,
+        response: impl Into<Payload>,
+    ) -> Result<(), PushError> {
+        let message = ServerMessage::Reply {
+            join_ref: self.join_ref.clone(),
+            reference: self.reference.clone(),
+            topic: Field::Text(self.topic.clone()),
+            status: status.into(),
+            response: response.into(),
+        };
+        Ok(self.link.send(&message)?)
+    }
+}

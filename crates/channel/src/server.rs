@@ -1,0 +1,458 @@
+//! The task of one channel: its join, its messages one at a time, its end. Whatever happens in here ends this channel
+//! only.
+
+use std::any::{Any, TypeId};
+use std::marker::PhantomData;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use futures::FutureExt;
+use tokio::task::{JoinHandle, coop};
+use tokio::time::timeout;
+
+use crate::assigns::Assigns;
+use crate::channel::{Channel, Terminated};
+use crate::config::REPLACED_CHANNEL_WAIT;
+use crate::event::{decode_event, decode_params};
+use crate::fastlane::Lane;
+use crate::inbox::{InboxReceiver, InboxSender, Item, Orders};
+use crate::link::{Fate, Link};
+use crate::multiplexer::{End, InstanceId, JoinRefs, Request, Wait};
+use crate::pubsub::SinkSubscription;
+use crate::pubsub::mailbox::Received;
+use crate::socket::{Parts, Socket};
+use crate::transport::{Field, Payload, ServerMessage};
+use crate::{Flow, Reply, wire};
+
+/// Starts channels of one type.
+pub(crate) trait Route: Send + Sync {
+    /// Starts one in a task of its own.
+    fn spawn(&self, seat: Seat) -> JoinHandle<()>;
+}
+
+/// The channels of type `C` of one application.
+pub(crate) struct ChannelRoute<App, C> {
+    app: App,
+    assigns: Assigns,
+    channel: PhantomData<fn() -> C>,
+}
+
+impl<App, C> ChannelRoute<App, C> {
+    pub(crate) fn new(app: App, assigns: Assigns) -> Self {
+        Self {
+            app,
+            assigns,
+            channel: PhantomData,
+        }
+    }
+}
+
+impl<App, C> Route for ChannelRoute<App, C>
+where
+    App: Clone + Send + Sync + 'static,
+    C: Channel<App>,
+{
+    fn spawn(&self, mut seat: Seat) -> JoinHandle<()> {
+        seat.assigns.merge(&self.assigns);
+        tokio::spawn(serve::<App, C>(self.app.clone(), seat))
+    }
+}
+
+/// What a session prepares for a channel.
+pub(crate) struct Seat {
+    pub(crate) link: Arc<Link>,
+    pub(crate) id: InstanceId,
+    pub(crate) topic: ByteString,
+    pub(crate) refs: JoinRefs,
+    pub(crate) payload: Payload,
+    pub(crate) assigns: Assigns,
+    pub(crate) inbox: (InboxSender, InboxReceiver),
+    pub(crate) orders: Arc<Orders>,
+    /// The channel that has to be gone first.
+    pub(crate) replaces: Option<(JoinHandle<()>, Wait)>,
+}
+
+async fn serve<App, C>(app: App, mut seat: Seat)
+where
+    App: Send + Sync + 'static,
+    C: Channel<App>,
+{
+    if let Some(replaced) = seat.replaces.take() {
+        gone(replaced).await;
+    }
+    let (payload, join_ref) = (seat.payload, seat.refs.sent);
+    let (sender, inbox) = seat.inbox;
+    let socket = Socket::new(Parts {
+        link: Arc::clone(&seat.link),
+        topic: seat.topic.clone(),
+        join_ref: seat.refs.push,
+        assigns: seat.assigns,
+        inbox: sender.clone(),
+        channel: TypeId::of::<C>(),
+    });
+    let server = Server {
+        lane: None,
+        socket,
+        inbox,
+        orders: seat.orders,
+        notice: Notice {
+            link: seat.link,
+            topic: seat.topic,
+            id: seat.id,
+            is_told: false,
+        },
+    };
+    if let Some((server, channel)) = server.join::<App, C>(app, payload, join_ref, sender).await {
+        server.run::<App, C>(channel).await;
+    }
+}
+
+/// Waits for the channel that this one replaces.
+async fn gone((task, wait): (JoinHandle<()>, Wait)) {
+    // How it ended does not matter, and a channel that blocks its thread is not waited for any longer.
+    let _ = match wait {
+        Wait::Joining => Ok(task.await),
+        Wait::Ending => timeout(REPLACED_CHANNEL_WAIT, task).await,
+    };
+}
+
+/// One channel's task, without the channel itself. Fields are dropped in this order, also when the task is aborted: what
+/// the channel owned is gone before the session hears of its end.
+struct Server {
+    lane: Option<SinkSubscription>,
+    socket: Socket,
+    inbox: InboxReceiver,
+    orders: Arc<Orders>,
+    notice: Notice,
+}
+
+/// Why a channel's work is over.
+enum Ending {
+    Left { reference: Option<Field> },
+    Stop,
+    Fail(String),
+    Crash,
+    Closed(Terminated),
+}
+
+impl Server {
+    /// Runs the join. `None` if it was refused or crashed; the session knows then.
+    async fn join<App, C>(
+        mut self,
+        app: App,
+        payload: Payload,
+        join_ref: Option<Field>,
+        sender: InboxSender,
+    ) -> Option<(Self, C)>
+    where
+        App: Send + Sync + 'static,
+        C: Channel<App>,
+    {
+        self.notice.link.counters.joins.add_one();
+        let params = match decode_params::<C::Params>(payload) {
+            Ok(params) => params,
+            Err(error) => {
+                tracing::warn!(topic = %self.notice.topic, %error, "a join crashed");
+                return self.refuse(None);
+            }
+        };
+        let socket = &mut self.socket;
+        let joining = async { C::join(&app, socket, params).await };
+        match Box::pin(AssertUnwindSafe(joining).catch_unwind()).await {
+            Ok(Ok(channel)) => match self.accept(C::INTERCEPT, join_ref, sender) {
+                Ok(()) => Some((self, channel)),
+                Err(error) => {
+                    tracing::warn!(topic = %self.notice.topic, error, "a join crashed");
+                    self.refuse(None)
+                }
+            },
+            Ok(Err(refused)) => match refused.response {
+                Ok(response) if self.can_answer(&join_ref, wire::ERROR, &response) => {
+                    self.refuse(Some(response))
+                }
+                _ => {
+                    tracing::warn!(topic = %self.notice.topic, "a join crashed: its refusal cannot be sent");
+                    self.refuse(None)
+                }
+            },
+            Err(panic) => {
+                log_panic(&self.notice.topic, "join", &*panic);
+                self.refuse(None)
+            }
+        }
+    }
+
+    /// Subscribes, answers, and lets broadcasts follow the answer. Nothing in here waits.
+    fn accept(
+        &mut self,
+        intercept: &'static [&'static str],
+        join_ref: Option<Field>,
+        sender: InboxSender,
+    ) -> Result<(), String> {
+        let response = self.socket.joined().map_err(|error| error.to_string())?;
+        if !self.can_answer(&join_ref, wire::OK, &response) {
+            return Err("its answer cannot be sent to this client".to_owned());
+        }
+        let link = &self.notice.link;
+        let lane = Arc::new(Lane::new(Arc::clone(link), sender, intercept));
+        let topic = self.notice.topic.clone();
+        let publisher = self.socket.publisher();
+        let subscription = publisher.subscribe_sink(topic, Arc::<Lane>::clone(&lane));
+        self.lane = Some(subscription.map_err(|error| error.to_string())?);
+        link.counters.joined.add_one();
+        link.tell(
+            &self.notice.topic,
+            self.notice.id,
+            Fate::Joined { response },
+        );
+        lane.open();
+        Ok(())
+    }
+
+    /// Whether the client's version of the wire carries this answer; JSON always is.
+    fn can_answer(
+        &self,
+        join_ref: &Option<Field>,
+        status: &'static str,
+        response: &Payload,
+    ) -> bool {
+        matches!(response, Payload::Json(_)) || {
+            let (topic, response) = (&self.notice.topic, response.clone());
+            let message: ServerMessage =
+                wire::reply(join_ref.clone(), None, topic, status, response);
+            self.notice.link.serializer.encode(&message).is_ok()
+        }
+    }
+
+    fn refuse<C>(self, response: Option<Payload>) -> Option<(Self, C)> {
+        let Self {
+            lane,
+            socket,
+            inbox,
+            notice,
+            ..
+        } = self;
+        drop((lane, socket));
+        if response.is_none() {
+            notice.link.counters.crashes.add_one();
+        }
+        let response = response.unwrap_or_else(|| wire::reason("join crashed"));
+        notice.tell(Fate::Refused {
+            response,
+            unread: inbox,
+        });
+        None
+    }
+
+    async fn run<App, C>(mut self, mut channel: C)
+    where
+        App: 'static,
+        C: Channel<App>,
+    {
+        if self.orders.is_superseded() {
+            return;
+        }
+        let ending = self.work::<App, C>(&mut channel).await;
+        self.notice.link.counters.ended.add_one();
+        self.end::<App, C>(channel, ending).await;
+    }
+
+    async fn work<App, C>(&mut self, channel: &mut C) -> Ending
+    where
+        C: Channel<App>,
+    {
+        loop {
+            if let Some(ending) = self.after_join().await {
+                return ending;
+            }
+            // A channel with a full inbox still lets others run.
+            coop::consume_budget().await;
+            let item = match self.inbox.recv().await {
+                Some(Received::Item(item)) => item,
+                // Counted where it was dropped.
+                Some(Received::Lagged(_)) => continue,
+                None => return Ending::Closed(self.orders.closed()),
+            };
+            let ending = match item {
+                Item::Request(Request::Leave { reference, .. }) => Some(Ending::Left { reference }),
+                Item::Request(Request::Event {
+                    event,
+                    reference,
+                    payload,
+                }) => {
+                    self.handle_in::<App, C>(channel, event, reference, payload)
+                        .await
+                }
+                Item::Out(broadcast) => {
+                    let socket = &mut self.socket;
+                    let handling = async { channel.handle_out(socket, broadcast).await };
+                    let flow = Box::pin(AssertUnwindSafe(handling).catch_unwind()).await;
+                    self.flow("handle_out", flow)
+                }
+                Item::Info(info) => {
+                    let socket = &mut self.socket;
+                    let handling = async { info(channel, socket).await };
+                    let flow = Box::pin(AssertUnwindSafe(handling).catch_unwind()).await;
+                    self.flow("handle_info", flow)
+                }
+            };
+            if let Some(ending) = ending {
+                return ending;
+            }
+        }
+    }
+
+    async fn after_join(&mut self) -> Option<Ending> {
+        for then in self.socket.take_after_join() {
+            let socket = &mut self.socket;
+            let running = async { then(socket).await };
+            let flow = AssertUnwindSafe(running).catch_unwind().await;
+            if let Some(ending) = self.flow("after_join", flow) {
+                return Some(ending);
+            }
+        }
+        None
+    }
+
+    async fn handle_in<App, C>(
+        &mut self,
+        channel: &mut C,
+        event: Field,
+        reference: Option<Field>,
+        payload: Payload,
+    ) -> Option<Ending>
+    where
+        C: Channel<App>,
+    {
+        let event = match decode_event::<C::Event>(event, payload) {
+            Ok(event) => event,
+            Err(error) => {
+                tracing::warn!(topic = %self.notice.topic, %error, "a channel crashed");
+                return Some(Ending::Crash);
+            }
+        };
+        self.socket.begin(reference);
+        let socket = &mut self.socket;
+        let handling = async { channel.handle_in(socket, event).await };
+        let reply = Box::pin(AssertUnwindSafe(handling).catch_unwind()).await;
+        let reference = self.socket.finish();
+        match reply {
+            Ok(reply) => self.reply(reference, reply),
+            Err(panic) => self.flow("handle_in", Err(panic)),
+        }
+    }
+
+    fn reply(&self, reference: Option<Field>, Reply { answer, flow }: Reply) -> Option<Ending> {
+        let sent = match answer {
+            None => Ok(()),
+            Some(Err(error)) => Err(error.into()),
+            Some(Ok((status, response))) => self.socket.reply(reference, status, response),
+        };
+        match sent {
+            Ok(()) => self.flow("handle_in", Ok(flow)),
+            Err(error) => {
+                tracing::warn!(topic = %self.notice.topic, %error, "a channel crashed: its reply cannot be sent");
+                Some(Ending::Crash)
+            }
+        }
+    }
+
+    /// What a callback's outcome means for the channel.
+    fn flow(&self, callback: &str, flow: Result<Flow, Panic>) -> Option<Ending> {
+        match flow {
+            Ok(Flow::Continue) => None,
+            Ok(Flow::Stop) => Some(Ending::Stop),
+            Ok(Flow::Fail(reason)) => {
+                tracing::warn!(topic = %self.notice.topic, callback, reason, "a channel failed");
+                Some(Ending::Fail(reason))
+            }
+            Err(panic) => {
+                log_panic(&self.notice.topic, callback, &*panic);
+                Some(Ending::Crash)
+            }
+        }
+    }
+
+    /// After a leave or an orderly stop the client hears of it first; after a crash what `terminate` pushes comes first.
+    async fn end<App, C>(mut self, channel: C, ending: Ending)
+    where
+        C: Channel<App>,
+    {
+        match ending {
+            Ending::Left { reference } => {
+                self.lane = None;
+                self.notice.tell_now(Fate::Left { reference });
+                self.terminate::<App, C>(channel, Terminated::Left).await;
+            }
+            Ending::Stop => {
+                self.lane = None;
+                self.notice.tell_now(Fate::Ended(End::Close));
+                self.terminate::<App, C>(channel, Terminated::Stopped).await;
+            }
+            Ending::Fail(reason) => {
+                self.notice.link.counters.crashes.add_one();
+                self.terminate::<App, C>(channel, Terminated::Failed(reason))
+                    .await;
+            }
+            Ending::Crash => {
+                self.notice.link.counters.crashes.add_one();
+                self.terminate::<App, C>(channel, Terminated::Crashed).await;
+            }
+            Ending::Closed(reason) => {
+                self.lane = None;
+                self.terminate::<App, C>(channel, reason).await;
+            }
+        }
+        // Dropped unsaid, the notice says that the channel crashed: right where nothing was said above, and nobody is
+        // left to hear it where the connection has ended.
+    }
+
+    async fn terminate<App, C>(&mut self, mut channel: C, reason: Terminated)
+    where
+        C: Channel<App>,
+    {
+        let socket = &mut self.socket;
+        let terminating = async { channel.terminate(socket, reason).await };
+        if let Err(panic) = Box::pin(AssertUnwindSafe(terminating).catch_unwind()).await {
+            log_panic(&self.notice.topic, "terminate", &*panic);
+        }
+    }
+}
+
+/// Tells the session how the channel ended. Dropped without a word it says that it crashed.
+struct Notice {
+    link: Arc<Link>,
+    topic: ByteString,
+    id: InstanceId,
+    is_told: bool,
+}
+
+impl Notice {
+    fn tell_now(&mut self, fate: Fate) {
+        self.is_told = true;
+        self.link.tell(&self.topic, self.id, fate);
+    }
+
+    fn tell(mut self, fate: Fate) {
+        self.tell_now(fate);
+    }
+}
+
+impl Drop for Notice {
+    fn drop(&mut self) {
+        if !self.is_told {
+            self.link
+                .tell(&self.topic, self.id, Fate::Ended(End::Error));
+        }
+    }
+}
+
+type Panic = Box<dyn Any + Send>;
+
+fn log_panic(topic: &str, callback: &str, panic: &(dyn Any + Send)) {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let panic = text.unwrap_or("a value that is no text");
+    tracing::error!(topic, callback, panic, "a channel panicked");
+}

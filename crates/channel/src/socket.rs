@@ -1,0 +1,397 @@
+//! What a channel's callbacks see of their connection.
+
+use std::any::{TypeId, type_name};
+use std::fmt;
+use std::mem;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytestring::ByteString;
+use futures::future::BoxFuture;
+use serde::Serialize;
+
+use crate::assigns::Assigns;
+use crate::channel::HandleInfo;
+use crate::inbox::InboxSender;
+use crate::link::Link;
+use crate::mailbox::InfoSink;
+use crate::pubsub::registry::Owner;
+use crate::pubsub::{
+    Message, PubSub, Publisher, Sent, SinkSubscription, SubscribeError, TopicName,
+};
+use crate::transport::{Field, Payload, ServerMessage};
+use crate::{
+    Broadcast, BroadcastError, Flow, Mailbox, PayloadError, PushError, ReplyHandle, payload,
+};
+
+type AfterJoin = Box<dyn for<'a> FnOnce(&'a mut Socket) -> BoxFuture<'a, Flow> + Send>;
+
+/// One channel's end of its connection, handed to every callback.
+///
+/// It stands for the channel wherever something wants an owner: what is subscribed, registered or tracked through it ends
+/// with the channel, however that ends.
+pub struct Socket {
+    link: Arc<Link>,
+    topic: TopicName,
+    /// What pushes and replies carry.
+    join_ref: Option<Field>,
+    assigns: Assigns,
+    publisher: Publisher,
+    inbox: InboxSender,
+    channel: TypeId,
+    is_joined: bool,
+    handling: Handling,
+    join_reply: Option<Result<Payload, PayloadError>>,
+    /// Never locked: the mutex only makes the socket `Sync`.
+    after_join: Mutex<Vec<AfterJoin>>,
+    subscriptions: Vec<SinkSubscription>,
+}
+
+/// Whether a client message is being handled, and which.
+enum Handling {
+    Message { reference: Option<Field> },
+    Other,
+}
+
+/// What a socket is made of.
+pub(crate) struct Parts {
+    pub(crate) link: Arc<Link>,
+    pub(crate) topic: ByteString,
+    pub(crate) join_ref: Option<Field>,
+    pub(crate) assigns: Assigns,
+    pub(crate) inbox: InboxSender,
+    pub(crate) channel: TypeId,
+}
+
+impl Socket {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts {
+            link,
+            topic,
+            join_ref,
+            assigns,
+            inbox,
+            channel,
+        } = parts;
+        let publisher = link.pubsub.publisher();
+        Self {
+            link,
+            topic: topic.into(),
+            join_ref,
+            assigns,
+            publisher,
+            inbox,
+            channel,
+            is_joined: false,
+            handling: Handling::Other,
+            join_reply: None,
+            after_join: Mutex::default(),
+            subscriptions: Vec::new(),
+        }
+    }
+
+    /// The channel's topic.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The connection's id, if `on_connect` gave it one.
+    pub fn id(&self) -> Option<&str> {
+        self.link.id.as_deref()
+    }
+
+    /// The value of that type which the connection, the route or this channel assigned.
+    pub fn get<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.assigns.get()
+    }
+
+    /// Assigns a value for this channel, in place of an older one of its type. The connection's other channels do not
+    /// see it.
+    pub fn assign<T: Send + Sync + 'static>(&mut self, value: T) {
+        self.assigns.put(value);
+    }
+
+    /// Sends an event to this client only: `value` as a JSON object, where a value without content, such as `()`, is
+    /// `{}`. To a connection that has ended it goes nowhere.
+    ///
+    /// # Errors
+    /// [`PushError`] if the value is no object. Nothing was sent.
+    ///
+    /// # Panics
+    /// In `join`, as the client does not know the channel yet: see [`after_join`](Self::after_join).
+    pub fn push<T: Serialize + ?Sized>(
+        &self,
+        event: impl Into<ByteString>,
+        value: &T,
+    ) -> Result<(), PushError> {
+        self.push_payload(event, payload::of_event(value)?)
+    }
+
+    /// As [`push`](Self::push), with a ready payload: a JSON object or bytes.
+    ///
+    /// # Errors
+    /// [`PushError`] if it is JSON but no object, or bytes for a client whose version of the wire carries none. Nothing
+    /// was sent.
+    ///
+    /// # Panics
+    /// As [`push`](Self::push).
+    pub fn push_payload(
+        &self,
+        event: impl Into<ByteString>,
+        payload: impl Into<Payload>,
+    ) -> Result<(), PushError> {
+        self.expect_joined("push");
+        let message = ServerMessage::Push {
+            join_ref: self.join_ref.clone(),
+            reference: None,
+            topic: Field::Text(self.topic.as_byte_string().clone()),
+            event: event.into(),
+            payload: payload::checked(payload.into())?,
+        };
+        Ok(self.link.send(&message)?)
+    }
+
+    /// Sends an event to everyone on this channel's topic, on every node, this client included.
+    ///
+    /// # Errors
+    /// [`BroadcastError`] if nobody got it.
+    ///
+    /// # Panics
+    /// In `join`: see [`after_join`](Self::after_join).
+    pub fn broadcast<T: Serialize + ?Sized>(
+        &self,
+        event: impl Into<ByteString>,
+        value: &T,
+    ) -> Result<Sent, BroadcastError> {
+        self.broadcast_payload(event, payload::of_event(value)?)
+    }
+
+    /// As [`broadcast`](Self::broadcast), with a ready payload: a JSON object or bytes. Clients whose version of the wire
+    /// carries no bytes are passed over.
+    ///
+    /// # Errors
+    /// As [`broadcast`](Self::broadcast).
+    ///
+    /// # Panics
+    /// As [`broadcast`](Self::broadcast).
+    pub fn broadcast_payload(
+        &self,
+        event: impl Into<ByteString>,
+        payload: impl Into<Payload>,
+    ) -> Result<Sent, BroadcastError> {
+        self.expect_joined("broadcast");
+        let broadcast = Broadcast::with_payload(&self.topic, event, payload)?;
+        Ok(self
+            .publisher
+            .broadcast(&self.topic, broadcast.to_envelope())?)
+    }
+
+    /// As [`broadcast`](Self::broadcast), but not to this channel's client. Other connections of the same user get it.
+    ///
+    /// # Errors
+    /// As [`broadcast`](Self::broadcast).
+    ///
+    /// # Panics
+    /// As [`broadcast`](Self::broadcast).
+    pub fn broadcast_from<T: Serialize + ?Sized>(
+        &self,
+        event: impl Into<ByteString>,
+        value: &T,
+    ) -> Result<Sent, BroadcastError> {
+        self.broadcast_payload_from(event, payload::of_event(value)?)
+    }
+
+    /// As [`broadcast_from`](Self::broadcast_from), with a ready payload: a JSON object or bytes.
+    ///
+    /// # Errors
+    /// As [`broadcast`](Self::broadcast).
+    ///
+    /// # Panics
+    /// As [`broadcast`](Self::broadcast).
+    pub fn broadcast_payload_from(
+        &self,
+        event: impl Into<ByteString>,
+        payload: impl Into<Payload>,
+    ) -> Result<Sent, BroadcastError> {
+        self.expect_joined("broadcast");
+        let broadcast = Broadcast::with_payload(&self.topic, event, payload)?;
+        Ok(self
+            .publisher
+            .broadcast_from(&self.topic, broadcast.to_envelope())?)
+    }
+
+    /// A handle to answer the message being handled later, from any task. Return [`Reply::none`](crate::Reply::none) then.
+    ///
+    /// # Panics
+    /// Outside `handle_in`: there is no message to answer.
+    pub fn reply_later(&self) -> ReplyHandle {
+        let Handling::Message { reference } = &self.handling else {
+            panic!("reply_later outside handle_in: there is no message to answer");
+        };
+        ReplyHandle {
+            link: Arc::clone(&self.link),
+            topic: self.topic.as_byte_string().clone(),
+            join_ref: self.join_ref.clone(),
+            reference: reference.clone(),
+        }
+    }
+
+    /// In `join`: the response of the join's `ok` reply, instead of `{}`. Any JSON value.
+    ///
+    /// A value that cannot be written as JSON makes the join crash.
+    pub fn set_join_reply<T: Serialize + ?Sized>(&mut self, response: &T) {
+        self.join_reply = Some(payload::of_response(response));
+    }
+
+    /// As [`set_join_reply`](Self::set_join_reply), with a ready response: JSON or bytes.
+    pub fn set_join_reply_payload(&mut self, response: impl Into<Payload>) {
+        self.join_reply = Some(Ok(response.into()));
+    }
+
+    /// In `join`: something to do once the client has been told that it joined, and before anything else. The channel is
+    /// subscribed to its topic by then, so a snapshot that is pushed here misses nothing.
+    ///
+    /// Several run in the order in which they were given. One given later than in `join` runs when the callback in
+    /// progress has returned.
+    ///
+    /// ```no_run
+    /// # use matryoshka_channel::Socket;
+    /// # fn join(socket: &mut Socket) {
+    /// socket.after_join(|socket| Box::pin(async move { socket.push("welcome", &()).into() }));
+    /// # }
+    /// ```
+    pub fn after_join<F>(&mut self, then: F)
+    where
+        F: for<'a> FnOnce(&'a mut Socket) -> BoxFuture<'a, Flow> + Send + 'static,
+    {
+        self.after_join_mut().push(Box::new(then));
+    }
+
+    /// A way to this channel's [`HandleInfo::handle_info`] for other tasks. `C` is the channel itself.
+    ///
+    /// # Panics
+    /// If `C` is not this socket's channel.
+    pub fn mailbox<C: HandleInfo<M>, M: Send + 'static>(&self) -> Mailbox<M> {
+        self.expect_channel::<C>();
+        Mailbox::new::<C>(self.inbox.clone(), Arc::clone(&self.link.counters))
+    }
+
+    /// Subscribes this channel to a topic of any kind: its messages come to `handle_info`. `C` is the channel itself.
+    ///
+    /// The channel's own topic is subscribed already, for the client; subscribed once more, its broadcasts come to
+    /// `handle_out` as well, and reach the client twice unless that swallows them.
+    ///
+    /// # Errors
+    /// [`SubscribeError`] if the topic's name is too long.
+    ///
+    /// # Panics
+    /// If `C` is not this socket's channel.
+    pub fn subscribe<C: HandleInfo<Message>>(
+        &mut self,
+        topic: impl Into<TopicName>,
+    ) -> Result<(), SubscribeError> {
+        self.expect_channel::<C>();
+        let topic = topic.into();
+        let (inbox, counters) = (self.inbox.clone(), Arc::clone(&self.link.counters));
+        let sink = InfoSink::new::<C>(inbox, counters, topic == self.topic);
+        self.subscriptions
+            .push(self.publisher.subscribe_sink(topic, Arc::new(sink))?);
+        Ok(())
+    }
+
+    /// Ends what [`subscribe`](Self::subscribe) began for that topic.
+    pub fn unsubscribe(&mut self, topic: &str) {
+        self.subscriptions
+            .retain(|subscription| subscription.topic() != topic);
+    }
+
+    /// This channel as owner of registrations and presences; they end with it.
+    pub fn owner(&self) -> &Owner {
+        self.publisher.owner()
+    }
+
+    /// This channel as publisher on any topic.
+    pub fn publisher(&self) -> &Publisher {
+        &self.publisher
+    }
+
+    /// The topics of this node and its cluster.
+    pub fn pubsub(&self) -> &PubSub {
+        &self.link.pubsub
+    }
+
+    /// The join was accepted: its response, and from now on pushes go out.
+    pub(crate) fn joined(&mut self) -> Result<Payload, PayloadError> {
+        self.is_joined = true;
+        self.join_reply
+            .take()
+            .unwrap_or_else(|| Ok(Payload::object()))
+    }
+
+    /// A client message is being handled.
+    pub(crate) fn begin(&mut self, reference: Option<Field>) {
+        self.handling = Handling::Message { reference };
+    }
+
+    /// No client message is being handled any more; its reference is given back.
+    pub(crate) fn finish(&mut self) -> Option<Field> {
+        match mem::replace(&mut self.handling, Handling::Other) {
+            Handling::Message { reference } => reference,
+            Handling::Other => None,
+        }
+    }
+
+    /// Sends the answer to a client message.
+    pub(crate) fn reply(
+        &self,
+        reference: Option<Field>,
+        status: ByteString,
+        response: Payload,
+    ) -> Result<(), PushError> {
+        let topic = Field::Text(self.topic.as_byte_string().clone());
+        let join_ref = self.join_ref.clone();
+        let message = ServerMessage::Reply {
+            join_ref,
+            reference,
+            topic,
+            status,
+            response,
+        };
+        Ok(self.link.send(&message)?)
+    }
+
+    pub(crate) fn take_after_join(&mut self) -> Vec<AfterJoin> {
+        mem::take(self.after_join_mut())
+    }
+
+    fn after_join_mut(&mut self) -> &mut Vec<AfterJoin> {
+        self.after_join
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn expect_joined(&self, what: &str) {
+        assert!(
+            self.is_joined,
+            "{what} in join: the client has not joined yet; use after_join"
+        );
+    }
+
+    fn expect_channel<C: 'static>(&self) {
+        let is_this = self.channel == TypeId::of::<C>();
+        assert!(
+            is_this,
+            "{} is not the channel of this socket",
+            type_name::<C>()
+        );
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket")
+            .field("topic", &self.topic)
+            .field("join_ref", &self.join_ref)
+            .field("is_joined", &self.is_joined)
+            .finish_non_exhaustive()
+    }
+}

@@ -16,7 +16,9 @@ use crate::signals::StopRequests;
 use crate::workspace::{Profile, Workspace};
 
 /// A node's cluster port is this far above its HTTP port.
-const QUIC_ABOVE_HTTP: u16 = 1000;
+pub(crate) const QUIC_ABOVE_HTTP: u16 = 1000;
+/// The highest first port: all others of a demo, the nodes' cluster ports included, lie above it.
+pub(crate) const MAX_BASE_PORT: u16 = 64_000;
 /// The official client's browser files, below the folder in which its package is installed.
 pub(crate) const BROWSER_FILES: &str = "node_modules/phoenix/priv/static";
 const LOOK_EVERY: Duration = Duration::from_millis(100);

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::demo::MAX_BASE_PORT;
 use crate::integration::Scenario;
 use crate::test::StepName;
 
@@ -38,7 +39,7 @@ pub(crate) struct DemoFlags {
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=50))]
     pub(crate) nodes: u16,
     /// HTTP port of the first node; node i listens on P+i-1, and for the cluster on UDP P+1000+i-1
-    #[arg(long, default_value_t = 4000, value_name = "P", value_parser = clap::value_parser!(u16).range(1..=64_000))]
+    #[arg(long, default_value_t = 4000, value_name = "P", value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_BASE_PORT)))]
     pub(crate) base_port: u16,
     /// Build quickly and run slowly: the dev profile instead of release
     #[arg(long)]

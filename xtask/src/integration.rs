@@ -2,6 +2,7 @@
 
 mod chat;
 mod client;
+mod demo;
 mod dice;
 mod kill;
 mod names;
@@ -30,16 +31,24 @@ pub(crate) enum Scenario {
     Kill,
     /// A name that is taken, a secret that is wrong: clear lines, and a cluster unharmed
     Names,
+    /// The demo: its ready line, and no node left however it ends
+    Demo,
 }
 
 impl Scenario {
-    const ALL: [Scenario; 3] = [Scenario::Chat, Scenario::Kill, Scenario::Names];
+    const ALL: [Scenario; 4] = [
+        Scenario::Chat,
+        Scenario::Kill,
+        Scenario::Names,
+        Scenario::Demo,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Scenario::Chat => "chat",
             Scenario::Kill => "kill",
             Scenario::Names => "names",
+            Scenario::Demo => "demo",
         }
     }
 
@@ -52,6 +61,7 @@ impl Scenario {
             Scenario::Names => {
                 "a name that is taken, a secret that is wrong: clear lines, and a cluster unharmed"
             }
+            Scenario::Demo => "its ready line, and no node left however it ends",
         }
     }
 
@@ -61,6 +71,7 @@ impl Scenario {
             Scenario::Chat => chat::run(stage),
             Scenario::Kill => kill::run(stage, rounds),
             Scenario::Names => names::run(stage),
+            Scenario::Demo => demo::run(stage),
         }
     }
 }

@@ -25,8 +25,8 @@ pub(super) fn check(file: &TextFile) -> Vec<Complaint> {
 
 fn opens_with_its_doc(file: &TextFile) -> Option<Complaint> {
     let first = file.text.lines().next().unwrap_or_default();
-    let is_library = file.name() == "lib.rs" && first == README_IS_THE_DOC;
-    let opens = first.starts_with("//! ") || is_library;
+    let is_crate = matches!(file.name(), "lib.rs" | "main.rs") && first == README_IS_THE_DOC;
+    let opens = first.starts_with("//! ") || is_crate;
     (!opens).then(|| Complaint::new(file, 1, "a module opens with `//!` and says what it is"))
 }
 

@@ -101,7 +101,7 @@ fn modules_open_with_their_doc() {
     assert_eq!(source(""), [1]);
     let library = "#![doc = include_str!(\"../README.md\")]\n";
     assert_eq!(lines("crates/tracker/src/lib.rs", library), FINE);
-    assert_eq!(source(library), [1], "only a lib.rs opens like that");
+    assert_eq!(source(library), [1], "only a crate opens like that");
 }
 
 #[test]

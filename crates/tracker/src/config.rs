@@ -1,0 +1,127 @@
+//! How a tracker behaves.
+
+use std::time::Duration;
+
+use crate::error::ConfigError;
+
+/// Settings of a [`Tracker`](crate::Tracker). All have defaults that suit a cluster of tens of nodes in one place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrackerConfig {
+    /// Trackers of one name on different nodes belong together. One node has each name once per pubsub.
+    /// Default `tracker`.
+    pub name: String,
+    /// Tasks among which topics are divided. **Must be the same on all nodes**: with different numbers a topic is in
+    /// different shards, and the nodes do not see each other's entries. Default 1.
+    pub shards: usize,
+    /// How long changes are collected before they are sent to the other nodes. Default 50 ms.
+    pub broadcast_period: Duration,
+    /// How often a node tells how far it is, so that others notice what they missed. Default 2 s; at least twice the
+    /// broadcast period.
+    pub vector_period: Duration,
+    /// How long the entries of a node without link are kept, hidden, so that it need not send all of them when it comes
+    /// back. Default 20 minutes; must be longer than the vector period.
+    pub permdown_period: Duration,
+    /// Bytes of recent operations that each shard keeps, for peers that missed a few. Who missed more gets everything.
+    /// Default 1 MiB; at least 256 KiB.
+    pub log_bytes: usize,
+    /// Messages of other nodes that may wait for a shard. Beyond, a message is dropped and its sender is asked again
+    /// for what is missing. Default 8,192; at least 1. A quarter more is kept for news about nodes.
+    pub inbox_messages: usize,
+    /// Diffs that may wait for a consumer. Beyond, they are dropped and it gets one resync. Default 4,096; at least 1.
+    pub consumer_diffs: usize,
+}
+
+impl Default for TrackerConfig {
+    fn default() -> Self {
+        Self {
+            name: "tracker".to_owned(),
+            shards: 1,
+            broadcast_period: Duration::from_millis(50),
+            vector_period: Duration::from_secs(2),
+            permdown_period: Duration::from_secs(20 * 60),
+            log_bytes: 1024 * 1024,
+            inbox_messages: 8_192,
+            consumer_diffs: 4_096,
+        }
+    }
+}
+
+impl TrackerConfig {
+    /// The defaults under another name.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let error = if self.name.is_empty() || self.name.len() > MAX_NAME_BYTES {
+            ConfigError::Name
+        } else if !(1..=MAX_SHARDS).contains(&self.shards) {
+            ConfigError::Shards(self.shards)
+        } else if self.broadcast_period.is_zero() {
+            ConfigError::BroadcastPeriod
+        } else if self.vector_period < 2 * self.broadcast_period {
+            ConfigError::VectorPeriod
+        } else if self.permdown_period <= self.vector_period {
+            ConfigError::PermdownPeriod
+        } else if self.log_bytes < MIN_LOG_BYTES {
+            ConfigError::LogBytes(self.log_bytes)
+        } else if self.inbox_messages == 0 || self.consumer_diffs == 0 {
+            ConfigError::EmptyQueue
+        } else {
+            return Ok(());
+        };
+        Err(error)
+    }
+}
+
+/// Each shard is a task, a topic between nodes and a log; more than cores are of no use.
+pub(crate) const MAX_SHARDS: usize = 1_024;
+
+pub(crate) const MAX_NAME_BYTES: usize = 255;
+
+/// Two full messages, so that what is being sent never pushes what was just sent out of the log.
+pub(crate) const MIN_LOG_BYTES: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(change: impl FnOnce(&mut TrackerConfig)) -> ConfigError {
+        let mut config = TrackerConfig::default();
+        change(&mut config);
+        config.check().unwrap_err()
+    }
+
+    #[test]
+    fn the_defaults_are_sound() {
+        assert_eq!(TrackerConfig::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn p2_relations_between_periods_are_checked() {
+        assert_eq!(
+            refused(|c| c.broadcast_period = Duration::ZERO),
+            ConfigError::BroadcastPeriod
+        );
+        assert_eq!(
+            refused(|c| c.vector_period = c.broadcast_period),
+            ConfigError::VectorPeriod
+        );
+        assert_eq!(
+            refused(|c| c.permdown_period = c.vector_period),
+            ConfigError::PermdownPeriod
+        );
+    }
+
+    #[test]
+    fn sizes_are_checked() {
+        assert_eq!(refused(|c| c.name.clear()), ConfigError::Name);
+        assert_eq!(refused(|c| c.shards = 0), ConfigError::Shards(0));
+        assert_eq!(refused(|c| c.log_bytes = 10), ConfigError::LogBytes(10));
+        assert_eq!(refused(|c| c.inbox_messages = 0), ConfigError::EmptyQueue);
+        assert_eq!(refused(|c| c.consumer_diffs = 0), ConfigError::EmptyQueue);
+    }
+}

@@ -1,0 +1,160 @@
+//! Following changes: of one topic, or of all.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures::{Stream, StreamExt};
+
+use crate::diff::Diff;
+use crate::entries::Entries;
+use crate::published::{Published, Queue};
+
+/// The lists of all topics at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    topics: BTreeMap<Arc<str>, Entries>,
+}
+
+impl Snapshot {
+    pub(crate) fn new(topics: BTreeMap<Arc<str>, Entries>) -> Self {
+        Self { topics }
+    }
+
+    /// The topics that have entries, each with its list, in order of their names.
+    pub fn topics(&self) -> impl Iterator<Item = (&Arc<str>, &Entries)> {
+        self.topics.iter()
+    }
+
+    /// The list of one topic; empty if it has no entries.
+    pub fn entries(&self, topic: &str) -> Entries {
+        self.topics.get(topic).cloned().unwrap_or_default()
+    }
+}
+
+/// What [`Diffs`] yields.
+#[derive(Clone, Debug)]
+pub enum DiffEvent {
+    /// A topic changed.
+    Diff(Arc<Diff>),
+    /// The consumer was too slow and diffs were dropped. These are all lists now: the next diffs start from them.
+    Resync(Snapshot),
+}
+
+/// What [`TopicDiffs`] yields.
+#[derive(Clone, Debug)]
+pub enum TopicEvent {
+    /// The topic changed.
+    Diff(Arc<Diff>),
+    /// The consumer was too slow and diffs were dropped. This is the list now: the next diffs start from it.
+    Resync(Entries),
+}
+
+/// The changes of all topics, in order within each topic. A stream that ends when the tracker is closed.
+///
+/// A diff is yielded only after the lists show it. A consumer that falls behind by more than
+/// [`consumer_diffs`](crate::TrackerConfig::consumer_diffs) loses them and gets one [`DiffEvent::Resync`].
+#[must_use = "a stream does nothing unless it is read"]
+pub struct Diffs {
+    published: Arc<Published>,
+    queue: Arc<Queue>,
+}
+
+impl Diffs {
+    pub(crate) fn new(published: Arc<Published>) -> Self {
+        let queue = published.follow_all();
+        Self { published, queue }
+    }
+
+    /// The next change; nothing once the tracker is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: a change is taken only when it is returned.
+    pub async fn next(&mut self) -> Option<DiffEvent> {
+        StreamExt::next(self).await
+    }
+}
+
+impl Stream for Diffs {
+    type Item = DiffEvent;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<DiffEvent>> {
+        self.published
+            .poll_next(&self.queue, cx, DiffEvent::Diff, |published| {
+                DiffEvent::Resync(published.topics_now())
+            })
+    }
+}
+
+impl fmt::Debug for Diffs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Diffs").finish_non_exhaustive()
+    }
+}
+
+/// The changes of one topic. A stream that ends when the tracker is closed.
+///
+/// A diff is yielded only after the list shows it. A consumer that falls behind by more than
+/// [`consumer_diffs`](crate::TrackerConfig::consumer_diffs) loses them and gets one [`TopicEvent::Resync`].
+#[must_use = "a stream does nothing unless it is read"]
+pub struct TopicDiffs {
+    published: Arc<Published>,
+    /// Taken out when this is dropped, so that its place among the topic's followers is seen to be free.
+    queue: Option<Arc<Queue>>,
+    shard: usize,
+    topic: Arc<str>,
+}
+
+impl TopicDiffs {
+    pub(crate) fn new(published: Arc<Published>, shard: usize, topic: &str) -> (Entries, Self) {
+        let (entries, queue) = published.follow(shard, topic);
+        let diffs = Self {
+            published,
+            queue: Some(queue),
+            shard,
+            topic: Arc::from(topic),
+        };
+        (entries, diffs)
+    }
+
+    /// The next change; nothing once the tracker is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: a change is taken only when it is returned.
+    pub async fn next(&mut self) -> Option<TopicEvent> {
+        StreamExt::next(self).await
+    }
+}
+
+impl Stream for TopicDiffs {
+    type Item = TopicEvent;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<TopicEvent>> {
+        let Some(queue) = &self.queue else {
+            return Poll::Ready(None);
+        };
+        self.published
+            .poll_next(queue, cx, TopicEvent::Diff, |published| {
+                TopicEvent::Resync(published.entries(self.shard, &self.topic))
+            })
+    }
+}
+
+impl Drop for TopicDiffs {
+    fn drop(&mut self) {
+        self.queue = None;
+        self.published.unfollow(&self.topic);
+    }
+}
+
+impl fmt::Debug for TopicDiffs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TopicDiffs")
+            .field("topic", &self.topic)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,187 @@
+//! The entries of one topic as an immutable list that is cheap to copy and cheap to copy with one change.
+//!
+//! A sorted list cut into chunks. A change copies one chunk and the list of chunks, whatever the list's length, and
+//! only if somebody still holds the list as it was before.
+//!
+//! Pure: no clock, no I/O, no tasks.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::sync::Arc;
+
+use matryoshka_pubsub::NodeName;
+
+use crate::entry::Entry;
+use crate::reference::PresenceRef;
+
+/// All entries of one topic at one moment, sorted by key, then by reference. A clone is two words.
+#[derive(Clone, Default)]
+pub struct Entries {
+    chunks: Arc<Vec<Chunk>>,
+    len: usize,
+}
+
+impl Entries {
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// All entries in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Entry>> + Clone {
+        self.chunks.iter().flat_map(|chunk| chunk.iter())
+    }
+
+    /// The entries with that key, oldest first as far as one node wrote them.
+    pub fn by_key<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a Arc<Entry>> + Clone {
+        let first = self.chunk_where(|last| last.key.as_ref() < key);
+        self.chunks[first..]
+            .iter()
+            .flat_map(move |chunk| chunk[chunk.partition_point(|e| e.key.as_ref() < key)..].iter())
+            .take_while(move |entry| entry.key.as_ref() == key)
+    }
+
+    pub(crate) fn contains(&self, place: &Place<'_>) -> bool {
+        let at = self.chunk_where(|last| Place::of(last) < *place);
+        self.chunks.get(at).is_some_and(|chunk| {
+            chunk
+                .binary_search_by(|entry| Place::of(entry).cmp(place))
+                .is_ok()
+        })
+    }
+
+    /// Adds an entry, or puts it in place of the one with its identity.
+    pub(crate) fn insert(&mut self, entry: Arc<Entry>) {
+        let at = self.chunk_where(|last| Place::of(last) < Place::of(&entry));
+        let chunks = Arc::make_mut(&mut self.chunks);
+        if at == chunks.len() {
+            // After everything: into the last chunk, so that lists which grow in order have full chunks.
+            if chunks.is_empty() {
+                chunks.push(Chunk::default());
+            }
+            return self.insert_into(self.chunks.len() - 1, entry);
+        }
+        self.insert_into(at, entry);
+    }
+
+    fn insert_into(&mut self, at: usize, entry: Arc<Entry>) {
+        let chunks = Arc::make_mut(&mut self.chunks);
+        let chunk = Arc::make_mut(&mut chunks[at]);
+        match chunk.binary_search_by(|other| Place::of(other).cmp(&Place::of(&entry))) {
+            Ok(index) => chunk[index] = entry,
+            Err(index) => {
+                chunk.insert(index, entry);
+                self.len += 1;
+            }
+        }
+        if chunk.len() > CHUNK_ENTRIES {
+            let keep = if at + 1 == chunks.len() {
+                CHUNK_ENTRIES
+            } else {
+                CHUNK_ENTRIES / 2
+            };
+            let rest = Arc::make_mut(&mut chunks[at]).split_off(keep);
+            chunks.insert(at + 1, Arc::new(rest));
+        }
+    }
+
+    /// Takes the entry of that identity out. Tells whether it was there.
+    pub(crate) fn remove(&mut self, entry: &Entry) -> bool {
+        let place = Place::of(entry);
+        if !self.contains(&place) {
+            return false;
+        }
+        let at = self.chunk_where(|last| Place::of(last) < place);
+        let chunks = Arc::make_mut(&mut self.chunks);
+        let chunk = Arc::make_mut(&mut chunks[at]);
+        if let Ok(index) = chunk.binary_search_by(|other| Place::of(other).cmp(&place)) {
+            chunk.remove(index);
+            self.len -= 1;
+        }
+        self.mend(at);
+        true
+    }
+
+    /// Keeps chunks from staying nearly empty after removals.
+    fn mend(&mut self, at: usize) {
+        let chunks = Arc::make_mut(&mut self.chunks);
+        if chunks[at].is_empty() {
+            chunks.remove(at);
+            return;
+        }
+        let Some(next) = chunks.get(at + 1) else {
+            return;
+        };
+        if chunks[at].len() + next.len() <= CHUNK_ENTRIES / 2 {
+            let next = chunks.remove(at + 1);
+            Arc::make_mut(&mut chunks[at]).extend(next.iter().cloned());
+        }
+    }
+
+    /// The first chunk whose last entry is not before what is sought.
+    fn chunk_where(&self, before: impl Fn(&Entry) -> bool) -> usize {
+        self.chunks
+            .partition_point(|chunk| chunk.last().is_some_and(|last| before(last)))
+    }
+}
+
+impl<'a> IntoIterator for &'a Entries {
+    type Item = &'a Arc<Entry>;
+    type IntoIter = Box<dyn Iterator<Item = &'a Arc<Entry>> + 'a>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        Box::new(self.iter())
+    }
+}
+
+impl fmt::Debug for Entries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+/// Where an entry stands in its topic, and what makes it the same entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place<'a> {
+    key: &'a str,
+    reference: PresenceRef,
+    node: &'a NodeName,
+}
+
+impl<'a> Place<'a> {
+    pub(crate) fn of(entry: &'a Entry) -> Self {
+        Self {
+            key: &entry.key,
+            reference: entry.reference,
+            node: &entry.node,
+        }
+    }
+}
+
+impl Ord for Place<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key
+            .cmp(other.key)
+            .then_with(|| self.reference.cmp(&other.reference))
+            .then_with(|| self.node.cmp(other.node))
+    }
+}
+
+impl PartialOrd for Place<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+type Chunk = Arc<Vec<Arc<Entry>>>;
+
+/// Entries of one chunk: a change copies so many pointers, and one for each chunk of the list.
+const CHUNK_ENTRIES: usize = 128;
+
+#[cfg(test)]
+mod tests;

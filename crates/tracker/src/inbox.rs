@@ -1,0 +1,239 @@
+//! What waits for a shard, beside the commands of callers: messages and news of other nodes, in one order; ended guards;
+//! dead owners.
+//!
+//! Filled from foreign threads that must not wait, so it is bounded, and what does not fit is made good:
+//! * An ordinary message beyond the bound is dropped, and the shard is told that the link lost something. It then asks
+//!   the sender for what it missed.
+//! * News of nodes, and messages whose loss nobody would notice, have more room. If even that is full, they are dropped
+//!   and the shard is told to start all links again, from the members as they are then.
+//! * A guard that ends and an owner that dies are in it at most once for each entry, so they need no bound of their own.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures::task::AtomicWaker;
+use matryoshka_pubsub::cluster::MemberEvent;
+use matryoshka_pubsub::{
+    Delivery, LinkId, MemberSink, Message as PubSubMessage, NodeName, Origin, Sink,
+};
+
+use crate::message::Message;
+use crate::owner_log::Ticket;
+
+/// The queue into one shard.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    bound: usize,
+    state: Mutex<State>,
+    waker: AtomicWaker,
+}
+
+/// One thing that happened elsewhere.
+#[derive(Debug)]
+pub(crate) enum News {
+    Message(Arc<Origin>, Bytes),
+    Member(MemberEvent),
+    /// That link lost messages here.
+    Lost(NodeName, LinkId),
+    /// News of nodes were lost here.
+    Reset,
+}
+
+/// Something that ended on this node.
+#[derive(Debug, Default)]
+pub(crate) struct Endings {
+    pub(crate) tickets: Vec<Ticket>,
+    pub(crate) owners: Vec<u64>,
+}
+
+impl Endings {
+    fn is_empty(&self) -> bool {
+        self.tickets.is_empty() && self.owners.is_empty()
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    news: VecDeque<News>,
+    /// Links with a `Lost` in the queue: one is enough.
+    lost: BTreeSet<(NodeName, LinkId)>,
+    reset: bool,
+    endings: Endings,
+    dropped: u64,
+    closed: bool,
+}
+
+impl Inbox {
+    pub(crate) fn new(bound: usize) -> Self {
+        Self {
+            bound,
+            state: Mutex::default(),
+            waker: AtomicWaker::new(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For things that everything else heals from, and for those that need more room.
+    fn reserve(&self) -> usize {
+        self.bound + self.bound.div_ceil(RESERVE_SHARE)
+    }
+
+    fn message(&self, origin: &Arc<Origin>, payload: &Bytes) -> Delivery {
+        let mut state = self.state();
+        if state.closed {
+            return Delivery::Closed;
+        }
+        let must_arrive = Message::must_arrive(payload);
+        let room = if must_arrive {
+            self.reserve()
+        } else {
+            self.bound
+        };
+        let delivery = if state.news.len() < room {
+            let news = News::Message(Arc::clone(origin), payload.clone());
+            state.news.push_back(news);
+            Delivery::Delivered
+        } else if must_arrive {
+            state.lose_everything();
+            Delivery::Dropped
+        } else {
+            state.lose(&origin.node, origin.link);
+            Delivery::Dropped
+        };
+        drop(state);
+        self.waker.wake();
+        delivery
+    }
+
+    fn member(&self, event: &MemberEvent) {
+        let mut state = self.state();
+        if state.closed {
+            return;
+        }
+        if state.news.len() < self.reserve() {
+            state.news.push_back(News::Member(event.clone()));
+        } else {
+            state.lose_everything();
+        }
+        drop(state);
+        self.waker.wake();
+    }
+
+    /// The guard of that `track` ended.
+    pub(crate) fn ended(&self, ticket: Ticket) {
+        self.end(|endings| endings.tickets.push(ticket));
+    }
+
+    /// That owner died.
+    pub(crate) fn died(&self, owner: u64) {
+        self.end(|endings| endings.owners.push(owner));
+    }
+
+    fn end(&self, end: impl FnOnce(&mut Endings)) {
+        let mut state = self.state();
+        if !state.closed {
+            end(&mut state.endings);
+        }
+        drop(state);
+        self.waker.wake();
+    }
+
+    /// What ended since the last call.
+    pub(crate) fn take_endings(&self) -> Endings {
+        mem::take(&mut self.state().endings)
+    }
+
+    /// Up to `most` pieces of news, in their order.
+    pub(crate) fn take_news(&self, most: usize) -> Vec<News> {
+        let mut state = self.state();
+        let count = state.news.len().min(most);
+        let news: Vec<News> = state.news.drain(..count).collect();
+        for item in &news {
+            match item {
+                News::Lost(node, link) => {
+                    state.lost.remove(&(node.clone(), *link));
+                }
+                News::Reset => state.reset = false,
+                News::Message(..) | News::Member(_) => {}
+            }
+        }
+        if state.news.is_empty() {
+            state.news.shrink_to(KEPT_CAPACITY);
+        }
+        news
+    }
+
+    pub(crate) fn dropped(&self) -> u64 {
+        self.state().dropped
+    }
+
+    /// Ready when there is something to take.
+    pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.waker.register(cx.waker());
+        let state = self.state();
+        if state.news.is_empty() && state.endings.is_empty() {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
+    }
+
+    /// Nothing is taken in any more, and what waits is dropped.
+    pub(crate) fn close(&self) {
+        let waiting = mem::replace(
+            &mut *self.state(),
+            State {
+                closed: true,
+                ..State::default()
+            },
+        );
+        drop(waiting);
+    }
+}
+
+impl State {
+    fn lose(&mut self, node: &NodeName, link: LinkId) {
+        self.dropped += 1;
+        // One mark for each link that lost something: there are never more of them than links.
+        if self.lost.insert((node.clone(), link)) {
+            self.news.push_back(News::Lost(node.clone(), link));
+        }
+    }
+
+    fn lose_everything(&mut self) {
+        self.dropped += 1;
+        if !mem::replace(&mut self.reset, true) {
+            self.news.push_back(News::Reset);
+        }
+    }
+}
+
+impl Sink for Inbox {
+    fn deliver(&self, message: &PubSubMessage) -> Delivery {
+        match message.origin() {
+            Some(origin) => self.message(origin, message.payload()),
+            None => Delivery::Dropped,
+        }
+    }
+}
+
+impl MemberSink for Inbox {
+    fn member_event(&self, event: &MemberEvent) {
+        self.member(event);
+    }
+}
+
+/// The reserve is one part in so many of the bound.
+const RESERVE_SHARE: usize = 4;
+
+/// Capacity that an emptied queue may keep.
+const KEPT_CAPACITY: usize = 64;
+
+#[cfg(test)]
+mod tests;

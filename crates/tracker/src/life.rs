@@ -1,0 +1,43 @@
+//! Which run of a tracker wrote something: the incarnation of its node, and when on that node it was started.
+//!
+//! Pure: no clock, no I/O, no tasks.
+
+use serde::{Deserialize, Serialize};
+
+/// One life of a tracker on a node. The higher one of a node is the later one.
+///
+/// The node's incarnation leads, so whatever the cluster decided between two nodes of one name also decides here.
+/// `started` tells two trackers apart that ran one after the other within one process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct Life {
+    /// The node's incarnation.
+    #[serde(rename = "i")]
+    pub(crate) incarnation: u64,
+    /// Microseconds of wall clock when this tracker was started. Only compared, never read as a time.
+    #[serde(rename = "s")]
+    pub(crate) started: u64,
+}
+
+impl Life {
+    /// Below or equal to every life of that incarnation.
+    pub(crate) fn first_of(incarnation: u64) -> Self {
+        Self {
+            incarnation,
+            started: 0,
+        }
+    }
+
+    /// Above or equal to every life of that incarnation.
+    pub(crate) fn last_of(incarnation: u64) -> Self {
+        Self {
+            incarnation,
+            started: u64::MAX,
+        }
+    }
+
+    /// The next life of the same incarnation, if numbers are left.
+    pub(crate) fn next(self) -> Option<Self> {
+        let started = self.started.checked_add(1)?;
+        Some(Self { started, ..self })
+    }
+}

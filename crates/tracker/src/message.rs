@@ -1,0 +1,312 @@
+//! What the shards of a tracker say to each other, and how that looks on the wire.
+//!
+//! A message is a header of six bytes, its kind (`u16`) and the length of its body (`u32`), both big-endian, and the
+//! body: MessagePack with named fields. So that neighbouring versions share a cluster, a kind that is not known is
+//! skipped, as is an unknown field; a field that a later version adds has a default; an operation of an unknown kind
+//! counts as done and changes nothing. Anything else that is not exactly a message is malformed and changes nothing.
+//!
+//! These are wire types: what the shard keeps has types of its own.
+//!
+//! Pure: no clock, no I/O, no tasks.
+
+use std::io::Cursor;
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::life::Life;
+
+/// One message from a shard to the shard of the same number on other nodes. All but the hints of a vector are about
+/// the sender itself: nobody speaks for others.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Message {
+    /// First on a link, from both ends.
+    Hello(Hello),
+    /// Now and then, to all: how far the sender is.
+    Vector(Vector),
+    /// What the sender's entries went through, from one sequence number on.
+    Ops(Ops),
+    /// Please tell me what I lack of yours.
+    Pull(Pull),
+    /// A part of all the sender's entries at one sequence number.
+    Part(Part),
+    /// That part is here, the next ones may come.
+    PartTaken(PartTaken),
+    /// The sender ends for good.
+    Goodbye(Goodbye),
+}
+
+/// How far somebody is: a life, and the number of operations in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Position {
+    pub(crate) life: Life,
+    pub(crate) seq: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    /// The sender.
+    pub(crate) at: Position,
+    /// What the sender holds of the receiver's entries; nothing: send all.
+    #[serde(default)]
+    pub(crate) have: Option<Position>,
+    /// The least life of the receiver that the sender listens to. A receiver below it is taken for a ghost of itself.
+    #[serde(default)]
+    pub(crate) least: Option<Life>,
+    /// The goodbye that the sender has already said, for those who came too late for it.
+    #[serde(default)]
+    pub(crate) goodbye: Option<Farewell>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Vector {
+    pub(crate) at: Position,
+    /// How far the sender sees others that it hears directly.
+    #[serde(default)]
+    pub(crate) heard: Vec<Heard>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Heard {
+    #[serde(rename = "n")]
+    pub(crate) node: String,
+    #[serde(rename = "at")]
+    pub(crate) at: Position,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Ops {
+    pub(crate) life: Life,
+    /// The sequence number before the first operation. The first one has the next, and so on without a gap.
+    pub(crate) from: u64,
+    pub(crate) ops: Vec<Op>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Pull {
+    /// What the asking node holds of the receiver; nothing: send all.
+    #[serde(default)]
+    pub(crate) have: Option<Position>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Part {
+    /// The state that the parts together are.
+    pub(crate) at: Position,
+    /// Counted from 0.
+    pub(crate) part: u32,
+    pub(crate) parts: u32,
+    pub(crate) entries: Vec<Stored>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PartTaken {
+    pub(crate) at: Position,
+    pub(crate) part: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Goodbye {
+    pub(crate) life: Life,
+    pub(crate) farewell: Farewell,
+}
+
+/// In which way a node ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Farewell {
+    /// [`Farewell::LEAVING`]; other numbers are an ordinary end of the link to whoever does not know them.
+    pub(crate) kind: u8,
+}
+
+impl Farewell {
+    pub(crate) const LEAVING: Self = Self { kind: 1 };
+}
+
+/// One operation. Only the fields of its kind are there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Op {
+    #[serde(rename = "o")]
+    pub(crate) kind: u8,
+    /// What is put.
+    #[serde(rename = "v", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) value: Option<Value>,
+    /// The number of the entry that goes: with a put, the one it replaces.
+    #[serde(rename = "g", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) gone: Option<u64>,
+}
+
+impl Op {
+    /// An entry comes, perhaps in place of another.
+    pub(crate) const PUT: u8 = 1;
+    /// An entry goes.
+    pub(crate) const DELETE: u8 = 2;
+}
+
+/// What an entry says. Its node is the sender, its number that of the operation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Value {
+    #[serde(rename = "t")]
+    pub(crate) topic: Arc<str>,
+    #[serde(rename = "k")]
+    pub(crate) key: Arc<str>,
+    #[serde(rename = "m")]
+    pub(crate) meta: Bytes,
+    #[serde(rename = "w")]
+    pub(crate) owner: u64,
+    /// The life in which it was put, if that is not the one it is sent in: its reference stays what it was.
+    #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) born: Option<Life>,
+    /// The number of the value that it replaced.
+    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) previous: Option<u64>,
+    /// The life in which that one was put, if another than the one it is sent in.
+    #[serde(rename = "q", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) previous_born: Option<Life>,
+}
+
+/// An entry with its number.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Stored {
+    #[serde(rename = "s")]
+    pub(crate) put_seq: u64,
+    #[serde(rename = "v")]
+    pub(crate) value: Value,
+}
+
+/// Why bytes are not a message.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Malformed {
+    #[error("{0} bytes are shorter than a header")]
+    NoHeader(usize),
+    #[error("the header says {said} bytes of body, there are {there}")]
+    Length { said: usize, there: usize },
+    #[error("the body of kind {kind} is not what that kind has")]
+    Body {
+        kind: u16,
+        #[source]
+        source: rmp_serde::decode::Error,
+    },
+    #[error("{0} bytes follow the body's value")]
+    Trailing(usize),
+    #[error("the numbers in it contradict each other")]
+    Numbers,
+}
+
+impl Message {
+    /// The bytes of this message.
+    pub(crate) fn encode(&self) -> Bytes {
+        match self {
+            Self::Hello(body) => frame(kind::HELLO, body),
+            Self::Vector(body) => frame(kind::VECTOR, body),
+            Self::Ops(body) => frame(kind::OPS, body),
+            Self::Pull(body) => frame(kind::PULL, body),
+            Self::Part(body) => frame(kind::PART, body),
+            Self::PartTaken(body) => frame(kind::PART_TAKEN, body),
+            Self::Goodbye(body) => frame(kind::GOODBYE, body),
+        }
+    }
+
+    /// Reads a message; nothing if it is of a kind that this version does not know.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Option<Self>, Malformed> {
+        let (kind, body) = split(bytes)?;
+        let message = match kind {
+            kind::HELLO => Self::Hello(read(kind, body)?),
+            kind::VECTOR => Self::Vector(read(kind, body)?),
+            kind::OPS => Self::Ops(read(kind, body)?),
+            kind::PULL => Self::Pull(read(kind, body)?),
+            kind::PART => Self::Part(read(kind, body)?),
+            kind::PART_TAKEN => Self::PartTaken(read(kind, body)?),
+            kind::GOODBYE => Self::Goodbye(read(kind, body)?),
+            _ => return Ok(None),
+        };
+        message.check()?;
+        Ok(Some(message))
+    }
+
+    /// Whether losing it would not be made good by a later message: such a one has room kept for it in the inbox.
+    pub(crate) fn must_arrive(bytes: &[u8]) -> bool {
+        split(bytes).is_ok_and(|(kind, _)| kind == kind::HELLO || kind == kind::GOODBYE)
+    }
+
+    fn check(&self) -> Result<(), Malformed> {
+        let sound = match self {
+            Self::Ops(ops) => ops.from.checked_add(ops.ops.len() as u64).is_some(),
+            Self::Part(part) => {
+                part.part < part.parts && part.entries.iter().all(|e| e.put_seq <= part.at.seq)
+            }
+            _ => true,
+        };
+        if sound {
+            Ok(())
+        } else {
+            Err(Malformed::Numbers)
+        }
+    }
+}
+
+impl Ops {
+    /// The sequence number of the last operation.
+    pub(crate) fn to(&self) -> u64 {
+        self.from + self.ops.len() as u64
+    }
+}
+
+fn frame(kind: u16, body: &impl Serialize) -> Bytes {
+    let mut bytes = BytesMut::new();
+    bytes.put_u16(kind);
+    bytes.put_u32(0);
+    let mut writer = bytes.writer();
+    rmp_serde::encode::write_named(&mut writer, body).expect("a wire type always has an encoding");
+    let mut bytes = writer.into_inner();
+    let length = u32::try_from(bytes.len() - HEADER).expect("a message stays far below 4 GiB");
+    bytes[2..HEADER].copy_from_slice(&length.to_be_bytes());
+    bytes.freeze()
+}
+
+fn split(bytes: &[u8]) -> Result<(u16, &[u8]), Malformed> {
+    let Some((&[k0, k1, l0, l1, l2, l3], body)) = bytes.split_first_chunk::<HEADER>() else {
+        return Err(Malformed::NoHeader(bytes.len()));
+    };
+    let said = u32::from_be_bytes([l0, l1, l2, l3]) as usize;
+    if said != body.len() {
+        let there = body.len();
+        return Err(Malformed::Length { said, there });
+    }
+    Ok((u16::from_be_bytes([k0, k1]), body))
+}
+
+fn read<T: DeserializeOwned>(kind: u16, body: &[u8]) -> Result<T, Malformed> {
+    let mut deserializer = rmp_serde::Deserializer::new(Cursor::new(body));
+    deserializer.set_max_depth(MAX_DEPTH);
+    let value =
+        T::deserialize(&mut deserializer).map_err(|source| Malformed::Body { kind, source })?;
+    match body.len() as u64 - deserializer.position() {
+        0 => Ok(value),
+        rest => Err(Malformed::Trailing(rest as usize)),
+    }
+}
+
+/// The numbers of the kinds. 16 to 31 are kept for entries that are held through a restart of their node.
+mod kind {
+    pub(super) const HELLO: u16 = 1;
+    pub(super) const VECTOR: u16 = 2;
+    pub(super) const OPS: u16 = 3;
+    pub(super) const PULL: u16 = 4;
+    pub(super) const PART: u16 = 5;
+    pub(super) const PART_TAKEN: u16 = 6;
+    pub(super) const GOODBYE: u16 = 7;
+}
+
+/// Bytes of kind and length.
+const HEADER: usize = 6;
+
+/// How deep values may nest in a body; ours need seven, a later version's unknown field may need more.
+const MAX_DEPTH: usize = 32;
+
+/// What an entry or an operation needs on the wire beside its topic, key and meta, at most.
+pub(crate) const OP_OVERHEAD_BYTES: usize = 160;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,415 @@
+//! What this node itself tracks: its entries, numbered operations on them, and the last of those operations.
+//!
+//! Every entry has one writer for ever, the node where it was tracked. So one number orders all that a writer did:
+//! the entries at `(life, seq)` are the same whoever computes them, and of two states of one writer the one with the
+//! higher `(life, seq)` is the newer, whole. That is the whole of the merge.
+//!
+//! Pure: no clock, no I/O, no tasks.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use matryoshka_pubsub::NodeName;
+
+use crate::entry::Entry;
+use crate::life::Life;
+use crate::message::{OP_OVERHEAD_BYTES, Op, Position, Stored, Value};
+use crate::reference::{PresenceRef, Writer};
+
+/// The entries that one node tracks in one shard, and their recent history.
+#[derive(Debug)]
+pub(crate) struct OwnerLog {
+    node: NodeName,
+    shard: u32,
+    life: Life,
+    writer: Writer,
+    /// Lives that this log had before it was renumbered, as far as references still name them.
+    earlier: Vec<Life>,
+    seq: u64,
+    pushed: u64,
+    /// By the number of the operation that put them.
+    entries: BTreeMap<u64, Owned>,
+    places: BTreeMap<u64, BTreeMap<TopicKey, u64>>,
+    tickets: BTreeMap<Ticket, u64>,
+    /// The last operations: the newest has the number `seq`, and there is no gap between them.
+    log: VecDeque<Logged>,
+    log_bytes: usize,
+    unpushed_bytes: usize,
+    log_limit: usize,
+}
+
+/// Where an entry is tracked: by whom, in which topic, under which key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Slot {
+    pub(crate) owner: u64,
+    pub(crate) topic: Arc<str>,
+    pub(crate) key: Arc<str>,
+}
+
+/// Names what one `track` made, through all its updates: an entry tracked anew in the same slot has another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ticket(u64);
+
+impl OwnerLog {
+    pub(crate) fn new(node: NodeName, shard: u32, life: Life, log_limit: usize) -> Self {
+        let writer = Writer::new(node.as_str(), shard, life);
+        Self {
+            node,
+            shard,
+            life,
+            writer,
+            earlier: Vec::new(),
+            seq: 0,
+            pushed: 0,
+            entries: BTreeMap::new(),
+            places: BTreeMap::new(),
+            tickets: BTreeMap::new(),
+            log: VecDeque::new(),
+            log_bytes: 0,
+            unpushed_bytes: 0,
+            log_limit,
+        }
+    }
+
+    pub(crate) fn node(&self) -> &NodeName {
+        &self.node
+    }
+
+    pub(crate) fn at(&self) -> Position {
+        Position {
+            life: self.life,
+            seq: self.seq,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.entries.values().map(|owned| &owned.entry)
+    }
+
+    /// The entry in a slot.
+    pub(crate) fn get(&self, slot: &Slot) -> Option<&Arc<Entry>> {
+        let put_seq = self.put_seq(slot)?;
+        self.entries.get(&put_seq).map(|owned| &owned.entry)
+    }
+
+    /// The slots of an owner.
+    pub(crate) fn slots(&self, owner: u64) -> Vec<Slot> {
+        let places = self.places.get(&owner).into_iter().flatten();
+        places
+            .map(|((topic, key), _)| Slot {
+                owner,
+                topic: Arc::clone(topic),
+                key: Arc::clone(key),
+            })
+            .collect()
+    }
+
+    pub(crate) fn all_slots(&self) -> Vec<Slot> {
+        self.places
+            .keys()
+            .flat_map(|owner| self.slots(*owner))
+            .collect()
+    }
+
+    pub(crate) fn owner_has_entries(&self, owner: u64) -> bool {
+        self.places.contains_key(&owner)
+    }
+
+    /// The slot of a ticket, if what it names is still tracked.
+    pub(crate) fn slot_of(&self, ticket: Ticket) -> Option<Slot> {
+        let put_seq = self.tickets.get(&ticket)?;
+        let entry = &self.entries.get(put_seq)?.entry;
+        Some(Slot {
+            owner: entry.owner,
+            topic: Arc::clone(&entry.topic),
+            key: Arc::clone(&entry.key),
+        })
+    }
+
+    /// Puts an entry into a free slot.
+    ///
+    /// # Errors
+    ///
+    /// The entry that is there already; nothing changed.
+    pub(crate) fn put(
+        &mut self,
+        slot: &Slot,
+        meta: Bytes,
+    ) -> Result<(Ticket, Arc<Entry>), Arc<Entry>> {
+        if let Some(there) = self.get(slot) {
+            return Err(Arc::clone(there));
+        }
+        let ticket = Ticket(self.seq + 1);
+        let entry = self.write(slot, meta, ticket, None);
+        Ok((ticket, entry))
+    }
+
+    /// Replaces the entry in a slot. Gives the old and the new one, nothing if the slot is free.
+    pub(crate) fn update(&mut self, slot: &Slot, meta: Bytes) -> Option<(Arc<Entry>, Arc<Entry>)> {
+        let put_seq = self.put_seq(slot)?;
+        let old = self.entries.remove(&put_seq)?;
+        let new = self.write(slot, meta, old.ticket, Some(old.entry.reference));
+        Some((old.entry, new))
+    }
+
+    /// Takes the entry out of a slot.
+    pub(crate) fn delete(&mut self, slot: &Slot) -> Option<Arc<Entry>> {
+        let put_seq = self.put_seq(slot)?;
+        let owned = self.entries.remove(&put_seq)?;
+        self.tickets.remove(&owned.ticket);
+        if let Some(places) = self.places.get_mut(&slot.owner) {
+            places.remove(&slot.topic_key());
+            if places.is_empty() {
+                self.places.remove(&slot.owner);
+            }
+        }
+        self.append(LogOp::Delete(put_seq), OP_OVERHEAD_BYTES);
+        Some(owned.entry)
+    }
+
+    fn write(
+        &mut self,
+        slot: &Slot,
+        meta: Bytes,
+        ticket: Ticket,
+        previous: Option<PresenceRef>,
+    ) -> Arc<Entry> {
+        let put_seq = self.seq + 1;
+        let entry = Arc::new(Entry {
+            topic: Arc::clone(&slot.topic),
+            key: Arc::clone(&slot.key),
+            meta,
+            reference: PresenceRef::new(self.writer, put_seq),
+            previous,
+            node: self.node.clone(),
+            owner: slot.owner,
+        });
+        let owned = Owned {
+            entry: Arc::clone(&entry),
+            ticket,
+        };
+        self.entries.insert(put_seq, owned);
+        self.tickets.insert(ticket, put_seq);
+        let places = self.places.entry(slot.owner).or_default();
+        places.insert(slot.topic_key(), put_seq);
+        let replaces = previous.map(PresenceRef::put_seq);
+        let bytes = wire_size(&entry);
+        let put = Arc::clone(&entry);
+        self.append(LogOp::Put { put, replaces }, bytes);
+        entry
+    }
+
+    fn append(&mut self, op: LogOp, bytes: usize) {
+        self.seq += 1;
+        self.log.push_back(Logged { op, bytes });
+        self.log_bytes += bytes;
+        self.unpushed_bytes += bytes;
+        self.truncate();
+    }
+
+    /// Forgets the oldest operations over the limit, but none that still has to be pushed.
+    fn truncate(&mut self) {
+        while self.log_bytes > self.log_limit && self.first_logged() <= self.pushed {
+            let Some(oldest) = self.log.pop_front() else {
+                return;
+            };
+            self.log_bytes -= oldest.bytes;
+        }
+    }
+
+    fn put_seq(&self, slot: &Slot) -> Option<u64> {
+        let places = self.places.get(&slot.owner)?;
+        places.get(&slot.topic_key()).copied()
+    }
+
+    fn first_logged(&self) -> u64 {
+        self.seq + 1 - self.log.len() as u64
+    }
+
+    /// Whether the log still has every operation after `seq`.
+    pub(crate) fn covers(&self, seq: u64) -> bool {
+        seq <= self.seq && seq + 1 >= self.first_logged()
+    }
+
+    /// The operations after `seq`, each with the bytes it needs at most; only if the log [`covers`](Self::covers) it.
+    pub(crate) fn ops_after(&self, seq: u64) -> impl Iterator<Item = (Op, usize)> {
+        let skip = seq + 1 - self.first_logged();
+        self.log
+            .iter()
+            .skip(usize::try_from(skip).expect("the log covers it"))
+            .map(|logged| (self.op(&logged.op), logged.bytes))
+    }
+
+    /// Everything tracked at this moment, frozen: later changes do not show in it.
+    pub(crate) fn frozen(&self) -> Vec<Arc<Entry>> {
+        self.iter().cloned().collect()
+    }
+
+    /// An entry of this log as it is sent.
+    pub(crate) fn stored(&self, entry: &Entry) -> Stored {
+        Stored {
+            put_seq: entry.reference.put_seq(),
+            value: self.value(entry),
+        }
+    }
+
+    fn op(&self, op: &LogOp) -> Op {
+        match op {
+            LogOp::Put { put, replaces } => Op {
+                kind: Op::PUT,
+                value: Some(self.value(put)),
+                gone: *replaces,
+            },
+            LogOp::Delete(put_seq) => Op {
+                kind: Op::DELETE,
+                value: None,
+                gone: Some(*put_seq),
+            },
+        }
+    }
+
+    fn value(&self, entry: &Entry) -> Value {
+        Value {
+            topic: Arc::clone(&entry.topic),
+            key: Arc::clone(&entry.key),
+            meta: entry.meta.clone(),
+            owner: entry.owner,
+            born: self.born(entry.reference),
+            previous: entry.previous.map(PresenceRef::put_seq),
+            previous_born: entry.previous.and_then(|previous| self.born(previous)),
+        }
+    }
+
+    /// The life that made a reference, if it was not the present one.
+    fn born(&self, reference: PresenceRef) -> Option<Life> {
+        let writer = reference.writer();
+        if writer == self.writer {
+            return None;
+        }
+        let born = |life: &&Life| Writer::new(self.node.as_str(), self.shard, **life) == writer;
+        self.earlier.iter().find(born).copied()
+    }
+
+    /// What has not been pushed yet, and in how many bytes it fits.
+    pub(crate) fn unpushed(&self) -> (u64, usize) {
+        (self.pushed, self.unpushed_bytes)
+    }
+
+    pub(crate) fn all_pushed(&mut self) {
+        self.pushed = self.seq;
+        self.unpushed_bytes = 0;
+        self.truncate();
+    }
+
+    /// Takes a higher life. Entries, their references, their numbers and their history stay what they are, so nobody
+    /// who lists them on this node notices.
+    pub(crate) fn renumber(&mut self, life: Life) {
+        self.earlier.push(self.life);
+        self.life = life;
+        self.writer = Writer::new(self.node.as_str(), self.shard, life);
+        let (node, shard) = (&self.node, self.shard);
+        let logged = self.log.iter().filter_map(|logged| match &logged.op {
+            LogOp::Put { put, .. } => Some(put),
+            LogOp::Delete(_) => None,
+        });
+        let named: Vec<Writer> = self
+            .entries
+            .values()
+            .map(|owned| &owned.entry)
+            .chain(logged)
+            .flat_map(|entry| [Some(entry.reference), entry.previous])
+            .flatten()
+            .map(PresenceRef::writer)
+            .fold(Vec::new(), |mut writers, writer| {
+                if !writers.contains(&writer) {
+                    writers.push(writer);
+                }
+                writers
+            });
+        self.earlier
+            .retain(|life| named.contains(&Writer::new(node.as_str(), shard, *life)));
+    }
+
+    /// Checks that all indexes speak of the same entries.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(crate) fn assert_consistent(&self) {
+        for (put_seq, owned) in &self.entries {
+            let entry = &owned.entry;
+            assert_eq!(entry.reference.put_seq(), *put_seq);
+            assert_eq!(
+                self.tickets.get(&owned.ticket),
+                Some(put_seq),
+                "I21: ticket"
+            );
+            let slot = Slot {
+                owner: entry.owner,
+                topic: Arc::clone(&entry.topic),
+                key: Arc::clone(&entry.key),
+            };
+            assert_eq!(self.put_seq(&slot), Some(*put_seq), "I21: slot");
+        }
+        let places: usize = self.places.values().map(BTreeMap::len).sum();
+        assert_eq!(places, self.entries.len(), "I21: as many slots as entries");
+        assert_eq!(
+            self.tickets.len(),
+            self.entries.len(),
+            "I21: as many tickets as entries"
+        );
+        assert!(
+            self.places.values().all(|places| !places.is_empty()),
+            "I21: no empty owner"
+        );
+        assert!(
+            self.log.len() as u64 <= self.seq,
+            "I25: the log is a suffix of the history"
+        );
+        let bytes: usize = self.log.iter().map(|logged| logged.bytes).sum();
+        assert_eq!(bytes, self.log_bytes, "I25: the log's size is what it says");
+        assert!(
+            self.log_bytes <= self.log_limit + self.unpushed_bytes,
+            "I25: the log is bounded"
+        );
+    }
+}
+
+impl Slot {
+    fn topic_key(&self) -> TopicKey {
+        (Arc::clone(&self.topic), Arc::clone(&self.key))
+    }
+}
+
+type TopicKey = (Arc<str>, Arc<str>);
+
+#[derive(Debug)]
+struct Owned {
+    entry: Arc<Entry>,
+    ticket: Ticket,
+}
+
+#[derive(Debug)]
+struct Logged {
+    op: LogOp,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+enum LogOp {
+    Put {
+        put: Arc<Entry>,
+        replaces: Option<u64>,
+    },
+    Delete(u64),
+}
+
+/// The bytes that an entry needs on the wire at most.
+pub(crate) fn wire_size(entry: &Entry) -> usize {
+    entry.topic.len() + entry.key.len() + entry.meta.len() + OP_OVERHEAD_BYTES
+}
+
+#[cfg(test)]
+mod tests;

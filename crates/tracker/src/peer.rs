@@ -1,0 +1,234 @@
+//! What a shard keeps of one other node: which lives count, the link, the copy of its entries.
+//!
+//! Pure: no clock, no I/O, no tasks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use matryoshka_pubsub::LinkId;
+
+use crate::entry::Entry;
+use crate::life::Life;
+use crate::message::Position;
+use crate::owner_log::wire_size;
+use crate::replica::{Assembly, Replica};
+
+/// One other node. What is remembered of it outlives its link by the permdown period, and its copy by another one.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) floor: Floor,
+    /// The current link, if there is one.
+    pub(crate) link: Option<Link>,
+    /// Made by the first message over a link, never by what others say.
+    pub(crate) replica: Option<Replica>,
+    /// Whether the copy's entries are visible. Only with a link, and only once it has caught up over that link.
+    pub(crate) shown: bool,
+    /// When the link ended, or what was left of the copy was dropped.
+    pub(crate) since: Duration,
+}
+
+impl Peer {
+    pub(crate) fn new(incarnation: u64) -> Self {
+        Self {
+            floor: Floor {
+                life: Life::first_of(incarnation),
+                ended: false,
+            },
+            link: None,
+            replica: None,
+            shown: false,
+            since: Duration::ZERO,
+        }
+    }
+
+    /// What this node holds of the peer's entries.
+    pub(crate) fn have(&self) -> Option<Position> {
+        self.replica.as_ref().map(Replica::at)
+    }
+
+    /// Whether the peer is heard directly.
+    pub(crate) fn heard(&self) -> Option<(&Link, &Replica)> {
+        Some((self.link.as_ref()?, self.replica.as_ref()?))
+    }
+
+    /// Whether the copy has all that the peer said was there when the link came up.
+    pub(crate) fn caught_up(&self) -> bool {
+        self.heard().is_some_and(|(link, replica)| {
+            link.target.is_some_and(|target| replica.seq() >= target)
+        })
+    }
+
+    /// Whether the peer itself said that it has more than the copy.
+    pub(crate) fn behind(&self) -> bool {
+        self.heard()
+            .is_some_and(|(link, replica)| replica.seq() < link.known)
+    }
+
+    /// When to ask again, if an answer is still missing.
+    pub(crate) fn retry_at(&self) -> Option<Duration> {
+        let asked = self.link.as_ref()?.asked?;
+        (self.behind() && self.replica.is_some()).then(|| asked + RETRY_PERIOD)
+    }
+}
+
+/// The lowest life of a node that still counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Floor {
+    pub(crate) life: Life,
+    /// That life is itself over: only higher ones count.
+    pub(crate) ended: bool,
+}
+
+impl Floor {
+    pub(crate) fn admits(self, life: Life) -> bool {
+        life > self.life || (life == self.life && !self.ended)
+    }
+
+    /// The lowest life that is admitted, if there is one.
+    pub(crate) fn least(self) -> Option<Life> {
+        if self.ended {
+            self.life.next()
+        } else {
+            Some(self.life)
+        }
+    }
+}
+
+/// The state of one link. All of it is forgotten when the link ends.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) id: LinkId,
+    /// How far the peer was when it first spoke over this link. Whatever was deleted before the link came up has a
+    /// lower number, so a copy that is this far shows nothing of it.
+    pub(crate) target: Option<u64>,
+    /// The highest number that the peer has told of itself.
+    pub(crate) known: u64,
+    /// When the peer was last asked for what is missing, or last sent some of it.
+    pub(crate) asked: Option<Duration>,
+    /// Another node sees more of the peer than this one: to be looked at when that time has come.
+    pub(crate) suspicion: Option<Suspicion>,
+    pub(crate) assembly: Option<Assembly>,
+    /// Own entries on their way to the peer.
+    pub(crate) sending: Option<Sending>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Suspicion {
+    pub(crate) seq: u64,
+    pub(crate) due: Duration,
+}
+
+impl Link {
+    pub(crate) fn new(id: LinkId, now: Duration) -> Self {
+        Self {
+            id,
+            target: None,
+            known: 0,
+            asked: Some(now),
+            suspicion: None,
+            assembly: None,
+            sending: None,
+        }
+    }
+
+    /// A new life speaks over the same link: nothing said before is about it.
+    pub(crate) fn restart(&mut self) {
+        let sending = self.sending.take();
+        *self = Self {
+            asked: None,
+            sending,
+            ..Self::new(self.id, Duration::ZERO)
+        };
+    }
+
+    pub(crate) fn announced(&mut self, seq: u64) {
+        self.target.get_or_insert(seq);
+        self.known = self.known.max(seq);
+    }
+
+    /// Whether an answer is on its way, as far as one can know.
+    pub(crate) fn waiting(&self, now: Duration) -> bool {
+        self.asked.is_some_and(|asked| now < asked + RETRY_PERIOD)
+    }
+}
+
+/// All own entries at one number, frozen, of which a peer has not taken all parts yet.
+#[derive(Debug)]
+pub(crate) struct Sending {
+    pub(crate) at: Position,
+    entries: Vec<Arc<Entry>>,
+    /// Where each part ends.
+    ends: Vec<usize>,
+    sent: u32,
+    taken: u32,
+}
+
+impl Sending {
+    /// Cuts the entries into parts of about [`CHUNK_BYTES`].
+    pub(crate) fn new(at: Position, entries: Vec<Arc<Entry>>) -> Self {
+        let ends = cut(entries.iter().map(|entry| wire_size(entry)));
+        Self {
+            at,
+            entries,
+            ends,
+            sent: 0,
+            taken: 0,
+        }
+    }
+
+    pub(crate) fn parts(&self) -> u32 {
+        u32::try_from(self.ends.len()).expect("fewer than 2^32 parts")
+    }
+
+    /// The peer has that part and all before it. If it is the last one, the peer needs no more, sent or not.
+    pub(crate) fn taken(&mut self, part: u32) {
+        if part.saturating_add(1) >= self.parts() {
+            self.sent = self.parts();
+        }
+        self.taken = self.taken.max(part.saturating_add(1)).min(self.sent);
+    }
+
+    pub(crate) fn finished(&self) -> bool {
+        self.taken == self.parts()
+    }
+
+    /// The next part to send, if the peer has taken enough of those before.
+    pub(crate) fn next(&mut self) -> Option<(u32, &[Arc<Entry>])> {
+        if self.sent == self.parts() || self.sent - self.taken >= PARTS_IN_FLIGHT {
+            return None;
+        }
+        let part = self.sent;
+        self.sent += 1;
+        let index = part as usize;
+        let start = if index == 0 { 0 } else { self.ends[index - 1] };
+        Some((part, &self.entries[start..self.ends[index]]))
+    }
+}
+
+/// Cuts a sequence of sizes into pieces of at most [`CHUNK_BYTES`] (a larger single one is a piece of its own) and says
+/// where each ends. There is always one piece.
+pub(crate) fn cut(sizes: impl Iterator<Item = usize>) -> Vec<usize> {
+    let mut ends = Vec::new();
+    let (mut count, mut bytes) = (0, 0);
+    for size in sizes {
+        if bytes > 0 && bytes + size > CHUNK_BYTES {
+            ends.push(count);
+            bytes = 0;
+        }
+        bytes += size;
+        count += 1;
+    }
+    ends.push(count);
+    ends
+}
+
+/// A message's entries or operations take at most so much, unless a single one takes more.
+///
+/// The largest single one has 64 KiB of topic, 4 KiB of key and 64 KiB of meta, so every message is below 256 KiB.
+pub(crate) const CHUNK_BYTES: usize = 128 * 1024;
+
+/// Parts of a state that are sent before the first is taken. Keeps a large state from filling the link's queue.
+const PARTS_IN_FLIGHT: u32 = 4;
+
+/// After so long without any part of an answer, the question is taken for lost.
+pub(crate) const RETRY_PERIOD: Duration = Duration::from_secs(1);

@@ -1,0 +1,287 @@
+//! What a tracker shows: the list of every topic, and the streams of those who follow changes.
+//!
+//! Shards write, everybody reads. A reader takes a shared lock for as long as it takes to copy two words, and never
+//! waits for a shard. Lists are published before the diffs that led to them are handed out, so a list is never older than
+//! a diff that somebody has seen.
+
+use std::collections::{HashMap, VecDeque};
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::task::{Context, Poll};
+
+use futures::task::AtomicWaker;
+
+use crate::diff::Diff;
+use crate::diffs::Snapshot;
+use crate::entries::Entries;
+use crate::visible::TopicStep;
+
+/// The lists of all shards.
+#[derive(Debug)]
+pub(crate) struct Published {
+    shards: Vec<RwLock<Lists>>,
+    /// Held while a step is published and while somebody joins or catches up, so that a list and the diffs after it fit
+    /// exactly. Taken before a shard's lists and before a queue; reading takes only the lists.
+    consumers: Mutex<Consumers>,
+    bound: usize,
+}
+
+type Lists = HashMap<Arc<str>, Entries>;
+
+#[derive(Debug, Default)]
+struct Consumers {
+    all: Vec<Weak<Queue>>,
+    by_topic: HashMap<Arc<str>, Vec<Weak<Queue>>>,
+    closed: bool,
+}
+
+impl Published {
+    pub(crate) fn new(shards: usize, bound: usize) -> Self {
+        Self {
+            shards: (0..shards).map(|_| RwLock::default()).collect(),
+            consumers: Mutex::default(),
+            bound,
+        }
+    }
+
+    pub(crate) fn entries(&self, shard: usize, topic: &str) -> Entries {
+        let lists = &self.shards[shard];
+        let lists = lists.read().unwrap_or_else(PoisonError::into_inner);
+        lists.get(topic).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let _consumers = self.consumers();
+        self.topics()
+    }
+
+    fn topics(&self) -> Snapshot {
+        let topics = self.shards.iter().flat_map(|lists| {
+            let lists = lists.read().unwrap_or_else(PoisonError::into_inner);
+            lists
+                .iter()
+                .map(|(topic, entries)| (Arc::clone(topic), entries.clone()))
+                .collect::<Vec<_>>()
+        });
+        Snapshot::new(topics.collect())
+    }
+
+    fn consumers(&self) -> MutexGuard<'_, Consumers> {
+        self.consumers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shows the lists after some steps of one shard, then hands out their diffs in order.
+    pub(crate) fn publish(&self, shard: usize, steps: Vec<TopicStep>) {
+        if steps.is_empty() {
+            return;
+        }
+        let mut consumers = self.consumers();
+        let old = self.show(shard, &steps);
+        for TopicStep { diff, .. } in steps {
+            consumers.tell(&Arc::new(diff), self.bound);
+        }
+        drop(consumers);
+        drop(old);
+    }
+
+    /// Gives back what was shown before, so that it is freed under no lock.
+    fn show(&self, shard: usize, steps: &[TopicStep]) -> Vec<Entries> {
+        let mut lists = self.shards[shard]
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let shown = steps.iter().filter_map(|TopicStep { diff, entries }| {
+            if entries.is_empty() {
+                lists.remove(&diff.topic)
+            } else {
+                lists.insert(Arc::clone(&diff.topic), entries.clone())
+            }
+        });
+        shown.collect()
+    }
+
+    /// The list of a topic and all its later diffs.
+    pub(crate) fn follow(&self, shard: usize, topic: &str) -> (Entries, Arc<Queue>) {
+        let mut consumers = self.consumers();
+        let queue = Arc::new(Queue::new(consumers.closed));
+        let followers = consumers.by_topic.entry(Arc::from(topic)).or_default();
+        followers.retain(|follower| follower.strong_count() > 0);
+        followers.push(Arc::downgrade(&queue));
+        (self.entries(shard, topic), queue)
+    }
+
+    /// All later diffs of all topics.
+    pub(crate) fn follow_all(&self) -> Arc<Queue> {
+        let mut consumers = self.consumers();
+        let queue = Arc::new(Queue::new(consumers.closed));
+        consumers.all.push(Arc::downgrade(&queue));
+        queue
+    }
+
+    /// Nobody follows that topic through this queue any more.
+    pub(crate) fn unfollow(&self, topic: &str) {
+        let mut consumers = self.consumers();
+        if let Some(followers) = consumers.by_topic.get_mut(topic) {
+            followers.retain(|follower| follower.strong_count() > 0);
+            if followers.is_empty() {
+                consumers.by_topic.remove(topic);
+            }
+        }
+    }
+
+    /// The next thing in a queue. For one that was too slow that is what `resync` reads, together with all later diffs.
+    pub(crate) fn poll_next<T>(
+        &self,
+        queue: &Queue,
+        cx: &mut Context<'_>,
+        diff: impl FnOnce(Arc<Diff>) -> T,
+        resync: impl FnOnce(&Self) -> T,
+    ) -> Poll<Option<T>> {
+        match queue.poll_take(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Taken::Diff(taken)) => Poll::Ready(Some(diff(taken))),
+            Poll::Ready(Taken::Closed) => Poll::Ready(None),
+            Poll::Ready(Taken::Lagged) => {
+                let _consumers = self.consumers();
+                queue.caught_up();
+                Poll::Ready(Some(resync(self)))
+            }
+        }
+    }
+
+    /// For a resync of all topics, under the lock that [`poll_next`](Self::poll_next) holds.
+    pub(crate) fn topics_now(&self) -> Snapshot {
+        self.topics()
+    }
+
+    /// Empties the lists of a shard and ends all streams: the tracker is over.
+    pub(crate) fn close(&self, shard: usize) {
+        let mut consumers = self.consumers();
+        consumers.closed = true;
+        let all = mem::take(&mut consumers.all);
+        let by_topic = mem::take(&mut consumers.by_topic);
+        for queue in all.iter().chain(by_topic.values().flatten()) {
+            if let Some(queue) = queue.upgrade() {
+                queue.close();
+            }
+        }
+        drop(consumers);
+        let lists = &self.shards[shard];
+        let lists = mem::take(&mut *lists.write().unwrap_or_else(PoisonError::into_inner));
+        drop(lists);
+    }
+}
+
+impl Consumers {
+    fn tell(&mut self, diff: &Arc<Diff>, bound: usize) {
+        let tell = |queue: &Weak<Queue>| match queue.upgrade() {
+            Some(queue) => {
+                queue.push(diff, bound);
+                true
+            }
+            None => false,
+        };
+        self.all.retain(tell);
+        if let Some(followers) = self.by_topic.get_mut(&diff.topic) {
+            followers.retain(tell);
+        }
+    }
+}
+
+/// The diffs that wait for one consumer.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    state: Mutex<QueueState>,
+    waker: AtomicWaker,
+}
+
+#[derive(Debug, Default)]
+struct QueueState {
+    diffs: VecDeque<Arc<Diff>>,
+    entries: usize,
+    lagged: bool,
+    closed: bool,
+}
+
+enum Taken {
+    Diff(Arc<Diff>),
+    Lagged,
+    Closed,
+}
+
+impl Queue {
+    fn new(closed: bool) -> Self {
+        Self {
+            state: Mutex::new(QueueState {
+                closed,
+                ..QueueState::default()
+            }),
+            waker: AtomicWaker::new(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, diff: &Arc<Diff>, bound: usize) {
+        let mut state = self.state();
+        if state.lagged {
+            return;
+        }
+        let size = diff.joins.len() + diff.leaves.len();
+        let fits = state.diffs.len() < bound && state.entries + size <= QUEUED_ENTRIES;
+        let dropped = if fits || state.diffs.is_empty() {
+            state.entries += size;
+            state.diffs.push_back(Arc::clone(diff));
+            VecDeque::new()
+        } else {
+            // One missing diff makes all later ones useless: forget them and start again from a list.
+            state.lagged = true;
+            state.entries = 0;
+            mem::take(&mut state.diffs)
+        };
+        drop(state);
+        drop(dropped);
+        self.waker.wake();
+    }
+
+    fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Taken> {
+        self.waker.register(cx.waker());
+        let mut state = self.state();
+        if let Some(diff) = state.diffs.pop_front() {
+            state.entries -= diff.joins.len() + diff.leaves.len();
+            if state.diffs.is_empty() {
+                state.diffs.shrink_to(KEPT_CAPACITY);
+            }
+            Poll::Ready(Taken::Diff(diff))
+        } else if state.closed {
+            Poll::Ready(Taken::Closed)
+        } else if state.lagged {
+            Poll::Ready(Taken::Lagged)
+        } else {
+            Poll::Pending
+        }
+    }
+
+    fn caught_up(&self) {
+        let mut state = self.state();
+        state.lagged = false;
+        state.entries = 0;
+    }
+
+    fn close(&self) {
+        self.state().closed = true;
+        self.waker.wake();
+    }
+}
+
+/// Joins and leaves that may wait for one consumer, over all its diffs. A single larger diff still fits alone.
+const QUEUED_ENTRIES: usize = 262_144;
+
+/// Capacity that an emptied queue may keep.
+const KEPT_CAPACITY: usize = 16;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! The guard of something tracked.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use matryoshka_pubsub::registry::OwnerId;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::entry::Entry;
+use crate::error::{UntrackError, UpdateError};
+use crate::inbox::Inbox;
+use crate::owner_log::Ticket;
+use crate::reference::PresenceRef;
+use crate::tracker::Tracker;
+
+/// Keeps something tracked. Dropped, it is untracked; it is untracked as well when its owner dies.
+///
+/// A guard keeps the tracker running, as a handle of it does.
+#[must_use = "dropping it untracks at once"]
+pub struct Tracked {
+    tracker: Tracker,
+    owner: OwnerId,
+    first: Arc<Entry>,
+    lease: Lease,
+}
+
+impl Tracked {
+    pub(crate) fn new(tracker: Tracker, owner: OwnerId, first: Arc<Entry>, lease: Lease) -> Self {
+        Self {
+            tracker,
+            owner,
+            first,
+            lease,
+        }
+    }
+
+    /// The topic it is tracked under.
+    pub fn topic(&self) -> &str {
+        &self.first.topic
+    }
+
+    /// The key it is tracked under.
+    pub fn key(&self) -> &str {
+        &self.first.key
+    }
+
+    /// What is tracked now: after an update another entry than before. As it was at first, once it has left.
+    pub fn entry(&self) -> Arc<Entry> {
+        let now = self.tracker.own_entry(self.owner, self.topic(), self.key());
+        now.unwrap_or_else(|| Arc::clone(&self.first))
+    }
+
+    /// The reference of what is tracked now.
+    pub fn reference(&self) -> PresenceRef {
+        self.entry().reference
+    }
+
+    /// Changes the value by a function. It is called again if another task changed the value in between.
+    ///
+    /// # Errors
+    ///
+    /// [`UpdateError`]; the value stays.
+    pub async fn update<M, F>(&self, mut change: F) -> Result<PresenceRef, UpdateError>
+    where
+        M: Serialize + DeserializeOwned,
+        F: FnMut(&mut M),
+    {
+        self.tracker
+            .update(self.owner, self.topic(), self.key(), &mut change)
+            .await
+    }
+
+    /// Replaces the value.
+    ///
+    /// # Errors
+    ///
+    /// [`UpdateError`]; the value stays.
+    pub async fn replace<M: Serialize + ?Sized>(
+        &self,
+        meta: &M,
+    ) -> Result<PresenceRef, UpdateError> {
+        self.tracker
+            .replace(self.owner, self.topic(), self.key(), meta)
+            .await
+    }
+
+    /// Replaces the value by plain bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`UpdateError`]; the value stays.
+    pub async fn replace_bytes(&self, meta: impl Into<Bytes>) -> Result<PresenceRef, UpdateError> {
+        self.tracker
+            .replace_bytes(self.owner, self.topic(), self.key(), meta)
+            .await
+    }
+
+    /// Untracks it, and waits until it has left this node's list.
+    ///
+    /// # Errors
+    ///
+    /// If the tracker was closed before; then it has left too.
+    pub async fn untrack(self) -> Result<(), UntrackError> {
+        let untracked = self.tracker.untrack(self.owner, self.topic(), self.key());
+        untracked.await.map(drop)
+    }
+
+    /// Gives the guard up: it stays tracked until its owner dies or somebody untracks it.
+    pub fn leave_to_owner(mut self) {
+        self.lease.ticket = None;
+    }
+}
+
+impl fmt::Debug for Tracked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tracked")
+            .field("owner", &self.owner)
+            .field("entry", &self.entry())
+            .finish()
+    }
+}
+
+/// Ends what one `track` made when it is dropped, if that has not ended before.
+pub(crate) struct Lease {
+    inbox: Arc<Inbox>,
+    ticket: Option<Ticket>,
+}
+
+impl Lease {
+    pub(crate) fn new(inbox: Arc<Inbox>, ticket: Ticket) -> Self {
+        let ticket = Some(ticket);
+        Self { inbox, ticket }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.inbox.ended(ticket);
+        }
+    }
+}

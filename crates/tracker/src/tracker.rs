@@ -1,0 +1,541 @@
+//! The handle of a tracker.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use matryoshka_pubsub::registry::{Owner, OwnerId};
+use matryoshka_pubsub::{Claim, NodeName, PubSub, TopicName};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
+
+use crate::config::TrackerConfig;
+use crate::diffs::{Diffs, Snapshot, TopicDiffs};
+use crate::driver::{Command, Driver, OwnerWatch, Parts, ShardHandle};
+use crate::entries::Entries;
+use crate::entry::{Entry, Present};
+use crate::error::{Closed, MetaError, TrackError, TrackerError, UntrackError, UpdateError};
+use crate::life::Life;
+use crate::owner_log::Slot;
+use crate::published::Published;
+use crate::reference::{PresenceRef, shard_of};
+use crate::shard::{Refusal, Settings, Shard};
+use crate::stats::Stats;
+use crate::tracked::Tracked;
+
+/// Who is where: values tracked under topics and keys, listed alike on every node. A clone means the same tracker.
+///
+/// The tracker runs until [`close`](Self::close), or until its last handle and the last [`Tracked`] guard are gone; then
+/// everything tracked through it leaves.
+#[derive(Clone)]
+pub struct Tracker {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    node: NodeName,
+    shards: Vec<ShardHandle>,
+    published: Arc<Published>,
+    caught_up: watch::Receiver<()>,
+    undecodable: AtomicU64,
+    /// The name is free again when the handles are gone.
+    claim: Claim,
+}
+
+impl Tracker {
+    /// The longest key, in bytes.
+    pub const MAX_KEY_BYTES: usize = 4 * 1024;
+
+    /// The largest value, in bytes as tracked.
+    pub const MAX_META_BYTES: usize = 64 * 1024;
+
+    /// Starts a tracker on the current tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`TrackerError`]; then nothing runs.
+    pub fn new(pubsub: &PubSub, config: TrackerConfig) -> Result<Self, TrackerError> {
+        config.check()?;
+        let runtime = Handle::try_current().map_err(|_| TrackerError::NoRuntime)?;
+        let claim = pubsub
+            .claim(format!("tracker:{}", config.name))
+            .map_err(TrackerError::AlreadyRunning)?;
+        let published = Arc::new(Published::new(config.shards, config.consumer_diffs));
+        let (caught_up, waiting) = watch::channel(());
+        let life = life_now(pubsub);
+        let mut drivers = Vec::with_capacity(config.shards);
+        let mut shards = Vec::with_capacity(config.shards);
+        for index in 0..config.shards {
+            let settings = settings(&config, index);
+            let parts = Parts {
+                shard: Shard::new(pubsub.node(), life, settings),
+                index,
+                topic: format!("matryoshka:tracker:{}:{index}", config.name).into(),
+                inbox_bound: config.inbox_messages,
+                published: Arc::clone(&published),
+                caught_up: caught_up.clone(),
+            };
+            let (driver, handle) = Driver::new(pubsub, parts)?;
+            drivers.push(driver);
+            shards.push(handle);
+        }
+        for driver in drivers {
+            runtime.spawn(driver.run());
+        }
+        let inner = Inner {
+            node: pubsub.node(),
+            shards,
+            published,
+            caught_up: waiting,
+            undecodable: AtomicU64::new(0),
+            claim,
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// The node that this tracker runs on.
+    pub fn node(&self) -> &NodeName {
+        &self.inner.node
+    }
+
+    /// The name that it shares with its peers on other nodes.
+    pub fn name(&self) -> &str {
+        let claimed = self.inner.claim.name();
+        claimed.strip_prefix("tracker:").unwrap_or(claimed)
+    }
+
+    /// Tracks a value under a topic and a key, for as long as the guard lives and the owner is not dead.
+    ///
+    /// The value is written as MessagePack with field names. When this returns, this node lists it; the other nodes do
+    /// within the broadcast period and the way there. While more than 1,024 commands wait for the shard, this waits too.
+    ///
+    /// # Errors
+    ///
+    /// [`TrackError`]; then nothing is tracked.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: dropped before it returns, nothing stays tracked. Others may have seen it come and go.
+    pub async fn track<M: Serialize + ?Sized>(
+        &self,
+        owner: &Owner,
+        topic: &str,
+        key: &str,
+        meta: &M,
+    ) -> Result<Tracked, TrackError> {
+        let meta = encode(meta)?;
+        self.track_bytes(owner, topic, key, meta).await
+    }
+
+    /// As [`track`](Self::track), with a value that is bytes already. [`list`](Self::list) may not be able to read it;
+    /// [`entries`](Self::entries) gives it back as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`track`](Self::track).
+    pub async fn track_bytes(
+        &self,
+        owner: &Owner,
+        topic: &str,
+        key: &str,
+        meta: impl Into<Bytes>,
+    ) -> Result<Tracked, TrackError> {
+        let meta = measured(meta.into())?;
+        check_names(topic, key)?;
+        let shard = self.shard(topic);
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Track {
+            slot: slot(owner.id(), topic, key),
+            meta,
+            owner: watch_owner(owner, shard),
+            reply,
+        };
+        match shard.ask(command, answer).await? {
+            Ok((lease, entry)) => Ok(Tracked::new(self.clone(), owner.id(), entry, lease)),
+            Err(there) => Err(TrackError::AlreadyTracked {
+                reference: there.reference,
+            }),
+        }
+    }
+
+    /// Changes a value by a function, which is called again if another task changed the value in between.
+    ///
+    /// # Errors
+    ///
+    /// [`UpdateError`]; then the value stays.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it returns, the change is either made or not.
+    pub async fn update<M, F>(
+        &self,
+        owner: OwnerId,
+        topic: &str,
+        key: &str,
+        mut change: F,
+    ) -> Result<PresenceRef, UpdateError>
+    where
+        M: Serialize + DeserializeOwned,
+        F: FnMut(&mut M),
+    {
+        self.update_if(owner, topic, key, |entry| {
+            let mut meta = entry.decode::<M>()?;
+            change(&mut meta);
+            encode(&meta)
+        })
+        .await
+    }
+
+    /// As [`update`](Self::update), on the value's bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`update`](Self::update).
+    pub async fn update_bytes<F>(
+        &self,
+        owner: OwnerId,
+        topic: &str,
+        key: &str,
+        mut change: F,
+    ) -> Result<PresenceRef, UpdateError>
+    where
+        F: FnMut(&Bytes) -> Bytes,
+    {
+        self.update_if(owner, topic, key, |entry| Ok(change(&entry.meta)))
+            .await
+    }
+
+    /// Replaces a value, whatever it is now.
+    ///
+    /// # Errors
+    ///
+    /// [`UpdateError`]; then the value stays.
+    pub async fn replace<M: Serialize + ?Sized>(
+        &self,
+        owner: OwnerId,
+        topic: &str,
+        key: &str,
+        meta: &M,
+    ) -> Result<PresenceRef, UpdateError> {
+        let meta = encode(meta)?;
+        self.replace_bytes(owner, topic, key, meta).await
+    }
+
+    /// Replaces a value by bytes, whatever it is now.
+    ///
+    /// # Errors
+    ///
+    /// As [`replace`](Self::replace).
+    pub async fn replace_bytes(
+        &self,
+        owner: OwnerId,
+        topic: &str,
+        key: &str,
+        meta: impl Into<Bytes>,
+    ) -> Result<PresenceRef, UpdateError> {
+        let meta = measured(meta.into())?;
+        match self.replace_if(slot(owner, topic, key), None, meta).await? {
+            Ok(entry) => Ok(entry.reference),
+            Err(refusal) => Err(refused(refusal)),
+        }
+    }
+
+    /// Ends what an owner tracks under a topic and key. Whether it tracked something there.
+    ///
+    /// # Errors
+    ///
+    /// [`UntrackError`], if only other nodes track that key, or the tracker was closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it returns, it is either untracked or not.
+    pub async fn untrack(
+        &self,
+        owner: OwnerId,
+        topic: &str,
+        key: &str,
+    ) -> Result<bool, UntrackError> {
+        let (reply, answer) = oneshot::channel();
+        let slot = slot(owner, topic, key);
+        let shard = self.shard(topic);
+        match shard.ask(Command::Untrack { slot, reply }, answer).await? {
+            Ok(was_tracked) => Ok(was_tracked),
+            Err(Refusal::NotOwner(node)) => Err(UntrackError::NotOwner { node }),
+            Err(Refusal::NoPresence | Refusal::Changed) => Ok(false),
+        }
+    }
+
+    /// Ends everything that an owner tracks. How much it was.
+    ///
+    /// # Errors
+    ///
+    /// If the tracker was closed: then nothing is tracked any more.
+    pub async fn untrack_owner(&self, owner: OwnerId) -> Result<usize, Closed> {
+        let mut count = 0;
+        for shard in &self.inner.shards {
+            let (reply, answer) = oneshot::channel();
+            let owner = owner.get();
+            count += shard
+                .ask(Command::UntrackOwner { owner, reply }, answer)
+                .await?;
+        }
+        Ok(count)
+    }
+
+    /// The entries of a topic on all nodes, with their values read. Waits for nobody.
+    ///
+    /// Entries whose value is no `M` are left out, and counted in [`Stats::undecodable`].
+    pub fn list<M: DeserializeOwned>(&self, topic: &str) -> Vec<Present<M>> {
+        self.read(self.entries(topic).iter())
+    }
+
+    /// The entries of a topic with that key, read as in [`list`](Self::list). Waits for nobody.
+    pub fn get_by_key<M: DeserializeOwned>(&self, topic: &str, key: &str) -> Vec<Present<M>> {
+        self.read(self.entries(topic).by_key(key))
+    }
+
+    /// The entries of a topic on all nodes, as they are. Waits for nobody.
+    pub fn entries(&self, topic: &str) -> Entries {
+        self.inner.published.entries(self.shard_index(topic), topic)
+    }
+
+    /// All topics that have entries, with their lists.
+    pub fn snapshot(&self) -> Snapshot {
+        self.inner.published.snapshot()
+    }
+
+    /// How many entries a topic has on all nodes. Waits for nobody.
+    pub fn count(&self, topic: &str) -> usize {
+        self.entries(topic).len()
+    }
+
+    /// Whether anybody tracks that key in that topic. Waits for nobody.
+    pub fn contains(&self, topic: &str, key: &str) -> bool {
+        self.entries(topic).by_key(key).next().is_some()
+    }
+
+    /// What an owner of this node tracks under a topic and key. Waits for nobody.
+    pub fn own_entry(&self, owner: OwnerId, topic: &str, key: &str) -> Option<Arc<Entry>> {
+        let own = |entry: &&Arc<Entry>| entry.owner == owner.get() && entry.node == self.inner.node;
+        self.entries(topic).by_key(key).find(own).cloned()
+    }
+
+    /// The list of a topic and every change after it, in one step.
+    pub fn subscribe(&self, topic: &str) -> (Entries, TopicDiffs) {
+        let published = Arc::clone(&self.inner.published);
+        TopicDiffs::new(published, self.shard_index(topic), topic)
+    }
+
+    /// Every change of any topic from now on.
+    pub fn diffs(&self) -> Diffs {
+        Diffs::new(Arc::clone(&self.inner.published))
+    }
+
+    /// Resolves once, in every shard, the whole state of at least one other node has been here. Never, if this node
+    /// stays alone.
+    pub fn first_snapshot(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut caught_up = self.inner.caught_up.clone();
+        // Each shard holds a sender until then. It is never sent on, so an error is all that can come.
+        async move { while caught_up.changed().await.is_ok() {} }
+    }
+
+    /// Counters of all shards.
+    pub fn stats(&self) -> Stats {
+        let undecodable = self.inner.undecodable.load(Ordering::Relaxed);
+        let start = Stats {
+            undecodable,
+            ..Stats::default()
+        };
+        self.inner.shards.iter().fold(start, |sum, shard| {
+            let stats = shard.stats.lock().unwrap_or_else(PoisonError::into_inner);
+            let inbox_dropped = shard.inbox.dropped();
+            sum + Stats {
+                inbox_dropped,
+                ..*stats
+            }
+        })
+    }
+
+    /// Ends the tracker: all its entries leave this node's lists and the other nodes'. Streams end, lists are empty, and
+    /// calls answer [`Closed`]. Closing again does nothing.
+    ///
+    /// The name is free for another tracker when all handles and guards are gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it returns, some shards may be closed and others not: call it again.
+    pub async fn close(&self) {
+        for shard in &self.inner.shards {
+            let (reply, answer) = oneshot::channel();
+            let _ = shard.ask(Command::Close { reply }, answer).await;
+        }
+    }
+
+    async fn update_if(
+        &self,
+        owner: OwnerId,
+        topic: &str,
+        key: &str,
+        mut change: impl FnMut(&Entry) -> Result<Bytes, MetaError>,
+    ) -> Result<PresenceRef, UpdateError> {
+        loop {
+            let Some(there) = self.own_entry(owner, topic, key) else {
+                return Err(self.missing(topic, key));
+            };
+            let meta = measured(change(&there)?)?;
+            let slot = slot(owner, topic, key);
+            match self.replace_if(slot, Some(there), meta).await? {
+                Ok(entry) => return Ok(entry.reference),
+                Err(Refusal::Changed) => {}
+                Err(refusal) => return Err(refused(refusal)),
+            }
+        }
+    }
+
+    async fn replace_if(
+        &self,
+        slot: Slot,
+        expected: Option<Arc<Entry>>,
+        meta: Bytes,
+    ) -> Result<Result<Arc<Entry>, Refusal>, Closed> {
+        let (reply, answer) = oneshot::channel();
+        let shard = self.shard(&slot.topic);
+        let command = Command::Update {
+            slot,
+            expected,
+            meta,
+            reply,
+        };
+        shard.ask(command, answer).await
+    }
+
+    fn missing(&self, topic: &str, key: &str) -> UpdateError {
+        if self.shard(topic).commands.is_closed() {
+            return UpdateError::Closed(Closed);
+        }
+        refused(Refusal::of(
+            &self.inner.node,
+            self.entries(topic).by_key(key),
+        ))
+    }
+
+    fn read<'a, M: DeserializeOwned>(
+        &self,
+        entries: impl Iterator<Item = &'a Arc<Entry>>,
+    ) -> Vec<Present<M>> {
+        let present = |entry: &Arc<Entry>| match entry.decode() {
+            Ok(meta) => Some(Present {
+                meta,
+                entry: Arc::clone(entry),
+            }),
+            Err(_) => {
+                self.inner.undecodable.fetch_add(1, Ordering::Relaxed);
+                None
+            }
+        };
+        entries.filter_map(present).collect()
+    }
+
+    fn shard_index(&self, topic: &str) -> usize {
+        shard_of(topic, self.inner.shards.len())
+    }
+
+    fn shard(&self, topic: &str) -> &ShardHandle {
+        &self.inner.shards[self.shard_index(topic)]
+    }
+}
+
+impl fmt::Debug for Tracker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tracker")
+            .field("node", &self.inner.node)
+            .field("name", &self.name())
+            .finish_non_exhaustive()
+    }
+}
+
+impl ShardHandle {
+    /// Gives a command and waits for the answer.
+    async fn ask<T>(&self, command: Command, answer: oneshot::Receiver<T>) -> Result<T, Closed> {
+        self.commands.send(command).await.map_err(|_| Closed)?;
+        answer.await.map_err(|_| Closed)
+    }
+}
+
+/// The life of a tracker that starts now.
+fn life_now(pubsub: &PubSub) -> Life {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let micros = since.unwrap_or_default().as_micros();
+    Life {
+        incarnation: pubsub.incarnation().0,
+        started: u64::try_from(micros).unwrap_or(0),
+    }
+}
+
+fn settings(config: &TrackerConfig, index: usize) -> Settings {
+    Settings {
+        shard: u32::try_from(index).expect("the number of shards is checked"),
+        broadcast_period: config.broadcast_period,
+        vector_period: config.vector_period,
+        permdown_period: config.permdown_period,
+        log_bytes: config.log_bytes,
+    }
+}
+
+fn slot(owner: OwnerId, topic: &str, key: &str) -> Slot {
+    Slot {
+        owner: owner.get(),
+        topic: Arc::from(topic),
+        key: Arc::from(key),
+    }
+}
+
+fn watch_owner(owner: &Owner, shard: &ShardHandle) -> OwnerWatch {
+    let dead = Arc::new(AtomicBool::new(false));
+    let inbox = Arc::clone(&shard.inbox);
+    let id = owner.id().get();
+    let flag = Arc::clone(&dead);
+    let hook = owner.on_death(move || {
+        flag.store(true, Ordering::Release);
+        inbox.died(id);
+    });
+    OwnerWatch { dead, hook }
+}
+
+fn check_names(topic: &str, key: &str) -> Result<(), TrackError> {
+    if topic.len() > TopicName::MAX_BYTES {
+        let bytes = topic.len();
+        return Err(TrackError::TopicTooLong { bytes });
+    }
+    if key.len() > Tracker::MAX_KEY_BYTES {
+        let bytes = key.len();
+        return Err(TrackError::KeyTooLong { bytes });
+    }
+    Ok(())
+}
+
+fn encode<M: Serialize + ?Sized>(meta: &M) -> Result<Bytes, MetaError> {
+    let bytes = rmp_serde::to_vec_named(meta).map_err(MetaError::encode)?;
+    measured(bytes.into())
+}
+
+fn measured(meta: Bytes) -> Result<Bytes, MetaError> {
+    if meta.len() > Tracker::MAX_META_BYTES {
+        return Err(MetaError::too_large(meta.len()));
+    }
+    Ok(meta)
+}
+
+fn refused(refusal: Refusal) -> UpdateError {
+    match refusal {
+        Refusal::NotOwner(node) => UpdateError::NotOwner { node },
+        Refusal::NoPresence | Refusal::Changed => UpdateError::NoPresence,
+    }
+}

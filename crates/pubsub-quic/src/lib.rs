@@ -1,1 +1,21 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+
+pub use matryoshka_pubsub as pubsub;
+
+mod adapter;
+mod config;
+mod connect;
+mod driver;
+mod error;
+mod link;
+mod proto;
+mod secret;
+mod stats;
+mod tls;
+
+pub use adapter::QuicAdapter;
+pub use config::{Builder, DEFAULT_CLUSTER, DEFAULT_LISTEN};
+pub use error::StartError;
+pub use secret::{MIN_SECRET_BYTES, Secret, SecretError};
+pub use stats::{PeerInfo, Stats};
+pub use tls::TlsError;

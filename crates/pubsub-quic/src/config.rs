@@ -1,0 +1,257 @@
+//! What a node is started with, and the limits it keeps.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use matryoshka_pubsub::{Incarnation, NodeName};
+use quinn::{EndpointConfig, IdleTimeout, TokioRuntime, TransportConfig, VarInt};
+
+use crate::adapter::QuicAdapter;
+use crate::driver::{self, Setup};
+use crate::error::StartError;
+use crate::proto::address::is_dialable;
+use crate::proto::mesh::MeshConfig;
+use crate::secret::Secret;
+use crate::tls::Credentials;
+
+/// The cluster's name unless another is given.
+pub const DEFAULT_CLUSTER: &str = "matryoshka";
+/// Where a node listens unless told otherwise: on loopback, at a port that the system picks.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:0";
+
+/// How many one-way streams carry user messages to one peer.
+pub(crate) const USER_LANES: usize = 8;
+/// How many bytes may wait for one peer on one user lane. Full: the newest message is dropped for that peer, which
+/// is told how many it lost.
+pub(crate) const USER_LANE_BYTES: usize = 8 * 1024 * 1024;
+/// As [`USER_LANE_BYTES`], for the bulk lane.
+pub(crate) const BULK_LANE_BYTES: usize = 32 * 1024 * 1024;
+/// How many bytes may wait for one peer on the tracker's or the control lane. Full: the link is closed.
+pub(crate) const TRACKER_LANE_BYTES: usize = 64 * 1024 * 1024;
+/// How many bytes may wait on the control stream. Full: the link is closed.
+pub(crate) const CONTROL_STREAM_BYTES: usize = 256 * 1024;
+
+/// One-way streams that a peer may have open towards this node; it cannot open more.
+const MAX_PEER_STREAMS: u32 = 64;
+/// How much one stream may be ahead of its reader; a slow lane stops its sender there.
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+/// The same for all streams of a connection: enough that slow lanes leave room for the others.
+const CONNECTION_WINDOW_BYTES: u32 = 16 * STREAM_WINDOW_BYTES;
+/// What one connection keeps for sending again.
+const SEND_WINDOW_BYTES: u64 = 4 * 1024 * 1024;
+/// A connection of which QUIC itself heard nothing for so long is dropped; heartbeats notice far earlier.
+const IDLE_TIMEOUT_MS: u32 = 10_000;
+/// The guess at a round trip before one was measured; decides when a lost first packet is sent again.
+const INITIAL_RTT: Duration = Duration::from_millis(100);
+/// Handshakes that may wait to be looked at; further ones are refused by QUIC.
+const MAX_WAITING_HANDSHAKES: usize = 256;
+const MAX_CLUSTER_BYTES: usize = 64;
+
+/// Collects what a [`QuicAdapter`] is started with; made by [`QuicAdapter::builder`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Builder {
+    name: String,
+    listen: String,
+    advertise: Option<String>,
+    join: Vec<String>,
+    cluster: String,
+    secret: Option<Secret>,
+    incarnation: Option<Incarnation>,
+    #[cfg(test)]
+    certified_name: Option<String>,
+}
+
+impl Builder {
+    pub(crate) fn new(name: String) -> Self {
+        Self {
+            name,
+            listen: DEFAULT_LISTEN.to_owned(),
+            advertise: None,
+            join: Vec::new(),
+            cluster: DEFAULT_CLUSTER.to_owned(),
+            secret: None,
+            incarnation: None,
+            #[cfg(test)]
+            certified_name: None,
+        }
+    }
+
+    /// The UDP address to listen on. Port 0 picks one. Default: [`DEFAULT_LISTEN`].
+    pub fn listen(mut self, address: impl ToString) -> Self {
+        self.listen = address.to_string();
+        self
+    }
+
+    /// Where other nodes reach this one: a host name or an address, never a wildcard. Default: where its packets
+    /// come from.
+    pub fn advertise(mut self, address: impl ToString) -> Self {
+        self.advertise = Some(address.to_string());
+        self
+    }
+
+    /// The address or host name of any node of the cluster; repeatable. It is tried, with back-off, for as long as no
+    /// node is met there, and host names are looked up anew each time. The rest of the cluster is found by itself.
+    pub fn join(mut self, address: impl ToString) -> Self {
+        self.join.push(address.to_string());
+        self
+    }
+
+    /// The cluster's name: nodes of differently named clusters never meet. Default: [`DEFAULT_CLUSTER`].
+    pub fn cluster(mut self, name: impl Into<String>) -> Self {
+        self.cluster = name.into();
+        self
+    }
+
+    /// The secret that all nodes of the cluster share. Required.
+    pub fn secret(mut self, secret: Secret) -> Self {
+        self.secret = Some(secret);
+        self
+    }
+
+    /// Which life of this node it is; every start needs a higher number. Default: the clock's microseconds.
+    pub fn incarnation(mut self, incarnation: Incarnation) -> Self {
+        self.incarnation = Some(incarnation);
+        self
+    }
+
+    /// Lets the certificate carry another name than the hello.
+    #[cfg(test)]
+    pub(crate) fn certified_name(mut self, name: &str) -> Self {
+        self.certified_name = Some(name.to_owned());
+        self
+    }
+
+    /// Opens the socket and starts the tasks, on the current tokio runtime.
+    ///
+    /// Nobody is dialled or let in until the adapter is given to [`PubSub::with`](crate::pubsub::PubSub::with).
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] names what to correct.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with I/O and time enabled.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, nothing stays open.
+    pub async fn start(self) -> Result<QuicAdapter, StartError> {
+        let name = NodeName::new(&self.name)?;
+        let secret = self.secret.clone().ok_or(StartError::NoSecret)?;
+        self.check()?;
+        let listen = resolve(&self.listen).await?;
+        let now = SystemTime::now();
+        let credentials = Credentials::new(&secret, self.name_in_certificate(), now)?;
+        let socket = bind(listen)?;
+        let mut server = credentials.server_config()?;
+        let mut client = credentials.client_config()?;
+        let transport = transport();
+        server.transport_config(transport.clone());
+        server.max_incoming(MAX_WAITING_HANDSHAKES);
+        client.transport_config(transport);
+        let failed = |source| bind_error(listen, source);
+        let endpoint = quinn::Endpoint::new(
+            EndpointConfig::default(),
+            Some(server),
+            socket,
+            Arc::new(TokioRuntime),
+        )
+        .map_err(failed)?;
+        let local_addr = endpoint.local_addr().map_err(failed)?;
+        let incarnation = self.incarnation.unwrap_or_else(|| Incarnation::at(now));
+        Ok(driver::start(Setup {
+            mesh: self.mesh_config(name, incarnation, local_addr),
+            endpoint,
+            client,
+            credentials,
+            local_addr,
+        }))
+    }
+
+    fn check(&self) -> Result<(), StartError> {
+        if self.cluster.is_empty() || self.cluster.len() > MAX_CLUSTER_BYTES {
+            let cluster = self.cluster.clone();
+            return Err(StartError::InvalidCluster { cluster });
+        }
+        if let Some(address) = self.advertise.clone().filter(|at| !is_dialable(at)) {
+            return Err(StartError::InvalidAdvertise { address });
+        }
+        if let Some(address) = self.join.iter().find(|at| !is_dialable(at)) {
+            let address = address.clone();
+            return Err(StartError::InvalidJoin { address });
+        }
+        Ok(())
+    }
+
+    #[cfg(not(test))]
+    fn name_in_certificate(&self) -> &str {
+        &self.name
+    }
+
+    #[cfg(test)]
+    fn name_in_certificate(&self) -> &str {
+        self.certified_name.as_deref().unwrap_or(&self.name)
+    }
+
+    fn mesh_config(
+        &self,
+        name: NodeName,
+        incarnation: Incarnation,
+        local_addr: SocketAddr,
+    ) -> MeshConfig {
+        let listening = (!local_addr.ip().is_unspecified()).then(|| local_addr.to_string());
+        let own = self.advertise.iter().cloned().chain(listening).collect();
+        MeshConfig {
+            name,
+            incarnation,
+            instance: rand::random(),
+            cluster: self.cluster.clone(),
+            advertise: self.advertise.clone(),
+            own,
+            seeds: self.join.clone(),
+            lanes: USER_LANES as u16,
+            rng_seed: rand::random(),
+        }
+    }
+}
+
+async fn resolve(listen: &str) -> Result<SocketAddr, StartError> {
+    let invalid = || StartError::InvalidListen {
+        address: listen.to_owned(),
+    };
+    let mut found = tokio::net::lookup_host(listen)
+        .await
+        .map_err(|_| invalid())?;
+    found.next().ok_or_else(invalid)
+}
+
+fn bind(address: SocketAddr) -> Result<UdpSocket, StartError> {
+    UdpSocket::bind(address).map_err(|source| bind_error(address, source))
+}
+
+fn bind_error(address: SocketAddr, source: io::Error) -> StartError {
+    let address = address.to_string();
+    match source.kind() {
+        io::ErrorKind::AddrInUse => StartError::PortTaken { address },
+        io::ErrorKind::AddrNotAvailable => StartError::InvalidListen { address },
+        _ => StartError::Bind { address, source },
+    }
+}
+
+fn transport() -> Arc<TransportConfig> {
+    let mut transport = TransportConfig::default();
+    transport
+        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_TIMEOUT_MS))))
+        .max_concurrent_bidi_streams(VarInt::from_u32(1))
+        .max_concurrent_uni_streams(VarInt::from_u32(MAX_PEER_STREAMS))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
+        .receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES))
+        .send_window(SEND_WINDOW_BYTES)
+        .datagram_receive_buffer_size(None)
+        .initial_rtt(INITIAL_RTT);
+    Arc::new(transport)
+}

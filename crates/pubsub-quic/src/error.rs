@@ -1,0 +1,73 @@
+//! What can go wrong when a node starts.
+
+use std::io;
+
+use matryoshka_pubsub::InvalidNodeName;
+
+use crate::secret::SecretError;
+use crate::tls::TlsError;
+
+/// Why a [`QuicAdapter`](crate::QuicAdapter) did not start. Nothing is left open; correct what it names and start
+/// again.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The node's name is not one.
+    #[error(transparent)]
+    InvalidName(#[from] InvalidNodeName),
+    /// The cluster's name is empty or too long.
+    #[error("{cluster:?} is no cluster name: take 1 to 64 bytes of text")]
+    InvalidCluster {
+        /// What was given.
+        cluster: String,
+    },
+    /// There is no secret.
+    #[error("no cluster secret: give every node of the cluster the same one (there is no default)")]
+    NoSecret,
+    /// The secret cannot be used.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The address to listen on is not one.
+    #[error(
+        "cannot listen on {address:?}: write an IP address of this machine and a port, such as 127.0.0.1:5000"
+    )]
+    InvalidListen {
+        /// What was given.
+        address: String,
+    },
+    /// Others cannot dial the advertised address.
+    #[error(
+        "cannot advertise {address:?}: write a host or IP address that the other nodes can reach (no wildcard), and a port"
+    )]
+    InvalidAdvertise {
+        /// What was given.
+        address: String,
+    },
+    /// An address to join at cannot be dialled.
+    #[error(
+        "cannot join at {address:?}: write a host or IP address and a port, such as n1.internal:5000"
+    )]
+    InvalidJoin {
+        /// What was given.
+        address: String,
+    },
+    /// Another program has the port.
+    #[error(
+        "UDP port {address} is taken: stop the program that has it, or listen on another port (0 picks one)"
+    )]
+    PortTaken {
+        /// The address asked for.
+        address: String,
+    },
+    /// The socket could not be opened.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// The address asked for.
+        address: String,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// Certificates or TLS could not be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}

@@ -1,0 +1,251 @@
+//! The address book: where to dial, and when again.
+//!
+//! Pure: no clock, no I/O, no tasks.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use matryoshka_pubsub::NodeName;
+use rand::Rng;
+
+use super::peer::ConnectionId;
+
+/// The delay before the first redial; it doubles with each failure.
+pub(crate) const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+/// The longest delay between attempts at a seed or a recent member.
+pub(crate) const RECENT_BACKOFF: Duration = Duration::from_secs(1);
+/// The longest delay between attempts at anything else.
+pub(crate) const OTHER_BACKOFF: Duration = Duration::from_secs(5);
+/// How long a member that is gone counts as recent; after that it is forgotten, if it is no seed.
+pub(crate) const RECENT: Duration = Duration::from_secs(600);
+/// How many addresses are kept. Further ones that peers tell are not taken in.
+pub(crate) const MAX_TARGETS: usize = 1024;
+/// The longest address text that is taken in.
+const MAX_ADDRESS_BYTES: usize = 261;
+
+/// One address and what became of it.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// Given by the operator: never forgotten.
+    pub(crate) seed: bool,
+    /// Who was met there, or is said to be there.
+    pub(crate) name: Option<NodeName>,
+    /// The attempt that is under way.
+    pub(crate) dialling: Option<ConnectionId>,
+    /// How often it was dialled.
+    pub(crate) attempts: u32,
+    myself: bool,
+    failures: u32,
+    next_at: Instant,
+    recent_until: Instant,
+    reached: bool,
+}
+
+/// All addresses.
+#[derive(Debug, Default)]
+pub(crate) struct AddressBook {
+    targets: BTreeMap<String, Target>,
+}
+
+impl AddressBook {
+    /// Adds an address of the operator's.
+    pub(crate) fn add_seed(&mut self, address: &str, now: Instant) {
+        let target = self.entry(address, now);
+        target.seed = true;
+    }
+
+    /// Adds what another member said; dialled after `delay`. False if the book is full.
+    pub(crate) fn learn(
+        &mut self,
+        address: &str,
+        name: &NodeName,
+        now: Instant,
+        delay: Duration,
+    ) -> bool {
+        if !self.targets.contains_key(address) && self.targets.len() >= MAX_TARGETS {
+            return false;
+        }
+        let known = self.targets.contains_key(address);
+        let target = self.entry(address, now);
+        if !known {
+            target.next_at = now + delay;
+        }
+        target.name.get_or_insert_with(|| name.clone());
+        true
+    }
+
+    /// This address is this node's own.
+    pub(crate) fn is_myself(&mut self, address: &str, now: Instant) {
+        let fixed = address.parse::<SocketAddr>().is_ok();
+        if let Some(target) = self.targets.get_mut(address) {
+            // A host name may mean other nodes as well: worth another look, but not a hurried one.
+            target.myself = fixed;
+            target.name = None;
+            target.next_at = now + OTHER_BACKOFF;
+        }
+    }
+
+    /// The node called `name` was met, and is to be found at `address`, having been dialled at `dialled`.
+    pub(crate) fn met(
+        &mut self,
+        name: &NodeName,
+        address: &str,
+        dialled: Option<&str>,
+        now: Instant,
+    ) {
+        self.targets.retain(|at, target| {
+            target.seed || target.name.as_ref() != Some(name) || at.as_str() == address
+        });
+        let full = self.targets.len() >= MAX_TARGETS && !self.targets.contains_key(address);
+        let main = (!full).then_some(address);
+        for at in main.into_iter().chain(dialled) {
+            let target = self.entry(at, now);
+            target.name = Some(name.clone());
+            target.reached = true;
+            target.failures = 0;
+        }
+    }
+
+    /// Somebody answered at `address`: worth dialling again soon.
+    pub(crate) fn answered(&mut self, address: &str) {
+        if let Some(target) = self.targets.get_mut(address) {
+            target.reached = true;
+        }
+    }
+
+    /// The link to `name` is gone: its addresses are to be dialled soon, and often.
+    pub(crate) fn lost(&mut self, name: &NodeName, now: Instant, rng: &mut impl Rng) {
+        for target in self.targets.values_mut() {
+            if target.name.as_ref() == Some(name) {
+                target.failures = 0;
+                target.recent_until = now + RECENT;
+                target.schedule(now, rng);
+            }
+        }
+    }
+
+    /// An attempt at `address` is over.
+    pub(crate) fn dial_ended(&mut self, address: &str, now: Instant, rng: &mut impl Rng) {
+        if let Some(target) = self.targets.get_mut(address) {
+            target.dialling = None;
+            if target.next_at <= now {
+                target.schedule(now, rng);
+            }
+        }
+    }
+
+    /// Everything may be tried at once, after a short random delay.
+    pub(crate) fn retry_all(&mut self, now: Instant, rng: &mut impl Rng) {
+        for target in self.targets.values_mut() {
+            target.failures = 0;
+            target.schedule(now, rng);
+        }
+    }
+
+    /// An address that is due, of a node for which `wanted` holds; `dial` marks it as under way.
+    pub(crate) fn next_due(
+        &self,
+        now: Instant,
+        wanted: impl Fn(&NodeName) -> bool,
+    ) -> Option<String> {
+        self.targets
+            .iter()
+            .find(|(_, target)| {
+                target.dialling.is_none()
+                    && !target.myself
+                    && target.next_at <= now
+                    && target.name.as_ref().is_none_or(&wanted)
+            })
+            .map(|(address, _)| address.clone())
+    }
+
+    /// Marks `address` as being dialled by `connection`; gives the attempt's number, from 0.
+    pub(crate) fn dial(&mut self, address: &str, connection: ConnectionId) -> u32 {
+        let Some(target) = self.targets.get_mut(address) else {
+            return 0;
+        };
+        target.dialling = Some(connection);
+        target.attempts = target.attempts.wrapping_add(1);
+        target.attempts.wrapping_sub(1)
+    }
+
+    /// The target at `address`.
+    pub(crate) fn get(&self, address: &str) -> Option<&Target> {
+        self.targets.get(address)
+    }
+
+    /// Whether one of the operator's addresses leads to `name`.
+    pub(crate) fn is_seed(&self, name: &NodeName) -> bool {
+        self.targets
+            .values()
+            .any(|target| target.seed && target.name.as_ref() == Some(name))
+    }
+
+    /// Drops all but the operator's addresses of `name`.
+    pub(crate) fn forget(&mut self, name: &NodeName) {
+        self.targets
+            .retain(|_, target| target.seed || target.name.as_ref() != Some(name));
+    }
+
+    /// Drops addresses that have long led nowhere, are no seeds and belong to nobody `known`.
+    pub(crate) fn expire(&mut self, now: Instant, known: impl Fn(&NodeName) -> bool) {
+        self.targets.retain(|_, target| {
+            target.seed || target.recent_until > now || target.name.as_ref().is_some_and(&known)
+        });
+    }
+
+    /// How many addresses there are.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.targets.len()
+    }
+
+    fn entry(&mut self, address: &str, now: Instant) -> &mut Target {
+        self.targets
+            .entry(address.to_owned())
+            .or_insert_with(|| Target {
+                seed: false,
+                name: None,
+                dialling: None,
+                attempts: 0,
+                myself: false,
+                failures: 0,
+                next_at: now,
+                recent_until: now + RECENT,
+                reached: false,
+            })
+    }
+}
+
+impl Target {
+    fn schedule(&mut self, now: Instant, rng: &mut impl Rng) {
+        let recent = (self.seed || self.reached) && now < self.recent_until;
+        let longest = if recent {
+            RECENT_BACKOFF
+        } else {
+            OTHER_BACKOFF
+        };
+        let doubled = FIRST_BACKOFF.saturating_mul(1 << self.failures.min(10));
+        self.next_at = now + doubled.min(longest).mul_f64(rng.random_range(0.5..1.0));
+        self.failures = self.failures.saturating_add(1);
+    }
+}
+
+/// Whether `address` can be dialled: a host (never a wildcard) and a port other than 0.
+pub(crate) fn is_dialable(address: &str) -> bool {
+    if address.len() > MAX_ADDRESS_BYTES {
+        return false;
+    }
+    if let Ok(address) = address.parse::<SocketAddr>() {
+        return !address.ip().is_unspecified() && address.port() != 0;
+    }
+    let Some((host, port)) = address.rsplit_once(':') else {
+        return false;
+    };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    !host.is_empty() && host.bytes().all(plain) && port.parse::<u16>().is_ok_and(|port| port != 0)
+}
+
+#[cfg(test)]
+mod tests;

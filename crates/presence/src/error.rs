@@ -1,0 +1,64 @@
+//! What can go wrong, by operation.
+
+use matryoshka_channel::Refused;
+use matryoshka_tracker::{TrackError, TrackerError, UpdateError};
+use thiserror::Error;
+
+/// Why a value cannot be a meta, or a meta cannot be read as that type. Nothing was changed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum MetaError {
+    /// It has no JSON form, such as a map whose keys are not strings.
+    #[error("the meta cannot be written as JSON: {0}")]
+    Write(#[source] serde_json::Error),
+    /// Clients look for `phx_ref` in each meta, so it must be a JSON object: a struct or a map, or `()` for none.
+    #[error("the meta must be a JSON object (a struct, a map, or () for an empty one)")]
+    NotAnObject,
+    /// It nests deeper than a client's frame may.
+    #[error("the meta nests too deep")]
+    TooDeep,
+    /// It does not have the shape that was asked for.
+    #[error("the meta has another shape: {0}")]
+    Shape(#[source] serde_json::Error),
+}
+
+/// Why somebody was not put on a list. The list is as it was.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PresenceError {
+    /// The meta is none: give a struct or a map.
+    #[error(transparent)]
+    Meta(#[from] MetaError),
+    /// The tracker refused it.
+    #[error(transparent)]
+    Track(#[from] TrackError),
+}
+
+/// Why a meta was not replaced. The list is as it was.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PresenceUpdateError {
+    /// The meta is none: give a struct or a map.
+    #[error(transparent)]
+    Meta(#[from] MetaError),
+    /// The tracker refused it: most often nobody is tracked under that topic, key and owner.
+    #[error(transparent)]
+    Update(#[from] UpdateError),
+}
+
+/// Why a presence could not start. Nothing was started.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The tracker beneath could not: for example its name is in use in this pubsub.
+    #[error(transparent)]
+    Tracker(#[from] TrackerError),
+}
+
+/// The client is told no more than that it failed; the cause goes to the log.
+impl From<PresenceError> for Refused {
+    fn from(error: PresenceError) -> Self {
+        tracing::warn!(%error, "a join failed because its presence could not be tracked");
+        Self::because("presence failed")
+    }
+}

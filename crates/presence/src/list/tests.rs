@@ -1,0 +1,101 @@
+//! Grouping, and the JSON that clients read.
+
+use std::str::FromStr;
+
+use matryoshka_tracker::PresenceRef;
+use matryoshka_tracker::pubsub::NodeName;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn entry(key: &str, number: u64, tracked: &'static str) -> Arc<Entry> {
+    Arc::new(Entry {
+        topic: "t".into(),
+        key: key.into(),
+        meta: tracked.into(),
+        reference: PresenceRef::from_str(&format!("{number:016}")).unwrap(),
+        previous: None,
+        node: NodeName::new("n1").unwrap(),
+        owner: number,
+    })
+}
+
+#[test]
+fn n3_nobody_is_an_empty_object() {
+    let nobody = PresenceState::default();
+    assert!(nobody.is_empty());
+    assert_eq!(nobody.to_json().as_str(), "{}");
+}
+
+#[test]
+fn metas_of_a_key_stand_together_in_the_order_given() {
+    let list = PresenceState::new([
+        entry("b", 3, "{}"),
+        entry("a", 2, "{}"),
+        entry("b", 1, "{}"),
+    ]);
+    let numbers = |key| -> Vec<String> {
+        list.get(key)
+            .iter()
+            .map(|meta| meta.reference().to_string())
+            .collect()
+    };
+    assert_eq!(
+        list.iter().map(|(key, _)| key).collect::<Vec<_>>(),
+        ["a", "b"]
+    );
+    assert_eq!(numbers("b"), ["0000000000000003", "0000000000000001"]);
+    assert_eq!(
+        (list.len(), list.contains_key("a"), list.contains_key("c")),
+        (2, true, false)
+    );
+    assert!(list.get("").is_empty() && list.get("aa").is_empty() && list.get("z").is_empty());
+}
+
+#[test]
+fn keys_are_escaped() {
+    let key = "say \"hi\"\n\u{1f600}\\";
+    let list = PresenceState::new([entry(key, 1, "{}")]);
+    let value: Value = list.to_json().to().unwrap();
+    assert_eq!(
+        value,
+        json!({key: {"metas": [{"phx_ref": "0000000000000001"}]}})
+    );
+}
+
+#[test]
+fn serialize_writes_the_same_json() {
+    let list = PresenceState::new([entry("a", 1, r#"{"n":1}"#), entry("b", 2, "{}")]);
+    assert_eq!(
+        serde_json::to_string(&list).unwrap(),
+        list.to_json().as_str()
+    );
+    assert_eq!(
+        serde_json::to_value(&list).unwrap(),
+        list.to_json().to::<Value>().unwrap()
+    );
+}
+
+#[test]
+fn one_bad_meta_of_another_node_does_not_spoil_the_list() {
+    let list = PresenceState::new([entry("a", 1, "{oops}"), entry("b", 2, r#"{"n":2}"#)]);
+    let value: Value = list.to_json().to().unwrap();
+    assert_eq!(
+        value["a"],
+        json!({"metas": [{"phx_ref": "0000000000000001"}]})
+    );
+    assert_eq!(value["b"]["metas"][0]["n"], 2);
+}
+
+#[test]
+fn both_sides_of_a_diff_are_always_there() {
+    let diff = PresenceDiff {
+        joins: PresenceState::default(),
+        leaves: PresenceState::new([entry("a", 1, "{}")]),
+    };
+    let value: Value = diff.to_json().to().unwrap();
+    assert_eq!(
+        value,
+        json!({"joins": {}, "leaves": {"a": {"metas": [{"phx_ref": "0000000000000001"}]}}})
+    );
+}

@@ -1,0 +1,102 @@
+//! What can be a meta, and how it is written.
+
+use std::str::FromStr;
+
+use serde_json::json;
+
+use super::*;
+
+fn meta(tracked: impl Into<Bytes>, previous: Option<&str>) -> Meta {
+    Meta::new(Arc::new(Entry {
+        topic: "t".into(),
+        key: "anna".into(),
+        meta: tracked.into(),
+        reference: PresenceRef::from_str("AAAAAAAAAAAAAAAA").unwrap(),
+        previous: previous.map(|text| PresenceRef::from_str(text).unwrap()),
+        node: NodeName::new("n1").unwrap(),
+        owner: 1,
+    }))
+}
+
+fn written(meta: &Meta, fields: Fields) -> String {
+    let mut text = String::new();
+    meta.write(&mut text, fields);
+    text
+}
+
+#[test]
+fn unit_is_an_empty_object_and_scalars_are_none() {
+    assert_eq!(encode(&()).unwrap(), "{}");
+    assert!(matches!(encode(&7), Err(MetaError::NotAnObject)));
+    assert!(matches!(encode("text"), Err(MetaError::NotAnObject)));
+    assert!(matches!(encode(&[1]), Err(MetaError::NotAnObject)));
+}
+
+#[test]
+fn fields_of_ours_are_replaced() {
+    let tracked = encode(&json!({"phx_ref": "mine", "phx_ref_prev": 1, "a": 2})).unwrap();
+    assert_eq!(tracked, r#"{"a":2}"#);
+    let text = written(&meta(tracked, Some("BBBBBBBBBBBBBBBB")), Meta::fields);
+    assert_eq!(
+        text,
+        r#"{"a":2,"phx_ref":"AAAAAAAAAAAAAAAA","phx_ref_prev":"BBBBBBBBBBBBBBBB"}"#
+    );
+}
+
+#[test]
+fn an_empty_meta_has_its_reference_alone() {
+    assert_eq!(
+        written(&meta("{}", None), Meta::fields),
+        r#"{"phx_ref":"AAAAAAAAAAAAAAAA"}"#
+    );
+}
+
+#[test]
+fn what_nests_too_deep_is_refused_when_tracked() {
+    let mut deep = json!({});
+    for _ in 0..200 {
+        deep = json!({ "a": deep });
+    }
+    assert!(matches!(
+        encode(&deep),
+        Err(MetaError::TooDeep | MetaError::Write(_))
+    ));
+}
+
+#[test]
+fn what_another_node_tracked_that_is_no_object_counts_as_empty() {
+    let empty = r#"{"phx_ref":"AAAAAAAAAAAAAAAA"}"#;
+    for tracked in [
+        &b"\x81\xa1a\x01"[..],
+        b"7",
+        b"",
+        b"{",
+        b"}",
+        b"{oops}",
+        b"{},{}",
+        b" {}",
+        b"{\"a\":\xff}",
+    ] {
+        assert_eq!(
+            written(&meta(tracked, None), Meta::checked_fields),
+            empty,
+            "{tracked:?}"
+        );
+    }
+}
+
+#[test]
+fn a_meta_is_read_back_as_a_type() {
+    #[derive(serde::Deserialize)]
+    struct Status {
+        status: String,
+    }
+    let status: Status = meta(encode(&json!({"status": "away"})).unwrap(), None)
+        .get()
+        .unwrap();
+    assert_eq!(status.status, "away");
+    assert!(matches!(
+        meta("{}", None).get::<Status>(),
+        Err(MetaError::Shape(_))
+    ));
+}

@@ -1,0 +1,121 @@
+//! A Phoenix client: frames over the in-memory transport, and the presence list that a browser would hold.
+
+use std::time::Duration;
+
+use matryoshka_presence::channel::transport::Frame;
+use matryoshka_presence::channel::transport::memory;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::js_client::{Held, JsPresence};
+
+/// Longer than anything in these tests takes. The clock is paused, so it moves only when nothing else can happen.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// One client on one topic.
+pub(crate) struct Client {
+    end: memory::Client,
+    topic: &'static str,
+    references: u64,
+    join: u64,
+    presence: JsPresence,
+    /// Events that came while something else was waited for, oldest first.
+    waiting: Vec<(String, Value)>,
+}
+
+impl Client {
+    pub(crate) fn new(end: memory::Client, topic: &'static str) -> Self {
+        let presence = JsPresence::default();
+        Self {
+            end,
+            topic,
+            references: 0,
+            join: 0,
+            presence,
+            waiting: Vec::new(),
+        }
+    }
+
+    /// Joins, or joins again, and gives the reply.
+    pub(crate) async fn join(&mut self, params: Value) -> Value {
+        self.join = self.references + 1;
+        self.call("phx_join", params).await
+    }
+
+    /// Sends an event and gives its reply.
+    pub(crate) async fn call(&mut self, event: &str, payload: Value) -> Value {
+        self.send(event, payload).await;
+        loop {
+            let (event, payload) = self.receive().await.expect("a reply");
+            if event == "phx_reply" {
+                return payload;
+            }
+            self.waiting.push((event, payload));
+        }
+    }
+
+    pub(crate) async fn send(&mut self, event: &str, payload: Value) {
+        self.references += 1;
+        let frame = json!([
+            self.join.to_string(),
+            self.references.to_string(),
+            self.topic,
+            event,
+            payload
+        ]);
+        self.end.send_text(frame.to_string()).await.unwrap();
+    }
+
+    /// The next event; the test fails if there is none or it is another one.
+    pub(crate) async fn expect(&mut self, wanted: &str) -> Value {
+        let (event, payload) = match self.waiting.is_empty() {
+            true => self
+                .receive()
+                .await
+                .unwrap_or_else(|| panic!("nothing came, waiting for {wanted}")),
+            false => self.waiting.remove(0),
+        };
+        assert_eq!(event, wanted, "{payload}");
+        payload
+    }
+
+    /// All events until nothing can happen any more.
+    pub(crate) async fn settle(&mut self) -> Vec<(String, Value)> {
+        let mut all = std::mem::take(&mut self.waiting);
+        while let Some(event) = self.receive().await {
+            all.push(event);
+        }
+        all
+    }
+
+    /// The list that a browser would show now, metas sorted by reference.
+    pub(crate) async fn held(&mut self) -> Held {
+        let events = self.settle().await;
+        self.waiting = events;
+        self.presence.list()
+    }
+
+    /// The next frame for this topic, fed to the presence; none if nothing can happen any more.
+    async fn receive(&mut self) -> Option<(String, Value)> {
+        let frame = timeout(QUIET, self.end.recv_frame()).await.ok()??;
+        let Frame::Text(text) = frame else {
+            panic!("{frame:?}")
+        };
+        let mut frame: Vec<Value> = serde_json::from_str(&text).unwrap();
+        assert_eq!(frame[2], self.topic, "{text}");
+        let payload = frame.pop().unwrap();
+        let event = frame.pop().unwrap().as_str().unwrap().to_owned();
+        match event.as_str() {
+            "presence_state" => {
+                assert_eq!(frame[0], self.join.to_string(), "a state belongs to a join");
+                self.presence.handle_state(self.join, &payload);
+            }
+            "presence_diff" => {
+                assert_eq!(frame[0], Value::Null, "a diff is a broadcast");
+                self.presence.handle_diff(self.join, &payload);
+            }
+            _ => {}
+        }
+        Some((event, payload))
+    }
+}

@@ -1,0 +1,117 @@
+//! Presence without clients: any owner, one node.
+
+use matryoshka_presence::channel::Broadcast;
+use matryoshka_presence::channel::pubsub::PubSub;
+use matryoshka_presence::channel::pubsub::registry::Owner;
+use matryoshka_presence::{
+    DIFF_EVENT, MetaError, Presence, PresenceConfig, PresenceError, PresenceUpdateError,
+};
+use serde_json::{Value, json};
+
+const TOPIC: &str = "topic";
+
+#[tokio::test(start_paused = true)]
+async fn n3_nobody_is_on_the_list_of_a_topic_without_members() {
+    let presence = Presence::new(&PubSub::local());
+    assert!(presence.list(TOPIC).is_empty());
+    assert_eq!(presence.list(TOPIC).to_json().as_str(), "{}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn n6_get_by_key_gives_all_metas_of_that_key_alone() {
+    let presence = Presence::new(&PubSub::local());
+    let (a, b, c) = (Owner::new(), Owner::new(), Owner::new());
+    assert!(presence.get_by_key(TOPIC, "anna").is_empty());
+    let first = presence
+        .track_for(&a, TOPIC, "anna", &json!({ "n": 1 }))
+        .await
+        .unwrap();
+    let second = presence
+        .track_for(&b, TOPIC, "anna", &json!({ "n": 2 }))
+        .await
+        .unwrap();
+    presence.track_for(&c, TOPIC, "ben", &()).await.unwrap();
+    let metas = presence.get_by_key(TOPIC, "anna");
+    let mut references: Vec<_> = metas.iter().map(|meta| meta.reference()).collect();
+    references.sort();
+    assert_eq!(references, [first, second]);
+    assert!(presence.get_by_key(TOPIC, "carl").is_empty());
+    assert!(presence.get_by_key("another topic", "anna").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_shows_what_was_tracked_as_soon_as_track_returns() {
+    let presence = Presence::new(&PubSub::local());
+    let owner = Owner::new();
+    for n in 0..50 {
+        presence
+            .track_for(&owner, TOPIC, &format!("key-{n}"), &())
+            .await
+            .unwrap();
+        assert_eq!(presence.list(TOPIC).len(), n + 1);
+    }
+    assert!(presence.untrack_for(&owner, TOPIC, "key-7").await);
+    assert_eq!(presence.list(TOPIC).len(), 49);
+    assert!(!presence.untrack_for(&owner, TOPIC, "key-7").await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn errors_leave_the_list_as_it_was() {
+    let presence = Presence::new(&PubSub::local());
+    let owner = Owner::new();
+    let no_object = presence.track_for(&owner, TOPIC, "anna", "text").await;
+    assert!(matches!(
+        no_object,
+        Err(PresenceError::Meta(MetaError::NotAnObject))
+    ));
+    let nobody = presence.update_for(&owner, TOPIC, "anna", &()).await;
+    assert!(matches!(nobody, Err(PresenceUpdateError::Update(_))));
+    assert!(presence.list(TOPIC).is_empty());
+    let reference = presence
+        .track_for(&owner, TOPIC, "anna", &())
+        .await
+        .unwrap();
+    let twice = presence.track_for(&owner, TOPIC, "anna", &()).await;
+    assert!(matches!(twice, Err(PresenceError::Track(_))));
+    let no_object = presence.update_for(&owner, TOPIC, "anna", &[1]).await;
+    assert!(matches!(
+        no_object,
+        Err(PresenceUpdateError::Meta(MetaError::NotAnObject))
+    ));
+    assert_eq!(presence.get_by_key(TOPIC, "anna")[0].reference(), reference);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscriber_of_the_topic_sees_the_diffs() {
+    let pubsub = PubSub::local();
+    let presence = Presence::new(&pubsub);
+    let mut messages = pubsub.subscribe(TOPIC).unwrap();
+    let owner = Owner::new();
+    let reference = presence
+        .track_for(&owner, TOPIC, "anna", &())
+        .await
+        .unwrap();
+    let message = messages.next().await.unwrap().unwrap();
+    let diff = Broadcast::from_message(&message).unwrap().unwrap();
+    assert_eq!((diff.topic().as_ref(), diff.event()), (TOPIC, DIFF_EVENT));
+    let joins = json!({ "anna": { "metas": [{ "phx_ref": reference }] } });
+    assert_eq!(
+        diff.to::<Value>().unwrap(),
+        json!({ "joins": joins, "leaves": {} })
+    );
+    assert_eq!((presence.stats().diffs, presence.stats().resyncs), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn presences_of_two_names_share_nothing_and_of_one_name_there_is_one() {
+    let pubsub = PubSub::local();
+    let presence = Presence::new(&pubsub);
+    let support = Presence::start(&pubsub, PresenceConfig::default().name("support")).unwrap();
+    let owner = Owner::new();
+    presence
+        .track_for(&owner, TOPIC, "anna", &())
+        .await
+        .unwrap();
+    assert!(support.list(TOPIC).is_empty());
+    assert!(Presence::start(&pubsub, PresenceConfig::default()).is_err());
+}

@@ -1,0 +1,135 @@
+//! The channel that the tests join, and a node that serves it.
+
+use matryoshka_presence::Presence;
+use matryoshka_presence::channel::pubsub::PubSub;
+use matryoshka_presence::channel::transport::memory::MemoryService;
+use matryoshka_presence::channel::transport::{ConnectInfo, Params};
+use matryoshka_presence::channel::{Channel, Flow, Refused, Reply, Socket, Sockets};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::client::Client;
+
+/// A room whose members are listed under their names.
+pub(crate) struct Room {
+    presence: Presence,
+    user: String,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Params_ {
+    user: String,
+    #[serde(default)]
+    meta: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Event {
+    /// Replaces the own meta.
+    Meta(Value),
+    /// Lists a second name.
+    AlsoAs { user: String },
+    /// Takes a name off the list.
+    Hide { user: String },
+    /// Answers with the list.
+    List,
+    /// Panics.
+    Crash,
+}
+
+#[derive(Serialize)]
+struct Was {
+    was: bool,
+}
+
+impl Channel<Presence> for Room {
+    type Params = Params_;
+    type Event = Event;
+
+    async fn join(
+        presence: &Presence,
+        socket: &mut Socket,
+        params: Params_,
+    ) -> Result<Self, Refused> {
+        presence.track_after_join(socket, &params.user, &params.meta)?;
+        Ok(Self {
+            presence: presence.clone(),
+            user: params.user,
+        })
+    }
+
+    async fn handle_in(&mut self, socket: &mut Socket, event: Event) -> Reply {
+        let presence = &self.presence;
+        match event {
+            Event::Meta(meta) => match presence.update(socket, &self.user, &meta).await {
+                Ok(reference) => Reply::ok(&json!({ "phx_ref": reference })),
+                Err(error) => Reply::error(&json!({ "reason": error.to_string() })),
+            },
+            Event::AlsoAs { user } => match presence.track(socket, &user, &()).await {
+                Ok(reference) => Reply::ok(&json!({ "phx_ref": reference })),
+                Err(error) => Reply::error(&json!({ "reason": error.to_string() })),
+            },
+            Event::Hide { user } => Reply::ok(&Was {
+                was: presence.untrack(socket, &user).await,
+            }),
+            Event::List => Reply::ok(&presence.list(socket.topic())),
+            Event::Crash => panic!("as the test asked"),
+        }
+    }
+}
+
+/// A channel that watches the list without being on it.
+pub(crate) struct Watcher;
+
+impl Channel<Presence> for Watcher {
+    type Params = ();
+    type Event = ();
+
+    async fn join(presence: &Presence, socket: &mut Socket, (): ()) -> Result<Self, Refused> {
+        let presence = presence.clone();
+        socket.after_join(move |socket| {
+            Box::pin(async move { Flow::from(presence.push_state(socket)) })
+        });
+        Ok(Self)
+    }
+
+    async fn handle_in(&mut self, _: &mut Socket, (): ()) -> Reply {
+        Reply::none()
+    }
+}
+
+/// One node: its topics, its presence and its sockets.
+pub(crate) struct Node {
+    pub(crate) pubsub: PubSub,
+    pub(crate) presence: Presence,
+    service: MemoryService<Sockets<Presence>>,
+}
+
+impl Node {
+    pub(crate) fn start(pubsub: PubSub) -> Self {
+        let presence = Presence::new(&pubsub);
+        let sockets = Sockets::new(&pubsub, presence.clone())
+            .channel::<Room>("room:*")
+            .channel::<Watcher>("watch:*");
+        Self {
+            pubsub,
+            presence,
+            service: MemoryService::new(sockets),
+        }
+    }
+
+    pub(crate) async fn connect(&self, topic: &'static str) -> Client {
+        let params = Params::parse("vsn=2.0.0").unwrap();
+        let info = ConnectInfo::new("memory", params).unwrap();
+        Client::new(self.service.connect(info).await.unwrap(), topic)
+    }
+
+    /// A client that has joined and holds the list.
+    pub(crate) async fn join(&self, topic: &'static str, user: &str, meta: Value) -> Client {
+        let mut client = self.connect(topic).await;
+        let reply = client.join(json!({ "user": user, "meta": meta })).await;
+        assert_eq!(reply, json!({ "status": "ok", "response": {} }));
+        client
+    }
+}

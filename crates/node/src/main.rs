@@ -1,2 +1,60 @@
-//! Placeholder.
-fn main() {}
+#![doc = include_str!("../README.md")]
+
+mod answer;
+mod broadcast_api;
+mod cluster_api;
+mod error;
+mod flags;
+mod health;
+mod http;
+mod lab;
+mod logging;
+mod metrics;
+mod node;
+mod page;
+mod page_link;
+mod presence_api;
+mod readiness;
+mod room;
+mod secret;
+mod server;
+mod shutdown;
+mod user;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use error::StartError;
+use flags::Invocation;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("matryoshka-node: {error}");
+            ExitCode::from(error.exit_status())
+        }
+    }
+}
+
+fn run() -> Result<ExitCode, StartError> {
+    let text = match flags::parse(std::env::args_os())? {
+        Invocation::Serve(flags) => return serve(&flags),
+        Invocation::Secret => format!("{}\n", secret::fresh()),
+        Invocation::Print(text) => text,
+    };
+    // Whoever closed standard output does not want the text.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn serve(flags: &flags::Flags) -> Result<ExitCode, StartError> {
+    logging::start(&flags.log);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let ended = runtime.block_on(node::run(flags));
+    // Nothing may hold up the exit now, least of all a file being read.
+    runtime.shutdown_background();
+    ended.map(|ended| ended.exit_code())
+}

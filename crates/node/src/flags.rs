@@ -1,0 +1,395 @@
+//! The command line: every flag, its environment variable, its default, and the one line that a
+//! wrong value earns.
+//!
+//! clap parses; this file only says what each value may be. An environment variable that is set
+//! to nothing counts as not set, since that is how process managers spell "no value".
+
+use std::ffi::OsString;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use matryoshka_presence::channel::pubsub::NodeName;
+use matryoshka_presence::channel::transport::OriginPolicy;
+
+use crate::logging;
+use crate::page_link::PageLink;
+
+/// The environment variable that holds the cluster's secrets themselves, comma between.
+pub(crate) const SECRET_VARIABLE: &str = "MATRYOSHKA_CLUSTER_SECRET";
+
+/// The log filter's second environment variable, for those used to it.
+const RUST_LOG: &str = "RUST_LOG";
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub(crate) enum Invocation {
+    /// Run a node.
+    Serve(Box<Flags>),
+    /// Print a fresh cluster secret and stop.
+    Secret,
+    /// Print this text (help or version) and stop.
+    Print(String),
+}
+
+/// Why the command line was refused: one line that names the flag, the value, and what is allowed.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{0}")]
+pub(crate) struct FlagError(String);
+
+/// Everything that can be set from outside.
+#[derive(Debug, Args)]
+pub(crate) struct Flags {
+    /// Node name, unique in the cluster
+    #[arg(long, env = "MATRYOSHKA_NAME", value_name = "NAME", default_value = "n1", value_parser = node_name)]
+    pub(crate) name: NodeName,
+
+    /// HTTP listener; port 0 picks a free one
+    #[arg(long, env = "MATRYOSHKA_HTTP", value_name = "ADDR", default_value = "127.0.0.1:4000", value_parser = listen_address)]
+    pub(crate) http: SocketAddr,
+
+    /// Cluster listener (UDP), port 0 picks a free one; without it the node stands alone
+    #[arg(long, env = "MATRYOSHKA_QUIC", value_name = "ADDR", value_parser = listen_address)]
+    pub(crate) quic: Option<SocketAddr>,
+
+    /// Where peers reach the cluster listener [default: the source address that peers see]
+    #[arg(long, env = "MATRYOSHKA_ADVERTISE", value_name = "ADDR", value_parser = advertised_address)]
+    pub(crate) advertise: Option<String>,
+
+    /// Address or host name of any node of the cluster; repeatable
+    #[arg(long, env = "MATRYOSHKA_JOIN", value_name = "ADDR", value_delimiter = ',', value_parser = peer_address)]
+    pub(crate) join: Vec<String>,
+
+    /// Cluster name; clusters with different names never meet
+    #[arg(long, env = "MATRYOSHKA_CLUSTER", value_name = "NAME", default_value = "matryoshka", value_parser = cluster_name)]
+    pub(crate) cluster: String,
+
+    /// File with one or more cluster secrets, one a line (or the secrets themselves in
+    /// MATRYOSHKA_CLUSTER_SECRET, comma between); `matryoshka-node secret` prints a fresh one
+    #[arg(
+        long,
+        env = "MATRYOSHKA_CLUSTER_SECRET_FILE",
+        value_name = "FILE",
+        value_parser = file_path
+    )]
+    pub(crate) cluster_secret_file: Option<PathBuf>,
+
+    /// Origin allowed beside the server's own host and every loopback host; repeatable; `*` allows all
+    #[arg(long, env = "MATRYOSHKA_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', value_parser = allowed_origin)]
+    pub(crate) allow_origin: Vec<String>,
+
+    /// Folder with the official client's browser files for the page
+    #[arg(long, env = "MATRYOSHKA_ASSETS", value_name = "DIR", value_parser = file_path)]
+    pub(crate) assets: Option<PathBuf>,
+
+    /// Another node that the page links to; repeatable
+    #[arg(long, env = "MATRYOSHKA_PAGE_LINK", value_name = "NAME=URL", value_delimiter = ',', value_parser = page_link)]
+    pub(crate) page_link: Vec<PageLink>,
+
+    /// End of standard input starts the drain
+    #[arg(long, env = "MATRYOSHKA_EXIT_WITH_STDIN", action = ArgAction::SetTrue, value_parser = switch)]
+    pub(crate) exit_with_stdin: bool,
+
+    /// `tracing` filter; RUST_LOG counts when neither this nor MATRYOSHKA_LOG is given
+    #[arg(long, env = "MATRYOSHKA_LOG", value_name = "FILTER", default_value = "info", value_parser = log_filter)]
+    pub(crate) log: String,
+}
+
+/// Reads a command line whose first word is the program, and the environment.
+///
+/// # Errors
+///
+/// [`FlagError`] for anything that is not allowed; nothing has been started then.
+pub(crate) fn parse<I>(arguments: I) -> Result<Invocation, FlagError>
+where
+    I: IntoIterator<Item = OsString>,
+{
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let mut command = CommandLine::command().mut_args(without_empty_variable);
+    let matches = match command.try_get_matches_from_mut(&arguments) {
+        Ok(matches) => matches,
+        Err(error) => return refused_or_printed(&command, &arguments, &error),
+    };
+    let line = CommandLine::from_arg_matches(&matches)
+        .map_err(|error| FlagError(format!("the command line cannot be read: {}", error.kind())))?;
+    if let Some(Action::Secret) = line.action {
+        return Ok(Invocation::Secret);
+    }
+    let mut flags = line.flags;
+    if matches.value_source("log") == Some(ValueSource::DefaultValue) {
+        flags.log = rust_log()?.unwrap_or(flags.log);
+    }
+    flags.check_relations()?;
+    Ok(Invocation::Serve(Box::new(flags)))
+}
+
+impl Flags {
+    /// Whose pages may open sockets and post.
+    pub(crate) fn origins(&self) -> OriginPolicy {
+        self.allow_origin
+            .iter()
+            .fold(OriginPolicy::new(), |policy, entry| {
+                policy
+                    .allow(entry)
+                    .expect("each entry was checked with the flags")
+            })
+    }
+
+    fn check_relations(&self) -> Result<(), FlagError> {
+        let needs_listener = |flag: &str, value: &dyn fmt::Display| {
+            FlagError(format!(
+                "--{flag} {value} is not allowed without --quic: give the cluster listener's address \
+                 too, such as --quic 127.0.0.1:5000, or leave --{flag} out to stand alone"
+            ))
+        };
+        match (self.quic, self.join.first(), &self.advertise) {
+            (None, Some(peer), _) => Err(needs_listener("join", peer)),
+            (None, None, Some(address)) => Err(needs_listener("advertise", address)),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "matryoshka-node",
+    version,
+    about = "Matryoshka's test server: Phoenix channels and presence on one node or a cluster",
+    after_help = "Every flag has an environment variable; repeatable ones take several values with a comma between.",
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true
+)]
+struct CommandLine {
+    #[command(flatten)]
+    flags: Flags,
+
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Print a fresh cluster secret
+    Secret,
+}
+
+fn without_empty_variable(argument: clap::Arg) -> clap::Arg {
+    let empty = argument
+        .get_env()
+        .and_then(std::env::var_os)
+        .is_some_and(|value| value.is_empty());
+    if empty { argument.env(None) } else { argument }
+}
+
+fn rust_log() -> Result<Option<String>, FlagError> {
+    let Some(value) = std::env::var_os(RUST_LOG).filter(|value| !value.is_empty()) else {
+        return Ok(None);
+    };
+    let value = value.to_string_lossy().into_owned();
+    match log_filter(&value) {
+        Ok(filter) => Ok(Some(filter)),
+        Err(allowed) => Err(not_allowed(RUST_LOG, &value, &allowed)),
+    }
+}
+
+fn node_name(value: &str) -> Result<NodeName, String> {
+    value
+        .parse()
+        .map_err(|_| "it takes 1 to 64 characters of a-z, 0-9, '.', '_' and '-'".to_owned())
+}
+
+fn listen_address(value: &str) -> Result<SocketAddr, String> {
+    value.parse().map_err(|_| {
+        "it takes an IP address and a port, such as 127.0.0.1:4000 or [::1]:4000 (port 0 picks a \
+         free one)"
+            .to_owned()
+    })
+}
+
+fn advertised_address(value: &str) -> Result<String, String> {
+    let is_wildcard = value
+        .parse()
+        .is_ok_and(|address: SocketAddr| address.ip().is_unspecified());
+    peer_address(value).ok().filter(|_| !is_wildcard).ok_or_else(|| {
+        "it takes the address or host name and the port at which other nodes reach this one, such \
+         as 192.0.2.7:5000, never a wildcard"
+            .to_owned()
+    })
+}
+
+fn peer_address(value: &str) -> Result<String, String> {
+    let allowed = || {
+        "it takes an address or host name with a port, such as 127.0.0.1:5000 or \
+         seed.internal:5000"
+            .to_owned()
+    };
+    if let Ok(address) = value.parse::<SocketAddr>() {
+        return match address.port() {
+            0 => Err(allowed()),
+            _ => Ok(value.to_owned()),
+        };
+    }
+    let (host, port) = value.rsplit_once(':').ok_or_else(allowed)?;
+    let host_is_plain = !host.is_empty()
+        && host
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
+    match port.parse::<u16>() {
+        Ok(1..) if host_is_plain => Ok(value.to_owned()),
+        _ => Err(allowed()),
+    }
+}
+
+fn cluster_name(value: &str) -> Result<String, String> {
+    const MAX_BYTES: usize = 64;
+    let fits = !value.is_empty()
+        && value.len() <= MAX_BYTES
+        && value.chars().all(|letter| !letter.is_control());
+    if fits {
+        Ok(value.to_owned())
+    } else {
+        Err(format!(
+            "it takes 1 to {MAX_BYTES} bytes of text without control characters"
+        ))
+    }
+}
+
+fn file_path(value: &str) -> Result<PathBuf, String> {
+    if value.is_empty() {
+        return Err("it takes a path".to_owned());
+    }
+    Ok(PathBuf::from(value))
+}
+
+fn allowed_origin(value: &str) -> Result<String, String> {
+    let allowed = OriginPolicy::new().allow(value);
+    allowed.map(|_| value.to_owned()).map_err(|_| {
+        "it takes scheme://host:port with scheme and port optional, such as \
+         https://chat.example.com or //*.example.com, or * for every origin"
+            .to_owned()
+    })
+}
+
+fn page_link(value: &str) -> Result<PageLink, String> {
+    value.parse().map_err(|_| {
+        "it takes a node name and its page's address, such as n2=http://127.0.0.1:4001".to_owned()
+    })
+}
+
+/// The switch's variable; on the command line it has no value.
+fn switch(value: &str) -> Result<bool, String> {
+    match value {
+        "1" | "on" | "true" | "yes" => Ok(true),
+        "0" | "off" | "false" | "no" => Ok(false),
+        _ => Err("it takes true or false".to_owned()),
+    }
+}
+
+fn log_filter(value: &str) -> Result<String, String> {
+    if logging::is_filter(value) {
+        return Ok(value.to_owned());
+    }
+    Err(
+        "it takes a level (error, warn, info, debug, trace, off) or a list such as \
+         info,matryoshka_channel=debug"
+            .to_owned(),
+    )
+}
+
+fn not_allowed(flag: &str, value: &str, allowed: &str) -> FlagError {
+    FlagError(format!("{flag} {value:?} is not allowed: {allowed}"))
+}
+
+/// clap answers `--help` as an "error" too; everything else is reduced to one line.
+fn refused_or_printed(
+    command: &clap::Command,
+    arguments: &[OsString],
+    error: &clap::Error,
+) -> Result<Invocation, FlagError> {
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) {
+        return Ok(Invocation::Print(error.to_string()));
+    }
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        Some(ContextValue::Strings(texts)) => texts.join(", "),
+        _ => String::new(),
+    };
+    let shown = text(ContextKind::InvalidArg);
+    let flag = shown.split_whitespace().next().unwrap_or_default();
+    let value = text(ContextKind::InvalidValue);
+    Err(match error.kind() {
+        ErrorKind::ValueValidation => {
+            let allowed = std::error::Error::source(error).map_or_else(
+                || "see `matryoshka-node --help`".to_owned(),
+                ToString::to_string,
+            );
+            not_allowed(&with_variable(command, arguments, flag), &value, &allowed)
+        }
+        // clap reports a missing value as an invalid one that is empty.
+        ErrorKind::InvalidValue if value.is_empty() => FlagError(format!(
+            "{shown} needs a value; see `matryoshka-node --help`"
+        )),
+        ErrorKind::InvalidValue => {
+            let allowed = format!("it takes one of {}", text(ContextKind::ValidValue));
+            not_allowed(&with_variable(command, arguments, flag), &value, &allowed)
+        }
+        ErrorKind::ArgumentConflict if flag.is_empty() => {
+            FlagError("`secret` takes no flags".to_owned())
+        }
+        ErrorKind::ArgumentConflict => {
+            FlagError(format!("{flag} is not allowed twice: give it once"))
+        }
+        ErrorKind::InvalidUtf8 => FlagError(
+            "a flag's value is not UTF-8; flags and variables take UTF-8 text only".to_owned(),
+        ),
+        ErrorKind::TooManyValues => FlagError(format!(
+            "{flag} {value:?} is not allowed: it takes no value"
+        )),
+        _ => unknown(&text),
+    })
+}
+
+fn unknown(text: &dyn Fn(ContextKind) -> String) -> FlagError {
+    let mut given = text(ContextKind::InvalidArg);
+    if given.is_empty() {
+        given = text(ContextKind::InvalidSubcommand);
+    }
+    let closest = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand]
+        .into_iter()
+        .map(text)
+        .find(|suggestion| !suggestion.is_empty())
+        .map(|suggestion| format!(" (did you mean {suggestion}?)"))
+        .unwrap_or_default();
+    FlagError(format!(
+        "{given} is not known{closest}; `matryoshka-node --help` lists what is allowed"
+    ))
+}
+
+/// The flag, and its environment variable when the value came from there.
+fn with_variable(command: &clap::Command, arguments: &[OsString], flag: &str) -> String {
+    let on_command_line = arguments.iter().any(|argument| {
+        argument.to_str().is_some_and(|argument| {
+            argument
+                .strip_prefix(flag)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+        })
+    });
+    let variable = command
+        .get_arguments()
+        .find(|argument| argument.get_long() == flag.strip_prefix("--"))
+        .and_then(clap::Arg::get_env)
+        .filter(|_| !on_command_line);
+    match variable {
+        Some(variable) => format!("{flag} (from {})", variable.to_string_lossy()),
+        None => flag.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

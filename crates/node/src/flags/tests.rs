@@ -1,0 +1,123 @@
+//! What the command line takes and how it refuses, without starting a process.
+
+use super::*;
+
+fn read(arguments: &[&str]) -> Result<Invocation, FlagError> {
+    parse(
+        std::iter::once("matryoshka-node")
+            .chain(arguments.iter().copied())
+            .map(OsString::from),
+    )
+}
+
+fn flags(arguments: &[&str]) -> Flags {
+    match read(arguments) {
+        Ok(Invocation::Serve(flags)) => *flags,
+        other => panic!("{arguments:?} gave {other:?}"),
+    }
+}
+
+#[track_caller]
+fn refusal(arguments: &[&str]) -> String {
+    let line = read(arguments).unwrap_err().to_string();
+    assert_eq!(line.lines().count(), 1, "{line}");
+    line
+}
+
+#[test]
+fn every_flag_has_an_environment_variable_of_its_name() {
+    let command = CommandLine::command();
+    let flags: Vec<_> = command
+        .get_arguments()
+        .filter(|argument| !matches!(argument.get_id().as_str(), "help" | "version"))
+        .collect();
+    assert_eq!(flags.len(), 12);
+    for flag in flags {
+        let name = flag.get_long().unwrap();
+        let variable = format!("MATRYOSHKA_{}", name.to_uppercase().replace('-', "_"));
+        assert_eq!(flag.get_env().unwrap().to_str(), Some(variable.as_str()));
+    }
+}
+
+#[test]
+fn repeatable_flags_keep_their_order_and_take_commas() {
+    let flags = flags(&[
+        "--quic",
+        "127.0.0.1:0",
+        "--join",
+        "seed.internal:5000,10.0.0.1:5000",
+        "--join",
+        "[::1]:5000",
+    ]);
+    assert_eq!(
+        flags.join,
+        ["seed.internal:5000", "10.0.0.1:5000", "[::1]:5000"]
+    );
+}
+
+#[test]
+fn a_peer_address_needs_a_host_and_a_port() {
+    for bad in [
+        "",
+        "host",
+        "host:",
+        ":5000",
+        "host:0",
+        "host:70000",
+        "a b:5000",
+        "10.0.0.1:0",
+        "::1",
+    ] {
+        assert!(peer_address(bad).is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn an_advertised_address_is_one_that_can_be_dialled() {
+    for bad in ["0.0.0.0:5000", "[::]:5000", "10.0.0.1:0", "host", ""] {
+        assert!(advertised_address(bad).is_err(), "{bad:?}");
+    }
+    for good in ["10.0.0.1:5000", "n1.internal:5000"] {
+        assert_eq!(advertised_address(good).as_deref(), Ok(good));
+    }
+}
+
+#[test]
+fn flags_of_a_cluster_need_its_listener() {
+    assert!(refusal(&["--join", "h:1"]).contains("without --quic"));
+    assert!(refusal(&["--advertise", "10.0.0.1:5000"]).contains("--advertise 10.0.0.1:5000"));
+}
+
+#[test]
+fn refusals_name_the_flag_the_value_and_the_allowed() {
+    assert_eq!(
+        refusal(&["--name", "N"]),
+        "--name \"N\" is not allowed: it takes 1 to 64 characters of a-z, 0-9, '.', '_' and '-'"
+    );
+    assert!(refusal(&["--naem", "x"]).contains("did you mean --name?"));
+    assert!(refusal(&["--http"]).contains("needs a value"));
+    assert_eq!(
+        refusal(&["--name", "a", "--name", "b"]),
+        "--name is not allowed twice: give it once"
+    );
+    assert!(refusal(&["secret", "--name", "a"]).contains("--name"));
+    assert_eq!(
+        refusal(&["--name", "a", "secret"]),
+        "`secret` takes no flags"
+    );
+}
+
+#[test]
+fn the_subcommand_and_the_help_start_no_node() {
+    assert!(matches!(read(&["secret"]), Ok(Invocation::Secret)));
+    assert!(matches!(read(&["--help"]), Ok(Invocation::Print(_))));
+    assert!(matches!(read(&["--version"]), Ok(Invocation::Print(_))));
+}
+
+#[test]
+fn a_log_filter_is_a_level_or_a_list() {
+    for good in ["info", "warn,matryoshka_channel=debug", "off"] {
+        assert!(log_filter(good).is_ok(), "{good}");
+    }
+    assert!(log_filter("info==").is_err());
+}

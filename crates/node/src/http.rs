@@ -1,0 +1,133 @@
+//! Every HTTP path on the one port, and what each refusal says.
+//!
+//! | path | file |
+//! | --- | --- |
+//! | `/`, `/chat.css`, `/chat.js`, `/assets/<file>`, `/api/page` | `page.rs` |
+//! | `/socket/websocket` | the channel crate, with `lab.rs` and `room.rs` |
+//! | `GET /api/presence/<topic>` | `presence_api.rs` |
+//! | `POST /api/broadcast/<topic>/<event>`, `POST /api/disconnect/<user>` | `broadcast_api.rs` |
+//! | `GET /api/cluster` | `cluster_api.rs` |
+//! | `GET /health/live`, `GET /health/ready` | `health.rs` |
+//! | `GET /metrics` | `metrics.rs` |
+
+use std::borrow::Cow;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::{HeaderMap, Method, StatusCode, Uri};
+use matryoshka_presence::channel::transport::OriginPolicy;
+use percent_encoding::percent_decode_str;
+
+use crate::answer::Refusal;
+use crate::page::Page;
+use crate::server::Server;
+use crate::{broadcast_api, cluster_api, health, metrics, presence_api};
+
+/// The largest body that a `POST` may have: 1 MiB. A larger one is answered with 413.
+pub(crate) const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// All paths of this node.
+pub(crate) fn router(server: Server) -> Router {
+    let posts = Router::new()
+        .route("/api/broadcast/{*target}", post(broadcast_api::broadcast))
+        .route("/api/disconnect/{*user}", post(broadcast_api::disconnect))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::from_fn_with_state(
+            server.origins.clone(),
+            refuse_strange_origins,
+        ));
+    Router::new()
+        .route("/", get(index))
+        .route("/chat.css", get(async || Page::style()))
+        .route("/chat.js", get(async || Page::script()))
+        .route("/assets/{*file}", get(asset))
+        .route("/api/page", get(about))
+        .route("/api/presence/{*topic}", get(presence_api::list))
+        .route("/api/cluster", get(cluster_api::cluster))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .route("/metrics", get(metrics::show))
+        .merge(posts)
+        .nest_service("/socket", server.sockets.clone())
+        .fallback(nowhere)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(server)
+}
+
+/// What stands in the request's path behind `prefix`, still percent-encoded.
+pub(crate) fn behind<'a>(uri: &'a Uri, prefix: &str) -> &'a str {
+    uri.path().strip_prefix(prefix).unwrap_or_default()
+}
+
+/// One part of a path, decoded.
+///
+/// # Errors
+///
+/// 400 if it is not UTF-8.
+pub(crate) fn decoded<'a>(part: &'a str, what: &str) -> Result<Cow<'a, str>, Refusal> {
+    percent_decode_str(part).decode_utf8().map_err(|_| {
+        Refusal::new(
+            StatusCode::BAD_REQUEST,
+            format!(
+                "the {what} {part:?} is not UTF-8 once decoded: percent-encode its UTF-8 bytes"
+            ),
+        )
+    })
+}
+
+async fn index(State(server): State<Server>, headers: HeaderMap) -> Response {
+    server.page.index(&headers)
+}
+
+async fn asset(State(server): State<Server>, uri: Uri) -> Response {
+    server.page.asset(behind(&uri, "/assets/")).await
+}
+
+async fn about(State(server): State<Server>) -> Response {
+    server.page.about()
+}
+
+async fn nowhere(uri: Uri) -> Refusal {
+    Refusal::new(
+        StatusCode::NOT_FOUND,
+        format!(
+            "nothing is served at {}; there are /, /socket/websocket, /api/presence/<topic>, \
+             /api/broadcast/<topic>/<event>, /api/disconnect/<user>, /api/cluster, /api/page, \
+             /health/live, /health/ready and /metrics",
+            uri.path()
+        ),
+    )
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Refusal {
+    Refusal::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!(
+            "{method} is not what {} takes; the allow header says what is",
+            uri.path()
+        ),
+    )
+}
+
+/// Any page that a browser shows can post to a server on the same machine, so what changes
+/// something is only for the origins that may open a socket.
+async fn refuse_strange_origins(
+    State(origins): State<OriginPolicy>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if origins.allows(request.headers()) {
+        return next.run(request).await;
+    }
+    let origin = request.headers().get(http::header::ORIGIN);
+    Refusal::new(
+        StatusCode::FORBIDDEN,
+        format!(
+            "the origin {origin:?} is not allowed here; start the node with --allow-origin to allow it"
+        ),
+    )
+    .into_response()
+}

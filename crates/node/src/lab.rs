@@ -1,0 +1,179 @@
+//! `lab:*`: one event for each thing that a channel can do.
+//!
+//! | event in | what happens |
+//! | --- | --- |
+//! | `echo`, `fail` | reply ok, error, with the same payload |
+//! | `later` `{"ms": n}` | reply ok with the payload, n ms later, from another task |
+//! | `quiet` | nothing |
+//! | `shout`, `whisper` | broadcast `shout` with the payload to all, to all but the sender |
+//! | `push_me` | push `pushed` with the payload to this client |
+//! | `count` | reply ok `{"count": n}`, counting from 1 in this channel |
+//! | `tell_secret` | broadcast `secret`; each channel adds `"seen_by": <its user>` on the way out |
+//! | `crash` | the channel panics |
+//! | `stop` | reply ok `{}`, then the channel stops |
+//!
+//! Payloads may be any JSON or bytes, and go back as they came.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use matryoshka_presence::channel::transport::{Json, JsonError, Payload};
+use matryoshka_presence::channel::{
+    Broadcast, Channel, Flow, RawEvent, RawParams, Refused, Reply, ReplyHandle, Socket,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
+
+use crate::user::{App, User};
+
+/// How many late replies one channel may owe; one more makes it fail, so that a client cannot fill
+/// the server with timers.
+const LATE_REPLIES: usize = 10_000;
+
+/// The longest that a late reply may be put off: one hour.
+const LATEST: Duration = Duration::from_secs(60 * 60);
+
+/// One client on one `lab:*` topic.
+pub(crate) struct Lab {
+    count: u64,
+    late_replies: Arc<Semaphore>,
+}
+
+/// What a join may ask for beside being let in.
+#[derive(Deserialize)]
+struct Wishes {
+    deny: Option<Box<RawValue>>,
+    #[serde(default)]
+    crash: Option<serde_json::Value>,
+}
+
+#[derive(Serialize)]
+struct Joined<'a> {
+    topic: &'a str,
+    params: Box<RawValue>,
+}
+
+#[derive(Serialize)]
+struct Denied {
+    reason: Box<RawValue>,
+}
+
+#[derive(Serialize)]
+struct Count {
+    count: u64,
+}
+
+#[derive(Deserialize)]
+struct Later {
+    ms: u64,
+}
+
+impl Channel<App> for Lab {
+    type Params = RawParams;
+    type Event = RawEvent;
+    const INTERCEPT: &'static [&'static str] = &["secret"];
+
+    async fn join(_: &App, socket: &mut Socket, params: RawParams) -> Result<Self, Refused> {
+        let Payload::Json(params) = params.0 else {
+            return Err(Refused::because("join with JSON"));
+        };
+        // A payload that is no object wishes nothing.
+        if let Ok(wishes) = params.to::<Wishes>() {
+            if let Some(reason) = wishes.deny {
+                return Err(Refused::with(&Denied { reason }));
+            }
+            assert!(
+                wishes.crash != Some(true.into()),
+                "the client asked this join to crash"
+            );
+        }
+        let params = params
+            .to()
+            .map_err(|error| Refused::because(error.to_string()))?;
+        let topic = socket.topic().to_owned();
+        socket.set_join_reply(&Joined {
+            topic: &topic,
+            params,
+        });
+        Ok(Self {
+            count: 0,
+            late_replies: Arc::new(Semaphore::new(LATE_REPLIES)),
+        })
+    }
+
+    async fn handle_in(&mut self, socket: &mut Socket, event: RawEvent) -> Reply {
+        let RawEvent { name, payload } = event;
+        match &*name {
+            "echo" => Reply::payload("ok", payload),
+            "fail" => Reply::payload("error", payload),
+            "later" => self.reply_later(socket.reply_later(), payload),
+            "quiet" => Reply::none(),
+            "shout" => silently(socket.broadcast_payload("shout", payload)),
+            "whisper" => silently(socket.broadcast_payload_from("shout", payload)),
+            "push_me" => silently(socket.push_payload("pushed", payload)),
+            "count" => {
+                self.count += 1;
+                Reply::ok(&Count { count: self.count })
+            }
+            "tell_secret" => silently(socket.broadcast_payload("secret", payload)),
+            "crash" => panic!("the client asked this channel to crash"),
+            "stop" => Reply::ok_empty().then(Flow::Stop),
+            _ => Reply::fail(format!("lab has no event {name:?}")),
+        }
+    }
+
+    async fn handle_out(&mut self, socket: &mut Socket, broadcast: Broadcast) -> Flow {
+        let user = socket
+            .get::<User>()
+            .expect("every socket of this server has a user");
+        match seen_by(&broadcast, &user.0) {
+            Ok(secret) => socket.push("secret", &secret).into(),
+            Err(error) => Flow::Fail(format!("a secret that is no JSON object: {error}")),
+        }
+    }
+}
+
+impl Lab {
+    fn reply_later(&self, handle: ReplyHandle, payload: Payload) -> Reply {
+        let wait = match &payload {
+            Payload::Json(json) => json.to::<Later>(),
+            Payload::Binary(_) => return Reply::fail("later takes JSON"),
+        };
+        let wait = match wait {
+            Ok(Later { ms }) => Duration::from_millis(ms).min(LATEST),
+            Err(error) => return Reply::fail(format!("later takes {{\"ms\": n}}: {error}")),
+        };
+        let Ok(owed) = Arc::clone(&self.late_replies).try_acquire_owned() else {
+            return Reply::fail(format!("over {LATE_REPLIES} late replies are owed"));
+        };
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            if let Err(error) = handle.payload("ok", payload) {
+                tracing::debug!(%error, "a late reply could not be sent");
+            }
+            drop(owed);
+        });
+        Reply::none()
+    }
+}
+
+/// No reply to what went well; what did not ends the channel, as it does in Phoenix.
+fn silently<T, E: Into<Flow>>(sent: Result<T, E>) -> Reply {
+    match sent {
+        Ok(_) => Reply::none(),
+        Err(error) => Reply::none().then(error.into()),
+    }
+}
+
+/// The payload with one more field.
+fn seen_by(
+    broadcast: &Broadcast,
+    user: &str,
+) -> Result<BTreeMap<String, Box<RawValue>>, JsonError> {
+    let mut secret: BTreeMap<String, Box<RawValue>> = broadcast.to()?;
+    let user = Json::of(user)?.to()?;
+    secret.insert("seen_by".to_owned(), user);
+    Ok(secret)
+}

@@ -1,0 +1,342 @@
+//! `GET /metrics`: the crates' own counters, rendered as Prometheus text at each request.
+//!
+//! The library crates keep their counters as values; nothing here counts anything itself.
+
+use std::fmt;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode, header};
+use matryoshka_presence::channel::{self, pubsub};
+use matryoshka_presence::tracker;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use crate::answer::{Refusal, with_type};
+use crate::readiness::Phase;
+use crate::server::Server;
+
+/// One name before all of them.
+const PREFIX: &str = "matryoshka";
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The older format; what is written here is valid in both.
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// All metrics of this node, now.
+pub(crate) async fn show(State(server): State<Server>, headers: HeaderMap) -> Response {
+    let mut registry = Registry::with_prefix(PREFIX);
+    registry.register_collector(Box::new(Node(server)));
+    let mut page = String::new();
+    match text::encode(&mut page, &registry) {
+        Ok(()) => with_type(StatusCode::OK, format_for(&headers), page),
+        Err(_) => Refusal::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the metrics could not be written",
+        )
+        .into_response(),
+    }
+}
+
+fn format_for(headers: &HeaderMap) -> &'static str {
+    let accepts = headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .unwrap_or_default();
+    if accepts.contains("application/openmetrics-text") {
+        OPEN_METRICS
+    } else {
+        PROMETHEUS
+    }
+}
+
+/// Reads every part's snapshot when asked for.
+struct Node(Server);
+
+impl Collector for Node {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let server = &self.0;
+        let mut page = Page(encoder);
+        page.gauge(
+            "ready",
+            "1 while clients are welcome",
+            usize::from(server.readiness.phase() == Phase::Ready),
+        )?;
+        page.gauge(
+            "connections",
+            "Open sockets",
+            server.sockets.connections().count(),
+        )?;
+        page.sockets(&server.sockets.stats())?;
+        page.pubsub(&server.pubsub.stats())?;
+        page.presence(&server.presence.stats())?;
+        page.tracker(&server.presence.tracker().stats())?;
+        match &server.mesh {
+            Some(mesh) => page.mesh(&mesh.stats()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Node")
+    }
+}
+
+/// The text being written: each metric's name, meaning and value stand together here, once.
+struct Page<'a>(DescriptorEncoder<'a>);
+
+impl Page<'_> {
+    fn sockets(&mut self, stats: &channel::Stats) -> fmt::Result {
+        self.counter(
+            "channel_messages_in",
+            "Messages from clients",
+            stats.messages_in,
+        )?;
+        self.counter(
+            "channel_malformed_frames",
+            "Frames that closed their socket with 1011",
+            stats.malformed_frames,
+        )?;
+        self.counter("channel_joins", "Joins that had a route", stats.joins)?;
+        self.counter("channel_joined", "Joins that were accepted", stats.joined)?;
+        self.counter("channel_ended", "Joined channels that ended", stats.ended)?;
+        self.counter(
+            "channel_crashes",
+            "Callbacks that panicked or failed",
+            stats.crashes,
+        )?;
+        self.counter(
+            "channel_inbox_dropped",
+            "Messages that a full channel inbox lost",
+            stats.inbox_dropped,
+        )?;
+        self.counter(
+            "channel_unencodable",
+            "Broadcasts that a client's version of the wire cannot carry",
+            stats.unencodable,
+        )
+    }
+
+    fn pubsub(&mut self, stats: &pubsub::Stats) -> fmt::Result {
+        self.gauge("pubsub_topics", "Topics with subscribers", stats.topics)?;
+        self.gauge("pubsub_subscriptions", "Subscriptions", stats.subscriptions)?;
+        self.counter(
+            "pubsub_published",
+            "Messages published on this node",
+            stats.published,
+        )?;
+        self.counter(
+            "pubsub_received",
+            "Messages received from other nodes",
+            stats.received,
+        )?;
+        self.counter(
+            "pubsub_delivered",
+            "Deliveries to subscribers of this node",
+            stats.delivered,
+        )?;
+        self.counter(
+            "pubsub_dropped",
+            "Messages that a full mailbox lost",
+            stats.dropped,
+        )?;
+        self.counter(
+            "pubsub_dropped_for_peers",
+            "Copies that the full queue to another node lost",
+            stats.dropped_for_peers,
+        )?;
+        self.counter(
+            "pubsub_unknown_kind",
+            "Messages of a kind without dispatcher",
+            stats.unknown_kind,
+        )?;
+        self.counter(
+            "pubsub_panics",
+            "Panics of sinks and dispatchers",
+            stats.panics,
+        )
+    }
+
+    fn presence(&mut self, stats: &matryoshka_presence::Stats) -> fmt::Result {
+        self.counter(
+            "presence_diffs",
+            "presence_diff broadcasts to this node's clients",
+            stats.diffs,
+        )?;
+        self.counter("presence_states", "presence_state pushes", stats.states)?;
+        self.counter(
+            "presence_resyncs",
+            "Times that single diffs were lost and differences sent instead",
+            stats.resyncs,
+        )
+    }
+
+    fn tracker(&mut self, stats: &tracker::Stats) -> fmt::Result {
+        self.gauge(
+            "tracker_own_entries",
+            "Presences tracked on this node",
+            stats.own_entries,
+        )?;
+        self.gauge(
+            "tracker_linked_peers",
+            "Links to other nodes, once per shard",
+            stats.linked_peers,
+        )?;
+        self.gauge(
+            "tracker_remembered_peers",
+            "Nodes remembered, once per shard",
+            stats.remembered_peers,
+        )?;
+        self.counter(
+            "tracker_pushes_sent",
+            "Batches of own operations sent to all",
+            stats.pushes_sent,
+        )?;
+        self.counter(
+            "tracker_vectors_sent",
+            "Vectors sent to all",
+            stats.vectors_sent,
+        )?;
+        self.counter(
+            "tracker_pulls_sent",
+            "Times that a peer was asked for what is missing",
+            stats.pulls_sent,
+        )?;
+        self.counter(
+            "tracker_ops_served",
+            "Answers made of missed operations",
+            stats.ops_served,
+        )?;
+        self.counter(
+            "tracker_states_served",
+            "Answers made of everything tracked here",
+            stats.states_served,
+        )?;
+        self.counter(
+            "tracker_states_taken",
+            "Complete states of peers taken over",
+            stats.states_taken,
+        )?;
+        self.counter(
+            "tracker_old_states",
+            "Complete states that brought nothing new",
+            stats.old_states,
+        )?;
+        self.counter(
+            "tracker_broken_states",
+            "Complete states with a part missing",
+            stats.broken_states,
+        )?;
+        self.counter(
+            "tracker_old_ops",
+            "Operations that brought nothing new",
+            stats.old_ops,
+        )?;
+        self.counter(
+            "tracker_gaps",
+            "Gaps noticed in what peers sent",
+            stats.gaps,
+        )?;
+        self.counter(
+            "tracker_stale_messages",
+            "Messages of a link that is over",
+            stats.stale_messages,
+        )?;
+        self.counter(
+            "tracker_refused_lives",
+            "Messages and links of a life that is over",
+            stats.refused_lives,
+        )?;
+        self.counter(
+            "tracker_malformed_messages",
+            "Malformed messages",
+            stats.malformed_messages,
+        )?;
+        self.counter(
+            "tracker_renumbered",
+            "Times that this node took a higher number",
+            stats.renumbered,
+        )?;
+        self.counter(
+            "tracker_resets",
+            "Times that all links started again",
+            stats.resets,
+        )?;
+        self.counter(
+            "tracker_inbox_dropped",
+            "Messages that a full shard queue lost",
+            stats.inbox_dropped,
+        )?;
+        self.counter(
+            "tracker_undecodable",
+            "Entries left out of a typed list",
+            stats.undecodable,
+        )
+    }
+
+    fn mesh(&mut self, stats: &matryoshka_pubsub_quic::Stats) -> fmt::Result {
+        self.gauge("quic_up", "Other nodes with a link", stats.up)?;
+        self.gauge(
+            "quic_connections",
+            "QUIC connections, in whatever stage",
+            stats.connections,
+        )?;
+        self.counter("quic_dials", "Attempts to reach another node", stats.dials)?;
+        self.counter(
+            "quic_accepted",
+            "Connections that others made",
+            stats.accepted,
+        )?;
+        self.counter(
+            "quic_refused",
+            "Handshakes of others that failed",
+            stats.refused,
+        )?;
+        self.counter(
+            "quic_skipped_frames",
+            "Frames of a kind unknown to this version",
+            stats.skipped_frames,
+        )?;
+        self.counter("quic_sent", "Messages queued for other nodes", stats.sent)?;
+        self.counter(
+            "quic_dropped",
+            "Messages that a full queue to another node lost",
+            stats.dropped,
+        )?;
+        self.counter(
+            "quic_received",
+            "Messages received from other nodes",
+            stats.received,
+        )?;
+        self.counter(
+            "quic_lost",
+            "Messages that other nodes lost on their way here",
+            stats.lost,
+        )
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        self.write(name, help, &ConstCounter::new(value))
+    }
+
+    fn gauge<N: TryInto<i64>>(&mut self, name: &str, help: &str, value: N) -> fmt::Result {
+        self.write(
+            name,
+            help,
+            &ConstGauge::new(value.try_into().unwrap_or(i64::MAX)),
+        )
+    }
+
+    fn write(&mut self, name: &str, help: &str, metric: &impl EncodeMetric) -> fmt::Result {
+        let encoder = self
+            .0
+            .encode_descriptor(name, help, None, metric.metric_type())?;
+        metric.encode(encoder)
+    }
+}

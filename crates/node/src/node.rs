@@ -1,0 +1,301 @@
+//! One node from its flags to its end: listeners, the nest, ready, drain.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use axum::Router;
+use axum::serve::ListenerExt;
+use matryoshka_presence::Presence;
+use matryoshka_presence::channel::pubsub::PubSub;
+use matryoshka_presence::channel::pubsub::cluster::MemberState;
+use matryoshka_presence::channel::transport::{Close, CloseCode};
+use matryoshka_pubsub_quic::QuicAdapter;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::error::StartError;
+use crate::flags::{Flags, SECRET_VARIABLE};
+use crate::page::Page;
+use crate::readiness::{Phase, Readiness};
+use crate::server::Server;
+use crate::shutdown::{Cause, Shutdown};
+use crate::{http, secret, user};
+
+/// How long `ready` waits for the first peer's presence snapshot, in all.
+const SNAPSHOT_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long `ready` waits for any peer to be reached: one that is there answers in a few round
+/// trips, so after this long there is none to wait for.
+const CONTACT_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long a drain may take before the node exits all the same.
+const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long requests that are under way may take once every socket is closed.
+const REQUEST_LIMIT: Duration = Duration::from_secs(1);
+
+/// How a node that had started came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Every client and peer was told.
+    Drained,
+    /// The drain took longer than its limit, or was cut short by a second signal.
+    CutShort,
+}
+
+impl Ended {
+    /// The process's exit status.
+    pub(crate) fn exit_code(self) -> ExitCode {
+        match self {
+            Self::Drained => ExitCode::SUCCESS,
+            Self::CutShort => ExitCode::FAILURE,
+        }
+    }
+}
+
+/// Runs a node until it is told to stop.
+///
+/// # Errors
+///
+/// [`StartError`] if it cannot start; nothing was printed or left behind then.
+pub(crate) async fn run(flags: &Flags) -> Result<Ended, StartError> {
+    let mut shutdown = Shutdown::listen(flags.exit_with_stdin)?;
+    let node = Node::start(flags).await?;
+    tokio::select! {
+        () = node.become_ready(flags) => {}
+        cause = shutdown.requested() => return Ok(node.stop(cause, &mut shutdown).await),
+    }
+    let cause = shutdown.requested().await;
+    Ok(node.stop(cause, &mut shutdown).await)
+}
+
+/// A node whose listeners accept.
+struct Node {
+    server: Server,
+    http: SocketAddr,
+    serving: Serving,
+}
+
+/// The HTTP listener's task, and how to end it.
+struct Serving {
+    stop: oneshot::Sender<()>,
+    ended: JoinHandle<()>,
+}
+
+impl Node {
+    async fn start(flags: &Flags) -> Result<Self, StartError> {
+        let page = Page::open(
+            flags.assets.as_deref(),
+            flags.name.to_string(),
+            flags.page_link.clone(),
+        )?;
+        let mesh = flags
+            .quic
+            .map(|listen| Ok::<_, StartError>((listen, mesh(flags, listen)?)))
+            .transpose()?;
+        let listener = TcpListener::bind(flags.http)
+            .await
+            .map_err(|source| StartError::Http {
+                address: flags.http,
+                source,
+            })?;
+        let http = listener.local_addr()?;
+        let mesh = match mesh {
+            Some((address, builder)) => Some(
+                builder
+                    .start()
+                    .await
+                    .map_err(|source| StartError::Quic { address, source })?,
+            ),
+            None => None,
+        };
+        let pubsub = match &mesh {
+            Some(mesh) => PubSub::with(mesh.clone()),
+            None => PubSub::local(),
+        };
+        let presence = Presence::new(&pubsub);
+        let origins = flags.origins();
+        let sockets = user::sockets(&pubsub, &presence, origins.clone());
+        let server = Server {
+            name: flags.name.clone(),
+            sockets,
+            pubsub,
+            presence,
+            mesh,
+            page,
+            readiness: Readiness::starting(),
+            origins,
+        };
+        let serving = Serving::start(listener, http::router(server.clone()));
+        let node = Self {
+            server,
+            http,
+            serving,
+        };
+        tracing::info!(name = %node.server.name, http = %node.http, quic = node.quic(), "listening");
+        node.watch_membership();
+        Ok(node)
+    }
+
+    /// Waits for the first peer's presence snapshot if there is a cluster to join, and says on
+    /// standard output that this node takes clients now.
+    async fn become_ready(&self, flags: &Flags) {
+        if !flags.join.is_empty() {
+            self.first_snapshot().await;
+        }
+        self.server.readiness.advance(Phase::Ready);
+        let line = format!(
+            "ready name={} http={} quic={}\n",
+            self.server.name,
+            self.http,
+            self.quic()
+        );
+        // Whoever closed standard output does not want the line.
+        let mut out = std::io::stdout().lock();
+        let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+    }
+
+    async fn first_snapshot(&self) {
+        let snapshot = self.server.presence.tracker().first_snapshot();
+        let waited = timeout(SNAPSHOT_LIMIT, async {
+            tokio::select! {
+                () = snapshot => true,
+                () = self.nobody_there() => false,
+            }
+        });
+        match waited.await {
+            Ok(true) => tracing::debug!("the first peer's presences are here"),
+            Ok(false) => {
+                tracing::warn!("no peer of --join was reached yet: ready alone, and still trying")
+            }
+            Err(_) => tracing::warn!(
+                "no peer's presences came within {} s: ready with the lists as they are",
+                SNAPSHOT_LIMIT.as_secs()
+            ),
+        }
+    }
+
+    /// Ends when no peer was reached in time; never ends once one was.
+    async fn nobody_there(&self) {
+        let mut members = self.server.pubsub.members();
+        let contact = async {
+            while members
+                .now()
+                .iter()
+                .all(|member| member.state != MemberState::Up)
+            {
+                members.next().await;
+            }
+        };
+        if timeout(CONTACT_LIMIT, contact).await.is_ok() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Two nodes of one name must not throw each other out for ever: the one that has to go says
+    /// so once, and serves its own clients on.
+    fn watch_membership(&self) {
+        let Some(mesh) = self.server.mesh.clone() else {
+            return;
+        };
+        tokio::spawn(async move {
+            let reason = mesh.ended().await;
+            tracing::error!("this node left the cluster and serves its own clients only: {reason}");
+        });
+    }
+
+    async fn stop(self, cause: Cause, shutdown: &mut Shutdown) -> Ended {
+        tracing::info!(%cause, sockets = self.server.sockets.connections().count(), "draining");
+        self.server.readiness.advance(Phase::Draining);
+        self.server.pubsub.leave();
+        self.server
+            .sockets
+            .connections()
+            .close_all(Close::new(CloseCode::RESTART));
+        tokio::select! {
+            finished = timeout(DRAIN_LIMIT, self.finish()) => match finished {
+                Ok(()) => {
+                    tracing::info!("drained");
+                    Ended::Drained
+                }
+                Err(_) => {
+                    tracing::warn!("the drain took over {} s and was cut short", DRAIN_LIMIT.as_secs());
+                    Ended::CutShort
+                }
+            },
+            cause = shutdown.insisted() => {
+                tracing::warn!(%cause, "told twice: the drain is cut short");
+                Ended::CutShort
+            }
+        }
+    }
+
+    async fn finish(self) {
+        self.server.sockets.connections().closed().await;
+        self.serving.stop().await;
+        if let Some(mesh) = &self.server.mesh {
+            mesh.shutdown().await;
+        }
+    }
+
+    /// The cluster listener's address as the ready line has it.
+    fn quic(&self) -> String {
+        self.server
+            .mesh
+            .as_ref()
+            .map_or_else(|| "none".to_owned(), |mesh| mesh.local_addr().to_string())
+    }
+}
+
+impl Serving {
+    fn start(listener: TcpListener, router: Router) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let listener = listener.tap_io(|stream| {
+            // Without it a small frame may wait for the acknowledgement of the one before.
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "a connection keeps its small-packet delay");
+            }
+        });
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        let ended = tokio::spawn(async move {
+            let serve = axum::serve(listener, service).with_graceful_shutdown(async {
+                // A dropped sender means the same.
+                let _ = stopped.await;
+            });
+            if let Err(error) = serve.await {
+                tracing::error!(%error, "the HTTP listener ended");
+            }
+        });
+        Self { stop, ended }
+    }
+
+    /// Accepts no more; requests under way get a moment to end.
+    async fn stop(self) {
+        // The task has ended by itself if nobody receives this.
+        let _ = self.stop.send(());
+        if timeout(REQUEST_LIMIT, self.ended).await.is_err() {
+            tracing::debug!("a request was still under way");
+        }
+    }
+}
+
+fn mesh(flags: &Flags, listen: SocketAddr) -> Result<matryoshka_pubsub_quic::Builder, StartError> {
+    let variable = std::env::var(SECRET_VARIABLE).ok();
+    let secret = secret::load(flags.cluster_secret_file.as_deref(), variable.as_deref())?;
+    let builder = QuicAdapter::builder(flags.name.as_str())
+        .listen(listen)
+        .cluster(&flags.cluster)
+        .secret(secret);
+    let builder = match &flags.advertise {
+        Some(address) => builder.advertise(address),
+        None => builder,
+    };
+    Ok(flags
+        .join
+        .iter()
+        .fold(builder, |builder, peer| builder.join(peer)))
+}

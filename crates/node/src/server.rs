@@ -1,0 +1,32 @@
+//! What the HTTP handlers share: handles to the parts of this node.
+
+use matryoshka_presence::Presence;
+use matryoshka_presence::channel::Sockets;
+use matryoshka_presence::channel::pubsub::{NodeName, PubSub};
+use matryoshka_presence::channel::transport::OriginPolicy;
+use matryoshka_pubsub_quic::QuicAdapter;
+
+use crate::page::Page;
+use crate::readiness::Readiness;
+use crate::user::App;
+
+/// Handles to every part. A cheap clone.
+#[derive(Clone)]
+pub(crate) struct Server {
+    /// This node's name.
+    pub(crate) name: NodeName,
+    /// Topics, on this node and the others.
+    pub(crate) pubsub: PubSub,
+    /// Who is here.
+    pub(crate) presence: Presence,
+    /// The sockets, and their connections.
+    pub(crate) sockets: Sockets<App>,
+    /// The links to other nodes; none when the node stands alone.
+    pub(crate) mesh: Option<QuicAdapter>,
+    /// The chat page.
+    pub(crate) page: Page,
+    /// Starting, ready or draining.
+    pub(crate) readiness: Readiness,
+    /// Whose pages may open sockets and post.
+    pub(crate) origins: OriginPolicy,
+}

@@ -1,0 +1,78 @@
+//! How a node goes away: by signal, by the end of its standard input, at once when told twice.
+#![cfg(unix)]
+
+use serde_json::json;
+
+use crate::client::{Client, VERSIONS, Version};
+use crate::process::{Node, Starting};
+
+#[tokio::test]
+async fn a_signal_closes_sockets_with_1012_and_exits_0() {
+    for signal in ["TERM", "INT"] {
+        let mut node = Node::start(&[]).await;
+        let mut joined = Vec::new();
+        for version in VERSIONS {
+            let mut client = Client::connect(&node, "anna", version).await;
+            client.join_ok("room:lobby", json!({})).await;
+            joined.push(client);
+        }
+        let idle = Client::connect(&node, "ben", Version::V2).await;
+        node.signal(signal);
+        for client in joined {
+            assert_eq!(client.closed().await, 1012);
+        }
+        assert_eq!(idle.closed().await, 1012);
+        assert_eq!(node.exited().await.code(), Some(0));
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_standard_input_drains_when_asked_for() {
+    let mut node = Node::start(&["--exit-with-stdin"]).await;
+    let client = Client::connect(&node, "anna", Version::V2).await;
+    node.close_stdin();
+    assert_eq!(client.closed().await, 1012);
+    assert_eq!(node.exited().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn the_end_of_standard_input_means_nothing_otherwise() {
+    let mut node = Node::start(&[]).await;
+    node.close_stdin();
+    let mut client = Client::connect(&node, "anna", Version::V2).await;
+    client.join_ok("lab:a", json!({})).await;
+    node.signal("TERM");
+    assert_eq!(node.exited().await.code(), Some(0));
+    node.logged("SIGTERM").await;
+}
+
+#[tokio::test]
+async fn a_second_signal_exits_at_once_with_1() {
+    let mut node = Node::start(&[]).await;
+    // A client that never reads its close frame holds the drain until its limit.
+    let stuck = Client::connect(&node, "anna", Version::V2).await;
+    node.signal("TERM");
+    node.logged("draining").await;
+    node.signal("TERM");
+    assert_eq!(node.exited().await.code(), Some(1));
+    drop(stuck);
+}
+
+#[tokio::test]
+async fn a_signal_before_ready_ends_the_node_too() {
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let join = silent.local_addr().unwrap().to_string();
+    let folder = crate::process::Folder::new("early-signal");
+    let file = folder.write("secret", crate::process::SECRET);
+    let mut starting = Starting::spawn(&[
+        "--quic",
+        "127.0.0.1:0",
+        "--cluster-secret-file",
+        &file,
+        "--join",
+        &join,
+    ]);
+    starting.logged("listening").await;
+    starting.signal("TERM");
+    assert_eq!(starting.exited().await.code(), Some(0));
+}

@@ -1,0 +1,316 @@
+//! The HTTP paths: what they answer, and how they refuse.
+
+use serde_json::json;
+use tokio_tungstenite::tungstenite;
+
+use crate::client::{Client, Version, open};
+use crate::process::{Folder, Node, Starting};
+use crate::request::{Answer, get, post, send};
+
+const TOPIC: &str = "room:a/b c";
+const TOPIC_IN_PATH: &str = "room:a/b%20c";
+
+/// A refusal of this status whose one line has `part` in it.
+#[track_caller]
+fn refused(answer: &Answer, status: u16, part: &str) {
+    assert_eq!(answer.status, status, "{answer:?}");
+    let error = answer.json()["error"].as_str().unwrap().to_owned();
+    assert!(error.contains(part), "no {part:?} in {error:?}");
+    assert_eq!(answer.body.lines().count(), 1);
+}
+
+#[tokio::test]
+async fn health_cluster_and_page_facts() {
+    let node = Node::start(&["--name", "solo", "--page-link", "n2=http://127.0.0.1:4001"]).await;
+    assert_eq!(get(node.http, "/health/live").await.status, 200);
+    assert_eq!(get(node.http, "/health/ready").await.status, 200);
+    let cluster = get(node.http, "/api/cluster").await.json();
+    assert_eq!(cluster, json!({"name": "solo", "peers": []}));
+    let page = get(node.http, "/api/page").await.json();
+    let links = json!([{"name": "n2", "url": "http://127.0.0.1:4001"}]);
+    assert_eq!(page, json!({"name": "solo", "links": links}));
+}
+
+#[tokio::test]
+async fn metrics_are_prometheus_text() {
+    let node = Node::start(&[]).await;
+    let mut client = Client::connect(&node, "anna", Version::V2).await;
+    client.join_ok("lab:a", json!({})).await;
+    let answer = get(node.http, "/metrics").await;
+    assert_eq!(answer.status, 200);
+    assert!(
+        answer
+            .header("content-type")
+            .starts_with("text/plain; version=0.0.4")
+    );
+    assert!(
+        answer.body.contains("\nmatryoshka_connections 1\n"),
+        "{}",
+        answer.body
+    );
+    assert!(
+        answer
+            .body
+            .contains("# TYPE matryoshka_pubsub_delivered counter"),
+        "{}",
+        answer.body
+    );
+}
+
+#[tokio::test]
+async fn a_topic_in_a_path_may_hold_anything() {
+    let node = Node::start(&[]).await;
+    let mut client = Client::connect(&node, "anna", Version::V2).await;
+    client.join_ok(TOPIC, json!({})).await;
+    client.event(TOPIC, "presence_state").await;
+
+    for path in [TOPIC_IN_PATH, "room%3Aa%2Fb%20c"] {
+        let list = get(node.http, &format!("/api/presence/{path}"))
+            .await
+            .json();
+        assert_eq!(
+            list["anna"]["metas"].as_array().map(Vec::len),
+            Some(1),
+            "{list}"
+        );
+        let answer = post(
+            node.http,
+            &format!("/api/broadcast/{path}/no%2Fte"),
+            r#"{"n": 1}"#,
+        )
+        .await;
+        assert_eq!((answer.status, answer.body.as_str()), (204, ""));
+        assert_eq!(client.event(TOPIC, "no/te").await, json!({"n": 1}));
+    }
+    let nobody = get(node.http, "/api/presence/room:nobody").await.json();
+    assert_eq!(nobody, json!({}));
+}
+
+#[tokio::test]
+async fn a_broadcast_takes_a_json_object_only() {
+    let node = Node::start(&[]).await;
+    let path = "/api/broadcast/room:a/note";
+    for body in ["", "{", "[1]", "7", "null", "\"text\"", "{} {}"] {
+        refused(&post(node.http, path, body).await, 400, "object");
+    }
+    let not_utf8 = send(node.http, "POST", path, &[], b"{\"a\":\"\xff\"}").await;
+    refused(&not_utf8, 400, "object");
+    let huge = format!("{{\"a\":\"{}\"}}", "x".repeat(2 * 1024 * 1024));
+    refused(&post(node.http, path, &huge).await, 413, "bytes");
+    refused(
+        &post(node.http, "/api/broadcast/room:a", "{}").await,
+        404,
+        "/api/broadcast/",
+    );
+    refused(
+        &post(node.http, "/api/broadcast/room:a/%ff", "{}").await,
+        400,
+        "UTF-8",
+    );
+}
+
+#[tokio::test]
+async fn disconnect_closes_every_socket_of_that_user_with_1001() {
+    let node = Node::start(&[]).await;
+    let first = Client::connect(&node, "anna%20b", Version::V2).await;
+    let second = Client::connect(&node, "anna%20b", Version::V1).await;
+    let mut other = Client::connect(&node, "ben", Version::V2).await;
+    let answer = post(node.http, "/api/disconnect/anna%20b", "").await;
+    assert_eq!(answer.status, 204);
+    assert_eq!(first.closed().await, 1001);
+    assert_eq!(second.closed().await, 1001);
+    other.join_ok("lab:a", json!({})).await;
+}
+
+#[tokio::test]
+async fn strange_origins_may_neither_post_nor_connect() {
+    let node = Node::start(&["--allow-origin", "https://friend.example"]).await;
+    let own = format!("http://{}", node.http);
+    let post_from = async |origin: &str| {
+        let headers = [("origin", origin)];
+        send(
+            node.http,
+            "POST",
+            "/api/broadcast/room:a/note",
+            &headers,
+            b"{}",
+        )
+        .await
+    };
+    for origin in [
+        own.as_str(),
+        "http://localhost:9999",
+        "http://[::1]:1",
+        "https://friend.example",
+    ] {
+        assert_eq!(post_from(origin).await.status, 204, "{origin}");
+    }
+    for origin in ["https://evil.example", "http://friend.example", "null"] {
+        refused(&post_from(origin).await, 403, "--allow-origin");
+    }
+    let disconnect = send(
+        node.http,
+        "POST",
+        "/api/disconnect/anna",
+        &[("origin", "https://evil.example")],
+        b"",
+    )
+    .await;
+    refused(&disconnect, 403, "--allow-origin");
+
+    let upgrade = send(
+        node.http,
+        "GET",
+        "/socket/websocket?user=anna&vsn=2.0.0",
+        &[("origin", "https://evil.example")],
+        b"",
+    )
+    .await;
+    assert_eq!(upgrade.status, 403);
+}
+
+#[tokio::test]
+async fn every_origin_is_allowed_by_a_star() {
+    let node = Node::start(&["--allow-origin", "*"]).await;
+    let headers = [("origin", "https://evil.example")];
+    let answer = send(node.http, "POST", "/api/disconnect/anna", &headers, b"").await;
+    assert_eq!(answer.status, 204);
+}
+
+#[tokio::test]
+async fn wrong_methods_and_paths_are_told_so() {
+    let node = Node::start(&[]).await;
+    for (method, path) in [
+        ("POST", "/api/cluster"),
+        ("DELETE", "/api/presence/room:a"),
+        ("GET", "/api/broadcast/room:a/note"),
+        ("GET", "/api/disconnect/anna"),
+        ("POST", "/"),
+        ("PUT", "/health/ready"),
+    ] {
+        let answer = send(node.http, method, path, &[], b"").await;
+        refused(&answer, 405, method);
+        assert_ne!(answer.header("allow"), "", "{path}");
+    }
+    refused(&get(node.http, "/nowhere").await, 404, "/nowhere");
+    refused(
+        &get(node.http, "/api/presence/").await,
+        404,
+        "/api/presence/",
+    );
+    refused(
+        &post(node.http, "/api/disconnect/", "").await,
+        404,
+        "/api/disconnect/",
+    );
+    let head = send(node.http, "HEAD", "/health/ready", &[], b"").await;
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+}
+
+#[tokio::test]
+async fn a_socket_needs_a_user_and_a_known_version() {
+    let node = Node::start(&[]).await;
+    for query in [
+        "",
+        "user=&vsn=2.0.0",
+        "vsn=2.0.0",
+        "user=anna&vsn=3.0.0",
+        "user[]=anna&vsn=2.0.0",
+    ] {
+        let url = format!("ws://{}/socket/websocket?{query}", node.http);
+        match open(node.http, &url).await {
+            Err(tungstenite::Error::Http(response)) => {
+                assert_eq!(response.status(), 403, "{query}")
+            }
+            other => panic!("{query}: {other:?}"),
+        }
+    }
+    let longpoll = get(node.http, "/socket/longpoll?user=anna&vsn=2.0.0").await;
+    assert_eq!(longpoll.status, 404);
+}
+
+#[tokio::test]
+async fn the_page_comes_with_the_clients_files_and_strict_headers() {
+    let folder = Folder::new("assets");
+    folder.write("phoenix.mjs", "export class Socket {}");
+    folder.write("package.json", "{}");
+    let node = Node::start(&["--assets", folder.path()]).await;
+
+    let index = get(node.http, "/").await;
+    assert_eq!(index.header("content-type"), "text/html; charset=utf-8");
+    assert_eq!(index.header("x-content-type-options"), "nosniff");
+    let policy = index.header("content-security-policy");
+    assert!(
+        policy.starts_with("default-src 'none'; script-src 'self';"),
+        "{policy}"
+    );
+    assert!(policy.contains(&format!("ws://{}", node.http)), "{policy}");
+    assert!(index.body.contains("/chat.js"), "{}", index.body);
+
+    assert_eq!(
+        get(node.http, "/chat.css").await.header("content-type"),
+        "text/css; charset=utf-8"
+    );
+    let script = get(node.http, "/chat.js").await;
+    assert_eq!(
+        script.header("content-type"),
+        "text/javascript; charset=utf-8"
+    );
+    assert!(script.body.contains("/assets/phoenix.mjs"));
+
+    let client = get(node.http, "/assets/phoenix.mjs").await;
+    assert_eq!(
+        client.header("content-type"),
+        "text/javascript; charset=utf-8"
+    );
+    assert_eq!(client.header("x-content-type-options"), "nosniff");
+    assert_eq!(client.body, "export class Socket {}");
+    for path in [
+        "/assets/none.mjs",
+        "/assets/package.json",
+        "/assets/../phoenix.mjs",
+        "/assets/..%2fphoenix.mjs",
+        "/assets/%2e%2e%2fassets%2fphoenix.mjs",
+        "/assets//etc/passwd",
+        "/assets/",
+    ] {
+        assert_eq!(get(node.http, path).await.status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn without_assets_the_page_says_what_to_run() {
+    let node = Node::start(&[]).await;
+    let index = get(node.http, "/").await;
+    assert_eq!(index.status, 200);
+    assert!(index.body.contains("cargo xtask demo"), "{}", index.body);
+    assert_eq!(get(node.http, "/assets/phoenix.mjs").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_node_that_waits_for_its_first_peer_is_live_but_not_ready() {
+    // A socket of our own that never answers: a peer that is not there.
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let join = silent.local_addr().unwrap().to_string();
+    let folder = Folder::new("waiting");
+    let file = folder.write("secret", crate::process::SECRET);
+    let mut starting = Starting::spawn(&[
+        "--quic",
+        "127.0.0.1:0",
+        "--cluster-secret-file",
+        &file,
+        "--join",
+        &join,
+    ]);
+    let line = starting.logged("listening").await;
+    let http = line
+        .split_whitespace()
+        .find_map(|word| word.strip_prefix("http="))
+        .unwrap_or_else(|| panic!("no http= in {line}"))
+        .parse()
+        .unwrap();
+    assert_eq!(get(http, "/health/live").await.status, 200);
+    refused(&get(http, "/health/ready").await, 503, "starting");
+    let node = starting.ready().await;
+    assert_eq!(get(node.http, "/health/ready").await.status, 200);
+}

@@ -36,10 +36,11 @@ const MAX_DEPTH: usize = 16;
 
 mod kind {
     pub(super) const HELLO: u16 = 1;
-    pub(super) const ACCEPT: u16 = 2;
-    pub(super) const ADDRESSES: u16 = 3;
-    pub(super) const HEARTBEAT: u16 = 4;
-    pub(super) const GOODBYE: u16 = 5;
+    pub(super) const WELCOME: u16 = 2;
+    pub(super) const ACCEPT: u16 = 3;
+    pub(super) const ADDRESSES: u16 = 4;
+    pub(super) const HEARTBEAT: u16 = 5;
+    pub(super) const GOODBYE: u16 = 6;
     pub(super) const LANE: u16 = 16;
     pub(super) const GAP: u16 = 17;
     pub(super) const MESSAGE: u16 = 18;
@@ -50,7 +51,9 @@ mod kind {
 pub(crate) enum Frame {
     /// First frame of the control stream, in both directions.
     Hello(Hello),
-    /// The node with the smaller name has settled on this connection.
+    /// The node with the larger name has nothing against the other's hello.
+    Welcome(Welcome),
+    /// The node with the smaller name has nothing against it either, and has settled on this connection.
     Accept(Accept),
     /// Where other members are to be found.
     Addresses(Addresses),
@@ -91,6 +94,10 @@ pub(crate) struct Hello {
     #[serde(default)]
     pub(crate) lanes: u16,
 }
+
+/// See [`Frame::Welcome`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Welcome {}
 
 /// See [`Frame::Accept`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -175,6 +182,7 @@ impl Frame {
     pub(crate) fn encode(&self) -> Bytes {
         match self {
             Self::Hello(body) => encode_body(kind::HELLO, body),
+            Self::Welcome(body) => encode_body(kind::WELCOME, body),
             Self::Accept(body) => encode_body(kind::ACCEPT, body),
             Self::Addresses(body) => encode_body(kind::ADDRESSES, body),
             Self::Heartbeat(body) => encode_body(kind::HEARTBEAT, body),
@@ -196,6 +204,7 @@ impl Frame {
     pub(crate) fn label(&self) -> &'static str {
         match self {
             Self::Hello(_) => "hello",
+            Self::Welcome(_) => "welcome",
             Self::Accept(_) => "accept",
             Self::Addresses(_) => "addresses",
             Self::Heartbeat(_) => "heartbeat",
@@ -209,6 +218,7 @@ impl Frame {
     fn decode(kind: u16, body: Bytes) -> Result<Option<Self>, FrameError> {
         let frame = match kind {
             kind::HELLO => Self::Hello(decode_body(kind, &body)?),
+            kind::WELCOME => Self::Welcome(decode_body(kind, &body)?),
             kind::ACCEPT => Self::Accept(decode_body(kind, &body)?),
             kind::ADDRESSES => Self::Addresses(decode_body(kind, &body)?),
             kind::HEARTBEAT => Self::Heartbeat(decode_body(kind, &body)?),

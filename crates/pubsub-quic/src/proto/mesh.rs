@@ -1,8 +1,9 @@
 //! The mesh: all connections of this node, and which of them is the link to whom.
 //!
 //! Both sides may dial, so two connections between the same two nodes are normal. One side settles it: the node
-//! with the smaller name takes the first connection on which the other has properly greeted, says `Accept` on it,
-//! and closes every further one while that link lives. The other side goes by `Accept` alone. A link that was
+//! with the smaller name takes the first connection on which each has nothing against the other's hello (the larger
+//! name says so by `Welcome`), says `Accept` on it, and closes every further one while that link lives. The other
+//! side goes by `Accept` alone. A link that was
 //! settled is never given up for another one of the same life, so nothing is lost over it; a newer life of a
 //! peer replaces the older at once, and an older one is refused.
 //!
@@ -25,7 +26,7 @@ use super::address::{AddressBook, RECENT, is_dialable};
 use super::close::Close;
 use super::frame::{
     Accept, Addresses, Frame, GoodbyeFrame, Heartbeat, Hello, MAX_ADDRESSES, MemberAddress,
-    OLDEST_PROTOCOL, PROTOCOL,
+    OLDEST_PROTOCOL, PROTOCOL, Welcome,
 };
 use super::liveness::{Attention, HEARTBEAT, Verdict};
 use super::notice::{Level, Notice, Notices};
@@ -248,6 +249,7 @@ impl Mesh {
         }
         match (link.stage, frame) {
             (Stage::Greeting, Frame::Hello(hello)) => self.handle_hello(now, id, hello),
+            (Stage::Waiting, Frame::Welcome(_)) => self.handle_welcome(now, id),
             (Stage::Waiting, Frame::Accept(_)) => self.handle_accept(now, id),
             (Stage::Waiting | Stage::Up, Frame::Addresses(told)) => self.learn(now, told),
             (Stage::Up, Frame::Goodbye(goodbye)) => self.handle_goodbye(id, goodbye),
@@ -346,7 +348,7 @@ impl Mesh {
         if !self.peers.contains_key(&guest.name) && self.peers.len() >= MAX_PEERS {
             return self.refuse_hello(id, &hello, Close::Full);
         }
-        self.welcome(now, id, guest);
+        self.receive(id, guest);
     }
 
     /// A node that says this node's name: itself, or a twin.
@@ -384,7 +386,7 @@ impl Mesh {
     }
 
     /// A proper guest: newer, older or the same life as the one known.
-    fn welcome(&mut self, now: Instant, id: ConnectionId, guest: Guest) {
+    fn receive(&mut self, id: ConnectionId, guest: Guest) {
         let name = guest.name.clone();
         if let Some(peer) = self.peers.get(&name) {
             if guest.life() < peer.guest.life() {
@@ -399,8 +401,12 @@ impl Mesh {
             link.guest = Some(guest);
             link.stage = Stage::Waiting;
         }
-        if self.settles_with(&name) {
-            self.settle_first_come(now, id, &name);
+        if !self.settles_with(&name) {
+            let frame = Frame::Welcome(Welcome {});
+            self.effects.push_back(Effect::Send {
+                connection: id,
+                frame,
+            });
         }
     }
 
@@ -441,8 +447,17 @@ impl Mesh {
         self.config.name < *name
     }
 
-    fn settle_first_come(&mut self, now: Instant, id: ConnectionId, name: &NodeName) {
-        let taken = self.peers.get(name).is_some_and(|peer| {
+    /// The other side has nothing against this node; the first such connection is kept.
+    fn handle_welcome(&mut self, now: Instant, id: ConnectionId) {
+        let guest = self.links.get(&id).and_then(|link| link.guest.as_ref());
+        let Some(name) = guest.map(|guest| guest.name.clone()) else {
+            return;
+        };
+        if !self.settles_with(&name) {
+            let text = "welcome from the node with the smaller name".to_owned();
+            return self.refuse(id, Close::Protocol { text });
+        }
+        let taken = self.peers.get(&name).is_some_and(|peer| {
             let alive = |link: &Link| link.stage == Stage::Up;
             peer.next.is_some()
                 || peer
@@ -453,7 +468,7 @@ impl Mesh {
         if taken {
             self.close(id, Close::Duplicate);
         } else {
-            self.settle(now, id, name);
+            self.settle(now, id, &name);
         }
     }
 
@@ -1011,5 +1026,7 @@ fn reason(ended: &Ended) -> String {
     }
 }
 
+#[cfg(test)]
+mod sim;
 #[cfg(test)]
 mod tests;

@@ -1,1 +1,373 @@
+use std::time::Duration;
 
+use matryoshka_pubsub::cluster::{MemberEvent, MemberState};
+use matryoshka_pubsub::{Goodbye, NodeName};
+use rand::Rng;
+
+use super::super::address::RECENT;
+use super::super::notice::Level;
+use super::sim::World;
+
+const SECOND: Duration = Duration::from_secs(1);
+/// Long enough for every time limit of the protocol, save the ten minutes.
+const SETTLED: Duration = Duration::from_secs(20);
+
+fn name(name: &str) -> NodeName {
+    NodeName::new(name).unwrap()
+}
+
+/// n1, n2, ...: each joins at the one before.
+fn chain(seed: u64, nodes: usize) -> World {
+    let mut world = World::new(seed);
+    for index in 0..nodes {
+        let join: Vec<usize> = index.checked_sub(1).into_iter().collect();
+        world.add(&format!("n{}", index + 1), &join);
+    }
+    world
+}
+
+/// When `node` was told that `other` is down, first after `since`.
+fn down_at(world: &World, node: usize, other: &str, since: Duration) -> Option<Duration> {
+    world.nodes[node]
+        .events
+        .iter()
+        .filter(|(at, _)| *at >= since)
+        .find(|(_, event)| matches!(event, MemberEvent::Down(member) if member.node == other))
+        .map(|(at, _)| *at)
+}
+
+fn downs(world: &World) -> usize {
+    let all = world.nodes.iter().flat_map(|node| &node.events);
+    all.filter(|(_, event)| matches!(event, MemberEvent::Down(_)))
+        .count()
+}
+
+#[test]
+fn nodes_that_join_at_any_other_find_all() {
+    for seed in 0..20 {
+        let mut world = chain(seed, 8);
+        world.run(3 * SECOND);
+        world.assert_settled();
+        assert_eq!(downs(&world), 0, "a link was given up needlessly");
+    }
+}
+
+#[test]
+fn nodes_that_all_dial_each_other_settle_on_one_link_without_a_gap() {
+    for seed in 0..50 {
+        let mut world = World::new(seed);
+        for index in 0..5 {
+            let others: Vec<usize> = (0..5).filter(|other| *other != index).collect();
+            world.add(&format!("n{index}"), &others);
+        }
+        world.run(3 * SECOND);
+        world.assert_settled();
+        assert_eq!(downs(&world), 0, "a settled link was given up for another");
+    }
+}
+
+#[test]
+fn a_killed_node_is_down_within_three_seconds_and_comes_back() {
+    for seed in 0..50 {
+        let mut world = chain(seed, 3);
+        world.run(SETTLED);
+        let wait = world.rng.random_range(0..2_000);
+        world.run(Duration::from_millis(wait));
+        let victim = world.rng.random_range(0..3);
+        let killed = world.clock();
+        world.kill(victim);
+        world.run(4 * SECOND);
+        for other in (0..3).filter(|other| *other != victim) {
+            let victim = format!("n{}", victim + 1);
+            let down = down_at(&world, other, &victim, killed).expect("noticed");
+            let after = down - killed;
+            assert!(
+                after > SECOND && after <= 3 * SECOND,
+                "noticed after {after:?}"
+            );
+        }
+        world.restart(victim);
+        world.run(4 * SECOND);
+        world.assert_settled();
+    }
+}
+
+#[test]
+fn a_node_restarted_at_once_replaces_its_earlier_life_at_once() {
+    let mut world = chain(3, 3);
+    world.run(SETTLED);
+    world.kill(2);
+    world.restart(2);
+    let before = world.clock();
+    world.run(SECOND);
+    world.assert_settled();
+    assert!(down_at(&world, 0, "n3", before).is_some());
+}
+
+#[test]
+fn a_node_that_stood_still_finds_nobody_dead_by_itself() {
+    let mut world = chain(5, 3);
+    world.run(SETTLED);
+    // Shorter than others take for dead, so what is told is all its own doing.
+    for _ in 0..20 {
+        world.nodes[1].paused = true;
+        world.run(Duration::from_millis(1_200));
+        world.resume(1);
+        world.run(Duration::from_millis(700));
+    }
+    assert_eq!(downs(&world), 0);
+    world.nodes[1].paused = true;
+    world.run(30 * SECOND);
+    let before = world.clock();
+    world.resume(1);
+    world.run(4 * SECOND);
+    world.assert_settled();
+    let told_by_others = |(_, text): &(Level, String)| text.contains("it closed the link");
+    assert!(world.nodes[1].notices.iter().any(told_by_others));
+    assert!(down_at(&world, 1, "n1", before).is_some());
+}
+
+#[test]
+fn a_partition_heals_within_three_seconds() {
+    for seed in 0..20 {
+        let mut world = chain(seed, 4);
+        world.run(SETTLED);
+        for (one, other) in [(0, 2), (0, 3), (1, 2), (1, 3)] {
+            world.cut(one, other);
+        }
+        world.run(10 * SECOND);
+        let states: Vec<_> = world.nodes[0].table.now();
+        let down = states.iter().filter(|m| m.state == MemberState::Down);
+        assert_eq!(down.count(), 2);
+        world.heal_all();
+        world.run(3 * SECOND);
+        world.assert_settled();
+    }
+}
+
+#[test]
+fn silence_is_suspicious_first_and_may_end() {
+    let mut world = chain(9, 2);
+    world.run(SETTLED);
+    world.cut(0, 1);
+    world.run(Duration::from_millis(2_000));
+    assert_eq!(
+        world.nodes[0].table.get(&name("n2")).unwrap().state,
+        MemberState::Suspect
+    );
+    world.heal_all();
+    world.run(SECOND);
+    assert_eq!(
+        world.nodes[0].table.get(&name("n2")).unwrap().state,
+        MemberState::Up
+    );
+    assert_eq!(downs(&world), 0);
+}
+
+#[test]
+fn a_clock_that_went_back_is_overcome_with_a_higher_number() {
+    for seed in 0..20 {
+        let mut world = chain(seed, 3);
+        world.run(SETTLED);
+        let known = world.nodes[0].table.get(&name("n3")).unwrap().incarnation;
+        world.kill(2);
+        world.start(2, 7);
+        world.run(8 * SECOND);
+        world.assert_settled();
+        assert_eq!(world.nodes[2].left, None);
+        for node in 0..2 {
+            let now = world.nodes[node].table.get(&name("n3")).unwrap();
+            assert_eq!(now.incarnation, known.next());
+        }
+        let renumbered = MemberEvent::Renumbered(known.next());
+        let events = &world.nodes[2].events;
+        assert!(events.iter().any(|(_, event)| *event == renumbered));
+    }
+}
+
+#[test]
+fn of_two_nodes_with_one_name_the_older_leaves_and_stays_out() {
+    for seed in 0..20 {
+        let mut world = chain(seed, 3);
+        world.run(SETTLED);
+        let twin = world.add("n2", &[0]);
+        world.run(SETTLED);
+        world.assert_settled();
+        let reason = world.nodes[1].left.clone().expect("the older one left");
+        assert!(reason.contains("10.0.0.1:5003"), "{reason}");
+        assert_eq!(world.nodes[twin].left, None);
+        let errors = world.nodes[1].notices.iter();
+        let errors = errors.filter(|(level, _)| *level == Level::Error);
+        assert_eq!(errors.count(), 1, "one line, not one for each try");
+        let settled = world.clock();
+        world.run(3 * SETTLED);
+        assert_eq!(down_at(&world, 0, "n2", settled), None, "the two flap");
+    }
+}
+
+#[test]
+fn a_twin_with_an_older_clock_leaves_by_itself() {
+    let mut world = chain(4, 3);
+    world.run(SETTLED);
+    let twin = world.add("n2", &[0]);
+    world.start(twin, 7);
+    let before = world.clock();
+    world.run(SETTLED);
+    assert!(world.nodes[twin].left.is_some());
+    assert_eq!(world.nodes[1].left, None);
+    assert_eq!(
+        down_at(&world, 0, "n2", before),
+        None,
+        "it disturbed nobody"
+    );
+    world.assert_settled();
+}
+
+#[test]
+fn twins_that_meet_only_each_other_settle_it_as_well() {
+    let mut world = World::new(1);
+    world.add("n1", &[]);
+    world.run(SECOND);
+    let newer = world.add("n1", &[0]);
+    world.run(SETTLED);
+    assert!(world.nodes[0].left.is_some());
+    assert_eq!(world.nodes[newer].left, None);
+}
+
+#[test]
+fn a_node_that_joins_at_itself_stays_alone_in_peace() {
+    let mut world = World::new(1);
+    world.add("n1", &[0]);
+    world.run(SETTLED);
+    assert_eq!(world.nodes[0].mesh.as_ref().unwrap().connections(), 0);
+    assert!(world.nodes[0].notices.is_empty());
+}
+
+#[test]
+fn one_that_says_goodbye_is_leaving_then_down_then_forgotten() {
+    let mut world = chain(6, 3);
+    world.run(SETTLED);
+    world.nodes[2]
+        .mesh
+        .as_mut()
+        .unwrap()
+        .leave(Goodbye::Leaving);
+    world.run(SECOND);
+    let state = |world: &World| world.nodes[0].table.get(&name("n3")).map(|m| m.state);
+    assert_eq!(state(&world), Some(MemberState::Leaving));
+    world.kill(2);
+    world.run(4 * SECOND);
+    assert_eq!(state(&world), None);
+    world.run(SETTLED);
+    let told = world.nodes[0].notices.iter();
+    let told = told.filter(|(_, text)| text.contains("no answer"));
+    assert_eq!(told.count(), 0, "it is still dialled");
+    world.restart(2);
+    world.run(4 * SECOND);
+    world.assert_settled();
+}
+
+#[test]
+fn a_restarting_node_tells_how_long_it_means_to_be_away() {
+    let mut world = chain(6, 2);
+    world.run(SETTLED);
+    let grace = Duration::from_secs(30);
+    let mesh = world.nodes[1].mesh.as_mut().unwrap();
+    mesh.leave(Goodbye::Restarting { grace });
+    mesh.leave(Goodbye::Leaving);
+    world.run(SECOND);
+    let told = world.nodes[0].events.iter().any(|(_, event)| {
+        matches!(event, MemberEvent::Restarting(member, told) if member.node == "n2" && *told == grace)
+    });
+    assert!(told);
+    let left = |(_, event): &(Duration, MemberEvent)| matches!(event, MemberEvent::Leaving(_));
+    assert!(!world.nodes[0].events.iter().any(left));
+}
+
+#[test]
+fn a_member_gone_for_ten_minutes_is_forgotten_unless_it_is_a_seed() {
+    let mut world = chain(2, 3);
+    world.run(SETTLED);
+    world.kill(0);
+    world.kill(2);
+    world.run(RECENT + SETTLED);
+    // n2 joined at n1, and was joined by n3.
+    let table = &world.nodes[1].table;
+    assert_eq!(table.get(&name("n1")).unwrap().state, MemberState::Down);
+    assert_eq!(table.get(&name("n3")), None);
+    world.restart(0);
+    world.run(2 * SETTLED);
+    world.assert_settled();
+}
+
+#[test]
+fn whatever_happens_all_living_nodes_end_up_linked() {
+    let mut seen = [0_u32; 6];
+    for seed in 0..150 {
+        let nodes = 2 + (seed as usize % 4);
+        let mut world = chain(seed, nodes);
+        for _ in 0..40 {
+            let fault = world.rng.random_range(0..6);
+            seen[fault] += 1;
+            disturb(&mut world, fault, nodes);
+            let wait = world.rng.random_range(0..1_500);
+            world.run(Duration::from_millis(wait));
+        }
+        world.heal_all();
+        for index in 0..nodes {
+            world.resume(index);
+            if world.nodes[index].mesh.is_none() {
+                world.restart(index);
+            }
+        }
+        world.run(2 * SETTLED);
+        let left = world.nodes.iter().filter(|node| node.left.is_some());
+        assert_eq!(left.count(), 0, "seed {seed}: a node left without a twin");
+        world.assert_settled();
+    }
+    assert!(seen.iter().all(|count| *count > 100), "{seen:?}");
+}
+
+fn disturb(world: &mut World, fault: usize, nodes: usize) {
+    let one = world.rng.random_range(0..nodes);
+    let other = (one + world.rng.random_range(1..nodes)) % nodes;
+    match fault {
+        0 => world.kill(one),
+        1 => {
+            // Some clocks go back a little; none of the lives so numbered may win over a later one.
+            let back = world.rng.random_range(0..3_000_000);
+            let incarnation = 1_000_000 + (world.clock().as_micros() as u64).saturating_sub(back);
+            world.kill(one);
+            world.start(one, incarnation);
+        }
+        2 => world.nodes[one].paused = true,
+        3 => world.resume(one),
+        4 => {
+            let both_ends = world.rng.random();
+            world.break_one(one, both_ends);
+        }
+        _ => {
+            if world.rng.random() {
+                world.cut(one, other);
+            } else {
+                world.heal_all();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_history_depends_on_its_seed_alone() {
+    let history = |seed| {
+        let mut world = chain(seed, 4);
+        for _ in 0..20 {
+            let fault = world.rng.random_range(0..6);
+            disturb(&mut world, fault, 4);
+            world.run(SECOND);
+        }
+        let events = world.nodes.iter().map(|node| node.events.clone());
+        events.collect::<Vec<_>>()
+    };
+    assert_eq!(history(11), history(11));
+    assert_ne!(history(11), history(12));
+}

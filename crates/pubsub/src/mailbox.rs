@@ -1,10 +1,9 @@
 //! A bounded queue with an owner, and a stated answer to the question what happens when it is full.
 //!
-//! Idle it takes about a hundred bytes, and what a burst made it grow it gives back. Pushing never waits: when the bound is
+//! Idle it takes less than 200 bytes, and what a burst made it grow it gives back. Pushing never waits: when the bound is
 //! reached, [`Overflow`] says who loses. Whoever can wait uses [`try_push`](MailboxSender::try_push) and
 //! [`poll_room`](MailboxSender::poll_room).
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -15,8 +14,9 @@ use std::task::{Context, Poll, Waker};
 use futures::Stream;
 use thiserror::Error;
 
-/// Capacity that an emptied mailbox may keep, in items.
-const KEPT_CAPACITY: usize = 8;
+use queue::Queue;
+
+mod queue;
 
 /// How much a mailbox holds, and what happens beyond.
 ///
@@ -74,7 +74,8 @@ pub enum Overflow {
     DropNewest,
     /// The oldest items go until there is room; the receiver is told so first.
     DropOldest,
-    /// The new item is lost and the mailbox closed. The receiver gets what was queued, then the end.
+    /// The mailbox is closed, and the new item and all that was inside are lost at once: the memory of a reader that is too
+    /// slow is freed. The receiver gets the end.
     Close,
 }
 
@@ -91,9 +92,7 @@ pub fn mailbox<T>(bound: Bound) -> (MailboxSender<T>, MailboxReceiver<T>) {
             ..bound
         },
         state: Mutex::new(State {
-            queue: VecDeque::new(),
-            bytes: 0,
-            missed: 0,
+            queue: Queue::new(),
             end: End::Open,
             receiver: None,
             waiting: Vec::new(),
@@ -152,21 +151,11 @@ struct Shared<T> {
 }
 
 struct State<T> {
-    queue: VecDeque<Slot<T>>,
-    bytes: usize,
-    /// Items lost after the last one in the queue.
-    missed: u64,
+    queue: Queue<T>,
     end: End,
     receiver: Option<Waker>,
     /// Tasks that wait for room: one each at most.
     waiting: Vec<Waker>,
-}
-
-struct Slot<T> {
-    item: T,
-    bytes: usize,
-    /// Items lost just before this one.
-    missed: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -174,7 +163,7 @@ enum End {
     Open,
     /// No more items come in; those inside can be read.
     Closed,
-    /// The same, because of an overflow.
+    /// No more items come in, and those inside were let go: one was too many.
     Overflowed,
     /// Nobody reads any more.
     Gone,
@@ -186,69 +175,44 @@ impl<T> Shared<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Ends an open mailbox. What is inside stays for the receiver, unless the end is such that nobody is to have it.
     fn close(&self, end: End) {
         let mut state = self.lock();
-        if state.end == End::Open {
+        if state.end == End::Open || end == End::Gone {
             state.end = end;
         }
-        let (receiver, waiting) = (state.receiver.take(), std::mem::take(&mut state.waiting));
+        let nobody_reads = state.end != End::Closed;
+        let let_go = nobody_reads.then(|| std::mem::take(&mut state.queue));
+        let receiver = state.receiver.take();
+        let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         wake(receiver);
         wake(waiting);
+        drop(let_go);
     }
+}
+
+/// Notes whom to wake when something comes in.
+fn wait<T>(mut state: MutexGuard<'_, State<T>>, cx: &Context<'_>) {
+    let known = state.receiver.as_ref();
+    if known.is_some_and(|waker| waker.will_wake(cx.waker())) {
+        return;
+    }
+    let old = state.receiver.replace(cx.waker().clone());
+    drop(state);
+    drop(old);
+}
+
+/// Puts an item into a mailbox with room, and wakes the receiver.
+fn append<T>(mut state: MutexGuard<'_, State<T>>, item: T, bytes: usize) {
+    state.queue.append(item, bytes);
+    let receiver = state.receiver.take();
+    drop(state);
+    wake(receiver);
 }
 
 fn wake(wakers: impl IntoIterator<Item = Waker>) {
     wakers.into_iter().for_each(Waker::wake);
-}
-
-impl<T> State<T> {
-    fn full(&self, bound: &Bound) -> bool {
-        self.queue.len() >= bound.messages || self.bytes >= bound.bytes
-    }
-
-    fn append(&mut self, item: T, bytes: usize) {
-        let missed = std::mem::take(&mut self.missed);
-        self.bytes += bytes;
-        self.queue.push_back(Slot {
-            item,
-            bytes,
-            missed,
-        });
-    }
-
-    /// Takes the oldest item out and notes at its place that it is missing.
-    fn lose_oldest(&mut self) -> Option<T> {
-        let Slot {
-            item,
-            bytes,
-            missed,
-        } = self.queue.pop_front()?;
-        self.bytes -= bytes;
-        *self.first_gap() += missed + 1;
-        Some(item)
-    }
-
-    /// The number of items missing before the first one.
-    fn first_gap(&mut self) -> &mut u64 {
-        match self.queue.front_mut() {
-            Some(first) => &mut first.missed,
-            None => &mut self.missed,
-        }
-    }
-
-    fn next(&mut self) -> Option<Received<T>> {
-        let gap = self.first_gap();
-        if *gap > 0 {
-            return Some(Received::Lagged(std::mem::take(gap)));
-        }
-        let slot = self.queue.pop_front()?;
-        self.bytes -= slot.bytes;
-        if self.queue.is_empty() && self.queue.capacity() > KEPT_CAPACITY {
-            self.queue = VecDeque::new();
-        }
-        Some(Received::Item(slot.item))
-    }
 }
 
 /// The sending end of a [`mailbox`]; clones send to the same one.
@@ -266,14 +230,11 @@ impl<T> MailboxSender<T> {
     pub(crate) fn push_counted(&self, item: T, bytes: usize) -> (Pushed, u64) {
         let bound = &self.shared.bound;
         let mut state = self.shared.lock();
-        if state.end != End::Open {
-            return (Pushed::Closed, 0);
-        }
-        if state.full(bound) {
+        let mut lost = 0;
+        while state.end == End::Open && state.queue.is_full(bound) {
             match bound.overflow {
-                Overflow::DropOldest => {}
                 Overflow::DropNewest => {
-                    state.missed += 1;
+                    state.queue.lose_newest();
                     return (Pushed::Dropped, 1);
                 }
                 Overflow::Close => {
@@ -281,24 +242,20 @@ impl<T> MailboxSender<T> {
                     self.shared.close(End::Overflowed);
                     return (Pushed::Dropped, 1);
                 }
+                Overflow::DropOldest => {
+                    let oldest = state.queue.lose_oldest();
+                    lost += 1;
+                    // Items are the user's: they are not dropped under the lock.
+                    drop(state);
+                    drop(oldest);
+                    state = self.shared.lock();
+                }
             }
-        }
-        let mut lost = 0;
-        while state.full(bound) {
-            let oldest = state.lose_oldest();
-            lost += 1;
-            // Items are the user's: they are not dropped under the lock.
-            drop(state);
-            drop(oldest);
-            state = self.shared.lock();
         }
         if state.end != End::Open {
             return (Pushed::Closed, lost);
         }
-        state.append(item, bytes);
-        let receiver = state.receiver.take();
-        drop(state);
-        wake(receiver);
+        append(state, item, bytes);
         (Pushed::Queued, lost)
     }
 
@@ -308,17 +265,14 @@ impl<T> MailboxSender<T> {
     ///
     /// Gives the item back when the mailbox is full or closed.
     pub fn try_push(&self, item: T, bytes: usize) -> Result<(), TryPushError<T>> {
-        let mut state = self.shared.lock();
+        let state = self.shared.lock();
         if state.end != End::Open {
             return Err(TryPushError::Closed(item));
         }
-        if state.full(&self.shared.bound) {
+        if state.queue.is_full(&self.shared.bound) {
             return Err(TryPushError::Full(item));
         }
-        state.append(item, bytes);
-        let receiver = state.receiver.take();
-        drop(state);
-        wake(receiver);
+        append(state, item, bytes);
         Ok(())
     }
 
@@ -327,7 +281,7 @@ impl<T> MailboxSender<T> {
     /// Room is not reserved: another sender may take it first.
     pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.shared.lock();
-        if state.end != End::Open || !state.full(&self.shared.bound) {
+        if state.end != End::Open || !state.queue.is_full(&self.shared.bound) {
             return Poll::Ready(());
         }
         if !state
@@ -413,35 +367,27 @@ impl<T> MailboxReceiver<T> {
     /// As [`recv`](Self::recv), for hand-written futures. The last task that polled is woken.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Received<T>>> {
         let mut state = self.shared.lock();
-        if let Some(received) = state.next() {
+        if let Some(received) = state.queue.next() {
             self.made_room(state);
             return Poll::Ready(Some(received));
         }
         if state.end != End::Open {
             return Poll::Ready(None);
         }
-        let known = state
-            .receiver
-            .as_ref()
-            .is_some_and(|waker| waker.will_wake(cx.waker()));
-        if !known {
-            let old = state.receiver.replace(cx.waker().clone());
-            drop(state);
-            drop(old);
-        }
+        wait(state, cx);
         Poll::Pending
     }
 
     /// What is there now, if anything.
     pub fn try_recv(&mut self) -> Option<Received<T>> {
         let mut state = self.shared.lock();
-        let received = state.next()?;
+        let received = state.queue.next()?;
         self.made_room(state);
         Some(received)
     }
 
     fn made_room(&self, mut state: MutexGuard<'_, State<T>>) {
-        if state.waiting.is_empty() || state.full(&self.shared.bound) {
+        if state.waiting.is_empty() || state.queue.is_full(&self.shared.bound) {
             return;
         }
         let waiting = std::mem::take(&mut state.waiting);
@@ -449,7 +395,7 @@ impl<T> MailboxReceiver<T> {
         wake(waiting);
     }
 
-    /// Whether the mailbox was closed by an item too many ([`Overflow::Close`]).
+    /// Whether the mailbox was closed by an item too many ([`Overflow::Close`]); then it is empty.
     pub fn overflowed(&self) -> bool {
         self.shared.lock().end == End::Overflowed
     }
@@ -457,19 +403,11 @@ impl<T> MailboxReceiver<T> {
     /// Ready once the mailbox was closed by an item too many; else the task is woken when that may be so. Takes
     /// nothing out: for a reader that cannot take items now, but has to know that it is too late.
     pub fn poll_overflowed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.shared.lock();
+        let state = self.shared.lock();
         if state.end == End::Overflowed {
             return Poll::Ready(());
         }
-        let known = state
-            .receiver
-            .as_ref()
-            .is_some_and(|waker| waker.will_wake(cx.waker()));
-        if !known {
-            let old = state.receiver.replace(cx.waker().clone());
-            drop(state);
-            drop(old);
-        }
+        wait(state, cx);
         Poll::Pending
     }
 
@@ -504,14 +442,7 @@ impl<T> Stream for MailboxReceiver<T> {
 
 impl<T> Drop for MailboxReceiver<T> {
     fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        state.end = End::Gone;
-        state.bytes = 0;
-        let queue = std::mem::take(&mut state.queue);
-        let (receiver, waiting) = (state.receiver.take(), std::mem::take(&mut state.waiting));
-        drop(state);
-        drop((queue, receiver));
-        wake(waiting);
+        self.shared.close(End::Gone);
     }
 }
 

@@ -1,3 +1,3 @@
-//! For adapters' tests.
+//! For the tests of adapters, and of what is built on a pubsub.
 
 pub mod contract;

@@ -18,7 +18,7 @@ use crate::{Entries, Entry, Owner, OwnerId, RandomState, Registration};
 ///
 /// A cheap handle: clones mean the same registry. Values should be cheap to clone (an `Arc`): while a snapshot of a key is
 /// out, a change of that key copies up to 256 of them. A key's `Eq`, `Hash` and `Clone` and a value's `Clone` run under a
-/// lock and must not call the registry; closures given to it and the `Drop` of values run under none.
+/// lock and must neither panic nor call the registry; closures given to it and the `Drop` of values run under none.
 pub struct DuplicateRegistry<K, V, S = RandomState> {
     inner: Arc<Inner<K, V, S>>,
 }
@@ -142,7 +142,6 @@ where
         let mut shard = self.inner.shards.lock(hash);
         let serial = shard.next_serial;
         shard.next_serial += 1;
-        shard.entries += 1;
         let record = Arc::new(Record {
             registry: Arc::downgrade(&self.inner),
             key: key.clone(),
@@ -169,6 +168,7 @@ where
                 place.insert(Row { key, hash, list });
             }
         }
+        shard.entries += 1;
         drop(shard);
         if let (Some(edges), Some(queued)) = (&self.inner.edges, queued) {
             edges.announce(queued);
@@ -325,10 +325,7 @@ where
         if row.get().list.is_empty() {
             let Row { key, list, .. } = row.remove().0;
             emptied = Some(list);
-            match &self.edges {
-                Some(edges) => queued = Some(edges.queue(key)),
-                None => queued = None,
-            }
+            queued = self.edges.as_ref().map(|edges| edges.queue(key));
         }
         shard.entries -= 1;
         drop(shard);

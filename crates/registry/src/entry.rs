@@ -63,6 +63,11 @@ impl<V> Entries<V> {
         }
     }
 
+    /// The same entries in runs that lie together in memory.
+    pub fn slices(&self) -> impl Iterator<Item = &[Entry<V>]> + Clone {
+        self.list.chunks().iter().map(|chunk| chunk.as_slice())
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.list.len()

@@ -220,15 +220,24 @@ impl MemberTable {
     /// came and went.
     pub fn changes_to(&self, other: &MemberTable) -> Vec<MemberEvent> {
         let mut scratch = self.clone();
-        let gone = self
-            .rows
-            .keys()
-            .filter(|&node| !other.rows.contains_key(node));
-        let gone = gone.cloned().map(MemberEvent::Forgotten);
-        let told = other.rows.values().flat_map(introduce);
-        gone.chain(told)
-            .flat_map(|event| scratch.handle(event))
-            .collect()
+        // A node that was forgotten in between may have begun anew with anything.
+        let outlived = |old: &Row| match other.rows.get(&old.member.node) {
+            Some(Row { member, .. }) => {
+                member.link < old.member.link || member.incarnation < old.member.incarnation
+            }
+            None => true,
+        };
+        let gone = self.rows.values().filter(|old| outlived(old));
+        let gone = gone.map(|old| MemberEvent::Forgotten(old.member.node.clone()));
+        let ended = |row: &Row| {
+            MemberEvent::Down(self.get(&row.member.node).unwrap_or(&row.member).clone())
+        };
+        let told = other.rows.values().flat_map(|row| match row.member.state {
+            MemberState::Down => vec![ended(row)],
+            _ => introduce(row).collect(),
+        });
+        let events = gone.chain(told);
+        events.flat_map(|event| scratch.handle(event)).collect()
     }
 }
 

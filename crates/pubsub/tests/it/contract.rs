@@ -1,0 +1,42 @@
+//! The adapters of this crate against the suite for all adapters.
+
+use std::time::Duration;
+
+use matryoshka_pubsub::PubSub;
+use matryoshka_pubsub::memory::MemoryMesh;
+use matryoshka_pubsub::testing::contract;
+use tokio::time::timeout;
+
+const DEADLINE: Duration = Duration::from_secs(10);
+
+#[tokio::test(start_paused = true)]
+async fn the_memory_mesh_keeps_the_contract() {
+    let cluster = async |count| {
+        let mesh = MemoryMesh::new();
+        let node = |n| PubSub::with(mesh.node(&format!("n{n}")));
+        (0..count).map(node).collect()
+    };
+    timeout(DEADLINE, contract::all(cluster))
+        .await
+        .expect("the suite ends");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pubsub_alone_keeps_the_contract_of_a_cluster_of_one() {
+    let nodes = [PubSub::local()];
+    let suite = async {
+        contract::names_and_members(&nodes).await;
+        contract::broadcast_reaches_every_subscriber(&nodes).await;
+        contract::broadcast_from_skips_its_own_only(&nodes).await;
+        contract::local_broadcast_stays(&nodes).await;
+        contract::direct_broadcast_reaches_its_node_only(&nodes).await;
+        contract::unknown_nodes_are_errors(&nodes).await;
+        contract::one_publisher_stays_in_order(&nodes).await;
+        contract::unknown_kinds_are_counted_and_delivered(&nodes).await;
+        contract::dispatchers_of_each_node_are_used(&nodes).await;
+        contract::payloads_arrive_as_they_are(&nodes).await;
+        contract::all_classes_arrive(&nodes).await;
+        contract::ended_subscriptions_hear_nothing(&nodes).await;
+    };
+    timeout(DEADLINE, suite).await.expect("the suite ends");
+}

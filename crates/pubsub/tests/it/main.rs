@@ -1,0 +1,24 @@
+//! The pubsub through its public face.
+
+mod adapter;
+mod broadcast;
+mod contract;
+mod dispatch;
+mod members;
+mod memory;
+mod names;
+mod order;
+mod subscription;
+mod typed;
+
+use matryoshka_pubsub::{Lagged, Subscription};
+
+/// What a subscription holds now, as text; a number in brackets for what it lost.
+fn held(subscription: &mut Subscription) -> Vec<String> {
+    let all = std::iter::from_fn(|| subscription.try_next());
+    all.map(|next| match next {
+        Ok(message) => String::from_utf8(message.payload().to_vec()).unwrap(),
+        Err(Lagged(lost)) => format!("({lost})"),
+    })
+    .collect()
+}

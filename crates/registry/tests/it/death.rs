@@ -1,0 +1,130 @@
+//! The end of an owner.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+
+use matryoshka_registry::{DuplicateRegistry, Owner, UniqueRegistry};
+
+#[test]
+fn all_entries_in_all_registries_are_gone_when_drop_returns() {
+    let names = UniqueRegistry::<String, u32>::new();
+    let groups = DuplicateRegistry::<u64, u32>::new();
+    let (owner, other) = (Owner::new(), Owner::new());
+    for n in 0..1_000 {
+        names.register(&owner, n.to_string(), n).unwrap().detach();
+        groups.register(&owner, u64::from(n % 3), n).detach();
+    }
+    let _name = names.register(&other, "other".into(), 1).unwrap();
+    let _group = groups.register(&other, 0, 1);
+    drop(owner);
+    assert_eq!(
+        (names.count(), groups.count(), groups.count_keys()),
+        (1, 1, 1)
+    );
+}
+
+#[test]
+fn hooks_run_once_and_after_the_entries_are_gone() {
+    let groups = DuplicateRegistry::<&str, ()>::new();
+    let owner = Owner::new();
+    groups.register(&owner, "a", ()).detach();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let hook = {
+        let (groups, seen) = (groups.clone(), Arc::clone(&seen));
+        owner.on_death(move || seen.lock().unwrap().push(groups.count()))
+    };
+    assert!(seen.lock().unwrap().is_empty());
+    drop(owner);
+    assert_eq!(*seen.lock().unwrap(), [0]);
+    drop(hook);
+    assert_eq!(*seen.lock().unwrap(), [0]);
+}
+
+#[test]
+fn a_dropped_hook_is_cancelled_and_a_detached_one_is_not() {
+    let ran = Arc::new(AtomicUsize::new(0));
+    let count = |by: usize| {
+        let ran = Arc::clone(&ran);
+        move || {
+            ran.fetch_add(by, SeqCst);
+        }
+    };
+    let owner = Owner::new();
+    drop(owner.on_death(count(1)));
+    owner.on_death(count(10)).detach();
+    drop(owner.on_death(count(100)));
+    drop(owner);
+    assert_eq!(ran.load(SeqCst), 10);
+}
+
+#[test]
+fn a_panicking_hook_stops_neither_the_others_nor_the_drop() {
+    let ran = Arc::new(AtomicUsize::new(0));
+    let owner = Owner::new();
+    for n in 0..3 {
+        let ran = Arc::clone(&ran);
+        owner
+            .on_death(move || assert!(ran.fetch_add(1, SeqCst) != n, "one of three fails"))
+            .detach();
+    }
+    drop(owner);
+    assert_eq!(ran.load(SeqCst), 3);
+}
+
+struct Explosive(Arc<AtomicUsize>);
+
+impl Drop for Explosive {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, SeqCst);
+        panic!("a value panics in its drop");
+    }
+}
+
+#[test]
+fn a_value_that_panics_in_its_drop_keeps_no_other_entry_alive() {
+    let drops = Arc::new(AtomicUsize::new(0));
+    let names = UniqueRegistry::<u8, Explosive>::new();
+    let owner = Owner::new();
+    for n in 0..5 {
+        names
+            .register(&owner, n, Explosive(Arc::clone(&drops)))
+            .unwrap()
+            .detach();
+    }
+    drop(owner);
+    assert_eq!((names.count(), drops.load(SeqCst)), (0, 5));
+}
+
+#[test]
+fn an_owner_dies_with_the_panic_of_its_task() {
+    let groups = DuplicateRegistry::<&str, ()>::new();
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let owner = Owner::new();
+        let _guard = groups.register(&owner, "a", ());
+        assert_eq!(groups.count(), 0, "the task fails");
+    }));
+    assert!(outcome.is_err());
+    assert_eq!(groups.count(), 0);
+}
+
+#[test]
+fn a_registry_may_go_before_its_owners() {
+    let owner = Owner::new();
+    let value = Arc::new(());
+    let guard = DuplicateRegistry::new().register(&owner, "a", Arc::clone(&value));
+    assert_eq!(
+        Arc::strong_count(&value),
+        1,
+        "the registry went, and its entries with it"
+    );
+    drop(guard);
+    drop(owner);
+}
+
+#[test]
+fn ids_are_never_used_twice() {
+    let first = Owner::new().id();
+    let second = Owner::new().id();
+    assert!(first < second);
+}

@@ -1,0 +1,257 @@
+//! P1, P3, P4, P5, P9, P11: any history against a plain vector.
+
+use std::collections::BTreeSet;
+
+use matryoshka_registry::{DuplicateRegistry, Owner, OwnerId, Registration, UniqueRegistry};
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+const OWNERS: usize = 4;
+const KEYS: u8 = 4;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Register { owner: usize, key: u8, value: u8 },
+    DropGuard(Index),
+    Detach(Index),
+    Unregister { owner: usize, key: u8 },
+    UnregisterMatch { owner: usize, key: u8, value: u8 },
+    Update { owner: usize, key: u8, value: u8 },
+    Die(usize),
+    TakeEdges,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (owner, key, value) = (0..OWNERS, 0..KEYS, 0..3_u8);
+    let triple = (owner.clone(), key.clone(), value);
+    prop_oneof![
+        8 => triple.clone().prop_map(|(owner, key, value)| Step::Register { owner, key, value }),
+        4 => any::<Index>().prop_map(Step::DropGuard),
+        2 => any::<Index>().prop_map(Step::Detach),
+        1 => (owner.clone(), key).prop_map(|(owner, key)| Step::Unregister { owner, key }),
+        1 => triple.clone().prop_map(|(owner, key, value)| Step::UnregisterMatch { owner, key, value }),
+        2 => triple.prop_map(|(owner, key, value)| Step::Update { owner, key, value }),
+        1 => owner.prop_map(Step::Die),
+        2 => Just(Step::TakeEdges),
+    ]
+}
+
+/// What is true of one entry.
+#[derive(Clone, Debug, PartialEq)]
+struct Fact {
+    id: usize,
+    owner: OwnerId,
+    key: u8,
+    value: u8,
+}
+
+struct World {
+    owners: Vec<Owner>,
+    guards: Vec<(usize, Registration)>,
+    facts: Vec<Fact>,
+    next: usize,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            owners: (0..OWNERS).map(|_| Owner::new()).collect(),
+            guards: Vec::new(),
+            facts: Vec::new(),
+            next: 0,
+        }
+    }
+
+    fn note(&mut self, guard: Registration, key: u8, value: u8) {
+        let (id, owner) = (self.next, guard.owner());
+        self.facts.push(Fact {
+            id,
+            owner,
+            key,
+            value,
+        });
+        self.guards.push((id, guard));
+        self.next += 1;
+    }
+
+    fn take_guard(&mut self, at: Index) -> Option<(usize, Registration)> {
+        (!self.guards.is_empty()).then(|| self.guards.swap_remove(at.index(self.guards.len())))
+    }
+
+    fn drop_guard(&mut self, at: Index) {
+        if let Some((id, guard)) = self.take_guard(at) {
+            drop(guard);
+            self.facts.retain(|fact| fact.id != id);
+        }
+    }
+
+    fn die(&mut self, owner: usize) {
+        let dead = std::mem::take(&mut self.owners[owner]);
+        let id = dead.id();
+        drop(dead);
+        self.facts.retain(|fact| fact.owner != id);
+    }
+
+    /// Forgets the facts of that owner and key that are chosen; how many.
+    fn forget(&mut self, owner: usize, key: u8, chosen: impl Fn(&Fact) -> bool) -> usize {
+        let (id, before) = (self.owners[owner].id(), self.facts.len());
+        self.facts
+            .retain(|fact| !(fact.owner == id && fact.key == key && chosen(fact)));
+        before - self.facts.len()
+    }
+
+    fn of(&self, key: u8) -> Vec<(OwnerId, u8)> {
+        let facts = self.facts.iter().filter(|fact| fact.key == key);
+        facts.map(|fact| (fact.owner, fact.value)).collect()
+    }
+
+    fn keys_of(&self, owner: OwnerId) -> Vec<u8> {
+        let facts = self.facts.iter().filter(|fact| fact.owner == owner);
+        sorted(facts.map(|fact| fact.key).collect())
+    }
+
+    fn keys(&self) -> BTreeSet<u8> {
+        self.facts.iter().map(|fact| fact.key).collect()
+    }
+}
+
+fn sorted<T: Ord>(mut list: Vec<T>) -> Vec<T> {
+    list.sort_unstable();
+    list
+}
+
+fn run_duplicate(groups: &DuplicateRegistry<u8, u8>, edges: bool, steps: &[Step]) {
+    let mut world = World::new();
+    let mut expected_edges = BTreeSet::new();
+    for step in steps {
+        let before = world.keys();
+        match *step {
+            Step::Register { owner, key, value } => {
+                let guard = groups.register(&world.owners[owner], key, value);
+                world.note(guard, key, value);
+            }
+            Step::DropGuard(at) => world.drop_guard(at),
+            Step::Detach(at) => drop(world.take_guard(at).map(|(_, guard)| guard.detach())),
+            Step::Unregister { owner, key } => {
+                let count = groups.unregister(&world.owners[owner], &key);
+                assert_eq!(count, world.forget(owner, key, |_| true));
+            }
+            Step::UnregisterMatch { owner, key, value } => {
+                let count = groups.unregister_match(&world.owners[owner], &key, |&v| v == value);
+                assert_eq!(count, world.forget(owner, key, |fact| fact.value == value));
+            }
+            Step::Update { .. } => {}
+            Step::Die(owner) => world.die(owner),
+            Step::TakeEdges => {
+                let taken: BTreeSet<u8> = groups.take_edges().into_iter().collect();
+                let expected = std::mem::take(&mut expected_edges);
+                assert_eq!(taken, if edges { expected } else { BTreeSet::new() });
+            }
+        }
+        expected_edges.extend(before.symmetric_difference(&world.keys()));
+        assert_eq!(groups.edges_pending(), edges && !expected_edges.is_empty());
+        check_duplicate(groups, &world);
+    }
+    world.owners.clear();
+    assert_eq!((groups.count(), groups.count_keys()), (0, 0));
+}
+
+fn check_duplicate(groups: &DuplicateRegistry<u8, u8>, world: &World) {
+    assert_eq!(groups.count(), world.facts.len());
+    assert_eq!(groups.count_keys(), world.keys().len());
+    for key in 0..KEYS {
+        let expected = world.of(key);
+        let entries = groups.lookup(&key);
+        let entries = entries.iter().flat_map(|entries| entries.iter());
+        let found: Vec<_> = entries.map(|e| (e.owner(), *e.value())).collect();
+        assert_eq!(groups.count_key(&key), expected.len());
+        assert_eq!(groups.is_registered(&key), !expected.is_empty());
+        for owner in &world.owners {
+            let own = expected.iter().filter(|(id, _)| *id == owner.id());
+            let own: Vec<u8> = own.map(|(_, value)| *value).collect();
+            assert_eq!(groups.values(&key, owner.id()), own);
+        }
+        assert_eq!(found, expected, "in the order of registration");
+    }
+    for owner in &world.owners {
+        assert_eq!(sorted(groups.keys(owner.id())), world.keys_of(owner.id()));
+    }
+}
+
+fn run_unique(names: &UniqueRegistry<u8, u8>, steps: &[Step]) {
+    let mut world = World::new();
+    for step in steps {
+        match *step {
+            Step::Register { owner, key, value } => {
+                let holder = world.of(key).first().map(|(id, _)| *id);
+                match names.register(&world.owners[owner], key, value) {
+                    Ok(guard) => {
+                        assert_eq!(holder, None);
+                        world.note(guard, key, value);
+                    }
+                    Err(refused) => assert_eq!(holder, Some(refused.owner)),
+                }
+            }
+            Step::DropGuard(at) => world.drop_guard(at),
+            Step::Detach(at) => drop(world.take_guard(at).map(|(_, guard)| guard.detach())),
+            Step::Unregister { owner, key } | Step::UnregisterMatch { owner, key, .. } => {
+                let removed = names.unregister(&world.owners[owner], &key);
+                assert_eq!(usize::from(removed), world.forget(owner, key, |_| true));
+            }
+            Step::Update { owner, key, value } => {
+                let id = world.owners[owner].id();
+                let own = world
+                    .facts
+                    .iter_mut()
+                    .find(|fact| fact.key == key && fact.owner == id);
+                let updated = names.update_value(&world.owners[owner], &key, |_| value);
+                assert_eq!(
+                    updated,
+                    own.map(|fact| {
+                        fact.value = value;
+                        value
+                    })
+                );
+            }
+            Step::Die(owner) => world.die(owner),
+            Step::TakeEdges => {}
+        }
+        check_unique(names, &world);
+    }
+    world.owners.clear();
+    assert_eq!(names.count(), 0);
+}
+
+fn check_unique(names: &UniqueRegistry<u8, u8>, world: &World) {
+    assert_eq!(names.count(), world.facts.len());
+    for key in 0..KEYS {
+        let expected = world.of(key).first().copied();
+        let found = names.lookup(&key).map(|e| (e.owner(), *e.value()));
+        assert_eq!(found, expected);
+        assert_eq!(names.whereis(&key), expected.map(|(_, value)| value));
+    }
+    for owner in &world.owners {
+        assert_eq!(sorted(names.keys(owner.id())), world.keys_of(owner.id()));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn p1_duplicate_is_a_vector(steps in prop::collection::vec(step(), 1..120)) {
+        run_duplicate(&DuplicateRegistry::with_shards(1, Default::default()), false, &steps);
+        run_duplicate(&DuplicateRegistry::with_shards(8, Default::default()), false, &steps);
+    }
+
+    #[test]
+    fn p9_edges_are_where_the_set_of_keys_changes(steps in prop::collection::vec(step(), 1..120)) {
+        run_duplicate(&DuplicateRegistry::with_edges(|| ()), true, &steps);
+    }
+
+    #[test]
+    fn p1_unique_is_a_vector_without_doubles(steps in prop::collection::vec(step(), 1..120)) {
+        run_unique(&UniqueRegistry::with_shards(1, Default::default()), &steps);
+        run_unique(&UniqueRegistry::with_shards(8, Default::default()), &steps);
+    }
+}

@@ -5,54 +5,72 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt;
 use matryoshka_channel::Broadcast;
 use matryoshka_channel::pubsub::PubSub;
-use matryoshka_tracker::{DiffEvent, Diffs};
+use matryoshka_channel::transport::Json;
+use matryoshka_tracker::{DiffEvent, Diffs, Snapshot};
 
-use crate::list::PresenceDiff;
-use crate::presence::DIFF_EVENT;
+use crate::listing::Listing;
+use crate::presence::{DIFF_EVENT, STATE_EVENT};
 use crate::stats::Counters;
 use crate::told::Told;
 
 pub(crate) struct Broadcaster {
     pub(crate) pubsub: PubSub,
     pub(crate) diffs: Diffs,
+    pub(crate) told: Told,
+    pub(crate) listing: Arc<Listing>,
     pub(crate) counters: Arc<Counters>,
 }
 
 impl Broadcaster {
     /// Runs until the tracker ends.
     pub(crate) async fn run(mut self) {
-        let mut told = Told::default();
-        while let Some(event) = self.diffs.next().await {
+        while let Some(event) = self.next().await {
             match event {
                 DiffEvent::Diff(diff) => {
-                    if let Some(tell) = told.diff(&diff) {
-                        self.tell(&diff.topic, &tell);
+                    if let Some(news) = self.told.diff(&diff) {
+                        self.counters.diff();
+                        self.tell(&diff.topic, DIFF_EVENT, news.to_json());
                     }
                 }
-                DiffEvent::Resync(snapshot) => {
-                    self.counters.resync();
-                    let all = snapshot
-                        .topics()
-                        .flat_map(|(_, entries)| entries.iter().cloned());
-                    for (topic, tell) in told.resync(all) {
-                        self.tell(&topic, &tell);
-                        tokio::task::consume_budget().await;
-                    }
-                }
+                DiffEvent::Resync(snapshot) => self.resync(&snapshot),
             }
             // A burst of diffs must not keep the thread from everyone else.
             tokio::task::consume_budget().await;
         }
     }
 
-    fn tell(&self, topic: &str, diff: &PresenceDiff) {
-        self.counters.diff();
-        let sent = Broadcast::with_payload(topic, DIFF_EVENT, diff.to_json())
+    async fn next(&mut self) -> Option<DiffEvent> {
+        let waiting = |diffs: &mut Diffs| diffs.next().now_or_never();
+        if let Some(event) = waiting(&mut self.diffs) {
+            return event;
+        }
+        match self.listing.forget_unless(|| waiting(&mut self.diffs)) {
+            Some(event) => event,
+            None => self.diffs.next().await,
+        }
+    }
+
+    fn resync(&mut self, snapshot: &Snapshot) {
+        self.counters.resync();
+        tracing::warn!("presence fell behind its tracker; clients are told whole lists");
+        let listing = Arc::clone(&self.listing);
+        listing.resync(|listed| {
+            let lists = snapshot.topics().map(|(_, entries)| entries);
+            let all = lists.flat_map(|entries| entries.iter().cloned());
+            for (topic, list) in self.told.resync(all, &listed) {
+                self.tell(&topic, STATE_EVENT, list.to_json());
+            }
+        });
+    }
+
+    fn tell(&self, topic: &str, event: &'static str, payload: Json) {
+        let sent = Broadcast::with_payload(topic, event, payload)
             .and_then(|broadcast| broadcast.send_local(&self.pubsub));
         if let Err(error) = sent {
-            tracing::error!(%error, "a presence_diff could not be sent; this topic's clients are wrong until they join again");
+            tracing::error!(%error, event, "not sent; clients of one topic are wrong until they join again");
         }
     }
 }

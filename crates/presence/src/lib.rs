@@ -4,6 +4,7 @@ mod broadcaster;
 mod config;
 mod error;
 mod list;
+mod listing;
 mod meta;
 mod presence;
 mod stats;

@@ -16,8 +16,10 @@ use crate::broadcaster::Broadcaster;
 use crate::config::PresenceConfig;
 use crate::error::{PresenceError, PresenceUpdateError, StartError};
 use crate::list::PresenceState;
+use crate::listing::Listing;
 use crate::meta::{self, Meta};
 use crate::stats::{Counters, Stats};
+use crate::told::Told;
 
 /// The event that tells a client the whole list of its topic.
 pub const STATE_EVENT: &str = "presence_state";
@@ -38,6 +40,7 @@ pub struct Presence {
 
 struct Shared {
     tracker: Tracker,
+    listing: Arc<Listing>,
     counters: Arc<Counters>,
     broadcaster: AbortHandle,
 }
@@ -67,19 +70,23 @@ impl Presence {
     /// If this is called outside a tokio runtime.
     pub fn start(pubsub: &PubSub, config: PresenceConfig) -> Result<Self, StartError> {
         let tracker = Tracker::new(pubsub, config.tracker)?;
-        let counters = Arc::new(Counters::default());
+        let (listing, counters) = (Arc::<Listing>::default(), Arc::<Counters>::default());
         let broadcaster = Broadcaster {
             pubsub: pubsub.clone(),
             diffs: tracker.diffs(),
+            told: Told::default(),
+            listing: Arc::clone(&listing),
             counters: Arc::clone(&counters),
         };
         let broadcaster = tokio::spawn(broadcaster.run()).abort_handle();
+        let shared = Shared {
+            tracker,
+            listing,
+            counters,
+            broadcaster,
+        };
         Ok(Self {
-            shared: Arc::new(Shared {
-                tracker,
-                counters,
-                broadcaster,
-            }),
+            shared: Arc::new(shared),
         })
     }
 
@@ -280,14 +287,18 @@ impl Presence {
 
     /// Pushes a client the whole list of its topic as `presence_state`, which it must get after every join to be able to
     /// follow. [`track_after_join`](Self::track_after_join) has it included; this is for those who only watch. Call it
-    /// from `Socket::after_join`.
+    /// from `Socket::after_join`. Pushing a [`list`](Self::list) by hand is not quite the same: this one also keeps its
+    /// place among the lists that are sent to all when this node fell behind.
     ///
     /// # Errors
     ///
     /// [`PushError`] if the list cannot be sent to this client.
     pub fn push_state(&self, socket: &Socket) -> Result<(), PushError> {
         self.shared.counters.state();
-        socket.push_payload(STATE_EVENT, self.list(socket.topic()).to_json())
+        let topic = socket.topic();
+        self.shared.listing.give(topic, || {
+            socket.push_payload(STATE_EVENT, self.list(topic).to_json())
+        })
     }
 
     /// The tracker beneath. What it tracks are the JSON texts of metas.

@@ -11,7 +11,7 @@ pub struct Stats {
     /// `presence_state` pushes sent by [`Presence::track_after_join`](crate::Presence::track_after_join) and
     /// [`Presence::push_state`](crate::Presence::push_state).
     pub states: u64,
-    /// How often this node fell so far behind that single diffs were lost, and differences were sent instead.
+    /// How often this node fell so far behind that diffs were lost, and clients were told whole lists instead.
     pub resyncs: u64,
 }
 

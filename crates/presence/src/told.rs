@@ -1,11 +1,14 @@
 //! What this node's clients have been told, and hence what they must be told next.
 //!
-//! A diff of the tracker usually becomes one `presence_diff`. When diffs were lost on the way, because this node fell
-//! too far behind, the difference between everything told and everything tracked becomes one `presence_diff` for each
-//! topic. Either way a client that applies them in order holds the tracker's list.
+//! A diff of the tracker becomes one `presence_diff`. When diffs were lost on the way, because this node fell too far
+//! behind, the clients of every topic that may be concerned are told its whole list again.
 //!
-//! That rests on a promise of the tracker: its lists show the ends of steps only. A list that showed the middle of a step
-//! could name an entry that is gone at its end, and no diff would ever say so.
+//! Why not the difference alone? A client may hold what no diff ever told: it joined, and its list named somebody whose
+//! arrival and departure were both among the lost diffs. So the topics whose lists went to clients meanwhile are
+//! remembered (`listed`), and a list also takes away what it does not name.
+//!
+//! All this rests on a promise of the tracker: its lists show the ends of steps only. A list that showed the middle of a
+//! step could name an entry that is gone at its end, and no diff would ever say so.
 //!
 //! Pure: no clock, no I/O, no tasks.
 
@@ -16,88 +19,65 @@ use matryoshka_tracker::{Diff, Entry, PresenceRef};
 
 use crate::list::{PresenceDiff, PresenceState};
 
-/// Every entry that clients have been told of and not been told the end of.
-///
-/// Diffs may be older than a [`resync`](Self::resync) before them: what they say again is left out.
+/// The entries that clients have been told of by diffs, and not been told the end of.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
-    topics: BTreeMap<Arc<str>, BTreeMap<PresenceRef, Arc<Entry>>>,
+    topics: BTreeMap<Arc<str>, BTreeSet<PresenceRef>>,
 }
 
 impl Told {
     /// What to tell after the tracker's diff; `None` if clients know all of it.
     pub(crate) fn diff(&mut self, diff: &Diff) -> Option<PresenceDiff> {
         let told = self.topics.entry(Arc::clone(&diff.topic)).or_default();
-        let leaves: Vec<_> = diff
-            .leaves
-            .iter()
-            .filter_map(|entry| told.remove(&entry.reference))
-            .collect();
-        let joins: Vec<_> = diff
-            .joins
-            .iter()
-            .filter(|entry| told.insert(entry.reference, Arc::clone(entry)).is_none())
-            .map(Arc::clone)
-            .collect();
+        let leaves = news(&diff.leaves, |reference| told.remove(reference));
+        let joins = news(&diff.joins, |reference| told.insert(*reference));
         if told.is_empty() {
             self.topics.remove(&diff.topic);
         }
-        grouped(joins, leaves)
+        let changed = !joins.is_empty() || !leaves.is_empty();
+        changed.then(|| PresenceDiff {
+            joins: PresenceState::new(joins),
+            leaves: PresenceState::new(leaves),
+        })
     }
 
-    /// What to tell, by topic, so that clients hold exactly `all`. Topics come in order.
+    /// The topics whose clients may hold something else than `all` says, each with its list, in order. `listed` are the
+    /// topics whose lists were given to clients since all diffs were last told.
     pub(crate) fn resync(
         &mut self,
         all: impl IntoIterator<Item = Arc<Entry>>,
-    ) -> Vec<(Arc<str>, PresenceDiff)> {
-        let mut tracked: BTreeMap<Arc<str>, Vec<Arc<Entry>>> = BTreeMap::new();
+        listed: &BTreeSet<Arc<str>>,
+    ) -> Vec<(Arc<str>, PresenceState)> {
+        let mut lists: BTreeMap<Arc<str>, Vec<Arc<Entry>>> = BTreeMap::new();
+        for topic in self.topics.keys().chain(listed) {
+            lists.entry(Arc::clone(topic)).or_default();
+        }
         for entry in all {
-            tracked
-                .entry(Arc::clone(&entry.topic))
-                .or_default()
-                .push(entry);
+            let topic = Arc::clone(&entry.topic);
+            lists.entry(topic).or_default().push(entry);
         }
-        for topic in self.topics.keys() {
-            tracked.entry(Arc::clone(topic)).or_default();
-        }
-        tracked
+        lists
             .into_iter()
-            .filter_map(|(topic, entries)| {
-                let diff = self.difference(&topic, entries);
-                self.diff(&diff).map(|diff| (topic, diff))
-            })
+            .filter(|(topic, list)| self.replace(topic, list) || listed.contains(topic))
+            .map(|(topic, list)| (topic, PresenceState::new(list)))
             .collect()
     }
 
-    fn difference(&self, topic: &Arc<str>, entries: Vec<Arc<Entry>>) -> Diff {
-        let tracked: BTreeSet<PresenceRef> = entries.iter().map(|entry| entry.reference).collect();
-        let leaves = self
-            .topics
-            .get(topic)
-            .into_iter()
-            .flat_map(BTreeMap::values)
-            .filter(|entry| !tracked.contains(&entry.reference))
-            .map(Arc::clone)
-            .collect();
-        Diff {
-            topic: Arc::clone(topic),
-            joins: entries,
-            leaves,
-        }
-    }
-
-    /// How many entries clients know of.
-    pub(crate) fn len(&self) -> usize {
-        self.topics.values().map(BTreeMap::len).sum()
+    /// Makes the list what was told of a topic. Whether it was something else.
+    fn replace(&mut self, topic: &Arc<str>, list: &[Arc<Entry>]) -> bool {
+        let now: BTreeSet<_> = list.iter().map(|entry| entry.reference).collect();
+        let before = if now.is_empty() {
+            self.topics.remove(topic)
+        } else {
+            self.topics.insert(Arc::clone(topic), now.clone())
+        };
+        before.unwrap_or_default() != now
     }
 }
 
-fn grouped(joins: Vec<Arc<Entry>>, leaves: Vec<Arc<Entry>>) -> Option<PresenceDiff> {
-    let changed = !joins.is_empty() || !leaves.is_empty();
-    changed.then(|| PresenceDiff {
-        joins: PresenceState::new(joins),
-        leaves: PresenceState::new(leaves),
-    })
+fn news(entries: &[Arc<Entry>], mut is_news: impl FnMut(&PresenceRef) -> bool) -> Vec<Arc<Entry>> {
+    let news = entries.iter().filter(|entry| is_news(&entry.reference));
+    news.cloned().collect()
 }
 
 #[cfg(test)]

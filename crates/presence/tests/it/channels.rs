@@ -233,16 +233,34 @@ async fn many_come_and_go_at_once_and_all_who_stay_hold_one_list() {
     let join = |name| node.join(ROOM, name, Value::Null);
     let clients = futures::future::join_all(names.iter().map(|name| join(name))).await;
     let mut stay: Vec<Client> = clients.into_iter().step_by(2).collect();
-    let listed = sorted(held(&stay[0].call("list", json!({})).await["response"]));
-    let _ = listed;
+    let mut lists = Vec::new();
     for client in &mut stay {
-        let held = client.held().await;
-        assert_eq!(held.len(), 20);
-        assert_eq!(
-            held,
-            sorted(crate::js_client::held(
-                &node.presence.list(ROOM).to_json().to().unwrap()
-            ))
-        );
+        lists.push(client.held().await);
     }
+    assert_eq!(lists[0].len(), 20);
+    assert!(lists.iter().all(|list| *list == lists[0]));
+    assert_eq!(
+        lists[0],
+        sorted(held(&node.presence.list(ROOM).to_json().to().unwrap()))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_changes_the_meta_that_is_there() {
+    let node = Node::start(PubSub::local());
+    let meta = json!({ "status": "online", "since": 7 });
+    let mut anna = node.join(ROOM, "anna", meta).await;
+    arrive(&mut anna).await;
+    let reply = anna.call("set_status", json!({ "status": "away" })).await;
+    assert_eq!(reply["status"], "ok");
+    let held = anna.held().await;
+    let meta = &held["anna"][0];
+    assert_eq!(
+        (&meta["status"], &meta["since"]),
+        (&json!("away"), &json!(7))
+    );
+    let nobody = anna
+        .call("set_status", json!({ "user": "ben", "status": "away" }))
+        .await;
+    assert_eq!(nobody["status"], "error");
 }

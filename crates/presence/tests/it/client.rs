@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use crate::js_client::{Held, JsPresence};
 
 /// Longer than anything in these tests takes. The clock is paused, so it moves only when nothing else can happen.
-const QUIET: Duration = Duration::from_secs(5);
+const QUIET: Duration = Duration::from_secs(1);
 
 /// One client on one topic.
 pub(crate) struct Client {
@@ -107,7 +107,9 @@ impl Client {
         let event = frame.pop().unwrap().as_str().unwrap().to_owned();
         match event.as_str() {
             "presence_state" => {
-                assert_eq!(frame[0], self.join.to_string(), "a state belongs to a join");
+                // Pushed after a join, or told to all when the node fell behind.
+                let belongs = frame[0] == self.join.to_string() || frame[0].is_null();
+                assert!(belongs, "a state of another join");
                 self.presence.handle_state(self.join, &payload);
             }
             "presence_diff" => {

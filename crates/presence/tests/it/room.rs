@@ -6,7 +6,7 @@ use matryoshka_presence::channel::transport::memory::MemoryService;
 use matryoshka_presence::channel::transport::{ConnectInfo, Params};
 use matryoshka_presence::channel::{Channel, Flow, Refused, Reply, Socket, Sockets};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::client::Client;
 
@@ -17,7 +17,7 @@ pub(crate) struct Room {
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Params_ {
+pub(crate) struct JoinParams {
     user: String,
     #[serde(default)]
     meta: Value,
@@ -28,6 +28,12 @@ pub(crate) struct Params_ {
 pub(crate) enum Event {
     /// Replaces the own meta.
     Meta(Value),
+    /// Changes the status in a meta.
+    SetStatus {
+        #[serde(default)]
+        user: Option<String>,
+        status: String,
+    },
     /// Lists a second name.
     AlsoAs { user: String },
     /// Takes a name off the list.
@@ -44,13 +50,13 @@ struct Was {
 }
 
 impl Channel<Presence> for Room {
-    type Params = Params_;
+    type Params = JoinParams;
     type Event = Event;
 
     async fn join(
         presence: &Presence,
         socket: &mut Socket,
-        params: Params_,
+        params: JoinParams,
     ) -> Result<Self, Refused> {
         presence.track_after_join(socket, &params.user, &params.meta)?;
         Ok(Self {
@@ -66,6 +72,16 @@ impl Channel<Presence> for Room {
                 Ok(reference) => Reply::ok(&json!({ "phx_ref": reference })),
                 Err(error) => Reply::error(&json!({ "reason": error.to_string() })),
             },
+            Event::SetStatus { user, status } => {
+                let key = user.as_ref().unwrap_or(&self.user);
+                let change = |meta: &mut Map<String, Value>| {
+                    meta.insert("status".to_owned(), status.into());
+                };
+                match presence.update_with(socket, key, change).await {
+                    Ok(_) => Reply::ok_empty(),
+                    Err(error) => Reply::error(&json!({ "reason": error.to_string() })),
+                }
+            }
             Event::AlsoAs { user } => match presence.track(socket, &user, &()).await {
                 Ok(reference) => Reply::ok(&json!({ "phx_ref": reference })),
                 Err(error) => Reply::error(&json!({ "reason": error.to_string() })),
@@ -99,21 +115,22 @@ impl Channel<Presence> for Watcher {
     }
 }
 
-/// One node: its topics, its presence and its sockets.
+/// One node: its presence and its sockets.
 pub(crate) struct Node {
-    pub(crate) pubsub: PubSub,
     pub(crate) presence: Presence,
     service: MemoryService<Sockets<Presence>>,
 }
 
 impl Node {
     pub(crate) fn start(pubsub: PubSub) -> Self {
-        let presence = Presence::new(&pubsub);
-        let sockets = Sockets::new(&pubsub, presence.clone())
+        Self::with(&pubsub, Presence::new(&pubsub))
+    }
+
+    pub(crate) fn with(pubsub: &PubSub, presence: Presence) -> Self {
+        let sockets = Sockets::new(pubsub, presence.clone())
             .channel::<Room>("room:*")
             .channel::<Watcher>("watch:*");
         Self {
-            pubsub,
             presence,
             service: MemoryService::new(sockets),
         }

@@ -93,7 +93,7 @@ fn errors_say_what_is_missing_but_never_what_was_sent() {
     let payloads = [
         r#"{"body": {"xyzzy": 1}}"#,
         r#""xyzzy""#,
-        r#"["xyzzy"]"#,
+        r#"[["xyzzy"]]"#,
         r#"{"body": 123454321}"#,
     ];
     for payload in payloads {

@@ -1,0 +1,265 @@
+//! Every way a channel ends that is no result of its own callbacks.
+
+use std::time::Duration;
+
+use matryoshka_channel::transport::{Close, CloseCode, Limits, memory::MemoryService};
+use matryoshka_channel::{broadcast, disconnect};
+use serde_json::json;
+use tokio::time::sleep;
+
+use crate::client::{Client, Vsn};
+use crate::lab::Lab;
+
+const JOIN: &str = r#"
+    > ["1","1","lab:a","phx_join",{"last_words":true}]
+    < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+    "#;
+
+#[tokio::test(start_paused = true)]
+async fn s3_s6_x8_a_disconnect_closes_every_socket_of_the_id_with_1001() {
+    let lab = Lab::new();
+    let sockets = lab.sockets();
+    let mut anna = Client::connect(&sockets, Vsn::V2).await;
+    let mut anna_too = Client::connect(&sockets, Vsn::V1).await;
+    let mut ben = Client::connect_as(&sockets, Vsn::V2, "ben").await;
+    anna.play(JOIN).await;
+    anna.play(&JOIN.replace("lab:a", "lab:b")).await;
+    anna_too.play(JOIN).await;
+    ben.play(JOIN).await;
+    lab.notes();
+    let sent = disconnect(&lab.pubsub, "user_socket:anna").unwrap();
+    assert_eq!(sent.local, 2);
+    anna.play("< close 1001").await;
+    anna_too.play("< close 1001").await;
+    ben.play(
+        r#"
+        .
+        > ["1","2","lab:a","bare",{}]
+        < ["1","2","lab:a","phx_reply",{"status":"ok","response":{}}]
+        "#,
+    )
+    .await;
+    let notes = lab.notes();
+    assert_eq!(
+        notes
+            .iter()
+            .filter(|note| *note == "terminate Disconnected")
+            .count(),
+        3
+    );
+    assert_eq!(lab.pubsub.subscriptions("user_socket:anna"), 0);
+    assert_eq!(lab.pubsub.subscriptions("lab:b"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s3_a_channel_knows_its_sockets_id_and_assigns() {
+    let mut client = Client::connect(&Lab::new().sockets(), Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > ["1","1","lab:a","phx_join",{}]
+            < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+            > ["1","2","lab:a","id",{}]
+            < ["1","2","lab:a","phx_reply",{"status":"ok","response":{"id":"user_socket:anna"}}]
+            > ["1","3","lab:a","user",{}]
+            < ["1","3","lab:a","phx_reply",{"status":"ok","response":{"user":"anna"}}]
+            "#,
+        )
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn assigns_come_from_the_connection_then_the_route_then_the_channel() {
+    let mut client = Client::connect(&Lab::new().sockets(), Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > ["1","1","lab:a","phx_join",{}]
+            < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+            > ["2","2","fixed:a","phx_join",{}]
+            < ["2","2","fixed:a","phx_reply",{"status":"ok","response":{}}]
+            > ["1","3","lab:a","colour",{}]
+            < ["1","3","lab:a","phx_reply",{"status":"ok","response":{"colour":"red"}}]
+            > ["2","4","fixed:a","colour",{}]
+            < ["2","4","fixed:a","phx_reply",{"status":"ok","response":{"colour":"green"}}]
+            > ["1","5","lab:a","paint",{}]
+            > ["1","6","lab:a","colour",{}]
+            < ["1","6","lab:a","phx_reply",{"status":"ok","response":{"colour":"blue"}}]
+            > ["7","7","lab:b","phx_join",{}]
+            < ["7","7","lab:b","phx_reply",{"status":"ok","response":{}}]
+            > ["7","8","lab:b","colour",{}]
+            < ["7","8","lab:b","phx_reply",{"status":"ok","response":{"colour":"red"}}]
+            "#,
+        )
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn s7_other_events_on_the_id_are_ignored() {
+    let lab = Lab::new();
+    let mut client = Client::connect(&lab.sockets(), Vsn::V2).await;
+    client.play(JOIN).await;
+    broadcast(&lab.pubsub, "user_socket:anna", "hello", &()).unwrap();
+    lab.pubsub
+        .broadcast("user_socket:anna", "disconnect")
+        .unwrap();
+    client
+        .play(
+            r#"
+            .
+            > ["1","2","lab:a","bare",{}]
+            < ["1","2","lab:a","phx_reply",{"status":"ok","response":{}}]
+            "#,
+        )
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn s8_x8_when_the_client_goes_its_channels_are_told() {
+    for says_goodbye in [true, false] {
+        let lab = Lab::new();
+        let mut client = Client::connect(&lab.sockets(), Vsn::V2).await;
+        client.play(JOIN).await;
+        match says_goodbye {
+            true => client.close().await,
+            false => drop(client),
+        }
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(lab.notes()[1..], ["terminate Closed"]);
+        assert_eq!(lab.pubsub.subscriptions("lab:a"), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_when_the_client_goes_is_handled_first() {
+    let lab = Lab::new();
+    let mut client = Client::connect(&lab.sockets(), Vsn::V2).await;
+    client.play(JOIN).await;
+    client.play(r#"> ["1","2","lab:a","slow",{"ms":10}]"#).await;
+    client.play(r#"> ["1","3","lab:a","bare",{}]"#).await;
+    client.close().await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(lab.notes()[1..], ["in slow", "in bare", "terminate Closed"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s9_x8_an_idle_client_is_closed_and_its_channels_are_told() {
+    let lab = Lab::new();
+    let mut client = Client::connect(&lab.sockets(), Vsn::V2).await;
+    client.play(JOIN).await;
+    sleep(Duration::from_secs(59)).await;
+    client.play(r#"> ["1","2","lab:a","bare",{}]"#).await;
+    client
+        .play(r#"< ["1","2","lab:a","phx_reply",{"status":"ok","response":{}}]"#)
+        .await;
+    sleep(Duration::from_secs(59)).await;
+    client.play("< close 1001").await;
+    assert_eq!(lab.notes()[2..], ["terminate Idle"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn x9_a_drain_tells_the_channels() {
+    let lab = Lab::new();
+    let service = MemoryService::new(lab.sockets()).with_limits(Limits::default());
+    let params = matryoshka_channel::transport::Params::parse("user=anna&vsn=2.0.0").unwrap();
+    let info = matryoshka_channel::transport::ConnectInfo::new("memory", params).unwrap();
+    let mut client = service.connect(info).await.unwrap();
+    client
+        .send_text(r#"["1","1","lab:a","phx_join",{}]"#)
+        .await
+        .unwrap();
+    client.recv_frame().await.unwrap();
+    service
+        .connections()
+        .close_all(Close::new(CloseCode::RESTART));
+    assert!(client.recv_frame().await.is_none());
+    drop(client);
+    service.connections().closed().await;
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(lab.notes()[1..], ["terminate Draining"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s12_x4_a_crash_ends_one_channel_only() {
+    for vsn in [Vsn::V1, Vsn::V2] {
+        let lab = Lab::new();
+        let mut client = Client::connect(&lab.sockets(), vsn).await;
+        client
+            .play(
+                r#"
+                > ["1","1","lab:a","phx_join",{}]
+                < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+                > ["2","2","lab:b","phx_join",{}]
+                < ["2","2","lab:b","phx_reply",{"status":"ok","response":{}}]
+                > ["1","3","lab:a","crash",{}]
+                < ["1","1","lab:a","phx_error",{"reason":"channel_crash"}]
+                > ["2","4","lab:b","bare",{}]
+                < ["2","4","lab:b","phx_reply",{"status":"ok","response":{}}]
+                > ["5","5","lab:a","phx_join",{}]
+                < ["5","5","lab:a","phx_reply",{"status":"ok","response":{}}]
+                .
+                "#,
+            )
+            .await;
+        assert_eq!(lab.pubsub.subscriptions("lab:a"), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_terminate_changes_nothing_for_the_client() {
+    for (event, end) in [
+        (
+            "phx_leave",
+            r#"< ["1","2","lab:a","phx_reply",{"status":"ok","response":{}}]"#,
+        ),
+        ("stop", ""),
+    ] {
+        let lab = Lab::new();
+        let mut client = Client::connect(&lab.sockets(), Vsn::V2).await;
+        client
+            .play(
+                r#"
+                > ["1","1","lab:a","phx_join",{"terminate_panic":true}]
+                < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+                "#,
+            )
+            .await;
+        client
+            .play(&format!(r#"> ["1","2","lab:a","{event}",{{}}]"#))
+            .await;
+        client.play(end).await;
+        client.play(r#"< ["1","1","lab:a","phx_close",{}]"#).await;
+        client.play(".").await;
+        assert_eq!(lab.pubsub.subscriptions("lab:a"), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_channel_subscribed_ends_with_it() {
+    let lab = Lab::new();
+    let mut client = Client::connect(&lab.sockets(), Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > ["1","1","lab:a","phx_join",{"subscribe":"news"}]
+            < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+            "#,
+        )
+        .await;
+    assert_eq!(lab.pubsub.subscriptions("news"), 1);
+    client.play(r#"> ["1","2","lab:a","crash",{}]"#).await;
+    client
+        .play(r#"< ["1","1","lab:a","phx_error",{"reason":"channel_crash"}]"#)
+        .await;
+    assert_eq!(
+        lab.pubsub.subscriptions("news"),
+        0,
+        "gone before the client hears of it"
+    );
+    assert_eq!(
+        broadcast(&lab.pubsub, "lab:a", "x", &json!({}))
+            .unwrap()
+            .local,
+        0
+    );
+}

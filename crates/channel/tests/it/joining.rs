@@ -1,0 +1,430 @@
+//! Joins: accepted, refused, crashed, slow, too many, and twice.
+
+use matryoshka_channel::{SocketsConfig, broadcast};
+use serde_json::json;
+
+use crate::client::{Client, Vsn};
+use crate::lab::Lab;
+use crate::log::Lines;
+
+async fn play_both(script: &str) {
+    for vsn in [Vsn::V1, Vsn::V2] {
+        Client::connect(&Lab::new().sockets(), vsn)
+            .await
+            .play(script)
+            .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn j1_j2_an_accepted_join_is_answered_ok() {
+    play_both(
+        r#"
+        > ["3","3","lab:a","phx_join",{}]
+        < ["3","3","lab:a","phx_reply",{"status":"ok","response":{}}]
+        > ["4","5","lab:b","phx_join",{"reply":{"motd":"hi"}}]
+        < ["4","5","lab:b","phx_reply",{"status":"ok","response":{"motd":"hi"}}]
+        > ["6","6","lab:c","phx_join",{"reply":["any",1]}]
+        < ["6","6","lab:c","phx_reply",{"status":"ok","response":["any",1]}]
+        .
+        "#,
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn j2_a_join_may_answer_bytes() {
+    let mut client = Client::connect(&Lab::new().sockets(), Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > 00 01 01 05 08 "3" "3" "lab:a" "phx_join" ff 07
+            < 01 01 01 05 02 "3" "3" "lab:a" "ok" ff 07
+            "#,
+        )
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn j3_x10_a_refused_join_leaves_no_channel() {
+    let script = r#"
+        > ["3","3","lab:a","phx_join",{"deny":"full"}]
+        < ["3","3","lab:a","phx_reply",{"status":"error","response":{"reason":"full"}}]
+        > ["3","4","lab:a","echo",{}]
+        < [null,"4","lab:a","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]
+        .
+        "#;
+    for vsn in [Vsn::V1, Vsn::V2] {
+        let lab = Lab::new();
+        Client::connect(&lab.sockets(), vsn)
+            .await
+            .play(script)
+            .await;
+        assert_eq!(
+            lab.notes(),
+            [r#"join lab:a {"deny":"full"}"#],
+            "nothing to terminate"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn j4_x11_a_panic_in_join_is_a_crashed_join() {
+    let lab = Lab::new();
+    let lines = Lines::collect();
+    Client::connect(&lab.sockets(), Vsn::V2)
+        .await
+        .play(
+            r#"
+            > ["3","3","lab:a","phx_join",{"do":"panic"}]
+            < ["3","3","lab:a","phx_reply",{"status":"error","response":{"reason":"join crashed"}}]
+            .
+            "#,
+        )
+        .await;
+    assert_eq!(lab.notes().len(), 1, "no terminate");
+    let lines = lines.take();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(
+        lines[0].contains("told to") && lines[0].contains("lab:a"),
+        "{lines:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn j5_p8_a_push_a_broadcast_or_a_handle_in_join_crashes_it() {
+    for order in ["push", "broadcast", "reply"] {
+        let script = r#"
+            > ["3","3","lab:a","phx_join",{"do":"ORDER"}]
+            < ["3","3","lab:a","phx_reply",{"status":"error","response":{"reason":"join crashed"}}]
+            .
+            "#;
+        play_both(&script.replace("ORDER", order)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn j5_what_is_put_off_until_after_the_join_follows_its_answer() {
+    play_both(
+        r#"
+        > ["3","3","lab:a","phx_join",{"after":"welcome"}]
+        < ["3","3","lab:a","phx_reply",{"status":"ok","response":{}}]
+        < ["3",null,"lab:a","welcome",{}]
+        "#,
+    )
+    .await;
+    Client::connect(&Lab::new().sockets(), Vsn::V2)
+        .await
+        .play(
+            r#"
+            > ["3","3","lab:a","phx_join",{"after_fail":true}]
+            < ["3","3","lab:a","phx_reply",{"status":"ok","response":{}}]
+            < ["3","3","lab:a","phx_error",{"reason":"channel_crash"}]
+            "#,
+        )
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn j7_more_topics_than_allowed_are_refused() {
+    let mut config = SocketsConfig::default();
+    config.max_channels = 2;
+    let mut client = Client::connect(&Lab::new().sockets_with(config), Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > ["1","1","lab:a","phx_join",{}]
+            < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+            > ["2","2","lab:b","phx_join",{}]
+            < ["2","2","lab:b","phx_reply",{"status":"ok","response":{}}]
+            > ["3","4","lab:c","phx_join",{}]
+            < ["3","4","lab:c","phx_reply",{"status":"error","response":{"reason":"too many channels joined"}}]
+            > ["5","5","none","phx_join",{}]
+            < [null,"5","none","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]
+            > ["6","6","lab:a","phx_join",{}]
+            < ["6","6","lab:a","phx_reply",{"status":"ok","response":{}}]
+            < ["1","1","lab:a","phx_close",{}]
+            > ["2","7","lab:b","phx_leave",{}]
+            < ["2","7","lab:b","phx_reply",{"status":"ok","response":{}}]
+            < ["2","2","lab:b","phx_close",{}]
+            > ["8","8","lab:c","phx_join",{}]
+            < ["8","8","lab:c","phx_reply",{"status":"ok","response":{}}]
+            "#,
+        )
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn j7_the_default_limit_is_a_hundred() {
+    let mut client = Client::connect(&Lab::new().sockets(), Vsn::V2).await;
+    for n in 0..100 {
+        client
+            .send(&format!(r#"["{n}","{n}","lab:{n}","phx_join",{{}}]"#))
+            .await;
+    }
+    for _ in 0..100 {
+        client.recv().await.unwrap();
+    }
+    client
+        .play(
+            r#"
+            > ["x","x","lab:x","phx_join",{}]
+            < ["x","x","lab:x","phx_reply",{"status":"error","response":{"reason":"too many channels joined"}}]
+            "#,
+        )
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn j8_a_join_without_a_join_ref() {
+    let mut client = Client::connect(&Lab::new().sockets(), Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > [null,"1","lab:a","phx_join",{"after":"hi"}]
+            < [null,"1","lab:a","phx_reply",{"status":"ok","response":{}}]
+            < ["1",null,"lab:a","hi",{}]
+            > [null,"2","lab:a","bare",{}]
+            < ["1","2","lab:a","phx_reply",{"status":"ok","response":{}}]
+            > ["1","3","lab:a","bare",{}]
+            .
+            > [null,"4","lab:a","phx_leave",{}]
+            < ["1","4","lab:a","phx_reply",{"status":"ok","response":{}}]
+            < [null,null,"lab:a","phx_close",{}]
+            "#,
+        )
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn j9_any_payload_reaches_the_handler() {
+    for payload in ["null", r#"[1,"a"]"#, r#""text""#] {
+        let script = r#"
+            > ["3","3","lab:a","phx_join",PAYLOAD]
+            < ["3","3","lab:a","phx_reply",{"status":"ok","response":{"params":PAYLOAD}}]
+            "#;
+        play_both(&script.replace("PAYLOAD", payload)).await;
+    }
+    let lab = Lab::new();
+    let mut client = Client::connect(&lab.sockets(), Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > 00 01 01 05 08 "3" "3" "lab:a" "phx_join" 01 02
+            < ["3","3","lab:a","phx_reply",{"status":"ok","response":{}}]
+            "#,
+        )
+        .await;
+    assert_eq!(lab.notes(), [r#"join lab:a {"bytes":[1,2]}"#]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn j10_a_slow_join_is_answered_late_then_the_next_runs() {
+    let lab = Lab::new();
+    let mut client = Client::connect(&lab.sockets(), Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > ["1","1","lab:a","phx_join",{"sleep":15000}]
+            > ["1","2","lab:a","phx_leave",{}]
+            > ["3","3","lab:a","phx_join",{}]
+            < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+            < ["3","3","lab:a","phx_reply",{"status":"ok","response":{}}]
+            < ["1","1","lab:a","phx_close",{}]
+            > ["3","4","lab:a","count",{}]
+            < ["3","4","lab:a","phx_reply",{"status":"ok","response":{"count":1}}]
+            .
+            "#,
+        )
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_join_blocks_neither_heartbeats_nor_other_topics() {
+    play_both(
+        r#"
+        > ["1","1","lab:slow","phx_join",{"sleep":5000}]
+        > ["1","2","lab:slow","count",{}]
+        > [null,"3","phoenix","heartbeat",{}]
+        < [null,"3","phoenix","phx_reply",{"status":"ok","response":{}}]
+        > ["4","4","lab:a","phx_join",{}]
+        < ["4","4","lab:a","phx_reply",{"status":"ok","response":{}}]
+        > ["4","5","lab:a","bare",{}]
+        < ["4","5","lab:a","phx_reply",{"status":"ok","response":{}}]
+        < ["1","1","lab:slow","phx_reply",{"status":"ok","response":{}}]
+        < ["1","2","lab:slow","phx_reply",{"status":"ok","response":{"count":1}}]
+        "#,
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_that_waited_for_a_refused_join_are_unmatched() {
+    play_both(
+        r#"
+        > ["1","1","lab:a","phx_join",{"sleep":1000,"deny":"no"}]
+        > ["1","2","lab:a","echo",{}]
+        > ["1","3","lab:a","phx_leave",{}]
+        < ["1","1","lab:a","phx_reply",{"status":"error","response":{"reason":"no"}}]
+        < [null,"2","lab:a","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]
+        < ["1","3","lab:a","phx_reply",{"status":"ok","response":{}}]
+        .
+        "#,
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn j11_a_connection_that_drops_during_the_join_ends_the_channel() {
+    let lab = Lab::new();
+    let mut client = Client::connect(&lab.sockets(), Vsn::V2).await;
+    client
+        .play(r#"> ["1","1","lab:a","phx_join",{"sleep":1000}]"#)
+        .await;
+    client.play(".").await;
+    client.close().await;
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    assert_eq!(lab.notes()[1..], ["terminate Closed"]);
+    assert_eq!(lab.pubsub.subscriptions("lab:a"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_broadcast_during_the_join_does_not_reach_the_joiner() {
+    play_both(
+        r#"
+        > ["1","1","lab:a","phx_join",{"announce":"early"}]
+        < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+        .
+        "#,
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn d1_d4_x7_the_last_join_wins() {
+    let script = r#"
+        > ["1","1","lab:a","phx_join",{"after":"hi"}]
+        < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+        < ["1",null,"lab:a","hi",{}]
+        > ["2","2","lab:a","phx_join",{"after":"hi"}]
+        < ["2","2","lab:a","phx_reply",{"status":"ok","response":{}}]
+        < ["1","1","lab:a","phx_close",{}]
+        < ["2",null,"lab:a","hi",{}]
+        > ["1","3","lab:a","bare",{}]
+        > ["2","4","lab:a","bare",{}]
+        < ["2","4","lab:a","phx_reply",{"status":"ok","response":{}}]
+        .
+        "#;
+    for vsn in [Vsn::V1, Vsn::V2] {
+        let lab = Lab::new();
+        Client::connect(&lab.sockets(), vsn)
+            .await
+            .play(script)
+            .await;
+        assert!(!lab.notes().iter().any(|note| note.starts_with("terminate")));
+        broadcast(&lab.pubsub, "lab:a", "x", &json!({})).unwrap();
+        assert_eq!(
+            lab.pubsub.subscriptions("lab:a"),
+            1,
+            "the old one's is gone"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn d1_d2_d3_what_waited_for_the_old_channel_is_discarded() {
+    let lab = Lab::new();
+    let mut client = Client::connect(&lab.sockets(), Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > ["1","1","lab:a","phx_join",{}]
+            < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+            > ["1","2","lab:a","slow",{"ms":20000}]
+            .
+            > ["1","3","lab:a","bare",{}]
+            > ["1","4","lab:a","phx_leave",{}]
+            > ["5","5","lab:a","phx_join",{}]
+            < ["5","5","lab:a","phx_reply",{"status":"ok","response":{}}]
+            < ["1","1","lab:a","phx_close",{}]
+            .
+            "#,
+        )
+        .await;
+    // D2, D3: the old one is gone before the new one's join runs.
+    let notes = [
+        "join lab:a {}",
+        "in slow",
+        "dropped in the middle",
+        "join lab:a {}",
+    ];
+    assert_eq!(lab.notes(), notes);
+}
+
+#[tokio::test(start_paused = true)]
+async fn d5_a_refused_or_crashed_second_join_closes_the_first_all_the_same() {
+    for (order, reason) in [
+        (r#""deny":"no""#, "no"),
+        (r#""do":"panic""#, "join crashed"),
+    ] {
+        let script = r#"
+            > ["1","1","lab:a","phx_join",{}]
+            < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+            > ["2","2","lab:a","phx_join",{ORDER}]
+            < ["2","2","lab:a","phx_reply",{"status":"error","response":{"reason":"REASON"}}]
+            < ["1","1","lab:a","phx_close",{}]
+            > [null,"3","lab:a","bare",{}]
+            < [null,"3","lab:a","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]
+            "#;
+        Client::connect(&Lab::new().sockets(), Vsn::V2)
+            .await
+            .play(&script.replace("ORDER", order).replace("REASON", reason))
+            .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn d7_l8_join_leave_join_in_one_go() {
+    let mut client = Client::connect(&Lab::new().sockets(), Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > ["1","1","lab:a","phx_join",{}]
+            > ["1","2","lab:a","phx_leave",{}]
+            > ["3","3","lab:a","phx_join",{}]
+            < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+            < ["3","3","lab:a","phx_reply",{"status":"ok","response":{}}]
+            < ["1","1","lab:a","phx_close",{}]
+            .
+            > ["3","4","lab:a","phx_leave",{}]
+            > ["5","5","lab:a","phx_join",{}]
+            < ["5","5","lab:a","phx_reply",{"status":"ok","response":{}}]
+            < ["3","3","lab:a","phx_close",{}]
+            .
+            "#,
+        )
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_joins_of_one_topic_in_one_go_are_each_answered_once_and_in_order() {
+    let mut client = Client::connect(&Lab::new().sockets(), Vsn::V2).await;
+    for n in 0..150u32 {
+        client
+            .send(&format!(r#"["{n}","{n}","lab:a","phx_join",{{}}]"#))
+            .await;
+    }
+    for n in 0..150u32 {
+        client
+            .play(&format!(
+                r#"< ["{n}","{n}","lab:a","phx_reply",{{"status":"ok","response":{{}}}}]"#
+            ))
+            .await;
+        if let Some(old) = n.checked_sub(1) {
+            client
+                .play(&format!(r#"< ["{old}","{old}","lab:a","phx_close",{{}}]"#))
+                .await;
+        }
+    }
+    client.play(".").await;
+}

@@ -1,0 +1,141 @@
+//! Leaves.
+
+use crate::client::{Client, Vsn};
+use crate::lab::Lab;
+
+#[tokio::test(start_paused = true)]
+async fn l1_x1_a_leave_is_answered_then_closed() {
+    for (vsn, join_ref) in [
+        (Vsn::V1, r#""1""#),
+        (Vsn::V2, r#""1""#),
+        (Vsn::V1, "null"),
+        (Vsn::V2, "null"),
+    ] {
+        let lab = Lab::new();
+        let script = r#"
+            > ["1","1","lab:a","phx_join",{}]
+            < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+            > [JOIN,"2","lab:a","phx_leave",{}]
+            < ["1","2","lab:a","phx_reply",{"status":"ok","response":{}}]
+            < ["1","1","lab:a","phx_close",{}]
+            .
+            "#;
+        let mut client = Client::connect(&lab.sockets(), vsn).await;
+        client.play(&script.replace("JOIN", join_ref)).await;
+        assert_eq!(lab.notes()[1..], ["terminate Left"]);
+        assert_eq!(lab.pubsub.subscriptions("lab:a"), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn l2_a_stale_leave_is_ignored() {
+    let mut client = Client::connect(&Lab::new().sockets(), Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > ["1","1","lab:a","phx_join",{}]
+            < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+            > ["0","2","lab:a","phx_leave",{}]
+            .
+            > ["1","3","lab:a","bare",{}]
+            < ["1","3","lab:a","phx_reply",{"status":"ok","response":{}}]
+            "#,
+        )
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn l3_a_leave_of_a_topic_not_joined_is_answered_ok() {
+    for vsn in [Vsn::V1, Vsn::V2] {
+        let mut client = Client::connect(&Lab::new().sockets(), vsn).await;
+        client
+            .play(
+                r#"
+                > ["7","18","lab:zzz","phx_leave",{}]
+                < ["7","18","lab:zzz","phx_reply",{"status":"ok","response":{}}]
+                > [null,null,"none","phx_leave",{}]
+                < [null,null,"none","phx_reply",{"status":"ok","response":{}}]
+                .
+                "#,
+            )
+            .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn l4_l5_what_follows_a_leave_is_dropped_until_the_close() {
+    let mut client = Client::connect(&Lab::new().sockets(), Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > ["1","1","lab:a","phx_join",{}]
+            < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+            > ["1","2","lab:a","phx_leave",{}]
+            > ["1","3","lab:a","phx_leave",{}]
+            > ["1","4","lab:a","bare",{}]
+            < ["1","2","lab:a","phx_reply",{"status":"ok","response":{}}]
+            < ["1","1","lab:a","phx_close",{}]
+            .
+            > ["1","5","lab:a","phx_leave",{}]
+            < ["1","5","lab:a","phx_reply",{"status":"ok","response":{}}]
+            "#,
+        )
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn l6_what_follows_the_close_is_unmatched() {
+    let mut client = Client::connect(&Lab::new().sockets(), Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > ["1","1","lab:a","phx_join",{}]
+            < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+            > ["1","2","lab:a","phx_leave",{}]
+            < ["1","2","lab:a","phx_reply",{"status":"ok","response":{}}]
+            < ["1","1","lab:a","phx_close",{}]
+            > ["1","3","lab:a","bare",{}]
+            < [null,"3","lab:a","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]
+            > ["1","4","lab:a","bare",{}]
+            < [null,"4","lab:a","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]
+            "#,
+        )
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn l7_last_words_follow_the_close() {
+    let mut client = Client::connect(&Lab::new().sockets(), Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > ["1","1","lab:a","phx_join",{"last_words":true}]
+            < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+            > ["1","2","lab:a","phx_leave",{}]
+            < ["1","2","lab:a","phx_reply",{"status":"ok","response":{}}]
+            < ["1","1","lab:a","phx_close",{}]
+            < ["1",null,"lab:a","last_words",{}]
+            "#,
+        )
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn l9_earlier_messages_are_handled_before_the_leave() {
+    let mut client = Client::connect(&Lab::new().sockets(), Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > ["1","1","lab:a","phx_join",{}]
+            > ["1","2","lab:a","slow",{"ms":100}]
+            > ["1","3","lab:a","count",{}]
+            > ["1","4","lab:a","phx_leave",{}]
+            < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+            < ["1","2","lab:a","phx_reply",{"status":"ok","response":{"ms":100}}]
+            < ["1","3","lab:a","phx_reply",{"status":"ok","response":{"count":1}}]
+            < ["1","4","lab:a","phx_reply",{"status":"ok","response":{}}]
+            < ["1","1","lab:a","phx_close",{}]
+            "#,
+        )
+        .await;
+}

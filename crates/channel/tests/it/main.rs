@@ -1,0 +1,16 @@
+//! The protocol, from the client's end: scripts of frames over the in-memory carrier, on paused time.
+
+mod client;
+mod ending;
+mod joining;
+mod lab;
+mod leaving;
+mod log;
+mod messages;
+mod order;
+mod pushing;
+mod results;
+mod routing;
+mod sockets;
+mod transcripts;
+mod typed;

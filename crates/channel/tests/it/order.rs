@@ -1,0 +1,148 @@
+//! What comes in which order.
+
+use matryoshka_channel::broadcast;
+use matryoshka_channel::transport::{Frame, Outgoing};
+use serde_json::json;
+
+use crate::client::{Client, Vsn};
+use crate::lab::Lab;
+
+#[tokio::test(start_paused = true)]
+async fn o1_messages_of_one_topic_are_handled_and_answered_in_order() {
+    let mut client = Client::connect(&Lab::new().sockets(), Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > ["1","1","lab:a","phx_join",{}]
+            > ["1","2","lab:a","slow",{"ms":50}]
+            > ["1","3","lab:a","count",{}]
+            > ["1","4","lab:a","slow",{"ms":10}]
+            > ["1","5","lab:a","count",{}]
+            < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+            < ["1","2","lab:a","phx_reply",{"status":"ok","response":{"ms":50}}]
+            < ["1","3","lab:a","phx_reply",{"status":"ok","response":{"count":1}}]
+            < ["1","4","lab:a","phx_reply",{"status":"ok","response":{"ms":10}}]
+            < ["1","5","lab:a","phx_reply",{"status":"ok","response":{"count":2}}]
+            "#,
+        )
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn o2_what_one_broadcaster_sends_arrives_in_order() {
+    let lab = Lab::new();
+    let mut client = Client::connect(&lab.sockets(), Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > ["1","1","lab:a","phx_join",{}]
+            < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+            "#,
+        )
+        .await;
+    for n in 0..200 {
+        broadcast(&lab.pubsub, "lab:a", "n", &json!({ "n": n })).unwrap();
+    }
+    for n in 0..200 {
+        client
+            .play(&format!(r#"< [null,null,"lab:a","n",{{"n":{n}}}]"#))
+            .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn o3_the_joins_answer_comes_first() {
+    let mut client = Client::connect(&Lab::new().sockets(), Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > ["1","1","lab:a","phx_join",{"after":"hi"}]
+            > ["1","2","lab:a","shout",{}]
+            < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+            < ["1",null,"lab:a","hi",{}]
+            < [null,null,"lab:a","shout",{}]
+            "#,
+        )
+        .await;
+}
+
+/// The same with threads that broadcast while clients join: whoever hears a broadcast has been answered before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn o3_the_joins_answer_comes_first_in_the_middle_of_broadcasts() {
+    let lab = Lab::new();
+    let sockets = lab.sockets();
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let pubsub = lab.pubsub.clone();
+    let flood = std::thread::spawn(move || {
+        let mut sent = 0u64;
+        while stopped.try_recv().is_err() {
+            broadcast(&pubsub, "lab:a", "n", &json!({ "n": sent })).unwrap();
+            sent += 1;
+            if sent.is_multiple_of(50) {
+                std::thread::yield_now();
+            }
+        }
+    });
+    for _ in 0..50 {
+        let mut client = Client::connect(&sockets, Vsn::V2).await;
+        client.send(r#"["1","1","lab:a","phx_join",{}]"#).await;
+        let Some(Outgoing::Frame(Frame::Text(first))) = client.recv().await else {
+            panic!("closed")
+        };
+        assert!(first.contains("phx_reply"), "{first}");
+        let mut last = None;
+        for _ in 0..5 {
+            let Some(Outgoing::Frame(Frame::Text(next))) = client.recv().await else {
+                break;
+            };
+            let next: serde_json::Value = serde_json::from_str(&next).unwrap();
+            let n = next[4]["n"].as_u64().unwrap();
+            assert!(last.is_none_or(|last| n == last + 1), "{last:?} then {n}");
+            last = Some(n);
+        }
+    }
+    stop.send(()).unwrap();
+    flood.join().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn o4_n3_what_a_handler_sends_comes_before_its_reply_and_interception_is_a_detour() {
+    let mut client = Client::connect(&Lab::new().sockets(), Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > ["1","1","lab:a","phx_join",{}]
+            < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+            > ["1","2","lab:a","sequence",{}]
+            < ["1",null,"lab:a","p1",{}]
+            < [null,null,"lab:a","b1",{}]
+            < ["1",null,"lab:a","p2",{}]
+            < ["1","2","lab:a","phx_reply",{"status":"ok","response":{}}]
+            < ["1",null,"lab:a","secret",{"seen_by":"anna"}]
+            .
+            "#,
+        )
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn o5_after_the_close_nothing_of_that_join_comes() {
+    let lab = Lab::new();
+    let mut client = Client::connect(&lab.sockets(), Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > ["1","1","lab:a","phx_join",{}]
+            < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+            > ["1","2","lab:a","slow",{"ms":10}]
+            > ["1","3","lab:a","stop",{}]
+            > ["1","4","lab:a","push_me",{}]
+            < ["1","2","lab:a","phx_reply",{"status":"ok","response":{"ms":10}}]
+            < ["1","1","lab:a","phx_close",{}]
+            .
+            "#,
+        )
+        .await;
+    broadcast(&lab.pubsub, "lab:a", "late", &()).unwrap();
+    client.play(".").await;
+}

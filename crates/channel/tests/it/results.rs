@@ -1,0 +1,181 @@
+//! What each result of a callback means for client and channel.
+
+use crate::client::{Client, Vsn};
+use crate::lab::Lab;
+
+/// Joins, plays the script on both versions, and compares what the channel noted after the event.
+async fn check(script: &str, notes: &[&str]) {
+    for vsn in [Vsn::V1, Vsn::V2] {
+        let lab = Lab::new();
+        let mut client = Client::connect(&lab.sockets(), vsn).await;
+        client
+            .play(
+                r#"
+                > ["1","1","lab:a","phx_join",{"last_words":true}]
+                < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+                "#,
+            )
+            .await;
+        client.play(script).await;
+        assert_eq!(lab.notes()[2..], *notes);
+    }
+}
+
+const LIVES: &str = r#"
+    > ["1","9","lab:a","bare",{}]
+    < ["1","9","lab:a","phx_reply",{"status":"ok","response":{}}]
+    "#;
+
+#[tokio::test(start_paused = true)]
+async fn no_reply() {
+    check(
+        &format!("> [\"1\",\"2\",\"lab:a\",\"quiet\",{{}}]\n.\n{LIVES}"),
+        &["in bare"],
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn replies_of_any_status_and_value() {
+    let script = r#"
+        > ["1","2","lab:a","bare",{}]
+        < ["1","2","lab:a","phx_reply",{"status":"ok","response":{}}]
+        > ["1","3","lab:a","fail",{"a":1}]
+        < ["1","3","lab:a","phx_reply",{"status":"error","response":{"a":1}}]
+        > ["1","4","lab:a","maybe",{}]
+        < ["1","4","lab:a","phx_reply",{"status":"maybe","response":null}]
+        "#;
+    check(
+        &format!("{script}{LIVES}"),
+        &["in fail", "in maybe", "in bare"],
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_orderly_stop() {
+    let script = r#"
+        > ["1","2","lab:a","stop",{}]
+        < ["1","1","lab:a","phx_close",{}]
+        < ["1",null,"lab:a","last_words",{}]
+        .
+        "#;
+    check(script, &["terminate Stopped"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_orderly_stop_with_a_reply() {
+    let script = r#"
+        > ["1","2","lab:a","stop_ok",{}]
+        < ["1","2","lab:a","phx_reply",{"status":"ok","response":{"bye":1}}]
+        < ["1","1","lab:a","phx_close",{}]
+        < ["1",null,"lab:a","last_words",{}]
+        .
+        "#;
+    check(script, &["terminate Stopped"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure() {
+    let script = r#"
+        > ["1","2","lab:a","give_up",{}]
+        < ["1",null,"lab:a","last_words",{}]
+        < ["1","1","lab:a","phx_error",{"reason":"channel_crash"}]
+        .
+        "#;
+    check(script, &[r#"terminate Failed("told to")"#]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_with_a_reply() {
+    let script = r#"
+        > ["1","2","lab:a","give_up_ok",{}]
+        < ["1","2","lab:a","phx_reply",{"status":"ok","response":{"bye":2}}]
+        < ["1",null,"lab:a","last_words",{}]
+        < ["1","1","lab:a","phx_error",{"reason":"channel_crash"}]
+        .
+        "#;
+    check(script, &[r#"terminate Failed("told to")"#]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic() {
+    let script = r#"
+        > ["1","2","lab:a","crash",{}]
+        < ["1",null,"lab:a","last_words",{}]
+        < ["1","1","lab:a","phx_error",{"reason":"channel_crash"}]
+        .
+        "#;
+    check(script, &["terminate Crashed"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_that_cannot_be_written() {
+    let script = r#"
+        > ["1","2","lab:a","unwritable",{}]
+        < ["1",null,"lab:a","last_words",{}]
+        < ["1","1","lab:a","phx_error",{"reason":"channel_crash"}]
+        .
+        "#;
+    check(script, &["terminate Crashed"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outgoing_event_may_stop_or_crash_the_channel() {
+    let stop = r#"
+        > ["1","2","lab:a","intercepted",{"event":"end"}]
+        < ["1","1","lab:a","phx_close",{}]
+        < ["1",null,"lab:a","last_words",{}]
+        .
+        "#;
+    check(stop, &["terminate Stopped"]).await;
+    let crash = r#"
+        > ["1","2","lab:a","intercepted",{"event":"boom"}]
+        < ["1",null,"lab:a","last_words",{}]
+        < ["1","1","lab:a","phx_error",{"reason":"channel_crash"}]
+        .
+        "#;
+    check(crash, &["terminate Crashed"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_info_message_may_stop_or_crash_the_channel() {
+    let ends = [
+        ("stop", "phx_close", "{}", "terminate Stopped"),
+        (
+            "fail",
+            "phx_error",
+            r#"{"reason":"channel_crash"}"#,
+            r#"terminate Failed("told to")"#,
+        ),
+        (
+            "panic",
+            "phx_error",
+            r#"{"reason":"channel_crash"}"#,
+            "terminate Crashed",
+        ),
+    ];
+    for (order, event, payload, note) in ends {
+        let lab = Lab::new();
+        let mut client = Client::connect(&lab.sockets(), Vsn::V2).await;
+        client
+            .play(
+                r#"
+                > ["1","1","lab:a","phx_join",{}]
+                < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+                "#,
+            )
+            .await;
+        let mailbox = lab.mailbox("lab:a");
+        mailbox.send(serde_json::json!({ "hello": 1 })).unwrap();
+        mailbox.send(serde_json::json!({ "do": order })).unwrap();
+        client
+            .play(r#"< ["1",null,"lab:a","info",{"hello":1}]"#)
+            .await;
+        client
+            .play(&format!(r#"< ["1","1","lab:a","{event}",{payload}]"#))
+            .await;
+        client.play(".").await;
+        assert_eq!(lab.notes()[1..], [note]);
+    }
+}

@@ -121,7 +121,7 @@ async fn n13_an_update_is_one_diff_and_the_list_has_the_new_meta() {
     let diffs = anna.settle().await;
     let diff = json!({ "joins": { "anna": { "metas": [new] } }, "leaves": { "anna": { "metas": [old] } } });
     assert_eq!(diffs, [("presence_diff".to_owned(), diff)]);
-    assert_eq!(anna.held().await["anna"], [new.clone()]);
+    assert_eq!(anna.held().await["anna"], std::slice::from_ref(&new));
 
     let reply = anna.call("meta", json!({})).await;
     anna.settle().await;

@@ -108,8 +108,9 @@ impl Client {
         match event.as_str() {
             "presence_state" => {
                 // Pushed after a join, or told to all when the node fell behind.
-                let belongs = frame[0] == self.join.to_string() || frame[0].is_null();
-                assert!(belongs, "a state of another join");
+                let join = frame[0].as_str().map(str::to_owned);
+                let this = self.join.to_string();
+                assert_eq!(join.unwrap_or_else(|| this.clone()), this, "another join");
                 self.presence.handle_state(self.join, &payload);
             }
             "presence_diff" => {

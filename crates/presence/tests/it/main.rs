@@ -1,5 +1,10 @@
 //! Presence as clients see it: real channels over the in-memory transport, on a paused clock, on one node and two.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "in a test, nothing to unwrap is a failure"
+)]
+
 mod behind;
 mod channels;
 mod client;

@@ -1,0 +1,9 @@
+//! The guide's programs, compiled and used as a reader would use them.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "in a test, nothing to unwrap is a failure"
+)]
+
+mod chat;
+mod client;

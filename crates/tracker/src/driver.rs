@@ -35,7 +35,7 @@ pub(crate) enum Command {
         slot: Slot,
         meta: Bytes,
         owner: OwnerWatch,
-        reply: oneshot::Sender<Result<(Lease, Arc<Entry>), Arc<Entry>>>,
+        reply: oneshot::Sender<TrackAnswer>,
     },
     Update {
         slot: Slot,
@@ -56,6 +56,9 @@ pub(crate) enum Command {
         reply: oneshot::Sender<()>,
     },
 }
+
+/// What was tracked, or what is there already.
+pub(crate) type TrackAnswer = Result<(Lease, Arc<Entry>), Arc<Entry>>;
 
 /// Tells whether an owner has died, and tells the shard when it does.
 pub(crate) struct OwnerWatch {
@@ -83,7 +86,7 @@ pub(crate) struct Driver {
     hooks: HashMap<u64, DeathHook>,
     pubsub: PubSub,
     publisher: Publisher,
-    members: Option<MemberWatch>,
+    _members: MemberWatch,
     _subscription: SinkSubscription,
     started: Instant,
     answers: Vec<Answer>,
@@ -123,7 +126,7 @@ impl Driver {
             hooks: HashMap::new(),
             pubsub: pubsub.clone(),
             publisher,
-            members: Some(members),
+            _members: members,
             _subscription: subscription,
             started: Instant::now(),
             answers: Vec::new(),
@@ -225,7 +228,7 @@ impl Driver {
         slot: &Slot,
         meta: Bytes,
         owner: OwnerWatch,
-        reply: oneshot::Sender<Result<(Lease, Arc<Entry>), Arc<Entry>>>,
+        reply: oneshot::Sender<TrackAnswer>,
         now: Duration,
     ) {
         // The flag is set before the death is reported: what is tracked in between ends with that report.
@@ -283,11 +286,9 @@ impl Driver {
             News::Member(event) => self.shard.handle_member(&event, now),
             News::Lost(node, link) => self.shard.handle_gap(&node, link, now),
             News::Reset => {
-                self.shard.handle_reset(now);
-                // A new watch starts with an `Up` for each member that is up.
-                self.members = None;
-                let inbox = Arc::clone(&self.inbox) as Arc<dyn MemberSink>;
-                self.members = Some(self.pubsub.watch_members(inbox));
+                let members = self.pubsub.members().now();
+                let own = self.pubsub.incarnation();
+                self.shard.handle_reset(&members, own, now);
             }
         }
     }

@@ -55,6 +55,9 @@ pub(crate) struct Hello {
     /// The least life of the receiver that the sender listens to. A receiver below it is taken for a ghost of itself.
     #[serde(default)]
     pub(crate) least: Option<Life>,
+    /// Lives that the sender had before it took a higher number. What is held of one of them is its own at that number.
+    #[serde(default)]
+    pub(crate) formerly: Vec<Life>,
     /// The goodbye that the sender has already said, for those who came too late for it.
     #[serde(default)]
     pub(crate) goodbye: Option<Farewell>,

@@ -26,6 +26,8 @@ pub(crate) struct OwnerLog {
     writer: Writer,
     /// Lives that this log had before it was renumbered, as far as references still name them.
     earlier: Vec<Life>,
+    /// The last lives before this one, whatever names them.
+    formerly: VecDeque<Life>,
     seq: u64,
     pushed: u64,
     /// By the number of the operation that put them.
@@ -60,6 +62,7 @@ impl OwnerLog {
             life,
             writer,
             earlier: Vec::new(),
+            formerly: VecDeque::new(),
             seq: 0,
             pushed: 0,
             entries: BTreeMap::new(),
@@ -306,10 +309,17 @@ impl OwnerLog {
         self.truncate();
     }
 
+    /// The last lives that this log had before it was renumbered.
+    pub(crate) fn formerly(&self) -> Vec<Life> {
+        self.formerly.iter().copied().collect()
+    }
+
     /// Takes a higher life. Entries, their references, their numbers and their history stay what they are, so nobody
     /// who lists them on this node notices.
     pub(crate) fn renumber(&mut self, life: Life) {
         self.earlier.push(self.life);
+        self.formerly.push_front(self.life);
+        self.formerly.truncate(FORMER_LIVES);
         self.life = life;
         self.writer = Writer::new(self.node.as_str(), self.shard, life);
         let (node, shard) = (&self.node, self.shard);
@@ -410,6 +420,9 @@ enum LogOp {
 pub(crate) fn wire_size(entry: &Entry) -> usize {
     entry.topic.len() + entry.key.len() + entry.meta.len() + OP_OVERHEAD_BYTES
 }
+
+/// How many earlier lives are told. A peer that missed more renumberings than that gets everything anew.
+const FORMER_LIVES: usize = 4;
 
 #[cfg(test)]
 mod tests;

@@ -164,9 +164,9 @@ pub(crate) struct Sending {
 }
 
 impl Sending {
-    /// Cuts the entries into parts of about [`CHUNK_BYTES`].
-    pub(crate) fn new(at: Position, entries: Vec<Arc<Entry>>) -> Self {
-        let ends = cut(entries.iter().map(|entry| wire_size(entry)));
+    /// Cuts the entries into parts of at most `part_bytes`.
+    pub(crate) fn new(at: Position, entries: Vec<Arc<Entry>>, part_bytes: usize) -> Self {
+        let ends = cut(entries.iter().map(|entry| wire_size(entry)), part_bytes);
         Self {
             at,
             entries,
@@ -205,13 +205,13 @@ impl Sending {
     }
 }
 
-/// Cuts a sequence of sizes into pieces of at most [`CHUNK_BYTES`] (a larger single one is a piece of its own) and says
+/// Cuts a sequence of sizes into pieces of at most `limit` (a larger single one is a piece of its own) and says
 /// where each ends. There is always one piece.
-pub(crate) fn cut(sizes: impl Iterator<Item = usize>) -> Vec<usize> {
+pub(crate) fn cut(sizes: impl Iterator<Item = usize>, limit: usize) -> Vec<usize> {
     let mut ends = Vec::new();
     let (mut count, mut bytes) = (0, 0);
     for size in sizes {
-        if bytes > 0 && bytes + size > CHUNK_BYTES {
+        if bytes > 0 && bytes + size > limit {
             ends.push(count);
             bytes = 0;
         }
@@ -222,7 +222,7 @@ pub(crate) fn cut(sizes: impl Iterator<Item = usize>) -> Vec<usize> {
     ends
 }
 
-/// A message's entries or operations take at most so much, unless a single one takes more.
+/// What the entries or operations of one message take at most, unless a single one takes more.
 ///
 /// The largest single one has 64 KiB of topic, 4 KiB of key and 64 KiB of meta, so every message is below 256 KiB.
 pub(crate) const CHUNK_BYTES: usize = 128 * 1024;

@@ -76,6 +76,12 @@ impl Replica {
         self.entries.values()
     }
 
+    /// The node took a higher number and went on: the copy is of the new life now, and as far as it was.
+    pub(crate) fn renumber(&mut self, life: Life) {
+        self.life = life;
+        self.writer = Writer::new(self.node.as_str(), self.shard, life);
+    }
+
     /// Applies those operations that this copy lacks, if none before them is missing.
     pub(crate) fn apply_ops(&mut self, ops: &Ops, names: &mut SharedNames<'_>) -> Applied {
         if ops.life != self.life || ops.to() <= self.seq {

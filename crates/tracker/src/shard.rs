@@ -24,8 +24,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use matryoshka_pubsub::cluster::{Member, MemberEvent};
-use matryoshka_pubsub::{LinkId, NodeName, Origin};
+use matryoshka_pubsub::cluster::{Member, MemberEvent, MemberState};
+use matryoshka_pubsub::{Incarnation, LinkId, NodeName, Origin};
 
 use crate::entry::Entry;
 use crate::life::Life;
@@ -33,7 +33,7 @@ use crate::message::{
     Farewell, Goodbye, Heard, Hello, Message, Ops, Part, PartTaken, Position, Pull, Vector,
 };
 use crate::owner_log::{OwnerLog, Slot, Ticket};
-use crate::peer::{CHUNK_BYTES, Floor, Link, Peer, Sending, Suspicion, cut};
+use crate::peer::{Floor, Link, Peer, Sending, Suspicion, cut};
 use crate::replica::{Applied, Assembled, Assembly, Change, Replica, State};
 use crate::stats::Stats;
 use crate::visible::{SharedNames, TopicStep, VisibleSet};
@@ -63,6 +63,8 @@ pub(crate) struct Settings {
     pub(crate) vector_period: Duration,
     pub(crate) permdown_period: Duration,
     pub(crate) log_bytes: usize,
+    /// What the entries or operations of one message take at most, unless a single one takes more.
+    pub(crate) chunk_bytes: usize,
 }
 
 /// What the driver has to do.
@@ -280,7 +282,7 @@ impl Shard {
         if self.push_at.is_none() {
             self.push_at = Some(now + self.settings.broadcast_period);
         }
-        if self.own.unpushed().1 >= CHUNK_BYTES {
+        if self.own.unpushed().1 >= self.settings.chunk_bytes {
             self.push();
         }
     }
@@ -291,10 +293,8 @@ impl Shard {
     pub(crate) fn handle_member(&mut self, event: &MemberEvent, now: Duration) {
         match event {
             MemberEvent::Up(member) => self.link_up(member, now),
-            MemberEvent::Down(member) => {
-                if self.current_link(&member.node) == Some(member.link) {
-                    self.link_down(&member.node, now);
-                }
+            MemberEvent::Down(member) if self.current_link(&member.node) == Some(member.link) => {
+                self.link_down(&member.node, now);
             }
             MemberEvent::Leaving(member) => {
                 self.end_life(&member.node, Life::last_of(member.incarnation.0), now);
@@ -325,12 +325,24 @@ impl Shard {
         self.ask(node, now);
     }
 
-    /// News of nodes were lost, so nothing about links is certain: all are over, and each that is not comes up again.
-    pub(crate) fn handle_reset(&mut self, now: Duration) {
+    /// News of nodes were lost: these are all of them as they are now, and this node's own number.
+    pub(crate) fn handle_reset(&mut self, members: &[Member], own: Incarnation, now: Duration) {
         self.stats.resets += 1;
+        self.handle_member(&MemberEvent::Renumbered(own), now);
         let linked: Vec<NodeName> = self.linked().cloned().collect();
-        for node in &linked {
-            self.link_down(node, now);
+        for node in linked {
+            let still = |member: &Member| member.node == node && member.state.is_linked();
+            if !members.iter().any(still) {
+                self.link_down(&node, now);
+            }
+        }
+        for member in members.iter().filter(|member| member.state.is_linked()) {
+            self.link_up(member, now);
+            if member.state == MemberState::Leaving {
+                self.end_life(&member.node, Life::last_of(member.incarnation.0), now);
+            }
+            // Messages were lost too, perhaps.
+            self.handle_gap(&member.node, member.link, now);
         }
     }
 
@@ -379,7 +391,8 @@ impl Shard {
 
     fn link_up(&mut self, member: &Member, now: Duration) {
         let node = &member.node;
-        if node == self.own.node() || self.current_link(node) == Some(member.link) {
+        // A link that is current already has recovered; one that is older was told late.
+        if node == self.own.node() || self.current_link(node) >= Some(member.link) {
             return;
         }
         let floor = self.peers.get(node).map(|peer| peer.floor.life.incarnation);
@@ -514,6 +527,7 @@ impl Shard {
         if hello.goodbye == Some(Farewell::LEAVING) {
             return self.end_life(node, hello.at.life, now);
         }
+        self.follow_renumbering(node, hello);
         if self.hear(node, hello.at.life) {
             self.announced(node, hello.at.seq);
             self.serve(node, hello.have);
@@ -521,6 +535,22 @@ impl Shard {
             self.ask_if_behind(node, now);
         } else {
             self.tell_refused(node, hello.at.life);
+        }
+    }
+
+    /// A peer that took a higher number is the same tracker with the same entries: nothing leaves because of it.
+    fn follow_renumbering(&mut self, node: &NodeName, hello: &Hello) {
+        let Some(peer) = self.peers.get_mut(node) else {
+            return;
+        };
+        let life = hello.at.life;
+        if let Some(replica) = &mut peer.replica
+            && peer.floor.admits(life)
+            && replica.life() < life
+            && hello.formerly.contains(&replica.life())
+        {
+            replica.renumber(life);
+            peer.floor = Floor { life, ended: false };
         }
     }
 
@@ -737,7 +767,7 @@ impl Shard {
             _ if at.seq == 0 => self.send(node, Message::Ops(self.no_ops())),
             _ => {
                 self.stats.states_served += 1;
-                let sending = Sending::new(at, self.own.frozen());
+                let sending = Sending::new(at, self.own.frozen(), self.settings.chunk_bytes);
                 if let Some(link) = self.peers.get_mut(node).and_then(|peer| peer.link.as_mut()) {
                     link.sending = Some(sending);
                 }
@@ -782,6 +812,7 @@ impl Shard {
             at: self.own.at(),
             have: peer.have(),
             least: peer.floor.least(),
+            formerly: self.own.formerly(),
             goodbye: self.left.then_some(Farewell::LEAVING),
         };
         self.send(node, Message::Hello(hello));
@@ -810,7 +841,7 @@ impl Shard {
         let (mut from, mut start) = (seq, 0);
         let life = self.own.at().life;
         let mut messages = Vec::new();
-        for end in cut(sizes.into_iter()) {
+        for end in cut(sizes.into_iter(), self.settings.chunk_bytes) {
             let ops: Vec<_> = ops.by_ref().take(end - start).collect();
             let message = Ops { life, from, ops };
             (from, start) = (message.to(), end);

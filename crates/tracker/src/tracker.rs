@@ -22,6 +22,7 @@ use crate::entry::{Entry, Present};
 use crate::error::{Closed, MetaError, TrackError, TrackerError, UntrackError, UpdateError};
 use crate::life::Life;
 use crate::owner_log::Slot;
+use crate::peer::CHUNK_BYTES;
 use crate::published::Published;
 use crate::reference::{PresenceRef, shard_of};
 use crate::shard::{Refusal, Settings, Shard};
@@ -486,6 +487,7 @@ fn settings(config: &TrackerConfig, index: usize) -> Settings {
         vector_period: config.vector_period,
         permdown_period: config.permdown_period,
         log_bytes: config.log_bytes,
+        chunk_bytes: CHUNK_BYTES,
     }
 }
 

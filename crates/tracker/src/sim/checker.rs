@@ -1,0 +1,215 @@
+//! What really happened, and whether the nodes' lists and diffs agree with it.
+//!
+//! Pure: no clock, no I/O, no tasks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::network::Index;
+use crate::diff::Diff;
+use crate::entry::Entry;
+use crate::reference::PresenceRef;
+
+/// The history of every value that was ever tracked.
+#[derive(Debug, Default)]
+pub(super) struct Truth {
+    values: BTreeMap<PresenceRef, Fate>,
+}
+
+#[derive(Debug)]
+struct Fate {
+    entry: Arc<Entry>,
+    writer: Index,
+    generation: u64,
+    ended: Option<u64>,
+}
+
+/// Who looks, and what it knows of links.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sight {
+    pub(super) viewer: Index,
+    pub(super) step: u64,
+}
+
+impl Truth {
+    pub(super) fn written(&mut self, entry: &Arc<Entry>, writer: Index, generation: u64) {
+        let fate = Fate {
+            entry: Arc::clone(entry),
+            writer,
+            generation,
+            ended: None,
+        };
+        let before = self.values.insert(entry.reference, fate);
+        assert!(before.is_none(), "{} was given twice", entry.reference);
+    }
+
+    pub(super) fn ended(&mut self, reference: PresenceRef, step: u64) {
+        if let Some(fate) = self.values.get_mut(&reference) {
+            fate.ended.get_or_insert(step);
+        }
+    }
+
+    /// A node's tracker is over, and all it tracked.
+    pub(super) fn generation_ended(&mut self, writer: Index, generation: u64, step: u64) {
+        for fate in self.values.values_mut() {
+            if (fate.writer, fate.generation) == (writer, generation) {
+                fate.ended.get_or_insert(step);
+            }
+        }
+    }
+
+    /// Everything tracked on live nodes.
+    pub(super) fn now(&self) -> BTreeMap<PresenceRef, Arc<Entry>> {
+        let live = self.values.iter().filter(|(_, fate)| fate.ended.is_none());
+        live.map(|(reference, fate)| (*reference, Arc::clone(&fate.entry)))
+            .collect()
+    }
+
+    fn fate(&self, reference: PresenceRef) -> &Fate {
+        let fate = self.values.get(&reference);
+        fate.expect("I10: nobody lists what nobody tracked")
+    }
+}
+
+/// Replays one node's diffs, as a consumer does that knows nothing else.
+#[derive(Debug, Default)]
+pub(super) struct Watcher {
+    list: BTreeMap<(Arc<str>, Arc<str>, PresenceRef), Arc<Entry>>,
+    /// What left over a link when it was over at its writer: it must never come back.
+    over: BTreeSet<PresenceRef>,
+    /// The latest generation seen of each node.
+    generations: BTreeMap<Index, u64>,
+}
+
+impl Watcher {
+    /// Applies a diff that must be exact. `link_born` tells in which step the link to a node came to be, if there is one, and
+    /// `steady` whether the same life of a node is seen as before.
+    pub(super) fn diff(
+        &mut self,
+        diff: &Diff,
+        sight: Sight,
+        truth: &Truth,
+        link_born: impl Fn(Index) -> Option<u64>,
+        steady: impl Fn(Index) -> bool,
+    ) {
+        assert!(
+            !(diff.joins.is_empty() && diff.leaves.is_empty()),
+            "I14: an empty diff"
+        );
+        for entry in &diff.leaves {
+            assert_eq!(entry.topic, diff.topic, "I14: a diff has one topic");
+            let left = self.list.remove(&place(entry));
+            assert_eq!(left.as_ref(), Some(entry), "I14: left what was not there");
+            let fate = truth.fate(entry.reference);
+            // Without link, or with another life, it was only hidden: then `joined` knows better what may come back.
+            let linked = link_born(fate.writer).is_some() && steady(fate.writer);
+            if fate.ended.is_some() && (linked || fate.writer == sight.viewer) {
+                self.over.insert(entry.reference);
+            }
+        }
+        for entry in &diff.joins {
+            assert_eq!(entry.topic, diff.topic, "I14: a diff has one topic");
+            let was = self.list.insert(place(entry), Arc::clone(entry));
+            assert_eq!(was, None, "I14: joined what was there");
+            self.joined(entry, sight, truth, &link_born);
+        }
+        self.updates(diff);
+    }
+
+    fn joined(
+        &mut self,
+        entry: &Arc<Entry>,
+        sight: Sight,
+        truth: &Truth,
+        link_born: impl Fn(Index) -> Option<u64>,
+    ) {
+        let fate = truth.fate(entry.reference);
+        assert_eq!(
+            *fate.entry, **entry,
+            "I10: an entry differs from what was written"
+        );
+        assert!(
+            !self.over.contains(&entry.reference),
+            "I8: {entry:?} came back after it was over and had left"
+        );
+        let latest = self
+            .generations
+            .entry(fate.writer)
+            .or_insert(fate.generation);
+        assert!(
+            fate.generation >= *latest,
+            "I20: an entry of an older life joined"
+        );
+        *latest = fate.generation;
+        if fate.writer == sight.viewer {
+            return;
+        }
+        let born = link_born(fate.writer).expect("I17: no link, so nothing of that node joins");
+        if let Some(ended) = fate.ended {
+            assert!(
+                ended >= born,
+                "I8: {entry:?} joined at step {}, but was over in step {ended}, before the link of step {born}",
+                sight.step
+            );
+        }
+    }
+
+    /// An update is one leave and one join in one diff, as long as the reader saw the value before.
+    fn updates(&self, diff: &Diff) {
+        for entry in &diff.joins {
+            let Some(previous) = entry.previous else {
+                continue;
+            };
+            let place = (Arc::clone(&entry.topic), Arc::clone(&entry.key), previous);
+            assert!(
+                !self.list.contains_key(&place),
+                "I16: the value and the one that it replaced are both listed"
+            );
+        }
+    }
+
+    /// The diffs so far, replayed, are the list.
+    pub(super) fn compare<'a>(&self, listed: impl Iterator<Item = &'a Arc<Entry>>) {
+        let listed: BTreeMap<_, _> = listed
+            .map(|entry| (place(entry), Arc::clone(entry)))
+            .collect();
+        assert_eq!(
+            self.list, listed,
+            "I14: the diffs replayed are not the list"
+        );
+    }
+
+    /// At any time, all entries of a node are of one of its lives, and only of nodes that there is a link to.
+    pub(super) fn lives(
+        &self,
+        viewer: Index,
+        truth: &Truth,
+        link_born: impl Fn(Index) -> Option<u64>,
+    ) {
+        let mut lives = BTreeMap::new();
+        for entry in self.list.values() {
+            let fate = truth.fate(entry.reference);
+            let life = lives.entry(fate.writer).or_insert(fate.generation);
+            assert_eq!(*life, fate.generation, "I15: two lives of one node at once");
+            assert!(
+                fate.writer == viewer || link_born(fate.writer).is_some(),
+                "I17: an entry of a node without link is listed"
+            );
+        }
+    }
+
+    pub(super) fn by_reference(&self) -> BTreeMap<PresenceRef, Arc<Entry>> {
+        let entries = self.list.values();
+        entries
+            .map(|entry| (entry.reference, Arc::clone(entry)))
+            .collect()
+    }
+}
+
+fn place(entry: &Entry) -> (Arc<str>, Arc<str>, PresenceRef) {
+    (
+        Arc::clone(&entry.topic),
+        Arc::clone(&entry.key),
+        entry.reference,
+    )
+}

@@ -1,0 +1,744 @@
+//! The simulated cluster: nodes, what they do, what befalls them.
+//!
+//! Pure: no clock, no I/O, no tasks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use matryoshka_pubsub::cluster::{Member, MemberEvent, MemberState};
+use matryoshka_pubsub::{Incarnation, LinkId, NodeName, Origin};
+
+use super::checker::{Sight, Truth, Watcher};
+use super::network::{Index, Network, Packet, Weather, What};
+use super::random::Random;
+use super::{Plan, QUIET, Report, SETTLING};
+use crate::entry::Entry;
+use crate::life::Life;
+use crate::message::Message;
+use crate::owner_log::{Slot, Ticket};
+use crate::shard::{Effect, Refusal, Settings, Shard};
+
+#[derive(Debug)]
+pub(super) struct World {
+    seed: u64,
+    random: Random,
+    now: Duration,
+    step: u64,
+    weather: Weather,
+    nodes: Vec<Node>,
+    network: Network,
+    truth: Truth,
+    report: Report,
+    settings: Settings,
+    acts: u64,
+    /// Messages sent since the cluster is quiet, vectors not counted.
+    noise: Vec<&'static str>,
+}
+
+#[derive(Debug)]
+struct Node {
+    name: NodeName,
+    incarnation: u64,
+    /// Counts the trackers that ran on this node.
+    generation: u64,
+    life: Life,
+    running: Option<Running>,
+    paused_until: Duration,
+}
+
+/// A node whose process is alive.
+#[derive(Debug)]
+struct Running {
+    shard: Shard,
+    started: Duration,
+    watcher: Watcher,
+    /// The links that this node was told of.
+    links: BTreeMap<Index, LinkView>,
+    /// What it should track, kept apart from the shard.
+    own: BTreeMap<(u64, usize, usize), (Ticket, Arc<Entry>)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct LinkView {
+    link: LinkId,
+    born: u64,
+    incarnation: u64,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, plan: Plan) -> Self {
+        let mut random = Random::new(seed);
+        let settings = Settings {
+            shard: 0,
+            broadcast_period: Duration::from_millis(50),
+            vector_period: Duration::from_secs(2),
+            permdown_period: Duration::from_secs(30),
+            // Small, so that short histories outgrow them.
+            log_bytes: [1_500, 4_000, 100_000][random.below(3)],
+            chunk_bytes: [400, 1_000, 100_000][random.below(3)],
+        };
+        let weather = [Weather::Fair, Weather::Foul][random.below(2)];
+        let nodes = (0..plan.nodes).map(|index| Node {
+            name: NodeName::new(format!("n{index}")).expect("a good name"),
+            incarnation: 0,
+            generation: 0,
+            life: Life::first_of(0),
+            running: None,
+            paused_until: Duration::ZERO,
+        });
+        let mut world = Self {
+            seed,
+            random,
+            now: Duration::ZERO,
+            step: 0,
+            weather,
+            nodes: nodes.collect(),
+            network: Network::default(),
+            truth: Truth::default(),
+            report: Report::default(),
+            settings,
+            acts: 0,
+            noise: Vec::new(),
+        };
+        (0..plan.nodes).for_each(|node| world.start(node));
+        world
+    }
+
+    pub(super) fn random_step(&mut self) {
+        self.step += 1;
+        let node = self.random.below(self.nodes.len());
+        match self.random.below(100) {
+            0..=29 => self.track(node),
+            30..=42 => self.update(node),
+            43..=54 => self.untrack(node),
+            55..=58 => self.owner_dies(node),
+            59..=85 => {
+                let time = self.random.millis(150);
+                self.pass(time);
+            }
+            86..=88 => {
+                let time = self.random.millis(4_000);
+                self.pass(time);
+            }
+            89 => self.long_time(),
+            90..=92 => self.partition(node),
+            93..=94 => self.heal_all(),
+            _ => self.calamity(node),
+        }
+    }
+
+    fn calamity(&mut self, node: Index) {
+        if self.nodes[node].running.is_none() {
+            return self.start(node);
+        }
+        match self.random.below(9) {
+            0 | 1 => self.crash(node),
+            2 => {
+                self.crash(node);
+                self.start(node);
+                self.report.count("restart at once");
+            }
+            3 => self.leave(node),
+            4 => self.pause(node),
+            5 => self.renumber(node),
+            6 => self.lose_news(node),
+            7 => self.restart_tracker(node),
+            _ => self.break_link(node),
+        }
+    }
+
+    // What users do.
+
+    fn slot(&mut self) -> (u64, usize, usize) {
+        let owner = 1 + self.random.below(4) as u64;
+        (owner, self.random.below(3), self.random.below(4))
+    }
+
+    fn track(&mut self, node: Index) {
+        let at = self.slot();
+        let meta = self.meta();
+        self.act(node, |world, running, now| {
+            let result = running.shard.track(&slot_at(at), meta, now);
+            match (running.own.get(&at), result) {
+                (None, Ok((ticket, entry))) => {
+                    let node_at = &world.nodes[node];
+                    world.truth.written(&entry, node, node_at.generation);
+                    running.own.insert(at, (ticket, entry));
+                }
+                (Some((_, there)), Err(found)) => assert_eq!(*there, found, "I27"),
+                (expected, got) => panic!("I27: tracked {expected:?}, track gave {got:?}"),
+            }
+        });
+    }
+
+    fn update(&mut self, node: Index) {
+        let at = self.slot();
+        let meta = self.meta();
+        self.act(node, |world, running, now| {
+            let result = running.shard.update(&slot_at(at), None, meta, now);
+            match (running.own.get_mut(&at), result) {
+                (Some((_, there)), Ok(new)) => {
+                    assert_eq!(new.previous, Some(there.reference), "I16");
+                    let generation = world.nodes[node].generation;
+                    world.truth.written(&new, node, generation);
+                    world.truth.ended(there.reference, world.step);
+                    *there = new;
+                }
+                (None, Err(Refusal::NoPresence)) => {}
+                (None, Err(Refusal::NotOwner(other))) => {
+                    assert_ne!(other, world.nodes[node].name, "I10");
+                    world.report.count("update refused: not the owner");
+                }
+                (expected, got) => panic!("I27: tracked {expected:?}, update gave {got:?}"),
+            }
+        });
+    }
+
+    fn untrack(&mut self, node: Index) {
+        let at = self.slot();
+        let by_ticket = self.random.one_in(2);
+        self.act(node, |world, running, now| {
+            let tracked = running.own.remove(&at);
+            let removed = match &tracked {
+                Some((ticket, _)) if by_ticket => running.shard.release(*ticket, now) == Some(at.0),
+                _ => running.shard.untrack(&slot_at(at), now) == Ok(true),
+            };
+            assert_eq!(removed, tracked.is_some(), "I27: untrack");
+            if let Some((ticket, entry)) = tracked {
+                world.truth.ended(entry.reference, world.step);
+                assert_eq!(
+                    running.shard.release(ticket, now),
+                    None,
+                    "a ticket ends once"
+                );
+            }
+        });
+    }
+
+    fn owner_dies(&mut self, node: Index) {
+        let owner = 1 + self.random.below(4) as u64;
+        self.act(node, |world, running, now| {
+            let count = running.shard.untrack_owner(owner, now);
+            let dead: Vec<_> = running
+                .own
+                .keys()
+                .filter(|at| at.0 == owner)
+                .copied()
+                .collect();
+            assert_eq!(count, dead.len(), "I26: all that a dead owner tracked goes");
+            for at in dead {
+                if let Some((_, entry)) = running.own.remove(&at) {
+                    world.truth.ended(entry.reference, world.step);
+                }
+            }
+        });
+    }
+
+    fn meta(&mut self) -> Bytes {
+        let length = self.random.below(120);
+        (0..length).map(|_| self.random.next() as u8).collect()
+    }
+
+    // What befalls nodes.
+
+    fn start(&mut self, node: Index) {
+        let at = &mut self.nodes[node];
+        at.incarnation = (at.incarnation + 1).max(1_000 + self.now.as_micros() as u64);
+        at.life = Life {
+            incarnation: at.incarnation,
+            started: (1 << 50) + self.random.below(1 << 40) as u64,
+        };
+        at.paused_until = Duration::ZERO;
+        self.report.count("start");
+        self.run(node, BTreeMap::new());
+        self.connect_all();
+    }
+
+    fn run(&mut self, node: Index, links: BTreeMap<Index, LinkView>) {
+        let at = &mut self.nodes[node];
+        at.generation += 1;
+        at.running = Some(Running {
+            shard: Shard::new(at.name.clone(), at.life, self.settings),
+            started: self.now,
+            watcher: Watcher::default(),
+            links,
+            own: BTreeMap::new(),
+        });
+    }
+
+    fn stop(&mut self, node: Index) -> Option<Running> {
+        let generation = self.nodes[node].generation;
+        self.truth.generation_ended(node, generation, self.step);
+        let running = self.nodes[node].running.take();
+        if let Some(running) = &running {
+            self.report.count_stats(&running.shard.stats());
+        }
+        running
+    }
+
+    fn crash(&mut self, node: Index) {
+        self.report.count("crash");
+        for other in 0..self.nodes.len() {
+            self.network.cut(node, other, self.now, &mut self.random);
+        }
+        self.network.lose_all_to(node);
+        self.stop(node);
+    }
+
+    /// The node says goodbye for good, goes on for a moment, and ends.
+    fn leave(&mut self, node: Index) {
+        self.report.count("node left");
+        self.network.tell_all(node, &What::Leaving, self.now);
+        if self.random.one_in(2) {
+            self.track(node);
+            self.pass(Duration::from_millis(60));
+        }
+        self.crash(node);
+    }
+
+    /// The tracker is closed, or lost without a word, and another starts in the same process, perhaps with a clock that
+    /// went back.
+    fn restart_tracker(&mut self, node: Index) {
+        self.report.count("tracker restarted");
+        if self.random.one_in(2) {
+            self.act(node, |world, running, now| {
+                for (_, entry) in std::mem::take(&mut running.own).into_values() {
+                    world.truth.ended(entry.reference, world.step);
+                }
+                running.shard.leave(now);
+                world.report.count("tracker said goodbye");
+            });
+        }
+        let Some(old) = self.stop(node) else { return };
+        let jump = 1 + self.random.below(1 << 40) as u64;
+        let went_back = self.random.one_in(3);
+        let started = &mut self.nodes[node].life.started;
+        *started = if went_back {
+            started.saturating_sub(jump)
+        } else {
+            *started + jump
+        };
+        if went_back {
+            self.report.count("clock went back");
+        }
+        self.run(node, old.links);
+        self.introduce(node);
+    }
+
+    /// Tells a node's shard of the links that the node has.
+    fn introduce(&mut self, node: Index) {
+        let Some(running) = &self.nodes[node].running else {
+            return;
+        };
+        let links: Vec<(Index, LinkView)> = running
+            .links
+            .iter()
+            .map(|(other, view)| (*other, *view))
+            .collect();
+        for (other, view) in links {
+            let event = MemberEvent::Up(self.member(other, view.link, view.incarnation));
+            self.act(node, |_, running, now| {
+                running.shard.handle_member(&event, now)
+            });
+        }
+    }
+
+    fn pause(&mut self, node: Index) {
+        self.report.count("pause");
+        let time = self.random.millis(5_000);
+        self.nodes[node].paused_until = self.now + time;
+        if time > Duration::from_millis(2_500) {
+            for other in 0..self.nodes.len() {
+                self.network.cut(node, other, self.now, &mut self.random);
+            }
+        }
+    }
+
+    fn renumber(&mut self, node: Index) {
+        let at = &mut self.nodes[node];
+        at.incarnation += 1;
+        at.life.incarnation = at.incarnation;
+        let event = MemberEvent::Renumbered(Incarnation(at.incarnation));
+        self.act(node, |_, running, now| {
+            running.shard.handle_member(&event, now)
+        });
+    }
+
+    /// The queue into the shard overflowed with news of nodes in it.
+    fn lose_news(&mut self, node: Index) {
+        self.network.lose_all_to(node);
+        let mut links = BTreeMap::new();
+        let mut members = Vec::new();
+        for other in (0..self.nodes.len()).filter(|other| *other != node) {
+            if let Some(connection) = self.network.connection(node, other) {
+                let incarnation = self.network.incarnation(other, node);
+                let view = LinkView {
+                    link: connection.link,
+                    born: connection.born,
+                    incarnation,
+                };
+                links.insert(other, view);
+                members.push(self.member(other, connection.link, incarnation));
+            }
+        }
+        let own = Incarnation(self.nodes[node].incarnation);
+        self.act(node, |_, running, now| {
+            running.links = links;
+            running.shard.handle_reset(&members, own, now);
+        });
+    }
+
+    fn partition(&mut self, node: Index) {
+        let other = self.random.below(self.nodes.len());
+        if other != node {
+            self.report.count("partition");
+            self.network.block(node, other);
+            self.network.cut(node, other, self.now, &mut self.random);
+        }
+    }
+
+    fn break_link(&mut self, node: Index) {
+        let other = self.random.below(self.nodes.len());
+        if self.network.connection(node, other).is_some() {
+            self.report.count("link broken");
+            self.network.cut(node, other, self.now, &mut self.random);
+        }
+    }
+
+    fn heal_all(&mut self) {
+        for a in 0..self.nodes.len() {
+            for b in 0..a {
+                self.network.unblock(a, b);
+            }
+        }
+        self.connect_all();
+    }
+
+    fn connect_all(&mut self) {
+        for a in 0..self.nodes.len() {
+            for b in 0..a {
+                let alive = [a, b].iter().all(|node| {
+                    let node = &self.nodes[*node];
+                    node.running.is_some() && node.paused_until <= self.now
+                });
+                if alive && self.network.can_connect(a, b) {
+                    let ends = [a, b].map(|node| (node, self.nodes[node].incarnation));
+                    let when = (self.now, self.step);
+                    self.network
+                        .connect(ends[0], ends[1], when, &mut self.random);
+                }
+            }
+        }
+    }
+
+    // Time.
+
+    /// Long enough to forget who is absent.
+    fn long_time(&mut self) {
+        if self.random.one_in(6) {
+            self.report.count("permdown period passed");
+            self.pass(self.settings.permdown_period + Duration::from_secs(2));
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            let next = self.next_event().min(end);
+            self.now = self.now.max(next);
+            for node in 0..self.nodes.len() {
+                if self.nodes[node].paused_until <= self.now {
+                    self.receive_all(node);
+                    self.tick(node);
+                }
+            }
+            if self.now >= end {
+                break;
+            }
+        }
+        if self.random.one_in(2) {
+            self.connect_all();
+        }
+    }
+
+    /// When something happens next; never now, so that time moves.
+    fn next_event(&self) -> Duration {
+        let timers = self.nodes.iter().filter_map(|node| {
+            let running = node.running.as_ref()?;
+            Some((running.started + running.shard.poll_timeout()).max(node.paused_until))
+        });
+        let next = timers.chain(self.network.next_arrival()).min();
+        let soonest = self.now + Duration::from_millis(1);
+        next.unwrap_or(Duration::MAX).max(soonest)
+    }
+
+    fn tick(&mut self, node: Index) {
+        let due = self.nodes[node]
+            .running
+            .as_ref()
+            .is_some_and(|running| running.shard.due(self.now.saturating_sub(running.started)));
+        if due {
+            self.act(node, |_, running, now| running.shard.handle_tick(now));
+        }
+    }
+
+    fn receive_all(&mut self, node: Index) {
+        while let Some((from, packet)) = self.network.receive(node, self.now) {
+            self.receive(node, from, packet);
+        }
+    }
+
+    fn receive(&mut self, node: Index, from: Index, packet: Packet) {
+        let Packet {
+            link,
+            born,
+            incarnation,
+            what,
+            ..
+        } = packet;
+        let member = self.member(from, link, incarnation);
+        self.act(node, |_, running, now| match what {
+            What::Up => {
+                let view = LinkView {
+                    link,
+                    born,
+                    incarnation,
+                };
+                running.links.insert(from, view);
+                running.shard.handle_member(&MemberEvent::Up(member), now);
+            }
+            What::Down => {
+                if running
+                    .links
+                    .get(&from)
+                    .is_some_and(|view| view.link == link)
+                {
+                    running.links.remove(&from);
+                }
+                running.shard.handle_member(&MemberEvent::Down(member), now);
+            }
+            What::Leaving => running
+                .shard
+                .handle_member(&MemberEvent::Leaving(member), now),
+            What::Gap => {
+                let node = member.node;
+                let event = MemberEvent::Gap {
+                    node,
+                    link,
+                    lost: 1,
+                };
+                running.shard.handle_member(&event, now);
+            }
+            What::Message(bytes) => {
+                let message = Message::decode(&bytes).expect("the encoder's own bytes");
+                let message = message.expect("of a known kind");
+                let origin = Origin {
+                    node: member.node,
+                    incarnation: Incarnation(incarnation),
+                    link,
+                };
+                running.shard.handle_message(&origin, message, now);
+            }
+        });
+    }
+
+    fn member(&self, node: Index, link: LinkId, incarnation: u64) -> Member {
+        Member {
+            node: self.nodes[node].name.clone(),
+            incarnation: Incarnation(incarnation),
+            link,
+            state: MemberState::Up,
+        }
+    }
+
+    /// Gives a node one input, and looks at everything that it does because of it.
+    fn act(&mut self, node: Index, input: impl FnOnce(&mut Self, &mut Running, Duration)) {
+        let Some(mut running) = self.nodes[node].running.take() else {
+            return;
+        };
+        let now = self.now.saturating_sub(running.started);
+        let before = self.lives_seen(&running.shard);
+        input(self, &mut running, now);
+        let after = self.lives_seen(&running.shard);
+        running.shard.settle();
+        self.acts += 1;
+        let mut look = self.acts.is_multiple_of(LOOK_EVERY);
+        while let Some(effect) = running.shard.poll_effect() {
+            look |= matches!(effect, Effect::Step(_));
+            let steady = |other: Index| before[other] == after[other];
+            self.effect(node, &mut running, effect, steady);
+        }
+        if look {
+            self.check(node, &running);
+        }
+        self.nodes[node].running = Some(running);
+    }
+
+    /// The life of each node that a shard holds a copy of.
+    fn lives_seen(&self, shard: &Shard) -> Vec<Option<Life>> {
+        let nodes = self.nodes.iter();
+        nodes
+            .map(|node| shard.have(&node.name).map(|at| at.life))
+            .collect()
+    }
+
+    fn effect(
+        &mut self,
+        node: Index,
+        running: &mut Running,
+        effect: Effect,
+        steady: impl Fn(Index) -> bool,
+    ) {
+        match effect {
+            Effect::Broadcast(message) => {
+                for (other, view) in running.links.clone() {
+                    self.send((node, other, view.link), &message);
+                }
+            }
+            Effect::SendTo(name, message) => {
+                let other = self.nodes.iter().position(|node| node.name == name);
+                let other = other.expect("a node of this cluster");
+                if let Some(view) = running.links.get(&other).copied() {
+                    self.send((node, other, view.link), &message);
+                }
+            }
+            Effect::Step(step) => {
+                let sight = Sight {
+                    viewer: node,
+                    step: self.step,
+                };
+                let links = &running.links;
+                let born = |other: Index| links.get(&other).map(|view| view.born);
+                running
+                    .watcher
+                    .diff(&step.diff, sight, &self.truth, born, steady);
+            }
+        }
+    }
+
+    fn send(&mut self, way: (Index, Index, LinkId), message: &Message) {
+        let bytes = message.encode();
+        self.trace(&bytes);
+        if !matches!(message, Message::Vector(_)) {
+            self.noise.push(name_of(message));
+        }
+        let when = (self.now, self.weather);
+        if let Some(fate) = self.network.send(way, bytes, when, &mut self.random) {
+            self.report.count(fate);
+        }
+    }
+
+    fn trace(&mut self, bytes: &[u8]) {
+        let mut trace = self.report.trace;
+        for byte in bytes {
+            trace = (trace ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+        self.report.trace = trace;
+    }
+
+    fn check(&self, node: Index, running: &Running) {
+        running.shard.assert_consistent();
+        running.watcher.compare(running.shard.listed());
+        let links = &running.links;
+        let born = |other: Index| links.get(&other).map(|view| view.born);
+        running.watcher.lives(node, &self.truth, born);
+        for (at, (_, entry)) in &running.own {
+            let there = running.shard.own_slot(&slot_at(*at));
+            assert_eq!(there, Some(entry), "I10: only its owner changes an entry");
+            let listed = running.shard.entries(&entry.topic);
+            assert!(listed.by_key(&entry.key).any(|e| e == entry), "I28");
+        }
+    }
+
+    // The end.
+
+    /// No more faults: all that is alive is connected, and stays so.
+    pub(super) fn become_quiet(&mut self) {
+        self.step += 1;
+        self.weather = Weather::Fair;
+        self.pass(Duration::from_secs(6));
+        for node in 0..self.nodes.len() {
+            self.nodes[node].paused_until = Duration::ZERO;
+        }
+        self.heal_all();
+        self.pass(SETTLING);
+        self.heal_all();
+        self.pass(SETTLING);
+        self.noise.clear();
+        self.pass(QUIET);
+    }
+
+    pub(super) fn finish(mut self) -> Report {
+        assert_eq!(
+            self.noise,
+            Vec::<&str>::new(),
+            "I22: quiet, yet these were sent"
+        );
+        let truth = self.truth.now();
+        let mut positions = BTreeMap::new();
+        for node in &self.nodes {
+            if let Some(running) = &node.running {
+                positions.insert(node.name.clone(), running.shard.at());
+            }
+        }
+        for index in 0..self.nodes.len() {
+            let Some(running) = &self.nodes[index].running else {
+                continue;
+            };
+            assert_eq!(
+                running.watcher.by_reference(),
+                truth,
+                "I1, I9: node {index} lists something else"
+            );
+            for (name, at) in &positions {
+                if *name != self.nodes[index].name {
+                    assert_eq!(running.shard.have(name), Some(*at), "I1: positions");
+                }
+            }
+            let stats = running.shard.stats();
+            assert!(stats.remembered_peers < 2 * self.nodes.len() as u64, "I18");
+            self.report.count_stats(&stats);
+        }
+        std::mem::take(&mut self.report)
+    }
+}
+
+/// A failed checker says which seed to run again.
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!(
+                "simulation failed: seed {}, {} nodes, step {}, at {:?}",
+                self.seed,
+                self.nodes.len(),
+                self.step,
+                self.now
+            );
+        }
+    }
+}
+
+/// A node whose list did not change is looked at once in so many inputs.
+const LOOK_EVERY: u64 = 16;
+
+fn slot_at((owner, topic, key): (u64, usize, usize)) -> Slot {
+    Slot {
+        owner,
+        topic: Arc::from(format!("topic{topic}")),
+        key: Arc::from(format!("key{key}")),
+    }
+}
+
+fn name_of(message: &Message) -> &'static str {
+    match message {
+        Message::Hello(_) => "hello",
+        Message::Vector(_) => "vector",
+        Message::Ops(_) => "ops",
+        Message::Pull(_) => "pull",
+        Message::Part(_) => "part",
+        Message::PartTaken(_) => "part taken",
+        Message::Goodbye(_) => "goodbye",
+    }
+}

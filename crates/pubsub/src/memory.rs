@@ -1,7 +1,8 @@
 //! Several nodes in one process: an adapter without a network.
 //!
 //! For tests, and for programs that want the parts of one process apart. Deliveries happen in the thread that publishes,
-//! before the publishing call returns, and in order. A message goes to every node.
+//! before the publishing call returns, and in order. A message goes to every node. Member sinks run in the thread that changes
+//! the mesh, and must not change it themselves: no new node, no goodbye. Dropping a pubsub is fine anywhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -1,5 +1,7 @@
 //! The pubsub through its public face.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
+
 mod adapter;
 mod broadcast;
 mod contract;

@@ -121,10 +121,10 @@ proptest! {
         for step in steps {
             let mut gone = Vec::new();
             match step {
-                Step::Push(count) => for serial in next..next + u64::from(count) {
-                    list.push(entry(owner.id(), serial), &mut Retired::default());
-                    model.insert(serial, ());
-                    next = serial + 1;
+                Step::Push(count) => for _ in 0..count {
+                    list.push(entry(owner.id(), next), &mut Retired::default());
+                    model.insert(next, ());
+                    next += 1;
                 },
                 Step::Remove(at) => gone.push(at.index(next as usize) as u64),
                 Step::RemoveRun(at, count) => {

@@ -1,6 +1,6 @@
 //! From a request to connect to a session that can be driven.
 
-use std::panic::AssertUnwindSafe;
+use std::{future::Future, panic::AssertUnwindSafe};
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -57,11 +57,15 @@ pub(crate) async fn admit<H: Handler>(
 }
 
 impl<S: Session> Admitted<S> {
-    /// Drives the session until its connection has ended.
-    pub(crate) async fn drive<C: Connection>(self, connection: C) {
-        // Counted until the closing handshake is over.
-        let _entered = self.entered;
-        drive(connection, self.session, self.inbox, &self.limits).await;
+    /// Drives the session until its connection has ended. It is counted until the closing handshake is over.
+    pub(crate) fn drive<C: Connection>(self, connection: C) -> impl Future<Output = ()> + Send {
+        drive(
+            connection,
+            self.session,
+            self.inbox,
+            self.limits,
+            self.entered,
+        )
     }
 
     /// The connection never came to be.

@@ -1,17 +1,20 @@
 //! The loop that drives one session over one connection, whatever carries it.
 
 use std::{
+    future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures::{SinkExt, StreamExt, future::poll_fn};
 use matryoshka_pubsub::mailbox::Received;
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
     close::{Close, CloseCode, CloseReason},
+    connections::Entered,
     frame::Frame,
     limits::Limits,
     outbox::{Inbox, Item},
@@ -23,13 +26,15 @@ use crate::{
 const TURN_ITEMS: usize = 256;
 
 /// Drives the session until the connection has ended, closing handshake included.
-pub(crate) async fn drive<C: Connection, S: Session>(
+///
+/// Not an `async fn`: that would keep every argument twice, and this future is what an idle client costs.
+pub(crate) fn drive<C: Connection, S: Session>(
     connection: C,
     session: S,
     inbox: Inbox<S::Mail>,
-    limits: &Limits,
-) {
-    let (idle_timeout, close_timeout) = (limits.idle_timeout, limits.close_timeout);
+    limits: Limits,
+    entered: Entered,
+) -> impl Future<Output = ()> + Send {
     let mut drive = Drive {
         connection,
         session,
@@ -38,22 +43,34 @@ pub(crate) async fn drive<C: Connection, S: Session>(
         heard: Instant::now(),
         held: None,
         unflushed: false,
+        idle_timeout: limits.idle_timeout,
     };
-    let end = {
-        let mut idle = pin!(sleep(idle_timeout));
-        poll_fn(|cx| match drive.poll_turn(cx) {
+    let close_timeout = limits.close_timeout;
+    async move {
+        let mut timer = pin!(sleep_until(drive.heard + drive.idle_timeout));
+        let end = poll_fn(|cx| match drive.poll_turn(cx) {
             Ok(Turn::More) => {
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
-            Ok(Turn::Waiting) => drive.poll_idle(cx, idle.as_mut(), idle_timeout),
+            Ok(Turn::Waiting) => drive.poll_idle(cx, timer.as_mut()),
             Err(end) => Poll::Ready(end),
         })
-        .await
-    };
-    let (connection, last) = drive.end(end);
-    // The client's part in the end is bounded; past it the connection is just dropped.
-    let _ = timeout(close_timeout, last.write(connection)).await;
+        .await;
+        let last = LastWords::after(&end);
+        drop(drive.inbox);
+        tell(drive.session, end);
+        // The client's part in the end is bounded; past it the connection is just dropped. Boxed, since
+        // it would double the size of a future that hardly ever is here.
+        timer.as_mut().reset(Instant::now() + close_timeout);
+        let mut writing = Box::pin(last.write(&mut drive.connection, &mut drive.output));
+        poll_fn(|cx| {
+            let done = writing.as_mut().poll(cx).is_ready() || timer.as_mut().poll(cx).is_ready();
+            if done { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        drop(entered);
+    }
 }
 
 struct Drive<C, S: Session> {
@@ -67,6 +84,7 @@ struct Drive<C, S: Session> {
     /// Why nothing is read at the moment.
     held: Option<Hold>,
     unflushed: bool,
+    idle_timeout: Duration,
 }
 
 /// Why nothing is read from the client.
@@ -87,6 +105,7 @@ enum Turn {
 }
 
 /// Why the loop ended.
+#[derive(Debug)]
 enum End {
     Client(Option<CloseCode>),
     Lost,
@@ -217,21 +236,13 @@ impl<C: Connection, S: Session> Drive<C, S> {
     }
 
     /// Ready when the client has been silent for too long. The timer is moved only when it fires.
-    fn poll_idle(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut timer: Pin<&mut Sleep>,
-        idle_timeout: std::time::Duration,
-    ) -> Poll<End> {
+    fn poll_idle(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<End> {
         if self.held == Some(Hold::Session) {
             return Poll::Pending;
         }
         while timer.as_mut().poll(cx).is_ready() {
-            let heard = self
-                .connection
-                .last_byte()
-                .map_or(self.heard, |byte| byte.max(self.heard));
-            let deadline = heard + idle_timeout;
+            let byte = self.connection.last_byte();
+            let deadline = byte.map_or(self.heard, |byte| byte.max(self.heard)) + self.idle_timeout;
             if deadline <= Instant::now() {
                 return Poll::Ready(End::Idle);
             }
@@ -239,93 +250,63 @@ impl<C: Connection, S: Session> Drive<C, S> {
         }
         Poll::Pending
     }
+}
 
-    /// Tells the session, lets go of it and its outbox, and keeps what the client is still to be sent.
-    fn end(self, end: End) -> (C, LastWords) {
-        let Self {
-            connection,
-            mut session,
-            output,
-            ..
-        } = self;
-        let crashed = matches!(end, End::Crashed);
-        let (reason, last) = match end {
-            End::Client(code) => (CloseReason::Client(code), LastWords::answer()),
-            End::Lost => (CloseReason::Lost, LastWords::none()),
-            End::Idle => (
-                CloseReason::Idle,
-                LastWords::close(output, CloseCode::GOING_AWAY.into()),
-            ),
-            End::Closed(close) => (
-                CloseReason::Closed(close.clone()),
-                LastWords::close(output, close),
-            ),
-            End::Crashed => {
-                let close = Close::new(CloseCode::INTERNAL);
-                (
-                    CloseReason::Closed(close.clone()),
-                    LastWords::close(output, close),
-                )
-            }
-        };
-        tracing::debug!(?reason, crashed, "connection ends");
-        // A crash while the session cleans up ends it all the same.
-        let _ = guarded(|| {
-            if !crashed {
-                session.closed(reason);
-            }
-            drop(session);
-        });
-        (connection, last)
-    }
+/// Tells the session of the end, and lets go of it.
+fn tell<S: Session>(mut session: S, end: End) {
+    tracing::debug!(?end, "connection ends");
+    let reason = match end {
+        End::Client(code) => Some(CloseReason::Client(code)),
+        End::Lost => Some(CloseReason::Lost),
+        End::Idle => Some(CloseReason::Idle),
+        End::Closed(close) => Some(CloseReason::Closed(close)),
+        End::Crashed => None,
+    };
+    // A crash while the session cleans up ends it all the same.
+    let _ = guarded(move || {
+        if let Some(reason) = reason {
+            session.closed(reason);
+        }
+    });
 }
 
 /// What is left to write when the session is gone.
-struct LastWords {
-    output: Output,
-    close: Option<Close>,
-    /// Whether there is anybody to end the connection with.
-    anybody: bool,
+enum LastWords {
+    /// The client is gone.
+    None,
+    /// The client closed and waits for the answer.
+    Answer,
+    /// The server closes; what the session had written goes first.
+    Close(Close),
 }
 
 impl LastWords {
-    /// The client is gone.
-    fn none() -> Self {
-        Self {
-            output: Output::default(),
-            close: None,
-            anybody: false,
+    fn after(end: &End) -> Self {
+        match end {
+            End::Client(_) => Self::Answer,
+            End::Lost => Self::None,
+            End::Idle => Self::Close(CloseCode::GOING_AWAY.into()),
+            End::Closed(close) => Self::Close(close.clone()),
+            End::Crashed => Self::Close(CloseCode::INTERNAL.into()),
         }
     }
 
-    /// The client closed and waits for the answer.
-    fn answer() -> Self {
-        Self {
-            anybody: true,
-            ..Self::none()
+    async fn write<C: Connection>(
+        self,
+        connection: &mut C,
+        output: &mut Output,
+    ) -> Result<(), WriteError> {
+        match self {
+            Self::None => Ok(()),
+            Self::Answer => connection.close().await,
+            Self::Close(close) => {
+                while let Some(frame) = output.take() {
+                    connection.feed(Outgoing::Frame(frame)).await?;
+                }
+                connection.send(Outgoing::Close(close)).await?;
+                connection.close().await
+            }
         }
-    }
-
-    /// The server closes.
-    fn close(output: Output, close: Close) -> Self {
-        Self {
-            output,
-            close: Some(close),
-            anybody: true,
-        }
-    }
-
-    async fn write<C: Connection>(mut self, mut connection: C) -> Result<(), WriteError> {
-        while let Some(frame) = self.output.take() {
-            connection.feed(Outgoing::Frame(frame)).await?;
-        }
-        if let Some(close) = self.close.take() {
-            connection.send(Outgoing::Close(close)).await?;
-        }
-        if self.anybody {
-            connection.close().await?;
-        }
-        Ok(())
     }
 }
 

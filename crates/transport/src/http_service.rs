@@ -129,11 +129,11 @@ impl<H: Handler, B> Service<Request<B>> for HttpService<H> {
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         // The body is dropped here: a handshake has none, and the future need not be as sendable as it is.
-        let upgrade = Handshake::of(request);
+        let handshake = Handshake::of(request);
         let service = self.clone();
         Box::pin(async move {
             Ok(service
-                .answer(upgrade)
+                .answer(handshake)
                 .await
                 .unwrap_or_else(Refusal::into_response))
         })
@@ -159,12 +159,8 @@ impl<H: Handler> HttpService<H> {
         let admitted = admit(&self.handler, info, &self.config.limits, &self.connections).await?;
         match handshake.accept_key() {
             Ok(accept) => {
-                let upgraded = run(
-                    handshake.on_upgrade.take(),
-                    admitted,
-                    Arc::clone(&self.config),
-                );
-                tokio::spawn(upgraded);
+                let config = Arc::clone(&self.config);
+                tokio::spawn(upgrade(handshake.on_upgrade.take(), admitted, config));
                 Ok(switching_protocols(accept))
             }
             Err(refusal) => {
@@ -180,8 +176,8 @@ impl<H: Handler> HttpService<H> {
     }
 }
 
-/// The task of one connection.
-async fn run<S: Session>(
+/// Waits for the upgrade, and then starts the connection's own task, which is the only one that stays.
+async fn upgrade<S: Session>(
     on_upgrade: Option<OnUpgrade>,
     admitted: Admitted<S>,
     config: Arc<HttpConfig>,
@@ -193,8 +189,7 @@ async fn run<S: Session>(
     match upgraded {
         Ok(upgraded) => {
             let websocket = WebSocket::accept(TokioIo::new(upgraded), &config.websocket).await;
-            drop(config);
-            admitted.drive(websocket).await;
+            tokio::spawn(admitted.drive(websocket));
         }
         Err(error) => {
             tracing::debug!(%error, "the connection was gone before its upgrade");
@@ -319,4 +314,40 @@ fn is_key(key: &HeaderValue) -> bool {
     let bytes = key.as_bytes();
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
     bytes.len() == 24 && bytes[..22].iter().all(plain) && bytes.ends_with(b"==")
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::upgrade::Upgraded;
+
+    use super::*;
+    use crate::{Close, Frame, Output};
+
+    /// What the task of one connection may take, in bytes, beside its session: every idle socket pays for it.
+    const CONNECTION_FUTURE_BYTES: usize = 768;
+
+    struct Nothing;
+
+    impl Session for Nothing {
+        type Mail = ();
+
+        fn handle_in(&mut self, _: Frame, _: &mut Output) -> Result<(), Close> {
+            Ok(())
+        }
+
+        fn handle_mail(&mut self, (): (), _: &mut Output) -> Result<(), Close> {
+            Ok(())
+        }
+    }
+
+    fn size_of_future<A, B, F>(_: impl Fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn the_task_of_a_connection_stays_small() {
+        let drive = Admitted::<Nothing>::drive::<WebSocket<TokioIo<Upgraded>>>;
+        let bytes = size_of_future(drive);
+        assert!(bytes <= CONNECTION_FUTURE_BYTES, "{bytes} bytes");
+    }
 }

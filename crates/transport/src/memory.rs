@@ -106,9 +106,12 @@ impl Client {
     ///
     /// # Errors
     /// `BrokenPipe` if the connection has ended.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped before it is ready, the frame is not sent.
     pub async fn send(&mut self, frame: Frame) -> io::Result<()> {
         self.outgoing
-            .send(FromClient::Frame(frame))
+            .feed(FromClient::Frame(frame))
             .await
             .map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
@@ -143,7 +146,7 @@ impl Client {
     /// Closes with a code, as a client does that says goodbye.
     pub async fn close(&mut self, code: Option<CloseCode>) {
         // Failing means that the other end is gone already.
-        let _ = self.outgoing.send(FromClient::Close(code)).await;
+        let _ = self.outgoing.feed(FromClient::Close(code)).await;
         self.outgoing.close_channel();
     }
 }

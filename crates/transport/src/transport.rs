@@ -118,9 +118,7 @@ pub trait Transport: Sized + Send + 'static {
             while let Some((info, connection)) = self.accept().await? {
                 let (handler, limits, connections) =
                     (handler.clone(), limits.clone(), connections.clone());
-                tokio::spawn(async move {
-                    serve_one(handler, info, connection, limits, connections).await
-                });
+                tokio::spawn(serve_one(handler, info, connection, limits, connections));
             }
             Ok(())
         }
@@ -135,7 +133,8 @@ async fn serve_one<H: Handler, C: Connection>(
     connections: Connections,
 ) {
     match admit(&handler, info, &limits, &connections).await {
-        Ok(admitted) => admitted.drive(connection).await,
+        // A task of its own, so that what was needed to get here does not stay.
+        Ok(admitted) => drop(tokio::spawn(admitted.drive(connection))),
         Err(refused) => {
             tracing::debug!(status = refused.status.as_u16(), "connection refused");
             let farewell = async {

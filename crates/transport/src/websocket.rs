@@ -43,8 +43,9 @@ pub struct WebSocketConfig {
     /// The largest message from a client, whether in one frame or in fragments; default 8,000,000 bytes. A larger
     /// one closes the connection with 1009.
     pub max_message_bytes: usize,
-    /// What every open connection keeps for reading; default 4 KiB. Frames of this size and less are copied out of
-    /// it, so that a message that is kept for long does not keep the buffer.
+    /// What every open connection keeps for reading; default 1 KiB, since an idle client pays for it. A
+    /// larger message gets a buffer of its size, which the connection keeps. Frames up to this size are
+    /// copied out, so that a message that is kept for long does not keep the buffer.
     pub read_buffer_bytes: usize,
     /// How much is collected before it is written, if no flush comes first; default 4 KiB.
     pub write_buffer_bytes: usize,
@@ -54,7 +55,7 @@ impl Default for WebSocketConfig {
     fn default() -> Self {
         Self {
             max_message_bytes: 8_000_000,
-            read_buffer_bytes: 4 * 1024,
+            read_buffer_bytes: 1024,
             write_buffer_bytes: 4 * 1024,
         }
     }

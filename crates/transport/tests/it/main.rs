@@ -1,0 +1,10 @@
+//! The transport from outside: sessions over memory, over WebSockets, over HTTP, and over a carrier of one's own.
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
+
+mod connections;
+mod custom;
+mod handshake;
+mod lab;
+mod limits;
+mod sessions;
+mod websocket;

@@ -1,0 +1,199 @@
+//! What a session may rely on, over the in-memory carrier.
+
+use std::sync::atomic::Ordering::SeqCst;
+
+use matryoshka_transport::{
+    Close, CloseCode, CloseReason, Frame, Outgoing, Pushed,
+    http::StatusCode,
+    memory::{Client, MemoryService},
+};
+
+use crate::lab::{Lab, Mail, info};
+
+async fn texts(client: &mut Client, count: usize) -> Vec<String> {
+    let mut texts = Vec::new();
+    for _ in 0..count {
+        texts.push(
+            client
+                .recv_frame()
+                .await
+                .unwrap()
+                .as_text()
+                .unwrap()
+                .to_owned(),
+        );
+    }
+    texts
+}
+
+fn closed_with(code: CloseCode) -> Option<Outgoing> {
+    Some(Outgoing::Close(Close::new(code)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_are_answered_in_order_whatever_their_kind() {
+    let service = MemoryService::new(Lab::new());
+    let mut client = service.connect(info("")).await.unwrap();
+    for round in 0..100u8 {
+        client.send_text(round.to_string()).await.unwrap();
+        client.send(Frame::binary(vec![round])).await.unwrap();
+        assert_eq!(
+            client.recv_frame().await,
+            Some(Frame::text(round.to_string()))
+        );
+        assert_eq!(client.recv_frame().await, Some(Frame::binary(vec![round])));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_and_mails_of_an_outbox_keep_their_order() {
+    let lab = Lab::new();
+    let mut client = MemoryService::new(lab.clone())
+        .connect(info(""))
+        .await
+        .unwrap();
+    let (_, outbox) = lab.connected().await;
+    assert_eq!(outbox.frame(Frame::text("1")), Pushed::Queued);
+    assert_eq!(outbox.mail(Mail::Say("2")), Pushed::Queued);
+    outbox.frame(Frame::text("3"));
+    outbox.close(CloseCode::RESTART.into());
+    outbox.frame(Frame::text("too late"));
+    assert_eq!(texts(&mut client, 3).await, ["1", "2", "3"]);
+    assert_eq!(client.recv().await, closed_with(CloseCode::RESTART));
+    assert_eq!(client.recv().await, None);
+    assert_eq!(
+        lab.closed().await,
+        CloseReason::Closed(CloseCode::RESTART.into())
+    );
+    assert!(outbox.is_closed());
+    assert_eq!(outbox.mail(Mail::Say("nobody hears")), Pushed::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_put_before_the_session_exists_waits_for_it() {
+    let mut client = MemoryService::new(Lab::new())
+        .connect(info("connect=early"))
+        .await
+        .unwrap();
+    assert_eq!(texts(&mut client, 2).await, ["early frame", "early mail"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_without_any_outbox_left_goes_on() {
+    let lab = Lab::new();
+    let service = MemoryService::new(lab.clone());
+    let mut client = service.connect(info("connect=drop+outbox")).await.unwrap();
+    client.send_text("still here").await.unwrap();
+    assert_eq!(texts(&mut client, 1).await, ["still here"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_may_close_and_its_frames_are_written_first() {
+    let lab = Lab::new();
+    let mut client = MemoryService::new(lab.clone())
+        .connect(info(""))
+        .await
+        .unwrap();
+    client.send_text("close").await.unwrap();
+    client.send_text("not handled any more").await.unwrap();
+    assert_eq!(texts(&mut client, 1).await, ["last words"]);
+    let close = Close::new(CloseCode(4000)).with_reason("asked to");
+    assert_eq!(client.recv().await, Some(Outgoing::Close(close.clone())));
+    assert_eq!(lab.closed().await, CloseReason::Closed(close));
+    assert_eq!(lab.gate.handled.load(SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mail_may_close_too() {
+    let lab = Lab::new();
+    let mut client = MemoryService::new(lab.clone())
+        .connect(info(""))
+        .await
+        .unwrap();
+    lab.connected()
+        .await
+        .1
+        .mail(Mail::Close(CloseCode::GOING_AWAY));
+    assert_eq!(client.recv().await, closed_with(CloseCode::GOING_AWAY));
+    assert_eq!(
+        lab.closed().await,
+        CloseReason::Closed(CloseCode::GOING_AWAY.into())
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_client_may_close_with_or_without_a_code_or_just_be_gone() {
+    let lab = Lab::new();
+    let service = MemoryService::new(lab.clone());
+    for code in [Some(CloseCode(3001)), None] {
+        let mut client = service.connect(info("")).await.unwrap();
+        client.close(code).await;
+        assert_eq!(lab.closed().await, CloseReason::Client(code));
+        assert_eq!(client.recv().await, None);
+    }
+    drop(service.connect(info("")).await.unwrap());
+    assert_eq!(lab.closed().await, CloseReason::Lost);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_ends_its_own_connection_with_1011_and_no_other() {
+    let lab = Lab::new();
+    let service = MemoryService::new(lab.clone());
+    let mut bystander = service.connect(info("")).await.unwrap();
+    lab.connected().await;
+
+    let mut client = service.connect(info("")).await.unwrap();
+    client.send_text("panic").await.unwrap();
+    assert_eq!(client.recv().await, closed_with(CloseCode::INTERNAL));
+
+    let mut client = service.connect(info("")).await.unwrap();
+    lab.connected().await;
+    lab.connected().await.1.mail(Mail::Panic);
+    assert_eq!(client.recv().await, closed_with(CloseCode::INTERNAL));
+
+    bystander.send_text("alive").await.unwrap();
+    assert_eq!(texts(&mut bystander, 1).await, ["alive"]);
+    assert!(
+        lab.nothing_closed(),
+        "a session that panicked is not called again"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_may_refuse_and_its_panic_is_a_500() {
+    let service = MemoryService::new(Lab::new());
+    let refused = service.connect(info("connect=refuse")).await.unwrap_err();
+    assert_eq!(
+        (refused.status, refused.body.len()),
+        (StatusCode::FORBIDDEN, 0)
+    );
+    let refused = service.connect(info("connect=busy")).await.unwrap_err();
+    assert_eq!(
+        (refused.status, &*refused.body),
+        (StatusCode::TOO_MANY_REQUESTS, &b"Too many requests"[..])
+    );
+    let refused = service.connect(info("connect=panic")).await.unwrap_err();
+    assert_eq!(refused.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(service.connections().count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_handler_learns_parameters_version_and_carrier() {
+    let lab = Lab::new();
+    let service = MemoryService::new(lab.clone());
+    let _v2 = service
+        .connect(info("vsn=2.0.0&user=al&a[b]=1"))
+        .await
+        .unwrap();
+    let (seen, _) = lab.connected().await;
+    assert_eq!(
+        (seen.serializer.vsn(), seen.transport, seen.peer_addr),
+        ("2.0.0", "memory", None)
+    );
+    assert_eq!(
+        (seen.params.get("user"), seen.params.get("vsn")),
+        (Some("al"), Some("2.0.0"))
+    );
+    let _v1 = service.connect(info("")).await.unwrap();
+    assert_eq!(lab.connected().await.0.serializer.vsn(), "1.0.0");
+}

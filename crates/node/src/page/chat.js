@@ -35,6 +35,7 @@ function showStatus(state) {
   page.status.dataset.state = state;
   page.status.textContent = STATUS_TEXT[state];
   page.drop.disabled = state !== "online";
+  page.main.classList.toggle("stale", state !== "online");
 }
 
 function showError(text) {
@@ -177,13 +178,13 @@ function enter({ Socket, Presence }, user) {
   visit = { user, socket, channel, presence: new Presence(channel), typing: new Map(), typingSentAt: 0, comesBackAt: 0, entered: false };
   watchPresence(visit.presence);
 
-  socket.onClose(() => { if (current()) showStatus("offline"); });
+  socket.onClose(() => { if (current()) wentOffline(); });
   socket.onError(() => {
     if (!current()) return;
-    showStatus("offline");
+    wentOffline();
     if (!visit.entered) showError("The node did not accept the connection. Trying again; you can also open another node above.");
   });
-  channel.onError(() => current() && showStatus(socket.isConnected() ? "connecting" : "offline"));
+  channel.onError(() => { if (current() && socket.isConnected()) showStatus("connecting"); });
   channel.on("new_msg", (message) => { stoppedTyping(message.user); addMessage(message); });
   channel.on("typing", ({ user: other }) => startedTyping(other));
   channel.join()
@@ -207,6 +208,11 @@ function entered() {
     addNote("Connected again. What was said meanwhile is not shown.");
     if (page.away.checked) sendStatus(); // each join starts as "online"
   }
+}
+
+function wentOffline() {
+  if (page.status.dataset.state === "online") addNote("The connection is gone. It comes back by itself.");
+  showStatus("offline");
 }
 
 function leave() {
@@ -259,7 +265,6 @@ function sendStatus() {
 /** Cuts the wire under the client, as a tunnel or a dead router would; the client comes back by itself. */
 function dropConnection() {
   visit.comesBackAt = Date.now() + DROPPED_FOR_MS;
-  addNote("Connection dropped. It comes back by itself.");
   visit.socket.conn.close();
   page.input.focus(); // the button is about to be disabled, and must not take the focus with it
 }

@@ -136,8 +136,7 @@ impl Node {
             http,
             serving,
         };
-        tracing::info!(name = %node.server.name, http = %node.http, quic = node.quic(), "listening");
-        node.watch_membership();
+        tracing::info!(name = %node.server.name, http = %node.http, quic = %node.quic(), "listening");
         Ok(node)
     }
 
@@ -194,18 +193,6 @@ impl Node {
         if timeout(CONTACT_LIMIT, contact).await.is_ok() {
             std::future::pending::<()>().await;
         }
-    }
-
-    /// Two nodes of one name must not throw each other out for ever: the one that has to go says
-    /// so once, and serves its own clients on.
-    fn watch_membership(&self) {
-        let Some(mesh) = self.server.mesh.clone() else {
-            return;
-        };
-        tokio::spawn(async move {
-            let reason = mesh.ended().await;
-            tracing::error!("this node left the cluster and serves its own clients only: {reason}");
-        });
     }
 
     async fn stop(self, cause: Cause, shutdown: &mut Shutdown) -> Ended {

@@ -125,6 +125,24 @@ async fn another_secret_keeps_a_node_out_with_one_line_on_each_side() {
     assert_eq!(cluster["peers"], json!([]));
 }
 
+#[tokio::test]
+async fn of_two_nodes_with_one_name_the_older_leaves_the_cluster_and_serves_on() {
+    let (mut older, second) = pair().await;
+    let join = second.quic.unwrap().to_string();
+    let newer = Node::start_member("n1", &["--join", &join]).await;
+
+    let line = older.logged("leaves the cluster").await;
+    assert!(line.contains(&newer.quic.unwrap().to_string()), "{line}");
+    let peers = get(older.http, "/api/cluster").await.json()["peers"].clone();
+    for peer in peers.as_array().unwrap() {
+        assert_ne!(peer["state"], "up", "{peers}");
+    }
+    let mut anna = Client::connect(&older, "anna", Version::V2).await;
+    anna.join_ok("room:lobby", json!({})).await;
+    state_becomes(&second, "n1", "up").await;
+    state_becomes(&newer, "n2", "up").await;
+}
+
 async fn joins(client: &mut Client, user: &str) {
     while !client.event("room:lobby", "presence_diff").await["joins"][user].is_object() {}
 }

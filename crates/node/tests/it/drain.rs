@@ -3,8 +3,11 @@
 
 use serde_json::json;
 
-use crate::client::{Client, VERSIONS, Version};
+use tokio_tungstenite::tungstenite;
+
+use crate::client::{Client, VERSIONS, Version, open};
 use crate::process::{Node, Starting};
+use crate::request::get;
 
 #[tokio::test]
 async fn a_signal_closes_sockets_with_1012_and_exits_0() {
@@ -42,6 +45,7 @@ async fn the_end_of_standard_input_means_nothing_otherwise() {
     let mut client = Client::connect(&node, "anna", Version::V2).await;
     client.join_ok("lab:a", json!({})).await;
     node.signal("TERM");
+    assert_eq!(client.closed().await, 1012);
     assert_eq!(node.exited().await.code(), Some(0));
     node.logged("SIGTERM").await;
 }
@@ -53,6 +57,13 @@ async fn a_second_signal_exits_at_once_with_1() {
     let stuck = Client::connect(&node, "anna", Version::V2).await;
     node.signal("TERM");
     node.logged("draining").await;
+    // Meanwhile nobody new is let in.
+    assert_eq!(get(node.http, "/health/ready").await.status, 503);
+    assert_eq!(get(node.http, "/health/live").await.status, 200);
+    match open(node.http, &node.socket_url("ben", "2.0.0")).await {
+        Err(tungstenite::Error::Http(response)) => assert_eq!(response.status(), 503),
+        other => panic!("{other:?}"),
+    }
     node.signal("TERM");
     assert_eq!(node.exited().await.code(), Some(1));
     drop(stuck);

@@ -24,6 +24,7 @@ async fn nonsense_closes_that_socket_with_1011_and_one_log_line() {
             json!({"n": 1})
         );
         node.signal("TERM");
+        assert_eq!(other.closed().await, 1012);
         assert_eq!(node.exited().await.code(), Some(0));
         node.whole_output().await;
         let log = node.log();

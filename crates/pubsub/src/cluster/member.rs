@@ -221,14 +221,17 @@ impl MemberTable {
     pub fn changes_to(&self, other: &MemberTable) -> Vec<MemberEvent> {
         let mut scratch = self.clone();
         // A node that was forgotten in between may have begun anew with anything.
-        let outlived = |old: &Row| match other.rows.get(&old.member.node) {
-            Some(Row { member, .. }) => {
-                member.link < old.member.link || member.incarnation < old.member.incarnation
+        let outlived = |old: &Member| match other.get(&old.node) {
+            Some(new) => {
+                let revived = new.link == old.link && !old.state.is_linked();
+                let older = new.link < old.link || new.incarnation < old.incarnation;
+                older || (revived && new.state.is_linked())
             }
             None => true,
         };
-        let gone = self.rows.values().filter(|old| outlived(old));
-        let gone = gone.map(|old| MemberEvent::Forgotten(old.member.node.clone()));
+        let known = self.rows.values().map(|row| &row.member);
+        let gone = known.filter(|old| outlived(old));
+        let gone = gone.map(|old| MemberEvent::Forgotten(old.node.clone()));
         let ended = |row: &Row| {
             MemberEvent::Down(self.get(&row.member.node).unwrap_or(&row.member).clone())
         };

@@ -201,5 +201,6 @@ proptest! {
         late.assert_knows(&table);
         early.changes_to(&table).iter().for_each(|news| slow.hear(news));
         slow.assert_knows(&table);
+        prop_assert_eq!(table.changes_to(&table), []);
     }
 }

@@ -73,22 +73,23 @@ test("the page without --assets says which command to run", async () => {
   assert.match(text, /cargo xtask demo/);
 });
 
-describe("flags that cannot be obeyed: one line that names the flag, and status 2", () => {
+describe("flags that cannot be obeyed: one line that names the flag and the cure", () => {
   const short = { MATRYOSHKA_CLUSTER_SECRET: "tooshort" };
   const cases = [
-    ["an unknown flag", ["--no-such-flag"], {}, /--no-such-flag/],
-    ["a bad name", ["--name", "Not Valid"], {}, /--name.*Not Valid/],
-    ["a bad address", ["--http", "nowhere"], {}, /--http.*nowhere/],
-    ["a cluster without a secret", ["--quic", "127.0.0.1:0"], {}, /secret/],
-    ["too short a secret", ["--quic", "127.0.0.1:0"], short, /32 bytes/],
+    ["an unknown flag", ["--no-such-flag"], {}, /--no-such-flag/, 2],
+    ["a flag of a later step", ["--interest", "on"], {}, /--interest/, 2],
+    ["a bad name", ["--name", "Not Valid"], {}, /--name.*Not Valid/, 2],
+    ["a bad address", ["--quic", "nowhere"], {}, /--quic.*nowhere/, 2],
+    ["too short a secret", ["--quic", "127.0.0.1:0"], short, /bytes/, 2],
+    ["a cluster without a secret", ["--quic", "127.0.0.1:0"], {}, /matryoshka-node secret/, 1],
   ];
-  for (const [what, flags, env, line] of cases) {
+  for (const [what, flags, env, line, status] of cases) {
     test(what, async () => {
       const { code, out, err } = await run(["--http", "127.0.0.1:0", ...flags], env);
       assert.equal(out, "");
       assert.match(err, line);
       assert.equal(err.trim().split("\n").length, 1, `one line:\n${err}`);
-      assert.equal(code, 2);
+      assert.equal(code, status);
     });
   }
 

@@ -86,7 +86,7 @@ describe("version 2.0.0", () => {
     await raw.next("first join reply");
     raw.send(["2", "2", "lab:twice", "phx_join", {}]);
     const frames = [await raw.next(), await raw.next()];
-    assert.deepEqual(frames.map((frame) => [frame[0], frame[3]]), [["1", "phx_close"], ["2", "phx_reply"]]);
+    assert.deepEqual(frames.map((frame) => [frame[0], frame[3]]), [["2", "phx_reply"], ["1", "phx_close"]]);
     raw.send(["1", "3", "lab:twice", "count", {}]); // of the closed join: dropped
     raw.send(["2", "4", "lab:twice", "count", {}]);
     assert.deepEqual(await raw.next(), ["2", "4", "lab:twice", "phx_reply", { status: "ok", response: { count: 1 } }]);

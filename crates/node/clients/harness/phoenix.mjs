@@ -62,8 +62,14 @@ class Client {
     return new Talk(this, this.socket.channel(topic, params));
   }
 
+  /**
+   * Cuts the connection. Then it ends what would keep the test's process alive: tries to join again, and in 1.3 a
+   * heartbeat that nothing else stops.
+   */
   async end() {
     await within(new Promise((done) => this.socket.disconnect(done)), `disconnect of ${this.user}`);
+    for (const channel of [...this.socket.channels]) channel.leave();
+    clearInterval(this.socket.heartbeatTimer);
   }
 }
 

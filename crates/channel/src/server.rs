@@ -4,6 +4,7 @@
 use std::any::{Any, TypeId};
 use std::marker::PhantomData;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytestring::ByteString;
@@ -55,7 +56,9 @@ where
 {
     fn spawn(&self, mut seat: Seat) -> JoinHandle<()> {
         seat.assigns.merge(&self.assigns);
-        tokio::spawn(serve::<App, C>(self.app.clone(), seat))
+        // Boxed apart, so that what a join needs is given back when the join is over.
+        let joining = Box::pin(join::<App, C>(self.app.clone(), seat));
+        tokio::spawn(serve::<App, C, _>(joining))
     }
 }
 
@@ -73,7 +76,24 @@ pub(crate) struct Seat {
     pub(crate) replaces: Option<(JoinHandle<()>, Wait)>,
 }
 
-async fn serve<App, C>(app: App, mut seat: Seat)
+/// The whole life of a channel. While it waits it holds little more than the channel and its socket: a joined socket that
+/// does nothing should cost next to nothing.
+async fn serve<App, C, J>(joining: Pin<Box<J>>)
+where
+    C: Channel<App>,
+    J: Future<Output = Option<(Server, C)>>,
+{
+    let Some((mut server, mut channel)) = joining.await else {
+        return;
+    };
+    if server.orders.is_superseded() {
+        return;
+    }
+    let ending = server.work::<App, C>(&mut channel).await;
+    Box::pin(server.end::<App, C>(channel, ending)).await;
+}
+
+async fn join<App, C>(app: App, mut seat: Seat) -> Option<(Server, C)>
 where
     App: Send + Sync + 'static,
     C: Channel<App>,
@@ -103,9 +123,7 @@ where
             is_told: false,
         },
     };
-    if let Some((server, channel)) = server.join::<App, C>(app, payload, join_ref, sender).await {
-        server.run::<App, C>(channel).await;
-    }
+    server.join::<App, C>(app, payload, join_ref, sender).await
 }
 
 /// Waits for the channel that this one replaces.
@@ -159,7 +177,7 @@ impl Server {
         };
         let socket = &mut self.socket;
         let joining = async { C::join(&app, socket, params).await };
-        match Box::pin(AssertUnwindSafe(joining).catch_unwind()).await {
+        match AssertUnwindSafe(joining).catch_unwind().await {
             Ok(Ok(channel)) => match self.accept(C::INTERCEPT, join_ref, sender) {
                 Ok(()) => Some((self, channel)),
                 Err(error) => {
@@ -245,19 +263,7 @@ impl Server {
         None
     }
 
-    async fn run<App, C>(mut self, mut channel: C)
-    where
-        App: 'static,
-        C: Channel<App>,
-    {
-        if self.orders.is_superseded() {
-            return;
-        }
-        let ending = self.work::<App, C>(&mut channel).await;
-        self.notice.link.counters.ended.add_one();
-        self.end::<App, C>(channel, ending).await;
-    }
-
+    /// Handles what comes until the channel's work is over.
     async fn work<App, C>(&mut self, channel: &mut C) -> Ending
     where
         C: Channel<App>,
@@ -274,31 +280,36 @@ impl Server {
                 Some(Received::Lagged(_)) => continue,
                 None => return Ending::Closed(self.orders.closed()),
             };
-            let ending = match item {
-                Item::Request(Request::Leave { reference, .. }) => Some(Ending::Left { reference }),
-                Item::Request(Request::Event {
-                    event,
-                    reference,
-                    payload,
-                }) => {
-                    self.handle_in::<App, C>(channel, event, reference, payload)
-                        .await
-                }
-                Item::Out(broadcast) => {
-                    let socket = &mut self.socket;
-                    let handling = async { channel.handle_out(socket, broadcast).await };
-                    let flow = Box::pin(AssertUnwindSafe(handling).catch_unwind()).await;
-                    self.flow("handle_out", flow)
-                }
-                Item::Info(info) => {
-                    let socket = &mut self.socket;
-                    let handling = async { info(channel, socket).await };
-                    let flow = Box::pin(AssertUnwindSafe(handling).catch_unwind()).await;
-                    self.flow("handle_info", flow)
-                }
-            };
-            if let Some(ending) = ending {
+            if let Some(ending) = Box::pin(self.handle::<App, C>(channel, item)).await {
                 return ending;
+            }
+        }
+    }
+
+    async fn handle<App, C>(&mut self, channel: &mut C, item: Item) -> Option<Ending>
+    where
+        C: Channel<App>,
+    {
+        let socket = &mut self.socket;
+        match item {
+            Item::Request(Request::Leave { reference, .. }) => Some(Ending::Left { reference }),
+            Item::Request(Request::Event {
+                event,
+                reference,
+                payload,
+            }) => {
+                self.handle_in::<App, C>(channel, event, reference, payload)
+                    .await
+            }
+            Item::Out(broadcast) => {
+                let handling = async { channel.handle_out(socket, broadcast).await };
+                let flow = AssertUnwindSafe(handling).catch_unwind().await;
+                self.flow("handle_out", flow)
+            }
+            Item::Info(info) => {
+                let handling = async { info(channel, socket).await };
+                let flow = AssertUnwindSafe(handling).catch_unwind().await;
+                self.flow("handle_info", flow)
             }
         }
     }
@@ -307,7 +318,7 @@ impl Server {
         for then in self.socket.take_after_join() {
             let socket = &mut self.socket;
             let running = async { then(socket).await };
-            let flow = AssertUnwindSafe(running).catch_unwind().await;
+            let flow = Box::pin(AssertUnwindSafe(running).catch_unwind()).await;
             if let Some(ending) = self.flow("after_join", flow) {
                 return Some(ending);
             }
@@ -335,7 +346,7 @@ impl Server {
         self.socket.begin(reference);
         let socket = &mut self.socket;
         let handling = async { channel.handle_in(socket, event).await };
-        let reply = Box::pin(AssertUnwindSafe(handling).catch_unwind()).await;
+        let reply = AssertUnwindSafe(handling).catch_unwind().await;
         let reference = self.socket.finish();
         match reply {
             Ok(reply) => self.reply(reference, reply),
@@ -379,6 +390,7 @@ impl Server {
     where
         C: Channel<App>,
     {
+        self.notice.link.counters.ended.add_one();
         match ending {
             Ending::Left { reference } => {
                 self.lane = None;
@@ -414,7 +426,7 @@ impl Server {
     {
         let socket = &mut self.socket;
         let terminating = async { channel.terminate(socket, reason).await };
-        if let Err(panic) = Box::pin(AssertUnwindSafe(terminating).catch_unwind()).await {
+        if let Err(panic) = AssertUnwindSafe(terminating).catch_unwind().await {
             log_panic(&self.notice.topic, "terminate", &*panic);
         }
     }
@@ -455,4 +467,40 @@ fn log_panic(topic: &str, callback: &str, panic: &(dyn Any + Send)) {
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     let panic = text.unwrap_or("a value that is no text");
     tracing::error!(topic, callback, panic, "a channel panicked");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{RawEvent, Refused};
+
+    struct Big;
+
+    impl Channel<()> for Big {
+        type Params = ();
+        type Event = RawEvent;
+
+        async fn join(_: &(), _: &mut Socket, (): ()) -> Result<Self, Refused> {
+            let held = [1u8; 10_000];
+            tokio::task::yield_now().await;
+            Err(Refused::because(held.len().to_string()))
+        }
+
+        async fn handle_in(&mut self, _: &mut Socket, _: RawEvent) -> Reply {
+            let held = [1u8; 10_000];
+            tokio::task::yield_now().await;
+            Reply::ok(&held.len())
+        }
+    }
+
+    /// What callbacks hold while they wait does not count.
+    #[test]
+    fn an_idle_channels_task_is_small() {
+        fn size<J, F: Future>(_: impl Fn(Pin<Box<J>>) -> F) -> usize {
+            size_of::<F>()
+        }
+        type Joining = futures::future::Ready<Option<(Server, Big)>>;
+        let bytes = size(serve::<(), Big, Joining>);
+        assert!(bytes <= 640, "{bytes} bytes");
+    }
 }

@@ -152,6 +152,25 @@ fn j10_a_leave_and_a_second_join_wait_for_a_slow_join() {
 }
 
 #[test]
+fn l5_a_leave_that_waited_for_its_join_ends_the_conversation_too() {
+    let mut bench = Bench::new(9);
+    bench.message("1", "1", "t", "phx_join");
+    bench.message("1", "2", "t", "phx_leave");
+    assert_eq!(
+        bench.message("1", "3", "t", "x"),
+        ["event to 0"],
+        "it may still be refused"
+    );
+    bench.joined("t", 0);
+    assert_eq!(bench.message("1", "4", "t", "x"), [""; 0]);
+    assert_eq!(bench.message("1", "5", "t", "phx_leave"), [""; 0]);
+    assert_eq!(
+        bench.left("t", 0, "2"),
+        ["1 2 ok {}", "1 phx_close", "forget 0"]
+    );
+}
+
+#[test]
 fn d4_the_reply_comes_first_then_the_close_of_the_old_join() {
     let mut bench = Bench::new(9);
     bench.message("1", "1", "t", "phx_join");

@@ -275,6 +275,28 @@ async fn messages_that_waited_for_a_refused_join_are_unmatched() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn messages_that_found_no_room_before_a_refusal_are_unmatched_too() {
+    let mut config = SocketsConfig::default();
+    config.inbox_messages = 1;
+    let mut client = Client::connect(&Lab::new().sockets_with(config), Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > ["1","1","lab:a","phx_join",{"sleep":1000,"deny":"no"}]
+            > ["1","2","lab:a","echo",{}]
+            > ["1","3","lab:a","echo",{}]
+            > ["1","4","lab:a","echo",{}]
+            < ["1","1","lab:a","phx_reply",{"status":"error","response":{"reason":"no"}}]
+            < [null,"2","lab:a","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]
+            < [null,"3","lab:a","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]
+            < [null,"4","lab:a","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]
+            .
+            "#,
+        )
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn j11_a_connection_that_drops_during_the_join_ends_the_channel() {
     let lab = Lab::new();
     let mut client = Client::connect(&lab.sockets(), Vsn::V2).await;

@@ -1,5 +1,7 @@
 //! The protocol, from the client's end: scripts of frames over the in-memory carrier, on paused time.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod client;
 mod ending;
 mod joining;

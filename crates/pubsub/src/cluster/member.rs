@@ -232,11 +232,13 @@ impl MemberTable {
         let known = self.rows.values().map(|row| &row.member);
         let gone = known.filter(|old| outlived(old));
         let gone = gone.map(|old| MemberEvent::Forgotten(old.node.clone()));
-        let ended = |row: &Row| {
-            MemberEvent::Down(self.get(&row.member.node).unwrap_or(&row.member).clone())
-        };
-        let told = other.rows.values().flat_map(|row| match row.member.state {
-            MemberState::Down => vec![ended(row)],
+        let ended = |new: &Member| self.get(&new.node).unwrap_or(new).clone();
+        let changed = other
+            .rows
+            .iter()
+            .filter(|(node, row)| self.rows.get(*node) != Some(row));
+        let told = changed.flat_map(|(_, row)| match row.member.state {
+            MemberState::Down => vec![MemberEvent::Down(ended(&row.member))],
             _ => introduce(row).collect(),
         });
         let events = gone.chain(told);

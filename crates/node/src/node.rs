@@ -196,13 +196,13 @@ impl Node {
     }
 
     async fn stop(self, cause: Cause, shutdown: &mut Shutdown) -> Ended {
-        tracing::info!(%cause, sockets = self.server.sockets.connections().count(), "draining");
+        let connections = self.server.sockets.connections();
+        let sockets = connections.count();
         self.server.readiness.advance(Phase::Draining);
         self.server.pubsub.leave();
-        self.server
-            .sockets
-            .connections()
-            .close_all(Close::new(CloseCode::RESTART));
+        connections.close_all(Close::new(CloseCode::RESTART));
+        // Only now: whoever reads this line may count on all of it.
+        tracing::info!(%cause, sockets, "draining");
         tokio::select! {
             finished = timeout(DRAIN_LIMIT, self.finish()) => match finished {
                 Ok(()) => {

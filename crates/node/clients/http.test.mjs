@@ -80,7 +80,7 @@ describe("flags that cannot be obeyed: one line that names the flag and the cure
     ["a flag of a later step", ["--interest", "on"], {}, /--interest/, 2],
     ["a bad name", ["--name", "Not Valid"], {}, /--name.*Not Valid/, 2],
     ["a bad address", ["--quic", "nowhere"], {}, /--quic.*nowhere/, 2],
-    ["too short a secret", ["--quic", "127.0.0.1:0"], short, /bytes/, 2],
+    ["too short a secret", ["--quic", "127.0.0.1:0"], short, /at least 32/, 2],
     ["a cluster without a secret", ["--quic", "127.0.0.1:0"], {}, /matryoshka-node secret/, 1],
   ];
   for (const [what, flags, env, line, status] of cases) {

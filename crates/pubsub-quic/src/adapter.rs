@@ -144,10 +144,10 @@ impl QuicAdapter {
     pub fn ended(&self) -> impl Future<Output = String> + Send + 'static {
         let mut left = self.inner.left.clone();
         async move {
-            if let Ok(reason) = left.wait_for(Option::is_some).await {
-                if let Some(reason) = reason.clone() {
-                    return reason;
-                }
+            if let Ok(reason) = left.wait_for(Option::is_some).await
+                && let Some(reason) = reason.clone()
+            {
+                return reason;
             }
             std::future::pending().await
         }

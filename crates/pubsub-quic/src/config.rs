@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use matryoshka_pubsub::{Incarnation, NodeName};
-use quinn::{EndpointConfig, IdleTimeout, TokioRuntime, TransportConfig, VarInt};
+use quinn::{EndpointConfig, IdleTimeout, TransportConfig, VarInt};
 
 use crate::adapter::QuicAdapter;
 use crate::driver::{self, Setup};
 use crate::error::StartError;
 use crate::proto::address::is_dialable;
 use crate::proto::mesh::MeshConfig;
+use crate::runtime::TrackedRuntime;
 use crate::secret::Secret;
 use crate::tls::Credentials;
 
@@ -154,11 +155,12 @@ impl Builder {
         server.max_incoming(MAX_WAITING_HANDSHAKES);
         client.transport_config(transport);
         let failed = |source| bind_error(listen, source);
+        let (runtime, gone) = TrackedRuntime::new();
         let endpoint = quinn::Endpoint::new(
             EndpointConfig::default(),
             Some(server),
             socket,
-            Arc::new(TokioRuntime),
+            Arc::new(runtime),
         )
         .map_err(failed)?;
         let local_addr = endpoint.local_addr().map_err(failed)?;
@@ -166,6 +168,7 @@ impl Builder {
         Ok(driver::start(Setup {
             mesh: self.mesh_config(name, incarnation, local_addr),
             endpoint,
+            gone,
             client,
             credentials,
             local_addr,

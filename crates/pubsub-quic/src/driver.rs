@@ -22,6 +22,7 @@ use crate::proto::liveness::TICK;
 use crate::proto::mesh::{Effect, Ended, Mesh, MeshConfig};
 use crate::proto::notice::{Level, Notice};
 use crate::proto::peer::ConnectionId;
+use crate::runtime::Gone;
 use crate::stats::PeerCounters;
 use crate::tls::{Credentials, RENEW_AFTER};
 
@@ -41,6 +42,7 @@ const IDLE_LIMIT: Duration = Duration::from_millis(500);
 pub(crate) struct Setup {
     pub(crate) mesh: MeshConfig,
     pub(crate) endpoint: Endpoint,
+    pub(crate) gone: Gone,
     pub(crate) client: ClientConfig,
     pub(crate) credentials: Credentials,
     pub(crate) local_addr: SocketAddr,
@@ -73,18 +75,47 @@ async fn run(
     mut wishes: watch::Receiver<Wish>,
     left: watch::Sender<Option<String>>,
 ) {
-    let endpoint = setup.endpoint.clone();
+    let Setup {
+        mesh,
+        endpoint,
+        gone,
+        client,
+        credentials,
+        ..
+    } = setup;
     let inbound = tokio::select! {
         inbound = attached => inbound.ok(),
         _ = wishes.wait_for(|wish| wish.shutdown) => None,
     };
     if let Some(inbound) = inbound {
-        let driver = Driver::new(setup, shared, inbound, left);
+        let (frames, incoming_frames) = mpsc::channel(MAX_WAITING_FRAMES);
+        let driver = Driver {
+            mesh: Mesh::new(mesh, Instant::now()),
+            endpoint: endpoint.clone(),
+            client,
+            credentials,
+            shared,
+            inbound,
+            left,
+            links: HashMap::new(),
+            dials: HashMap::new(),
+            handshakes: 0,
+            tasks: JoinSet::new(),
+            task_ids: HashMap::new(),
+            frames,
+            incoming_frames,
+            counters: HashMap::new(),
+            members_changed: false,
+            flush_until: None,
+        };
         driver.run(wishes).await;
     }
     endpoint.close(VarInt::from_u32(Close::Leaving.code()), b"");
     // Only so that the last packets get out; whoever misses them notices the silence.
     let _ = tokio::time::timeout(IDLE_LIMIT, endpoint.wait_idle()).await;
+    drop(endpoint);
+    // A socket that is still open is the worst that can come of not waiting longer.
+    let _ = tokio::time::timeout(IDLE_LIMIT, gone.wait()).await;
 }
 
 struct Driver {
@@ -127,41 +158,13 @@ enum Event {
     Tick,
     Renew,
     Frame(ConnectionId, Frame),
-    Incoming(Incoming),
+    Incoming(Box<Incoming>),
     Done(Result<(tokio::task::Id, Done), JoinError>),
     Wish(Option<Wish>),
     FlushOver,
 }
 
 impl Driver {
-    fn new(
-        setup: Setup,
-        shared: Arc<Shared>,
-        inbound: Inbound,
-        left: watch::Sender<Option<String>>,
-    ) -> Self {
-        let (frames, incoming_frames) = mpsc::channel(MAX_WAITING_FRAMES);
-        Self {
-            mesh: Mesh::new(setup.mesh, Instant::now()),
-            endpoint: setup.endpoint,
-            client: setup.client,
-            credentials: setup.credentials,
-            shared,
-            inbound,
-            left,
-            links: HashMap::new(),
-            dials: HashMap::new(),
-            handshakes: 0,
-            tasks: JoinSet::new(),
-            task_ids: HashMap::new(),
-            frames,
-            incoming_frames,
-            counters: HashMap::new(),
-            members_changed: false,
-            flush_until: None,
-        }
-    }
-
     async fn run(mut self, mut wishes: watch::Receiver<Wish>) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -175,7 +178,7 @@ impl Driver {
                 _ = renew.tick() => Event::Renew,
                 Some((id, frame)) = self.incoming_frames.recv() => Event::Frame(id, frame),
                 Some(incoming) = self.endpoint.accept(), if self.handshakes < MAX_HANDSHAKES => {
-                    Event::Incoming(incoming)
+                    Event::Incoming(Box::new(incoming))
                 }
                 Some(done) = self.tasks.join_next_with_id() => Event::Done(done),
                 changed = wishes.changed(), if !wishes_end => {
@@ -197,7 +200,7 @@ impl Driver {
             Event::Tick => self.handle_tick(),
             Event::Renew => self.renew(),
             Event::Frame(id, frame) => self.mesh.handle_frame(Instant::now(), id, frame),
-            Event::Incoming(incoming) => self.handle_incoming(incoming),
+            Event::Incoming(incoming) => self.handle_incoming(*incoming),
             Event::Done(done) => self.handle_done(done),
             Event::Wish(Some(wish)) => self.handle_wish(wish),
             // No handle is left, so nobody waits for anything either.

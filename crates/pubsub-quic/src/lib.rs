@@ -9,6 +9,7 @@ mod driver;
 mod error;
 mod link;
 mod proto;
+mod runtime;
 mod secret;
 mod stats;
 mod tls;

@@ -14,7 +14,7 @@ use futures::stream::FuturesUnordered;
 use matryoshka_pubsub::cluster::MemberEvent;
 use matryoshka_pubsub::{Envelope, Inbound, Kind, Origin, TopicName, TrafficClass};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use self::queue::{Entry, Pushed, Queue};
@@ -25,7 +25,8 @@ use crate::config::{
 use crate::connect::explain;
 use crate::proto::close::Close;
 use crate::proto::frame::{
-    Frame, FrameDecoder, Lane, MAX_CONTROL_FRAME_BYTES, MAX_LANE_FRAME_BYTES, MessageFrame,
+    Finished, Frame, FrameDecoder, Lane, MAX_CONTROL_FRAME_BYTES, MAX_LANE_FRAME_BYTES,
+    MessageFrame,
 };
 use crate::proto::mesh::Ended;
 use crate::proto::peer::ConnectionId;
@@ -102,9 +103,10 @@ impl Lanes {
         self.finish();
     }
 
-    /// Takes nothing more, and ends the connection once everything has arrived.
+    /// Takes nothing more; the connection ends once the peer has read everything.
     pub(crate) fn finish(&self) {
-        self.queues().for_each(Queue::close);
+        self.control_stream.close();
+        self.lanes().for_each(Queue::close);
     }
 
     fn push_or_close(&self, queue: &Queue, entry: Entry) -> Pushed {
@@ -124,8 +126,9 @@ impl Lanes {
         &self.user[(lane % USER_LANES as u64) as usize]
     }
 
-    fn queues(&self) -> impl Iterator<Item = &Queue> {
-        [&self.control_stream, &self.control, &self.tracker]
+    /// The queues that have a stream of their own, in the order of their urgency.
+    fn lanes(&self) -> impl Iterator<Item = &Queue> {
+        [&self.control, &self.tracker]
             .into_iter()
             .chain(&self.user)
             .chain([&self.bulk])
@@ -176,32 +179,42 @@ impl LinkTask {
             decoder: FrameDecoder::new(MAX_CONTROL_FRAME_BYTES),
             stream: receive,
         };
+        let (finished, has_finished) = watch::channel(None);
+        let lane_readers = LaneReaders {
+            connection: &lanes.connection,
+            activity: &activity,
+            shared: &shared,
+            readers: &mut readers,
+            finished: has_finished,
+        };
         let fault = tokio::select! {
             fault = write_all(&lanes, send) => fault,
-            fault = read_control(control, id, &frames, &lanes.connection) => fault,
-            fault = read_lanes(&lanes.connection, raise, &activity, &shared, &mut readers) => fault,
+            fault = read_control(control, id, &frames, &finished, &lanes.connection) => fault,
+            fault = lane_readers.run(raise) => fault,
         };
-        lanes.close(&match &fault {
-            Fault::Flushed => Close::Leaving,
+        let ended = ended(&lanes.connection, &fault);
+        lanes.close(&match fault {
+            Fault::Finished => Close::Leaving,
             Fault::Lost => Close::Silent,
-            Fault::Protocol(text) => Close::Protocol { text: text.clone() },
+            Fault::Protocol(text) => Close::Protocol { text },
         });
         readers.shutdown().await;
-        ended(&lanes.connection, fault)
+        ended
     }
 }
 
 /// Why a link's task stops.
 enum Fault {
-    /// All queues were closed, and everything has arrived.
-    Flushed,
+    /// The peer has said that it sends nothing more, and all it sent was read.
+    Finished,
     /// The connection is gone; it knows why.
     Lost,
     /// The peer sent what it must not.
     Protocol(String),
 }
 
-fn ended(connection: &Connection, fault: Fault) -> Ended {
+/// How the connection ended. To be asked before closing it, which makes it forget.
+fn ended(connection: &Connection, fault: &Fault) -> Ended {
     if let Fault::Protocol(text) = fault {
         let text = format!("it broke the protocol: {text}");
         return Ended::Broken { text };
@@ -217,54 +230,73 @@ fn ended(connection: &Connection, fault: Fault) -> Ended {
     }
 }
 
-/// Writes all queues, each to its own stream, until they are closed and empty.
-async fn write_all(lanes: &Lanes, control_stream: SendStream) -> Fault {
-    let mut writers = FuturesUnordered::new();
-    let mut streams = vec![Some(control_stream)];
-    for (number, queue) in lanes.queues().enumerate() {
-        let stream = streams.pop().flatten();
-        writers.push(write_queue(lanes, number, queue, stream));
-    }
-    while let Some(written) = writers.next().await {
-        if written.is_err() {
-            return Fault::Lost;
-        }
-    }
-    Fault::Flushed
+/// Writes all queues, each to its own stream, until they are closed and empty. Then says so to the peer, which
+/// closes the connection once it has read everything.
+async fn write_all(lanes: &Lanes, mut control_stream: SendStream) -> Fault {
+    let written = tokio::try_join!(
+        write_control(lanes, &mut control_stream),
+        write_lanes(lanes)
+    );
+    let Ok(((), lanes_opened)) = written else {
+        return Fault::Lost;
+    };
+    let finished = Frame::Finished(Finished {
+        lanes: lanes_opened,
+    });
+    // If this fails the connection is gone, which is what is waited for.
+    let _ = control_stream.write_chunk(finished.encode()).await;
+    lanes.connection.closed().await;
+    Fault::Lost
 }
 
 /// The stream broke, so the connection did or is about to.
 struct Broken;
 
-async fn write_queue(
-    lanes: &Lanes,
-    number: usize,
-    queue: &Queue,
-    mut stream: Option<SendStream>,
-) -> Result<(), Broken> {
+async fn write_control(lanes: &Lanes, stream: &mut SendStream) -> Result<(), Broken> {
+    stream.set_priority(1).map_err(|_| Broken)?;
     let mut batch = Vec::new();
-    while queue.next_batch(&mut batch).await {
-        if stream.is_none() {
-            stream = Some(lanes.connection.open_uni().await.map_err(|_| Broken)?);
-            let lane = number as u16;
-            batch.insert(0, Entry::of(&Frame::Lane(Lane { lane })));
-        }
-        let Some(stream) = &mut stream else {
-            return Err(Broken);
-        };
-        // The first queues matter most, and the last one can wait.
-        stream.set_priority(-(number as i32)).map_err(|_| Broken)?;
-        let mut chunks = chunks(&mut batch);
-        stream
-            .write_all_chunks(&mut chunks)
-            .await
-            .map_err(|_| Broken)?;
-    }
-    if let Some(mut stream) = stream {
-        stream.finish().map_err(|_| Broken)?;
-        stream.stopped().await.map_err(|_| Broken)?;
+    while lanes.control_stream.next_batch(&mut batch).await {
+        write_batch(stream, &mut batch).await?;
     }
     Ok(())
+}
+
+/// Gives how many lanes were opened.
+async fn write_lanes(lanes: &Lanes) -> Result<u16, Broken> {
+    let mut writers: FuturesUnordered<_> = lanes
+        .lanes()
+        .enumerate()
+        .map(|(number, queue)| write_lane(&lanes.connection, number as u16, queue))
+        .collect();
+    let mut opened = 0;
+    while let Some(written) = writers.next().await {
+        opened += u16::from(written?);
+    }
+    Ok(opened)
+}
+
+/// Opens the lane's stream when there is something to write. Gives whether there was.
+async fn write_lane(connection: &Connection, lane: u16, queue: &Queue) -> Result<bool, Broken> {
+    let mut batch = Vec::new();
+    if !queue.next_batch(&mut batch).await {
+        return Ok(false);
+    }
+    let mut stream = connection.open_uni().await.map_err(|_| Broken)?;
+    // The first lanes matter most, and the last one can wait.
+    stream.set_priority(-i32::from(lane)).map_err(|_| Broken)?;
+    batch.insert(0, Entry::of(&Frame::Lane(Lane { lane })));
+    write_batch(&mut stream, &mut batch).await?;
+    while queue.next_batch(&mut batch).await {
+        write_batch(&mut stream, &mut batch).await?;
+    }
+    stream.finish().map_err(|_| Broken)?;
+    Ok(true)
+}
+
+async fn write_batch(stream: &mut SendStream, batch: &mut Vec<Entry>) -> Result<(), Broken> {
+    let mut chunks = chunks(batch);
+    let written = stream.write_all_chunks(&mut chunks).await;
+    written.map_err(|_| Broken)
 }
 
 /// Small parts copied together, large ones as they are.
@@ -326,17 +358,20 @@ async fn read_control(
     mut control: Reader,
     id: ConnectionId,
     frames: &mpsc::Sender<(ConnectionId, Frame)>,
+    finished: &watch::Sender<Option<u16>>,
     connection: &Connection,
 ) -> Fault {
     loop {
         match control.next().await {
+            Ok(Some(Frame::Finished(end))) => {
+                finished.send_replace(Some(end.lanes));
+            }
             Ok(Some(frame)) => {
                 if frames.send((id, frame)).await.is_err() {
                     return Fault::Lost;
                 }
             }
             Ok(None) => {
-                // It has said all it had to say and closes as soon as it knows that everything arrived.
                 connection.closed().await;
                 return Fault::Lost;
             }
@@ -345,38 +380,52 @@ async fn read_control(
     }
 }
 
-/// Once raised, takes in the peer's lanes, each in a task of its own.
-async fn read_lanes(
-    connection: &Connection,
-    raise: oneshot::Receiver<Raise>,
-    activity: &Arc<AtomicU64>,
-    shared: &Arc<Shared>,
-    readers: &mut JoinSet<Result<(), Fault>>,
-) -> Fault {
-    let Ok(raise) = raise.await else {
-        // Not raised and never will be: whoever dropped the other end also closes the connection.
-        connection.closed().await;
-        return Fault::Lost;
-    };
-    let raise = Arc::new(raise);
-    loop {
-        tokio::select! {
-            stream = connection.accept_uni() => {
-                let Ok(stream) = stream else { return Fault::Lost };
-                let reader = Reader {
-                    activity: activity.clone(),
-                    shared: shared.clone(),
-                    decoder: FrameDecoder::new(MAX_LANE_FRAME_BYTES),
-                    stream,
-                };
-                readers.spawn(read_lane(reader, raise.clone()));
+/// Takes in the peer's lanes, each in a task of its own.
+struct LaneReaders<'a> {
+    connection: &'a Connection,
+    activity: &'a Arc<AtomicU64>,
+    shared: &'a Arc<Shared>,
+    readers: &'a mut JoinSet<Result<(), Fault>>,
+    finished: watch::Receiver<Option<u16>>,
+}
+
+impl LaneReaders<'_> {
+    /// Begins when raised.
+    async fn run(mut self, raise: oneshot::Receiver<Raise>) -> Fault {
+        let Ok(raise) = raise.await else {
+            // Not raised and never will be: whoever dropped the other end also closes the connection.
+            self.connection.closed().await;
+            return Fault::Lost;
+        };
+        let raise = Arc::new(raise);
+        let mut read_to_the_end = 0;
+        loop {
+            if *self.finished.borrow() == Some(read_to_the_end) {
+                return Fault::Finished;
             }
-            Some(read) = readers.join_next() => match read {
-                Ok(Ok(())) => {}
-                Ok(Err(fault)) => return fault,
-                Err(panic) => return Fault::Protocol(format!("a lane's reader failed: {panic}")),
+            tokio::select! {
+                stream = self.connection.accept_uni() => {
+                    let Ok(stream) = stream else { return Fault::Lost };
+                    self.start(stream, &raise);
+                }
+                Some(read) = self.readers.join_next() => match read {
+                    Ok(Ok(())) => read_to_the_end += 1,
+                    Ok(Err(fault)) => return fault,
+                    Err(panic) => return Fault::Protocol(format!("a reader failed: {panic}")),
+                },
+                Ok(()) = self.finished.changed() => {}
             }
         }
+    }
+
+    fn start(&mut self, stream: RecvStream, raise: &Arc<Raise>) {
+        let reader = Reader {
+            activity: self.activity.clone(),
+            shared: self.shared.clone(),
+            decoder: FrameDecoder::new(MAX_LANE_FRAME_BYTES),
+            stream,
+        };
+        self.readers.spawn(read_lane(reader, raise.clone()));
     }
 }
 

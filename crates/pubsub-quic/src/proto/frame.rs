@@ -41,6 +41,7 @@ mod kind {
     pub(super) const ADDRESSES: u16 = 4;
     pub(super) const HEARTBEAT: u16 = 5;
     pub(super) const GOODBYE: u16 = 6;
+    pub(super) const FINISHED: u16 = 7;
     pub(super) const LANE: u16 = 16;
     pub(super) const GAP: u16 = 17;
     pub(super) const MESSAGE: u16 = 18;
@@ -61,6 +62,8 @@ pub(crate) enum Frame {
     Heartbeat(Heartbeat),
     /// This node is about to go.
     Goodbye(GoodbyeFrame),
+    /// Nothing more will be sent: once so many lanes have been read to their ends, the connection may be closed.
+    Finished(Finished),
     /// First frame of a lane's stream.
     Lane(Lane),
     /// So many messages of this lane were dropped here, on the sender's side.
@@ -133,6 +136,13 @@ pub(crate) struct GoodbyeFrame {
     pub(crate) restart_within_ms: Option<u64>,
 }
 
+/// See [`Frame::Finished`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Finished {
+    /// How many lanes were opened.
+    pub(crate) lanes: u16,
+}
+
 /// See [`Frame::Lane`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Lane {
@@ -187,6 +197,7 @@ impl Frame {
             Self::Addresses(body) => encode_body(kind::ADDRESSES, body),
             Self::Heartbeat(body) => encode_body(kind::HEARTBEAT, body),
             Self::Goodbye(body) => encode_body(kind::GOODBYE, body),
+            Self::Finished(body) => encode_body(kind::FINISHED, body),
             Self::Lane(body) => encode_body(kind::LANE, body),
             Self::Gap(body) => encode_body(kind::GAP, body),
             Self::Message(message) => {
@@ -209,6 +220,7 @@ impl Frame {
             Self::Addresses(_) => "addresses",
             Self::Heartbeat(_) => "heartbeat",
             Self::Goodbye(_) => "goodbye",
+            Self::Finished(_) => "finished",
             Self::Lane(_) => "lane",
             Self::Gap(_) => "gap",
             Self::Message(_) => "message",
@@ -223,6 +235,7 @@ impl Frame {
             kind::ADDRESSES => Self::Addresses(decode_body(kind, &body)?),
             kind::HEARTBEAT => Self::Heartbeat(decode_body(kind, &body)?),
             kind::GOODBYE => Self::Goodbye(decode_body(kind, &body)?),
+            kind::FINISHED => Self::Finished(decode_body(kind, &body)?),
             kind::LANE => Self::Lane(decode_body(kind, &body)?),
             kind::GAP => Self::Gap(decode_body(kind, &body)?),
             kind::MESSAGE => Self::Message(decode_message(body)?),
@@ -380,7 +393,7 @@ impl FrameDecoder {
 }
 
 fn is_known(kind: u16) -> bool {
-    matches!(kind, kind::HELLO..=kind::GOODBYE | kind::LANE..=kind::MESSAGE)
+    matches!(kind, kind::HELLO..=kind::FINISHED | kind::LANE..=kind::MESSAGE)
 }
 
 #[cfg(test)]

@@ -3,9 +3,8 @@
 //! Both sides may dial, so two connections between the same two nodes are normal. One side settles it: the node
 //! with the smaller name takes the first connection on which each has nothing against the other's hello (the larger
 //! name says so by `Welcome`), says `Accept` on it, and closes every further one while that link lives. The other
-//! side goes by `Accept` alone. A link that was
-//! settled is never given up for another one of the same life, so nothing is lost over it; a newer life of a
-//! peer replaces the older at once, and an older one is refused.
+//! side goes by `Accept` alone. A settled link is never given up for another one of the same life, so nothing is
+//! lost over it; a newer life of a peer replaces the older at once, and an older one is refused.
 //!
 //! Call order: any `handle_*` or verb, then [`poll_effect`](Mesh::poll_effect) until it is empty. After
 //! [`Effect::Close`], and after a connection ended by itself, the driver makes sure that nothing of it is handed
@@ -17,20 +16,19 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use matryoshka_pubsub::cluster::{Member, MemberEvent, MemberState, Refusal, Renumbering, Step};
-use matryoshka_pubsub::{Goodbye, Incarnation, LinkId, NodeName, Origin};
+use matryoshka_pubsub::cluster::{Member, MemberEvent, MemberState, Renumbering};
+use matryoshka_pubsub::{Goodbye, Incarnation, NodeName, Origin};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::address::{AddressBook, RECENT, is_dialable};
 use super::close::Close;
 use super::frame::{
-    Accept, Addresses, Frame, GoodbyeFrame, Heartbeat, Hello, MAX_ADDRESSES, MemberAddress,
-    OLDEST_PROTOCOL, PROTOCOL, Welcome,
+    Addresses, Frame, GoodbyeFrame, Heartbeat, Hello, MAX_ADDRESSES, OLDEST_PROTOCOL, PROTOCOL,
 };
 use super::liveness::{Attention, HEARTBEAT, Verdict};
 use super::notice::{Level, Notice, Notices};
-use super::peer::{ConnectionId, Guest, Link, Peer, Stage, check_hello};
+use super::peer::{ConnectionId, Link, Peer, Stage};
 
 /// How many members are known at once; a further one is refused.
 pub(crate) const MAX_PEERS: usize = 1024;
@@ -333,279 +331,6 @@ impl Mesh {
         });
     }
 
-    fn handle_hello(&mut self, now: Instant, id: ConnectionId, hello: Hello) {
-        let Some(link) = self.links.get(&id) else {
-            return;
-        };
-        let Some(remote) = link.remote else { return };
-        let guest = match check_hello(&hello, &self.config.cluster, &link.certified, remote) {
-            Ok(guest) => guest,
-            Err(close) => return self.refuse_hello(id, &hello, close),
-        };
-        if guest.name == self.config.name {
-            return self.meet_namesake(now, id, guest);
-        }
-        if !self.peers.contains_key(&guest.name) && self.peers.len() >= MAX_PEERS {
-            return self.refuse_hello(id, &hello, Close::Full);
-        }
-        self.receive(id, guest);
-    }
-
-    /// A node that says this node's name: itself, or a twin.
-    fn meet_namesake(&mut self, now: Instant, id: ConnectionId, guest: Guest) {
-        if guest.instance == self.config.instance {
-            let dialled = self.links.get(&id).and_then(|link| link.dialled.clone());
-            if let Some(address) = dialled {
-                self.book.is_myself(&address, now);
-            }
-            return self.close(id, Close::Myself);
-        }
-        if guest.life() < (self.renumbering.own(), self.config.instance) {
-            let address = self.own_address();
-            let text = format!(
-                "another node called {} is at {}; it is the older one and has to go: give every node a name of its own",
-                guest.name, guest.address
-            );
-            self.tell_once(&guest.address, Level::Warn, text);
-            let incarnation = self.renumbering.own().0;
-            return self.close(
-                id,
-                Close::Older {
-                    incarnation,
-                    up: true,
-                    address,
-                },
-            );
-        }
-        self.close(id, Close::Twin);
-        let refusal = Refusal {
-            newest: guest.incarnation,
-            up: true,
-        };
-        self.refused(now, refusal, &guest.address);
-    }
-
-    /// A proper guest: newer, older or the same life as the one known.
-    fn receive(&mut self, id: ConnectionId, guest: Guest) {
-        let name = guest.name.clone();
-        if let Some(peer) = self.peers.get(&name) {
-            if guest.life() < peer.guest.life() {
-                let close = self.older_than_known(peer);
-                return self.refuse(id, close);
-            }
-            if guest.life() > peer.guest.life() {
-                self.supersede(&guest);
-            }
-        }
-        if let Some(link) = self.links.get_mut(&id) {
-            link.guest = Some(guest);
-            link.stage = Stage::Waiting;
-        }
-        if !self.settles_with(&name) {
-            let frame = Frame::Welcome(Welcome {});
-            self.effects.push_back(Effect::Send {
-                connection: id,
-                frame,
-            });
-        }
-    }
-
-    fn older_than_known(&self, peer: &Peer) -> Close {
-        let up = peer
-            .link
-            .and_then(|link| self.links.get(&link))
-            .is_some_and(|link| link.stage == Stage::Up);
-        Close::Older {
-            incarnation: peer.guest.incarnation.0,
-            up,
-            address: peer.guest.address.clone(),
-        }
-    }
-
-    /// Ends all connections of earlier lives of `guest`, and remembers the new one.
-    fn supersede(&mut self, guest: &Guest) {
-        let close = Close::Older {
-            incarnation: guest.incarnation.0,
-            up: true,
-            address: guest.address.clone(),
-        };
-        let earlier = |link: &Link| {
-            link.guest
-                .as_ref()
-                .is_some_and(|other| other.name == guest.name && other.life() < guest.life())
-        };
-        self.close_where(earlier, &close);
-        if let Some(peer) = self.peers.get_mut(&guest.name) {
-            peer.guest.instance = guest.instance;
-            peer.guest.incarnation = guest.incarnation;
-            peer.next = None;
-        }
-    }
-
-    /// Whether this node says which connection to `name` is kept.
-    fn settles_with(&self, name: &NodeName) -> bool {
-        self.config.name < *name
-    }
-
-    /// The other side has nothing against this node; the first such connection is kept.
-    fn handle_welcome(&mut self, now: Instant, id: ConnectionId) {
-        let guest = self.links.get(&id).and_then(|link| link.guest.as_ref());
-        let Some(name) = guest.map(|guest| guest.name.clone()) else {
-            return;
-        };
-        if !self.settles_with(&name) {
-            let text = "welcome from the node with the smaller name".to_owned();
-            return self.refuse(id, Close::Protocol { text });
-        }
-        let taken = self.peers.get(&name).is_some_and(|peer| {
-            let alive = |link: &Link| link.stage == Stage::Up;
-            peer.next.is_some()
-                || peer
-                    .link
-                    .and_then(|link| self.links.get(&link))
-                    .is_some_and(alive)
-        });
-        if taken {
-            self.close(id, Close::Duplicate);
-        } else {
-            self.settle(now, id, &name);
-        }
-    }
-
-    /// The other side has settled on this connection, so it has seen the end of any earlier one.
-    fn handle_accept(&mut self, now: Instant, id: ConnectionId) {
-        let guest = self.links.get(&id).and_then(|link| link.guest.clone());
-        let Some(guest) = guest else { return };
-        if self.settles_with(&guest.name) {
-            let text = "accept from the node with the larger name".to_owned();
-            return self.refuse(id, Close::Protocol { text });
-        }
-        let earlier = self
-            .peers
-            .get(&guest.name)
-            .map(|peer| (peer.link, peer.next));
-        let (link, next) = earlier.unwrap_or_default();
-        for earlier in [link, next].into_iter().flatten() {
-            self.close(earlier, Close::Duplicate);
-        }
-        self.settle(now, id, &guest.name);
-    }
-
-    /// This connection is the one. It becomes the link as soon as an earlier one has ended.
-    fn settle(&mut self, now: Instant, id: ConnectionId, name: &NodeName) {
-        match self.peers.get_mut(name) {
-            Some(peer) if peer.link.is_some() => peer.next = Some(id),
-            _ => self.promote(now, id),
-        }
-    }
-
-    fn promote(&mut self, now: Instant, id: ConnectionId) {
-        let Some(link) = self.links.get_mut(&id) else {
-            return;
-        };
-        let Some(guest) = link.guest.clone() else {
-            return;
-        };
-        if link.stage != Stage::Waiting {
-            return;
-        }
-        self.last_link += 1;
-        let number = LinkId(self.last_link);
-        link.stage = Stage::Up;
-        link.number = Some(number);
-        link.heartbeat_at = now + HEARTBEAT;
-        let member = Member::up(guest.name.clone(), guest.incarnation, number);
-        let dialled = link.dialled.clone();
-        self.book
-            .met(&guest.name, &guest.address, dialled.as_deref(), now);
-        self.notices.settle(&guest.address);
-        self.notices.settle(&guest.label());
-        self.renumbering.handle_accepted();
-        let name = guest.name.clone();
-        let origin = Origin {
-            node: name.clone(),
-            incarnation: guest.incarnation,
-            link: number,
-        };
-        let peer = Peer {
-            guest,
-            state: MemberState::Up,
-            link: Some(id),
-            next: None,
-            gone_since: now,
-        };
-        let event = MemberEvent::Up(member);
-        let text = format!("{name} is up, at {}", peer.guest.address);
-        self.peers.insert(name.clone(), peer);
-        if self.settles_with(&name) {
-            let frame = Frame::Accept(Accept {});
-            self.effects.push_back(Effect::Send {
-                connection: id,
-                frame,
-            });
-        }
-        self.effects.push_back(Effect::Up {
-            connection: id,
-            origin,
-            event,
-        });
-        self.tell(Level::Info, text);
-        self.drop_rivals(id, &name);
-        self.introduce(id, &name);
-    }
-
-    /// Ends all other attempts to reach `name`.
-    fn drop_rivals(&mut self, kept: ConnectionId, name: &NodeName) {
-        let book = &self.book;
-        let rivals: Vec<ConnectionId> = self
-            .links
-            .iter()
-            .filter(|(id, link)| **id != kept && link.is_pending())
-            .filter(|(_, link)| match (&link.guest, &link.dialled) {
-                (Some(guest), _) => guest.name == *name,
-                (None, Some(address)) => {
-                    book.get(address).and_then(|target| target.name.as_ref()) == Some(name)
-                }
-                (None, None) => false,
-            })
-            .map(|(id, _)| *id)
-            .collect();
-        for id in rivals {
-            self.close(id, Close::Duplicate);
-        }
-    }
-
-    /// Tells the new link of all others, and all others of the new link.
-    fn introduce(&mut self, id: ConnectionId, name: &NodeName) {
-        let mut others = Vec::new();
-        let mut newcomer = Vec::new();
-        for peer in self.peers.values().filter(|peer| peer.link.is_some()) {
-            let member = MemberAddress {
-                name: peer.guest.name.to_string(),
-                incarnation: peer.guest.incarnation.0,
-                address: peer.guest.address.clone(),
-            };
-            if peer.guest.name == *name {
-                newcomer.push(member);
-            } else {
-                others.push(member);
-            }
-        }
-        for members in others.chunks(MAX_ADDRESSES) {
-            self.tell_addresses(id, members.to_vec());
-        }
-        for link in self.up_links() {
-            if link != id {
-                self.tell_addresses(link, newcomer.clone());
-            }
-        }
-    }
-
-    fn tell_addresses(&mut self, connection: ConnectionId, members: Vec<MemberAddress>) {
-        let frame = Frame::Addresses(Addresses { members });
-        self.effects.push_back(Effect::Send { connection, frame });
-    }
-
     /// Takes in where others are. What is malformed, old or too much is passed over.
     fn learn(&mut self, now: Instant, told: Addresses) {
         for member in told.members.into_iter().take(MAX_ADDRESSES) {
@@ -689,47 +414,6 @@ impl Mesh {
         self.effects.push_back(Effect::Member(event));
     }
 
-    fn closed_by_peer(&mut self, now: Instant, link: &Link, close: &Close) {
-        match close {
-            Close::Older {
-                incarnation,
-                up,
-                address,
-            } => {
-                if let Some(dialled) = &link.dialled {
-                    self.book.answered(dialled);
-                }
-                let refusal = Refusal {
-                    newest: Incarnation(*incarnation),
-                    up: *up,
-                };
-                self.refused(now, refusal, address);
-            }
-            Close::Myself => {
-                if let Some(address) = &link.dialled {
-                    self.book.is_myself(address, now);
-                }
-            }
-            // Normal life: another connection, a restart, a namesake that will go by itself.
-            Close::Duplicate | Close::Twin | Close::Renumbered | Close::Leaving => {}
-            _ if link.stage == Stage::Up => {}
-            close => {
-                let text = format!(
-                    "{} refuses this node: {close}{}",
-                    link.label(),
-                    cure(close, &self.config)
-                );
-                self.tell_once(&link.label(), Level::Warn, text);
-            }
-        }
-    }
-
-    fn failed(&mut self, link: &Link, text: &str) {
-        let who = link.label();
-        let text = format!("no connection with {who}: {text}");
-        self.tell_once(&who, Level::Warn, text);
-    }
-
     fn watch_links(&mut self, now: Instant, listened: Duration) {
         let ids: Vec<ConnectionId> = self.links.keys().copied().collect();
         for id in ids {
@@ -748,14 +432,6 @@ impl Mesh {
                 Stage::Greeting | Stage::Waiting => self.refuse(id, Close::TooSlow),
             }
         }
-    }
-
-    fn give_up_dialling(&mut self, id: ConnectionId) {
-        let who = self.links.get(&id).map(Link::label).unwrap_or_default();
-        let text =
-            format!("no answer from {who}: is the node running, and is UDP let through to it?");
-        self.tell_once(&who, Level::Warn, text);
-        self.close(id, Close::TooSlow);
     }
 
     fn is_next(&self, id: ConnectionId) -> bool {
@@ -803,55 +479,6 @@ impl Mesh {
         let member = link.member(state)?;
         let peer = self.peers.get_mut(&member.node)?;
         (peer.link == Some(id)).then_some((peer, member))
-    }
-
-    /// Somebody knows a newer life under this node's name, at `address`.
-    fn refused(&mut self, now: Instant, refusal: Refusal, address: &str) {
-        if self.left || self.renumber.is_some() {
-            return;
-        }
-        let name = &self.config.name;
-        match self.renumbering.handle_refusal(refusal, now) {
-            Step::AskAgain => {
-                let text = format!(
-                    "refused: a newer node called {name} is known at {address}; asking again for {} s",
-                    Renumbering::PATIENCE.as_secs()
-                );
-                self.tell_once(address, Level::Warn, text);
-            }
-            Step::Renumber(incarnation) => {
-                let text = format!(
-                    "the others know a newer life of this node that is gone: taking incarnation {incarnation} (did the clock go back?)"
-                );
-                self.tell(Level::Warn, text);
-                self.renumber = Some(incarnation);
-                self.close_where(|_| true, &Close::Renumbered);
-                self.renumber_if_alone(now);
-            }
-            Step::Leave => self.leave_to_twin(address),
-        }
-    }
-
-    /// The new number is taken between two sets of links: every peer sees an end, then a new life.
-    fn renumber_if_alone(&mut self, now: Instant) {
-        if !self.links.is_empty() {
-            return;
-        }
-        if let Some(incarnation) = self.renumber.take() {
-            self.effects.push_back(Effect::Renumber(incarnation));
-            self.book.retry_all(now, &mut self.rng);
-        }
-    }
-
-    fn leave_to_twin(&mut self, address: &str) {
-        let text = format!(
-            "this node leaves the cluster: a newer node with the same name {} is alive at {address}; give each node a name of its own and start this one again",
-            self.config.name
-        );
-        self.left = true;
-        self.close_where(|_| true, &Close::Leaving);
-        self.tell(Level::Error, text.clone());
-        self.effects.push_back(Effect::Left(text));
     }
 
     fn forget_the_long_gone(&mut self, now: Instant) {
@@ -917,13 +544,6 @@ impl Mesh {
         ConnectionId(self.last_connection)
     }
 
-    fn own_address(&self) -> String {
-        let advertised = self.config.advertise.as_ref();
-        let own = advertised.or(self.config.own.first());
-        own.cloned()
-            .unwrap_or_else(|| "an address of its own".to_owned())
-    }
-
     fn close_where(&mut self, which: impl Fn(&Link) -> bool, close: &Close) {
         let chosen: Vec<ConnectionId> = self
             .links
@@ -949,45 +569,6 @@ impl Mesh {
         }
     }
 
-    /// Closes, and says so in the log.
-    fn refuse(&mut self, id: ConnectionId, close: Close) {
-        let who = self.links.get(&id).map(Link::label).unwrap_or_default();
-        let text = format!("refused {who}: {close}{}", cure(&close, &self.config));
-        self.tell_once(&who, Level::Warn, text);
-        self.close(id, close);
-    }
-
-    /// As [`refuse`](Self::refuse), in words that speak of the other side.
-    fn refuse_hello(&mut self, id: ConnectionId, hello: &Hello, close: Close) {
-        let who = self.links.get(&id).map(Link::label).unwrap_or_default();
-        let why = match &close {
-            Close::OtherCluster { .. } => format!(
-                "it belongs to cluster {:?}, this node to {:?}: give both the same cluster name",
-                hello.cluster, self.config.cluster
-            ),
-            Close::NameNotCertified => format!(
-                "it says it is {:?}, but its certificate is for {}: let it use the name of its certificate",
-                hello.name,
-                self.certified_names(id)
-            ),
-            Close::Version { .. } => format!(
-                "it speaks protocol versions {} to {}, this node {OLDEST_PROTOCOL} to {PROTOCOL}: upgrade the older one",
-                hello.oldest, hello.protocol
-            ),
-            close => close.to_string(),
-        };
-        self.tell_once(&who, Level::Warn, format!("refused {who}: {why}"));
-        self.close(id, close);
-    }
-
-    fn certified_names(&self, id: ConnectionId) -> String {
-        let names = self.links.get(&id).map(|link| link.certified.join(", "));
-        match names {
-            Some(names) if !names.is_empty() => names,
-            _ => "no node".to_owned(),
-        }
-    }
-
     fn tell(&mut self, level: Level, text: String) {
         self.effects
             .push_back(Effect::Notice(Notice { level, text }));
@@ -1000,24 +581,6 @@ impl Mesh {
     }
 }
 
-/// What the operator of the refused node can do about it.
-fn cure(close: &Close, config: &MeshConfig) -> String {
-    match close {
-        Close::OtherCluster { .. } => format!(
-            ", this node to {:?}: give both the same cluster name",
-            config.cluster
-        ),
-        Close::NameNotCertified => format!(
-            ": {:?} must be the name in this node's certificate",
-            config.name.as_str()
-        ),
-        Close::Version { .. } => {
-            format!(", this node {OLDEST_PROTOCOL} to {PROTOCOL}: upgrade the older one")
-        }
-        _ => String::new(),
-    }
-}
-
 fn reason(ended: &Ended) -> String {
     match ended {
         Ended::ClosedHere => "this side closed the link".to_owned(),
@@ -1026,6 +589,8 @@ fn reason(ended: &Ended) -> String {
     }
 }
 
+mod refusal;
+mod settle;
 #[cfg(test)]
 mod sim;
 #[cfg(test)]

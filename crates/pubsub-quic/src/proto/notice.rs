@@ -2,10 +2,12 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How many subjects are remembered as told; beyond that the memory starts afresh.
 const MAX_SUBJECTS: usize = 1024;
+/// The same for the texts about one subject.
+const MAX_TEXTS: usize = 16;
 
 /// How much a notice matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,20 +32,20 @@ pub(crate) struct Notice {
 /// Keeps a line that would be repeated at each attempt from being repeated.
 #[derive(Debug, Default)]
 pub(crate) struct Notices {
-    told: BTreeMap<String, String>,
+    told: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Notices {
-    /// Whether `text` is news about `subject`. A subject's latest text counts as told.
+    /// Whether `text` has not been told about `subject` yet. From now on it has.
     pub(crate) fn is_news(&mut self, subject: &str, text: &str) -> bool {
-        if self.told.get(subject).is_some_and(|told| told == text) {
-            return false;
-        }
-        if self.told.len() >= MAX_SUBJECTS {
+        if self.told.len() >= MAX_SUBJECTS && !self.told.contains_key(subject) {
             self.told.clear();
         }
-        self.told.insert(subject.to_owned(), text.to_owned());
-        true
+        let texts = self.told.entry(subject.to_owned()).or_default();
+        if texts.len() >= MAX_TEXTS {
+            texts.clear();
+        }
+        texts.insert(text.to_owned())
     }
 
     /// Whatever comes next about `subject` is news.
@@ -63,6 +65,7 @@ mod tests {
         assert!(!notices.is_news("10.0.0.1:5000", "wrong secret"));
         assert!(notices.is_news("10.0.0.2:5000", "wrong secret"));
         assert!(notices.is_news("10.0.0.1:5000", "no answer"));
+        assert!(!notices.is_news("10.0.0.1:5000", "wrong secret"));
         notices.settle("10.0.0.1:5000");
         assert!(notices.is_news("10.0.0.1:5000", "no answer"));
     }
@@ -74,5 +77,9 @@ mod tests {
             notices.is_news(&subject.to_string(), "x");
         }
         assert!(notices.told.len() <= MAX_SUBJECTS);
+        for text in 0..10 * MAX_TEXTS {
+            notices.is_news("one", &text.to_string());
+        }
+        assert!(notices.told["one"].len() <= MAX_TEXTS);
     }
 }

@@ -142,6 +142,12 @@ impl Link {
         })
     }
 
+    /// Where the other end is, as far as that is known.
+    pub(crate) fn place(&self) -> String {
+        let remote = self.remote.map(|remote| remote.to_string());
+        remote.or_else(|| self.dialled.clone()).unwrap_or_default()
+    }
+
     /// What the other end is called, for the log.
     pub(crate) fn label(&self) -> String {
         match (&self.guest, &self.dialled, &self.remote) {

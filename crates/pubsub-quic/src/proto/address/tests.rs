@@ -1,3 +1,5 @@
+//! When which address is dialled.
+
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 

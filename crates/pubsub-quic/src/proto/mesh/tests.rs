@@ -1,3 +1,5 @@
+//! Stories of nodes that meet, die, come back and quarrel, told to the simulator.
+
 use std::time::Duration;
 
 use matryoshka_pubsub::cluster::{MemberEvent, MemberState};
@@ -370,4 +372,38 @@ fn a_history_depends_on_its_seed_alone() {
     };
     assert_eq!(history(11), history(11));
     assert_ne!(history(11), history(12));
+}
+
+/// What `world`'s first node says of a second one made by `change`, and the other way round.
+fn notices_of_a_pair(change: impl FnOnce(&mut super::MeshConfig)) -> [Vec<String>; 2] {
+    let mut world = World::new(1);
+    world.add("n1", &[]);
+    let other = world.add("n2", &[0]);
+    world.configure(other, change);
+    world.run(SETTLED);
+    let warnings = |node: usize| {
+        let notices = world.nodes[node].notices.iter();
+        let warnings = notices.filter(|(level, _)| *level == Level::Warn);
+        warnings.map(|(_, text)| text.clone()).collect()
+    };
+    [warnings(0), warnings(1)]
+}
+
+#[test]
+fn a_node_of_another_cluster_is_told_once_on_each_side() {
+    let [here, there] = notices_of_a_pair(|config| config.cluster = "green".into());
+    for text in here.iter().chain(&there) {
+        assert!(text.contains("give both the same cluster name"), "{text}");
+        assert!(text.contains("green") && text.contains("sim"), "{text}");
+    }
+    assert!(!here.is_empty() || !there.is_empty());
+    assert!(here.len() <= 1 && there.len() <= 1, "{here:?} {there:?}");
+}
+
+#[test]
+fn a_name_that_is_not_certified_is_refused_with_both_names() {
+    let [here, _] = notices_of_a_pair(|config| config.name = name("n7"));
+    assert_eq!(here.len(), 1, "{here:?}");
+    assert!(here[0].contains("n7") && here[0].contains("n2"), "{here:?}");
+    assert!(here[0].contains("certificate"), "{here:?}");
 }

@@ -1,0 +1,11 @@
+//! Nodes in one process, over QUIC on loopback.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod cluster;
+mod contract;
+mod log;
+
+mod faults;
+mod joining;
+mod overload;
+mod refusals;

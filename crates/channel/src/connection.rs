@@ -192,7 +192,7 @@ impl Session for Connection {
             Close::from(error)
         })?;
         self.link.counters.messages_in.add_one();
-        let (endpoint, mut effects) = (&self.endpoint, Vec::new());
+        let (endpoint, mut effects) = (&self.endpoint, Vec::with_capacity(1));
         self.multiplexer
             .handle_message(message, |topic| endpoint.route(topic), &mut effects);
         self.apply(effects, out)

@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use crate::assigns::Assigns;
 use crate::config::SocketsConfig;
 use crate::connection::Connection;
+use crate::excerpt::excerpt;
 use crate::link::{Link, Mail};
 use crate::pubsub::{Delivery, Message, PubSub, Sink, SinkSubscription, SubscribeError};
 use crate::router::Router;
@@ -86,7 +87,10 @@ impl Endpoint {
     pub(crate) fn route(&self, topic: &str) -> Option<Arc<dyn Route>> {
         let route = self.0.router.find(topic).cloned();
         if route.is_none() {
-            tracing::warn!(topic, "a join was refused: no channel serves its topic");
+            tracing::warn!(
+                topic = excerpt(topic),
+                "a join was refused: no channel serves its topic"
+            );
         }
         route
     }

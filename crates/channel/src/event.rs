@@ -10,6 +10,7 @@ use serde::de::{DeserializeOwned, Deserializer, EnumAccess, Error as _, VariantA
 use serde_json::value::RawValue;
 use thiserror::Error;
 
+use crate::excerpt::excerpt;
 use crate::transport::{Field, Json, Payload};
 
 mod deserializer;
@@ -39,7 +40,7 @@ pub enum EventError {
     /// The channel has no event of this name.
     #[error("unknown event {name:?}; known events: {}", .known.join(", "))]
     Unknown {
-        /// The name that the client sent.
+        /// The name that the client sent, or the beginning of a long one.
         name: String,
         /// The names that the channel's event type lists.
         known: &'static [&'static str],
@@ -50,7 +51,7 @@ pub enum EventError {
     /// The payload does not have the shape that the event's type asks for.
     #[error("the payload of event {name:?} does not fit: {problem}")]
     Payload {
-        /// The event.
+        /// The event, or the beginning of a long name.
         name: String,
         /// What is wrong, and where.
         problem: String,
@@ -83,11 +84,11 @@ where
     };
     E::deserialize(deserializer).map_err(|failure| match failure {
         Failure::Unknown(known) => EventError::Unknown {
-            name: raw.name.to_string(),
+            name: excerpt(&raw.name).to_owned(),
             known,
         },
         Failure::Other(problem) => EventError::Payload {
-            name: raw.name.to_string(),
+            name: excerpt(&raw.name).to_owned(),
             problem,
         },
     })

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::Broadcast;
+use crate::excerpt::excerpt;
 use crate::inbox::{InboxSender, Item};
 use crate::link::Link;
 use crate::pubsub::mailbox::Pushed;
@@ -26,7 +27,7 @@ impl Dispatcher for Fastlane {
         let broadcast = match Broadcast::from_message(message) {
             Some(Ok(broadcast)) => broadcast,
             Some(Err(error)) => {
-                tracing::warn!(topic = %message.topic(), %error, "a broadcast is dropped");
+                tracing::warn!(topic = excerpt(message.topic()), %error, "a broadcast is dropped");
                 return 0;
             }
             None => return subscribers.deliver(message),
@@ -150,9 +151,15 @@ impl<'a> Encodings<'a> {
     /// One line for all subscribers that were passed over.
     fn report(&self) {
         if self.misfits > 0 {
-            let (topic, event) = (self.broadcast.topic(), self.broadcast.event());
+            let topic = excerpt(self.broadcast.topic());
+            let event = excerpt(self.broadcast.event());
             let clients = self.misfits;
-            tracing::warn!(%topic, event, clients, "a broadcast does not fit these clients' version of the wire");
+            tracing::warn!(
+                topic,
+                event,
+                clients,
+                "a broadcast does not fit these clients' version of the wire"
+            );
         }
     }
 }

@@ -11,6 +11,7 @@ mod connection;
 mod endpoint;
 mod error;
 mod event;
+mod excerpt;
 mod fastlane;
 mod inbox;
 mod link;

@@ -16,6 +16,7 @@ use crate::assigns::Assigns;
 use crate::channel::{Channel, Terminated};
 use crate::config::REPLACED_CHANNEL_WAIT;
 use crate::event::{decode_event, decode_params};
+use crate::excerpt::excerpt;
 use crate::fastlane::Lane;
 use crate::inbox::{InboxReceiver, InboxSender, Item, Orders};
 use crate::link::{Fate, Link};
@@ -171,7 +172,7 @@ impl Server {
         let params = match decode_params::<C::Params>(payload) {
             Ok(params) => params,
             Err(error) => {
-                tracing::warn!(topic = %self.notice.topic, %error, "a join crashed");
+                tracing::warn!(topic = self.notice.shown_topic(), %error, "a join crashed");
                 return self.refuse(None);
             }
         };
@@ -181,7 +182,7 @@ impl Server {
             Ok(Ok(channel)) => match self.accept(C::INTERCEPT, join_ref, sender) {
                 Ok(()) => Some((self, channel)),
                 Err(error) => {
-                    tracing::warn!(topic = %self.notice.topic, error, "a join crashed");
+                    tracing::warn!(topic = self.notice.shown_topic(), error, "a join crashed");
                     self.refuse(None)
                 }
             },
@@ -190,12 +191,15 @@ impl Server {
                     self.refuse(Some(response))
                 }
                 _ => {
-                    tracing::warn!(topic = %self.notice.topic, "a join crashed: its refusal cannot be sent");
+                    tracing::warn!(
+                        topic = self.notice.shown_topic(),
+                        "a join crashed: its refusal cannot be sent"
+                    );
                     self.refuse(None)
                 }
             },
             Err(panic) => {
-                log_panic(&self.notice.topic, "join", &*panic);
+                log_panic(self.notice.shown_topic(), "join", &*panic);
                 self.refuse(None)
             }
         }
@@ -339,7 +343,7 @@ impl Server {
         let event = match decode_event::<C::Event>(event, payload) {
             Ok(event) => event,
             Err(error) => {
-                tracing::warn!(topic = %self.notice.topic, %error, "a channel crashed");
+                tracing::warn!(topic = self.notice.shown_topic(), %error, "a channel crashed");
                 return Some(Ending::Crash);
             }
         };
@@ -363,7 +367,7 @@ impl Server {
         match sent {
             Ok(()) => self.flow("handle_in", Ok(flow)),
             Err(error) => {
-                tracing::warn!(topic = %self.notice.topic, %error, "a channel crashed: its reply cannot be sent");
+                tracing::warn!(topic = self.notice.shown_topic(), %error, "a channel crashed: its reply cannot be sent");
                 Some(Ending::Crash)
             }
         }
@@ -375,11 +379,16 @@ impl Server {
             Ok(Flow::Continue) => None,
             Ok(Flow::Stop) => Some(Ending::Stop),
             Ok(Flow::Fail(reason)) => {
-                tracing::warn!(topic = %self.notice.topic, callback, reason, "a channel failed");
+                tracing::warn!(
+                    topic = self.notice.shown_topic(),
+                    callback,
+                    reason,
+                    "a channel failed"
+                );
                 Some(Ending::Fail(reason))
             }
             Err(panic) => {
-                log_panic(&self.notice.topic, callback, &*panic);
+                log_panic(self.notice.shown_topic(), callback, &*panic);
                 Some(Ending::Crash)
             }
         }
@@ -427,7 +436,7 @@ impl Server {
         let socket = &mut self.socket;
         let terminating = async { channel.terminate(socket, reason).await };
         if let Err(panic) = AssertUnwindSafe(terminating).catch_unwind().await {
-            log_panic(&self.notice.topic, "terminate", &*panic);
+            log_panic(self.notice.shown_topic(), "terminate", &*panic);
         }
     }
 }
@@ -444,6 +453,11 @@ impl Notice {
     fn tell_now(&mut self, fate: Fate) {
         self.is_told = true;
         self.link.tell(&self.topic, self.id, fate);
+    }
+
+    /// The topic, for the log.
+    fn shown_topic(&self) -> &str {
+        excerpt(&self.topic)
     }
 
     fn tell(mut self, fate: Fate) {

@@ -9,6 +9,7 @@ mod v2;
 
 use std::fmt;
 
+use serde_json::error::Category;
 use thiserror::Error;
 
 pub use v1::V1;
@@ -71,7 +72,7 @@ pub struct UnknownVsn(pub String);
 #[non_exhaustive]
 pub enum DecodeError {
     /// Not JSON, or not the array or object that this version sends.
-    #[error("not a message of version {vsn}: {source}")]
+    #[error("not a message of version {vsn}: {}", without_content(source))]
     Shape {
         /// The version that was expected.
         vsn: &'static str,
@@ -93,6 +94,24 @@ pub enum DecodeError {
     /// A binary frame of a kind that clients do not send.
     #[error("binary frame of unknown kind {0}")]
     UnknownKind(u8),
+}
+
+/// What the parser says, less the part of the frame that it quotes: what clients send does not belong in a log.
+fn without_content(error: &serde_json::Error) -> String {
+    let words = error.to_string();
+    if words.starts_with("missing field `") {
+        return words;
+    }
+    let problem = match error.classify() {
+        Category::Eof => "JSON that ends too early",
+        Category::Data => "JSON of another shape",
+        Category::Syntax | Category::Io => "no JSON",
+    };
+    format!(
+        "{problem}, at line {} column {}",
+        error.line(),
+        error.column()
+    )
 }
 
 impl From<DecodeError> for Close {

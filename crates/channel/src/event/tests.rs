@@ -1,3 +1,5 @@
+//! What clients send, read into channels' types.
+
 use bytes::Bytes;
 
 use super::*;

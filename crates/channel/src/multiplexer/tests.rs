@@ -1,3 +1,5 @@
+//! Short conversations by hand, and random ones with what must hold for all of them.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::collection::vec;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use matryoshka_channel::transport::{Close, CloseCode, Limits, memory::MemoryService};
 use matryoshka_channel::{broadcast, disconnect};
 use serde_json::json;
-use tokio::time::sleep;
+use tokio::time::advance;
 
 use crate::client::{Client, Vsn};
 use crate::lab::Lab;
@@ -124,8 +124,8 @@ async fn s8_x8_when_the_client_goes_its_channels_are_told() {
             true => client.close().await,
             false => drop(client),
         }
-        sleep(Duration::from_millis(1)).await;
-        assert_eq!(lab.notes()[1..], ["terminate Closed"]);
+        lab.noted("terminate Closed").await;
+        assert_eq!(lab.notes().len(), 2);
         assert_eq!(lab.pubsub.subscriptions("lab:a"), 0);
     }
 }
@@ -138,7 +138,7 @@ async fn what_waits_when_the_client_goes_is_handled_first() {
     client.play(r#"> ["1","2","lab:a","slow",{"ms":10}]"#).await;
     client.play(r#"> ["1","3","lab:a","bare",{}]"#).await;
     client.close().await;
-    sleep(Duration::from_secs(1)).await;
+    lab.noted("terminate Closed").await;
     assert_eq!(lab.notes()[1..], ["in slow", "in bare", "terminate Closed"]);
 }
 
@@ -147,12 +147,12 @@ async fn s9_x8_an_idle_client_is_closed_and_its_channels_are_told() {
     let lab = Lab::new();
     let mut client = Client::connect(&lab.sockets(), Vsn::V2).await;
     client.play(JOIN).await;
-    sleep(Duration::from_secs(59)).await;
+    advance(Duration::from_secs(59)).await;
     client.play(r#"> ["1","2","lab:a","bare",{}]"#).await;
     client
         .play(r#"< ["1","2","lab:a","phx_reply",{"status":"ok","response":{}}]"#)
         .await;
-    sleep(Duration::from_secs(59)).await;
+    advance(Duration::from_secs(59)).await;
     client.play("< close 1001").await;
     assert_eq!(lab.notes()[2..], ["terminate Idle"]);
 }
@@ -175,8 +175,8 @@ async fn x9_a_drain_tells_the_channels() {
     assert!(client.recv_frame().await.is_none());
     drop(client);
     service.connections().closed().await;
-    sleep(Duration::from_millis(1)).await;
-    assert_eq!(lab.notes()[1..], ["terminate Draining"]);
+    lab.noted("terminate Draining").await;
+    assert_eq!(lab.notes().len(), 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -305,7 +305,7 @@ async fn j11_a_connection_that_drops_during_the_join_ends_the_channel() {
         .await;
     client.play(".").await;
     client.close().await;
-    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    lab.noted("terminate Closed").await;
     assert_eq!(lab.notes()[1..], ["terminate Closed"]);
     assert_eq!(lab.pubsub.subscriptions("lab:a"), 0);
 }

@@ -11,7 +11,9 @@ use matryoshka_channel::{
     Refused, Reply, ReplyHandle, Socket, Sockets, SocketsConfig, Terminated,
 };
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::sync::Notify;
+// tidy: sleep because it is the lab's handlers that are slow, as their clients ask them to be
+use tokio::time::{sleep, timeout};
 
 /// The application of the tests.
 #[derive(Clone)]
@@ -23,6 +25,7 @@ pub(crate) struct Lab {
 #[derive(Default)]
 struct Shared {
     notes: Mutex<Vec<String>>,
+    noted: Notify,
     mailboxes: Mutex<HashMap<String, Mailbox<Value>>>,
     handles: Mutex<Vec<ReplyHandle>>,
 }
@@ -74,8 +77,31 @@ impl Lab {
         self.shared.handles.lock().unwrap().clone()
     }
 
+    /// Waits until a note of this text stands last.
+    pub(crate) async fn noted(&self, last: &str) {
+        let waiting = async {
+            loop {
+                let noted = self.shared.noted.notified();
+                if self
+                    .shared
+                    .notes
+                    .lock()
+                    .unwrap()
+                    .last()
+                    .is_some_and(|note| note == last)
+                {
+                    return;
+                }
+                noted.await;
+            }
+        };
+        let waited = timeout(Duration::from_secs(30), waiting).await;
+        waited.unwrap_or_else(|_| panic!("never noted: {last}"));
+    }
+
     fn note(&self, what: impl Into<String>) {
         self.shared.notes.lock().unwrap().push(what.into());
+        self.shared.noted.notify_waiters();
     }
 }
 

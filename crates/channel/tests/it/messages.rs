@@ -1,7 +1,5 @@
 //! Messages from the client, and the order of what they cause.
 
-use std::time::Duration;
-
 use matryoshka_channel::{SocketsConfig, transport::Frame};
 
 use crate::client::{Client, Vsn};
@@ -131,6 +129,8 @@ async fn m6_the_servers_own_events_are_ordinary_ones() {
 async fn s11_a_malformed_frame_closes_the_socket_with_1011_and_one_line() {
     for frame in [
         Frame::text("xyzzy"),
+        Frame::text(r#""xyzzy""#),
+        Frame::text(r#"["1","1","lab:a","x",{"xyzzy":tru}]"#),
         Frame::text(""),
         Frame::text(r#"{"xyzzy":1}"#),
         Frame::text(r#"["1","1","lab:a","xyzzy"]"#),
@@ -253,7 +253,7 @@ async fn a_full_inbox_drops_messages_of_other_tasks_and_counts_them() {
         )
         .await;
     client.close().await;
-    tokio::time::sleep(Duration::from_millis(1)).await;
+    lab.noted("terminate Closed").await;
     assert_eq!(
         mailbox.send(serde_json::json!({})),
         Err(matryoshka_channel::SendError::Ended)

@@ -1,7 +1,7 @@
 //! A channel with types of its own, as most users write it.
 
-use matryoshka_channel::pubsub::PubSub;
-use matryoshka_channel::{Channel, Refused, Reply, Socket, Sockets};
+use matryoshka_channel::pubsub::{Message, PubSub};
+use matryoshka_channel::{Channel, Flow, HandleInfo, Refused, Reply, Socket, Sockets};
 use serde::{Deserialize, Serialize};
 
 use crate::client::{Client, Vsn};
@@ -118,6 +118,93 @@ async fn params_that_do_not_fit_crash_the_join_with_one_line() {
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(
         lines[0].contains("missing field `user`") && !lines[0].contains("xyzzy"),
+        "{lines:?}"
+    );
+}
+
+/// Does no more than end badly.
+struct Brittle;
+
+impl Drop for Brittle {
+    fn drop(&mut self) {
+        panic!("told to");
+    }
+}
+
+impl Channel<()> for Brittle {
+    type Params = ();
+    type Event = Event;
+
+    async fn join(_: &(), socket: &mut Socket, (): ()) -> Result<Self, Refused> {
+        socket
+            .subscribe::<Self>("news")
+            .map_err(|error| Refused::because(error.to_string()))?;
+        Ok(Self)
+    }
+
+    async fn handle_in(&mut self, _: &mut Socket, _: Event) -> Reply {
+        Reply::fail("told to")
+    }
+}
+
+impl HandleInfo<Message> for Brittle {
+    async fn handle_info(&mut self, _: &mut Socket, _: Message) -> Flow {
+        Flow::Continue
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn x6_a_task_that_ends_without_a_word_is_reported_once_and_cleaned_up() {
+    let pubsub = PubSub::local();
+    let sockets = Sockets::new(&pubsub, ()).channel::<Brittle>("room:*");
+    let mut client = Client::connect(&sockets, Vsn::V2).await;
+    for (event, end) in [
+        (
+            "typing",
+            r#"< ["1","1","room:1","phx_error",{"reason":"channel_crash"}]"#,
+        ),
+        (
+            "phx_leave",
+            r#"
+            < ["1","2","room:1","phx_reply",{"status":"ok","response":{}}]
+            < ["1","1","room:1","phx_close",{}]
+            "#,
+        ),
+    ] {
+        client
+            .play(
+                r#"
+                > ["1","1","room:1","phx_join",{}]
+                < ["1","1","room:1","phx_reply",{"status":"ok","response":{}}]
+                "#,
+            )
+            .await;
+        client
+            .play(&format!(r#"> ["1","2","room:1","{event}",{{}}]"#))
+            .await;
+        client.play(end).await;
+        client.play(".").await;
+        assert_eq!(
+            (pubsub.subscriptions("room:1"), pubsub.subscriptions("news")),
+            (0, 0)
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clients_text_never_breaks_a_line_of_the_log() {
+    let lines = Lines::collect();
+    let topic = format!(r"other\n{}", "x".repeat(1000));
+    let script = r#"
+        > ["1","1","TOPIC","phx_join",{}]
+        < [null,"1","TOPIC","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]
+        "#;
+    let mut client = Client::connect(&sockets(), Vsn::V2).await;
+    client.play(&script.replace("TOPIC", &topic)).await;
+    let lines = lines.take();
+    assert_eq!(lines.len(), 1);
+    assert!(
+        !lines[0].contains('\n') && lines[0].len() < 300,
         "{lines:?}"
     );
 }

@@ -186,6 +186,34 @@ test("by keyboard alone: name, Enter, message, Enter", async () => {
   await tab.close();
 });
 
+test("three tabs on three nodes are one room, and the picture of them is kept", async () => {
+  const names = ["Anna", "Ben", "Carla"];
+  const tabs = [];
+  for (const [index, name] of names.entries()) {
+    const tab = await Tab.open(cluster.nodes[index], { viewport: { width: 420, height: 600 } });
+    await tab.enter(name);
+    tabs.push(tab);
+  }
+  for (const tab of tabs) await tab.lists(...names);
+  for (const [index, text] of ["Hello from the first node", "Ben here, on the second", "And I am on the third"].entries()) {
+    await tabs[index].say(text);
+    for (const tab of tabs) await tab.hears(names[index], text);
+  }
+  const shots = [];
+  for (const tab of tabs) shots.push(await tab.page.screenshot());
+  await sideBySide(shots, join(artifacts, "chat.png"));
+  for (const tab of tabs) await tab.close();
+});
+
+/** Puts pictures of the same height into one. */
+async function sideBySide(pictures, path) {
+  const images = pictures.map((png) => `<img src="data:image/png;base64,${png.toString("base64")}">`);
+  const page = await browser.newPage({ viewport: { width: 1340, height: 640 } });
+  await page.setContent(`<body style="margin:20px;display:flex;gap:20px;background:#8a8178">${images.join("")}</body>`);
+  await page.screenshot({ path });
+  await page.close();
+}
+
 /** Runs in the page: what a person can use and cannot see whole. */
 function partsBeyond(width) {
   const parts = [...document.querySelectorAll("button, input, a, [data-testid]")];

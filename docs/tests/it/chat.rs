@@ -13,6 +13,7 @@ use crate::client::Client;
 
 const PROGRAM: &str = include_str!("../../src/bin/chat.rs");
 const CHAPTER: &str = include_str!("../../src/01-chat.md");
+const README: &str = include_str!("../../../README.md");
 const LOBBY: &str = "room:lobby";
 
 /// The compiled program, running; it ends when this is dropped.
@@ -100,8 +101,10 @@ fn the_program_uses_four_dependencies() {
 }
 
 #[test]
-fn the_chapter_shows_the_program_whole() {
-    assert!(CHAPTER.contains(&format!("```rust\n{PROGRAM}```\n")));
+fn the_chapter_and_the_readme_show_the_program_whole() {
+    let shown = format!("```rust\n{PROGRAM}```\n");
+    assert!(CHAPTER.contains(&shown));
+    assert!(README.contains(&shown));
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ use matryoshka_presence::channel::transport::{Json, JsonError, Payload};
 use matryoshka_presence::channel::{
     Broadcast, Channel, Flow, RawEvent, RawParams, Refused, Reply, ReplyHandle, Socket,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 
@@ -44,6 +44,7 @@ pub(crate) struct Lab {
 /// What a join may ask for beside being let in.
 #[derive(Deserialize)]
 struct Wishes {
+    #[serde(default, deserialize_with = "present")]
     deny: Option<Box<RawValue>>,
     #[serde(default)]
     crash: Option<serde_json::Value>,
@@ -79,8 +80,7 @@ impl Channel<App> for Lab {
         let Payload::Json(params) = params.0 else {
             return Err(Refused::because("join with JSON"));
         };
-        // A payload that is no object wishes nothing.
-        if let Ok(wishes) = params.to::<Wishes>() {
+        if let Some(wishes) = wishes(&params) {
             if let Some(reason) = wishes.deny {
                 return Err(Refused::with(&Denied { reason }));
             }
@@ -138,8 +138,8 @@ impl Channel<App> for Lab {
 impl Lab {
     fn reply_later(&self, handle: ReplyHandle, payload: Payload) -> Reply {
         let wait = match &payload {
-            Payload::Json(json) => json.to::<Later>(),
-            Payload::Binary(_) => return Reply::fail("later takes JSON"),
+            Payload::Json(json) if json.is_object() => json.to::<Later>(),
+            _ => return Reply::fail("later takes {\"ms\": n}"),
         };
         let wait = match wait {
             Ok(Later { ms }) => Duration::from_millis(ms).min(LATEST),
@@ -157,6 +157,16 @@ impl Lab {
         });
         Reply::none()
     }
+}
+
+/// What a join's payload asks for; one that is no object wishes nothing.
+fn wishes(params: &Json) -> Option<Wishes> {
+    params.is_object().then(|| params.to().ok())?
+}
+
+/// Tells a field that is null from one that is not there.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::deserialize(deserializer).map(Some)
 }
 
 /// No reply to what went well; what did not ends the channel, as it does in Phoenix.

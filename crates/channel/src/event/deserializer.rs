@@ -176,10 +176,24 @@ impl<'de, 'a: 'de> Deserializer<'de> for PayloadDeserializer<'a> {
         deserialize_tuple(length: usize);
         deserialize_tuple_struct(name: &'static str, length: usize);
         deserialize_map();
-        deserialize_struct(name: &'static str, fields: &'static [&'static str]);
         deserialize_enum(name: &'static str, variants: &'static [&'static str]);
         deserialize_identifier();
         deserialize_ignored_any();
+    }
+
+    /// Fields have names: an array, which serde would read by position, is not what a client of Phoenix sends.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Failure> {
+        match self.0 {
+            Payload::Json(json) if json.is_object() => read_json(json.as_str(), |reader| {
+                reader.deserialize_struct(name, fields, visitor)
+            }),
+            _ => Err(Failure::Other("expected an object".to_owned())),
+        }
     }
 
     /// `()` takes any payload: clients send `{}` where they have nothing to say.

@@ -162,3 +162,20 @@ fn params_are_any_deserializable_type() {
     let error = decode_params::<Login>(json("{}")).unwrap_err();
     assert_eq!(error.problem, "missing field `user` at line 1 column 2");
 }
+
+#[test]
+fn an_array_is_not_read_by_position_where_fields_have_names() {
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Params {
+        user: String,
+    }
+
+    let refused = decode("new_msg", json(r#"["hi"]"#)).unwrap_err();
+    assert!(
+        refused.to_string().ends_with("expected an object"),
+        "{refused}"
+    );
+    assert!(decode_params::<Params>(json(r#"["anna"]"#)).is_err());
+    let named = decode_params::<Params>(json(r#"{"user": "anna"}"#)).unwrap();
+    assert_eq!(named.user, "anna");
+}

@@ -35,6 +35,13 @@ async fn joins_answer_as_told() {
         );
         let denied = client.join("lab:b", json!({"deny": "too late"})).await;
         assert_eq!(denied, ("error".to_owned(), json!({"reason": "too late"})));
+        let denied = client.join("lab:b", json!({"deny": null})).await;
+        assert_eq!(denied, ("error".to_owned(), json!({"reason": null})));
+        let wishless = client.join("lab:b", json!(["not", true])).await;
+        assert_eq!(
+            wishless,
+            ok(json!({"topic": "lab:b", "params": ["not", true]}))
+        );
         let crashed = client.join("lab:c", json!({"crash": true})).await;
         assert_eq!(
             crashed,

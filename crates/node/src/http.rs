@@ -123,10 +123,11 @@ async fn refuse_strange_origins(
         return next.run(request).await;
     }
     let origin = request.headers().get(http::header::ORIGIN);
+    let origin = String::from_utf8_lossy(origin.map_or(b"", |origin| origin.as_bytes()));
     Refusal::new(
         StatusCode::FORBIDDEN,
         format!(
-            "the origin {origin:?} is not allowed here; start the node with --allow-origin to allow it"
+            "the origin {origin} is not allowed here; start the node with --allow-origin {origin} to allow it"
         ),
     )
     .into_response()

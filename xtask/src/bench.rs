@@ -13,7 +13,7 @@ pub(crate) fn run(flags: &BenchFlags) -> Outcome {
         .cargo()
         .args(["run", "--release", "--package", PACKAGE, "--"])
         .args(flags.args.iter().cloned());
-    let status = command.start_visibly()?.wait(&stop, || {})?;
+    let status = command.start_visibly()?.wait(&stop)?;
     if !status.success() {
         fail!("the measurements failed ({status})");
     }

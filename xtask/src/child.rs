@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::failure::{Explain, Failure, Outcome};
+use crate::failure::{Explain, Failure, Outcome, fail};
 use crate::signals::StopRequests;
 
 /// How often a running program is looked at.
@@ -60,7 +60,8 @@ impl Program {
 
     /// The command line as a person would type it.
     pub(crate) fn line(&self) -> String {
-        let words = std::iter::once(&self.name).chain(&self.args);
+        let name = Path::new(&self.name).file_name().unwrap_or(&self.name);
+        let words = std::iter::once(name).chain(self.args.iter().map(OsString::as_os_str));
         words
             .map(|word| word.to_string_lossy())
             .collect::<Vec<_>>()
@@ -123,15 +124,29 @@ pub(crate) struct Guarded {
 }
 
 impl Guarded {
-    /// Waits for the end, calling `look` now and then. A stop request ends the program and fails.
-    pub(crate) fn wait(
+    /// Waits for the end. A stop request ends the program and fails.
+    pub(crate) fn wait(&mut self, stop: &StopRequests) -> Outcome<ExitStatus> {
+        self.wait_within(Duration::MAX, stop, || {})
+    }
+
+    /// The same, calling `look` now and then; a program that takes longer than `limit` is ended and fails.
+    pub(crate) fn wait_within(
         &mut self,
+        limit: Duration,
         stop: &StopRequests,
         mut look: impl FnMut(),
     ) -> Outcome<ExitStatus> {
+        let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().explain("waiting for a program")? {
                 return Ok(status);
+            }
+            if began.elapsed() > limit {
+                self.end();
+                fail!(
+                    "it was ended after {} s without an end of its own",
+                    limit.as_secs()
+                );
             }
             if let Some(request) = stop.wait(LOOK_EVERY) {
                 self.end();

@@ -29,6 +29,14 @@ impl Failure {
         }
     }
 
+    /// The same, with what failed before it.
+    pub(crate) fn of(self, what: &str) -> Self {
+        Failure {
+            line: format!("`{what}`: {}", self.line),
+            ..self
+        }
+    }
+
     pub(crate) fn is_stop(&self) -> bool {
         self.is_stop
     }

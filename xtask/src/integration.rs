@@ -90,10 +90,7 @@ pub(crate) fn run(flags: &IntegrationFlags) -> Outcome {
     } else {
         Profile::Dev
     };
-    let status = workspace
-        .build_node(profile)
-        .start_visibly()?
-        .wait(&stop, || {})?;
+    let status = workspace.build_node(profile).start_visibly()?.wait(&stop)?;
     if !status.success() {
         fail!("the node did not build: cargo's messages are above");
     }

@@ -76,7 +76,10 @@ fn run_all(context: &Context, steps: &[StepName]) -> Outcome<ExitCode> {
     }
     let took = seconds(began.elapsed());
     if bad.is_empty() {
-        say(format_args!("test ok: {} steps in {took}", steps.len()));
+        say(format_args!(
+            "test ok: {0} of {0} steps in {took}",
+            steps.len()
+        ));
         return Ok(ExitCode::SUCCESS);
     }
     let names: Vec<&str> = bad.iter().map(|step| step.name()).collect();

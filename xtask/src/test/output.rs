@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::child::Program;
 use crate::failure::{Explain, Outcome, fail};
@@ -10,6 +11,8 @@ use crate::progress::Step;
 use crate::test::Context;
 use crate::test::steps::StepName;
 
+/// No program of a step takes this long, unless it hangs: everything together has to be done in 25 minutes.
+const PROGRAM_WITHIN: Duration = Duration::from_secs(20 * 60);
 /// A program's latest line is looked for in this much of the end of its output.
 const TAIL_BYTES: u64 = 4096;
 
@@ -42,7 +45,11 @@ impl StepOutput {
         self.last_program = fs::metadata(&self.path).map_or(0, |file| file.len());
         writeln!(self.file, "$ {}", program.line()).explain("writing a log")?;
         let mut running = program.start_logged(&self.file)?;
-        let status = running.wait(&context.stop, || step.note(self.latest_line()))?;
+        let status = running
+            .wait_within(PROGRAM_WITHIN, &context.stop, || {
+                step.note(self.latest_line())
+            })
+            .map_err(|failure| failure.of(&program.line()))?;
         if !status.success() {
             fail!(
                 "`{}` failed ({status}); its output is also in {}",

@@ -250,6 +250,10 @@ impl Shared {
         }
     }
 
+    pub(crate) fn name(&self) -> &NodeName {
+        &self.name
+    }
+
     pub(crate) fn renumber(&self, incarnation: Incarnation) {
         self.incarnation.store(incarnation.0, Ordering::Release);
     }

@@ -38,6 +38,9 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 /// How long a shutdown waits until QUIC has told everybody.
 const IDLE_LIMIT: Duration = Duration::from_millis(500);
 
+/// What a node's log lines about its mesh are filed under.
+pub(crate) const LOG_TARGET: &str = "matryoshka::mesh";
+
 /// What a driver is started with.
 pub(crate) struct Setup {
     pub(crate) mesh: MeshConfig,
@@ -221,7 +224,7 @@ impl Driver {
     fn renew(&mut self) {
         if let Err(error) = self.credentials.renew(SystemTime::now()) {
             let text = format!("the certificate was not renewed, the old one stays: {error}");
-            log(Notice {
+            self.log(Notice {
                 level: Level::Warn,
                 text,
             });
@@ -420,7 +423,7 @@ impl Driver {
                 self.shared.renumber(incarnation);
                 self.tell(MemberEvent::Renumbered(incarnation));
             }
-            Effect::Notice(notice) => log(notice),
+            Effect::Notice(notice) => self.log(notice),
             Effect::Left(reason) => {
                 self.left.send_replace(Some(reason));
             }
@@ -480,6 +483,15 @@ impl Driver {
         self.inbound.member(event);
     }
 
+    fn log(&self, notice: Notice) {
+        let (node, text) = (self.shared.name(), notice.text);
+        match notice.level {
+            Level::Info => tracing::info!(target: LOG_TARGET, %node, "{text}"),
+            Level::Warn => tracing::warn!(target: LOG_TARGET, %node, "{text}"),
+            Level::Error => tracing::error!(target: LOG_TARGET, %node, "{text}"),
+        }
+    }
+
     fn publish_members(&mut self) {
         let mut members = self.shared.members();
         members.clear();
@@ -500,14 +512,5 @@ async fn wait_until(time: Option<tokio::time::Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,
         None => std::future::pending().await,
-    }
-}
-
-fn log(notice: Notice) {
-    let text = notice.text;
-    match notice.level {
-        Level::Info => tracing::info!(target: "matryoshka::mesh", "{text}"),
-        Level::Warn => tracing::warn!(target: "matryoshka::mesh", "{text}"),
-        Level::Error => tracing::error!(target: "matryoshka::mesh", "{text}"),
     }
 }

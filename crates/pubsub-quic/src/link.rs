@@ -23,6 +23,7 @@ use crate::config::{
     BULK_LANE_BYTES, CONTROL_STREAM_BYTES, TRACKER_LANE_BYTES, USER_LANE_BYTES, USER_LANES,
 };
 use crate::connect::explain;
+use crate::driver::LOG_TARGET;
 use crate::proto::close::Close;
 use crate::proto::frame::{
     Finished, Frame, FrameDecoder, Lane, MAX_CONTROL_FRAME_BYTES, MAX_LANE_FRAME_BYTES,
@@ -113,6 +114,7 @@ impl Lanes {
         let pushed = queue.push(entry);
         if pushed == Pushed::Full {
             tracing::warn!(
+                target: LOG_TARGET,
                 peer = %self.connection.remote_address(),
                 "the link is closed: what must not be lost did not fit into its queue, the peer is too slow"
             );

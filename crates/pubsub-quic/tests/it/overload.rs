@@ -15,6 +15,7 @@ struct Gate {
     open: Mutex<bool>,
     opened: Condvar,
     seen: Mutex<Vec<u32>>,
+    entered: AtomicUsize,
     count: AtomicUsize,
 }
 
@@ -27,6 +28,7 @@ impl Gate {
 
 impl Sink for Gate {
     fn deliver(&self, message: &Message) -> Delivery {
+        self.entered.fetch_add(1, Ordering::SeqCst);
         let open = self.open.lock().unwrap();
         drop(self.opened.wait_while(open, |open| !*open).unwrap());
         let number = message.payload()[..4].try_into().unwrap();
@@ -103,4 +105,32 @@ async fn a_peer_that_stops_reading_loses_and_is_told_while_others_get_all() {
     assert_eq!(peer(0, "n2").dropped, 0);
     assert_eq!(peer(1, "n0").lost, dropped as u64);
     assert_eq!(peer(1, "n0").links, 1, "the link lived through it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn down_is_told_only_when_nothing_is_being_delivered_any_more() {
+    let mut nodes = chain(2).await;
+    let gate = Arc::new(Gate::default());
+    let _held = nodes[1]
+        .pubsub
+        .subscribe_sink("held", gate.clone())
+        .unwrap();
+    nodes[0].pubsub.broadcast("held", vec![0; 4]).unwrap();
+    let delivering = async {
+        let mut look = tokio::time::interval(Duration::from_millis(1));
+        while gate.entered.load(Ordering::SeqCst) == 0 {
+            look.tick().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, delivering).await.unwrap();
+    let sender = nodes.remove(0);
+    drop(sender);
+    let early = tokio::time::timeout(Duration::from_millis(500), nodes[0].down("n0"));
+    assert!(
+        early.await.is_err(),
+        "down while a message is being delivered"
+    );
+    gate.open();
+    nodes[0].down("n0").await;
+    assert_eq!(gate.count.load(Ordering::SeqCst), 1);
 }

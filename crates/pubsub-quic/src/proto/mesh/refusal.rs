@@ -10,7 +10,7 @@ use matryoshka_pubsub::cluster::{Refusal, Renumbering, Step};
 use super::super::close::Close;
 use super::super::frame::{Hello, OLDEST_PROTOCOL, PROTOCOL};
 use super::super::notice::Level;
-use super::super::peer::{ConnectionId, Link, Stage};
+use super::super::peer::{ConnectionId, Guest, Link, Stage};
 use super::{Effect, Mesh, MeshConfig};
 
 impl Mesh {
@@ -116,6 +116,16 @@ impl Mesh {
         let who = self.links.get(&id).map(Link::label).unwrap_or_default();
         let text = format!("refused {who}: {close}{}", cure(&close, &self.config));
         self.tell_once(&self.place(id), Level::Warn, text);
+        self.close(id, close);
+    }
+
+    pub(super) fn refuse_older(&mut self, id: ConnectionId, guest: &Guest, close: Close) {
+        let what_to_do = match &close {
+            Close::Older { up: true, .. } => "; if both are alive, give each a name of its own",
+            _ => "; it will take a higher incarnation",
+        };
+        let text = format!("refused {}: {close}{what_to_do}", guest.label());
+        self.tell_once(&guest.address, Level::Warn, text);
         self.close(id, close);
     }
 

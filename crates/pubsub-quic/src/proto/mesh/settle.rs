@@ -73,7 +73,7 @@ impl Mesh {
         if let Some(peer) = self.peers.get(&name) {
             if guest.life() < peer.guest.life() {
                 let close = self.older_than_known(peer);
-                return self.refuse(id, close);
+                return self.refuse_older(id, &guest, close);
             }
             if guest.life() > peer.guest.life() {
                 self.supersede(&guest);
@@ -235,29 +235,7 @@ impl Mesh {
             event,
         });
         self.tell(Level::Info, text);
-        self.drop_rivals(id, &name);
         self.introduce(id, &name);
-    }
-
-    /// Ends all other attempts to reach `name`.
-    pub(super) fn drop_rivals(&mut self, kept: ConnectionId, name: &NodeName) {
-        let book = &self.book;
-        let rivals: Vec<ConnectionId> = self
-            .links
-            .iter()
-            .filter(|(id, link)| **id != kept && link.is_pending())
-            .filter(|(_, link)| match (&link.guest, &link.dialled) {
-                (Some(guest), _) => guest.name == *name,
-                (None, Some(address)) => {
-                    book.get(address).and_then(|target| target.name.as_ref()) == Some(name)
-                }
-                (None, None) => false,
-            })
-            .map(|(id, _)| *id)
-            .collect();
-        for id in rivals {
-            self.close(id, Close::Duplicate);
-        }
     }
 
     /// Tells the new link of all others, and all others of the new link.

@@ -416,6 +416,20 @@ impl World {
         }
     }
 
+    /// As [`assert_settled`](Self::assert_settled), with no connection besides.
+    pub(super) fn assert_settled_with_nothing_besides(&self) {
+        self.assert_settled();
+        for node in &self.nodes {
+            let mesh = node.mesh.as_ref().unwrap();
+            assert_eq!(
+                mesh.connections(),
+                self.nodes.len() - 1,
+                "{:#?}",
+                mesh.links
+            );
+        }
+    }
+
     fn assert_linked(&self, one: usize, other: usize) {
         let link = |from: usize, to: usize| {
             let node = &self.nodes[from];

@@ -1,14 +1,17 @@
 //! Stories of nodes that meet, die, come back and quarrel, told to the simulator.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use matryoshka_pubsub::cluster::{MemberEvent, MemberState};
-use matryoshka_pubsub::{Goodbye, NodeName};
+use matryoshka_pubsub::{Goodbye, Incarnation, NodeName};
 use rand::Rng;
 
 use super::super::address::RECENT;
+use super::super::close::Close;
+use super::super::frame::{Frame, Welcome};
 use super::super::notice::Level;
 use super::sim::World;
+use super::{Effect, Ended, MAX_LINKS, MAX_PEERS, Mesh, MeshConfig};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Long enough for every time limit of the protocol, save the ten minutes.
@@ -49,7 +52,7 @@ fn nodes_that_join_at_any_other_find_all() {
     for seed in 0..20 {
         let mut world = chain(seed, 8);
         world.run(3 * SECOND);
-        world.assert_settled();
+        world.assert_settled_with_nothing_besides();
         assert_eq!(downs(&world), 0, "a link was given up needlessly");
     }
 }
@@ -63,7 +66,7 @@ fn nodes_that_all_dial_each_other_settle_on_one_link_without_a_gap() {
             world.add(&format!("n{index}"), &others);
         }
         world.run(3 * SECOND);
-        world.assert_settled();
+        world.assert_settled_with_nothing_besides();
         assert_eq!(downs(&world), 0, "a settled link was given up for another");
     }
 }
@@ -238,11 +241,135 @@ fn twins_that_meet_only_each_other_settle_it_as_well() {
 
 #[test]
 fn a_node_that_joins_at_itself_stays_alone_in_peace() {
-    let mut world = World::new(1);
-    world.add("n1", &[0]);
-    world.run(SETTLED);
-    assert_eq!(world.nodes[0].mesh.as_ref().unwrap().connections(), 0);
-    assert!(world.nodes[0].notices.is_empty());
+    for knows_its_address in [true, false] {
+        let mut world = World::new(1);
+        let node = world.add("n1", &[0]);
+        world.configure(node, |config| {
+            if !knows_its_address {
+                config.own.clear();
+            }
+        });
+        world.run(SETTLED);
+        let mesh = world.nodes[node].mesh.as_ref().unwrap();
+        assert_eq!(mesh.connections(), 0);
+        assert!(mesh.last_connection <= 2, "it goes on dialling itself");
+        assert_eq!(world.nodes[node].notices, []);
+    }
+}
+
+#[test]
+fn a_connection_that_waits_for_an_earlier_one_does_not_come_up_once_it_is_closed() {
+    let now = Instant::now();
+    let mut mesh = Mesh::new(config("n1"), now);
+    let come = |mesh: &mut Mesh, incarnation: u64| {
+        let remote = "10.0.0.2:5000".parse().unwrap();
+        let id = mesh.handle_accepted(now, remote, vec!["n2".to_owned()]);
+        let mut hello = mesh.hello();
+        (hello.name, hello.incarnation) = ("n2".to_owned(), incarnation);
+        mesh.handle_frame(now, id, Frame::Hello(hello));
+        mesh.handle_frame(now, id, Frame::Welcome(Welcome {}));
+        id
+    };
+    let earlier = come(&mut mesh, 1);
+    let later = come(&mut mesh, 2);
+    mesh.leave(Goodbye::Leaving);
+    while mesh.poll_effect().is_some() {}
+    mesh.handle_ended(now, earlier, Ended::ClosedHere);
+    mesh.handle_ended(now, later, Ended::ClosedHere);
+    let effects: Vec<Effect> = std::iter::from_fn(|| mesh.poll_effect()).collect();
+    let told = effects
+        .iter()
+        .filter(|effect| !matches!(effect, Effect::Notice(_)));
+    let told: Vec<&Effect> = told.collect();
+    assert!(
+        matches!(told[..], [Effect::Member(MemberEvent::Down(_))]),
+        "{told:?}"
+    );
+    assert_eq!(mesh.connections(), 0);
+}
+
+#[test]
+fn one_that_is_leaving_dials_nobody_and_lets_nobody_in() {
+    let now = Instant::now();
+    let mut config = config("n1");
+    config.seeds.push("10.0.0.2:5000".into());
+    let mut mesh = Mesh::new(config, now);
+    mesh.leave(Goodbye::Leaving);
+    mesh.handle_tick(now);
+    assert_eq!(mesh.poll_effect(), None);
+    mesh.handle_accepted(now, "10.0.0.2:5000".parse().unwrap(), Vec::new());
+    let closes = |effect| {
+        matches!(
+            effect,
+            Effect::Close {
+                close: Close::Leaving,
+                ..
+            }
+        )
+    };
+    assert!(mesh.poll_effect().is_some_and(closes));
+    assert_eq!(mesh.poll_effect(), None);
+}
+
+#[test]
+fn further_members_than_there_is_room_for_are_refused() {
+    let now = Instant::now();
+    let mut mesh = Mesh::new(config("a"), now);
+    for n in 0..=MAX_PEERS {
+        let name = format!("n{n}");
+        let remote = "10.0.0.2:5000".parse().unwrap();
+        let id = mesh.handle_accepted(now, remote, vec![name.clone()]);
+        let mut hello = mesh.hello();
+        hello.name = name;
+        mesh.handle_frame(now, id, Frame::Hello(hello));
+        mesh.handle_frame(now, id, Frame::Welcome(Welcome {}));
+    }
+    let effects = std::iter::from_fn(|| mesh.poll_effect());
+    let full = effects.filter(|effect| {
+        matches!(
+            effect,
+            Effect::Close {
+                close: Close::Full,
+                ..
+            }
+        )
+    });
+    assert_eq!(full.count(), 1);
+    assert_eq!(mesh.peers().count(), MAX_PEERS);
+}
+
+#[test]
+fn further_connections_than_there_is_room_for_are_closed() {
+    let now = Instant::now();
+    let mut mesh = Mesh::new(config("a"), now);
+    for _ in 0..MAX_LINKS + 5 {
+        mesh.handle_accepted(now, "10.0.0.2:5000".parse().unwrap(), Vec::new());
+    }
+    let effects = std::iter::from_fn(|| mesh.poll_effect());
+    let full = effects.filter(|effect| {
+        matches!(
+            effect,
+            Effect::Close {
+                close: Close::Full,
+                ..
+            }
+        )
+    });
+    assert_eq!(full.count(), 5);
+}
+
+fn config(node: &str) -> MeshConfig {
+    MeshConfig {
+        name: name(node),
+        incarnation: Incarnation(1),
+        instance: 7,
+        cluster: "sim".into(),
+        advertise: None,
+        own: Vec::new(),
+        seeds: Vec::new(),
+        lanes: 8,
+        rng_seed: 1,
+    }
 }
 
 #[test]
@@ -325,7 +452,7 @@ fn whatever_happens_all_living_nodes_end_up_linked() {
         world.run(2 * SETTLED);
         let left = world.nodes.iter().filter(|node| node.left.is_some());
         assert_eq!(left.count(), 0, "seed {seed}: a node left without a twin");
-        world.assert_settled();
+        world.assert_settled_with_nothing_besides();
     }
     assert!(seen.iter().all(|count| *count > 100), "{seen:?}");
 }
@@ -375,7 +502,7 @@ fn a_history_depends_on_its_seed_alone() {
 }
 
 /// What `world`'s first node says of a second one made by `change`, and the other way round.
-fn notices_of_a_pair(change: impl FnOnce(&mut super::MeshConfig)) -> [Vec<String>; 2] {
+fn notices_of_a_pair(change: impl FnOnce(&mut MeshConfig)) -> [Vec<String>; 2] {
     let mut world = World::new(1);
     world.add("n1", &[]);
     let other = world.add("n2", &[0]);

@@ -28,6 +28,7 @@ class Client {
   constructor(generation, node, user) {
     this.generation = generation;
     this.user = user;
+    this.unanswered = [];
     this.frames = new Inbox(`${user}'s socket`);
     this.states = new Inbox(`${user}'s socket`);
     this.socket = new generation.Socket(node.socket, {
@@ -63,12 +64,13 @@ class Client {
   }
 
   /**
-   * Cuts the connection. Then it ends what would keep the test's process alive: tries to join again, and in 1.3 a
-   * heartbeat that nothing else stops.
+   * Cuts the connection. Then it ends what would keep the test's process alive: tries to join again, the waits of pushes
+   * that get no reply, and in 1.3 a heartbeat that nothing else stops.
    */
   async end() {
     await within(new Promise((done) => this.socket.disconnect(done)), `disconnect of ${this.user}`);
     for (const channel of [...this.socket.channels]) channel.leave();
+    for (const push of this.unanswered) push.cancelTimeout();
     clearInterval(this.socket.heartbeatTimer);
   }
 }
@@ -98,7 +100,9 @@ class Talk {
 
   /** Pushes an event that gets no reply. */
   send(event, payload = {}) {
-    return this.channel.push(event, payload);
+    const push = this.channel.push(event, payload);
+    this.client.unanswered.push(push);
+    return push;
   }
 
   /** The payload of the next `event` on this channel. */

@@ -105,7 +105,7 @@ pub(crate) struct Link {
     pub(crate) known: u64,
     /// When the peer was last asked for what is missing, or last sent some of it.
     pub(crate) asked: Option<Duration>,
-    /// Another node sees more of the peer than this one: to be looked at when that time has come.
+    /// Messages were lost, or another node sees more of the peer than this one: to be looked at when that time has come.
     pub(crate) suspicion: Option<Suspicion>,
     pub(crate) assembly: Option<Assembly>,
     /// Own entries on their way to the peer.
@@ -144,6 +144,27 @@ impl Link {
     pub(crate) fn announced(&mut self, seq: u64) {
         self.target.get_or_insert(seq);
         self.known = self.known.max(seq);
+    }
+
+    /// There may be operations up to `seq` that are missing here: to be looked at when `due`, or earlier if it is already.
+    pub(crate) fn suspect(&mut self, seq: u64, due: Duration) {
+        let suspicion = self.suspicion.get_or_insert(Suspicion { seq, due });
+        suspicion.seq = suspicion.seq.max(seq);
+    }
+
+    /// Takes the suspicion that is due. While an answer may still come it is put off.
+    pub(crate) fn due_suspicion(&mut self, now: Duration) -> Option<Suspicion> {
+        let suspicion = self
+            .suspicion
+            .as_mut()
+            .filter(|suspicion| suspicion.due <= now)?;
+        if let Some(asked) = self.asked
+            && now < asked + RETRY_PERIOD
+        {
+            suspicion.due = asked + RETRY_PERIOD;
+            return None;
+        }
+        self.suspicion.take()
     }
 
     /// Whether an answer is on its way, as far as one can know.

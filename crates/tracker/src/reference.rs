@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn what_other_nodes_must_agree_on_is_pinned() {
         let reference = PresenceRef::new(Writer::new("n1", 0, LIFE), 1);
-        assert_eq!(reference.to_string(), "PINNED_REF_______");
-        assert_eq!((shard_of("room:1", 8), shard_of("room:2", 8)), (0, 0));
+        assert_eq!(reference.to_string(), "LqtnsevVAAAAAAAB");
+        assert_eq!((shard_of("room:1", 8), shard_of("room:2", 8)), (1, 5));
     }
 }

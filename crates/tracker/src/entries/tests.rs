@@ -1,1 +1,96 @@
-//! Tests.
+//! The chunked list against a plain sorted map.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::life::Life;
+use crate::reference::Writer;
+
+fn entry(node: &str, key: &str, seq: u64) -> Arc<Entry> {
+    let writer = Writer::new(node, 0, Life::first_of(1));
+    Arc::new(Entry {
+        topic: "t".into(),
+        key: key.into(),
+        meta: Bytes::new(),
+        reference: PresenceRef::new(writer, seq),
+        previous: None,
+        node: NodeName::new(node).unwrap(),
+        owner: 1,
+    })
+}
+
+type Model = BTreeMap<(Arc<str>, PresenceRef, NodeName), Arc<Entry>>;
+
+fn place(entry: &Entry) -> (Arc<str>, PresenceRef, NodeName) {
+    (Arc::clone(&entry.key), entry.reference, entry.node.clone())
+}
+
+fn assert_same(entries: &Entries, model: &Model) {
+    assert_eq!(entries.len(), model.len());
+    assert_eq!(entries.is_empty(), model.is_empty());
+    assert!(entries.iter().eq(model.values()), "same entries in order");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Changes, and lists that were taken before them.
+    #[test]
+    fn entries_are_a_sorted_set(
+        changes in prop::collection::vec((any::<bool>(), 0..2usize, 0..6usize, 0..200u64), 0..700)
+    ) {
+        let mut entries = Entries::default();
+        let mut model = Model::new();
+        let mut taken = Vec::new();
+        for (step, (add, node, key, seq)) in changes.into_iter().enumerate() {
+            let entry = entry(["a", "b"][node], &format!("k{key}"), seq);
+            if add || model.len() < 100 {
+                entries.insert(Arc::clone(&entry));
+                model.insert(place(&entry), entry);
+            } else {
+                prop_assert_eq!(entries.remove(&entry), model.remove(&place(&entry)).is_some());
+            }
+            if step % 100 == 0 {
+                taken.push((entries.clone(), model.clone()));
+            }
+        }
+        assert_same(&entries, &model);
+        for (then, model_then) in &taken {
+            assert_same(then, model_then);
+        }
+        for key in (0..6).map(|key| format!("k{key}")) {
+            let expected = model.values().filter(|entry| *entry.key == *key);
+            prop_assert!(entries.by_key(&key).eq(expected));
+        }
+        for entry in model.values() {
+            prop_assert!(entries.contains(&Place::of(entry)));
+        }
+    }
+}
+
+#[test]
+fn s8_by_key_gives_all_of_the_key_and_nothing_else() {
+    let mut entries = Entries::default();
+    for entry in [entry("a", "k", 1), entry("b", "k", 1), entry("a", "kk", 2)] {
+        entries.insert(entry);
+    }
+    assert_eq!(entries.by_key("k").count(), 2);
+    assert_eq!(entries.by_key("kk").count(), 1);
+    assert_eq!(entries.by_key("").count() + entries.by_key("z").count(), 0);
+}
+
+#[test]
+fn a_list_that_grows_in_order_has_full_chunks_and_one_that_shrinks_few() {
+    let mut entries = Entries::default();
+    let all: Vec<_> = (0..1_000).map(|seq| entry("a", "k", seq)).collect();
+    all.iter()
+        .for_each(|entry| entries.insert(Arc::clone(entry)));
+    assert_eq!(entries.chunks.len(), 1_000usize.div_ceil(CHUNK_ENTRIES));
+    for entry in all.iter().skip(10) {
+        assert!(entries.remove(entry));
+    }
+    assert_eq!((entries.len(), entries.chunks.len()), (10, 1));
+}

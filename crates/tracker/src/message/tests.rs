@@ -1,1 +1,248 @@
-//! Tests.
+//! The wire: what goes in comes out, and nothing else gets in.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const AT: Position = Position {
+    life: Life {
+        incarnation: 5,
+        started: 6,
+    },
+    seq: 7,
+};
+
+fn value() -> Value {
+    Value {
+        topic: "room:1".into(),
+        key: "ann".into(),
+        meta: Bytes::from_static(b"\xff\x00 any bytes"),
+        owner: 9,
+        born: Some(Life::first_of(1)),
+        previous: Some(3),
+        previous_born: None,
+    }
+}
+
+fn every_kind() -> Vec<Message> {
+    let put = Op {
+        kind: Op::PUT,
+        value: Some(value()),
+        gone: Some(2),
+    };
+    let delete = Op {
+        kind: Op::DELETE,
+        value: None,
+        gone: Some(4),
+    };
+    let stored = Stored {
+        put_seq: 4,
+        value: value(),
+    };
+    vec![
+        Message::Hello(Hello {
+            at: AT,
+            have: Some(AT),
+            least: Some(AT.life),
+            formerly: vec![Life::first_of(2)],
+            goodbye: Some(Farewell::LEAVING),
+        }),
+        Message::Vector(Vector {
+            at: AT,
+            heard: vec![Heard {
+                node: "n2".into(),
+                at: AT,
+            }],
+        }),
+        Message::Ops(Ops {
+            life: AT.life,
+            from: 7,
+            ops: vec![put, delete],
+        }),
+        Message::Pull(Pull { have: None }),
+        Message::Part(Part {
+            at: AT,
+            part: 0,
+            parts: 2,
+            entries: vec![stored],
+        }),
+        Message::PartTaken(PartTaken { at: AT, part: 1 }),
+        Message::Goodbye(Goodbye {
+            life: AT.life,
+            farewell: Farewell::LEAVING,
+        }),
+    ]
+}
+
+fn framed(kind: u16, body: &[u8]) -> Vec<u8> {
+    let mut bytes = kind.to_be_bytes().to_vec();
+    bytes.extend((body.len() as u32).to_be_bytes());
+    bytes.extend(body);
+    bytes
+}
+
+#[test]
+fn every_message_comes_out_as_it_went_in() {
+    for message in every_kind() {
+        let bytes = message.encode();
+        assert_eq!(Message::decode(&bytes).unwrap(), Some(message));
+    }
+}
+
+#[test]
+fn a_later_versions_kind_is_skipped() {
+    assert!(matches!(
+        Message::decode(&framed(900, b"whatever")),
+        Ok(None)
+    ));
+}
+
+#[test]
+fn a_later_versions_field_is_ignored_and_an_earlier_versions_absence_is_fine() {
+    #[derive(Serialize)]
+    struct OtherHello {
+        at: Position,
+        mood: &'static str,
+    }
+    let body = rmp_serde::to_vec_named(&OtherHello {
+        at: AT,
+        mood: "good",
+    });
+    let decoded = Message::decode(&framed(kind::HELLO, &body.unwrap())).unwrap();
+    let Some(Message::Hello(hello)) = decoded else {
+        panic!("no hello: {decoded:?}");
+    };
+    assert_eq!(
+        (hello.at, hello.have, hello.least, hello.goodbye),
+        (AT, None, None, None)
+    );
+    assert!(hello.formerly.is_empty());
+}
+
+#[test]
+fn what_is_not_exactly_a_message_is_malformed() {
+    for message in every_kind() {
+        let good = message.encode();
+        for cut in 0..good.len() {
+            assert!(Message::decode(&good[..cut]).is_err(), "cut at {cut}");
+        }
+        let mut longer = good.to_vec();
+        longer.push(0);
+        assert!(matches!(
+            Message::decode(&longer),
+            Err(Malformed::Length { .. })
+        ));
+        let body = &longer[HEADER..];
+        let kind = u16::from_be_bytes([good[0], good[1]]);
+        assert!(matches!(
+            Message::decode(&framed(kind, body)),
+            Err(Malformed::Trailing(1))
+        ));
+    }
+}
+
+#[test]
+fn deep_nesting_is_refused() {
+    let mut body = vec![0x81, 0xa4];
+    body.extend(b"mood");
+    body.extend([0x91; 10_000]);
+    body.push(0xc0);
+    assert!(matches!(
+        Message::decode(&framed(kind::PULL, &body)),
+        Err(Malformed::Body { .. })
+    ));
+}
+
+#[test]
+fn contradicting_numbers_are_refused() {
+    let ops = Ops {
+        life: AT.life,
+        from: u64::MAX,
+        ops: vec![Op {
+            kind: Op::DELETE,
+            value: None,
+            gone: Some(1),
+        }],
+    };
+    let entries = vec![Stored {
+        put_seq: AT.seq + 1,
+        value: value(),
+    }];
+    let part = |part, parts, entries| {
+        Message::Part(Part {
+            at: AT,
+            part,
+            parts,
+            entries,
+        })
+    };
+    for message in [
+        Message::Ops(ops),
+        part(1, 1, Vec::new()),
+        part(0, 0, Vec::new()),
+        part(0, 1, entries),
+    ] {
+        assert!(
+            matches!(Message::decode(&message.encode()), Err(Malformed::Numbers)),
+            "{message:?}"
+        );
+    }
+}
+
+#[test]
+fn an_operation_needs_no_more_than_its_overhead() {
+    let longest = Value {
+        owner: u64::MAX,
+        born: Some(Life::last_of(u64::MAX)),
+        previous: Some(u64::MAX),
+        previous_born: Some(Life::last_of(u64::MAX)),
+        ..value()
+    };
+    let text = longest.topic.len() + longest.key.len() + longest.meta.len();
+    let op = Op {
+        kind: Op::PUT,
+        value: Some(longest.clone()),
+        gone: Some(u64::MAX),
+    };
+    let stored = Stored {
+        put_seq: u64::MAX,
+        value: longest,
+    };
+    let sizes = [
+        rmp_serde::to_vec_named(&op).unwrap().len(),
+        rmp_serde::to_vec_named(&stored).unwrap().len(),
+    ];
+    assert!(
+        sizes.iter().all(|size| *size <= text + OP_OVERHEAD_BYTES),
+        "{sizes:?}"
+    );
+}
+
+#[test]
+fn only_what_nobody_would_miss_must_arrive() {
+    let must: Vec<bool> = every_kind()
+        .iter()
+        .map(|message| Message::must_arrive(&message.encode()))
+        .collect();
+    assert_eq!(must, [true, false, false, false, false, false, true]);
+    assert!(!Message::must_arrive(b""));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Bytes of a peer gone mad: no panic, whatever they are.
+    #[test]
+    fn any_bytes_are_read_or_refused(kind in 0..20u16, body in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = Message::decode(&framed(kind, &body));
+        let _ = Message::decode(&body);
+    }
+
+    #[test]
+    fn a_flipped_byte_is_read_or_refused(which in 0..7usize, at in any::<prop::sample::Index>(), flip in 1..=255u8) {
+        let mut bytes = every_kind()[which].encode().to_vec();
+        let at = at.index(bytes.len());
+        bytes[at] ^= flip;
+        let _ = Message::decode(&bytes);
+    }
+}

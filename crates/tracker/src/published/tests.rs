@@ -1,1 +1,181 @@
-//! Tests.
+//! Lists, followers and laggards, without a shard.
+
+use std::task::Waker;
+
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt};
+use matryoshka_pubsub::NodeName;
+
+use super::*;
+use crate::diffs::{DiffEvent, Diffs, TopicDiffs, TopicEvent};
+use crate::entry::Entry;
+use crate::life::Life;
+use crate::reference::{PresenceRef, Writer};
+use crate::visible::VisibleSet;
+
+fn entry(topic: &str, seq: u64) -> Arc<Entry> {
+    Arc::new(Entry {
+        topic: topic.into(),
+        key: "k".into(),
+        meta: Bytes::new(),
+        reference: PresenceRef::new(Writer::new("a", 0, Life::first_of(1)), seq),
+        previous: None,
+        node: NodeName::new("a").unwrap(),
+        owner: 1,
+    })
+}
+
+struct Tracked {
+    published: Arc<Published>,
+    visible: VisibleSet,
+}
+
+impl Tracked {
+    fn new(bound: usize) -> Self {
+        Self {
+            published: Arc::new(Published::new(1, bound)),
+            visible: VisibleSet::default(),
+        }
+    }
+
+    fn join(&mut self, topic: &str, seq: u64) {
+        self.visible.insert(&entry(topic, seq));
+        self.published.publish(0, self.visible.take_step());
+    }
+
+    fn leave(&mut self, topic: &str, seq: u64) {
+        self.visible.remove(&entry(topic, seq));
+        self.published.publish(0, self.visible.take_step());
+    }
+
+    fn follow(&self, topic: &str) -> (Entries, TopicDiffs) {
+        TopicDiffs::new(Arc::clone(&self.published), 0, topic)
+    }
+}
+
+#[test]
+fn a_follower_gets_the_list_and_exactly_what_comes_after_it() {
+    let mut tracked = Tracked::new(10);
+    tracked.join("t", 1);
+    let (list, mut diffs) = tracked.follow("t");
+    assert_eq!(list.len(), 1);
+    assert!(diffs.next().now_or_never().is_none(), "nothing yet");
+    tracked.join("t", 2);
+    tracked.join("other", 3);
+    tracked.leave("t", 1);
+    for (joins, leaves) in [(1, 0), (0, 1)] {
+        match diffs.next().now_or_never() {
+            Some(Some(TopicEvent::Diff(diff))) => {
+                assert_eq!((diff.joins.len(), diff.leaves.len()), (joins, leaves));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(diffs.next().now_or_never().is_none());
+}
+
+#[test]
+fn a_laggard_gets_one_resync_that_is_the_list_and_then_goes_on() {
+    let mut tracked = Tracked::new(2);
+    let (_, mut diffs) = tracked.follow("t");
+    let mut all = Diffs::new(Arc::clone(&tracked.published));
+    for seq in 1..=5 {
+        tracked.join("t", seq);
+    }
+    let Some(Some(TopicEvent::Resync(list))) = diffs.next().now_or_never() else {
+        panic!("no resync");
+    };
+    assert_eq!(list.len(), 5);
+    let Some(Some(DiffEvent::Resync(lists))) = all.next().now_or_never() else {
+        panic!("no resync");
+    };
+    assert_eq!((lists.entries("t").len(), lists.topics().count()), (5, 1));
+    assert!(diffs.next().now_or_never().is_none(), "only one resync");
+    tracked.leave("t", 1);
+    assert!(matches!(
+        diffs.next().now_or_never(),
+        Some(Some(TopicEvent::Diff(_)))
+    ));
+    assert!(matches!(
+        all.next().now_or_never(),
+        Some(Some(DiffEvent::Diff(_)))
+    ));
+}
+
+#[test]
+fn a_diff_larger_than_the_bound_fits_alone() {
+    let tracked = Tracked::new(2);
+    let (_, mut diffs) = tracked.follow("t");
+    let count = QUEUED_ENTRIES + 1;
+    let step = TopicStep {
+        diff: Diff {
+            topic: "t".into(),
+            joins: vec![entry("t", 1); count],
+            leaves: Vec::new(),
+        },
+        entries: Entries::default(),
+    };
+    tracked.published.publish(0, vec![step]);
+    match diffs.next().now_or_never() {
+        Some(Some(TopicEvent::Diff(diff))) => assert_eq!(diff.joins.len(), count),
+        other => panic!("{:?}", other.map(|event| event.is_some())),
+    }
+}
+
+#[test]
+fn a_follower_that_goes_is_forgotten() {
+    let mut tracked = Tracked::new(10);
+    let (_, one) = tracked.follow("t");
+    let (_, two) = tracked.follow("t");
+    drop(one);
+    assert_eq!(tracked.published.consumers().by_topic["t"].len(), 1);
+    drop(two);
+    assert!(tracked.published.consumers().by_topic.is_empty());
+    drop(Diffs::new(Arc::clone(&tracked.published)));
+    tracked.join("t", 1);
+    assert!(tracked.published.consumers().all.is_empty());
+}
+
+#[test]
+fn closing_ends_streams_after_what_they_hold_and_empties_lists() {
+    let mut tracked = Tracked::new(10);
+    let (_, mut diffs) = tracked.follow("t");
+    tracked.join("t", 1);
+    tracked.published.close(0);
+    assert!(matches!(diffs.next().now_or_never(), Some(Some(_))));
+    assert!(matches!(diffs.next().now_or_never(), Some(None)));
+    assert!(tracked.published.entries(0, "t").is_empty());
+    let (_, mut late) = tracked.follow("t");
+    assert!(matches!(late.next().now_or_never(), Some(None)));
+}
+
+#[test]
+fn an_empty_topic_is_not_kept() {
+    let mut tracked = Tracked::new(10);
+    tracked.join("t", 1);
+    assert_eq!(tracked.published.snapshot().topics().count(), 1);
+    tracked.leave("t", 1);
+    assert_eq!(tracked.published.snapshot().topics().count(), 0);
+}
+
+/// A waker that reads a list while the publisher is handing out diffs.
+#[test]
+fn a_waker_may_read_lists() {
+    struct Reader(Arc<Published>);
+    impl std::task::Wake for Reader {
+        fn wake(self: Arc<Self>) {
+            assert_eq!(
+                self.0.entries(0, "t").len(),
+                1,
+                "the list is older than the diff"
+            );
+        }
+    }
+    let mut tracked = Tracked::new(10);
+    let (_, mut diffs) = tracked.follow("t");
+    let waker = Waker::from(Arc::new(Reader(Arc::clone(&tracked.published))));
+    let mut cx = Context::from_waker(&waker);
+    assert!(diffs.poll_next_unpin(&mut cx).is_pending());
+    tracked.join("t", 1);
+    assert!(diffs.poll_next_unpin(&mut cx).is_ready());
+}

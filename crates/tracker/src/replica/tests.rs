@@ -1,1 +1,369 @@
-//! Tests.
+//! The laws of the merge: a copy is always its owner at some number, and moves only forward.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::owner_log::{OwnerLog, Slot};
+use crate::visible::VisibleSet;
+
+const LIFE: Life = Life {
+    incarnation: 3,
+    started: 4,
+};
+
+fn node() -> NodeName {
+    NodeName::new("a").unwrap()
+}
+
+type Contents = BTreeMap<u64, Arc<Entry>>;
+
+/// An owner's whole past: all its operations, and what it tracked after each of them.
+#[derive(Clone, Debug)]
+struct Past {
+    ops: Vec<Op>,
+    states: Vec<Contents>,
+}
+
+impl Past {
+    fn of(wishes: &[(u8, usize)]) -> Self {
+        let mut log = OwnerLog::new(node(), 0, LIFE, usize::MAX);
+        let contents = |log: &OwnerLog| -> Contents {
+            log.iter()
+                .map(|entry| (entry.reference.put_seq(), Arc::clone(entry)))
+                .collect()
+        };
+        let mut states = vec![contents(&log)];
+        for (what, key) in wishes {
+            let slot = Slot {
+                owner: 1,
+                topic: "t".into(),
+                key: format!("k{key}").into(),
+            };
+            let meta = Bytes::from(format!("{}", log.at().seq));
+            let done = match what {
+                0 | 1 => log.put(&slot, meta).is_ok(),
+                2 => log.update(&slot, meta).is_some(),
+                _ => log.delete(&slot).is_some(),
+            };
+            if done {
+                states.push(contents(&log));
+            }
+        }
+        let ops = log.ops_after(0).map(|(op, _)| op).collect();
+        Self { ops, states }
+    }
+
+    fn last(&self) -> u64 {
+        self.ops.len() as u64
+    }
+
+    fn message(&self, say: Say) -> Told {
+        let at = |part: u64| part % (self.last() + 1);
+        match say {
+            Say::Ops(a, b) => {
+                let (from, to) = (at(a).min(at(b)), at(a).max(at(b)));
+                let ops = self.ops[from as usize..to as usize].to_vec();
+                let life = LIFE;
+                Told::Ops(Ops { life, from, ops })
+            }
+            Say::State(seq) => Told::State(self.state(at(seq))),
+        }
+    }
+
+    fn state(&self, seq: u64) -> State {
+        State {
+            at: Position { life: LIFE, seq },
+            entries: self.states[seq as usize].clone(),
+        }
+    }
+
+    /// A copy at some number.
+    fn copy(&self, seq: u64) -> Replica {
+        let mut replica = Replica::new(node(), 0, LIFE);
+        replica.apply_state(self.state(seq));
+        replica
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Say {
+    Ops(u64, u64),
+    State(u64),
+}
+
+#[derive(Clone, Debug)]
+enum Told {
+    Ops(Ops),
+    State(State),
+}
+
+/// Applies a message; what changed, if anything.
+fn merge(replica: &mut Replica, told: &Told) -> Vec<Change> {
+    let visible = VisibleSet::default();
+    match told {
+        Told::Ops(ops) => match replica.apply_ops(ops, &mut SharedNames::new(&visible)) {
+            Applied::Changed(changes) => changes,
+            Applied::Old | Applied::Gap => Vec::new(),
+        },
+        Told::State(state) => replica.apply_state(state.clone()).unwrap_or_default(),
+    }
+}
+
+fn replay(contents: &mut Contents, changes: &[Change]) {
+    for change in changes {
+        match change {
+            Change::Joined(entry) => {
+                let was = contents.insert(entry.reference.put_seq(), Arc::clone(entry));
+                assert_eq!(was, None, "I14: joined what was there");
+            }
+            Change::Left(entry) => {
+                let was = contents.remove(&entry.reference.put_seq());
+                assert_eq!(was.as_ref(), Some(entry), "I14: left what was not there");
+            }
+        }
+    }
+}
+
+fn assert_same(a: &Replica, b: &Replica) {
+    assert_eq!((a.at(), &a.entries), (b.at(), &b.entries));
+}
+
+fn past() -> impl Strategy<Value = Past> {
+    prop::collection::vec((0..5u8, 0..4usize), 0..40).prop_map(|wishes| Past::of(&wishes))
+}
+
+fn say() -> impl Strategy<Value = Say> {
+    prop_oneof![
+        (any::<u64>(), any::<u64>()).prop_map(|(a, b)| Say::Ops(a, b)),
+        any::<u64>().prop_map(Say::State),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// I4, I6, I8, I9, I14, whatever comes in whatever order: a copy is its owner at one number, which never falls; it
+    /// moves by an exact diff, and a message with a gap before it moves nothing.
+    #[test]
+    fn i6_a_copy_is_always_its_owner_at_some_number(
+        past in past(),
+        told in prop::collection::vec(say(), 0..30),
+    ) {
+        let mut replica = Replica::new(node(), 0, LIFE);
+        let mut replayed = Contents::new();
+        for told in told.into_iter().map(|say| past.message(say)) {
+            let before = replica.seq();
+            let changes = merge(&mut replica, &told);
+            replay(&mut replayed, &changes);
+            let reachable = match &told {
+                Told::Ops(ops) if ops.from > before => before,
+                Told::Ops(ops) => before.max(ops.to()),
+                Told::State(state) => before.max(state.at.seq),
+            };
+            prop_assert_eq!(replica.seq(), reachable);
+            prop_assert_eq!(&replica.entries, &past.states[replica.seq() as usize]);
+            prop_assert_eq!(&replayed, &replica.entries);
+        }
+    }
+
+    /// For any two messages that lack nothing before them.
+    #[test]
+    fn i2_merge_is_commutative(past in past(), start in any::<u64>(), x in say(), y in say()) {
+        let start = past.copy(start % (past.last() + 1));
+        let (x, y) = (past.message(x), past.message(y));
+        let fits = |told: &Told| !matches!(told, Told::Ops(ops) if ops.from > start.seq());
+        prop_assume!(fits(&x) && fits(&y));
+        let (mut xy, mut yx) = (start.clone(), start);
+        merge(&mut xy, &x);
+        merge(&mut xy, &y);
+        merge(&mut yx, &y);
+        merge(&mut yx, &x);
+        assert_same(&xy, &yx);
+    }
+
+    #[test]
+    fn i3_merge_is_idempotent(past in past(), start in any::<u64>(), x in say()) {
+        let mut once = past.copy(start % (past.last() + 1));
+        let x = past.message(x);
+        merge(&mut once, &x);
+        let mut twice = once.clone();
+        prop_assert_eq!(merge(&mut twice, &x), Vec::new());
+        assert_same(&once, &twice);
+    }
+
+    #[test]
+    fn i3_merge_of_states_is_associative(past in past(), at in any::<[u64; 3]>()) {
+        let [a, b, c] = at.map(|seq| past.copy(seq % (past.last() + 1)));
+        let join = |mut into: Replica, from: &Replica| {
+            let entries = from.entries.clone();
+            into.apply_state(State { at: from.at(), entries });
+            into
+        };
+        let left = join(join(a.clone(), &b), &c);
+        let right = join(a, &join(b, &c));
+        assert_same(&left, &right);
+    }
+
+    /// In one piece, in any pieces, or as a state: the same.
+    #[test]
+    fn i5_operations_and_states_agree(past in past(), cuts in prop::collection::vec(any::<u64>(), 0..6)) {
+        let mut cuts: Vec<u64> = cuts.into_iter().map(|cut| cut % (past.last() + 1)).collect();
+        cuts.extend([0, past.last()]);
+        cuts.sort_unstable();
+        let mut pieces = Replica::new(node(), 0, LIFE);
+        for piece in cuts.windows(2) {
+            merge(&mut pieces, &past.message(Say::Ops(piece[0], piece[1])));
+        }
+        assert_same(&pieces, &past.copy(past.last()));
+    }
+
+    /// I12: the parts of a state, put together, are the state, and none of it shows before the last one.
+    #[test]
+    fn i12_a_state_in_parts_is_the_state(past in past(), size in 1..5usize) {
+        let replica = Replica::new(node(), 0, LIFE);
+        let parts = parts(&past, size);
+        let (state, rest) = assemble(&replica, &parts);
+        prop_assert_eq!(rest, 0);
+        prop_assert_eq!(&state.unwrap().entries, &past.states[past.last() as usize]);
+    }
+}
+
+/// The last state of a past in parts of so many entries.
+fn parts(past: &Past, size: usize) -> Vec<Part> {
+    let stored: Vec<Stored> = past.states[past.last() as usize]
+        .iter()
+        .map(|(put_seq, entry)| Stored {
+            put_seq: *put_seq,
+            value: Value {
+                topic: Arc::clone(&entry.topic),
+                key: Arc::clone(&entry.key),
+                meta: entry.meta.clone(),
+                owner: entry.owner,
+                born: None,
+                previous: entry.previous.map(PresenceRef::put_seq),
+                previous_born: None,
+            },
+        })
+        .collect();
+    let mut pieces: Vec<Vec<Stored>> = stored.chunks(size).map(<[Stored]>::to_vec).collect();
+    if pieces.is_empty() {
+        pieces.push(Vec::new());
+    }
+    let count = pieces.len() as u32;
+    let part = |(part, entries)| Part {
+        at: Position {
+            life: LIFE,
+            seq: past.last(),
+        },
+        part: part as u32,
+        parts: count,
+        entries,
+    };
+    pieces.into_iter().enumerate().map(part).collect()
+}
+
+/// Puts parts together: the state, once it is whole, and how many parts were left then.
+fn assemble(replica: &Replica, parts: &[Part]) -> (Option<State>, usize) {
+    let visible = VisibleSet::default();
+    let mut names = SharedNames::new(&visible);
+    let mut assembly = Some(Assembly::new(&parts[0]));
+    for (index, part) in parts.iter().enumerate() {
+        let Some(current) = assembly.take() else {
+            break;
+        };
+        let (assembled, rest) = current.add(part, replica, &mut names);
+        assembly = rest;
+        match assembled {
+            Assembled::Waiting => {}
+            Assembled::Complete(state) => return (Some(state), parts.len() - index - 1),
+            Assembled::Broken => return (None, parts.len() - index - 1),
+        }
+    }
+    (None, 0)
+}
+
+fn some_past() -> Past {
+    Past::of(&[(0, 0), (0, 1), (2, 0), (0, 2), (3, 1), (0, 3)])
+}
+
+#[test]
+fn a_state_with_a_missing_doubled_or_foreign_part_is_dropped() {
+    let replica = Replica::new(node(), 0, LIFE);
+    let whole = parts(&some_past(), 1);
+    assert_eq!(whole.len(), 3);
+    let missing = [whole[0].clone(), whole[2].clone()];
+    assert!(assemble(&replica, &missing).0.is_none());
+    let doubled = [
+        whole[0].clone(),
+        whole[0].clone(),
+        whole[1].clone(),
+        whole[2].clone(),
+    ];
+    assert!(assemble(&replica, &doubled).0.is_none());
+    let mut foreign = whole.clone();
+    foreign[1].at.seq += 1;
+    assert!(assemble(&replica, &foreign).0.is_none());
+    assert!(assemble(&replica, &whole[..2]).0.is_none(), "not whole");
+    assert!(assemble(&replica, &whole).0.is_some());
+}
+
+#[test]
+fn i8_a_newer_state_cannot_bring_back_what_was_deleted() {
+    let past = some_past();
+    let mut replica = past.copy(past.last());
+    let mut lie = past.state(past.last());
+    lie.at.seq += 1;
+    lie.entries.insert(2, Arc::clone(&past.states[2][&2]));
+    assert_eq!(replica.apply_state(lie), Some(Vec::new()));
+    assert_eq!(replica.entries, past.states[past.last() as usize]);
+}
+
+#[test]
+fn i10_an_entry_in_place_is_not_changed_by_a_later_state() {
+    let past = some_past();
+    let mut replica = past.copy(past.last());
+    let mut lie = past.state(past.last());
+    lie.at.seq += 1;
+    let (seq, honest) = past.states[past.last() as usize].last_key_value().unwrap();
+    let other = Entry {
+        meta: Bytes::from_static(b"a lie"),
+        ..Entry::clone(honest)
+    };
+    lie.entries.insert(*seq, Arc::new(other));
+    replica.apply_state(lie);
+    assert_eq!(replica.entries.get(seq), Some(honest));
+}
+
+#[test]
+fn a_message_of_another_life_changes_nothing() {
+    let past = some_past();
+    let mut replica = Replica::new(node(), 0, LIFE.next().unwrap());
+    assert_eq!(
+        merge(&mut replica, &past.message(Say::Ops(0, past.last()))),
+        []
+    );
+    assert_eq!(
+        merge(&mut replica, &past.message(Say::State(past.last()))),
+        []
+    );
+    assert_eq!(replica.seq(), 0);
+}
+
+#[test]
+fn an_unknown_operation_counts_and_changes_nothing() {
+    let mut replica = Replica::new(node(), 0, LIFE);
+    let ops = Ops {
+        life: LIFE,
+        from: 0,
+        ops: vec![Op {
+            kind: 77,
+            value: None,
+            gone: Some(1),
+        }],
+    };
+    assert_eq!(merge(&mut replica, &Told::Ops(ops)), []);
+    assert_eq!(replica.seq(), 1);
+}

@@ -2,8 +2,16 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
-use super::{Arc, Duration, Entry, NodeName, Position, Shard, Slot};
+use std::sync::Arc;
+use std::time::Duration;
+
+use matryoshka_pubsub::NodeName;
+
+use super::Shard;
 use crate::entries::Entries;
+use crate::entry::Entry;
+use crate::message::Position;
+use crate::owner_log::Slot;
 
 impl Shard {
     pub(crate) fn listed(&self) -> impl Iterator<Item = &Arc<Entry>> {

@@ -1,1 +1,98 @@
-//! Tests.
+//! Diffs are the difference, whatever happened in a step.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use matryoshka_pubsub::NodeName;
+use proptest::prelude::*;
+
+use super::*;
+use crate::life::Life;
+use crate::reference::{PresenceRef, Writer};
+
+fn entry(topic: usize, seq: u64) -> Arc<Entry> {
+    Arc::new(Entry {
+        topic: format!("t{topic}").into(),
+        key: format!("k{}", seq % 3).into(),
+        meta: Bytes::new(),
+        reference: PresenceRef::new(Writer::new("a", 0, Life::first_of(1)), seq),
+        previous: None,
+        node: NodeName::new("a").unwrap(),
+        owner: 1,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn i14_diffs_replayed_are_the_list(
+        changes in prop::collection::vec((0..3u8, 0..3usize, 0..12u64), 0..120)
+    ) {
+        let mut visible = VisibleSet::default();
+        let mut replayed = BTreeSet::new();
+        for (what, topic, seq) in changes.into_iter().chain([(2, 0, 0)]) {
+            match what {
+                0 => visible.insert(&entry(topic, seq)),
+                1 => visible.remove(&entry(topic, seq)),
+                _ => {
+                    for TopicStep { diff, entries } in visible.take_step() {
+                        prop_assert!(!diff.joins.is_empty() || !diff.leaves.is_empty());
+                        for left in &diff.leaves {
+                            let gone = replayed.remove(&(Arc::clone(&left.topic), left.reference));
+                            prop_assert!(gone, "left what was there");
+                        }
+                        for joined in &diff.joins {
+                            let new = replayed.insert((Arc::clone(&joined.topic), joined.reference));
+                            prop_assert!(new, "joined what was not there");
+                        }
+                        let listed = entries.iter().map(|e| e.reference).collect::<BTreeSet<_>>();
+                        let expected = replayed.iter().filter(|(topic, _)| *topic == diff.topic);
+                        prop_assert_eq!(listed, expected.map(|(_, r)| *r).collect::<BTreeSet<_>>());
+                    }
+                }
+            }
+        }
+        let listed: BTreeSet<_> = visible.iter().map(|e| (Arc::clone(&e.topic), e.reference)).collect();
+        prop_assert_eq!(replayed, listed);
+    }
+}
+
+#[test]
+fn what_comes_and_goes_within_a_step_is_not_told() {
+    let mut visible = VisibleSet::default();
+    let (stays, passes) = (entry(0, 1), entry(0, 2));
+    visible.insert(&passes);
+    visible.insert(&stays);
+    visible.remove(&passes);
+    assert!(visible.touched(&passes) && visible.touched(&stays));
+    let steps = visible.take_step();
+    assert_eq!(steps.len(), 1);
+    assert_eq!(
+        (steps[0].diff.joins.as_slice(), steps[0].diff.leaves.len()),
+        ([stays].as_slice(), 0)
+    );
+    assert!(visible.take_step().is_empty(), "told once");
+    assert!(!visible.touched(&passes));
+}
+
+#[test]
+fn an_entry_that_goes_and_comes_back_within_a_step_is_not_told() {
+    let mut visible = VisibleSet::default();
+    visible.insert(&entry(0, 1));
+    visible.take_step();
+    visible.remove(&entry(0, 1));
+    visible.insert(&entry(0, 1));
+    assert!(visible.take_step().is_empty());
+}
+
+#[test]
+fn entries_share_their_topics_name() {
+    let mut visible = VisibleSet::default();
+    let first = entry(0, 1);
+    visible.insert(&first);
+    let mut names = SharedNames::new(&visible);
+    assert!(Arc::ptr_eq(&names.share(&"t0".into()), &first.topic));
+    let fresh = names.share(&"t9".into());
+    assert!(Arc::ptr_eq(&names.share(&"t9".into()), &fresh));
+}

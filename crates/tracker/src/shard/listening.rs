@@ -1,0 +1,236 @@
+//! What other shards say, and what becomes of it here.
+//!
+//! Pure: no clock, no I/O, no tasks.
+
+use std::time::Duration;
+
+use matryoshka_pubsub::NodeName;
+
+use super::Shard;
+use crate::life::Life;
+use crate::message::{Farewell, Goodbye, Heard, Hello, Ops, Part, PartTaken, Vector};
+use crate::peer::Floor;
+use crate::replica::{Applied, Assembled, Assembly, Change, Replica, State};
+use crate::visible::SharedNames;
+
+impl Shard {
+    /// Whether a message of that life counts. The first of a higher life ends what was known of the one before.
+    pub(super) fn hear(&mut self, node: &NodeName, life: Life) -> bool {
+        let Some(peer) = self.peers.get(node) else {
+            return false;
+        };
+        if !peer.floor.admits(life) {
+            self.stats.refused_lives += 1;
+            return false;
+        }
+        if peer.replica.as_ref().map(Replica::life) == Some(life) {
+            return true;
+        }
+        self.hide(node);
+        let replica = Replica::new(node.clone(), self.settings.shard, life);
+        if let Some(peer) = self.peers.get_mut(node) {
+            if peer.replica.replace(replica).is_some()
+                && let Some(link) = &mut peer.link
+            {
+                link.restart();
+            }
+            peer.floor = Floor { life, ended: false };
+        }
+        true
+    }
+
+    pub(super) fn handle_hello(&mut self, node: &NodeName, hello: &Hello, now: Duration) {
+        if hello.least.is_some_and(|least| self.own.at().life < least)
+            && let Some(life) = hello.least.and_then(Life::next)
+        {
+            self.renumber(life);
+        }
+        if hello.goodbye == Some(Farewell::LEAVING) {
+            return self.end_life(node, hello.at.life, now);
+        }
+        self.follow_renumbering(node, hello);
+        if self.hear(node, hello.at.life) {
+            self.announced(node, hello.at.seq);
+            self.serve(node, hello.have);
+            self.show(node);
+            self.ask_if_behind(node, now);
+        } else {
+            self.tell_refused(node, hello.at.life);
+        }
+    }
+
+    /// A peer that took a higher number is the same tracker with the same entries: nothing leaves because of it.
+    pub(super) fn follow_renumbering(&mut self, node: &NodeName, hello: &Hello) {
+        let Some(peer) = self.peers.get_mut(node) else {
+            return;
+        };
+        let life = hello.at.life;
+        if let Some(replica) = &mut peer.replica
+            && peer.floor.admits(life)
+            && replica.life() < life
+            && hello.formerly.contains(&replica.life())
+        {
+            replica.renumber(life);
+            peer.floor = Floor { life, ended: false };
+        }
+    }
+
+    /// Tells a peer which life it needs to be heard. It takes a higher one, and says hello again.
+    pub(super) fn tell_refused(&mut self, node: &NodeName, life: Life) {
+        let floor = self.peers.get(node).map(|peer| peer.floor);
+        if floor
+            .and_then(Floor::least)
+            .is_some_and(|least| life < least)
+        {
+            self.send_hello(node);
+        }
+    }
+
+    pub(super) fn handle_vector(&mut self, node: &NodeName, vector: &Vector, now: Duration) {
+        if !self.hear(node, vector.at.life) {
+            return;
+        }
+        self.announced(node, vector.at.seq);
+        self.show(node);
+        self.ask_if_behind(node, now);
+        // What others have may still be under way to here: look again in a while.
+        let due = now + 2 * self.settings.broadcast_period;
+        for Heard { node, at } in &vector.heard {
+            let Some(peer) = self.peers.get_mut(node.as_str()) else {
+                continue;
+            };
+            let (Some(link), Some(replica)) = (&mut peer.link, &peer.replica) else {
+                continue;
+            };
+            if replica.life() == at.life && replica.seq() < at.seq {
+                link.suspect(at.seq, due);
+            }
+        }
+    }
+
+    pub(super) fn handle_ops(&mut self, node: &NodeName, ops: &Ops, now: Duration) {
+        if !self.hear(node, ops.life) {
+            return;
+        }
+        self.announced(node, ops.to());
+        let Some(peer) = self.peers.get_mut(node) else {
+            return;
+        };
+        let Some(replica) = &mut peer.replica else {
+            return;
+        };
+        match replica.apply_ops(ops, &mut SharedNames::new(&self.visible)) {
+            Applied::Old => self.stats.old_ops += 1,
+            Applied::Gap => {
+                self.stats.gaps += 1;
+                self.ask_if_behind(node, now);
+            }
+            Applied::Changed(changes) => self.copied(node, changes, now),
+        }
+        self.show(node);
+    }
+
+    pub(super) fn handle_part(&mut self, node: &NodeName, part: &Part, now: Duration) {
+        if !self.hear(node, part.at.life) {
+            return;
+        }
+        self.announced(node, part.at.seq);
+        let Some(peer) = self.peers.get_mut(node) else {
+            return;
+        };
+        let (Some(link), Some(replica)) = (&mut peer.link, &mut peer.replica) else {
+            return;
+        };
+        if part.at.seq <= replica.seq() {
+            self.stats.old_states += 1;
+            self.send_part_taken(node, part, part.parts - 1);
+            return self.show(node);
+        }
+        let mut names = SharedNames::new(&self.visible);
+        let assembly = match link.assembly.take() {
+            Some(assembly) if part.part > 0 => assembly,
+            _ => Assembly::new(part),
+        };
+        let (assembled, assembly) = assembly.add(part, replica, &mut names);
+        link.assembly = assembly;
+        match assembled {
+            Assembled::Broken => {
+                self.stats.broken_states += 1;
+                self.ask_if_behind(node, now);
+            }
+            Assembled::Waiting => {
+                link.asked = Some(now);
+                self.send_part_taken(node, part, part.part);
+            }
+            Assembled::Complete(state) => {
+                self.send_part_taken(node, part, part.part);
+                self.take_state(node, state, now);
+            }
+        }
+    }
+
+    pub(super) fn take_state(&mut self, node: &NodeName, state: State, now: Duration) {
+        let Some(peer) = self.peers.get_mut(node) else {
+            return;
+        };
+        if let Some(link) = &mut peer.link {
+            // The answer is complete. What came after it is another question.
+            link.asked = None;
+        }
+        let replica = peer.replica.as_mut();
+        if let Some(changes) = replica.and_then(|replica| replica.apply_state(state)) {
+            self.stats.states_taken += 1;
+            self.copied(node, changes, now);
+            self.show(node);
+        }
+    }
+
+    /// A copy has moved on: list what came of it, and ask for the rest, if there is one.
+    pub(super) fn copied(&mut self, node: &NodeName, changes: Vec<Change>, now: Duration) {
+        let Some(peer) = self.peers.get_mut(node) else {
+            return;
+        };
+        for change in changes.iter().filter(|_| peer.shown) {
+            match change {
+                Change::Joined(entry) => self.visible.insert(entry),
+                Change::Left(entry) => self.visible.remove(entry),
+            }
+        }
+        let behind = peer.behind();
+        if let Some(link) = &mut peer.link {
+            // What was asked for has come, or a piece of it.
+            link.asked = (behind && link.asked.is_some()).then_some(now);
+        }
+        self.ask_if_behind(node, now);
+    }
+
+    pub(super) fn handle_part_taken(&mut self, node: &NodeName, taken: &PartTaken) {
+        let link = self.peers.get_mut(node).and_then(|peer| peer.link.as_mut());
+        if let Some(sending) = link.and_then(|link| link.sending.as_mut())
+            && sending.at == taken.at
+        {
+            sending.taken(taken.part);
+            self.send_parts(node);
+        }
+    }
+
+    pub(super) fn handle_goodbye(&mut self, node: &NodeName, goodbye: &Goodbye, now: Duration) {
+        if goodbye.farewell == Farewell::LEAVING {
+            self.end_life(node, goodbye.life, now);
+        }
+    }
+
+    pub(super) fn announced(&mut self, node: &NodeName, seq: u64) {
+        let Some(peer) = self.peers.get_mut(node) else {
+            return;
+        };
+        let held = peer.replica.as_ref().map_or(0, Replica::seq);
+        if let Some(link) = &mut peer.link {
+            link.announced(seq);
+            if held >= link.known {
+                // There was nothing to answer.
+                link.asked = None;
+            }
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! What other shards are told and asked.
+//!
+//! Pure: no clock, no I/O, no tasks.
+
+use std::time::Duration;
+
+use matryoshka_pubsub::NodeName;
+
+use super::{Effect, Shard};
+use crate::life::Life;
+use crate::message::{
+    Farewell, Heard, Hello, Message, Ops, Part, PartTaken, Position, Pull, Vector,
+};
+use crate::peer::{Peer, Sending, cut};
+use crate::replica::Replica;
+
+impl Shard {
+    pub(super) fn ask_if_behind(&mut self, node: &NodeName, now: Duration) {
+        let Some(peer) = self.peers.get(node) else {
+            return;
+        };
+        let waiting = peer.link.as_ref().is_none_or(|link| link.waiting(now));
+        if peer.behind() && !waiting {
+            self.ask(node, now);
+        }
+    }
+
+    pub(super) fn ask(&mut self, node: &NodeName, now: Duration) {
+        let Some(peer) = self.peers.get_mut(node) else {
+            return;
+        };
+        let have = peer.have();
+        if let Some(link) = &mut peer.link {
+            link.asked = Some(now);
+            self.stats.pulls_sent += 1;
+            self.send(node, Message::Pull(Pull { have }));
+        }
+    }
+
+    pub(super) fn ask_again(&mut self, now: Duration) {
+        let mut silent = Vec::new();
+        for (node, peer) in &mut self.peers {
+            let retry = peer.retry_at().is_some_and(|at| at <= now);
+            let seq = peer.replica.as_ref().map_or(0, Replica::seq);
+            let Some(link) = &mut peer.link else { continue };
+            let suspicion = link.due_suspicion(now);
+            let missed = suspicion.is_some_and(|suspicion| seq < suspicion.seq);
+            if retry || missed {
+                silent.push(node.clone());
+            }
+        }
+        for node in &silent {
+            self.ask(node, now);
+        }
+    }
+
+    /// Tells a peer what it lacks: the operations it missed, or everything if those are not in the log.
+    pub(super) fn serve(&mut self, node: &NodeName, have: Option<Position>) {
+        if self.left {
+            return self.send_hello(node);
+        }
+        let at = self.own.at();
+        match have {
+            Some(have) if have.life == at.life && self.own.covers(have.seq) => {
+                self.stats.ops_served += 1;
+                for ops in self.ops_after(have.seq) {
+                    self.send(node, Message::Ops(ops));
+                }
+            }
+            _ if at.seq == 0 => self.send(node, Message::Ops(self.no_ops())),
+            _ => {
+                self.stats.states_served += 1;
+                let sending = Sending::new(at, self.own.frozen(), self.settings.chunk_bytes);
+                if let Some(link) = self.peers.get_mut(node).and_then(|peer| peer.link.as_mut()) {
+                    link.sending = Some(sending);
+                }
+                self.send_parts(node);
+            }
+        }
+    }
+
+    pub(super) fn send_parts(&mut self, node: &NodeName) {
+        let link = self.peers.get_mut(node).and_then(|peer| peer.link.as_mut());
+        let Some(link) = link else { return };
+        let Some(sending) = &mut link.sending else {
+            return;
+        };
+        let (at, parts) = (sending.at, sending.parts());
+        while let Some((part, entries)) = sending.next() {
+            let entries = entries.iter().map(|entry| self.own.stored(entry)).collect();
+            let part = Part {
+                at,
+                part,
+                parts,
+                entries,
+            };
+            self.outbox
+                .push_back(Effect::SendTo(node.clone(), Message::Part(part)));
+        }
+        if sending.finished() {
+            link.sending = None;
+        }
+    }
+
+    pub(super) fn send_part_taken(&mut self, node: &NodeName, of: &Part, part: u32) {
+        let at = of.at;
+        self.send(node, Message::PartTaken(PartTaken { at, part }));
+    }
+
+    pub(super) fn send_hello(&mut self, node: &NodeName) {
+        let Some(peer) = self.peers.get(node) else {
+            return;
+        };
+        let hello = Hello {
+            at: self.own.at(),
+            have: peer.have(),
+            least: peer.floor.least(),
+            formerly: self.own.formerly(),
+            goodbye: self.left.then_some(Farewell::LEAVING),
+        };
+        self.send(node, Message::Hello(hello));
+    }
+
+    pub(super) fn send(&mut self, node: &NodeName, message: Message) {
+        self.outbox.push_back(Effect::SendTo(node.clone(), message));
+    }
+
+    pub(super) fn push(&mut self) {
+        self.push_at = None;
+        let (pushed, _) = self.own.unpushed();
+        if self.linked().next().is_some() && self.own.at().seq > pushed {
+            self.stats.pushes_sent += 1;
+            for ops in self.ops_after(pushed) {
+                self.outbox.push_back(Effect::Broadcast(Message::Ops(ops)));
+            }
+        }
+        self.own.all_pushed();
+    }
+
+    /// The operations after that number, in messages of a bounded size. At least one message, that says how far it is.
+    pub(super) fn ops_after(&self, seq: u64) -> Vec<Ops> {
+        let (ops, sizes): (Vec<_>, Vec<_>) = self.own.ops_after(seq).unzip();
+        let mut ops = ops.into_iter();
+        let (mut from, mut start) = (seq, 0);
+        let life = self.own.at().life;
+        let mut messages = Vec::new();
+        for end in cut(sizes.into_iter(), self.settings.chunk_bytes) {
+            let ops: Vec<_> = ops.by_ref().take(end - start).collect();
+            let message = Ops { life, from, ops };
+            (from, start) = (message.to(), end);
+            messages.push(message);
+        }
+        messages
+    }
+
+    pub(super) fn no_ops(&self) -> Ops {
+        let Position { life, seq } = self.own.at();
+        Ops {
+            life,
+            from: seq,
+            ops: Vec::new(),
+        }
+    }
+
+    pub(super) fn send_vector(&mut self) {
+        if self.left || self.linked().next().is_none() {
+            return;
+        }
+        let heard = self.next_hints();
+        self.hinted = heard
+            .last()
+            .and_then(|heard| NodeName::new(&heard.node).ok());
+        let at = self.own.at();
+        self.stats.vectors_sent += 1;
+        self.outbox
+            .push_back(Effect::Broadcast(Message::Vector(Vector { at, heard })));
+    }
+
+    /// How far some of those are that are heard directly: the next ones after the last vector's, round and round.
+    pub(super) fn next_hints(&self) -> Vec<Heard> {
+        let hint = |(node, peer): (&NodeName, &Peer)| {
+            let (_, replica) = peer.heard()?;
+            Some(Heard {
+                node: node.as_str().to_owned(),
+                at: replica.at(),
+            })
+        };
+        let later = |name: &NodeName| self.hinted.as_ref().is_some_and(|hinted| name > hinted);
+        let after = self.peers.iter().filter(|(name, _)| later(name));
+        let before = self.peers.iter().filter(|(name, _)| !later(name));
+        after
+            .chain(before)
+            .filter_map(hint)
+            .take(HINTS_PER_VECTOR)
+            .collect()
+    }
+
+    pub(super) fn renumber(&mut self, life: Life) {
+        if life <= self.own.at().life || self.left {
+            return;
+        }
+        self.stats.renumbered += 1;
+        self.own.renumber(life);
+        for link in self
+            .peers
+            .values_mut()
+            .filter_map(|peer| peer.link.as_mut())
+        {
+            link.sending = None;
+        }
+        let linked: Vec<NodeName> = self.linked().cloned().collect();
+        for node in &linked {
+            self.send_hello(node);
+        }
+    }
+}
+
+/// How many others a vector tells of. More peers take turns.
+const HINTS_PER_VECTOR: usize = 16;

@@ -1,0 +1,7 @@
+//! Trackers on several nodes of one process, over the in-memory mesh, on paused time.
+
+mod cluster;
+mod consumers;
+mod owners;
+mod single;
+mod support;

@@ -1,0 +1,225 @@
+//! One node alone.
+
+use bytes::Bytes;
+use matryoshka_tracker::pubsub::registry::Owner;
+use matryoshka_tracker::pubsub::{PubSub, TopicName};
+use matryoshka_tracker::{
+    ConfigError, TrackError, Tracker, TrackerConfig, TrackerError, UpdateError,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::support::keys;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Load {
+    jobs: u32,
+}
+
+fn alone() -> (Tracker, Owner) {
+    let tracker = Tracker::new(&PubSub::local(), TrackerConfig::default()).unwrap();
+    (tracker, Owner::new())
+}
+
+#[tokio::test(start_paused = true)]
+async fn i28_what_was_tracked_is_listed_until_it_leaves() {
+    let (tracker, owner) = alone();
+    let here = tracker
+        .track(&owner, "workers", "w1", &Load { jobs: 2 })
+        .await
+        .unwrap();
+    let listed = tracker.list::<Load>("workers");
+    assert_eq!(
+        (listed.len(), listed[0].meta.jobs, listed[0].entry.reference),
+        (1, 2, here.reference())
+    );
+    assert!(tracker.contains("workers", "w1") && !tracker.contains("workers", "w2"));
+    assert_eq!((tracker.count("workers"), tracker.count("others")), (1, 0));
+    assert_eq!(tracker.get_by_key::<Load>("workers", "w1").len(), 1);
+    here.untrack().await.unwrap();
+    assert_eq!(tracker.count("workers"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn t9_update_by_function_and_by_value_name_what_they_replace() {
+    let (tracker, owner) = alone();
+    let here = tracker
+        .track(&owner, "workers", "w1", &Load { jobs: 2 })
+        .await
+        .unwrap();
+    let first = here.reference();
+    let second = here.update(|load: &mut Load| load.jobs += 1).await.unwrap();
+    assert_eq!(
+        (here.reference(), here.entry().previous),
+        (second, Some(first))
+    );
+    here.replace(&Load { jobs: 9 }).await.unwrap();
+    assert_eq!(here.entry().previous, Some(second));
+    assert_eq!(tracker.list::<Load>("workers")[0].meta, Load { jobs: 9 });
+    assert_eq!(second.to_string().len(), 16);
+}
+
+#[tokio::test(start_paused = true)]
+async fn updates_from_many_tasks_are_all_made() {
+    let (tracker, owner) = alone();
+    let _here = tracker
+        .track(&owner, "workers", "w1", &Load { jobs: 0 })
+        .await
+        .unwrap();
+    let id = owner.id();
+    let updates = (0..50).map(|_| {
+        let tracker = tracker.clone();
+        tokio::spawn(async move {
+            let add = |load: &mut Load| load.jobs += 1;
+            tracker.update(id, "workers", "w1", add).await.unwrap();
+        })
+    });
+    for update in updates.collect::<Vec<_>>() {
+        update.await.unwrap();
+    }
+    assert_eq!(tracker.list::<Load>("workers")[0].meta.jobs, 50);
+}
+
+#[tokio::test(start_paused = true)]
+async fn i27_twice_is_refused_and_updating_nothing_too() {
+    let (tracker, owner) = alone();
+    let here = tracker.track(&owner, "room", "ann", "one").await.unwrap();
+    match tracker.track(&owner, "room", "ann", "two").await {
+        Err(TrackError::AlreadyTracked { reference }) => assert_eq!(reference, here.reference()),
+        other => panic!("{other:?}"),
+    }
+    let other = Owner::new();
+    let _second_device = tracker.track(&other, "room", "ann", "three").await.unwrap();
+    assert_eq!(keys(&tracker), "ann ann");
+    drop(here);
+    let again = tracker.track(&owner, "room", "ann", "four").await.unwrap();
+    let update = tracker.replace(owner.id(), "room", "bob", "x").await;
+    assert!(matches!(update, Err(UpdateError::NoPresence)), "{update:?}");
+    let update = tracker
+        .update_bytes(owner.id(), "room", "bob", Bytes::clone)
+        .await;
+    assert!(matches!(update, Err(UpdateError::NoPresence)), "{update:?}");
+    again.untrack().await.unwrap();
+    let update = tracker.replace(owner.id(), "room", "ann", "x").await;
+    assert!(matches!(update, Err(UpdateError::NoPresence)), "{update:?}");
+    assert!(!tracker.untrack(owner.id(), "room", "ann").await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_much_is_refused_and_nothing_is_tracked() {
+    let (tracker, owner) = alone();
+    let long = |bytes: usize| "x".repeat(bytes);
+    let topic = tracker
+        .track(&owner, &long(TopicName::MAX_BYTES + 1), "k", "")
+        .await;
+    assert!(matches!(topic, Err(TrackError::TopicTooLong { .. })));
+    let key = tracker
+        .track(&owner, "room", &long(Tracker::MAX_KEY_BYTES + 1), "")
+        .await;
+    assert!(matches!(key, Err(TrackError::KeyTooLong { .. })));
+    let meta = tracker
+        .track(&owner, "room", "k", &long(Tracker::MAX_META_BYTES))
+        .await;
+    assert!(
+        matches!(meta, Err(TrackError::Meta(_))),
+        "the length itself takes bytes"
+    );
+    assert_eq!(tracker.stats().own_entries, 0);
+    let largest = vec![7u8; Tracker::MAX_META_BYTES];
+    let key = long(Tracker::MAX_KEY_BYTES);
+    let here = tracker
+        .track_bytes(&owner, "room", &key, largest)
+        .await
+        .unwrap();
+    let update = here.replace(&long(Tracker::MAX_META_BYTES)).await;
+    assert!(matches!(update, Err(UpdateError::Meta(_))));
+    assert_eq!(here.entry().meta.len(), Tracker::MAX_META_BYTES);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_are_given_back_and_left_out_of_typed_lists() {
+    let (tracker, owner) = alone();
+    let _json = tracker
+        .track_bytes(&owner, "room", "ann", "{\"a\":1}")
+        .await
+        .unwrap();
+    let _typed = tracker
+        .track(&owner, "room", "bob", &Load { jobs: 1 })
+        .await
+        .unwrap();
+    assert_eq!(tracker.list::<Load>("room").len(), 1);
+    assert_eq!(tracker.stats().undecodable, 1);
+    assert_eq!(
+        tracker.own_entry(owner.id(), "room", "ann").unwrap().meta,
+        "{\"a\":1}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn t14_shards_divide_topics_and_nobody_notices() {
+    for shards in [1, 2, 8] {
+        let config = TrackerConfig {
+            shards,
+            ..TrackerConfig::default()
+        };
+        let tracker = Tracker::new(&PubSub::local(), config).unwrap();
+        let owner = Owner::new();
+        for topic in 0..100 {
+            let here = tracker
+                .track(&owner, &format!("t{topic}"), "k", &topic)
+                .await;
+            here.unwrap().leave_to_owner();
+        }
+        for topic in 0..100 {
+            assert_eq!(tracker.list::<u32>(&format!("t{topic}"))[0].meta, topic);
+        }
+        assert_eq!(tracker.snapshot().topics().count(), 100);
+        assert_eq!(tracker.untrack_owner(owner.id()).await, Ok(100));
+        assert_eq!(tracker.snapshot().topics().count(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_ends_everything_and_frees_the_name() {
+    let pubsub = PubSub::local();
+    let tracker = Tracker::new(&pubsub, TrackerConfig::default()).unwrap();
+    assert!(matches!(
+        Tracker::new(&pubsub, TrackerConfig::default()),
+        Err(TrackerError::AlreadyRunning(_))
+    ));
+    let owner = Owner::new();
+    let here = tracker.track(&owner, "room", "ann", "").await.unwrap();
+    let mut diffs = tracker.diffs();
+    tracker.close().await;
+    tracker.close().await;
+    assert_eq!(keys(&tracker), "");
+    assert!(diffs.next().await.is_some(), "the leave");
+    assert!(diffs.next().await.is_none());
+    let late = tracker.track(&owner, "room", "bob", "").await;
+    assert!(matches!(late, Err(TrackError::Closed(_))));
+    assert!(matches!(
+        here.replace("x").await,
+        Err(UpdateError::Closed(_))
+    ));
+    drop((here, tracker, diffs));
+    let again = Tracker::new(&pubsub, TrackerConfig::default()).unwrap();
+    assert_eq!(again.name(), "tracker");
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_that_cannot_be_are_refused() {
+    let config = TrackerConfig {
+        shards: 0,
+        ..TrackerConfig::default()
+    };
+    let refused = Tracker::new(&PubSub::local(), config);
+    assert!(matches!(
+        refused,
+        Err(TrackerError::Config(ConfigError::Shards(0)))
+    ));
+}
+
+#[test]
+fn without_a_runtime_it_says_so() {
+    let refused = Tracker::new(&PubSub::local(), TrackerConfig::default());
+    assert!(matches!(refused, Err(TrackerError::NoRuntime)));
+}

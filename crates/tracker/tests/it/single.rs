@@ -16,8 +16,8 @@ struct Load {
 }
 
 fn alone() -> (Tracker, Owner) {
-    let tracker = Tracker::new(&PubSub::local(), TrackerConfig::default()).unwrap();
-    (tracker, Owner::new())
+    let tracker = Tracker::new(&PubSub::local(), TrackerConfig::default());
+    (tracker.expect("a tracker starts"), Owner::new())
 }
 
 #[tokio::test(start_paused = true)]

@@ -23,7 +23,7 @@ impl Node {
 
     pub(crate) fn with(mesh: &MemoryMesh, name: &str, config: TrackerConfig) -> Self {
         let pubsub = PubSub::with(mesh.node(name));
-        let tracker = Tracker::new(&pubsub, config).unwrap();
+        let tracker = Tracker::new(&pubsub, config).expect("a tracker starts");
         Self {
             pubsub,
             tracker,
@@ -33,7 +33,7 @@ impl Node {
 
     pub(crate) async fn track(&self, key: &str) -> Tracked {
         let tracked = self.tracker.track(&self.owner, "room", key, key).await;
-        tracked.unwrap()
+        tracked.expect("nothing is tracked there yet")
     }
 
     pub(crate) fn keys(&self) -> String {

@@ -67,6 +67,9 @@ pub struct WebSocket<T> {
     codec: WebSocketStream<Heard<T>>,
     copy_up_to_bytes: usize,
     state: State,
+    /// Nothing is read until the last ping's answer has left, or a client that pings and never reads would fill the
+    /// codec's write buffer.
+    answering_ping: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +100,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
             codec,
             copy_up_to_bytes: config.read_buffer_bytes,
             state: State::Open,
+            answering_ping: false,
         }
     }
 
@@ -145,6 +149,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<T> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
+            if self.answering_ping {
+                // An error here shows again as the end of the stream.
+                let _ = ready!(self.codec().poll_flush(cx));
+                self.answering_ping = false;
+            }
             let item = match ready!(self.codec().poll_next(cx)) {
                 None => None,
                 Some(Ok(Message::Text(text))) => Some(self.text(text)),
@@ -152,8 +161,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<T> {
                 Some(Ok(Message::Close(frame))) => Some(Err(ReadError::Closed(
                     frame.map(|frame| CloseCode(frame.code.into())),
                 ))),
-                // Pings are answered by the codec on its next read.
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
+                // The codec has queued the answer.
+                Some(Ok(Message::Ping(_))) => {
+                    self.answering_ping = true;
+                    continue;
+                }
+                Some(Ok(Message::Pong(_) | Message::Frame(_))) => continue,
                 Some(Err(error)) => {
                     self.state = State::Broken;
                     Some(Err(read_error(error)))

@@ -10,7 +10,7 @@ use matryoshka_transport::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     sync::mpsc,
-    time::{Instant, advance},
+    time::{Instant, advance, timeout},
 };
 use tokio_tungstenite::{
     WebSocketStream,
@@ -256,6 +256,24 @@ async fn a_session_that_closes_is_gone_once_the_client_answers() {
     drop(client);
     connections.closed().await;
     assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_pings_and_never_reads_is_not_read_any_further() {
+    let lab = Lab::new();
+    let config = WebSocketConfig::default();
+    let mut client = raw(&lab, &Connections::new(), config, 4 * 1024).await;
+    let ping = masked(FIN_PING, &[0; 125]);
+    let mut taken = 0;
+    let write = Duration::from_secs(1);
+    while timeout(write, client.write_all(&ping)).await.is_ok() {
+        taken += 1;
+        assert!(
+            taken < 1_000,
+            "each ping's answer is kept for a client that reads none"
+        );
+    }
+    assert!(taken > 0);
 }
 
 #[tokio::test(start_paused = true)]

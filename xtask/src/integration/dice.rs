@@ -27,10 +27,6 @@ impl Dice {
         self.next() % bound
     }
 
-    pub(crate) fn coin(&mut self) -> bool {
-        self.below(2) == 0
-    }
-
     pub(crate) fn index(&mut self, length: usize) -> usize {
         usize::try_from(self.below(length as u64)).expect("below a length that is a usize")
     }

@@ -18,6 +18,8 @@ const NODES: usize = 3;
 const USERS_PER_NODE: usize = 3;
 /// How many things at most happen before a kill.
 const MAX_ACTIONS: u64 = 30;
+/// One kill in so many is followed by a restart before anyone can have noticed.
+const AT_ONCE_EVERY: u64 = 3;
 const ROOM: &str = "room:kill";
 const LAB: &str = "lab:kill";
 
@@ -28,9 +30,10 @@ pub(crate) fn run(stage: &mut Stage, rounds: u32) -> Outcome<String> {
     }
     all_here(stage)?;
     let mut worst = Duration::ZERO;
+    let turn = stage.dice.below(AT_ONCE_EVERY);
     for round in 1..=rounds {
         let victim = stage.dice.index(NODES);
-        let at_once = stage.dice.coin();
+        let at_once = u64::from(round) % AT_ONCE_EVERY == turn;
         let took = round_of(stage, victim, at_once)?;
         worst = worst.max(took);
         let how = if at_once {
@@ -59,7 +62,7 @@ fn round_of(stage: &mut Stage, victim: usize, at_once: bool) -> Outcome<Duration
         .flat_map(|index| users_of(*index))
         .map(|user| (user, 1))
         .collect();
-    let diffs_before = diffs(stage, &others)?;
+    let departed_before = departures(stage, &others)?;
 
     let killed = Instant::now();
     stage.nodes[victim].kill()?;
@@ -68,7 +71,7 @@ fn round_of(stage: &mut Stage, victim: usize, at_once: bool) -> Outcome<Duration
         stage.restart(victim)?;
     }
     let took = stage.lists_become(ROOM, &remaining, &others, killed, NOTICED_WITHIN)?;
-    one_diff_each(stage, &others, &diffs_before)?;
+    one_diff_each(stage, &others, &departed_before)?;
 
     if !at_once {
         stage.restart(victim)?;
@@ -133,13 +136,13 @@ fn live_a_little(stage: &mut Stage) -> Outcome {
     Ok(())
 }
 
-/// How many diffs each client of these nodes has had so far.
-fn diffs(stage: &mut Stage, of: &[usize]) -> Outcome<Vec<usize>> {
+/// How many diffs took someone away, for each client of these nodes.
+fn departures(stage: &mut Stage, of: &[usize]) -> Outcome<Vec<usize>> {
     let mut counts = Vec::new();
     for index in of {
         for client in &mut stage.clients[*index] {
             client.catch_up()?;
-            counts.push(client.people(ROOM).map_or(0, |people| people.diffs));
+            counts.push(client.people(ROOM).map_or(0, |people| people.departures));
         }
     }
     Ok(counts)
@@ -147,13 +150,13 @@ fn diffs(stage: &mut Stage, of: &[usize]) -> Outcome<Vec<usize>> {
 
 /// All users of a killed node leave in one diff.
 fn one_diff_each(stage: &mut Stage, of: &[usize], before: &[usize]) -> Outcome {
-    let after = diffs(stage, of)?;
+    let after = departures(stage, of)?;
     let grown: Vec<usize> = after
         .iter()
         .zip(before)
         .map(|(after, before)| after - before)
         .collect();
-    if grown.iter().any(|diffs| *diffs != 1) {
+    if grown.iter().any(|departures| *departures != 1) {
         fail!("the users of the killed node left in more than one diff: {grown:?} per client");
     }
     Ok(())

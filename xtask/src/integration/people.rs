@@ -11,8 +11,8 @@ pub(crate) struct People {
     references: Option<BTreeMap<String, BTreeSet<String>>>,
     /// Diffs that came before the state.
     early: Vec<Value>,
-    /// How many diffs were applied.
-    pub(crate) diffs: usize,
+    /// How many diffs took at least one user away.
+    pub(crate) departures: usize,
 }
 
 impl People {
@@ -28,7 +28,6 @@ impl People {
             self.early.push(diff.clone());
             return;
         };
-        self.diffs += 1;
         for (user, joined) in references(&diff["joins"]) {
             people.entry(user).or_default().extend(joined);
         }
@@ -37,7 +36,9 @@ impl People {
                 held.retain(|reference| !left.contains(reference));
             }
         }
+        let before = people.len();
         people.retain(|_, held| !held.is_empty());
+        self.departures += usize::from(people.len() < before);
     }
 
     /// User -> how many places; `None` before the first state.
@@ -117,5 +118,6 @@ mod tests {
         people
             .diff(&json!({"joins": {}, "leaves": list(&[("anna", &["a2"]), ("nobody", &["x"])])}));
         assert_eq!(people.places(), Some(Places::new()));
+        assert_eq!(people.departures, 1);
     }
 }

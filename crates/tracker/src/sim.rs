@@ -4,8 +4,6 @@
 //! leave, pause and lose their news, links break on one side first, and messages are late, doubled, swapped or lost. Checkers
 //! that know what really happened look at every step of every node. A seed decides everything: the same seed gives the
 //! same history, to the last byte.
-//!
-//! Pure: no clock, no I/O, no tasks.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

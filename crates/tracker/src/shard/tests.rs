@@ -7,6 +7,7 @@ use matryoshka_pubsub::{Incarnation, Origin};
 
 use super::*;
 use crate::message::{Heard, Op, Ops, Part, Position, Stored, Value, Vector};
+use crate::peer::RETRY_PERIOD;
 
 const PERIOD: Duration = Duration::from_millis(50);
 const PERMDOWN: Duration = Duration::from_secs(60);
@@ -360,6 +361,25 @@ fn a_gap_is_noticed_and_filled_with_what_was_missed() {
         [2],
         "I23: no more than what was missed: {sent:?}"
     );
+}
+
+#[test]
+fn a_lost_question_is_asked_again_before_the_next_vector() {
+    let mut net = Net::meshed(2);
+    net.deaf.insert((1, 0));
+    net.track(0, "a");
+    net.pass(PERIOD);
+    net.deaf = BTreeSet::from([(0, 1)]);
+    net.track(0, "b");
+    net.pass(PERIOD);
+    net.deaf.clear();
+    assert_eq!(net.shards[1].stats().pulls_sent, 1);
+    net.pass(RETRY_PERIOD);
+    assert_eq!(
+        (net.keys(1).as_str(), net.shards[1].stats().pulls_sent),
+        ("a b", 2)
+    );
+    assert_eq!(net.shards[0].stats().vectors_sent, 0);
 }
 
 #[test]

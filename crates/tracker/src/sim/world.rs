@@ -1,6 +1,6 @@
 //! The simulated cluster: nodes, what they do, what befalls them.
 //!
-//! Pure: no clock, no I/O, no tasks.
+//! It has no clock and no chance but its own; all it does outside is to print the seed when a checker fails.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

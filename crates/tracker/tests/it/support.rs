@@ -50,7 +50,8 @@ pub(crate) fn keys(tracker: &Tracker) -> String {
         .join(" ")
 }
 
-/// Lets the paused clock run.
+/// Lets the paused clock jump from timer to timer, up to that time. Nothing really waits.
 pub(crate) async fn pass(time: Duration) {
-    tokio::time::sleep(time).await;
+    let never = std::future::pending::<()>();
+    assert!(tokio::time::timeout(time, never).await.is_err());
 }

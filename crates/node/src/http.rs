@@ -11,6 +11,7 @@
 //! | `GET /metrics` | `metrics.rs` |
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -20,6 +21,7 @@ use axum::routing::{get, post};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use matryoshka_presence::channel::transport::OriginPolicy;
 use percent_encoding::percent_decode_str;
+use tokio::time::timeout;
 
 use crate::answer::Refusal;
 use crate::page::Page;
@@ -29,12 +31,16 @@ use crate::{broadcast_api, cluster_api, health, metrics, presence_api};
 /// The largest body that a `POST` may have: 1 MiB. A larger one is answered with 413.
 pub(crate) const MAX_BODY_BYTES: usize = 1024 * 1024;
 
+/// How long a `POST` may take, its body included. One that takes longer is answered with 408.
+const POST_LIMIT: Duration = Duration::from_secs(10);
+
 /// All paths of this node.
 pub(crate) fn router(server: Server) -> Router {
     let posts = Router::new()
         .route("/api/broadcast/{*target}", post(broadcast_api::broadcast))
         .route("/api/disconnect/{*user}", post(broadcast_api::disconnect))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::from_fn(answer_in_time))
         .layer(middleware::from_fn_with_state(
             server.origins.clone(),
             refuse_strange_origins,
@@ -110,6 +116,15 @@ async fn wrong_method(method: Method, uri: Uri) -> Refusal {
             uri.path()
         ),
     )
+}
+
+/// A body that never ends would hold its connection for ever.
+async fn answer_in_time(request: Request, next: Next) -> Response {
+    let answered = timeout(POST_LIMIT, next.run(request)).await;
+    answered.unwrap_or_else(|_| {
+        let text = format!("the body did not come within {} s", POST_LIMIT.as_secs());
+        Refusal::new(StatusCode::REQUEST_TIMEOUT, text).into_response()
+    })
 }
 
 /// Any page that a browser shows can post to a server on the same machine, so what changes

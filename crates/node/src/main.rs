@@ -8,6 +8,7 @@ mod flags;
 mod health;
 mod http;
 mod lab;
+mod listener;
 mod logging;
 mod metrics;
 mod node;

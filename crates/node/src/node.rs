@@ -5,20 +5,17 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use axum::Router;
-use axum::serve::ListenerExt;
 use matryoshka_presence::Presence;
 use matryoshka_presence::channel::pubsub::PubSub;
 use matryoshka_presence::channel::pubsub::cluster::MemberState;
 use matryoshka_presence::channel::transport::{Close, CloseCode};
 use matryoshka_pubsub_quic::QuicAdapter;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::error::StartError;
 use crate::flags::{Flags, SECRET_VARIABLE};
+use crate::listener::Serving;
 use crate::page::Page;
 use crate::readiness::{Phase, Readiness};
 use crate::server::Server;
@@ -34,9 +31,6 @@ const CONTACT_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long a drain may take before the node exits all the same.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
-
-/// How long requests that are under way may take once every socket is closed.
-const REQUEST_LIMIT: Duration = Duration::from_secs(1);
 
 /// How a node that had started came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,12 +72,6 @@ struct Node {
     server: Server,
     http: SocketAddr,
     serving: Serving,
-}
-
-/// The HTTP listener's task, and how to end it.
-struct Serving {
-    stop: oneshot::Sender<()>,
-    ended: JoinHandle<()>,
 }
 
 impl Node {
@@ -235,38 +223,6 @@ impl Node {
             .mesh
             .as_ref()
             .map_or_else(|| "none".to_owned(), |mesh| mesh.local_addr().to_string())
-    }
-}
-
-impl Serving {
-    fn start(listener: TcpListener, router: Router) -> Self {
-        let (stop, stopped) = oneshot::channel();
-        let listener = listener.tap_io(|stream| {
-            // Without it a small frame may wait for the acknowledgement of the one before.
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "a connection keeps its small-packet delay");
-            }
-        });
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        let ended = tokio::spawn(async move {
-            let serve = axum::serve(listener, service).with_graceful_shutdown(async {
-                // A dropped sender means the same.
-                let _ = stopped.await;
-            });
-            if let Err(error) = serve.await {
-                tracing::error!(%error, "the HTTP listener ended");
-            }
-        });
-        Self { stop, ended }
-    }
-
-    /// Accepts no more; requests under way get a moment to end.
-    async fn stop(self) {
-        // The task has ended by itself if nobody receives this.
-        let _ = self.stop.send(());
-        if timeout(REQUEST_LIMIT, self.ended).await.is_err() {
-            tracing::debug!("a request was still under way");
-        }
     }
 }
 

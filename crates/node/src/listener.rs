@@ -1,0 +1,167 @@
+//! The HTTP listener: takes connections in, and lets none wait for ever.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::Duration;
+
+use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use matryoshka_presence::channel::transport::PeerAddr;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+use tower::Service;
+
+/// How long a client may take to send a request's head, the wait for its first byte included; then its
+/// connection is closed. Upgraded connections have limits of their own.
+const HEAD_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long requests that are under way may take once nothing more is accepted.
+const REQUEST_LIMIT: Duration = Duration::from_secs(1);
+
+/// How long to wait when the system gives out no connection, as when all file descriptors are in use.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// The HTTP listener's task, and how to end it.
+pub(crate) struct Serving {
+    stop: oneshot::Sender<()>,
+    ended: JoinHandle<()>,
+}
+
+impl Serving {
+    /// Serves whoever connects.
+    pub(crate) fn start(listener: TcpListener, router: Router) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let ended = tokio::spawn(serve(listener, router, stopped));
+        Self { stop, ended }
+    }
+
+    /// Accepts no more; requests under way get a moment to end.
+    pub(crate) async fn stop(self) {
+        // The task has ended by itself if nobody receives this.
+        let _ = self.stop.send(());
+        if let Err(error) = self.ended.await {
+            tracing::error!(%error, "the HTTP listener had failed");
+        }
+    }
+}
+
+async fn serve(listener: TcpListener, router: Router, stopped: oneshot::Receiver<()>) {
+    let (last_request, is_last) = watch::channel(());
+    let mut connections = JoinSet::new();
+    let mut stopped = pin!(stopped);
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    connections.spawn(connection(stream, peer, router.clone(), is_last.clone()));
+                }
+                Err(error) => pause(&error).await,
+            },
+            Some(_) = connections.join_next() => {}
+            // A dropped sender means the same.
+            _ = &mut stopped => break,
+        }
+    }
+    drop((listener, last_request));
+    let all_ended = async { while connections.join_next().await.is_some() {} };
+    if timeout(REQUEST_LIMIT, all_ended).await.is_err() {
+        tracing::debug!("a request was still under way");
+    }
+}
+
+/// Answers the requests of one connection, until it ends, is upgraded, or `is_last` says that the one under way is its last.
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    mut is_last: watch::Receiver<()>,
+) {
+    // Without it a small frame may wait for the acknowledgement of the one before.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection keeps its small-packet delay");
+    }
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(PeerAddr(peer));
+        router.clone().call(request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_LIMIT)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        // Nothing is ever sent: the sender is dropped.
+        _ = is_last.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%peer, %error, "an HTTP connection ended early");
+    }
+}
+
+/// A connection that failed on its way is gone, and the next one may be fine. When the system has nothing to give
+/// out, trying again at once helps nobody.
+async fn pause(error: &io::Error) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    if let ConnectionAborted | ConnectionRefused | ConnectionReset = error.kind() {
+        return;
+    }
+    let seconds = ACCEPT_PAUSE.as_secs();
+    tracing::warn!(%error, "no connection can be accepted: trying again in {seconds} s");
+    sleep(ACCEPT_PAUSE).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    async fn start() -> (Serving, SocketAddr) {
+        let router = Router::new().route("/", get(async || "here"));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        (Serving::start(listener, router), address)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_sends_no_whole_head_is_let_go() {
+        let (serving, address) = start().await;
+        for beginning in ["", "GET / HTTP/1.1\r\nHost: a\r\n"] {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            client.write_all(beginning.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            let end = client.read_to_end(&mut answer);
+            timeout(2 * HEAD_LIMIT, end).await.expect("an end").unwrap();
+        }
+        serving.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_stop_ends_connections_that_ask_nothing() {
+        let (serving, address) = start().await;
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client
+            .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await
+            .unwrap();
+        let mut answer = [0; 12];
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
+        serving.stop().await;
+        client.read_to_end(&mut Vec::new()).await.unwrap();
+        assert!(TcpStream::connect(address).await.is_err());
+    }
+}

@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -71,6 +72,11 @@ impl Program {
     /// Starts it with its output on our terminal.
     pub(crate) fn start_visibly(&self) -> Outcome<Guarded> {
         self.start(Stdio::inherit(), Stdio::inherit())
+    }
+
+    /// Starts it with all its output on our standard error, where a command's own standard output means something.
+    pub(crate) fn start_aside(&self) -> Outcome<Guarded> {
+        self.start(io::stderr().into(), Stdio::inherit())
     }
 
     /// Starts it with all its output in a file.

@@ -140,7 +140,7 @@ fn build(
         }
         Profile::Dev => "building the node with the dev profile",
     });
-    let status = workspace.build_node(profile).start_visibly()?.wait(stop)?;
+    let status = workspace.build_node(profile).start_aside()?.wait(stop)?;
     if !status.success() {
         fail!("the node did not build: cargo's messages are above");
     }
@@ -157,7 +157,7 @@ fn install_page_packages(
     npm::copy_package(&workspace.page_packages(), &folder)?;
     if let Some(install) = npm::install(&folder)? {
         steps.announce("installing the page's client, the npm package phoenix");
-        let status = install.start_visibly()?.wait(stop)?;
+        let status = install.start_aside()?.wait(stop)?;
         if !status.success() {
             fail!(
                 "`{}` failed in {}: npm's messages are above",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use matryoshka_registry::{Entries, EntriesIter, Entry, OwnerId};
 
 use crate::Message;
-use crate::mailbox::{MailboxSender, Pushed};
+use crate::mailbox::{Loss, MailboxSender, Pushed};
 use crate::stats::Counters;
 
 /// The place where messages of one subscription go.
@@ -122,38 +122,63 @@ impl<'a> Subscriber<'a> {
 
     /// The sink, if it is a `T`.
     pub fn sink_as<T: Sink>(&self) -> Option<&'a T> {
-        let sink: &'a dyn Any = match self.entry.value() {
-            SinkRef::Mailbox(sender) => sender,
+        let sink: &'a dyn Any = match self.entry.value().inner() {
             SinkRef::Other(sink) => &**sink,
+            SinkRef::Mailbox(sender) => sender,
+            SinkRef::Tagged(_) => return None,
         };
         sink.downcast_ref()
     }
 
+    /// The metadata given at subscription, if it is an `M`.
+    pub fn metadata<M: Any>(&self) -> Option<&'a M> {
+        self.entry.value().metadata()
+    }
+
     /// Hands `message` to the sink. Its panic is contained and counted, and makes the delivery a dropped one.
     pub fn deliver(&self, message: &Message) -> Delivery {
-        match self.entry.value() {
-            SinkRef::Mailbox(sender) => {
-                let (pushed, lost) = push(sender, message);
-                if lost > 0 {
-                    self.counters.dropped.add(lost);
-                }
-                delivery(pushed)
+        self.deliver_to_sink(self.entry.value(), message)
+    }
+
+    fn deliver_to_sink(&self, sink: &SinkRef, message: &Message) -> Delivery {
+        match sink {
+            SinkRef::Mailbox(sender) if sender.on_overflow() == Loss::Latest => {
+                self.contained(|| self.push(sender, message), || sender.lose())
             }
+            SinkRef::Mailbox(sender) => self.push(sender, message),
             SinkRef::Other(sink) => self.deliver_to(&**sink, message),
+            SinkRef::Tagged(tagged) => self.deliver_to_sink(&tagged.0, message),
         }
     }
 
-    fn deliver_to(&self, sink: &dyn Sink, message: &Message) -> Delivery {
-        let outcome = catch_unwind(AssertUnwindSafe(|| sink.deliver(message)));
-        let delivery = outcome.unwrap_or_else(|_| {
-            self.counters.panics.add(1);
-            tracing::error!(topic = %message.topic(), "a sink panicked: this one delivery is lost");
-            Delivery::Dropped
-        });
-        if delivery == Delivery::Dropped {
-            self.counters.dropped.add(1);
+    fn push(&self, sender: &MailboxSender<Message>, message: &Message) -> Delivery {
+        let (pushed, lost) = push(sender, message);
+        if lost > 0 {
+            self.counters.lost(sender.on_overflow(), lost);
         }
-        delivery
+        delivery(pushed)
+    }
+
+    fn deliver_to(&self, sink: &dyn Sink, message: &Message) -> Delivery {
+        let deliver = || {
+            let delivery = sink.deliver(message);
+            if delivery == Delivery::Dropped {
+                self.counters.dropped.add(1);
+            }
+            delivery
+        };
+        self.contained(deliver, || {})
+    }
+
+    /// Runs what the user wrote; its panic makes the delivery a dropped one.
+    fn contained(&self, deliver: impl FnOnce() -> Delivery, panicked: impl FnOnce()) -> Delivery {
+        catch_unwind(AssertUnwindSafe(deliver)).unwrap_or_else(|_| {
+            self.counters.panics.add(1);
+            self.counters.dropped.add(1);
+            tracing::error!("a sink panicked: this one delivery is lost");
+            panicked();
+            Delivery::Dropped
+        })
     }
 }
 
@@ -162,6 +187,37 @@ impl<'a> Subscriber<'a> {
 pub(crate) enum SinkRef {
     Mailbox(MailboxSender<Message>),
     Other(Arc<dyn Sink>),
+    /// With metadata; never one of these within.
+    Tagged(Arc<(SinkRef, Metadata)>),
+}
+
+impl SinkRef {
+    pub(crate) fn with(self, metadata: Metadata) -> Self {
+        Self::Tagged(Arc::new((self, metadata)))
+    }
+
+    fn inner(&self) -> &Self {
+        match self {
+            Self::Tagged(tagged) => &tagged.0,
+            sink => sink,
+        }
+    }
+
+    pub(crate) fn metadata<M: Any>(&self) -> Option<&M> {
+        match self {
+            Self::Tagged(tagged) => tagged.1.0.downcast_ref(),
+            _ => None,
+        }
+    }
+}
+
+/// What a subscriber said about its subscription.
+pub(crate) struct Metadata(Box<dyn Any + Send + Sync>);
+
+impl Metadata {
+    pub(crate) fn new(metadata: impl Any + Send + Sync) -> Self {
+        Self(Box::new(metadata))
+    }
 }
 
 /// A mailbox takes messages as they are; their payload counts against its bound.

@@ -5,16 +5,21 @@ use std::fmt;
 
 use thiserror::Error;
 
-use crate::{Kind, NodeName, Payload, TopicName};
+use crate::limits::TooLarge;
+use crate::mailbox::ZeroBound;
+use crate::{Kind, NodeName, Payload};
 
 /// A broadcast that reached nobody: not this node's subscribers, and no other node.
 #[derive(Debug, Error)]
 pub enum BroadcastError {
-    /// The topic's name is over [`TopicName::MAX_BYTES`]: take a shorter one.
-    #[error("the topic has {bytes} bytes, more than {max}", max = TopicName::MAX_BYTES)]
+    /// The topic's name is over the limit of this pubsub: take a shorter one, or another limit
+    /// ([`Limits`](crate::Limits)).
+    #[error("the topic has {bytes} bytes, more than {max}")]
     TopicTooLong {
         /// Its length.
         bytes: usize,
+        /// The longest there may be.
+        max: usize,
     },
     /// The payload is over [`Payload::MAX_BYTES`]: send it in parts, or send where it can be fetched.
     #[error("the payload has {bytes} bytes, more than {max}", max = Payload::MAX_BYTES)]
@@ -34,10 +39,12 @@ pub enum BroadcastError {
 #[derive(Debug, Error)]
 pub enum DirectError {
     /// As [`BroadcastError::TopicTooLong`].
-    #[error("the topic has {bytes} bytes, more than {max}", max = TopicName::MAX_BYTES)]
+    #[error("the topic has {bytes} bytes, more than {max}")]
     TopicTooLong {
         /// Its length.
         bytes: usize,
+        /// The longest there may be.
+        max: usize,
     },
     /// As [`BroadcastError::PayloadTooLarge`].
     #[error("the payload has {bytes} bytes, more than {max}", max = Payload::MAX_BYTES)]
@@ -62,12 +69,35 @@ pub enum DirectError {
 /// A subscription that was not made.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SubscribeError {
-    /// The topic's name is over [`TopicName::MAX_BYTES`]: take a shorter one.
-    #[error("the topic has {bytes} bytes, more than {max}", max = TopicName::MAX_BYTES)]
+    /// As [`BroadcastError::TopicTooLong`].
+    #[error("the topic has {bytes} bytes, more than {max}")]
     TopicTooLong {
         /// Its length.
         bytes: usize,
+        /// The longest there may be.
+        max: usize,
     },
+    /// No message would ever get through.
+    #[error(transparent)]
+    ZeroBound(#[from] ZeroBound),
+}
+
+impl From<TooLarge> for BroadcastError {
+    fn from(large: TooLarge) -> Self {
+        match large {
+            TooLarge::Topic { bytes, max } => Self::TopicTooLong { bytes, max },
+            TooLarge::Payload { bytes } => Self::PayloadTooLarge { bytes },
+        }
+    }
+}
+
+impl From<TooLarge> for DirectError {
+    fn from(large: TooLarge) -> Self {
+        match large {
+            TooLarge::Topic { bytes, max } => Self::TopicTooLong { bytes, max },
+            TooLarge::Payload { bytes } => Self::PayloadTooLarge { bytes },
+        }
+    }
 }
 
 /// The kind has a dispatcher of another type, or is built in. Nothing changed: take another kind.

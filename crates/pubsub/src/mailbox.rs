@@ -7,92 +7,42 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::task::{Context, Poll, Waker};
 
 use futures::Stream;
 use thiserror::Error;
 
-use queue::Queue;
+use super::sync::{Arc, AtomicUsize, Mutex, MutexGuard, Ordering};
+use bound::KeyOf;
+use waiting::Waiting;
 
+#[path = "mailbox/bound.rs"]
+mod bound;
+#[path = "mailbox/latest.rs"]
+mod latest;
+#[path = "mailbox/queue.rs"]
 mod queue;
+#[path = "mailbox/waiting.rs"]
+mod waiting;
 
-/// How much a mailbox holds, and what happens beyond.
-///
-/// A mailbox is full when it holds `messages` items, or `bytes` bytes or more. The item that crosses the byte bound is still
-/// taken, so a mailbox holds at most `bytes` and one item; any single item fits into an empty one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bound {
-    /// Most items; at least 1.
-    pub messages: usize,
-    /// Bytes from which on it is full, as told to `push`; at least 1.
-    pub bytes: usize,
-    /// What a push to a full mailbox does.
-    pub overflow: Overflow,
-}
+pub use bound::{Bound, Overflow, Policy, ZeroBound};
 
-impl Bound {
-    /// The bound of a subscription that names none: 1,024 messages or 8 MiB; the oldest go.
-    pub const DEFAULT: Bound = Bound {
-        messages: 1_024,
-        bytes: 8 * 1024 * 1024,
-        overflow: Overflow::DropOldest,
-    };
-
-    /// The default with that many messages.
-    pub fn messages(messages: usize) -> Self {
-        Self {
-            messages,
-            ..Self::DEFAULT
-        }
-    }
-
-    /// The same with another bound on bytes.
-    #[must_use]
-    pub fn with_bytes(self, bytes: usize) -> Self {
-        Self { bytes, ..self }
-    }
-
-    /// The same with another policy.
-    #[must_use]
-    pub fn with_overflow(self, overflow: Overflow) -> Self {
-        Self { overflow, ..self }
-    }
-}
-
-impl Default for Bound {
-    fn default() -> Self {
-        Self::DEFAULT
-    }
-}
-
-/// What a push to a full mailbox does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Overflow {
-    /// The new item is lost, and the receiver told so in its place.
-    DropNewest,
-    /// The oldest items go until there is room; the receiver is told so first.
-    DropOldest,
-    /// The mailbox is closed, and the new item and all that was inside are lost at once: the memory of a reader that is too
-    /// slow is freed. The receiver gets the end.
-    Close,
-}
-
-/// A mailbox of that bound: its two ends.
+/// A mailbox of that bound and policy: its two ends. A bound of 0 counts as 1; [`Bound::check`] tells.
 ///
 /// It is closed when the last sender is dropped, the receiver is dropped, either end says so, or it overflows with
 /// [`Overflow::Close`].
-pub fn mailbox<T>(bound: Bound) -> (MailboxSender<T>, MailboxReceiver<T>) {
+pub fn mailbox<T>(policy: impl Into<Policy<T>>) -> (MailboxSender<T>, MailboxReceiver<T>) {
+    let rule = Rule::new(policy.into());
+    let queue = match rule {
+        Rule::InLine(_) => Waiting::in_line(),
+        Rule::PerKey(_) => Waiting::per_key(),
+    };
     let shared = Arc::new(Shared {
         senders: AtomicUsize::new(1),
-        bound: Bound {
-            messages: bound.messages.max(1),
-            bytes: bound.bytes.max(1),
-            ..bound
-        },
+        rule,
         state: Mutex::new(State {
-            queue: Queue::new(),
+            queue,
             end: End::Open,
             receiver: None,
             waiting: Vec::new(),
@@ -107,7 +57,7 @@ pub fn mailbox<T>(bound: Bound) -> (MailboxSender<T>, MailboxReceiver<T>) {
 /// What became of a pushed item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {
-    /// It is in the mailbox. (With [`Overflow::DropOldest`] an older one may have gone for it.)
+    /// It is in the mailbox. (With [`Overflow::DropOldest`] or a key an older one may have gone for it.)
     Queued,
     /// The mailbox is full and the item lost; with [`Overflow::Close`] the mailbox is closed now.
     Dropped,
@@ -146,12 +96,68 @@ pub enum Received<T> {
 
 struct Shared<T> {
     senders: AtomicUsize,
-    bound: Bound,
+    rule: Rule<T>,
     state: Mutex<State<T>>,
 }
 
+/// What is done with an item that comes.
+enum Rule<T> {
+    InLine(Bound),
+    /// Apart, so that the mailboxes without a key are small.
+    PerKey(Box<(Bound, std::sync::Arc<KeyOf<T>>)>),
+}
+
+impl<T> Rule<T> {
+    fn new(Policy { bound, key }: Policy<T>) -> Self {
+        let bound = Bound {
+            messages: bound.messages.max(1),
+            bytes: bound.bytes.max(1),
+            ..bound
+        };
+        match key {
+            None => Self::InLine(bound),
+            Some(key) => Self::PerKey(Box::new((bound, key))),
+        }
+    }
+
+    fn bound(&self) -> &Bound {
+        match self {
+            Self::InLine(bound) => bound,
+            Self::PerKey(rule) => &rule.0,
+        }
+    }
+
+    /// Runs the user's key function: under no lock.
+    fn key(&self, item: &T) -> u128 {
+        match self {
+            Self::InLine(_) => 0,
+            Self::PerKey(rule) => rule.1(item),
+        }
+    }
+
+    fn on_overflow(&self) -> Loss {
+        match self {
+            Self::PerKey(_) => Loss::Latest,
+            Self::InLine(bound) => match bound.overflow {
+                Overflow::DropNewest => Loss::Newest,
+                Overflow::DropOldest => Loss::Oldest,
+                Overflow::Close => Loss::All,
+            },
+        }
+    }
+}
+
+/// What a full mailbox loses, by its policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loss {
+    Newest,
+    Oldest,
+    Latest,
+    All,
+}
+
 struct State<T> {
-    queue: Queue<T>,
+    queue: Waiting<T>,
     end: End,
     receiver: Option<Waker>,
     /// Tasks that wait for room: one each at most.
@@ -175,8 +181,9 @@ impl<T> Shared<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends an open mailbox. What is inside stays for the receiver, unless the end is such that nobody is to have it.
-    fn close(&self, end: End) {
+    /// Ends an open mailbox; how many items were let go. What is inside stays for the receiver, unless the end is such that
+    /// nobody is to have it.
+    fn close(&self, end: End) -> usize {
         let mut state = self.lock();
         if state.end == End::Open || end == End::Gone {
             state.end = end;
@@ -188,7 +195,7 @@ impl<T> Shared<T> {
         drop(state);
         wake(receiver);
         wake(waiting);
-        drop(let_go);
+        let_go.map_or(0, |queue| queue.len())
     }
 }
 
@@ -204,8 +211,8 @@ fn wait<T>(mut state: MutexGuard<'_, State<T>>, cx: &Context<'_>) {
 }
 
 /// Puts an item into a mailbox with room, and wakes the receiver.
-fn append<T>(mut state: MutexGuard<'_, State<T>>, item: T, bytes: usize) {
-    state.queue.append(item, bytes);
+fn append<T>(mut state: MutexGuard<'_, State<T>>, item: T, bytes: usize, key: u128) {
+    state.queue.append(item, bytes, key);
     let receiver = state.receiver.take();
     drop(state);
     wake(receiver);
@@ -222,32 +229,37 @@ pub struct MailboxSender<T> {
 
 impl<T> MailboxSender<T> {
     /// Puts `item` in, of which `bytes` count against the bound. Never waits: when full, the overflow policy decides.
+    ///
+    /// # Panics
+    ///
+    /// If the key function of [`Bound::keep_latest_by`] does; then nothing changed.
     pub fn push(&self, item: T, bytes: usize) -> Pushed {
         self.push_counted(item, bytes).0
     }
 
     /// Also how many items were lost by it.
     pub(crate) fn push_counted(&self, item: T, bytes: usize) -> (Pushed, u64) {
-        let bound = &self.shared.bound;
+        let rule = &self.shared.rule;
+        let key = rule.key(&item);
         let mut state = self.shared.lock();
         let mut lost = 0;
-        while state.end == End::Open && state.queue.is_full(bound) {
-            match bound.overflow {
-                Overflow::DropNewest => {
+        while state.end == End::Open && state.queue.is_full(rule.bound()) {
+            match rule.on_overflow() {
+                Loss::Newest => {
                     state.queue.lose_newest();
                     return (Pushed::Dropped, 1);
                 }
-                Overflow::Close => {
+                Loss::All => {
                     drop(state);
-                    self.shared.close(End::Overflowed);
-                    return (Pushed::Dropped, 1);
+                    let inside = self.shared.close(End::Overflowed);
+                    return (Pushed::Dropped, inside as u64 + 1);
                 }
-                Overflow::DropOldest => {
-                    let oldest = state.queue.lose_oldest();
+                Loss::Oldest | Loss::Latest => {
+                    let one = state.queue.lose_for(key);
                     lost += 1;
                     // Items are the user's: they are not dropped under the lock.
                     drop(state);
-                    drop(oldest);
+                    drop(one);
                     state = self.shared.lock();
                 }
             }
@@ -255,8 +267,22 @@ impl<T> MailboxSender<T> {
         if state.end != End::Open {
             return (Pushed::Closed, lost);
         }
-        append(state, item, bytes);
+        append(state, item, bytes, key);
         (Pushed::Queued, lost)
+    }
+
+    /// Notes an item that could not even be pushed: the receiver is told in its place.
+    pub(crate) fn lose(&self) {
+        let mut state = self.shared.lock();
+        state.queue.lose_newest();
+        let receiver = state.receiver.take();
+        drop(state);
+        wake(receiver);
+    }
+
+    /// What goes when it is full.
+    pub(crate) fn on_overflow(&self) -> Loss {
+        self.shared.rule.on_overflow()
     }
 
     /// Puts `item` in if there is room, whatever the overflow policy.
@@ -265,14 +291,15 @@ impl<T> MailboxSender<T> {
     ///
     /// Gives the item back when the mailbox is full or closed.
     pub fn try_push(&self, item: T, bytes: usize) -> Result<(), TryPushError<T>> {
+        let key = self.shared.rule.key(&item);
         let state = self.shared.lock();
         if state.end != End::Open {
             return Err(TryPushError::Closed(item));
         }
-        if state.queue.is_full(&self.shared.bound) {
+        if state.queue.is_full(self.shared.rule.bound()) {
             return Err(TryPushError::Full(item));
         }
-        append(state, item, bytes);
+        append(state, item, bytes, key);
         Ok(())
     }
 
@@ -281,7 +308,7 @@ impl<T> MailboxSender<T> {
     /// Room is not reserved: another sender may take it first.
     pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.shared.lock();
-        if state.end != End::Open || !state.queue.is_full(&self.shared.bound) {
+        if state.end != End::Open || !state.queue.is_full(self.shared.rule.bound()) {
             return Poll::Ready(());
         }
         if !state
@@ -387,7 +414,7 @@ impl<T> MailboxReceiver<T> {
     }
 
     fn made_room(&self, mut state: MutexGuard<'_, State<T>>) {
-        if state.waiting.is_empty() || state.queue.is_full(&self.shared.bound) {
+        if state.waiting.is_empty() || state.queue.is_full(self.shared.rule.bound()) {
             return;
         }
         let waiting = std::mem::take(&mut state.waiting);
@@ -453,6 +480,3 @@ impl<T> fmt::Debug for MailboxReceiver<T> {
             .finish_non_exhaustive()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -12,14 +12,14 @@ use bytestring::ByteString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
-/// The name of a topic: any text of at most [`TopicName::MAX_BYTES`] bytes. Matched whole; there are no wildcards.
+/// The name of a topic: any text within the [`Limits`](crate::Limits) of the pubsub. Matched whole; there are no wildcards.
 ///
 /// A clone shares the text.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TopicName(ByteString);
 
 impl TopicName {
-    /// The longest name that can be subscribed or broadcast to, in bytes.
+    /// The longest name that any pubsub takes, in bytes: what fits between nodes.
     pub const MAX_BYTES: usize = 65_535;
 
     /// The name as text.
@@ -30,10 +30,6 @@ impl TopicName {
     /// The name as shared text.
     pub fn as_byte_string(&self) -> &ByteString {
         &self.0
-    }
-
-    pub(crate) fn fits(&self) -> bool {
-        self.0.len() <= Self::MAX_BYTES
     }
 }
 

@@ -1,14 +1,15 @@
 //! A publisher with a name of its own.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
 use matryoshka_registry::{Owner, OwnerId};
 
-use crate::dispatcher::SinkRef;
-use crate::mailbox::Bound;
+use crate::dispatcher::{Metadata, SinkRef};
+use crate::mailbox::{Bound, Policy};
 use crate::{
-    BroadcastError, DirectError, NodeName, Payload, PubSub, Sent, Sink, SinkSubscription,
+    BroadcastError, DirectError, Message, NodeName, Payload, PubSub, Sent, Sink, SinkSubscription,
     SubscribeError, Subscription, TopicName,
 };
 
@@ -57,13 +58,34 @@ impl Publisher {
     ///
     /// # Errors
     ///
-    /// [`SubscribeError`] if the name is too long.
+    /// [`SubscribeError`] if the name is too long, or the bound zero.
     pub fn subscribe_bounded(
         &self,
         topic: impl Into<TopicName>,
-        bound: Bound,
+        bound: impl Into<Policy<Message>>,
     ) -> Result<Subscription, SubscribeError> {
-        Subscription::new(&self.pubsub, &self.owner, topic.into(), bound)
+        Subscription::new(&self.pubsub, &self.owner, topic.into(), bound.into(), None)
+    }
+
+    /// As [`PubSub::subscribe_with`]; the subscription is this publisher's own.
+    ///
+    /// # Errors
+    ///
+    /// [`SubscribeError`] if the name is too long, or the bound zero.
+    pub fn subscribe_with(
+        &self,
+        topic: impl Into<TopicName>,
+        bound: impl Into<Policy<Message>>,
+        metadata: impl Any + Send + Sync,
+    ) -> Result<Subscription, SubscribeError> {
+        let metadata = Some(Metadata::new(metadata));
+        Subscription::new(
+            &self.pubsub,
+            &self.owner,
+            topic.into(),
+            bound.into(),
+            metadata,
+        )
     }
 
     /// As [`PubSub::subscribe_sink`]; the subscription is this publisher's own.
@@ -76,12 +98,36 @@ impl Publisher {
         topic: impl Into<TopicName>,
         sink: Arc<dyn Sink>,
     ) -> Result<SinkSubscription, SubscribeError> {
-        SinkSubscription::new(
-            &self.pubsub,
-            &self.owner,
-            topic.into(),
-            SinkRef::Other(sink),
-        )
+        let sink = SinkRef::Other(sink);
+        SinkSubscription::new(&self.pubsub, &self.owner, topic.into(), sink, None)
+    }
+
+    /// As [`PubSub::subscribe_sink_with`]; the subscription is this publisher's own.
+    ///
+    /// # Errors
+    ///
+    /// [`SubscribeError`] if the name is too long.
+    pub fn subscribe_sink_with(
+        &self,
+        topic: impl Into<TopicName>,
+        sink: Arc<dyn Sink>,
+        metadata: impl Any + Send + Sync,
+    ) -> Result<SinkSubscription, SubscribeError> {
+        let (sink, metadata) = (SinkRef::Other(sink), Some(Metadata::new(metadata)));
+        SinkSubscription::new(&self.pubsub, &self.owner, topic.into(), sink, metadata)
+    }
+
+    /// Ends all of this publisher's own subscriptions to a topic; how many there were. What waits in their mailboxes can
+    /// still be read, and their guards do nothing any more.
+    pub fn unsubscribe(&self, topic: &str) -> usize {
+        self.pubsub.shared().registry.unregister(&self.owner, topic)
+    }
+
+    /// As [`unsubscribe`](Self::unsubscribe), but only those whose metadata is an `M` that `matches`.
+    pub fn unsubscribe_match<M: Any>(&self, topic: &str, matches: impl Fn(&M) -> bool) -> usize {
+        let matches = |sink: &SinkRef| sink.metadata().is_some_and(&matches);
+        let registry = &self.pubsub.shared().registry;
+        registry.unregister_match(&self.owner, topic, matches)
     }
 
     /// Publishes to all subscribers of a topic, its own among them, on all nodes.

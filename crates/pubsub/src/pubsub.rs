@@ -9,14 +9,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use foldhash::fast::FixedState;
 use matryoshka_registry::{DuplicateRegistry, Owner, OwnerId, UniqueRegistry};
 
-use crate::dispatcher::SinkRef;
+use crate::dispatcher::{Metadata, SinkRef};
 use crate::local::Local;
-use crate::mailbox::Bound;
+use crate::mailbox::{Bound, Policy};
 use crate::members::Membership;
 use crate::stats::Counters;
 use crate::{
     Adapter, AlreadyClaimed, BroadcastError, Claim, DirectError, Dispatcher, Envelope, Goodbye,
-    Inbound, Incarnation, Kind, KindTaken, Message, NodeName, Payload, Publisher, Sink,
+    Inbound, Incarnation, Kind, KindTaken, Limits, Message, NodeName, Payload, Publisher, Sink,
     SinkSubscription, Stats, SubscribeError, Subscribers, Subscription, Topic, TopicName,
 };
 
@@ -33,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) registry: DuplicateRegistry<TopicName, SinkRef>,
     pub(crate) membership: Arc<Membership>,
     pub(crate) counters: Counters,
+    pub(crate) limits: Limits,
     /// Owns the subscriptions that no publisher owns, and the claims; each ends with its guard.
     pub(crate) nobody: Owner,
     dispatchers: RwLock<Vec<(Kind, Arc<dyn Dispatcher>)>>,
@@ -58,6 +59,16 @@ impl PubSub {
 
     /// A pubsub whose adapter reaches other nodes.
     pub fn with(adapter: impl Adapter) -> Self {
+        Self::with_limits(adapter, Limits::default())
+    }
+
+    /// As [`local`](Self::local), with other limits.
+    pub fn local_with_limits(limits: Limits) -> Self {
+        Self::with_limits(Local::start(), limits)
+    }
+
+    /// As [`with`](Self::with), with other limits.
+    pub fn with_limits(adapter: impl Adapter, limits: Limits) -> Self {
         let adapter: Arc<dyn Adapter> = Arc::new(adapter);
         let registry = if adapter.routes_by_interest() {
             let adapter = Arc::clone(&adapter);
@@ -70,6 +81,7 @@ impl PubSub {
             registry,
             membership: Arc::default(),
             counters: Counters::default(),
+            limits,
             nobody: Owner::new(),
             dispatchers: RwLock::default(),
             claims: UniqueRegistry::new(),
@@ -85,6 +97,11 @@ impl PubSub {
     /// This node's name; `local` if it is alone.
     pub fn node(&self) -> NodeName {
         self.shared.adapter.node()
+    }
+
+    /// What is too large here.
+    pub fn limits(&self) -> Limits {
+        self.shared.limits
     }
 
     /// This node's life.
@@ -122,17 +139,40 @@ impl PubSub {
         self.subscribe_bounded(topic, Bound::default())
     }
 
-    /// As [`subscribe`](Self::subscribe), with that bound.
+    /// As [`subscribe`](Self::subscribe), with that bound and policy.
     ///
     /// # Errors
     ///
-    /// [`SubscribeError`] if the name is too long.
+    /// [`SubscribeError`] if the name is too long, or the bound zero.
     pub fn subscribe_bounded(
         &self,
         topic: impl Into<TopicName>,
-        bound: Bound,
+        bound: impl Into<Policy<Message>>,
     ) -> Result<Subscription, SubscribeError> {
-        Subscription::new(self, &self.shared.nobody, topic.into(), bound)
+        Subscription::new(self, &self.shared.nobody, topic.into(), bound.into(), None)
+    }
+
+    /// As [`subscribe_bounded`](Self::subscribe_bounded). `metadata` stands with the subscription: a [`Dispatcher`] sees it
+    /// ([`Subscriber::metadata`](crate::Subscriber::metadata)), and it can be unsubscribed by it
+    /// ([`Publisher::unsubscribe_match`]).
+    ///
+    /// # Errors
+    ///
+    /// [`SubscribeError`] if the name is too long, or the bound zero.
+    pub fn subscribe_with(
+        &self,
+        topic: impl Into<TopicName>,
+        bound: impl Into<Policy<Message>>,
+        metadata: impl Any + Send + Sync,
+    ) -> Result<Subscription, SubscribeError> {
+        let metadata = Some(Metadata::new(metadata));
+        Subscription::new(
+            self,
+            &self.shared.nobody,
+            topic.into(),
+            bound.into(),
+            metadata,
+        )
     }
 
     /// Hands each message of a topic to `sink`, as long as the guard lives.
@@ -145,12 +185,23 @@ impl PubSub {
         topic: impl Into<TopicName>,
         sink: Arc<dyn Sink>,
     ) -> Result<SinkSubscription, SubscribeError> {
-        SinkSubscription::new(
-            self,
-            &self.shared.nobody,
-            topic.into(),
-            SinkRef::Other(sink),
-        )
+        let sink = SinkRef::Other(sink);
+        SinkSubscription::new(self, &self.shared.nobody, topic.into(), sink, None)
+    }
+
+    /// As [`subscribe_sink`](Self::subscribe_sink), with metadata as in [`subscribe_with`](Self::subscribe_with).
+    ///
+    /// # Errors
+    ///
+    /// [`SubscribeError`] if the name is too long.
+    pub fn subscribe_sink_with(
+        &self,
+        topic: impl Into<TopicName>,
+        sink: Arc<dyn Sink>,
+        metadata: impl Any + Send + Sync,
+    ) -> Result<SinkSubscription, SubscribeError> {
+        let (sink, metadata) = (SinkRef::Other(sink), Some(Metadata::new(metadata)));
+        SinkSubscription::new(self, &self.shared.nobody, topic.into(), sink, metadata)
     }
 
     /// Publishes to all subscribers of a topic, on this node and the others. When it returns, every subscriber of this node
@@ -269,7 +320,7 @@ impl Shared {
         lane: u64,
         except: Option<OwnerId>,
     ) -> Result<Sent, BroadcastError> {
-        check(&topic, &payload)?;
+        self.limits.check(&topic, &payload)?;
         let envelope = envelope(topic, payload, lane);
         let reached = self
             .adapter
@@ -293,7 +344,7 @@ impl Shared {
         payload: Payload,
         except: Option<OwnerId>,
     ) -> Result<Sent, BroadcastError> {
-        check(&topic, &payload)?;
+        self.limits.check(&topic, &payload)?;
         Ok(Sent {
             local: self.publish(envelope(topic, payload, 0), except),
             ..Sent::default()
@@ -307,7 +358,7 @@ impl Shared {
         payload: Payload,
         lane: u64,
     ) -> Result<(), DirectError> {
-        check(&topic, &payload)?;
+        self.limits.check(&topic, &payload)?;
         let envelope = envelope(topic, payload, lane);
         if *node == self.adapter.node() {
             self.publish(envelope, None);
@@ -380,39 +431,5 @@ fn envelope(topic: TopicName, payload: Payload, lane: u64) -> Envelope {
         class: payload.class,
         lane,
         payload: payload.bytes,
-    }
-}
-
-/// What is too large to be published.
-enum TooLarge {
-    Topic(usize),
-    Payload(usize),
-}
-
-fn check(topic: &TopicName, payload: &Payload) -> Result<(), TooLarge> {
-    if !topic.fits() {
-        return Err(TooLarge::Topic(topic.len()));
-    }
-    if payload.bytes.len() > Payload::MAX_BYTES {
-        return Err(TooLarge::Payload(payload.bytes.len()));
-    }
-    Ok(())
-}
-
-impl From<TooLarge> for BroadcastError {
-    fn from(large: TooLarge) -> Self {
-        match large {
-            TooLarge::Topic(bytes) => Self::TopicTooLong { bytes },
-            TooLarge::Payload(bytes) => Self::PayloadTooLarge { bytes },
-        }
-    }
-}
-
-impl From<TooLarge> for DirectError {
-    fn from(large: TooLarge) -> Self {
-        match large {
-            TooLarge::Topic(bytes) => Self::TopicTooLong { bytes },
-            TooLarge::Payload(bytes) => Self::PayloadTooLarge { bytes },
-        }
     }
 }

@@ -8,8 +8,8 @@ use futures::{Stream, StreamExt};
 use matryoshka_registry::{Owner, OwnerId, Registration};
 use thiserror::Error;
 
-use crate::dispatcher::SinkRef;
-use crate::mailbox::{Bound, MailboxReceiver, Received, mailbox};
+use crate::dispatcher::{Metadata, SinkRef};
+use crate::mailbox::{MailboxReceiver, Policy, Received, mailbox};
 use crate::{Message, PubSub, SubscribeError, TopicName};
 
 /// So many messages were lost at this place, because the subscriber was too slow for its bound.
@@ -19,8 +19,8 @@ pub struct Lagged(pub u64);
 
 /// One subscription to one topic: a stream of its messages, and the guard that ends it.
 ///
-/// Messages wait in a mailbox with a [`Bound`]. The stream ends when the publisher that owns the subscription is dropped, or
-/// the mailbox closed by its overflow policy; else never.
+/// Messages wait in a mailbox with a [`Bound`](crate::mailbox::Bound). The stream ends when the publisher that owns the
+/// subscription is dropped or unsubscribes, or the mailbox is closed by its overflow policy; else never.
 #[must_use = "dropping it ends the subscription"]
 pub struct Subscription {
     messages: MailboxReceiver<Message>,
@@ -32,10 +32,13 @@ impl Subscription {
         pubsub: &PubSub,
         owner: &Owner,
         topic: TopicName,
-        bound: Bound,
+        policy: Policy<Message>,
+        metadata: Option<Metadata>,
     ) -> Result<Self, SubscribeError> {
-        let (sender, messages) = mailbox(bound);
-        let guard = SinkSubscription::new(pubsub, owner, topic, SinkRef::Mailbox(sender))?;
+        policy.bound().check()?;
+        let (sender, messages) = mailbox(policy);
+        let sink = SinkRef::Mailbox(sender);
+        let guard = SinkSubscription::new(pubsub, owner, topic, sink, metadata)?;
         Ok(Self { messages, guard })
     }
 
@@ -51,6 +54,14 @@ impl Subscription {
     /// Safe: a message is taken out only when it is returned.
     pub async fn next(&mut self) -> Option<Result<Message, Lagged>> {
         StreamExt::next(self).await
+    }
+
+    /// Ends it: the same as dropping it.
+    pub fn unsubscribe(self) {}
+
+    /// Who subscribed.
+    pub fn owner(&self) -> OwnerId {
+        self.guard.owner()
     }
 
     /// What is there now, if anything.
@@ -104,11 +115,17 @@ impl SinkSubscription {
         owner: &Owner,
         topic: TopicName,
         sink: SinkRef,
+        metadata: Option<Metadata>,
     ) -> Result<Self, SubscribeError> {
-        if !topic.fits() {
-            return Err(SubscribeError::TopicTooLong { bytes: topic.len() });
+        let (bytes, max) = (topic.len(), pubsub.limits().topic_bytes());
+        if bytes > max {
+            return Err(SubscribeError::TopicTooLong { bytes, max });
         }
         let registry = &pubsub.shared().registry;
+        let sink = match metadata {
+            None => sink,
+            Some(metadata) => sink.with(metadata),
+        };
         Ok(Self {
             registration: registry.register(owner, topic.clone(), sink),
             topic,
@@ -120,6 +137,9 @@ impl SinkSubscription {
     pub fn topic(&self) -> &TopicName {
         &self.topic
     }
+
+    /// Ends it: the same as dropping it.
+    pub fn unsubscribe(self) {}
 
     /// Who subscribed.
     pub fn owner(&self) -> OwnerId {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use crate::mailbox::Bound;
+use crate::mailbox::Policy;
 use crate::{
     BroadcastError, Kind, Lagged, Message, Payload, PubSub, Sent, SubscribeError, Subscription,
     TopicName,
@@ -45,19 +45,29 @@ impl<T: DeserializeOwned> Topic<T> {
     ///
     /// [`SubscribeError`] if the name is too long.
     pub fn subscribe(&self) -> Result<TypedSubscription<T>, SubscribeError> {
-        self.subscribe_bounded(Bound::default())
+        Ok(self.typed(self.pubsub.subscribe(&self.name)?))
     }
 
-    /// As [`PubSub::subscribe_bounded`].
+    /// As [`PubSub::subscribe_bounded`]. A key of [`Bound::keep_latest_by`](crate::mailbox::Bound::keep_latest_by) is one of the values: each is then decoded once
+    /// more for it, in the thread that publishes.
     ///
     /// # Errors
     ///
-    /// [`SubscribeError`] if the name is too long.
-    pub fn subscribe_bounded(&self, bound: Bound) -> Result<TypedSubscription<T>, SubscribeError> {
-        Ok(TypedSubscription {
-            messages: self.pubsub.subscribe_bounded(&self.name, bound)?,
-            values: PhantomData,
-        })
+    /// [`SubscribeError`] if the name is too long, or the bound zero.
+    pub fn subscribe_bounded(
+        &self,
+        bound: impl Into<Policy<T>>,
+    ) -> Result<TypedSubscription<T>, SubscribeError>
+    where
+        T: 'static,
+    {
+        let policy = bound.into().of(value_or_key);
+        Ok(self.typed(self.pubsub.subscribe_bounded(&self.name, policy)?))
+    }
+
+    fn typed(&self, messages: Subscription) -> TypedSubscription<T> {
+        let values = PhantomData;
+        TypedSubscription { messages, values }
     }
 }
 
@@ -79,6 +89,11 @@ impl<T: Serialize> Topic<T> {
     pub fn local_broadcast(&self, value: &T) -> Result<Sent, BroadcastError> {
         self.pubsub.local_broadcast(&self.name, encode(value)?)
     }
+}
+
+/// What is no value counts as one key, whatever it is: the latest of such is kept.
+fn value_or_key<T: DeserializeOwned>(message: &Message) -> Result<T, u128> {
+    decode(Ok(message.clone())).map_err(|_| 0)
 }
 
 fn encode<T: Serialize>(value: &T) -> Result<Payload, BroadcastError> {
@@ -131,6 +146,20 @@ impl<T: DeserializeOwned> TypedSubscription<T> {
     /// Safe: a value is taken out only when it is returned.
     pub async fn next(&mut self) -> Option<Result<T, TypedError>> {
         StreamExt::next(self).await
+    }
+
+    /// What is there now, if anything.
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next).
+    pub fn try_next(&mut self) -> Option<Result<T, TypedError>> {
+        self.messages.try_next().map(decode)
+    }
+
+    /// The untyped subscription within.
+    pub fn into_inner(self) -> Subscription {
+        self.messages
     }
 }
 

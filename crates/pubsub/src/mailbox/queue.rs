@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Bound, Received};
+use super::Received;
 
 /// Capacity that an emptied queue may keep, in items: more than that was a burst, and is given back.
 const KEPT_CAPACITY: usize = 8;
@@ -41,8 +41,8 @@ impl<T> Queue<T> {
         self.slots.len()
     }
 
-    pub(super) fn is_full(&self, bound: &Bound) -> bool {
-        self.slots.len() >= bound.messages || self.bytes >= bound.bytes
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(super) fn append(&mut self, item: T, bytes: usize) {
@@ -88,9 +88,21 @@ impl<T> Queue<T> {
         }
         Some(Received::Item(slot.item))
     }
+}
 
-    #[cfg(test)]
-    pub(super) fn capacity(&self) -> usize {
-        self.slots.capacity()
+#[cfg(test)]
+mod tests {
+    use super::Queue;
+
+    #[test]
+    fn a_burst_leaves_no_capacity_behind() {
+        let mut queue = Queue::new();
+        (0..1_000).for_each(|item| queue.append(item, 1));
+        while queue.next().is_some() {}
+        assert_eq!(queue.slots.capacity(), 0);
+        (0..2).for_each(|item| queue.append(item, 1));
+        while queue.next().is_some() {}
+        let kept = queue.slots.capacity();
+        assert_ne!(kept, 0, "a little is kept for the next few");
     }
 }

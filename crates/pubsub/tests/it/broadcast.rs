@@ -1,7 +1,9 @@
 //! Publishing on one node.
 
+use matryoshka_pubsub::mailbox::Bound;
 use matryoshka_pubsub::{
-    BroadcastError, DirectError, Payload, PubSub, Sent, SubscribeError, TopicName,
+    BroadcastError, DirectError, InvalidLimit, Limits, Payload, PubSub, Sent, SubscribeError,
+    TopicName,
 };
 
 use crate::held;
@@ -63,22 +65,88 @@ fn b9_b10_a_direct_broadcast_goes_to_the_own_node_or_to_nobody() {
 #[test]
 fn topics_have_a_longest_name() {
     let pubsub = PubSub::local();
-    let longest = "x".repeat(TopicName::MAX_BYTES);
-    let longer = "x".repeat(TopicName::MAX_BYTES + 1);
-    let bytes = longer.len();
+    let (longest, longer) = ("x".repeat(255), "x".repeat(256));
+    let (bytes, max) = (256, 255);
     let mut subscription = pubsub.subscribe(&longest).unwrap();
     pubsub.broadcast(&longest, "hello").unwrap();
     assert_eq!(held(&mut subscription), ["hello"]);
     assert_eq!(
         pubsub.subscribe(&longer).unwrap_err(),
-        SubscribeError::TopicTooLong { bytes }
+        SubscribeError::TopicTooLong { bytes, max }
     );
     let refused = pubsub.broadcast(&longer, "hello").unwrap_err();
-    assert!(matches!(refused, BroadcastError::TopicTooLong { bytes: b } if b == bytes));
+    assert!(matches!(refused, BroadcastError::TopicTooLong { .. }));
     let refused = pubsub
         .direct_broadcast(&pubsub.node(), &longer, "hello")
         .unwrap_err();
-    assert!(matches!(refused, DirectError::TopicTooLong { bytes: b } if b == bytes));
+    assert!(matches!(
+        refused,
+        DirectError::TopicTooLong {
+            bytes: 256,
+            max: 255
+        }
+    ));
+}
+
+#[test]
+fn the_longest_name_is_configured() {
+    let limits = Limits::default().with_topic_bytes(3).unwrap();
+    let pubsub = PubSub::local_with_limits(limits);
+    assert!(pubsub.subscribe("abc").is_ok());
+    let refused = pubsub.subscribe("abcd").unwrap_err();
+    assert_eq!(refused.to_string(), "the topic has 4 bytes, more than 3");
+    assert!(
+        Limits::default()
+            .with_topic_bytes(TopicName::MAX_BYTES)
+            .is_ok()
+    );
+    for asked in [0, TopicName::MAX_BYTES + 1] {
+        let refused = Limits::default().with_topic_bytes(asked);
+        assert_eq!(refused, Err(InvalidLimit { asked }));
+    }
+}
+
+#[test]
+fn b4_b5_a_publisher_unsubscribes_its_own() {
+    let pubsub = PubSub::local();
+    let (anna, ben) = (pubsub.publisher(), pubsub.publisher());
+    assert_eq!(anna.unsubscribe("a"), 0, "nothing to end is no error");
+    let mut hers = [anna.subscribe("a").unwrap(), anna.subscribe("a").unwrap()];
+    let mut other = anna.subscribe("b").unwrap();
+    let mut his = ben.subscribe("a").unwrap();
+    pubsub.broadcast("a", "before").unwrap();
+    assert_eq!(anna.unsubscribe("a"), 2);
+    assert_eq!(pubsub.subscriptions("a"), 1);
+    pubsub.broadcast("a", "after").unwrap();
+    pubsub.broadcast("b", "there").unwrap();
+    for subscription in &mut hers {
+        assert_eq!(held(subscription), ["before"], "what waits can be read");
+    }
+    drop(hers);
+    assert_eq!(held(&mut his), ["before", "after"]);
+    assert_eq!(held(&mut other), ["there"]);
+    his.unsubscribe();
+    assert_eq!(pubsub.subscriptions("a"), 0);
+}
+
+#[test]
+fn a_publisher_unsubscribes_by_metadata() {
+    let pubsub = PubSub::local();
+    let anna = pubsub.publisher();
+    let bound = Bound::default();
+    let mut low = anna.subscribe_with("a", bound, 1_u8).unwrap();
+    let mut high = anna.subscribe_with("a", bound, 9_u8).unwrap();
+    let mut text = anna.subscribe_with("a", bound, "nine").unwrap();
+    let mut plain = anna.subscribe("a").unwrap();
+    let mut other = pubsub.subscribe_with("a", bound, 9_u8).unwrap();
+    assert_eq!(anna.unsubscribe_match("a", |&level: &u8| level > 5), 1);
+    assert_eq!(anna.unsubscribe_match("a", |&level: &u8| level > 5), 0);
+    assert_eq!(anna.unsubscribe_match("a", |_: &u64| true), 0);
+    pubsub.broadcast("a", "hello").unwrap();
+    assert_eq!(held(&mut high), [""; 0]);
+    for subscription in [&mut low, &mut text, &mut plain, &mut other] {
+        assert_eq!(held(subscription), ["hello"]);
+    }
 }
 
 #[test]

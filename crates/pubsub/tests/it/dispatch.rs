@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
+use matryoshka_pubsub::mailbox::Bound;
 use matryoshka_pubsub::registry::OwnerId;
 use matryoshka_pubsub::{
     Delivery, Dispatcher, Kind, KindTaken, Message, Payload, PubSub, Sink, Subscribers,
@@ -93,6 +94,48 @@ fn b12_the_dispatcher_of_a_kind_sees_each_sink() {
         1,
         "encoded once, whatever the number of receivers"
     );
+}
+
+/// Delivers to those whose metadata is the first letter of the message, and to those without metadata.
+struct ByLetter;
+
+impl Dispatcher for ByLetter {
+    fn dispatch(&self, subscribers: Subscribers<'_>, message: &Message) -> usize {
+        let first = char::from(message.payload()[0]);
+        let chosen = subscribers
+            .iter()
+            .filter(|subscriber| subscriber.metadata::<char>().is_none_or(|&c| c == first));
+        chosen
+            .map(|subscriber| usize::from(subscriber.deliver(message) == Delivery::Delivered))
+            .sum()
+    }
+}
+
+#[test]
+fn b12_the_dispatcher_sees_the_metadata_of_each_whatever_the_form() {
+    let pubsub = PubSub::local();
+    pubsub.register(KIND, Arc::new(ByLetter)).unwrap();
+    let (anna, ben) = (pubsub.publisher(), pubsub.publisher());
+    let (notes, bound) = (Arc::new(Notes::default()), Bound::default());
+    let _sink = ben.subscribe_sink_with("t", notes.clone(), 'x').unwrap();
+    let mut x = ben.subscribe_with("t", bound, 'x').unwrap();
+    let mut y = ben.subscribe_with("t", bound, 'y').unwrap();
+    let mut number = ben.subscribe_with("t", bound, 1).unwrap();
+    let mut none = anna.subscribe("t").unwrap();
+    assert_eq!(anna.broadcast("t", of_kind("x1")).unwrap().local, 4);
+    assert_eq!(anna.broadcast_from("t", of_kind("x2")).unwrap().local, 3);
+    assert_eq!(anna.local_broadcast("t", of_kind("y3")).unwrap().local, 3);
+    assert_eq!(
+        anna.local_broadcast_from("t", of_kind("y4")).unwrap().local,
+        2
+    );
+    anna.direct_broadcast(&pubsub.node(), "t", of_kind("x5"))
+        .unwrap();
+    assert_eq!(notes.take(), ["x1", "x2", "x5"]);
+    assert_eq!(held(&mut x), ["x1", "x2", "x5"]);
+    assert_eq!(held(&mut y), ["y3", "y4"]);
+    assert_eq!(held(&mut number), ["x1", "x2", "y3", "y4", "x5"]);
+    assert_eq!(held(&mut none), ["x1", "y3", "x5"]);
 }
 
 #[test]

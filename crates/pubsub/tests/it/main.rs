@@ -6,6 +6,7 @@ mod adapter;
 mod broadcast;
 mod contract;
 mod dispatch;
+mod mailbox;
 mod members;
 mod memory;
 mod names;

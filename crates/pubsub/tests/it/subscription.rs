@@ -4,8 +4,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use matryoshka_pubsub::mailbox::{Bound, Overflow, mailbox};
-use matryoshka_pubsub::{Lagged, Message, PubSub};
+use matryoshka_pubsub::mailbox::{Bound, Overflow, ZeroBound, mailbox};
+use matryoshka_pubsub::{Lagged, Message, PubSub, SubscribeError};
 
 use crate::held;
 
@@ -25,6 +25,65 @@ fn a_slow_subscriber_costs_itself_and_is_told() {
     assert_eq!(held(&mut quick), ["0", "1", "2", "3", "4"]);
     let stats = pubsub.stats();
     assert_eq!((stats.dropped, stats.delivered), (6, 12));
+}
+
+#[test]
+fn a_zero_bound_is_an_error() {
+    let pubsub = PubSub::local();
+    let zero = |bound| pubsub.subscribe_bounded("a", bound).unwrap_err();
+    let no_messages = SubscribeError::ZeroBound(ZeroBound::Messages);
+    assert_eq!(zero(Bound::messages(0)), no_messages);
+    let no_bytes = SubscribeError::ZeroBound(ZeroBound::Bytes);
+    assert_eq!(zero(Bound::DEFAULT.with_bytes(0)), no_bytes);
+    let latest = Bound::messages(0).keep_latest_by(|_: &Message| 0);
+    assert_eq!(
+        pubsub.subscribe_bounded("a", latest).unwrap_err(),
+        no_messages
+    );
+    assert_eq!(pubsub.stats().subscriptions, 0);
+}
+
+#[test]
+fn drops_are_told_in_order_and_counted_by_policy() {
+    let pubsub = PubSub::local();
+    let policies = [Overflow::DropNewest, Overflow::DropOldest, Overflow::Close];
+    let mut subscriptions = policies.map(|overflow| {
+        let bound = Bound::messages(3).with_overflow(overflow);
+        pubsub.subscribe_bounded("a", bound).unwrap()
+    });
+    let latest = Bound::messages(3).keep_latest_by(|m: &Message| m.payload()[0]);
+    let mut latest = pubsub.subscribe_bounded("a", latest).unwrap();
+    for text in ["a1", "b1", "a2", "c1", "b2"] {
+        pubsub.broadcast("a", text).unwrap();
+    }
+    let [newest, oldest, close] = &mut subscriptions;
+    assert_eq!(held(newest), ["a1", "b1", "a2", "(2)"]);
+    assert_eq!(held(oldest), ["(2)", "a2", "c1", "b2"]);
+    assert_eq!(held(close), [""; 0]);
+    assert!(close.overflowed());
+    assert_eq!(held(&mut latest), ["(2)", "a2", "c1", "b2"]);
+    let stats = pubsub.stats();
+    assert_eq!((stats.dropped_newest, stats.dropped_oldest), (2, 2));
+    assert_eq!((stats.dropped_stale, stats.dropped_by_close), (2, 4));
+    assert_eq!(stats.dropped, 10);
+}
+
+#[test]
+fn a_key_that_panics_costs_its_subscription_that_message() {
+    let pubsub = PubSub::local();
+    let key = |message: &Message| {
+        assert_ne!(message.payload(), "bang", "a key that panics");
+        0
+    };
+    let fragile = Bound::messages(5).keep_latest_by(key);
+    let mut fragile = pubsub.subscribe_bounded("a", fragile).unwrap();
+    let mut other = pubsub.subscribe("a").unwrap();
+    let reached = ["1", "bang", "2"].map(|text| pubsub.broadcast("a", text).unwrap().local);
+    assert_eq!(reached, [2, 1, 2]);
+    assert_eq!(held(&mut fragile), ["1", "(1)", "2"]);
+    assert_eq!(held(&mut other), ["1", "bang", "2"]);
+    let stats = pubsub.stats();
+    assert_eq!((stats.panics, stats.dropped), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]

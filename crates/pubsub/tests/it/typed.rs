@@ -76,6 +76,22 @@ async fn other_things_on_the_topic_are_errors_and_it_goes_on() {
     assert_eq!(updates.next().await.unwrap().unwrap().step, 1);
 }
 
+#[test]
+fn the_latest_value_of_each_key_is_kept() {
+    let pubsub = PubSub::local();
+    let topic: Topic<(String, u32)> = pubsub.topic("jobs");
+    let bound = Bound::messages(2).keep_latest_by(|(job, _): &(String, u32)| job.clone());
+    let mut slow = topic.subscribe_bounded(bound).unwrap();
+    for (job, step) in [("a", 1), ("b", 1), ("a", 2), ("a", 3), ("b", 2)] {
+        topic.broadcast(&(job.to_owned(), step)).unwrap();
+    }
+    let lagged = slow.try_next().unwrap().unwrap_err();
+    assert!(matches!(lagged, TypedError::Lagged(Lagged(3))));
+    assert_eq!(slow.try_next().unwrap().unwrap(), ("a".to_owned(), 3));
+    assert_eq!(slow.try_next().unwrap().unwrap(), ("b".to_owned(), 2));
+    assert!(slow.try_next().is_none());
+}
+
 struct Unwilling;
 
 impl Serialize for Unwilling {

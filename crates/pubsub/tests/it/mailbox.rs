@@ -8,8 +8,9 @@ use std::task::{Context, Poll, Waker};
 use futures::task::{ArcWake, waker};
 use proptest::prelude::*;
 
-use super::{
-    Bound, MailboxReceiver, MailboxSender, Overflow, Pushed, Received, TryPushError, mailbox,
+use matryoshka_pubsub::mailbox::{
+    Bound, MailboxReceiver, MailboxSender, Overflow, Pushed, Received, TryPushError, ZeroBound,
+    mailbox,
 };
 
 #[derive(Default)]
@@ -130,6 +131,57 @@ fn zero_bounds_still_hold_one() {
 }
 
 #[test]
+fn a_zero_bound_can_be_told() {
+    assert_eq!(Bound::messages(0).check(), Err(ZeroBound::Messages));
+    assert_eq!(
+        Bound::messages(1).with_bytes(0).check(),
+        Err(ZeroBound::Bytes)
+    );
+    assert_eq!(Bound::DEFAULT.check(), Ok(Bound::DEFAULT));
+}
+
+/// Items are a key and a number.
+fn by_key(messages: usize) -> (MailboxSender<(char, u32)>, MailboxReceiver<(char, u32)>) {
+    mailbox(Bound::messages(messages).keep_latest_by(|item: &(char, u32)| item.0))
+}
+
+#[test]
+fn keep_latest_loses_nothing_while_there_is_room() {
+    let (sender, mut receiver) = by_key(3);
+    let items = [('a', 1), ('a', 2), ('a', 3)];
+    assert_eq!(items.map(|item| sender.push(item, 1)), [Pushed::Queued; 3]);
+    assert_eq!(drain(&mut receiver), items.map(Item));
+}
+
+#[test]
+fn keep_latest_loses_what_is_stale_and_says_so_in_its_place() {
+    let (sender, mut receiver) = by_key(3);
+    for item in [
+        ('a', 1),
+        ('b', 1),
+        ('a', 2),
+        ('c', 1),
+        ('b', 2),
+        ('c', 2),
+        ('a', 3),
+    ] {
+        assert_eq!(sender.push(item, 1), Pushed::Queued);
+    }
+    // a1 was stale when c1 came, b1 when b2 came: by then nothing else was. c2 and a3 came for c1 and a2.
+    let expected = [Lagged(4), Item(('b', 2)), Item(('c', 2)), Item(('a', 3))];
+    assert_eq!(drain(&mut receiver), expected);
+}
+
+#[test]
+fn with_more_keys_than_room_keep_latest_loses_the_oldest() {
+    let (sender, mut receiver) = by_key(2);
+    let pushed = ['a', 'b', 'c'].map(|key| sender.push((key, 0), 1));
+    assert_eq!(pushed, [Pushed::Queued; 3]);
+    let expected = [Lagged(1), Item(('b', 0)), Item(('c', 0))];
+    assert_eq!(drain(&mut receiver), expected);
+}
+
+#[test]
 fn the_receiver_is_woken_by_items_and_by_the_end() {
     let (sender, mut receiver) = small(Overflow::DropOldest);
     let (wakes, waker) = Wakes::new();
@@ -214,29 +266,6 @@ fn a_dropped_receiver_drops_what_is_inside_even_after_a_close() {
         assert_eq!(Arc::strong_count(&item), 1);
         assert!(sender.is_closed() && sender.is_empty());
     }
-}
-
-#[test]
-fn a_burst_leaves_no_capacity_behind() {
-    let (sender, mut receiver) = mailbox(Bound::default());
-    push_all(&sender, 0..1_000);
-    assert_eq!(sender.len(), 1_000);
-    assert_eq!(drain(&mut receiver).len(), 1_000);
-    assert_eq!(receiver.shared.lock().queue.capacity(), 0);
-    push_all(&sender, 0..2);
-    drain(&mut receiver);
-    assert_ne!(
-        receiver.shared.lock().queue.capacity(),
-        0,
-        "a little is kept for the next few"
-    );
-}
-
-/// The number stands in the module's doc.
-#[test]
-fn an_idle_mailbox_is_small() {
-    let counts_of_the_arc = 2 * size_of::<usize>();
-    assert!(size_of::<super::Shared<Arc<()>>>() + counts_of_the_arc < 200);
 }
 
 #[test]
@@ -351,5 +380,45 @@ proptest! {
         }
         let position = drain(&mut receiver).into_iter().fold(position, follow);
         prop_assert_eq!(position, pushed);
+    }
+
+    /// Whatever comes: within the bound; each item in order or counted in its place; and at the end the latest item of each
+    /// key that fits is there.
+    #[test]
+    fn keep_latest_keeps_the_latest_of_each_key(
+        steps in prop::collection::vec((0_u32..4, 1_usize..4, 0_u8..3), 1..100),
+        messages in 4_usize..7,
+    ) {
+        let bound = Bound::messages(messages).keep_latest_by(|item: &(u32, u32)| item.0);
+        let (sender, mut receiver) = mailbox(bound);
+        let (mut latest, mut position) = (HashMap::new(), 0);
+        let number = |received| match received {
+            Item((_, number)) => Item(number),
+            Lagged(lost) => Lagged(lost),
+        };
+        for (pushed, (key, size, takes)) in (0_u32..).zip(steps) {
+            sender.push((key, pushed), size);
+            latest.insert(key, pushed);
+            for _ in 0..takes {
+                if let Some(received) = receiver.try_recv() {
+                    if let Item((key, number)) = received
+                        && latest.get(&key) == Some(&number)
+                    {
+                        latest.remove(&key);
+                    }
+                    position = follow(position, number(received));
+                }
+            }
+            prop_assert!(sender.len() <= messages);
+        }
+        for received in drain(&mut receiver) {
+            if let Item((key, number)) = received
+                && latest.get(&key) == Some(&number)
+            {
+                latest.remove(&key);
+            }
+            position = follow(position, number(received));
+        }
+        prop_assert!(latest.is_empty(), "no key lost its latest: {latest:?}");
     }
 }

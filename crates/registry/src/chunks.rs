@@ -62,6 +62,15 @@ impl<V> ChunkedList<V> {
         Self::One(Arc::new(vec![entry]))
     }
 
+    /// All entries of several lists, one list after another: to read only. `None` of none.
+    pub(crate) fn chain(mut lists: Vec<Self>) -> Option<Self> {
+        if lists.len() < 2 {
+            return lists.pop();
+        }
+        let chunks = lists.iter().flat_map(|list| list.chunks().iter().cloned());
+        Some(Self::Many(Arc::new(chunks.collect())))
+    }
+
     pub(crate) fn chunks(&self) -> &[Chunk<V>] {
         match self {
             Self::One(chunk) => std::slice::from_ref(chunk),
@@ -75,6 +84,12 @@ impl<V> ChunkedList<V> {
 
     pub(crate) fn len(&self) -> usize {
         self.chunks().iter().map(|chunk| chunk.len()).sum()
+    }
+
+    /// The entry with that serial.
+    pub(crate) fn get(&self, serial: u64) -> Option<&Entry<V>> {
+        let (chunk, place) = self.find(serial)?;
+        Some(&self.chunks()[chunk][place])
     }
 
     /// The chunk and the place in it where `serial` stands.

@@ -1,59 +1,51 @@
 //! Groups: any number of entries under one key.
 
+mod builder;
+mod changes;
+mod parallel;
+mod questions;
+mod store;
+
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry as Place;
-
-use crate::chunks::{ChunkedList, Retired};
+use crate::bound::at_least_one;
+use crate::directory::ShardBy;
 use crate::edges::Edges;
-use crate::registration::Removal;
-use crate::shards::{Shards, default_shards};
-use crate::{Entries, Entry, Owner, OwnerId, RandomState, Registration};
+use crate::listener::Source;
+use crate::shards::default_shards;
+use crate::watchers::Scope;
+use crate::{
+    Entries, KeyLocks, Listener, Meta, Owner, RandomState, Reason, Registration,
+    SnapshotAndListener, ZeroBound,
+};
+
+pub use builder::DuplicateBuilder;
+use store::Store;
 
 /// A registry in which many owners may register under one key, and one owner many times.
 ///
 /// A cheap handle: clones mean the same registry. Values should be cheap to clone (an `Arc`): while a snapshot of a key is
 /// out, a change of that key copies up to 256 of them. A key's `Eq`, `Hash` and `Clone` and a value's `Clone` run under a
 /// lock and must neither panic nor call the registry; closures given to it and the `Drop` of values run under none.
+///
+/// A group has no name to look one owner up by, and no value to update, so what only names can do does not compile:
+///
+/// ```compile_fail
+/// # use matryoshka_registry::{DuplicateRegistry, Owner};
+/// let groups = DuplicateRegistry::<&str, u32>::new();
+/// groups.whereis("lobby"); // many could be there
+/// ```
 pub struct DuplicateRegistry<K, V, S = RandomState> {
-    inner: Arc<Inner<K, V, S>>,
-}
-
-struct Inner<K, V, S> {
-    shards: Shards<Shard<K, V>, S>,
-    edges: Option<Edges<K, S>>,
-}
-
-struct Shard<K, V> {
-    rows: HashTable<Row<K, V>>,
-    entries: usize,
-    next_serial: u64,
-}
-
-struct Row<K, V> {
-    key: K,
-    hash: u64,
-    list: ChunkedList<V>,
-}
-
-impl<K, V> Default for Shard<K, V> {
-    fn default() -> Self {
-        Self {
-            rows: HashTable::new(),
-            entries: 0,
-            next_serial: 0,
-        }
-    }
+    store: Arc<Store<K, V, S>>,
 }
 
 impl<K, V, S> Clone for DuplicateRegistry<K, V, S> {
     fn clone(&self) -> Self {
         Self {
-            inner: Arc::clone(&self.inner),
+            store: Arc::clone(&self.store),
         }
     }
 }
@@ -86,6 +78,11 @@ where
         Self::with_hasher(RandomState::default())
     }
 
+    /// Settings first, then a registry.
+    pub fn builder() -> DuplicateBuilder<K, V> {
+        DuplicateBuilder::default()
+    }
+
     /// An empty registry that notes each key which gets its first entry or loses its last one, for [`take_edges`].
     ///
     /// `notify` is called under no lock, in the thread that registered or unregistered, whenever the first edge since the
@@ -95,26 +92,7 @@ where
     pub fn with_edges(notify: impl Fn() + Send + Sync + 'static) -> Self {
         let hasher = RandomState::default();
         let edges = Edges::new(hasher.clone(), Box::new(notify));
-        Self::build(default_shards(), hasher, Some(edges))
-    }
-}
-
-impl<K, V, S> DuplicateRegistry<K, V, S> {
-    fn build(shards: usize, hasher: S, edges: Option<Edges<K, S>>) -> Self {
-        let shards = Shards::new(shards, hasher);
-        Self {
-            inner: Arc::new(Inner { shards, edges }),
-        }
-    }
-
-    /// How many entries there are. Shards are read one after another: not a snapshot.
-    pub fn count(&self) -> usize {
-        self.inner.shards.each().map(|shard| shard.entries).sum()
-    }
-
-    /// How many keys have entries. Shards are read one after another: not a snapshot.
-    pub fn count_keys(&self) -> usize {
-        self.inner.shards.each().map(|shard| shard.rows.len()).sum()
+        Self::build(default_shards(), hasher, ShardBy::Key, Some(edges))
     }
 }
 
@@ -124,111 +102,38 @@ where
     V: Clone + Send + Sync + 'static,
     S: BuildHasher + Clone + Send + Sync + 'static,
 {
+    fn build(shards: usize, hasher: S, shard_by: ShardBy, edges: Option<Edges<K, S>>) -> Self {
+        Self {
+            store: Arc::new(Store::new(shards, hasher, shard_by, edges)),
+        }
+    }
+
     /// An empty registry that hashes its keys with `hasher`.
     pub fn with_hasher(hasher: S) -> Self {
         Self::with_shards(default_shards(), hasher)
     }
 
-    /// An empty registry with `shards` shards, rounded up to a power of two and at most 256. More shards cost memory and
-    /// save waiting; nothing else can be told from outside.
+    /// An empty registry with `shards` shards, rounded up to a power of two, at least 1 and at most 256. More shards cost
+    /// memory and save waiting; nothing else can be told from outside.
     pub fn with_shards(shards: usize, hasher: S) -> Self {
-        Self::build(shards, hasher, None)
+        Self::build(shards, hasher, ShardBy::Key, None)
     }
 
     /// Adds an entry, which stays until the guard is dropped or `owner` dies.
     pub fn register(&self, owner: &Owner, key: K, value: V) -> Registration {
-        let hash = self.inner.shards.hash(&key);
-        let mut retired = Retired::default();
-        let mut shard = self.inner.shards.lock(hash);
-        let serial = shard.next_serial;
-        shard.next_serial += 1;
-        let record = Arc::new(Record {
-            registry: Arc::downgrade(&self.inner),
-            key: key.clone(),
-            hash,
-            serial,
-        });
-        let entry = Entry {
-            owner: owner.id(),
-            serial,
-            slot: owner.life().note(Arc::clone(&record) as Arc<dyn Removal>),
-            value,
-        };
-        let mut queued = None;
-        match shard.rows.entry(hash, |row| row.key == key, |row| row.hash) {
-            Place::Occupied(mut row) => row.get_mut().list.push(entry, &mut retired),
-            Place::Vacant(place) => {
-                queued = self
-                    .inner
-                    .edges
-                    .as_ref()
-                    .map(|edges| edges.queue(key.clone()));
-                let list = ChunkedList::new(entry);
-                let key = key.clone();
-                place.insert(Row { key, hash, list });
-            }
-        }
-        shard.entries += 1;
-        drop(shard);
-        if let (Some(edges), Some(queued)) = (&self.inner.edges, queued) {
-            edges.announce(queued);
-        }
-        Registration::new(record, Arc::clone(owner.life()))
+        self.store.insert(owner, key, value)
     }
 
-    /// Calls `visit` with a snapshot of the entries under `key`, and hands back what it returned; `None`, and no call, if
-    /// there are none.
+    /// Calls `visit` with all entries under `key`, if there are any, and gives what it returns.
     ///
-    /// An entry that is there during the whole call is in the snapshot exactly once, one that is not never.
-    /// `visit` runs in this thread, under no lock, and may use the registry freely.
+    /// The entries are a snapshot: who is there during the whole call is in it exactly once, who is not never is. `visit`
+    /// runs in this thread, under no lock, and may use the registry freely. Its panic is the caller's.
     pub fn dispatch<Q, R>(&self, key: &Q, visit: impl FnOnce(&Entries<V>) -> R) -> Option<R>
     where
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
         self.lookup(key).map(|entries| visit(&entries))
-    }
-
-    /// A snapshot of the entries under `key`; `None` if there are none.
-    pub fn lookup<Q>(&self, key: &Q) -> Option<Entries<V>>
-    where
-        K: Borrow<Q>,
-        Q: Eq + Hash + ?Sized,
-    {
-        let hash = self.inner.shards.hash(key);
-        let shard = self.inner.shards.lock(hash);
-        let row = shard.rows.find(hash, |row| row.key.borrow() == key)?;
-        Some(Entries::new(row.list.clone()))
-    }
-
-    /// The values that `owner` registered under `key`, in the order of registration.
-    pub fn values<Q>(&self, key: &Q, owner: OwnerId) -> Vec<V>
-    where
-        K: Borrow<Q>,
-        Q: Eq + Hash + ?Sized,
-    {
-        let own = |entry: &&Entry<V>| entry.owner == owner;
-        self.dispatch(key, |entries| {
-            entries
-                .iter()
-                .filter(own)
-                .map(|entry| entry.value.clone())
-                .collect()
-        })
-        .unwrap_or_default()
-    }
-
-    /// The keys of `owner`, once for each registration, in no order. Reads the whole registry: for questions, not for work.
-    pub fn keys(&self, owner: OwnerId) -> Vec<K> {
-        let mut keys = Vec::new();
-        for shard in self.inner.shards.each() {
-            for row in &shard.rows {
-                let entries = row.list.chunks().iter().flat_map(|chunk| chunk.iter());
-                let own = entries.filter(|entry| entry.owner == owner);
-                keys.extend(own.map(|_| row.key.clone()));
-            }
-        }
-        keys
     }
 
     /// Removes all entries of `owner` under `key`; how many there were. Their guards do nothing any more.
@@ -241,49 +146,59 @@ where
     }
 
     /// Removes those entries of `owner` under `key` whose value `matches`; how many there were.
+    ///
+    /// Looks at the owner's entries or at the key's, whichever are fewer.
     pub fn unregister_match<Q>(&self, owner: &Owner, key: &Q, matches: impl Fn(&V) -> bool) -> usize
     where
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        let Some(entries) = self.lookup(key) else {
-            return 0;
-        };
-        let own = entries.iter().filter(|entry| entry.owner == owner.id());
-        let chosen = own.filter(|entry| matches(&entry.value));
-        let serials: Vec<u64> = chosen.map(|entry| entry.serial).collect();
-        drop(entries);
-        let hash = self.inner.shards.hash(key);
-        let slots = serials
-            .iter()
-            .filter_map(|&serial| self.inner.remove(hash, key, serial));
+        let serials = self.store.serials(owner, key, matches);
+        let hash = self.store.hash(key);
+        let remove = |serial| self.store.remove(hash, key, serial, Reason::Explicit);
+        let slots = serials.into_iter().filter_map(remove);
         slots.map(|slot| owner.life().forget(slot)).count()
     }
 
-    /// How many entries there are under `key`.
-    pub fn count_key<Q>(&self, key: &Q) -> usize
-    where
-        K: Borrow<Q>,
-        Q: Eq + Hash + ?Sized,
-    {
-        let hash = self.inner.shards.hash(key);
-        let shard = self.inner.shards.lock(hash);
-        let row = shard.rows.find(hash, |row| row.key.borrow() == key);
-        row.map_or(0, |row| row.list.len())
+    /// Listens to every change from now on, with at most `bound` of them waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`ZeroBound`] if none could wait.
+    pub fn listen(&self, bound: usize) -> Result<Listener<K, V>, ZeroBound> {
+        Ok(self.snapshot_and_listen(bound)?.1)
     }
 
-    /// Whether there is any entry under `key`.
-    pub fn is_registered<Q>(&self, key: &Q) -> bool
-    where
-        K: Borrow<Q>,
-        Q: Eq + Hash + ?Sized,
-    {
-        let hash = self.inner.shards.hash(key);
-        let shard = self.inner.shards.lock(hash);
-        shard
-            .rows
-            .find(hash, |row| row.key.borrow() == key)
-            .is_some()
+    /// What is there now, and a listener to every later change of it, in one step: nothing is missed or told twice between.
+    ///
+    /// # Errors
+    ///
+    /// [`ZeroBound`] if no change could wait.
+    pub fn snapshot_and_listen(
+        &self,
+        bound: usize,
+    ) -> Result<SnapshotAndListener<K, V>, ZeroBound> {
+        self.join(Scope::All, bound)
+    }
+
+    /// What is under `key` now, and a listener to every later change of that key, in one step.
+    ///
+    /// # Errors
+    ///
+    /// [`ZeroBound`] if no change could wait.
+    pub fn lookup_and_listen(
+        &self,
+        key: K,
+        bound: usize,
+    ) -> Result<SnapshotAndListener<K, V>, ZeroBound> {
+        let hash = self.store.hash(&key);
+        self.join(Scope::Key { key, hash }, bound)
+    }
+
+    fn join(&self, scope: Scope<K>, bound: usize) -> Result<SnapshotAndListener<K, V>, ZeroBound> {
+        let bound = at_least_one("the number of changes that may wait", bound)?;
+        let source = Arc::clone(&self.store) as Arc<dyn Source<K, V>>;
+        Ok(Listener::join(&source, scope, bound))
     }
 
     /// Takes all keys that got a first or lost a last entry since the last call, each once, in one step.
@@ -293,67 +208,24 @@ where
     ///
     /// [`is_registered`]: Self::is_registered
     pub fn take_edges(&self) -> Vec<K> {
-        let edges = self.inner.edges.as_ref().map(Edges::take);
+        let edges = self.store.edges.as_ref().map(Edges::take);
         edges.into_iter().flatten().collect()
     }
 
     /// Whether [`take_edges`](Self::take_edges) would return any.
     pub fn edges_pending(&self) -> bool {
-        self.inner.edges.as_ref().is_some_and(Edges::pending)
+        self.store.edges.as_ref().is_some_and(Edges::pending)
     }
 }
 
-impl<K, V, S> Inner<K, V, S>
-where
-    K: Eq + Hash,
-    V: Clone,
-    S: BuildHasher + Clone,
-{
-    /// Takes one entry out; its owner's slot if it was there.
-    fn remove<Q>(&self, hash: u64, key: &Q, serial: u64) -> Option<usize>
-    where
-        K: Borrow<Q>,
-        Q: Eq + ?Sized,
-    {
-        let mut retired = Retired::default();
-        let mut queued = None;
-        let mut emptied = None;
-        let mut shard = self.shards.lock(hash);
-        let found = shard.rows.find_entry(hash, |row| row.key.borrow() == key);
-        let mut row = found.ok()?;
-        let slot = row.get_mut().list.remove(serial, &mut retired)?;
-        if row.get().list.is_empty() {
-            let Row { key, list, .. } = row.remove().0;
-            emptied = Some(list);
-            queued = self.edges.as_ref().map(|edges| edges.queue(key));
-        }
-        shard.entries -= 1;
-        drop(shard);
-        drop((retired, emptied));
-        if let (Some(edges), Some(queued)) = (&self.edges, queued) {
-            edges.announce(queued);
-        }
-        Some(slot)
+impl<K, V, S> DuplicateRegistry<K, V, S> {
+    /// Fair locks by key. They have nothing to do with the entries: a lock may be taken under any key.
+    pub fn locks(&self) -> &KeyLocks<K, S> {
+        &self.store.locks
     }
-}
 
-/// Where an entry stands, for its guard and its owner.
-struct Record<K, V, S> {
-    registry: Weak<Inner<K, V, S>>,
-    key: K,
-    hash: u64,
-    serial: u64,
-}
-
-impl<K, V, S> Removal for Record<K, V, S>
-where
-    K: Eq + Hash + Send + Sync,
-    V: Clone + Send + Sync,
-    S: BuildHasher + Clone + Send + Sync,
-{
-    fn remove(&self) -> Option<usize> {
-        self.registry
-            .upgrade()?
-            .remove(self.hash, &self.key, self.serial)
+    /// Notes about this registry.
+    pub fn meta(&self) -> &Meta {
+        &self.store.meta
     }
 }

@@ -2,9 +2,8 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash};
-use std::sync::Mutex;
 
-use crate::shards::lock;
+use crate::sync::{Mutex, lock};
 
 /// A set of keys: a key stands in it once, however often it came and went, so it is bounded by the keys in use.
 pub(crate) struct Edges<K, S> {
@@ -26,7 +25,7 @@ impl<K: Eq + Hash, S: BuildHasher + Clone> Edges<K, S> {
         Self { keys, notify }
     }
 
-    /// Called under the shard's lock, so that the edge is known before the change is.
+    /// Called under the lock that guards whether the key has entries, so that the edge is known before the change is.
     pub(crate) fn queue(&self, key: K) -> Queued<K> {
         let mut keys = lock(&self.keys);
         let was_empty = keys.is_empty();

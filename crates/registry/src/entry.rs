@@ -45,9 +45,18 @@ impl<V: fmt::Debug> fmt::Debug for Entry<V> {
 
 /// All entries under one key, as they stood at one moment: never empty.
 ///
-/// It shares the registry's own memory and holds no lock. Entries of one owner come in the order of their registration.
+/// It shares the registry's own memory and holds no lock. Entries of one owner come in the order of their registration;
+/// unless split [by owner](crate::ShardBy::Owner), so do those of different owners.
 pub struct Entries<V> {
     list: ChunkedList<V>,
+}
+
+impl<V> Clone for Entries<V> {
+    fn clone(&self) -> Self {
+        Self {
+            list: self.list.clone(),
+        }
+    }
 }
 
 impl<V> Entries<V> {

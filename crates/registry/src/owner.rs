@@ -3,14 +3,16 @@
 use std::fmt;
 use std::num::NonZeroU64;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Weak};
 
 use slab::Slab;
 
+use crate::Reason;
 use crate::registration::Removal;
-use crate::shards::lock;
+use crate::sync::{AtomicBool, Mutex, Ordering, lock};
 
+/// Ids are the one thing that all registries of a process share.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// The identity of an [`Owner`]: never reused within the process.
@@ -18,8 +20,8 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 pub struct OwnerId(NonZeroU64);
 
 impl OwnerId {
-    fn next() -> Self {
-        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn next() -> Self {
+        let id = NEXT_ID.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         Self(NonZeroU64::new(id).expect("no process makes 2^64 owners"))
     }
 
@@ -49,10 +51,13 @@ pub struct Owner {
 impl Owner {
     /// A new owner with an id of its own.
     pub fn new() -> Self {
-        let id = OwnerId::next();
-        let state = Mutex::default();
+        let life = Life {
+            id: OwnerId::next(),
+            alive: AtomicBool::new(true),
+            state: Mutex::new(State::default()),
+        };
         Self {
-            life: Arc::new(Life { id, state }),
+            life: Arc::new(life),
         }
     }
 
@@ -91,10 +96,12 @@ impl fmt::Debug for Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
+        // First of all: until an entry's turn comes, its name can be taken, and leads nobody here.
+        self.life.alive.store(false, Ordering::SeqCst);
         let records = std::mem::take(&mut lock(&self.life.state).records);
         for (_, record) in records {
             contained(|| {
-                record.remove();
+                record.remove(Reason::OwnerDied);
             });
         }
         // Only now: a hook may look and must find nothing.
@@ -113,6 +120,7 @@ fn contained(run: impl FnOnce()) {
 /// What an owner knows of itself; guards hold on to it, and may outlive the owner.
 pub(crate) struct Life {
     id: OwnerId,
+    alive: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -127,6 +135,10 @@ impl Life {
         self.id
     }
 
+    pub(crate) fn is_alive(&self) -> bool {
+        self.alive.load(Ordering::SeqCst)
+    }
+
     /// Notes an entry, so that it goes with the owner.
     pub(crate) fn note(&self, record: Arc<dyn Removal>) -> usize {
         lock(&self.state).records.insert(record)
@@ -138,8 +150,19 @@ impl Life {
         drop(record);
     }
 
+    /// The serials of its entries in that registry under keys of that hash, ascending.
+    pub(crate) fn serials(&self, registry: *const (), hash: u64) -> Vec<u64> {
+        let state = lock(&self.state);
+        let records = state.records.iter();
+        let mut serials: Vec<u64> = records
+            .filter_map(|(_, record)| record.serial(registry, hash))
+            .collect();
+        drop(state);
+        serials.sort_unstable();
+        serials
+    }
+
     /// How many entries it has, in all registries.
-    #[cfg(test)]
     pub(crate) fn noted(&self) -> usize {
         lock(&self.state).records.len()
     }

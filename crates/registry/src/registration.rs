@@ -3,13 +3,16 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::OwnerId;
 use crate::owner::Life;
+use crate::{OwnerId, Reason};
 
 /// An entry somewhere, that can be taken out from here without knowing the types of its registry.
 pub(crate) trait Removal: Send + Sync {
     /// Takes the entry out. The owner's slot for it, if it was still there.
-    fn remove(&self) -> Option<usize>;
+    fn remove(&self, reason: Reason) -> Option<usize>;
+
+    /// Its serial, if it stands in the registry at that address under a key of that hash. Runs under the owner's lock.
+    fn serial(&self, registry: *const (), hash: u64) -> Option<u64>;
 }
 
 /// Keeps one entry registered: dropped, that entry goes, and no other.
@@ -41,7 +44,11 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         // First the entry, then the owner's note of it: an owner that dies meanwhile must not miss the entry.
-        if let Some(slot) = self.record.take().and_then(|record| record.remove()) {
+        if let Some(slot) = self
+            .record
+            .take()
+            .and_then(|record| record.remove(Reason::Explicit))
+        {
             self.life.forget(slot);
         }
     }

@@ -1,62 +1,63 @@
 //! Names: at most one entry under one key.
 
+mod changes;
+mod questions;
+mod store;
+
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry as Place;
 use thiserror::Error;
 
-use crate::registration::Removal;
-use crate::shards::{Shards, default_shards};
-use crate::{Entry, Owner, OwnerId, RandomState, Registration};
+use crate::bound::at_least_one;
+use crate::listener::Source;
+use crate::shards::default_shards;
+use crate::watchers::Scope;
+use crate::{
+    Entry, KeyLocks, Listener, Meta, Owner, RandomState, Reason, Registration, SnapshotAndListener,
+    ZeroBound,
+};
+use store::Store;
 
 /// The key has an entry already. Nothing changed: choose another key, or wait for that owner to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the key is already registered by owner {owner}")]
 pub struct AlreadyRegistered {
     /// Who holds the key; it may be the caller itself.
-    pub owner: OwnerId,
+    pub owner: crate::OwnerId,
 }
 
 /// A registry in which each key has one entry at most.
 ///
 /// A cheap handle: clones mean the same registry. A key's `Eq`, `Hash` and `Clone` run under a lock and must not call the
 /// registry; closures given to it, and whatever is done to values, run under none.
+///
+/// A name leads to one owner, so what makes sense for many does not compile:
+///
+/// ```compile_fail
+/// # use matryoshka_registry::{UniqueRegistry, Owner};
+/// let names = UniqueRegistry::<&str, u32>::new();
+/// names.dispatch("mailer", |entries| entries.len());
+/// ```
+///
+/// Registering takes a `&Owner`, so there is nobody dead to register for:
+///
+/// ```compile_fail
+/// # use matryoshka_registry::{UniqueRegistry, Owner};
+/// let (names, owner) = (UniqueRegistry::<&str, u32>::new(), Owner::new());
+/// drop(owner);
+/// let _name = names.register(&owner, "mailer", 1);
+/// ```
 pub struct UniqueRegistry<K, V, S = RandomState> {
-    inner: Arc<Inner<K, V, S>>,
-}
-
-struct Inner<K, V, S> {
-    shards: Shards<Shard<K, V>, S>,
-}
-
-struct Shard<K, V> {
-    rows: HashTable<Row<K, V>>,
-    next_serial: u64,
-}
-
-struct Row<K, V> {
-    key: K,
-    hash: u64,
-    entry: Arc<Entry<V>>,
-}
-
-impl<K, V> Default for Shard<K, V> {
-    fn default() -> Self {
-        Self {
-            rows: HashTable::new(),
-            next_serial: 0,
-        }
-    }
+    store: Arc<Store<K, V, S>>,
 }
 
 impl<K, V, S> Clone for UniqueRegistry<K, V, S> {
     fn clone(&self) -> Self {
         Self {
-            inner: Arc::clone(&self.inner),
+            store: Arc::clone(&self.store),
         }
     }
 }
@@ -90,30 +91,22 @@ where
     }
 }
 
-impl<K, V, S> UniqueRegistry<K, V, S> {
-    /// How many entries there are. Shards are read one after another: not a snapshot.
-    pub fn count(&self) -> usize {
-        self.inner.shards.each().map(|shard| shard.rows.len()).sum()
-    }
-}
-
 impl<K, V, S> UniqueRegistry<K, V, S>
 where
     K: Eq + Hash + Clone + Send + Sync + 'static,
     V: Send + Sync + 'static,
-    S: BuildHasher + Send + Sync + 'static,
+    S: BuildHasher + Clone + Send + Sync + 'static,
 {
     /// An empty registry that hashes its keys with `hasher`.
     pub fn with_hasher(hasher: S) -> Self {
         Self::with_shards(default_shards(), hasher)
     }
 
-    /// An empty registry with `shards` shards, rounded up to a power of two and at most 256. More shards cost memory and
-    /// save waiting; nothing else can be told from outside.
+    /// An empty registry with `shards` shards, rounded up to a power of two, at least 1 and at most 256. More shards cost
+    /// memory and save waiting; nothing else can be told from outside.
     pub fn with_shards(shards: usize, hasher: S) -> Self {
-        let shards = Shards::new(shards, hasher);
         Self {
-            inner: Arc::new(Inner { shards }),
+            store: Arc::new(Store::new(shards, hasher)),
         }
     }
 
@@ -122,58 +115,14 @@ where
     /// # Errors
     ///
     /// [`AlreadyRegistered`] if the key has an entry, be it the same owner's. Of several who try at once exactly one succeeds.
+    /// Who is dying holds nothing any more.
     pub fn register(
         &self,
         owner: &Owner,
         key: K,
         value: V,
     ) -> Result<Registration, AlreadyRegistered> {
-        let hash = self.inner.shards.hash(&key);
-        let mut shard = self.inner.shards.lock(hash);
-        let serial = shard.next_serial;
-        shard.next_serial += 1;
-        let place = match shard.rows.entry(hash, |row| row.key == key, |row| row.hash) {
-            Place::Occupied(row) => {
-                let owner = row.get().entry.owner;
-                return Err(AlreadyRegistered { owner });
-            }
-            Place::Vacant(place) => place,
-        };
-        let record = Arc::new(Record {
-            registry: Arc::downgrade(&self.inner),
-            key: key.clone(),
-            hash,
-            serial,
-        });
-        let entry = Arc::new(Entry {
-            owner: owner.id(),
-            serial,
-            slot: owner.life().note(Arc::clone(&record) as Arc<dyn Removal>),
-            value,
-        });
-        place.insert(Row { key, hash, entry });
-        drop(shard);
-        Ok(Registration::new(record, Arc::clone(owner.life())))
-    }
-
-    /// The value under `key`, if its owner lives.
-    pub fn whereis<Q>(&self, key: &Q) -> Option<V>
-    where
-        K: Borrow<Q>,
-        Q: Eq + Hash + ?Sized,
-        V: Clone,
-    {
-        self.inner.find(key).map(|entry| entry.value.clone())
-    }
-
-    /// The entry under `key`: value and owner.
-    pub fn lookup<Q>(&self, key: &Q) -> Option<Entry<V>>
-    where
-        K: Borrow<Q>,
-        Q: Eq + Hash + ?Sized,
-        V: Clone,
-    {
-        self.inner.find(key).map(|entry| Entry::clone(&entry))
+        self.store.insert(owner, key, value)
     }
 
     /// Puts `change(old)` in place of the value under `key`, if `owner` holds it, and returns the new value; else `None`, and
@@ -192,15 +141,12 @@ where
         V: Clone,
     {
         loop {
-            let old = self
-                .inner
-                .find(key)
-                .filter(|entry| entry.owner == owner.id())?;
+            let old = self.store.find_own(owner.id(), key)?;
             let new = Arc::new(Entry {
                 value: change(&old.value),
                 ..*old
             });
-            if self.inner.replace(key, &old, Arc::clone(&new)) {
+            if self.store.replace(key, &old, Arc::clone(&new)) {
                 return Some(new.value.clone());
             }
         }
@@ -212,86 +158,100 @@ where
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        let hash = self.inner.shards.hash(key);
-        let removed = self
-            .inner
-            .remove(hash, key, |entry| entry.owner == owner.id());
+        self.take_out(owner, key, |entry| entry.owner == owner.id())
+    }
+
+    /// Removes the entry under `key` if `owner` holds it and its value `matches`; whether it did.
+    ///
+    /// `matches` runs under no lock. It runs again if another thread with the same owner changed the value meanwhile.
+    pub fn unregister_match<Q>(&self, owner: &Owner, key: &Q, matches: impl Fn(&V) -> bool) -> bool
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        while let Some(found) = self.store.find_own(owner.id(), key) {
+            if !matches(&found.value) {
+                return false;
+            }
+            if self.take_out(owner, key, |entry| Arc::ptr_eq(entry, &found)) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn take_out<Q>(&self, owner: &Owner, key: &Q, meant: impl Fn(&Arc<Entry<V>>) -> bool) -> bool
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        let hash = self.store.hasher.hash_one(key);
+        let removed = self.store.remove(hash, key, Reason::Explicit, meant);
         if let Some(slot) = removed {
             owner.life().forget(slot);
         }
         removed.is_some()
     }
 
-    /// The keys that `owner` holds, in no order. Reads the whole registry: for questions, not for work.
-    pub fn keys(&self, owner: OwnerId) -> Vec<K> {
-        let mut keys = Vec::new();
-        for shard in self.inner.shards.each() {
-            let own = shard.rows.iter().filter(|row| row.entry.owner == owner);
-            keys.extend(own.map(|row| row.key.clone()));
-        }
-        keys
+    /// Listens to every change from now on, with at most `bound` of them waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`ZeroBound`] if none could wait.
+    pub fn listen(&self, bound: usize) -> Result<Listener<K, V>, ZeroBound>
+    where
+        V: Clone,
+    {
+        Ok(self.snapshot_and_listen(bound)?.1)
+    }
+
+    /// What is there now, and a listener to every later change of it, in one step: nothing is missed or told twice between.
+    ///
+    /// # Errors
+    ///
+    /// [`ZeroBound`] if no change could wait.
+    pub fn snapshot_and_listen(&self, bound: usize) -> Result<SnapshotAndListener<K, V>, ZeroBound>
+    where
+        V: Clone,
+    {
+        self.join(Scope::All, bound)
+    }
+
+    /// What is under `key` now, and a listener to every later change of that key, in one step.
+    ///
+    /// # Errors
+    ///
+    /// [`ZeroBound`] if no change could wait.
+    pub fn lookup_and_listen(
+        &self,
+        key: K,
+        bound: usize,
+    ) -> Result<SnapshotAndListener<K, V>, ZeroBound>
+    where
+        V: Clone,
+    {
+        let hash = self.store.hasher.hash_one(&key);
+        self.join(Scope::Key { key, hash }, bound)
+    }
+
+    fn join(&self, scope: Scope<K>, bound: usize) -> Result<SnapshotAndListener<K, V>, ZeroBound>
+    where
+        V: Clone,
+    {
+        let bound = at_least_one("the number of changes that may wait", bound)?;
+        let source = Arc::clone(&self.store) as Arc<dyn Source<K, V>>;
+        Ok(Listener::join(&source, scope, bound))
     }
 }
 
-impl<K: Eq + Hash, V, S: BuildHasher> Inner<K, V, S> {
-    fn find<Q>(&self, key: &Q) -> Option<Arc<Entry<V>>>
-    where
-        K: Borrow<Q>,
-        Q: Eq + Hash + ?Sized,
-    {
-        let hash = self.shards.hash(key);
-        let shard = self.shards.lock(hash);
-        let row = shard.rows.find(hash, |row| row.key.borrow() == key)?;
-        Some(Arc::clone(&row.entry))
+impl<K, V, S> UniqueRegistry<K, V, S> {
+    /// Fair locks by key. They have nothing to do with the entries: a lock may be taken under any key.
+    pub fn locks(&self) -> &KeyLocks<K, S> {
+        &self.store.locks
     }
 
-    /// Puts `new` in the place of `old`, if `old` is still what stands there.
-    fn replace<Q>(&self, key: &Q, old: &Arc<Entry<V>>, mut new: Arc<Entry<V>>) -> bool
-    where
-        K: Borrow<Q>,
-        Q: Eq + Hash + ?Sized,
-    {
-        let hash = self.shards.hash(key);
-        let mut shard = self.shards.lock(hash);
-        let row = shard.rows.find_mut(hash, |row| row.key.borrow() == key);
-        let Some(row) = row.filter(|row| Arc::ptr_eq(&row.entry, old)) else {
-            return false;
-        };
-        std::mem::swap(&mut row.entry, &mut new);
-        true
-    }
-
-    /// Takes the entry under `key` out if it is the one meant; its owner's slot.
-    fn remove<Q>(&self, hash: u64, key: &Q, meant: impl Fn(&Entry<V>) -> bool) -> Option<usize>
-    where
-        K: Borrow<Q>,
-        Q: Eq + ?Sized,
-    {
-        let mut shard = self.shards.lock(hash);
-        let row = shard.rows.find_entry(hash, |row| row.key.borrow() == key);
-        let row = row.ok().filter(|row| meant(&row.get().entry))?;
-        let (row, _) = row.remove();
-        drop(shard);
-        Some(row.entry.slot)
-    }
-}
-
-/// Where an entry stands, for its guard and its owner.
-struct Record<K, V, S> {
-    registry: Weak<Inner<K, V, S>>,
-    key: K,
-    hash: u64,
-    serial: u64,
-}
-
-impl<K, V, S> Removal for Record<K, V, S>
-where
-    K: Eq + Hash + Send + Sync,
-    V: Send + Sync,
-    S: BuildHasher + Send + Sync,
-{
-    fn remove(&self) -> Option<usize> {
-        let registry = self.registry.upgrade()?;
-        registry.remove(self.hash, &self.key, |entry| entry.serial == self.serial)
+    /// Notes about this registry.
+    pub fn meta(&self) -> &Meta {
+        &self.store.meta
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::{CHUNK_ENTRIES, ChunkedList, MERGE_ENTRIES, Retired};
-use crate::{Entry, Owner, OwnerId};
+use crate::{Entry, OwnerId};
 
 fn entry(owner: OwnerId, serial: u64) -> Entry<Arc<u64>> {
     Entry {
@@ -42,10 +42,10 @@ fn assert_well_formed(list: &ChunkedList<Arc<u64>>) {
 
 #[test]
 fn a_push_copies_one_chunk_at_most() {
-    let owner = Owner::new();
-    let mut list = list_of(owner.id(), 1_000);
+    let owner = OwnerId::next();
+    let mut list = list_of(owner, 1_000);
     let snapshot = list.clone();
-    list.push(entry(owner.id(), 1_000), &mut Retired::default());
+    list.push(entry(owner, 1_000), &mut Retired::default());
     let (before, after) = (snapshot.chunks(), list.chunks());
     let copied = before
         .iter()
@@ -57,18 +57,18 @@ fn a_push_copies_one_chunk_at_most() {
 
 #[test]
 fn without_a_snapshot_nothing_is_copied() {
-    let owner = Owner::new();
-    let mut list = list_of(owner.id(), 100);
+    let owner = OwnerId::next();
+    let mut list = list_of(owner, 100);
     let chunk = Arc::as_ptr(&list.chunks()[0]);
-    list.push(entry(owner.id(), 100), &mut Retired::default());
+    list.push(entry(owner, 100), &mut Retired::default());
     list.remove(50, &mut Retired::default());
     assert_eq!(Arc::as_ptr(&list.chunks()[0]), chunk);
 }
 
 #[test]
 fn removed_values_go_to_the_caller() {
-    let owner = Owner::new();
-    let mut list = list_of(owner.id(), 3);
+    let owner = OwnerId::next();
+    let mut list = list_of(owner, 3);
     let value = Arc::clone(list.chunks()[0][1].value());
     let mut retired = Retired::default();
     assert_eq!(list.remove(1, &mut retired), Some(8));
@@ -79,8 +79,8 @@ fn removed_values_go_to_the_caller() {
 
 #[test]
 fn few_entries_left_of_many_stand_in_few_chunks() {
-    let owner = Owner::new();
-    let mut list = list_of(owner.id(), 64 * CHUNK_ENTRIES as u64);
+    let owner = OwnerId::next();
+    let mut list = list_of(owner, 64 * CHUNK_ENTRIES as u64);
     let kept = |serial: &u64| serial % CHUNK_ENTRIES as u64 == 3;
     for serial in (0..64 * CHUNK_ENTRIES as u64).filter(|serial| !kept(serial)) {
         assert!(list.remove(serial, &mut Retired::default()).is_some());
@@ -113,8 +113,8 @@ proptest! {
 
     #[test]
     fn it_is_a_sorted_vector_and_snapshots_stand_still(steps in prop::collection::vec(step(), 1..80)) {
-        let owner = Owner::new();
-        let mut list = list_of(owner.id(), 1);
+        let owner = OwnerId::next();
+        let mut list = list_of(owner, 1);
         let mut model = BTreeMap::from([(0, ())]);
         let mut next = 1;
         let mut snapshots: Vec<(ChunkedList<Arc<u64>>, Vec<u64>)> = Vec::new();
@@ -122,7 +122,7 @@ proptest! {
             let mut gone = Vec::new();
             match step {
                 Step::Push(count) => for _ in 0..count {
-                    list.push(entry(owner.id(), next), &mut Retired::default());
+                    list.push(entry(owner, next), &mut Retired::default());
                     model.insert(next, ());
                     next += 1;
                 },

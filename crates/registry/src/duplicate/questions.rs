@@ -1,0 +1,160 @@
+//! What can be asked of a group registry. Closures run on snapshots, under no lock.
+
+use std::borrow::Borrow;
+use std::hash::{BuildHasher, Hash};
+
+use super::{DuplicateRegistry, store::Row};
+use crate::chunks::ChunkedList;
+use crate::{Entries, Entry, OwnerId};
+
+impl<K, V, S> DuplicateRegistry<K, V, S> {
+    /// How many entries there are. Shards are read one after another: not a snapshot.
+    pub fn count(&self) -> usize {
+        self.store.shards.each().map(|shard| shard.entries).sum()
+    }
+}
+
+impl<K, V, S> DuplicateRegistry<K, V, S> {
+    /// How many keys have entries. Shards are read one after another: not a snapshot.
+    pub fn count_keys(&self) -> usize {
+        match &self.store.directory {
+            Some(directory) => directory.len(),
+            None => self.store.shards.each().map(|shard| shard.rows.len()).sum(),
+        }
+    }
+}
+
+impl<K, V, S> DuplicateRegistry<K, V, S>
+where
+    K: Eq + Hash + Clone + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+    S: BuildHasher + Clone + Send + Sync + 'static,
+{
+    /// A snapshot of the entries under `key`; `None` if there are none.
+    pub fn lookup<Q>(&self, key: &Q) -> Option<Entries<V>>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        let hash = self.store.hash(key);
+        match self.store.directory {
+            None => self.store.part(self.store.places(hash).start, hash, key),
+            Some(_) => ChunkedList::chain(self.parts_of(key)),
+        }
+        .map(Entries::new)
+    }
+
+    /// The entries under `key`, shard by shard.
+    pub(super) fn parts_of<Q>(&self, key: &Q) -> Vec<ChunkedList<V>>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        let hash = self.store.hash(key);
+        let directory = self.store.directory.as_ref();
+        if directory.is_some_and(|known| !known.contains(hash, |known| known.borrow() == key)) {
+            return Vec::new();
+        }
+        let places = self.store.places(hash);
+        places
+            .filter_map(|shard| self.store.part(shard, hash, key))
+            .collect()
+    }
+
+    /// The values that `owner` registered under `key`, in the order of registration.
+    pub fn values<Q>(&self, key: &Q, owner: OwnerId) -> Vec<V>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        let hash = self.store.hash(key);
+        let part = self.store.part(self.store.place(hash, owner), hash, key);
+        let Some(entries) = part.map(Entries::new) else {
+            return Vec::new();
+        };
+        let own = entries.iter().filter(|entry| entry.owner == owner);
+        own.map(|entry| entry.value.clone()).collect()
+    }
+
+    /// The entries under `key` whose value `matches`.
+    pub fn match_values<Q>(&self, key: &Q, matches: impl Fn(&V) -> bool) -> Vec<Entry<V>>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        let entries = self.lookup(key);
+        let entries = entries.iter().flatten();
+        entries.filter(|e| matches(&e.value)).cloned().collect()
+    }
+
+    /// How many entries under `key` have a value that `matches`.
+    pub fn count_match<Q>(&self, key: &Q, matches: impl Fn(&V) -> bool) -> usize
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        let entries = self.lookup(key);
+        let entries = entries.iter().flatten();
+        entries.filter(|e| matches(&e.value)).count()
+    }
+
+    /// What `choose` makes of the entries of all keys, where it makes something of them.
+    ///
+    /// Shards are read one after another: what one key has is a snapshot, the whole is not.
+    pub fn select<T>(&self, mut choose: impl FnMut(&K, &Entry<V>) -> Option<T>) -> Vec<T> {
+        let mut chosen = Vec::new();
+        self.each_row(|key, entries| {
+            chosen.extend(entries.iter().filter_map(|entry| choose(key, entry)));
+        });
+        chosen
+    }
+
+    /// How many entries of all keys `choose` takes. Shards are read one after another.
+    pub fn count_select(&self, mut choose: impl FnMut(&K, &Entry<V>) -> bool) -> usize {
+        let mut count = 0;
+        self.each_row(|key, entries| {
+            count += entries.iter().filter(|entry| choose(key, entry)).count();
+        });
+        count
+    }
+
+    fn each_row(&self, mut visit: impl FnMut(&K, &Entries<V>)) {
+        for index in 0..self.store.shards.len() {
+            let shard = self.store.shards.lock(index);
+            let row = |row: &Row<K, V>| (row.key.clone(), Entries::new(row.list.clone()));
+            let rows: Vec<_> = shard.rows.iter().map(row).collect();
+            drop(shard);
+            rows.iter().for_each(|(key, entries)| visit(key, entries));
+        }
+    }
+
+    /// The keys of `owner`, once for each registration, in no order. Reads the whole registry: for questions, not for work.
+    pub fn keys(&self, owner: OwnerId) -> Vec<K> {
+        self.select(|key, entry| (entry.owner == owner).then(|| key.clone()))
+    }
+
+    /// How many entries there are under `key`.
+    pub fn count_key<Q>(&self, key: &Q) -> usize
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        let parts = self.parts_of(key);
+        parts.iter().map(ChunkedList::len).sum()
+    }
+
+    /// Whether there is any entry under `key`.
+    pub fn is_registered<Q>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        let hash = self.store.hash(key);
+        if let Some(directory) = &self.store.directory {
+            return directory.contains(hash, |known| known.borrow() == key);
+        }
+        let shard = self.store.shards.lock(self.store.shards.index(hash));
+        let row = shard.rows.find(hash, |row| row.key.borrow() == key);
+        row.is_some()
+    }
+}

@@ -1,0 +1,153 @@
+//! P3, P7 and P9 under every order, where they are about groups, in both layouts.
+
+use std::sync::Arc;
+
+use super::{both, interleaved};
+use crate::{DuplicateRegistry, Owner, ShardBy};
+
+type Groups = DuplicateRegistry<u8, u8>;
+
+const LAYOUTS: [ShardBy; 2] = [ShardBy::Key, ShardBy::Owner];
+
+fn groups(shard_by: ShardBy) -> Groups {
+    let builder = Groups::builder().shards(2).shard_by(shard_by);
+    builder.edges(|| ()).build().unwrap()
+}
+
+#[test]
+fn p3_an_owner_may_die_while_its_guards_drop() {
+    interleaved(|| {
+        for layout in LAYOUTS {
+            let (groups, owner) = (groups(layout), Owner::new());
+            let life = owner.life().clone();
+            let guards = [1, 2].map(|value| groups.register(&owner, 1, value));
+            groups.register(&owner, 2, 3).detach();
+            let theirs = groups.clone();
+            let (gone, ()) = both(
+                move || {
+                    drop(owner);
+                    theirs.count()
+                },
+                move || drop(guards),
+            );
+            assert_eq!(gone, 0, "gone before the drop of the owner returned");
+            assert_eq!(
+                (groups.count(), groups.count_keys(), life.noted()),
+                (0, 0, 0)
+            );
+        }
+    });
+}
+
+/// Row 9 of the races.
+#[test]
+fn p7_a_snapshot_has_what_stays_once_and_what_never_was_not() {
+    interleaved(|| {
+        for layout in LAYOUTS {
+            let (groups, resident, visitor) = (groups(layout), Owner::new(), Owner::new());
+            let _stays = [1, 2].map(|value| groups.register(&resident, 1, value));
+            let theirs = groups.clone();
+            let (seen, ()) = both(
+                {
+                    let groups = groups.clone();
+                    move || {
+                        let visit = groups.dispatch(&1, |entries| {
+                            // To call back is allowed in any order of things.
+                            assert!(groups.is_registered(&1) && groups.count() >= 2);
+                            entries.iter().map(|e| *e.value()).collect::<Vec<_>>()
+                        });
+                        visit.unwrap()
+                    }
+                },
+                move || {
+                    drop(theirs.register(&visitor, 1, 9));
+                    theirs.register(&visitor, 2, 7).detach();
+                    drop(visitor);
+                },
+            );
+            let residents: Vec<u8> = seen.iter().copied().filter(|&value| value < 9).collect();
+            assert_eq!(residents, [1, 2]);
+            assert!(seen.len() <= 3, "{seen:?}");
+            assert!(!seen.contains(&7));
+        }
+    });
+}
+
+/// Takes the edges and asks: what the last answer of each key was.
+fn replay(groups: &Groups, known: &mut [bool; 2]) {
+    for key in groups.take_edges() {
+        known[usize::from(key)] = groups.is_registered(&key);
+    }
+}
+
+/// The rule that interest routing lives on: an edge is queued before what made it returns, or is seen, so whoever takes all
+/// edges and then asks ends with the truth.
+#[test]
+fn p9_edges_taken_then_asked_give_the_truth() {
+    interleaved(|| {
+        for layout in LAYOUTS {
+            let groups = groups(layout);
+            let [first, second] = [Owner::new(), Owner::new()];
+            let (theirs, asked) = (groups.clone(), groups.clone());
+            let reader = move || {
+                let mut known = [false; 2];
+                replay(&asked, &mut known);
+                replay(&asked, &mut known);
+                known
+            };
+            let changes = move || {
+                let guard = theirs.register(&first, 0, 1);
+                let queued = theirs.edges_pending();
+                theirs.register(&second, 1, 1).detach();
+                drop(guard);
+                drop(first);
+                (queued, second)
+            };
+            let (mut known, (_, _second)) = both(reader, changes);
+            replay(&groups, &mut known);
+            assert_eq!(known, [false, true]);
+            assert!(!groups.edges_pending());
+        }
+    });
+}
+
+/// First and last strictly take turns, with two owners that come and go.
+#[test]
+fn p9_each_first_and_each_last_is_seen_by_who_takes_at_once() {
+    interleaved(|| {
+        for layout in LAYOUTS {
+            let groups = groups(layout);
+            let come_and_go = |value| {
+                let groups = groups.clone();
+                move || drop(groups.register(&Owner::new(), 0, value))
+            };
+            both(come_and_go(1), come_and_go(2));
+            assert_eq!(
+                groups.take_edges(),
+                [0],
+                "once, however often it came and went"
+            );
+            assert!(!groups.is_registered(&0));
+        }
+    });
+}
+
+/// Nothing is seen as registered whose edge is not queued yet.
+#[test]
+fn p9_what_can_be_seen_has_its_edge_queued() {
+    interleaved(|| {
+        for layout in LAYOUTS {
+            let groups = groups(layout);
+            let owner = Arc::new(Owner::new());
+            let (theirs, kept) = (groups.clone(), Arc::clone(&owner));
+            both(
+                move || theirs.register(&owner, 0, 1).detach(),
+                move || {
+                    let seen = groups.is_registered(&0);
+                    assert!(!seen || groups.edges_pending());
+                },
+            );
+            drop(kept);
+        }
+    });
+}

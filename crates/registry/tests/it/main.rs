@@ -4,7 +4,12 @@
 
 mod death;
 mod duplicate;
+mod listeners;
+mod locks;
 mod model;
+mod parallel;
+mod races;
 mod reentry;
+mod rows;
 mod threads;
 mod unique;

@@ -1,13 +1,17 @@
-//! P1, P3, P4, P5, P9, P11: any history against a plain vector.
+//! P1, P3, P4, P5, P8, P9, P11: any history against a plain vector.
 
 use std::collections::BTreeSet;
 
-use matryoshka_registry::{DuplicateRegistry, Owner, OwnerId, Registration, UniqueRegistry};
+use matryoshka_registry::{
+    Change, DuplicateRegistry, Listener, Owner, OwnerId, Registration, ShardBy, UniqueRegistry,
+};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
 const OWNERS: usize = 4;
 const KEYS: u8 = 4;
+/// So few that a death of an owner goes beyond it now and then.
+const LISTENER_BOUND: usize = 4;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -105,6 +109,15 @@ impl World {
         facts.map(|fact| (fact.owner, fact.value)).collect()
     }
 
+    fn all(&self) -> Vec<(u8, OwnerId, u8)> {
+        let facts = self.facts.iter();
+        sorted(
+            facts
+                .map(|fact| (fact.key, fact.owner, fact.value))
+                .collect(),
+        )
+    }
+
     fn keys_of(&self, owner: OwnerId) -> Vec<u8> {
         let facts = self.facts.iter().filter(|fact| fact.owner == owner);
         sorted(facts.map(|fact| fact.key).collect())
@@ -115,12 +128,45 @@ impl World {
     }
 }
 
+/// Does what the listener tells to what was heard before.
+fn follow(listener: &mut Listener<u8, u8>, heard: &mut Vec<(u8, OwnerId, u8)>) {
+    while let Some(change) = listener.try_recv() {
+        match change {
+            Change::Registered { key, entry } => heard.push((key, entry.owner(), *entry.value())),
+            Change::Unregistered { key, entry, .. } => {
+                let gone = (key, entry.owner(), *entry.value());
+                let at = heard.iter().position(|fact| *fact == gone);
+                heard.swap_remove(at.expect("what goes has come"));
+            }
+            Change::Updated { key, entry } => {
+                let fact = heard.iter_mut().find(|fact| fact.0 == key);
+                fact.expect("what is updated has come").2 = *entry.value();
+            }
+            Change::Resync(now) => {
+                let now = now.iter();
+                *heard = now.map(|(key, e)| (*key, e.owner(), *e.value())).collect();
+            }
+        }
+    }
+}
+
 fn sorted<T: Ord>(mut list: Vec<T>) -> Vec<T> {
     list.sort_unstable();
     list
 }
 
-fn run_duplicate(groups: &DuplicateRegistry<u8, u8>, edges: bool, steps: &[Step]) {
+/// P8 too: a listener follows.
+fn run_duplicate(shards: usize, shard_by: ShardBy, edges: bool, steps: &[Step]) {
+    let builder = DuplicateRegistry::builder()
+        .shards(shards)
+        .shard_by(shard_by);
+    let groups = &match edges {
+        true => builder.edges(|| ()).build(),
+        false => builder.build(),
+    }
+    .unwrap();
+    let mut listener = groups.listen(LISTENER_BOUND).unwrap();
+    let mut heard = Vec::new();
     let mut world = World::new();
     let mut expected_edges = BTreeSet::new();
     for step in steps {
@@ -150,13 +196,15 @@ fn run_duplicate(groups: &DuplicateRegistry<u8, u8>, edges: bool, steps: &[Step]
         }
         expected_edges.extend(before.symmetric_difference(&world.keys()));
         assert_eq!(groups.edges_pending(), edges && !expected_edges.is_empty());
-        check_duplicate(groups, &world);
+        check_duplicate(groups, &world, shard_by == ShardBy::Key);
+        follow(&mut listener, &mut heard);
+        assert_eq!(sorted(heard.clone()), world.all());
     }
     world.owners.clear();
     assert_eq!((groups.count(), groups.count_keys()), (0, 0));
 }
 
-fn check_duplicate(groups: &DuplicateRegistry<u8, u8>, world: &World) {
+fn check_duplicate(groups: &DuplicateRegistry<u8, u8>, world: &World, in_order: bool) {
     assert_eq!(groups.count(), world.facts.len());
     assert_eq!(groups.count_keys(), world.keys().len());
     for key in 0..KEYS {
@@ -171,7 +219,10 @@ fn check_duplicate(groups: &DuplicateRegistry<u8, u8>, world: &World) {
             let own: Vec<u8> = own.map(|(_, value)| *value).collect();
             assert_eq!(groups.values(&key, owner.id()), own);
         }
-        assert_eq!(found, expected, "in the order of registration");
+        if in_order {
+            assert_eq!(found, expected, "in the order of registration");
+        }
+        assert_eq!(sorted(found), sorted(expected));
     }
     for owner in &world.owners {
         assert_eq!(sorted(groups.keys(owner.id())), world.keys_of(owner.id()));
@@ -179,6 +230,8 @@ fn check_duplicate(groups: &DuplicateRegistry<u8, u8>, world: &World) {
 }
 
 fn run_unique(names: &UniqueRegistry<u8, u8>, steps: &[Step]) {
+    let mut listener = names.listen(LISTENER_BOUND).unwrap();
+    let mut heard = Vec::new();
     let mut world = World::new();
     for step in steps {
         match *step {
@@ -217,6 +270,8 @@ fn run_unique(names: &UniqueRegistry<u8, u8>, steps: &[Step]) {
             Step::TakeEdges => {}
         }
         check_unique(names, &world);
+        follow(&mut listener, &mut heard);
+        assert_eq!(sorted(heard.clone()), world.all());
     }
     world.owners.clear();
     assert_eq!(names.count(), 0);
@@ -239,18 +294,21 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn p1_duplicate_is_a_vector(steps in prop::collection::vec(step(), 1..120)) {
-        run_duplicate(&DuplicateRegistry::with_shards(1, Default::default()), false, &steps);
-        run_duplicate(&DuplicateRegistry::with_shards(8, Default::default()), false, &steps);
+    fn p1_p11_duplicate_is_a_vector_in_any_layout(steps in prop::collection::vec(step(), 1..120)) {
+        for shard_by in [ShardBy::Key, ShardBy::Owner] {
+            run_duplicate(1, shard_by, false, &steps);
+            run_duplicate(8, shard_by, false, &steps);
+        }
     }
 
     #[test]
     fn p9_edges_are_where_the_set_of_keys_changes(steps in prop::collection::vec(step(), 1..120)) {
-        run_duplicate(&DuplicateRegistry::with_edges(|| ()), true, &steps);
+        run_duplicate(8, ShardBy::Key, true, &steps);
+        run_duplicate(8, ShardBy::Owner, true, &steps);
     }
 
     #[test]
-    fn p1_unique_is_a_vector_without_doubles(steps in prop::collection::vec(step(), 1..120)) {
+    fn p1_p11_unique_is_a_vector_without_doubles(steps in prop::collection::vec(step(), 1..120)) {
         run_unique(&UniqueRegistry::with_shards(1, Default::default()), &steps);
         run_unique(&UniqueRegistry::with_shards(8, Default::default()), &steps);
     }

@@ -1,10 +1,12 @@
 //! Who delivers a message to the subscribers of this node, and how.
 
 use std::any::Any;
+use std::fmt;
+use std::iter::Take;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use matryoshka_registry::{Entries, EntriesIter, Entry, OwnerId};
+use matryoshka_registry::{EntriesIter, Entry, OwnerId};
 
 use crate::Message;
 use crate::mailbox::{Loss, MailboxSender, Pushed};
@@ -38,24 +40,63 @@ pub trait Dispatcher: Any + Send + Sync {
     /// Called under no lock, in the thread that publishes or received; never without subscribers in the topic (the
     /// excluded publisher's may be the only ones, and then the iteration is empty). A panic is contained: it costs this one message.
     fn dispatch(&self, subscribers: Subscribers<'_>, message: &Message) -> usize;
+
+    /// As [`dispatch`](Self::dispatch) for some of the subscribers, where a huge topic is served in parts; the other parts
+    /// follow. `memo` is empty at the first part and kept for the next ones: what is encoded once belongs there.
+    ///
+    /// `None`, as here, says that this dispatcher cannot divide its work; nothing was delivered then, and `dispatch` serves
+    /// all that are left, at once.
+    fn dispatch_part(
+        &self,
+        part: Subscribers<'_>,
+        message: &Message,
+        memo: &mut Memo,
+    ) -> Option<usize> {
+        let _ = (part, message, memo);
+        None
+    }
+}
+
+/// What a [`Dispatcher`] keeps from one part of a fan-out to the next.
+#[derive(Default)]
+pub struct Memo(Option<Box<dyn Any + Send>>);
+
+impl Memo {
+    /// The `T` kept, made now if there is none.
+    pub fn get_or_insert_with<T: Any + Send>(&mut self, make: impl FnOnce() -> T) -> &mut T {
+        if !self.0.as_ref().is_some_and(|kept| kept.is::<T>()) {
+            self.0 = Some(Box::new(make()));
+        }
+        let kept = self.0.as_mut().and_then(|kept| kept.downcast_mut());
+        kept.expect("a T was put there above")
+    }
+}
+
+impl fmt::Debug for Memo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memo").finish_non_exhaustive()
+    }
 }
 
 /// The subscribers of one message, without those of the publisher that is to be skipped. Iterate it, any number of times.
 #[derive(Clone, Copy)]
 pub struct Subscribers<'a> {
-    entries: &'a Entries<SinkRef>,
+    entries: &'a EntriesIter<'a, SinkRef>,
+    limit: usize,
     except: Option<OwnerId>,
     counters: &'a Counters,
 }
 
 impl<'a> Subscribers<'a> {
     pub(crate) fn new(
-        entries: &'a Entries<SinkRef>,
+        entries: &'a EntriesIter<'a, SinkRef>,
+        limit: usize,
         except: Option<OwnerId>,
         counters: &'a Counters,
     ) -> Self {
         Self {
             entries,
+            limit,
             except,
             counters,
         }
@@ -64,7 +105,7 @@ impl<'a> Subscribers<'a> {
     /// Each subscriber, oldest first.
     pub fn iter(&self) -> SubscribersIter<'a> {
         SubscribersIter {
-            entries: self.entries.iter(),
+            entries: self.entries.clone().take(self.limit),
             except: self.except,
             counters: self.counters,
         }
@@ -91,7 +132,7 @@ impl<'a> IntoIterator for Subscribers<'a> {
 /// Iterates over [`Subscribers`], oldest first.
 #[derive(Clone)]
 pub struct SubscribersIter<'a> {
-    entries: EntriesIter<'a, SinkRef>,
+    entries: Take<EntriesIter<'a, SinkRef>>,
     except: Option<OwnerId>,
     counters: &'a Counters,
 }

@@ -42,9 +42,28 @@ impl Inbound {
         let Some(shared) = self.shared.upgrade() else {
             return 0;
         };
-        shared.counters.received.add(1);
-        let message = Message::new(topic, kind, payload, Some(Arc::clone(origin)));
+        let message = shared.received(origin, topic, kind, payload);
         shared.dispatch(&message, None)
+    }
+
+    /// As [`deliver`](Self::deliver), for huge topics: after every few hundred deliveries the task gives way to others. Whoever
+    /// hands in the messages of one lane awaits each before the next.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: it begins when first polled, and once begun it completes. Dropped meanwhile, the drop delivers what is left.
+    pub async fn deliver_yielding(
+        &self,
+        origin: &Arc<Origin>,
+        topic: TopicName,
+        kind: Kind,
+        payload: Bytes,
+    ) -> usize {
+        let Some(shared) = self.shared.upgrade() else {
+            return 0;
+        };
+        let message = shared.received(origin, topic, kind, payload);
+        shared.dispatch_in_parts(&message, None).await
     }
 
     /// Tells what happened to a member. Stale and repeated events have no effect; see
@@ -69,6 +88,19 @@ impl Inbound {
             topic,
         };
         topics.map(edge).collect()
+    }
+}
+
+impl Shared {
+    fn received(
+        &self,
+        origin: &Arc<Origin>,
+        topic: TopicName,
+        kind: Kind,
+        payload: Bytes,
+    ) -> Message {
+        self.counters.received.add(1);
+        Message::new(topic, kind, payload, Some(Arc::clone(origin)))
     }
 }
 

@@ -7,6 +7,7 @@ mod claim;
 pub mod cluster;
 mod dispatcher;
 mod error;
+mod fan_out;
 mod inbound;
 mod limits;
 mod local;
@@ -27,7 +28,7 @@ mod typed;
 
 pub use adapter::{Adapter, Envelope, Goodbye, Reached};
 pub use claim::{AlreadyClaimed, Claim};
-pub use dispatcher::{Delivery, Dispatcher, Sink, Subscriber, Subscribers, SubscribersIter};
+pub use dispatcher::{Delivery, Dispatcher, Memo, Sink, Subscriber, Subscribers, SubscribersIter};
 pub use error::{AdapterError, BroadcastError, DirectError, KindTaken, SubscribeError};
 pub use inbound::{Edge, Inbound};
 pub use limits::{InvalidLimit, Limits};

@@ -15,7 +15,8 @@ use crate::{
 
 /// Someone who publishes and subscribes: what a process is elsewhere. One for each channel, worker or task.
 ///
-/// All that one publisher sends, on any topic and by any method, arrives in order at each node. It owns its subscriptions:
+/// All that one publisher sends, on any topic and by any method, arrives in order at each node: of two calls, the one that
+/// returned before the other began. Calls that overlap, in two threads or from within a sink, have no order. It owns its subscriptions:
 /// [`broadcast_from`](Self::broadcast_from) skips them, and they end when it is dropped.
 pub struct Publisher {
     pubsub: PubSub,
@@ -159,6 +160,53 @@ impl Publisher {
         self.pubsub
             .shared()
             .broadcast(topic.into(), payload.into(), self.lane(), except)
+    }
+
+    /// As [`broadcast`](Self::broadcast), for huge topics: after every few hundred deliveries the task gives way to others, so
+    /// that no fan-out keeps a core for long. When it is ready, every subscriber of this node has the message.
+    ///
+    /// The publisher is borrowed meanwhile, so that nothing it publishes can overtake this. A kind whose [`Dispatcher`]
+    /// does not divide its work ([`Dispatcher::dispatch_part`]) is served at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`PubSub::broadcast`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: it begins when first polled, and once begun it completes. Dropped meanwhile, the drop delivers what is left.
+    ///
+    /// [`Dispatcher`]: crate::Dispatcher
+    /// [`Dispatcher::dispatch_part`]: crate::Dispatcher::dispatch_part
+    pub async fn broadcast_yielding(
+        &mut self,
+        topic: impl Into<TopicName>,
+        payload: impl Into<Payload>,
+    ) -> Result<Sent, BroadcastError> {
+        let (topic, payload, lane) = (topic.into(), payload.into(), self.lane());
+        let shared = self.pubsub.shared();
+        shared.broadcast_in_parts(topic, payload, lane, None).await
+    }
+
+    /// As [`broadcast_from`](Self::broadcast_from), in the way of [`broadcast_yielding`](Self::broadcast_yielding).
+    ///
+    /// # Errors
+    ///
+    /// As [`PubSub::broadcast`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`broadcast_yielding`](Self::broadcast_yielding).
+    pub async fn broadcast_from_yielding(
+        &mut self,
+        topic: impl Into<TopicName>,
+        payload: impl Into<Payload>,
+    ) -> Result<Sent, BroadcastError> {
+        let (topic, payload, lane) = (topic.into(), payload.into(), self.lane());
+        let (shared, except) = (self.pubsub.shared(), Some(self.id()));
+        shared
+            .broadcast_in_parts(topic, payload, lane, except)
+            .await
     }
 
     /// Publishes to the subscribers on this node, its own among them.

@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::fmt;
 use std::hash::BuildHasher;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use foldhash::fast::FixedState;
@@ -17,7 +16,7 @@ use crate::stats::Counters;
 use crate::{
     Adapter, AlreadyClaimed, BroadcastError, Claim, DirectError, Dispatcher, Envelope, Goodbye,
     Inbound, Incarnation, Kind, KindTaken, Limits, Message, NodeName, Payload, Publisher, Sink,
-    SinkSubscription, Stats, SubscribeError, Subscribers, Subscription, Topic, TopicName,
+    SinkSubscription, Stats, SubscribeError, Subscription, Topic, TopicName,
 };
 
 /// Topics of this node, and through its [`Adapter`] those of the other nodes.
@@ -320,6 +319,31 @@ impl Shared {
         lane: u64,
         except: Option<OwnerId>,
     ) -> Result<Sent, BroadcastError> {
+        let (message, sent) = self.send_to_peers(topic, payload, lane)?;
+        let local = self.dispatch(&message, except);
+        Ok(Sent { local, ..sent })
+    }
+
+    /// The same in parts.
+    pub(crate) async fn broadcast_in_parts(
+        &self,
+        topic: TopicName,
+        payload: Payload,
+        lane: u64,
+        except: Option<OwnerId>,
+    ) -> Result<Sent, BroadcastError> {
+        let (message, sent) = self.send_to_peers(topic, payload, lane)?;
+        let local = self.dispatch_in_parts(&message, except).await;
+        Ok(Sent { local, ..sent })
+    }
+
+    /// Hands a message to the links; it is still to be delivered here.
+    fn send_to_peers(
+        &self,
+        topic: TopicName,
+        payload: Payload,
+        lane: u64,
+    ) -> Result<(Message, Sent), BroadcastError> {
         self.limits.check(&topic, &payload)?;
         let envelope = envelope(topic, payload, lane);
         let reached = self
@@ -331,11 +355,12 @@ impl Shared {
                 .dropped_for_peers
                 .add(reached.dropped.len() as u64);
         }
-        Ok(Sent {
-            local: self.publish(envelope, except),
+        let sent = Sent {
+            local: 0,
             peers: reached.peers,
             dropped: reached.dropped,
-        })
+        };
+        Ok((self.published(envelope), sent))
     }
 
     pub(crate) fn local_broadcast(
@@ -371,40 +396,15 @@ impl Shared {
 
     /// Delivers a message of this node on this node.
     fn publish(&self, envelope: Envelope, except: Option<OwnerId>) -> usize {
+        self.dispatch(&self.published(envelope), except)
+    }
+
+    fn published(&self, envelope: Envelope) -> Message {
         self.counters.published.add(1);
-        let message = Message::new(envelope.topic, envelope.kind, envelope.payload, None);
-        self.dispatch(&message, except)
+        Message::new(envelope.topic, envelope.kind, envelope.payload, None)
     }
 
-    pub(crate) fn dispatch(&self, message: &Message, except: Option<OwnerId>) -> usize {
-        let Some(entries) = self.registry.lookup(message.topic()) else {
-            return 0;
-        };
-        let subscribers = Subscribers::new(&entries, except, &self.counters);
-        let delivered = match message.kind() {
-            Kind::RAW | Kind::TYPED => subscribers.deliver(message),
-            kind => self.dispatch_kind(kind, subscribers, message),
-        };
-        self.counters.delivered.add(delivered as u64);
-        delivered
-    }
-
-    fn dispatch_kind(&self, kind: Kind, subscribers: Subscribers<'_>, message: &Message) -> usize {
-        let Some(dispatcher) = self.dispatcher(kind) else {
-            self.counters.unknown_kind.add(1);
-            return subscribers.deliver(message);
-        };
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            dispatcher.dispatch(subscribers, message)
-        }));
-        outcome.unwrap_or_else(|_| {
-            self.counters.panics.add(1);
-            tracing::error!(%kind, topic = %message.topic(), "a dispatcher panicked: this one message may be lost");
-            0
-        })
-    }
-
-    fn dispatcher(&self, kind: Kind) -> Option<Arc<dyn Dispatcher>> {
+    pub(crate) fn dispatcher(&self, kind: Kind) -> Option<Arc<dyn Dispatcher>> {
         let dispatchers = self
             .dispatchers
             .read()

@@ -194,6 +194,24 @@ fn what_is_handed_in_is_delivered_to_all_with_its_origin() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_handed_in_can_be_delivered_in_parts() {
+    let (probe, pubsub) = probe();
+    let mut crowd: Vec<_> = (0..1_500).map(|_| pubsub.subscribe("a").unwrap()).collect();
+    let (inbound, origin) = (probe.inbound(), origin());
+    for text in ["1", "2"] {
+        let payload = Bytes::from_static(text.as_bytes());
+        let delivery = inbound.deliver_yielding(&origin, "a".into(), Kind::RAW, payload);
+        assert_eq!(delivery.await, 1_500);
+    }
+    assert!(
+        crowd
+            .iter_mut()
+            .all(|subscription| held(subscription) == ["1", "2"])
+    );
+    assert_eq!(pubsub.stats().received, 2);
+}
+
 #[test]
 fn edges_are_told_when_the_first_comes_and_the_last_goes() {
     let (probe, pubsub) = probe();

@@ -1,12 +1,28 @@
 //! Measurements of the hot paths, each as a ratio to a bare baseline in the same run: digits differ between machines, ratios
 //! hardly do.
 //!
-//! `cargo run -p matryoshka-benches --release`
+//! `cargo run -p matryoshka-benches --release`, or with the beginnings of the names of those that are wanted behind `--`.
 
 mod dispatch;
 mod harness;
+mod registry_churn;
+mod registry_giant;
+
+/// Every measurement, by the name it is asked for.
+const ALL: [(&str, fn()); 3] = [
+    ("dispatch", dispatch::run),
+    ("registry-churn", registry_churn::run),
+    ("registry-giant", registry_giant::run),
+];
 
 fn main() {
-    println!("medians; one thread; the baseline is measured in turn with each subject");
-    dispatch::run();
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    println!(
+        "medians; one thread, unless said; the baseline is measured in turn with each subject"
+    );
+    for (name, run) in ALL {
+        if wanted.is_empty() || wanted.iter().any(|start| name.starts_with(start.as_str())) {
+            run();
+        }
+    }
 }

@@ -95,6 +95,12 @@ impl<V> ChunkedList<V> {
     /// The chunk and the place in it where `serial` stands.
     fn find(&self, serial: u64) -> Option<(usize, usize)> {
         let chunks = self.chunks();
+        // Who came last is often who goes first, and the end is where nothing needs to be searched.
+        if let Some(last) = chunks.last()
+            && last.last().is_some_and(|entry| entry.serial == serial)
+        {
+            return Some((chunks.len() - 1, last.len() - 1));
+        }
         let after =
             chunks.partition_point(|chunk| chunk.first().is_some_and(|e| e.serial <= serial));
         let chunk = after.checked_sub(1)?;
@@ -186,12 +192,12 @@ fn writable<'a, V: Clone>(
     chunk: &'a mut Chunk<V>,
     retired: &mut Retired<V>,
 ) -> &'a mut Vec<Entry<V>> {
-    if Arc::get_mut(chunk).is_none() {
+    if Arc::strong_count(chunk) > 1 {
         let mut copy = Vec::with_capacity(chunk.len() + 1);
         copy.extend_from_slice(chunk);
         retired.keep(std::mem::replace(chunk, Arc::new(copy)));
     }
-    Arc::get_mut(chunk).expect("the chunk was just made our own")
+    Arc::get_mut(chunk).expect("nobody else has the chunk, nor a way to it")
 }
 
 /// The list's chunk pointers, copied first if a snapshot reads them.
@@ -199,11 +205,11 @@ fn writable_list<'a, V>(
     list: &'a mut Arc<Vec<Chunk<V>>>,
     retired: &mut Retired<V>,
 ) -> &'a mut Vec<Chunk<V>> {
-    if Arc::get_mut(list).is_none() {
+    if Arc::strong_count(list) > 1 {
         let copy = Vec::clone(list);
         retired.list = Some(std::mem::replace(list, Arc::new(copy)));
     }
-    Arc::get_mut(list).expect("the list was just made our own")
+    Arc::get_mut(list).expect("nobody else has the list, nor a way to it")
 }
 
 #[cfg(test)]

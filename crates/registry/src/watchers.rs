@@ -49,6 +49,11 @@ impl<K, V> Notices<K, V> {
 }
 
 impl<K: Eq + Clone, V> Watchers<K, V> {
+    /// Whether nobody listens.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Tells `change` to whoever listens to all keys or to this one.
     pub(crate) fn tell(
         &self,

@@ -12,7 +12,7 @@ use crate::directory::{Directory, ShardBy};
 use crate::edges::{Edges, Queued};
 use crate::registration::Removal;
 use crate::shards::{Serials, Shards, shard_of};
-use crate::watchers::Watchers;
+use crate::watchers::{Notices, Watchers};
 use crate::{Change, Entries, Entry, KeyLocks, Meta, Owner, OwnerId, Reason, Registration};
 
 pub(super) struct Store<K, V, S> {
@@ -164,19 +164,17 @@ where
         let shard = &mut *guard;
         let found = shard.rows.find_entry(hash, |row| row.key.borrow() == key);
         let mut row = found.ok()?;
-        let notices = match row.get().list.get(serial) {
-            Some(entry) => {
-                let key = &row.get().key;
-                shard
-                    .watchers
-                    .tell(index, hash, key, || Change::Unregistered {
-                        key: key.clone(),
-                        entry: Arc::new(entry.clone()),
-                        reason,
-                    })
-            }
-            None => return None,
-        };
+        let mut notices = Notices::none();
+        if !shard.watchers.is_idle() {
+            let (key, entry) = (&row.get().key, row.get().list.get(serial)?);
+            notices = shard
+                .watchers
+                .tell(index, hash, key, || Change::Unregistered {
+                    key: key.clone(),
+                    entry: Arc::new(entry.clone()),
+                    reason,
+                });
+        }
         let slot = row.get_mut().list.remove(serial, &mut retired)?;
         if row.get().list.is_empty() {
             let Row { key, list, .. } = row.remove().0;

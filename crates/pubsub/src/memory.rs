@@ -16,7 +16,11 @@ use crate::{
 };
 use link::{Link, Taken};
 
+#[cfg(feature = "test-util")]
+mod faults;
 mod link;
+#[cfg(feature = "test-util")]
+mod wire;
 
 /// A mesh of nodes in this process. A clone means the same mesh.
 ///
@@ -84,71 +88,6 @@ impl MemoryMesh {
             name,
             incarnation,
         }
-    }
-}
-
-#[cfg(feature = "test-util")]
-impl MemoryMesh {
-    /// Cuts the link between two nodes: each is told that the other is down, and hears nothing of it any more. A delivery
-    /// that is under way in another thread still arrives.
-    ///
-    /// # Panics
-    ///
-    /// If a name is no [`NodeName`].
-    pub fn cut(&self, a: &str, b: &str) {
-        let pair = pair(&valid(a), &valid(b));
-        self.mesh.change(|| {
-            let mut state = self.mesh.state();
-            state.cuts.insert(pair.clone());
-            let told = state.unlink(&pair.0, &pair.1);
-            drop(state);
-            told.into_iter().for_each(Told::tell);
-        });
-    }
-
-    /// Undoes [`cut`](Self::cut): a new link.
-    ///
-    /// # Panics
-    ///
-    /// If a name is no [`NodeName`].
-    pub fn heal(&self, a: &str, b: &str) {
-        let pair = pair(&valid(a), &valid(b));
-        self.mesh.change(|| {
-            let mut state = self.mesh.state();
-            state.cuts.remove(&pair);
-            let opening = state.link(&pair.0, &pair.1);
-            drop(state);
-            opening.into_iter().for_each(Opening::open);
-        });
-    }
-
-    /// Kills a node: the others are told that it is down; it hears nothing, reaches nobody and is told nothing. Its name is
-    /// free for [`node`](Self::node), which is the restart.
-    ///
-    /// # Panics
-    ///
-    /// If the name is no [`NodeName`].
-    pub fn kill(&self, node: &str) {
-        self.mesh.change(|| self.mesh.remove(&valid(node), None));
-    }
-
-    /// Says that two nodes have not heard each other for a while, though their link lives. [`recover`](Self::recover) undoes it.
-    ///
-    /// # Panics
-    ///
-    /// If a name is no [`NodeName`].
-    pub fn suspect(&self, a: &str, b: &str) {
-        self.mesh
-            .tell_pair(&valid(a), &valid(b), MemberEvent::Suspect);
-    }
-
-    /// Says that two suspects have heard each other again.
-    ///
-    /// # Panics
-    ///
-    /// If a name is no [`NodeName`].
-    pub fn recover(&self, a: &str, b: &str) {
-        self.mesh.tell_pair(&valid(a), &valid(b), MemberEvent::Up);
     }
 }
 

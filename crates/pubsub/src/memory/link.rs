@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::lock;
+#[cfg(feature = "test-util")]
+use super::wire::{Content, Wire};
 use crate::cluster::{Member, MemberEvent};
 use crate::{Envelope, Inbound, Origin};
 
@@ -21,6 +23,9 @@ enum Gate {
     /// The ends are being introduced: what is sent waits.
     Shut(VecDeque<Envelope>),
     Open,
+    /// What is sent stays under way.
+    #[cfg(feature = "test-util")]
+    Held(Wire),
     Closed,
 }
 
@@ -57,6 +62,13 @@ impl Link {
             Gate::Shut(waiting) => {
                 waiting.push_back(envelope.clone());
                 return Taken::Yes;
+            }
+            #[cfg(feature = "test-util")]
+            Gate::Held(wire) => {
+                return match wire.send(envelope.clone()) {
+                    true => Taken::Yes,
+                    false => Taken::Full,
+                };
             }
             Gate::Open => {}
         }
@@ -102,7 +114,7 @@ impl Link {
                 *gate = Gate::Open;
                 None
             }
-            Gate::Open | Gate::Closed => None,
+            _ => None,
         }
     }
 
@@ -112,5 +124,70 @@ impl Link {
 
     fn gate(&self) -> MutexGuard<'_, Gate> {
         lock(&self.gate)
+    }
+}
+
+#[cfg(feature = "test-util")]
+impl Link {
+    pub(super) fn hold(&self) {
+        let mut gate = self.gate();
+        if matches!(*gate, Gate::Open) {
+            *gate = Gate::Held(Wire::default());
+        }
+    }
+
+    pub(super) fn release(&self) {
+        while let Some(arrived) = self.take_held() {
+            arrived.into_iter().for_each(|content| self.arrive(content));
+        }
+    }
+
+    /// What is under way; `None`, and the gate is open, if nothing is.
+    fn take_held(&self) -> Option<Vec<Content>> {
+        let mut gate = self.gate();
+        let Gate::Held(wire) = &mut *gate else {
+            return None;
+        };
+        let arrived = wire.carry_all();
+        if arrived.is_empty() {
+            *gate = Gate::Open;
+            return None;
+        }
+        Some(arrived)
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.on_wire(|wire| wire.in_flight())
+    }
+
+    pub(super) fn carry(&self, index: usize) {
+        let arrived = self.on_wire(|wire| wire.carry(index));
+        arrived.into_iter().for_each(|content| self.arrive(content));
+    }
+
+    pub(super) fn duplicate(&self, index: usize) {
+        self.on_wire(|wire| wire.duplicate(index));
+    }
+
+    pub(super) fn lose(&self, index: usize) {
+        self.on_wire(|wire| wire.lose(index));
+    }
+
+    fn on_wire<R: Default>(&self, act: impl FnOnce(&mut Wire) -> R) -> R {
+        match &mut *self.gate() {
+            Gate::Held(wire) => act(wire),
+            _ => R::default(),
+        }
+    }
+
+    fn arrive(&self, content: Content) {
+        match content {
+            Content::Message(envelope) => self.deliver(envelope),
+            Content::Gap(lost) => self.tell(MemberEvent::Gap {
+                node: self.origin.node.clone(),
+                link: self.origin.link,
+                lost,
+            }),
+        }
     }
 }

@@ -7,6 +7,7 @@ mod broadcast;
 mod contract;
 mod dispatch;
 mod fan_out;
+mod faults;
 mod mailbox;
 mod mailbox_model;
 mod members;

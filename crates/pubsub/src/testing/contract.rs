@@ -22,9 +22,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::cluster::{Member, MemberEvent, MemberState};
+use crate::mailbox::Bound;
 use crate::{
     DirectError, Dispatcher, Kind, Message, NodeName, Payload, PubSub, Publisher, Sent,
     Subscribers, Subscription, TrafficClass,
+};
+
+mod faults;
+
+pub use faults::{
+    Rig, a_dead_peer_costs_itself_only, a_restarted_peer_is_a_new_life,
+    a_slow_peer_costs_itself_only, with_faults,
 };
 
 /// A kind that no check registers a dispatcher for.
@@ -58,6 +66,10 @@ pub async fn all(cluster: impl AsyncFn(usize) -> Vec<PubSub>) {
         payloads_arrive_as_they_are(&nodes).await;
         all_classes_arrive(&nodes).await;
         ended_subscriptions_hear_nothing(&nodes).await;
+        a_publisher_unsubscribes(&nodes).await;
+        subscribe_then_tell_then_broadcast(&nodes).await;
+        huge_topics_are_served_in_parts(&nodes).await;
+        values_arrive_as_they_are(&nodes).await;
     }
 }
 
@@ -347,6 +359,83 @@ pub async fn ended_subscriptions_hear_nothing(nodes: &[PubSub]) {
         assert_eq!(texts(&until_last(&mut stays).await), [""; 0]);
         drop(stays);
         assert_eq!(node.subscriptions(topic), 0);
+    }
+}
+
+/// Unsubscribing ends all of a publisher's subscriptions to a topic, or those with some metadata; with none it is no error.
+pub async fn a_publisher_unsubscribes(nodes: &[PubSub]) {
+    let topic = "contract:unsubscribed";
+    let publisher = nodes[0].publisher();
+    for node in nodes {
+        let subscriber = node.publisher();
+        assert_eq!(subscriber.unsubscribe(topic), 0);
+        let numbered = |n: u8| subscriber.subscribe_with(topic, Bound::default(), n);
+        let ended = [1, 2].map(|n| numbered(n).expect("a subscription"));
+        let mut stays = subscribe(node, topic);
+        assert_eq!(subscriber.unsubscribe_match(topic, |&n: &u8| n == 1), 1);
+        assert_eq!(node.subscriptions(topic), 2);
+        assert_eq!(subscriber.unsubscribe(topic), 1);
+        finish(&publisher, &[topic]);
+        assert_eq!(texts(&until_last(&mut stays).await), [""; 0]);
+        for mut subscription in ended {
+            assert!(subscription.next().await.is_none(), "it ends");
+        }
+    }
+}
+
+/// Whoever subscribes and then tells another node gets what that node publishes on hearing it, however fresh the topic.
+pub async fn subscribe_then_tell_then_broadcast(nodes: &[PubSub]) {
+    let teller = nodes[nodes.len() - 1].publisher();
+    let mut told = subscribe(&nodes[0], "contract:told");
+    for round in 0..50 {
+        let topic = format!("contract:fresh:{round}");
+        let mut fresh = subscribe(&nodes[nodes.len() - 1], &topic);
+        teller
+            .direct_broadcast(&nodes[0].node(), "contract:told", topic.as_str())
+            .expect("a direct broadcast");
+        let heard = told.next().await.expect("a subscription does not end");
+        assert_eq!(heard.expect("nothing was lost").payload(), topic.as_str());
+        nodes[0].broadcast(&topic, "welcome").expect("a broadcast");
+        let answer = fresh.next().await.expect("a subscription does not end");
+        assert_eq!(answer.expect("nothing was lost").payload(), "welcome");
+    }
+}
+
+/// A broadcast in parts reaches all, and is not overtaken by the next.
+pub async fn huge_topics_are_served_in_parts(nodes: &[PubSub]) {
+    let topic = "contract:huge";
+    let mut publisher = nodes[0].publisher();
+    let mut all: Vec<_> = nodes
+        .iter()
+        .flat_map(|node| (0..1_500).map(|_| subscribe(node, topic)))
+        .collect();
+    let sent = publisher.broadcast_yielding(topic, "first").await;
+    assert_eq!(sent.expect("a broadcast"), sent_to(1_500, nodes));
+    let second = publisher.broadcast(topic, "second");
+    assert_eq!(second.expect("a broadcast").local, 1_500);
+    finish(&publisher, &[topic]);
+    for subscription in &mut all {
+        assert_eq!(texts(&until_last(subscription).await), ["first", "second"]);
+    }
+}
+
+/// Values of a typed topic arrive on every node.
+pub async fn values_arrive_as_they_are(nodes: &[PubSub]) {
+    type Value = (String, Option<u64>);
+    let value: Value = ("contract".to_owned(), Some(u64::MAX));
+    let subscribe = |node: &PubSub| node.topic::<Value>("contract:typed").subscribe();
+    let subscriptions = nodes.iter().map(subscribe);
+    let all: Vec<_> = subscriptions
+        .map(|made| made.expect("a subscription"))
+        .collect();
+    let topic = nodes[0].topic::<Value>("contract:typed");
+    topic.broadcast(&value).expect("a broadcast");
+    for mut subscription in all {
+        let got = subscription
+            .next()
+            .await
+            .expect("a subscription does not end");
+        assert_eq!(got.expect("a value"), value);
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use matryoshka_pubsub::PubSub;
 use matryoshka_pubsub::memory::MemoryMesh;
-use matryoshka_pubsub::testing::contract;
+use matryoshka_pubsub::testing::contract::{self, Rig};
 use tokio::time::timeout;
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -37,6 +37,57 @@ async fn a_pubsub_alone_keeps_the_contract_of_a_cluster_of_one() {
         contract::payloads_arrive_as_they_are(&nodes).await;
         contract::all_classes_arrive(&nodes).await;
         contract::ended_subscriptions_hear_nothing(&nodes).await;
+        contract::a_publisher_unsubscribes(&nodes).await;
+        contract::subscribe_then_tell_then_broadcast(&nodes).await;
+        contract::huge_topics_are_served_in_parts(&nodes).await;
+        contract::values_arrive_as_they_are(&nodes).await;
     };
     timeout(DEADLINE, suite).await.expect("the suite ends");
+}
+
+/// Three nodes of one mesh.
+struct MeshRig {
+    mesh: MemoryMesh,
+    nodes: Vec<PubSub>,
+}
+
+const NAMES: [&str; 3] = ["n0", "n1", "n2"];
+
+impl MeshRig {
+    fn new() -> Self {
+        let mesh = MemoryMesh::new();
+        let nodes = NAMES.map(|name| PubSub::with(mesh.node(name))).into();
+        Self { mesh, nodes }
+    }
+}
+
+impl Rig for MeshRig {
+    fn node(&self, n: usize) -> &PubSub {
+        &self.nodes[n]
+    }
+
+    async fn kill(&mut self, n: usize) {
+        self.mesh.kill(NAMES[n]);
+    }
+
+    async fn restart(&mut self, n: usize) {
+        self.nodes[n] = PubSub::with(self.mesh.node(NAMES[n]));
+    }
+
+    async fn stall(&mut self, n: usize, _topic: &str) {
+        NAMES.iter().for_each(|from| self.mesh.hold(from, NAMES[n]));
+    }
+
+    async fn resume(&mut self, n: usize) {
+        NAMES
+            .iter()
+            .for_each(|from| self.mesh.release(from, NAMES[n]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_memory_mesh_keeps_the_contract_when_nodes_die_and_dawdle() {
+    timeout(DEADLINE, contract::with_faults(async || MeshRig::new()))
+        .await
+        .expect("the suite ends");
 }

@@ -3,6 +3,7 @@
 //! Pure: no clock, no I/O, no tasks.
 
 mod incarnation;
+pub mod interest;
 mod member;
 
 pub use incarnation::{Acceptance, Refusal, Renumbering, Step, accept};

@@ -12,9 +12,7 @@ impl<K, V, S> DuplicateRegistry<K, V, S> {
     pub fn count(&self) -> usize {
         self.store.shards.each().map(|shard| shard.entries).sum()
     }
-}
 
-impl<K, V, S> DuplicateRegistry<K, V, S> {
     /// How many keys have entries. Shards are read one after another: not a snapshot.
     pub fn count_keys(&self) -> usize {
         match &self.store.directory {

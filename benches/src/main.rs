@@ -5,12 +5,14 @@
 
 mod dispatch;
 mod harness;
+mod interest;
 mod registry_churn;
 mod registry_giant;
 
 /// Every measurement, by the name it is asked for.
-const ALL: [(&str, fn()); 3] = [
+const ALL: [(&str, fn()); 4] = [
     ("dispatch", dispatch::run),
+    ("interest", interest::run),
     ("registry-churn", registry_churn::run),
     ("registry-giant", registry_giant::run),
 ];

@@ -1,6 +1,6 @@
 //! A bounded queue with an owner, and a stated answer to the question what happens when it is full.
 //!
-//! Idle it takes less than 200 bytes, and what a burst made it grow it gives back. Pushing never waits: when the bound is
+//! Idle it takes 128 bytes, and what a burst made it grow it gives back. Pushing never waits: when the bound is
 //! reached, [`Overflow`] says who loses. Whoever can wait uses [`try_push`](MailboxSender::try_push) and
 //! [`poll_room`](MailboxSender::poll_room).
 
@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 use futures::Stream;
 use thiserror::Error;
 
-use super::sync::{Arc, AtomicUsize, Mutex, MutexGuard, Ordering};
+use super::sync::{Arc, Mutex, MutexGuard};
 use bound::KeyOf;
 use waiting::Waiting;
 
@@ -35,17 +35,17 @@ pub use bound::{Bound, Overflow, Policy, ZeroBound};
 pub fn mailbox<T>(policy: impl Into<Policy<T>>) -> (MailboxSender<T>, MailboxReceiver<T>) {
     let rule = Rule::new(policy.into());
     let queue = match rule {
-        Rule::InLine(_) => Waiting::in_line(),
+        Rule::InLine { .. } => Waiting::in_line(),
         Rule::PerKey(_) => Waiting::per_key(),
     };
     let shared = Arc::new(Shared {
-        senders: AtomicUsize::new(1),
         rule,
         state: Mutex::new(State {
             queue,
+            senders: 1,
             end: End::Open,
             receiver: None,
-            waiting: Vec::new(),
+            waiting: None,
         }),
     });
     let sender = MailboxSender {
@@ -95,14 +95,18 @@ pub enum Received<T> {
 }
 
 struct Shared<T> {
-    senders: AtomicUsize,
     rule: Rule<T>,
     state: Mutex<State<T>>,
 }
 
 /// What is done with an item that comes.
 enum Rule<T> {
-    InLine(Bound),
+    InLine {
+        /// Not `usize`, for smallness.
+        messages: u32,
+        overflow: Overflow,
+        bytes: usize,
+    },
     /// Apart, so that the mailboxes without a key are small.
     PerKey(Box<(Bound, std::sync::Arc<KeyOf<T>>)>),
 }
@@ -115,22 +119,34 @@ impl<T> Rule<T> {
             ..bound
         };
         match key {
-            None => Self::InLine(bound),
+            None => Self::InLine {
+                messages: bound.messages.try_into().unwrap_or(u32::MAX),
+                overflow: bound.overflow,
+                bytes: bound.bytes,
+            },
             Some(key) => Self::PerKey(Box::new((bound, key))),
         }
     }
 
-    fn bound(&self) -> &Bound {
-        match self {
-            Self::InLine(bound) => bound,
-            Self::PerKey(rule) => &rule.0,
+    fn bound(&self) -> Bound {
+        match *self {
+            Self::PerKey(ref rule) => rule.0,
+            Self::InLine {
+                messages,
+                overflow,
+                bytes,
+            } => Bound {
+                messages: messages as usize,
+                bytes,
+                overflow,
+            },
         }
     }
 
     /// Runs the user's key function: under no lock.
     fn key(&self, item: &T) -> u128 {
         match self {
-            Self::InLine(_) => 0,
+            Self::InLine { .. } => 0,
             Self::PerKey(rule) => rule.1(item),
         }
     }
@@ -138,7 +154,7 @@ impl<T> Rule<T> {
     fn on_overflow(&self) -> Loss {
         match self {
             Self::PerKey(_) => Loss::Latest,
-            Self::InLine(bound) => match bound.overflow {
+            Self::InLine { overflow, .. } => match overflow {
                 Overflow::DropNewest => Loss::Newest,
                 Overflow::DropOldest => Loss::Oldest,
                 Overflow::Close => Loss::All,
@@ -158,11 +174,16 @@ pub(crate) enum Loss {
 
 struct State<T> {
     queue: Waiting<T>,
+    senders: u32,
     end: End,
     receiver: Option<Waker>,
-    /// Tasks that wait for room: one each at most.
-    waiting: Vec<Waker>,
+    /// Few ever wait for room: hence the box.
+    waiting: Option<Box<Waiters>>,
 }
+
+/// Tasks that wait for room, each once.
+#[derive(Default)]
+struct Waiters(Vec<Waker>);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -194,7 +215,7 @@ impl<T> Shared<T> {
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         wake(receiver);
-        wake(waiting);
+        wake(waiting.into_iter().flat_map(|waiting| waiting.0));
         let_go.map_or(0, |queue| queue.len())
     }
 }
@@ -243,7 +264,7 @@ impl<T> MailboxSender<T> {
         let key = rule.key(&item);
         let mut state = self.shared.lock();
         let mut lost = 0;
-        while state.end == End::Open && state.queue.is_full(rule.bound()) {
+        while state.end == End::Open && state.queue.is_full(&rule.bound()) {
             match rule.on_overflow() {
                 Loss::Newest => {
                     state.queue.lose_newest();
@@ -296,7 +317,7 @@ impl<T> MailboxSender<T> {
         if state.end != End::Open {
             return Err(TryPushError::Closed(item));
         }
-        if state.queue.is_full(self.shared.rule.bound()) {
+        if state.queue.is_full(&self.shared.rule.bound()) {
             return Err(TryPushError::Full(item));
         }
         append(state, item, bytes, key);
@@ -308,15 +329,12 @@ impl<T> MailboxSender<T> {
     /// Room is not reserved: another sender may take it first.
     pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.shared.lock();
-        if state.end != End::Open || !state.queue.is_full(self.shared.rule.bound()) {
+        if state.end != End::Open || !state.queue.is_full(&self.shared.rule.bound()) {
             return Poll::Ready(());
         }
-        if !state
-            .waiting
-            .iter()
-            .any(|waker| waker.will_wake(cx.waker()))
-        {
-            state.waiting.push(cx.waker().clone());
+        let waiting = &mut state.waiting.get_or_insert_default().0;
+        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            waiting.push(cx.waker().clone());
         }
         Poll::Pending
     }
@@ -353,7 +371,12 @@ impl<T> MailboxSender<T> {
 
 impl<T> Clone for MailboxSender<T> {
     fn clone(&self) -> Self {
-        self.shared.senders.fetch_add(1, Ordering::Relaxed);
+        let mut state = self.shared.lock();
+        state.senders = state
+            .senders
+            .checked_add(1)
+            .expect("fewer senders than 2^32");
+        drop(state);
         Self {
             shared: Arc::clone(&self.shared),
         }
@@ -362,7 +385,11 @@ impl<T> Clone for MailboxSender<T> {
 
 impl<T> Drop for MailboxSender<T> {
     fn drop(&mut self) {
-        if self.shared.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
+        let mut state = self.shared.lock();
+        state.senders -= 1;
+        let last = state.senders == 0;
+        drop(state);
+        if last {
             self.shared.close(End::Closed);
         }
     }
@@ -414,12 +441,12 @@ impl<T> MailboxReceiver<T> {
     }
 
     fn made_room(&self, mut state: MutexGuard<'_, State<T>>) {
-        if state.waiting.is_empty() || state.queue.is_full(self.shared.rule.bound()) {
+        if state.waiting.is_none() || state.queue.is_full(&self.shared.rule.bound()) {
             return;
         }
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        wake(waiting);
+        wake(waiting.into_iter().flat_map(|waiting| waiting.0));
     }
 
     /// Whether the mailbox was closed by an item too many ([`Overflow::Close`]); then it is empty.
@@ -480,3 +507,7 @@ impl<T> fmt::Debug for MailboxReceiver<T> {
             .finish_non_exhaustive()
     }
 }
+
+/// The number stands in the module's doc. (Under test this file is also compiled with a model's larger locks.)
+#[cfg(all(target_pointer_width = "64", not(test)))]
+const _: () = assert!(size_of::<Shared<std::sync::Arc<()>>>() + 2 * size_of::<usize>() <= 128);

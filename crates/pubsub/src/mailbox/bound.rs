@@ -12,7 +12,7 @@ use thiserror::Error;
 /// taken, so a mailbox holds at most `bytes` and one item; any single item fits into an empty one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bound {
-    /// Most items; at least 1.
+    /// Most items; at least 1, and at most 2^32 - 1: more counts as that.
     pub messages: usize,
     /// Bytes from which on it is full, as told to `push`; at least 1.
     pub bytes: usize,

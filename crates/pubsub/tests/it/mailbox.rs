@@ -140,9 +140,11 @@ fn a_zero_bound_can_be_told() {
     assert_eq!(Bound::DEFAULT.check(), Ok(Bound::DEFAULT));
 }
 
-/// Items are a key and a number.
-fn by_key(messages: usize) -> (MailboxSender<(char, u32)>, MailboxReceiver<(char, u32)>) {
-    mailbox(Bound::messages(messages).keep_latest_by(|item: &(char, u32)| item.0))
+/// A key and a number.
+type Keyed = (char, u32);
+
+fn by_key(messages: usize) -> (MailboxSender<Keyed>, MailboxReceiver<Keyed>) {
+    mailbox(Bound::messages(messages).keep_latest_by(|item: &Keyed| item.0))
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The mailbox under a model checker: every interleaving of a few threads with at most two preemptions.
 //!
-//! The mailbox's own source is compiled here a second time, with loom's locks and counters in the place of the standard ones.
+//! The mailbox's own source is compiled here a second time, with loom's locks in the place of the standard ones.
 
 use loom::future::block_on;
 use loom::thread;
@@ -8,7 +8,6 @@ use loom::thread;
 use mailbox::{Bound, MailboxReceiver, Overflow, Pushed, Received, TryPushError, mailbox};
 
 mod sync {
-    pub(crate) use loom::sync::atomic::{AtomicUsize, Ordering};
     pub(crate) use loom::sync::{Arc, Mutex, MutexGuard};
 }
 

@@ -6,12 +6,18 @@
 mod dispatch;
 mod harness;
 mod interest;
+mod pubsub_huge;
+mod pubsub_rivals;
+mod pubsub_slow;
 mod registry_churn;
 mod registry_giant;
 
 /// Every measurement, by the name it is asked for.
-const ALL: [(&str, fn()); 4] = [
+const ALL: [(&str, fn()); 7] = [
     ("dispatch", dispatch::run),
+    ("pubsub-huge", pubsub_huge::run),
+    ("pubsub-rivals", pubsub_rivals::run),
+    ("pubsub-slow", pubsub_slow::run),
     ("interest", interest::run),
     ("registry-churn", registry_churn::run),
     ("registry-giant", registry_giant::run),

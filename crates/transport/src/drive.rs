@@ -22,7 +22,7 @@ use crate::{
     transport::{Connection, Outgoing, ReadError, WriteError},
 };
 
-/// How many frames and mails one turn moves before other tasks get theirs.
+/// How many frames and mails one turn moves, each way, before other tasks get theirs.
 const TURN_ITEMS: usize = 256;
 
 /// Drives the session until the connection has ended, closing handshake included.
@@ -120,12 +120,13 @@ enum End {
 
 impl<C: Connection, S: Session> Drive<C, S> {
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Result<Turn, End> {
-        let mut budget = TURN_ITEMS;
-        while budget > 0 {
-            let before = budget;
-            self.write_out(cx, &mut budget)?;
-            self.read_in(cx, &mut budget)?;
-            if budget == before {
+        // Each way has its own share, so that neither a full outbox nor a talkative client shuts the other out.
+        let (mut outgoing, mut incoming) = (TURN_ITEMS, TURN_ITEMS);
+        while outgoing > 0 && incoming > 0 {
+            let before = (outgoing, incoming);
+            self.write_out(cx, &mut outgoing)?;
+            self.read_in(cx, &mut incoming)?;
+            if (outgoing, incoming) == before {
                 break;
             }
         }
@@ -133,7 +134,7 @@ impl<C: Connection, S: Session> Drive<C, S> {
         if self.unflushed && self.connection.poll_flush_unpin(cx)?.is_ready() {
             self.unflushed = false;
         }
-        if budget == 0 {
+        if outgoing == 0 || incoming == 0 {
             return Ok(Turn::More);
         }
         self.output.release();

@@ -104,6 +104,10 @@ where
     if let Some(replaced) = seat.replaces.take() {
         gone(replaced).await;
     }
+    if seat.inbox.1.is_closed() {
+        // The connection is gone, and with it whoever would read the answer.
+        return None;
+    }
     let answer = AnswerRefs {
         join_ref: seat.refs.sent,
         reference: seat.reference,

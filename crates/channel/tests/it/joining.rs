@@ -1,7 +1,10 @@
 //! Joins: accepted, refused, crashed, slow, too many, and twice.
 
+use std::time::Duration;
+
 use matryoshka_channel::{SocketsConfig, broadcast};
 use serde_json::json;
+use tokio::time::advance;
 
 use crate::client::{Client, Vsn};
 use crate::lab::Lab;
@@ -481,4 +484,27 @@ async fn j4_a_join_whose_ref_does_not_fit_its_binary_answer_crashes_alone() {
         "#;
     client.send(&join).await;
     client.play(&format!("< {crashed}\n{heartbeat}")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn j11_a_join_whose_connection_is_gone_before_its_turn_is_not_begun() {
+    let lab = Lab::new();
+    let mut client = Client::connect(&lab.sockets(), Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > ["1","1","lab:a","phx_join",{"sleep":1000}]
+            > ["2","2","lab:a","phx_join",{"second":true}]
+            .
+            "#,
+        )
+        .await;
+    client.close().await;
+    advance(Duration::from_secs(2)).await;
+    Client::connect(&lab.sockets(), Vsn::V2)
+        .await
+        .play(".")
+        .await;
+    assert_eq!(lab.notes(), [r#"join lab:a {"sleep":1000}"#]);
+    assert_eq!(lab.pubsub.subscriptions("lab:a"), 0);
 }

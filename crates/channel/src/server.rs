@@ -3,7 +3,7 @@
 
 use std::any::{Any, TypeId};
 use std::marker::PhantomData;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -185,10 +185,14 @@ impl Server {
         C: Channel<App>,
     {
         self.notice.link.counters.joins.add_one();
-        let params = match decode_params::<C::Params>(payload) {
-            Ok(params) => params,
-            Err(error) => {
+        let params = match decoded(|| decode_params::<C::Params>(payload)) {
+            Ok(Ok(params)) => params,
+            Ok(Err(error)) => {
                 tracing::warn!(topic = self.notice.shown_topic(), %error, "a join crashed");
+                return self.refuse(None);
+            }
+            Err(panic) => {
+                log_panic(self.notice.shown_topic(), "join", &*panic);
                 return self.refuse(None);
             }
         };
@@ -365,12 +369,13 @@ impl Server {
     where
         C: Channel<App>,
     {
-        let event = match decode_event::<C::Event>(event, payload) {
-            Ok(event) => event,
-            Err(error) => {
+        let event = match decoded(|| decode_event::<C::Event>(event, payload)) {
+            Ok(Ok(event)) => event,
+            Ok(Err(error)) => {
                 tracing::warn!(topic = self.notice.shown_topic(), %error, "a channel crashed");
                 return Some(Ending::Crash);
             }
+            Err(panic) => return self.flow("handle_in", Err(panic)),
         };
         self.socket.begin(reference);
         let socket = &mut self.socket;
@@ -509,6 +514,11 @@ impl Drop for Notice {
 }
 
 type Panic = Box<dyn Any + Send>;
+
+/// Reads a user's type, whose own `Deserialize` may panic.
+fn decoded<T>(read: impl FnOnce() -> T) -> Result<T, Panic> {
+    catch_unwind(AssertUnwindSafe(read))
+}
 
 fn log_panic(topic: &str, callback: &str, panic: &(dyn Any + Send)) {
     let text = panic.downcast_ref::<&str>().copied();

@@ -1,7 +1,7 @@
 //! A channel with types of its own, as most users write it.
 
 use matryoshka_channel::pubsub::{Message, PubSub};
-use matryoshka_channel::{Channel, Flow, HandleInfo, Refused, Reply, Socket, Sockets};
+use matryoshka_channel::{Channel, Flow, HandleInfo, Refused, Reply, Socket, Sockets, Terminated};
 use serde::{Deserialize, Serialize};
 
 use crate::client::{Client, Vsn};
@@ -207,4 +207,64 @@ async fn a_clients_text_never_breaks_a_line_of_the_log() {
         !lines[0].contains('\n') && lines[0].len() < 300,
         "{lines:?}"
     );
+}
+
+/// A type whose own `Deserialize` panics.
+struct Fragile;
+
+impl<'de> Deserialize<'de> for Fragile {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match bool::deserialize(deserializer)? {
+            true => Ok(Self),
+            false => panic!("told to"),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum FragileEvent {
+    Check(Fragile),
+}
+
+struct Shelf;
+
+impl Channel<()> for Shelf {
+    type Params = Fragile;
+    type Event = FragileEvent;
+
+    async fn join(_: &(), _: &mut Socket, _: Fragile) -> Result<Self, Refused> {
+        Ok(Self)
+    }
+
+    async fn handle_in(&mut self, _: &mut Socket, FragileEvent::Check(_): FragileEvent) -> Reply {
+        Reply::ok_empty()
+    }
+
+    async fn terminate(&mut self, socket: &mut Socket, reason: Terminated) {
+        assert_eq!(reason, Terminated::Crashed);
+        socket.push("last_words", &()).unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn j4_x4_a_panic_of_a_users_deserialize_is_a_crash_like_any_other() {
+    let sockets = Sockets::new(&PubSub::local(), ()).channel::<Shelf>("shelf:*");
+    Client::connect(&sockets, Vsn::V2)
+        .await
+        .play(
+            r#"
+            > ["1","1","shelf:a","phx_join",false]
+            > ["1","2","shelf:a","check",true]
+            < ["1","1","shelf:a","phx_reply",{"status":"error","response":{"reason":"join crashed"}}]
+            < [null,"2","shelf:a","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]
+            > ["3","3","shelf:a","phx_join",true]
+            < ["3","3","shelf:a","phx_reply",{"status":"ok","response":{}}]
+            > ["3","4","shelf:a","check",false]
+            < ["3",null,"shelf:a","last_words",{}]
+            < ["3","3","shelf:a","phx_error",{"reason":"channel_crash"}]
+            "#,
+        )
+        .await;
+    assert_eq!(sockets.stats().crashes, 2);
 }

@@ -1,7 +1,10 @@
 //! A channel with types of its own, as most users write it.
 
+use bytes::Bytes;
 use matryoshka_channel::pubsub::{Message, PubSub};
-use matryoshka_channel::{Channel, Flow, HandleInfo, Refused, Reply, Socket, Sockets, Terminated};
+use matryoshka_channel::{
+    Broadcast, Channel, Flow, HandleInfo, Refused, Reply, Socket, Sockets, Terminated, broadcast,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::client::{Client, Vsn};
@@ -267,4 +270,42 @@ async fn j4_x4_a_panic_of_a_users_deserialize_is_a_crash_like_any_other() {
         )
         .await;
     assert_eq!(sockets.stats().crashes, 2);
+}
+
+/// Intercepts, and leaves it at what is provided.
+struct Relay;
+
+impl Channel<()> for Relay {
+    type Params = ();
+    type Event = FragileEvent;
+    const INTERCEPT: &'static [&'static str] = &["file"];
+
+    async fn join(_: &(), _: &mut Socket, (): ()) -> Result<Self, Refused> {
+        Ok(Self)
+    }
+
+    async fn handle_in(&mut self, _: &mut Socket, FragileEvent::Check(_): FragileEvent) -> Reply {
+        Reply::ok_empty()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_provided_handle_out_passes_over_a_client_whose_version_carries_no_bytes() {
+    let pubsub = PubSub::local();
+    let sockets = Sockets::new(&pubsub, ()).channel::<Relay>("relay:*");
+    let join = r#"
+        > ["1","1","relay:a","phx_join",{}]
+        < ["1","1","relay:a","phx_reply",{"status":"ok","response":{}}]
+        "#;
+    let mut old = Client::connect(&sockets, Vsn::V1).await;
+    let mut new = Client::connect(&sockets, Vsn::V2).await;
+    old.play(join).await;
+    new.play(join).await;
+    let bytes = Broadcast::with_payload("relay:a", "file", Bytes::from_static(&[7])).unwrap();
+    bytes.send(&pubsub).unwrap();
+    new.play(r#"< 00 01 07 04 "1" "relay:a" "file" 07"#).await;
+    old.play(".").await;
+    assert_eq!(sockets.stats().unencodable, 1);
+    broadcast(&pubsub, "relay:a", "file", &()).unwrap();
+    old.play(r#"< ["1",null,"relay:a","file",{}]"#).await;
 }

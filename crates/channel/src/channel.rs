@@ -77,13 +77,14 @@ pub trait Channel<App>: Sized + Send + 'static {
         event: Self::Event,
     ) -> impl Future<Output = Reply> + Send;
 
-    /// A broadcast that is listed in [`INTERCEPT`](Self::INTERCEPT) came. As provided it is pushed on unchanged.
+    /// A broadcast that is listed in [`INTERCEPT`](Self::INTERCEPT) came. As provided it is pushed on unchanged, unless
+    /// the client's version of the wire cannot carry it.
     fn handle_out(
         &mut self,
         socket: &mut Socket,
         broadcast: Broadcast,
     ) -> impl Future<Output = Flow> + Send {
-        let pushed = socket.push_payload(broadcast.event(), broadcast.payload().clone());
+        let pushed = socket.push_on(&broadcast);
         async move { pushed.into() }
     }
 

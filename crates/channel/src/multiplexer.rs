@@ -80,6 +80,8 @@ pub(crate) struct Start<R> {
     pub(crate) id: InstanceId,
     pub(crate) topic: ByteString,
     pub(crate) refs: JoinRefs,
+    /// The join's own, which its answer carries.
+    pub(crate) reference: Option<Field>,
     pub(crate) route: R,
     pub(crate) payload: Payload,
     /// The channel that has to be gone before this one may run, and how long to wait for it.
@@ -231,13 +233,14 @@ impl Multiplexer {
             push: join_ref.clone().or_else(|| reference.clone()),
             sent: join_ref,
         };
-        let instance = self.instance(refs.clone(), reference);
+        let instance = self.instance(refs.clone(), reference.clone());
         let id = instance.id;
         let replaced = self.own_topic(&topic, instance);
         effects.push(Effect::Start(Start {
             id,
             topic,
             refs,
+            reference,
             route,
             payload,
             after: replaced,

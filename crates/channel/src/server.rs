@@ -3,7 +3,7 @@
 
 use std::any::{Any, TypeId};
 use std::marker::PhantomData;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -69,6 +69,8 @@ pub(crate) struct Seat {
     pub(crate) id: InstanceId,
     pub(crate) topic: ByteString,
     pub(crate) refs: JoinRefs,
+    /// The join's own, which its answer carries.
+    pub(crate) reference: Option<Field>,
     pub(crate) payload: Payload,
     pub(crate) assigns: Assigns,
     pub(crate) inbox: (InboxSender, InboxReceiver),
@@ -102,8 +104,15 @@ where
     if let Some(replaced) = seat.replaces.take() {
         gone(replaced).await;
     }
-    let (payload, join_ref) = (seat.payload, seat.refs.sent);
-    let (sender, inbox) = seat.inbox;
+    if seat.inbox.1.is_closed() {
+        // The connection is gone, and with it whoever would read the answer.
+        return None;
+    }
+    let answer = AnswerRefs {
+        join_ref: seat.refs.sent,
+        reference: seat.reference,
+    };
+    let (payload, (sender, inbox)) = (seat.payload, seat.inbox);
     let socket = Socket::new(Parts {
         link: Arc::clone(&seat.link),
         topic: seat.topic.clone(),
@@ -121,10 +130,11 @@ where
             link: seat.link,
             topic: seat.topic,
             id: seat.id,
+            is_joined: false,
             is_told: false,
         },
     };
-    server.join::<App, C>(app, payload, join_ref, sender).await
+    server.join::<App, C>(app, payload, answer, sender).await
 }
 
 /// Waits for the channel that this one replaces.
@@ -134,6 +144,12 @@ async fn gone((task, wait): (JoinHandle<()>, Wait)) {
         Wait::Joining => Ok(task.await),
         Wait::Ending => timeout(REPLACED_CHANNEL_WAIT, task).await,
     };
+}
+
+/// The refs that the answer to a join carries.
+struct AnswerRefs {
+    join_ref: Option<Field>,
+    reference: Option<Field>,
 }
 
 /// One channel's task, without the channel itself. Fields are dropped in this order, also when the task is aborted: what
@@ -161,7 +177,7 @@ impl Server {
         mut self,
         app: App,
         payload: Payload,
-        join_ref: Option<Field>,
+        answer: AnswerRefs,
         sender: InboxSender,
     ) -> Option<(Self, C)>
     where
@@ -169,17 +185,21 @@ impl Server {
         C: Channel<App>,
     {
         self.notice.link.counters.joins.add_one();
-        let params = match decode_params::<C::Params>(payload) {
-            Ok(params) => params,
-            Err(error) => {
+        let params = match decoded(|| decode_params::<C::Params>(payload)) {
+            Ok(Ok(params)) => params,
+            Ok(Err(error)) => {
                 tracing::warn!(topic = self.notice.shown_topic(), %error, "a join crashed");
+                return self.refuse(None);
+            }
+            Err(panic) => {
+                log_panic(self.notice.shown_topic(), "join", &*panic);
                 return self.refuse(None);
             }
         };
         let socket = &mut self.socket;
         let joining = async { C::join(&app, socket, params).await };
         match AssertUnwindSafe(joining).catch_unwind().await {
-            Ok(Ok(channel)) => match self.accept(C::INTERCEPT, join_ref, sender) {
+            Ok(Ok(channel)) => match self.accept(C::INTERCEPT, answer, sender) {
                 Ok(()) => Some((self, channel)),
                 Err(error) => {
                     tracing::warn!(topic = self.notice.shown_topic(), error, "a join crashed");
@@ -187,7 +207,7 @@ impl Server {
                 }
             },
             Ok(Err(refused)) => match refused.response {
-                Ok(response) if self.can_answer(&join_ref, wire::ERROR, &response) => {
+                Ok(response) if self.can_answer(answer, wire::ERROR, &response) => {
                     self.refuse(Some(response))
                 }
                 _ => {
@@ -209,11 +229,11 @@ impl Server {
     fn accept(
         &mut self,
         intercept: &'static [&'static str],
-        join_ref: Option<Field>,
+        answer: AnswerRefs,
         sender: InboxSender,
     ) -> Result<(), String> {
         let response = self.socket.joined().map_err(|error| error.to_string())?;
-        if !self.can_answer(&join_ref, wire::OK, &response) {
+        if !self.can_answer(answer, wire::OK, &response) {
             return Err("its answer cannot be sent to this client".to_owned());
         }
         let link = &self.notice.link;
@@ -223,6 +243,7 @@ impl Server {
         let subscription = publisher.subscribe_sink(topic, Arc::<Lane>::clone(&lane));
         self.lane = Some(subscription.map_err(|error| error.to_string())?);
         link.counters.joined.add_one();
+        self.notice.is_joined = true;
         link.tell(
             &self.notice.topic,
             self.notice.id,
@@ -235,14 +256,16 @@ impl Server {
     /// Whether the client's version of the wire carries this answer; JSON always is.
     fn can_answer(
         &self,
-        join_ref: &Option<Field>,
+        AnswerRefs {
+            join_ref,
+            reference,
+        }: AnswerRefs,
         status: &'static str,
         response: &Payload,
     ) -> bool {
         matches!(response, Payload::Json(_)) || {
             let (topic, response) = (&self.notice.topic, response.clone());
-            let message: ServerMessage =
-                wire::reply(join_ref.clone(), None, topic, status, response);
+            let message: ServerMessage = wire::reply(join_ref, reference, topic, status, response);
             self.notice.link.serializer.encode(&message).is_ok()
         }
     }
@@ -319,15 +342,21 @@ impl Server {
     }
 
     async fn after_join(&mut self) -> Option<Ending> {
-        for then in self.socket.take_after_join() {
-            let socket = &mut self.socket;
-            let running = async { then(socket).await };
-            let flow = Box::pin(AssertUnwindSafe(running).catch_unwind()).await;
-            if let Some(ending) = self.flow("after_join", flow) {
-                return Some(ending);
+        loop {
+            // One of them may put off more.
+            let put_off = self.socket.take_after_join();
+            if put_off.is_empty() {
+                return None;
+            }
+            for then in put_off {
+                let socket = &mut self.socket;
+                let running = async { then(socket).await };
+                let flow = Box::pin(AssertUnwindSafe(running).catch_unwind()).await;
+                if let Some(ending) = self.flow("after_join", flow) {
+                    return Some(ending);
+                }
             }
         }
-        None
     }
 
     async fn handle_in<App, C>(
@@ -340,12 +369,13 @@ impl Server {
     where
         C: Channel<App>,
     {
-        let event = match decode_event::<C::Event>(event, payload) {
-            Ok(event) => event,
-            Err(error) => {
+        let event = match decoded(|| decode_event::<C::Event>(event, payload)) {
+            Ok(Ok(event)) => event,
+            Ok(Err(error)) => {
                 tracing::warn!(topic = self.notice.shown_topic(), %error, "a channel crashed");
                 return Some(Ending::Crash);
             }
+            Err(panic) => return self.flow("handle_in", Err(panic)),
         };
         self.socket.begin(reference);
         let socket = &mut self.socket;
@@ -399,7 +429,7 @@ impl Server {
     where
         C: Channel<App>,
     {
-        self.notice.link.counters.ended.add_one();
+        self.notice.count_out();
         match ending {
             Ending::Left { reference } => {
                 self.lane = None;
@@ -441,11 +471,13 @@ impl Server {
     }
 }
 
-/// Tells the session how the channel ended. Dropped without a word it says that it crashed.
+/// Tells the session how the channel ended, and counts it out. Dropped without a word it says that it crashed.
 struct Notice {
     link: Arc<Link>,
     topic: ByteString,
     id: InstanceId,
+    /// Its join was accepted, and its end is not counted yet.
+    is_joined: bool,
     is_told: bool,
 }
 
@@ -453,6 +485,12 @@ impl Notice {
     fn tell_now(&mut self, fate: Fate) {
         self.is_told = true;
         self.link.tell(&self.topic, self.id, fate);
+    }
+
+    fn count_out(&mut self) {
+        if std::mem::take(&mut self.is_joined) {
+            self.link.counters.ended.add_one();
+        }
     }
 
     /// The topic, for the log.
@@ -467,6 +505,7 @@ impl Notice {
 
 impl Drop for Notice {
     fn drop(&mut self) {
+        self.count_out();
         if !self.is_told {
             self.link
                 .tell(&self.topic, self.id, Fate::Ended(End::Error));
@@ -475,6 +514,11 @@ impl Drop for Notice {
 }
 
 type Panic = Box<dyn Any + Send>;
+
+/// Reads a user's type, whose own `Deserialize` may panic.
+fn decoded<T>(read: impl FnOnce() -> T) -> Result<T, Panic> {
+    catch_unwind(AssertUnwindSafe(read))
+}
 
 fn log_panic(topic: &str, callback: &str, panic: &(dyn Any + Send)) {
     let text = panic.downcast_ref::<&str>().copied();

@@ -319,6 +319,17 @@ impl Socket {
         &self.link.pubsub
     }
 
+    /// Pushes a broadcast on unchanged; one that this client's version of the wire cannot carry is counted.
+    pub(crate) fn push_on(&self, broadcast: &Broadcast) -> Result<(), PushError> {
+        match self.push_payload(broadcast.event_text().clone(), broadcast.payload().clone()) {
+            Err(PushError::Encode(_)) => {
+                self.link.counters.unencodable.add_one();
+                Ok(())
+            }
+            pushed => pushed,
+        }
+    }
+
     /// The join was accepted: its response, and from now on pushes go out.
     pub(crate) fn joined(&mut self) -> Result<Payload, PayloadError> {
         self.is_joined = true;

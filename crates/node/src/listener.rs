@@ -56,13 +56,22 @@ async fn serve(listener: TcpListener, router: Router, stopped: oneshot::Receiver
     let (last_request, is_last) = watch::channel(());
     let mut connections = JoinSet::new();
     let mut stopped = pin!(stopped);
+    let mut exhausted = false;
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
+                    exhausted = false;
                     connections.spawn(connection(stream, peer, router.clone(), is_last.clone()));
                 }
-                Err(error) => pause(&error).await,
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    if !exhausted {
+                        tracing::warn!(%error, "no connection can be accepted: trying on, without further words");
+                    }
+                    exhausted = true;
+                    sleep(ACCEPT_PAUSE).await;
+                }
             },
             Some(_) = connections.join_next() => {}
             // A dropped sender means the same.
@@ -110,16 +119,14 @@ async fn connection(
     }
 }
 
-/// A connection that failed on its way is gone, and the next one may be fine. When the system has nothing to give
-/// out, trying again at once helps nobody.
-async fn pause(error: &io::Error) {
+/// Whether only that connection failed on its way, and the next one may be fine. Otherwise the system has nothing to
+/// give out, and trying again at once helps nobody.
+fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    if let ConnectionAborted | ConnectionRefused | ConnectionReset = error.kind() {
-        return;
-    }
-    let seconds = ACCEPT_PAUSE.as_secs();
-    tracing::warn!(%error, "no connection can be accepted: trying again in {seconds} s");
-    sleep(ACCEPT_PAUSE).await;
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    )
 }
 
 #[cfg(test)]

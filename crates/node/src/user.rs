@@ -1,12 +1,17 @@
 //! Who connects: a name and nothing more, since this test server has no login.
 
+use http::StatusCode;
 use matryoshka_presence::Presence;
 use matryoshka_presence::channel::pubsub::PubSub;
 use matryoshka_presence::channel::transport::{ConnectInfo, OriginPolicy, Refused};
 use matryoshka_presence::channel::{Connected, Sockets, SocketsConfig};
+use matryoshka_presence::tracker::Tracker;
 
 use crate::lab::Lab;
 use crate::room::Room;
+
+/// The longest name; a longer one could join rooms but not be listed in them.
+const MAX_USER_BYTES: usize = Tracker::MAX_KEY_BYTES;
 
 /// What every channel of this server can reach.
 #[derive(Clone)]
@@ -40,9 +45,21 @@ pub(crate) fn socket_id(user: &str) -> String {
 
 fn connect(info: &ConnectInfo) -> Result<Connected, Refused> {
     match info.params.get("user") {
-        None | Some("") => Err(Refused::forbidden()),
+        None | Some("") => Err(refused(
+            "user is missing: connect with the parameter user=NAME",
+        )),
+        Some(user) if user.len() > MAX_USER_BYTES => Err(refused(&format!(
+            "user has {} bytes: at most {MAX_USER_BYTES} are allowed",
+            user.len()
+        ))),
         Some(user) => Ok(Connected::new()
             .id(socket_id(user))
             .assign(User(user.to_owned()))),
     }
+}
+
+/// Browsers hide the answer to a handshake, so the log has the reason too.
+fn refused(reason: &str) -> Refused {
+    tracing::info!(reason, "a connection was refused");
+    Refused::new(StatusCode::FORBIDDEN, reason.to_owned())
 }

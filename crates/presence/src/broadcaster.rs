@@ -3,9 +3,11 @@
 //! One task tells everything, in the tracker's order, so a client never hears of a leave before its join. Every node
 //! hears of every change from its own tracker and tells its own clients: a `presence_diff` never crosses to another node.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures::FutureExt;
+use futures::future::{Either, select};
 use matryoshka_channel::Broadcast;
 use matryoshka_channel::pubsub::PubSub;
 use matryoshka_channel::transport::Json;
@@ -43,13 +45,18 @@ impl Broadcaster {
     }
 
     async fn next(&mut self) -> Option<DiffEvent> {
-        let waiting = |diffs: &mut Diffs| diffs.next().now_or_never();
-        if let Some(event) = waiting(&mut self.diffs) {
-            return event;
-        }
-        match self.listing.forget_unless(|| waiting(&mut self.diffs)) {
-            Some(event) => event,
-            None => self.diffs.next().await,
+        loop {
+            let waiting = |diffs: &mut Diffs| diffs.next().now_or_never();
+            if let Some(event) = waiting(&mut self.diffs) {
+                return event;
+            }
+            if let Some(event) = self.listing.forget_unless(|| waiting(&mut self.diffs)) {
+                return event;
+            }
+            let (event, crowded) = (pin!(self.diffs.next()), pin!(self.listing.crowded()));
+            if let Either::Left((event, _)) = select(event, crowded).await {
+                return event;
+            }
         }
     }
 

@@ -14,8 +14,8 @@ pub enum MetaError {
     /// Clients look for `phx_ref` in each meta, so it must be a JSON object: a struct or a map, or `()` for none.
     #[error("the meta must be a JSON object (a struct, a map, or () for an empty one)")]
     NotAnObject,
-    /// It nests deeper than a client's frame may.
-    #[error("the meta nests too deep")]
+    /// It nests too deep for a diff: 116 levels are the most.
+    #[error("the meta nests deeper than 116 levels")]
     TooDeep,
     /// It does not have the shape that was asked for.
     #[error("the meta has another shape: {0}")]

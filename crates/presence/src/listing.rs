@@ -3,6 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use tokio::sync::Notify;
+
+/// From how many topics on they are to be forgotten although no diff comes. Clients choose topics: where nobody is
+/// ever tracked, they would pile up.
+pub(crate) const CROWDED_TOPICS: usize = 1_024;
+
 /// Shared by those who give a client a list and by the task that tells all clients of changes.
 ///
 /// A resync sends whole lists, so one read earlier must not reach a client later: it would bring back what is gone.
@@ -12,6 +18,7 @@ pub(crate) struct Listing {
     order: RwLock<()>,
     /// Topics whose lists were given since all diffs were last told.
     topics: Mutex<BTreeSet<Arc<str>>>,
+    crowded: Notify,
 }
 
 impl Listing {
@@ -22,7 +29,11 @@ impl Listing {
         if !topics.contains(topic) {
             topics.insert(topic.into());
         }
+        let is_crowded = topics.len() >= CROWDED_TOPICS;
         drop(topics);
+        if is_crowded {
+            self.crowded.notify_one();
+        }
         give()
     }
 
@@ -46,16 +57,21 @@ impl Listing {
         next
     }
 
+    /// Waits until there are so many topics that [`forget_unless`](Self::forget_unless) should be called.
+    pub(crate) async fn crowded(&self) {
+        self.crowded.notified().await;
+    }
+
     fn topics(&self) -> MutexGuard<'_, BTreeSet<Arc<str>>> {
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn given(listing: &Listing) -> usize {
+    pub(crate) fn given(listing: &Listing) -> usize {
         listing.topics().len()
     }
 

@@ -20,6 +20,9 @@ pub(crate) const REFERENCE_FIELD: &str = "phx_ref";
 /// The field that names the meta which this one replaced.
 pub(crate) const PREVIOUS_FIELD: &str = "phx_ref_prev";
 
+/// How many levels of JSON stand around a meta in a diff: the diff, its side, the key, and the key's metas.
+const DEPTH_AROUND_META: usize = 4;
+
 /// One meta of one key. A clone is a pointer.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Meta(Arc<Entry>);
@@ -81,13 +84,18 @@ impl Meta {
             .ok()
             .and_then(|text| text.strip_prefix('{')?.strip_suffix('}'))
             .unwrap_or_default()
+            .trim()
     }
 
-    /// As [`fields`](Self::fields), and nothing if the whole is not one JSON object.
+    /// As [`fields`](Self::fields), and nothing if the whole is not one JSON object, or too deep for a diff.
     pub(crate) fn checked_fields(&self) -> &str {
         let text = std::str::from_utf8(&self.0.meta).unwrap_or_default();
         match Json::parse(text) {
-            Ok(json) if json.is_object() && json.as_str().len() == text.len() => self.fields(),
+            Ok(json)
+                if json.is_object() && json.as_str().len() == text.len() && fits_a_diff(text) =>
+            {
+                self.fields()
+            }
             _ => "",
         }
     }
@@ -114,9 +122,17 @@ pub(crate) fn encode(meta: &(impl Serialize + ?Sized)) -> Result<Bytes, MetaErro
     object.remove(REFERENCE_FIELD);
     object.remove(PREVIOUS_FIELD);
     let text = serde_json::to_string(&object).map_err(MetaError::Write)?;
-    // What nests too deep for a client's frame is refused here, where the caller can still be told.
-    Json::parse(text.as_str()).map_err(|_| MetaError::TooDeep)?;
-    Ok(text.into())
+    // What nests too deep is refused here, where the caller can still be told.
+    match fits_a_diff(&text) {
+        true => Ok(text.into()),
+        false => Err(MetaError::TooDeep),
+    }
+}
+
+/// Whether a JSON object nests no deeper than a diff around it allows.
+fn fits_a_diff(object: &str) -> bool {
+    let (open, close) = ("[".repeat(DEPTH_AROUND_META), "]".repeat(DEPTH_AROUND_META));
+    Json::parse(format!("{open}{object}{close}")).is_ok()
 }
 
 fn push_field(out: &mut String, name: &str, reference: PresenceRef) {

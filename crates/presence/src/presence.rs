@@ -325,3 +325,26 @@ impl Drop for Shared {
         self.broadcaster.abort();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listing::CROWDED_TOPICS;
+    use crate::listing::tests::given;
+
+    /// Those who only watch cause no diff.
+    #[tokio::test]
+    async fn lists_given_where_nobody_is_tracked_do_not_pile_up() {
+        let presence = Presence::new(&PubSub::local());
+        let listing = &presence.shared.listing;
+        for n in 0..4 * CROWDED_TOPICS {
+            listing.give(&format!("topic {n}"), || ());
+            tokio::task::yield_now().await;
+        }
+        assert!(
+            given(listing) <= CROWDED_TOPICS,
+            "{} topics",
+            given(listing)
+        );
+    }
+}

@@ -154,6 +154,8 @@ impl Driver {
             };
             if let Some(closing) = self.step(first) {
                 self.leave();
+                // Only then are the lists empty and the streams over, as whoever closes may expect.
+                drop(self);
                 let _ = closing.send(());
                 return;
             }

@@ -5,7 +5,7 @@
 //! * An ordinary message beyond the bound is dropped, and the shard is told that the link lost something. It then asks
 //!   the sender for what it missed.
 //! * News of nodes, and messages whose loss nobody would notice, have more room. If even that is full, they are dropped
-//!   and the shard is told to start all links again, from the members as they are then.
+//!   and the shard is told to compare its links with the members as they are then, and asks each for what it missed.
 //! * A guard that ends and an owner that dies are in it at most once for each entry, so they need no bound of their own.
 
 use std::collections::{BTreeSet, VecDeque};

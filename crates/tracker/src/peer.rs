@@ -98,7 +98,7 @@ impl Floor {
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) id: LinkId,
-    /// How far the peer was when it first spoke over this link. Whatever was deleted before the link came up has a
+    /// How far the peer was when it first said so over this link. Whatever was deleted before the link came up has a
     /// lower number, so a copy that is this far shows nothing of it.
     pub(crate) target: Option<u64>,
     /// The highest number that the peer has told of itself.

@@ -115,6 +115,7 @@ impl Published {
     pub(crate) fn follow_all(&self) -> Arc<Queue> {
         let mut consumers = self.consumers();
         let queue = Arc::new(Queue::new(consumers.closed));
+        consumers.all.retain(|follower| follower.strong_count() > 0);
         consumers.all.push(Arc::downgrade(&queue));
         queue
     }

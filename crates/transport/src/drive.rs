@@ -22,7 +22,7 @@ use crate::{
     transport::{Connection, Outgoing, ReadError, WriteError},
 };
 
-/// How many frames and mails one turn moves before other tasks get theirs.
+/// How many frames and mails one turn moves, each way, before other tasks get theirs.
 const TURN_ITEMS: usize = 256;
 
 /// Drives the session until the connection has ended, closing handshake included.
@@ -42,6 +42,7 @@ pub(crate) fn drive<C: Connection, S: Session>(
         output: Output::default(),
         heard: Instant::now(),
         held: None,
+        blocked: false,
         unflushed: false,
         idle_timeout: limits.idle_timeout,
     };
@@ -83,6 +84,8 @@ struct Drive<C, S: Session> {
     heard: Instant,
     /// Why nothing is read at the moment.
     held: Option<Hold>,
+    /// Whether the connection takes no frame, since the client reads none.
+    blocked: bool,
     unflushed: bool,
     idle_timeout: Duration,
 }
@@ -117,12 +120,13 @@ enum End {
 
 impl<C: Connection, S: Session> Drive<C, S> {
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Result<Turn, End> {
-        let mut budget = TURN_ITEMS;
-        while budget > 0 {
-            let before = budget;
-            self.write_out(cx, &mut budget)?;
-            self.read_in(cx, &mut budget)?;
-            if budget == before {
+        // Each way has its own share, so that neither a full outbox nor a talkative client shuts the other out.
+        let (mut outgoing, mut incoming) = (TURN_ITEMS, TURN_ITEMS);
+        while outgoing > 0 && incoming > 0 {
+            let before = (outgoing, incoming);
+            self.write_out(cx, &mut outgoing)?;
+            self.read_in(cx, &mut incoming)?;
+            if (outgoing, incoming) == before {
                 break;
             }
         }
@@ -130,7 +134,7 @@ impl<C: Connection, S: Session> Drive<C, S> {
         if self.unflushed && self.connection.poll_flush_unpin(cx)?.is_ready() {
             self.unflushed = false;
         }
-        if budget == 0 {
+        if outgoing == 0 || incoming == 0 {
             return Ok(Turn::More);
         }
         self.output.release();
@@ -141,17 +145,14 @@ impl<C: Connection, S: Session> Drive<C, S> {
     fn write_out(&mut self, cx: &mut Context<'_>, budget: &mut usize) -> Result<(), End> {
         while *budget > 0 {
             if self.connection.poll_ready_unpin(cx)?.is_pending() {
-                return self.check_overflow(cx);
+                self.block();
+                return self.check_outbox(cx, budget);
             }
+            self.blocked = false;
             let frame = match self.output.take() {
                 Some(frame) => Some(frame),
                 None => match self.next_item(cx)? {
-                    Some(Item::Frame(frame)) => Some(frame),
-                    Some(Item::Mail(mail)) => {
-                        guarded(|| self.session.handle_mail(mail, &mut self.output))??;
-                        None
-                    }
-                    Some(Item::Close(close)) => return Err(End::Closed(close)),
+                    Some(item) => self.take(item)?,
                     None => return Ok(()),
                 },
             };
@@ -159,12 +160,20 @@ impl<C: Connection, S: Session> Drive<C, S> {
             if let Some(frame) = frame {
                 self.connection.start_send_unpin(Outgoing::Frame(frame))?;
                 self.unflushed = true;
-                if self.held == Some(Hold::Output) {
+                if self.held.is_some() {
                     self.heard = Instant::now();
                 }
             }
         }
         Ok(())
+    }
+
+    /// From here on it is the client that holds things up, whatever else does.
+    fn block(&mut self) {
+        if !self.blocked && self.held.is_some() {
+            self.heard = Instant::now();
+        }
+        self.blocked = true;
     }
 
     /// The next thing from the outbox, if there is one.
@@ -184,16 +193,39 @@ impl<C: Connection, S: Session> Drive<C, S> {
         }
     }
 
-    /// While the connection takes nothing, the outbox may fill up.
-    fn check_overflow(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
-        let overflowed = self
-            .inbox
-            .as_mut()
-            .is_some_and(|inbox| inbox.poll_overflowed(cx).is_ready());
-        if overflowed {
-            Err(End::too_slow())
-        } else {
-            Ok(())
+    /// While the connection takes nothing, the outbox may fill up, or hold the order to close. That order must not have
+    /// to wait for the client: what stands before it goes on to the output, as nothing can follow it.
+    fn check_outbox(&mut self, cx: &mut Context<'_>, budget: &mut usize) -> Result<(), End> {
+        let Some(inbox) = &mut self.inbox else {
+            return Ok(());
+        };
+        if inbox.poll_overflowed(cx).is_ready() {
+            return Err(End::too_slow());
+        }
+        if !inbox.is_closed() {
+            return Ok(());
+        }
+        while *budget > 0 {
+            let Some(item) = self.next_item(cx)? else {
+                return Ok(());
+            };
+            if let Some(frame) = self.take(item)? {
+                self.output.frame(frame);
+            }
+            *budget -= 1;
+        }
+        Ok(())
+    }
+
+    /// Does what an item of the outbox asks for, if that is more than to write a frame.
+    fn take(&mut self, item: Item<S::Mail>) -> Result<Option<Frame>, End> {
+        match item {
+            Item::Frame(frame) => Ok(Some(frame)),
+            Item::Mail(mail) => {
+                guarded(|| self.session.handle_mail(mail, &mut self.output))??;
+                Ok(None)
+            }
+            Item::Close(close) => Err(End::Closed(close)),
         }
     }
 
@@ -237,7 +269,7 @@ impl<C: Connection, S: Session> Drive<C, S> {
 
     /// Ready when the client has been silent for too long. The timer is moved only when it fires.
     fn poll_idle(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<End> {
-        if self.held == Some(Hold::Session) {
+        if self.held == Some(Hold::Session) && !self.blocked {
             return Poll::Pending;
         }
         while timer.as_mut().poll(cx).is_ready() {

@@ -13,7 +13,9 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
-    header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE},
+    header::{
+        CONNECTION, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+    },
 };
 use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
@@ -151,10 +153,20 @@ impl<H: Handler> HttpService<H> {
         }
         let params = Params::parse(&handshake.query)?;
         if !self.config.origins.allows(&handshake.headers) {
+            let origin = excerpt(handshake.headers.get(ORIGIN));
+            tracing::warn!(
+                origin,
+                "a connection was refused: its page's origin is not among those allowed"
+            );
             return Err(Refusal::empty(StatusCode::FORBIDDEN));
         }
         let info = ConnectInfo::new(WEBSOCKET, params)
-            .map_err(|_unknown| Refusal::empty(StatusCode::FORBIDDEN))?
+            .map_err(|_unknown| {
+                tracing::warn!(
+                    "a connection was refused: its vsn is unknown, ask for 1.0.0 or 2.0.0"
+                );
+                Refusal::empty(StatusCode::FORBIDDEN)
+            })?
             .with_peer_addr(handshake.peer_addr);
         let admitted = admit(&self.handler, info, &self.config.limits, &self.connections).await?;
         match handshake.accept_key() {
@@ -292,6 +304,12 @@ fn switching_protocols(accept: HeaderValue) -> Response<Full<Bytes>> {
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     response
+}
+
+/// Enough of a header to recognise it in a log, whatever a client sent.
+fn excerpt(header: Option<&HeaderValue>) -> String {
+    let bytes = header.map_or(&b""[..], HeaderValue::as_bytes);
+    String::from_utf8_lossy(bytes).chars().take(100).collect()
 }
 
 fn segments(path: &str) -> impl Iterator<Item = &str> {

@@ -27,13 +27,18 @@ impl<M> Outbox<M> {
         self.sender.push(Item::Mail(mail), 0)
     }
 
-    /// Orders the connection to close after everything that was put here before. The client is sent the close's
-    /// code; the session is told by [`CloseReason::Closed`](crate::CloseReason::Closed).
+    /// Orders the connection to close after everything that was put here before; what comes later is dropped. The
+    /// client is sent the close's code; the session is told by [`CloseReason::Closed`](crate::CloseReason::Closed).
+    ///
+    /// A client that does not read cannot delay it: the session is told all the same, and what the client has not
+    /// taken within [`close_timeout`](crate::Limits::close_timeout) is lost to it.
     pub fn close(&self, close: Close) -> Pushed {
-        self.sender.push(Item::Close(close), 0)
+        let pushed = self.sender.push(Item::Close(close), 0);
+        self.sender.close();
+        pushed
     }
 
-    /// Whether the connection has ended.
+    /// Whether the connection has ended, or was ordered to.
     pub fn is_closed(&self) -> bool {
         self.sender.is_closed()
     }

@@ -35,8 +35,8 @@ pub trait Session: Send + 'static {
     fn handle_mail(&mut self, mail: Self::Mail, out: &mut Output) -> Result<(), Close>;
 
     /// Whether the session can take a further frame. While it cannot, nothing is read from the client, and the idle
-    /// clock stands still: the client learns by a full network buffer that it is too fast. Outgoing frames still
-    /// move.
+    /// clock stands still unless the client does not read either: the client learns by a full network buffer that it
+    /// is too fast. Outgoing frames still move.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let _ = cx;
         Poll::Ready(())

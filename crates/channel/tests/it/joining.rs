@@ -1,7 +1,10 @@
 //! Joins: accepted, refused, crashed, slow, too many, and twice.
 
+use std::time::Duration;
+
 use matryoshka_channel::{SocketsConfig, broadcast};
 use serde_json::json;
+use tokio::time::advance;
 
 use crate::client::{Client, Vsn};
 use crate::lab::Lab;
@@ -101,6 +104,21 @@ async fn j5_p8_a_push_a_broadcast_or_a_handle_in_join_crashes_it() {
             "#;
         play_both(&script.replace("ORDER", order)).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn j5_what_is_put_off_may_put_off_more() {
+    let mut client = Client::connect(&Lab::new().sockets(), Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > ["3","3","lab:a","phx_join",{"after_after":"welcome"}]
+            < ["3","3","lab:a","phx_reply",{"status":"ok","response":{}}]
+            < ["3",null,"lab:a","welcome",{}]
+            .
+            "#,
+        )
+        .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -449,4 +467,44 @@ async fn many_joins_of_one_topic_in_one_go_are_each_answered_once_and_in_order()
         }
     }
     client.play(".").await;
+}
+
+/// A binary frame has no room for the ref; that is no reason to close the whole socket.
+#[tokio::test(start_paused = true)]
+async fn j4_a_join_whose_ref_does_not_fit_its_binary_answer_crashes_alone() {
+    let mut client = Client::connect(&Lab::new().sockets(), Vsn::V2).await;
+    let long = "r".repeat(300);
+    let join = format!(r#"["1","{long}","lab:a","phx_join",{{"reply_bytes":true}}]"#);
+    let crashed = format!(
+        r#"["1","{long}","lab:a","phx_reply",{{"status":"error","response":{{"reason":"join crashed"}}}}]"#
+    );
+    let heartbeat = r#"
+        > [null,"2","phoenix","heartbeat",{}]
+        < [null,"2","phoenix","phx_reply",{"status":"ok","response":{}}]
+        "#;
+    client.send(&join).await;
+    client.play(&format!("< {crashed}\n{heartbeat}")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn j11_a_join_whose_connection_is_gone_before_its_turn_is_not_begun() {
+    let lab = Lab::new();
+    let mut client = Client::connect(&lab.sockets(), Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > ["1","1","lab:a","phx_join",{"sleep":1000}]
+            > ["2","2","lab:a","phx_join",{"second":true}]
+            .
+            "#,
+        )
+        .await;
+    client.close().await;
+    advance(Duration::from_secs(2)).await;
+    Client::connect(&lab.sockets(), Vsn::V2)
+        .await
+        .play(".")
+        .await;
+    assert_eq!(lab.notes(), [r#"join lab:a {"sleep":1000}"#]);
+    assert_eq!(lab.pubsub.subscriptions("lab:a"), 0);
 }

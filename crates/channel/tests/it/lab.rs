@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use matryoshka_channel::pubsub::{Message, PubSub};
 use matryoshka_channel::transport::{self, Json, Payload};
 use matryoshka_channel::{
@@ -162,6 +163,9 @@ impl Channel<Lab> for Room {
         if !orders["deny"].is_null() {
             return Err(Refused::with(&json!({ "reason": orders["deny"] })));
         }
+        if orders["reply_bytes"] == true {
+            socket.set_join_reply_payload(Bytes::from_static(&[0, 255]));
+        }
         match (&orders["reply"], &payload) {
             (_, Payload::Binary(bytes)) if bytes.starts_with(b"\xff") => {
                 socket.set_join_reply_payload(bytes.clone());
@@ -176,6 +180,15 @@ impl Channel<Lab> for Room {
             let event = event.to_owned();
             socket
                 .after_join(move |socket| Box::pin(async move { socket.push(event, &()).into() }));
+        }
+        if let Some(event) = orders["after_after"].as_str() {
+            let event = event.to_owned();
+            socket.after_join(move |socket| {
+                socket.after_join(move |socket| {
+                    Box::pin(async move { socket.push(event, &()).into() })
+                });
+                Box::pin(async { Flow::Continue })
+            });
         }
         if orders["after_fail"] == true {
             socket.after_join(|_| Box::pin(async { Flow::Fail("told to".into()) }));

@@ -14,5 +14,6 @@ mod pushing;
 mod results;
 mod routing;
 mod sockets;
+mod storm;
 mod transcripts;
 mod typed;

@@ -113,3 +113,37 @@ async fn the_figures_add_up() {
         (1, 2, 0)
     );
 }
+
+/// However it ends: by a leave, replaced in its place, replaced while it joined, with its connection.
+#[tokio::test(start_paused = true)]
+async fn each_accepted_channel_is_counted_out_once() {
+    let lab = Lab::new();
+    let sockets = lab.sockets();
+    let mut client = Client::connect(&sockets, Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > ["1","1","lab:a","phx_join",{}]
+            < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+            > ["2","2","lab:a","phx_join",{}]
+            < ["2","2","lab:a","phx_reply",{"status":"ok","response":{}}]
+            < ["1","1","lab:a","phx_close",{}]
+            > ["3","3","lab:b","phx_join",{}]
+            > ["4","4","lab:b","phx_join",{}]
+            < ["3","3","lab:b","phx_reply",{"status":"ok","response":{}}]
+            < ["4","4","lab:b","phx_reply",{"status":"ok","response":{}}]
+            < ["3","3","lab:b","phx_close",{}]
+            > ["4","5","lab:b","phx_leave",{}]
+            < ["4","5","lab:b","phx_reply",{"status":"ok","response":{}}]
+            < ["4","4","lab:b","phx_close",{}]
+            .
+            "#,
+        )
+        .await;
+    let stats = sockets.stats();
+    assert_eq!((stats.joined, stats.ended), (4, 3));
+    lab.notes();
+    client.close().await;
+    lab.noted("terminate Closed").await;
+    assert_eq!(sockets.stats().ended, 4);
+}

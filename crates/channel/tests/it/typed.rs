@@ -1,7 +1,10 @@
 //! A channel with types of its own, as most users write it.
 
+use bytes::Bytes;
 use matryoshka_channel::pubsub::{Message, PubSub};
-use matryoshka_channel::{Channel, Flow, HandleInfo, Refused, Reply, Socket, Sockets};
+use matryoshka_channel::{
+    Broadcast, Channel, Flow, HandleInfo, Refused, Reply, Socket, Sockets, Terminated, broadcast,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::client::{Client, Vsn};
@@ -207,4 +210,102 @@ async fn a_clients_text_never_breaks_a_line_of_the_log() {
         !lines[0].contains('\n') && lines[0].len() < 300,
         "{lines:?}"
     );
+}
+
+/// A type whose own `Deserialize` panics.
+struct Fragile;
+
+impl<'de> Deserialize<'de> for Fragile {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match bool::deserialize(deserializer)? {
+            true => Ok(Self),
+            false => panic!("told to"),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum FragileEvent {
+    Check(Fragile),
+}
+
+struct Shelf;
+
+impl Channel<()> for Shelf {
+    type Params = Fragile;
+    type Event = FragileEvent;
+
+    async fn join(_: &(), _: &mut Socket, _: Fragile) -> Result<Self, Refused> {
+        Ok(Self)
+    }
+
+    async fn handle_in(&mut self, _: &mut Socket, FragileEvent::Check(_): FragileEvent) -> Reply {
+        Reply::ok_empty()
+    }
+
+    async fn terminate(&mut self, socket: &mut Socket, reason: Terminated) {
+        assert_eq!(reason, Terminated::Crashed);
+        socket.push("last_words", &()).unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn j4_x4_a_panic_of_a_users_deserialize_is_a_crash_like_any_other() {
+    let sockets = Sockets::new(&PubSub::local(), ()).channel::<Shelf>("shelf:*");
+    Client::connect(&sockets, Vsn::V2)
+        .await
+        .play(
+            r#"
+            > ["1","1","shelf:a","phx_join",false]
+            > ["1","2","shelf:a","check",true]
+            < ["1","1","shelf:a","phx_reply",{"status":"error","response":{"reason":"join crashed"}}]
+            < [null,"2","shelf:a","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]
+            > ["3","3","shelf:a","phx_join",true]
+            < ["3","3","shelf:a","phx_reply",{"status":"ok","response":{}}]
+            > ["3","4","shelf:a","check",false]
+            < ["3",null,"shelf:a","last_words",{}]
+            < ["3","3","shelf:a","phx_error",{"reason":"channel_crash"}]
+            "#,
+        )
+        .await;
+    assert_eq!(sockets.stats().crashes, 2);
+}
+
+/// Intercepts, and leaves it at what is provided.
+struct Relay;
+
+impl Channel<()> for Relay {
+    type Params = ();
+    type Event = FragileEvent;
+    const INTERCEPT: &'static [&'static str] = &["file"];
+
+    async fn join(_: &(), _: &mut Socket, (): ()) -> Result<Self, Refused> {
+        Ok(Self)
+    }
+
+    async fn handle_in(&mut self, _: &mut Socket, FragileEvent::Check(_): FragileEvent) -> Reply {
+        Reply::ok_empty()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_provided_handle_out_passes_over_a_client_whose_version_carries_no_bytes() {
+    let pubsub = PubSub::local();
+    let sockets = Sockets::new(&pubsub, ()).channel::<Relay>("relay:*");
+    let join = r#"
+        > ["1","1","relay:a","phx_join",{}]
+        < ["1","1","relay:a","phx_reply",{"status":"ok","response":{}}]
+        "#;
+    let mut old = Client::connect(&sockets, Vsn::V1).await;
+    let mut new = Client::connect(&sockets, Vsn::V2).await;
+    old.play(join).await;
+    new.play(join).await;
+    let bytes = Broadcast::with_payload("relay:a", "file", Bytes::from_static(&[7])).unwrap();
+    bytes.send(&pubsub).unwrap();
+    new.play(r#"< 00 01 07 04 "1" "relay:a" "file" 07"#).await;
+    old.play(".").await;
+    assert_eq!(sockets.stats().unencodable, 1);
+    broadcast(&pubsub, "relay:a", "file", &()).unwrap();
+    old.play(r#"< ["1",null,"relay:a","file",{}]"#).await;
 }

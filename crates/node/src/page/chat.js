@@ -332,7 +332,8 @@ function nodeLine(name, url, state) {
 
 // --- start -------------------------------------------------------------------------------------------------
 
-function listen(client) {
+/** The client may still be on its way when somebody is quick to enter a name: `loading` is a promise of it. */
+function listen(loading) {
   page.joinForm.addEventListener("submit", (event) => {
     event.preventDefault();
     if (visit) return;
@@ -345,8 +346,9 @@ function listen(client) {
     sessionStorage.setItem("name", user);
     showError("");
     page.join.disabled = true;
-    enter(client, user);
+    loading.then((client) => enter(client, user));
   });
+  page.join.disabled = false;
   page.composer.addEventListener("submit", (event) => { event.preventDefault(); sendMessage(); page.input.focus(); });
   page.input.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
@@ -364,7 +366,9 @@ function listen(client) {
 
 page.name.value = sessionStorage.getItem("name") ?? "";
 watchNodes();
-import("/assets/phoenix.mjs").then(listen, () => {
+const loading = import("/assets/phoenix.mjs");
+listen(loading);
+loading.catch(() => {
   page.join.disabled = true;
   showError("The official Phoenix client (/assets/phoenix.mjs) could not be loaded. Start the node with --assets DIR, or use: cargo xtask demo");
 });

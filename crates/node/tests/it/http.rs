@@ -210,17 +210,22 @@ async fn wrong_methods_and_paths_are_told_so() {
 #[tokio::test]
 async fn a_socket_needs_a_user_and_a_known_version() {
     let node = Node::start(&[]).await;
-    for query in [
-        "",
-        "user=&vsn=2.0.0",
-        "vsn=2.0.0",
-        "user=anna&vsn=3.0.0",
-        "user[]=anna&vsn=2.0.0",
+    let endless = format!("user={}&vsn=2.0.0", "a".repeat(4097));
+    for (query, cure) in [
+        ("", "user=NAME"),
+        ("user=&vsn=2.0.0", "user=NAME"),
+        ("vsn=2.0.0", "user=NAME"),
+        ("user=anna&vsn=3.0.0", ""),
+        ("user[]=anna&vsn=2.0.0", "user=NAME"),
+        (&endless, "at most 4096"),
     ] {
         let url = format!("ws://{}/socket/websocket?{query}", node.http);
         match open(node.http, &url).await {
             Err(tungstenite::Error::Http(response)) => {
-                assert_eq!(response.status(), 403, "{query}")
+                assert_eq!(response.status(), 403, "{query}");
+                let body = response.into_body().unwrap_or_default();
+                let body = String::from_utf8(body).unwrap();
+                assert!(body.contains(cure), "{query}: {body}");
             }
             other => panic!("{query}: {other:?}"),
         }

@@ -84,11 +84,13 @@ async fn echo_fail_and_quiet() {
 #[tokio::test]
 async fn a_late_reply_comes_after_what_was_asked_later() {
     for (_node, mut client) in labs().await {
-        let late = client.push(TOPIC, "later", json!({"ms": 50, "x": 1})).await;
+        // Long enough that even on a starved machine the echo is back before.
+        let payload = json!({"ms": 1500, "x": 1});
+        let late = client.push(TOPIC, "later", payload.clone()).await;
         let soon = client.push(TOPIC, "echo", json!({"x": 2})).await;
         let first = client.wait(|message| message.event == "phx_reply").await;
         assert_eq!(first.reference, json!(soon));
-        assert_eq!(client.reply(&late).await, ok(json!({"ms": 50, "x": 1})));
+        assert_eq!(client.reply(&late).await, ok(payload));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use matryoshka_channel::transport::MAX_JSON_DEPTH;
 use matryoshka_tracker::PresenceRef;
 use matryoshka_tracker::pubsub::NodeName;
 use serde_json::{Value, json};
@@ -85,6 +86,32 @@ fn one_bad_meta_of_another_node_does_not_spoil_the_list() {
         json!({"metas": [{"phx_ref": "0000000000000001"}]})
     );
     assert_eq!(value["b"]["metas"][0]["n"], 2);
+}
+
+/// Each such meta is valid JSON by itself; written into a list it would not be.
+#[test]
+fn a_meta_that_does_not_fit_into_a_list_counts_as_empty() {
+    let deepest = format!(
+        "{}{}",
+        r#"{"a":"#.repeat(MAX_JSON_DEPTH - 1) + "{}",
+        "}".repeat(MAX_JSON_DEPTH - 1)
+    );
+    assert!(Json::parse(deepest.as_str()).is_ok());
+    for tracked in [deepest.leak(), "{ }"] {
+        let list = PresenceState::new([entry("a", 1, tracked), entry("b", 2, r#"{"n":2}"#)]);
+        let diff = PresenceDiff {
+            joins: list.clone(),
+            leaves: PresenceState::default(),
+        };
+        let diff: Value = diff.to_json().to().unwrap();
+        let list: Value = list.to_json().to().unwrap();
+        assert_eq!(diff["joins"], list);
+        assert_eq!(
+            list["a"],
+            json!({"metas": [{"phx_ref": "0000000000000001"}]})
+        );
+        assert_eq!(list["b"]["metas"][0]["n"], 2);
+    }
 }
 
 #[test]

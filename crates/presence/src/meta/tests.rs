@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use matryoshka_channel::transport::MAX_JSON_DEPTH;
 use serde_json::json;
 
 use super::*;
@@ -61,6 +62,19 @@ fn what_nests_too_deep_is_refused_when_tracked() {
         encode(&deep),
         Err(MetaError::TooDeep | MetaError::Write(_))
     ));
+}
+
+/// A meta stands inside a list, and a list inside a diff.
+#[test]
+fn the_deepest_meta_that_may_be_tracked_still_fits_into_a_diff() {
+    let nested = |levels: usize| (1..levels).fold(json!({}), |inner, _| json!({ "a": inner }));
+    let around = "[".repeat(DEPTH_AROUND_META);
+    let deepest = encode(&nested(MAX_JSON_DEPTH - DEPTH_AROUND_META)).unwrap();
+    let deepest = String::from_utf8(deepest.to_vec()).unwrap();
+    let whole = format!("{around}{deepest}{}", "]".repeat(DEPTH_AROUND_META));
+    assert!(Json::parse(whole).is_ok());
+    let deeper = encode(&nested(MAX_JSON_DEPTH - DEPTH_AROUND_META + 1));
+    assert!(matches!(deeper, Err(MetaError::TooDeep)));
 }
 
 #[test]

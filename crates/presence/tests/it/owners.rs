@@ -115,3 +115,24 @@ async fn presences_of_two_names_share_nothing_and_of_one_name_there_is_one() {
     assert!(support.list(TOPIC).is_empty());
     assert!(Presence::start(&pubsub, PresenceConfig::default()).is_err());
 }
+
+/// Tracked past our own checks, as another node's code may.
+#[tokio::test(start_paused = true)]
+async fn an_odd_meta_does_not_end_the_telling_of_diffs() {
+    let pubsub = PubSub::local();
+    let presence = Presence::new(&pubsub);
+    let mut messages = pubsub.subscribe(TOPIC).unwrap();
+    let owner = Owner::new();
+    let odd = presence.tracker().track_bytes(&owner, TOPIC, "odd", "{ }");
+    odd.await.unwrap().leave_to_owner();
+    presence
+        .track_for(&owner, TOPIC, "anna", &())
+        .await
+        .unwrap();
+    for key in ["odd", "anna"] {
+        let message = messages.next().await.unwrap().unwrap();
+        let diff = Broadcast::from_message(&message).unwrap().unwrap();
+        let diff: Value = diff.to().unwrap();
+        assert!(diff["joins"][key]["metas"][0]["phx_ref"].is_string());
+    }
+}

@@ -13,7 +13,7 @@ use super::peer::ConnectionId;
 
 /// The delay before the first redial; it doubles with each failure.
 pub(crate) const FIRST_BACKOFF: Duration = Duration::from_millis(100);
-/// The longest delay between attempts at a seed or a recent member.
+/// The longest delay between attempts at a recent member, or at a seed in its first ten minutes.
 pub(crate) const RECENT_BACKOFF: Duration = Duration::from_secs(1);
 /// The longest delay between attempts at anything else.
 pub(crate) const OTHER_BACKOFF: Duration = Duration::from_secs(5);

@@ -39,6 +39,10 @@ pub(crate) const MAX_DIALS: usize = 32;
 /// How much later the node with the larger name dials an address it was told, so that seldom both do.
 const HEAD_START: Duration = Duration::from_millis(250);
 
+/// How often one member, each in its turn, is told of all others again: two that forgot each other while they could
+/// not reach each other meet by way of those that reach both.
+const REINTRODUCE_EVERY: Duration = Duration::from_secs(10);
+
 /// What a mesh is made with.
 #[derive(Debug, Clone)]
 pub(crate) struct MeshConfig {
@@ -131,6 +135,8 @@ pub(crate) struct Mesh {
     peers: BTreeMap<NodeName, Peer>,
     last_connection: u64,
     last_link: u64,
+    reintroduce_at: Instant,
+    reintroduced: Option<ConnectionId>,
     attention: Attention,
     renumbering: Renumbering,
     renumber: Option<Incarnation>,
@@ -157,6 +163,8 @@ impl Mesh {
             peers: BTreeMap::new(),
             last_connection: 0,
             last_link: 0,
+            reintroduce_at: now + REINTRODUCE_EVERY,
+            reintroduced: None,
             attention: Attention::default(),
             renumbering: Renumbering::new(config.incarnation),
             renumber: None,
@@ -188,6 +196,7 @@ impl Mesh {
         let listened = self.attention.tick(now);
         self.watch_links(now, listened);
         self.forget_the_long_gone(now);
+        self.reintroduce(now);
         self.dial_due(now);
     }
 

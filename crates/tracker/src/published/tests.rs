@@ -179,3 +179,17 @@ fn a_waker_may_read_lists() {
     tracked.join("t", 1);
     assert!(diffs.poll_next_unpin(&mut cx).is_ready());
 }
+
+#[test]
+fn followers_that_went_leave_nothing_behind_while_nothing_changes() {
+    let tracked = Tracked::new(10);
+    let here = Diffs::new(Arc::clone(&tracked.published));
+    for _ in 0..100 {
+        drop(Diffs::new(Arc::clone(&tracked.published)));
+        drop(tracked.follow("t"));
+    }
+    let consumers = tracked.published.consumers();
+    assert!(consumers.all.len() <= 2, "{}", consumers.all.len());
+    assert!(consumers.by_topic.is_empty());
+    drop((consumers, here));
+}

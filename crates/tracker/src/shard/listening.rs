@@ -88,7 +88,8 @@ impl Shard {
 
     pub(super) fn handle_vector(&mut self, node: &NodeName, vector: &Vector, now: Duration) {
         if !self.hear(node, vector.at.life) {
-            return;
+            // Its hello was lost, or the answer to it.
+            return self.tell_refused(node, vector.at.life);
         }
         self.announced(node, vector.at.seq);
         self.show(node);
@@ -112,7 +113,7 @@ impl Shard {
         if !self.hear(node, ops.life) {
             return;
         }
-        self.announced(node, ops.to());
+        self.told_of(node, ops.to());
         let Some(peer) = self.peers.get_mut(node) else {
             return;
         };
@@ -220,6 +221,16 @@ impl Shard {
         }
     }
 
+    /// The peer has told of operations up to `seq`. It may have been further when it did, since operations come in
+    /// several messages: so this does not say how far a copy has to be to be shown.
+    fn told_of(&mut self, node: &NodeName, seq: u64) {
+        let link = self.peers.get_mut(node).and_then(|peer| peer.link.as_mut());
+        if let Some(link) = link {
+            link.known = link.known.max(seq);
+        }
+    }
+
+    /// The peer has said how far it is.
     pub(super) fn announced(&mut self, node: &NodeName, seq: u64) {
         let Some(peer) = self.peers.get_mut(node) else {
             return;

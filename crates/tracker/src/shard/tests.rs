@@ -852,3 +852,41 @@ fn a_first_state_is_here_once_a_peer_has_caught_up() {
     net.up(0, 1);
     assert!(net.shards[1].caught_up_once() && net.shards[0].caught_up_once());
 }
+
+#[test]
+fn i8_operations_alone_do_not_say_how_far_their_sender_was() {
+    let mut net = Net::new(2);
+    net.track(0, "ann");
+    net.track(0, "bob");
+    net.shards[0].untrack(&slot("ann"), net.now).unwrap();
+    net.pass(PERIOD);
+    net.deaf.insert((1, 0));
+    net.up(0, 1);
+    net.deaf.clear();
+    let (life, link) = (net.shards[0].at().life, net.link(1, 0));
+    let ops = vec![put("ann")];
+    let first_piece = Message::Ops(Ops { life, from: 0, ops });
+    net.hear(1, 0, link, first_piece);
+    net.run();
+    assert_eq!(net.keys(1), "", "ann left before the link came up");
+    net.pass(Duration::from_secs(3));
+    assert_eq!(net.keys(1), "bob");
+}
+
+#[test]
+fn a_tracker_that_is_not_heard_is_told_so_even_if_its_hello_was_lost() {
+    let mut net = Net::meshed(2);
+    net.track(0, "ann");
+    net.pass(PERIOD);
+    let (started, link) = (3, net.link(0, 1));
+    let earlier = Life { started, ..life(1) };
+    net.shards[0] = Shard::new(name(0), earlier, settings());
+    net.track(0, "bob");
+    net.deaf.insert((1, 0));
+    let event = MemberEvent::Up(net.member(1, link));
+    net.shards[0].handle_member(&event, net.now);
+    net.run();
+    net.deaf.clear();
+    net.pass(Duration::from_secs(3));
+    assert_eq!(net.keys(1), "bob");
+}

@@ -1,6 +1,7 @@
 //! One node alone.
 
 use bytes::Bytes;
+use futures::FutureExt;
 use matryoshka_tracker::pubsub::registry::Owner;
 use matryoshka_tracker::pubsub::{PubSub, TopicName};
 use matryoshka_tracker::{
@@ -203,6 +204,16 @@ async fn closing_ends_everything_and_frees_the_name() {
     drop((here, tracker, diffs));
     let again = Tracker::new(&pubsub, TrackerConfig::default()).unwrap();
     assert_eq!(again.name(), "tracker");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn once_close_returns_there_is_nothing_left_to_end() {
+    for _ in 0..500 {
+        let (tracker, _owner) = alone();
+        tracker.close().await;
+        let end = tracker.diffs().next().now_or_never();
+        assert!(matches!(end, Some(None)), "{end:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

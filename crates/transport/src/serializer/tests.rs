@@ -325,6 +325,23 @@ fn v2_names_do_not_keep_a_large_frame_alive() {
 }
 
 #[test]
+fn v2_refs_that_are_no_strings_do_not_keep_a_large_frame_alive() {
+    let frame = ByteString::from(format!(
+        r#"[3,4,"room:1","phx_join",{{"x":"{}"}}]"#,
+        "x".repeat(2_000)
+    ));
+    let message = V2.decode(Frame::Text(frame.clone())).unwrap();
+    let within = frame.as_bytes().as_ptr_range();
+    for (field, expected) in [(message.join_ref, "3"), (message.reference, "4")] {
+        let Some(Field::Json(json)) = field else {
+            panic!("not a number: {field:?}")
+        };
+        assert_eq!(json.as_str(), expected);
+        assert!(!within.contains(&json.as_str().as_ptr()));
+    }
+}
+
+#[test]
 fn v2_writes_arrays() {
     let rows = [
         (

@@ -10,8 +10,8 @@ use crate::{
     message::{Field, Payload},
 };
 
-/// Strings of frames over this size are copied out instead of sliced: a topic is kept for as long as the channel
-/// lives, and must not keep megabytes of join parameters with it.
+/// Names and refs of frames over this size are copied out instead of sliced: a join's are kept for as long as the
+/// channel lives, and must not keep megabytes of join parameters with them.
 const SLICE_FRAMES_UP_TO_BYTES: usize = 1024;
 
 /// Reads a value of the frame `text` that is echoed; `null` is none.
@@ -21,7 +21,10 @@ pub(super) fn read_field(text: &ByteString, raw: &RawValue) -> Result<Option<Fie
         json if json.starts_with('"') => {
             read_string(text, json).map(|string| Some(Field::Text(string)))
         }
-        _ => Json::slice(text, raw).map(|json| Some(Field::Json(json))),
+        _ if text.len() <= SLICE_FRAMES_UP_TO_BYTES => {
+            Json::slice(text, raw).map(|json| Some(Field::Json(json)))
+        }
+        json => Json::parse(json).map(|json| Some(Field::Json(json))),
     }
 }
 

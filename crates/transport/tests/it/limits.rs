@@ -218,3 +218,69 @@ async fn a_client_that_reads_its_answers_late_gets_all_of_them() {
     client.send_text("done").await.unwrap();
     assert_eq!(client.recv_frame().await, Some(Frame::text("done")));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_order_to_close_reaches_the_session_of_a_client_that_does_not_read() {
+    let lab = Lab::new();
+    let service = MemoryService::new(lab.clone()).with_capacity(0);
+    let mut client = service.connect(info("")).await.unwrap();
+    let (_, outbox) = lab.connected().await;
+    let start = Instant::now();
+    for _ in 0..5 {
+        outbox.frame(Frame::text("unread"));
+    }
+    outbox.mail(Mail::Say("unread mail"));
+    outbox.close(Close::new(CloseCode::GOING_AWAY));
+    assert_eq!(
+        lab.closed().await,
+        CloseReason::Closed(CloseCode::GOING_AWAY.into())
+    );
+    assert_eq!(start.elapsed(), Duration::ZERO, "not when the client reads");
+    assert_eq!(outbox.frame(Frame::text("too late")), Pushed::Closed);
+
+    for _ in 0..5 {
+        assert_eq!(client.recv_frame().await, Some(Frame::text("unread")));
+    }
+    assert_eq!(client.recv_frame().await, Some(Frame::text("unread mail")));
+    assert_eq!(
+        client.recv().await,
+        Some(Outgoing::Close(Close::new(CloseCode::GOING_AWAY)))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_nothing_cannot_stop_the_idle_clock_by_a_busy_session() {
+    let lab = Lab::new();
+    let service = MemoryService::new(lab.clone()).with_capacity(0);
+    let mut client = service.connect(info("")).await.unwrap();
+    let (_, outbox) = lab.connected().await;
+    lab.gate.shut();
+    client.send_text("held back").await.unwrap();
+    for _ in 0..5 {
+        outbox.frame(Frame::text("unread"));
+    }
+    let start = Instant::now();
+    let closed = timeout(Duration::from_secs(3600), lab.closed()).await;
+    assert_eq!(closed, Ok(CloseReason::Idle));
+    assert_eq!(start.elapsed(), Limits::default().idle_timeout);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_that_a_session_was_busy_does_not_count_once_its_client_reads_nothing() {
+    let lab = Lab::new();
+    let service = MemoryService::new(lab.clone()).with_capacity(0);
+    let mut client = service.connect(info("")).await.unwrap();
+    let (_, outbox) = lab.connected().await;
+    lab.gate.shut();
+    client.send_text("held back").await.unwrap();
+    advance(Limits::default().idle_timeout * 10).await;
+    for n in 0..5 {
+        outbox.frame(Frame::text(n.to_string()));
+    }
+    for n in 0..5 {
+        advance(Limits::default().idle_timeout / 2).await;
+        assert_eq!(client.recv_frame().await, Some(Frame::text(n.to_string())));
+    }
+    lab.gate.open();
+    assert_eq!(client.recv_frame().await, Some(Frame::text("held back")));
+}

@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering::SeqCst;
 
 use matryoshka_transport::{
-    Close, CloseCode, CloseReason, Frame, Outgoing, Pushed,
+    Close, CloseCode, CloseReason, ConnectInfo, Frame, Handler, Outbox, Outgoing, Output, Pushed,
+    Refused, Session,
     http::StatusCode,
     memory::{Client, MemoryService},
 };
@@ -196,4 +197,55 @@ async fn the_handler_learns_parameters_version_and_carrier() {
     );
     let _v1 = service.connect(info("")).await.unwrap();
     assert_eq!(lab.connected().await.0.serializer.vsn(), "1.0.0");
+}
+
+/// Mails itself on and on, and tells a client that is heard how many mails came before.
+#[derive(Clone)]
+struct Restless;
+
+struct RestlessSession {
+    outbox: Outbox<()>,
+    mails: usize,
+}
+
+const MANY_MAILS: usize = 10_000;
+
+impl Handler for Restless {
+    type Session = RestlessSession;
+
+    async fn connect(
+        &self,
+        _: ConnectInfo,
+        outbox: Outbox<()>,
+    ) -> Result<RestlessSession, Refused> {
+        outbox.mail(());
+        Ok(RestlessSession { outbox, mails: 0 })
+    }
+}
+
+impl Session for RestlessSession {
+    type Mail = ();
+
+    fn handle_in(&mut self, _: Frame, out: &mut Output) -> Result<(), Close> {
+        out.frame(Frame::text(self.mails.to_string()));
+        Ok(())
+    }
+
+    fn handle_mail(&mut self, (): (), _: &mut Output) -> Result<(), Close> {
+        self.mails += 1;
+        if self.mails < MANY_MAILS {
+            self.outbox.mail(());
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_never_rests_still_hears_its_client() {
+    let service = MemoryService::new(Restless);
+    let mut client = service.connect(info("")).await.unwrap();
+    client.send_text("are you there?").await.unwrap();
+    let answer = client.recv_frame().await.unwrap();
+    let mails: usize = answer.as_text().unwrap().parse().unwrap();
+    assert!(mails < MANY_MAILS, "only when it came to rest");
 }

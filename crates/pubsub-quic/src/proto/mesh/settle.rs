@@ -12,7 +12,7 @@ use super::super::frame::{Accept, Addresses, Frame, Hello, MAX_ADDRESSES, Member
 use super::super::liveness::HEARTBEAT;
 use super::super::notice::Level;
 use super::super::peer::{ConnectionId, Guest, Link, Peer, Stage, check_hello};
-use super::{Effect, MAX_PEERS, Mesh};
+use super::{Effect, MAX_PEERS, Mesh, REINTRODUCE_EVERY};
 
 impl Mesh {
     pub(super) fn handle_hello(&mut self, now: Instant, id: ConnectionId, hello: Hello) {
@@ -240,23 +240,9 @@ impl Mesh {
 
     /// Tells the new link of all others, and all others of the new link.
     pub(super) fn introduce(&mut self, id: ConnectionId, name: &NodeName) {
-        let mut others = Vec::new();
-        let mut newcomer = Vec::new();
-        for peer in self.peers.values().filter(|peer| peer.link.is_some()) {
-            let member = MemberAddress {
-                name: peer.guest.name.to_string(),
-                incarnation: peer.guest.incarnation.0,
-                address: peer.guest.address.clone(),
-            };
-            if peer.guest.name == *name {
-                newcomer.push(member);
-            } else {
-                others.push(member);
-            }
-        }
-        for members in others.chunks(MAX_ADDRESSES) {
-            self.tell_addresses(id, members.to_vec());
-        }
+        self.tell_of_all_but(id, name);
+        let newcomer: Vec<MemberAddress> =
+            self.peers.get(name).map(address_of).into_iter().collect();
         for link in self.up_links() {
             if link != id {
                 self.tell_addresses(link, newcomer.clone());
@@ -264,8 +250,45 @@ impl Mesh {
         }
     }
 
-    pub(super) fn tell_addresses(&mut self, connection: ConnectionId, members: Vec<MemberAddress>) {
+    /// Tells the next link in turn of all others, if it is time to.
+    pub(super) fn reintroduce(&mut self, now: Instant) {
+        if now < self.reintroduce_at {
+            return;
+        }
+        self.reintroduce_at = now + REINTRODUCE_EVERY;
+        let up = self.up_links();
+        let later = up.iter().find(|id| Some(**id) > self.reintroduced);
+        let Some(id) = later.or(up.first()).copied() else {
+            return;
+        };
+        self.reintroduced = Some(id);
+        let guest = self.links.get(&id).and_then(|link| link.guest.as_ref());
+        if let Some(name) = guest.map(|guest| guest.name.clone()) {
+            self.tell_of_all_but(id, &name);
+        }
+    }
+
+    fn tell_of_all_but(&mut self, id: ConnectionId, name: &NodeName) {
+        let linked = self.peers.values().filter(|peer| peer.link.is_some());
+        let others: Vec<MemberAddress> = linked
+            .filter(|peer| peer.guest.name != *name)
+            .map(address_of)
+            .collect();
+        for members in others.chunks(MAX_ADDRESSES) {
+            self.tell_addresses(id, members.to_vec());
+        }
+    }
+
+    fn tell_addresses(&mut self, connection: ConnectionId, members: Vec<MemberAddress>) {
         let frame = Frame::Addresses(Addresses { members });
         self.effects.push_back(Effect::Send { connection, frame });
+    }
+}
+
+fn address_of(peer: &Peer) -> MemberAddress {
+    MemberAddress {
+        name: peer.guest.name.to_string(),
+        incarnation: peer.guest.incarnation.0,
+        address: peer.guest.address.clone(),
     }
 }

@@ -430,6 +430,21 @@ fn a_member_gone_for_ten_minutes_is_forgotten_unless_it_is_a_seed() {
 }
 
 #[test]
+fn two_that_forgot_each_other_meet_again_by_way_of_a_third() {
+    let mut world = World::new(3);
+    for (node, join) in [("n1", &[][..]), ("n2", &[0]), ("n3", &[0])] {
+        world.add(node, join);
+    }
+    world.run(SETTLED);
+    world.cut(1, 2);
+    world.run(RECENT + SETTLED);
+    assert_eq!(world.nodes[1].table.get(&name("n3")), None);
+    world.heal_all();
+    world.run(3 * SETTLED);
+    world.assert_settled();
+}
+
+#[test]
 fn whatever_happens_all_living_nodes_end_up_linked() {
     let mut seen = [0_u32; 6];
     for seed in 0..150 {

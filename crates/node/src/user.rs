@@ -5,13 +5,12 @@ use matryoshka_presence::Presence;
 use matryoshka_presence::channel::pubsub::PubSub;
 use matryoshka_presence::channel::transport::{ConnectInfo, OriginPolicy, Refused};
 use matryoshka_presence::channel::{Connected, Sockets, SocketsConfig};
-use matryoshka_presence::tracker::Tracker;
 
 use crate::lab::Lab;
 use crate::room::Room;
 
-/// The longest name; a longer one could join rooms but not be listed in them.
-const MAX_USER_BYTES: usize = Tracker::MAX_KEY_BYTES;
+/// The longest name. With what a socket's id has in front of it, it still is a topic.
+const MAX_USER_BYTES: usize = 200;
 
 /// What every channel of this server can reach.
 #[derive(Clone)]

@@ -383,7 +383,7 @@ impl Driver {
             activity_seen: 0,
             raise,
             link: None,
-            certificate_end: None,
+            certificate_end: established.certificate_end,
         };
         self.links.insert(id, link);
     }

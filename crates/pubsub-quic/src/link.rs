@@ -8,6 +8,7 @@ mod write;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::SystemTime;
 
 use matryoshka_pubsub::{Inbound, Origin};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
@@ -103,6 +104,8 @@ pub(crate) struct Established {
     pub(crate) send: SendStream,
     pub(crate) receive: RecvStream,
     pub(crate) certified: Vec<String>,
+    /// Until when the other side's certificate is valid, if that is known.
+    pub(crate) certificate_end: Option<SystemTime>,
 }
 
 /// What makes the link's task hand on what it receives.

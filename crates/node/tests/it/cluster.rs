@@ -50,10 +50,10 @@ async fn nodes_meet_and_show_each_other() {
     let metrics = get(second.http, "/metrics").await.body;
     for line in [
         "matryoshka_quic_up 1",
-        "matryoshka_quic_peer_state{peer=\"n1\",state=\"up\"} 1",
-        "matryoshka_quic_peer_state{peer=\"n1\",state=\"down\"} 0",
+        "matryoshka_quic_peer_state{peer=\"n1\",state=\"up\"} 1.0",
+        "matryoshka_quic_peer_state{peer=\"n1\",state=\"down\"} 0.0",
         "matryoshka_quic_peer_reconnects_total{peer=\"n1\"} 0",
-        "matryoshka_quic_peer_queued_bytes{peer=\"n1\",class=\"user\"} 0",
+        "matryoshka_quic_peer_queued_bytes{peer=\"n1\",class=\"user\"} 0.0",
         "matryoshka_quic_peer_copies_total{peer=\"n1\",why=\"flooded_full\"} 0",
     ] {
         assert!(

@@ -22,7 +22,7 @@ impl Peer {
     fn up(traffic: &mut Traffic<()>, number: u64, offer: Offer, wanted: Option<&[&str]>) -> Self {
         let terms = Offer::default().agree(&offer.hello()).unwrap();
         let outbox = Arc::new(Outbox::new(Bounds::default(), ()));
-        let name = NodeName::new(&format!("n{number}")).unwrap();
+        let name = NodeName::new(format!("n{number}")).unwrap();
         let peer = Self {
             id: LinkId(number),
             name,

@@ -6,6 +6,8 @@ mod contract;
 mod log;
 
 mod faults;
+mod interest;
 mod joining;
 mod overload;
 mod refusals;
+mod versions;

@@ -3,20 +3,22 @@
 mod chat;
 mod client;
 mod demo;
-mod dice;
+
 mod kill;
 mod names;
 mod people;
+mod seed;
 mod stage;
 
 use std::fs;
 use std::time::Instant;
 
 use clap::ValueEnum;
+use matryoshka_relay::Dice;
 
 use crate::failure::{Explain, Outcome, fail};
 use crate::flags::IntegrationFlags;
-use crate::integration::dice::Dice;
+
 use crate::integration::stage::Stage;
 use crate::progress::{say, seconds};
 use crate::signals::StopRequests;
@@ -94,7 +96,7 @@ pub(crate) fn run(flags: &IntegrationFlags) -> Outcome {
     if !status.success() {
         fail!("the node did not build: cargo's messages are above");
     }
-    let seed = flags.seed.unwrap_or_else(dice::fresh_seed);
+    let seed = flags.seed.unwrap_or_else(seed::fresh);
     say(format_args!(
         "seed {seed} (the same choices again: --seed {seed})"
     ));

@@ -5,11 +5,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use matryoshka_relay::Dice;
+
 use crate::cluster;
 use crate::failure::{Explain, Failure, Outcome, fail};
 use crate::http;
 use crate::integration::client::Client;
-use crate::integration::dice::Dice;
+
 use crate::integration::people::{Places, places};
 use crate::node::{Node, NodeFlags};
 use crate::signals::StopRequests;

@@ -22,6 +22,7 @@ use crate::adapter::Shared;
 use crate::config::{
     BULK_LANE_BYTES, CONTROL_STREAM_BYTES, TRACKER_LANE_BYTES, USER_LANE_BYTES, USER_LANES,
 };
+use crate::congestion;
 use crate::connect::explain;
 use crate::driver::LOG_TARGET;
 use crate::proto::close::Close;
@@ -99,8 +100,8 @@ impl Lanes {
 
     /// Ends the connection now; what still waits is lost.
     pub(crate) fn close(&self, close: &Close) {
-        self.connection
-            .close(VarInt::from_u32(close.code()), &close.reason());
+        let code = VarInt::from_u32(close.code());
+        congestion::close(&self.connection, code, &close.reason());
         self.finish();
     }
 

@@ -7,5 +7,6 @@ mod log;
 
 mod faults;
 mod joining;
+mod one_way;
 mod overload;
 mod refusals;

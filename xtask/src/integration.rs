@@ -24,6 +24,8 @@ mod weather;
 mod witness;
 
 use std::fs;
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
@@ -60,25 +62,25 @@ pub(crate) enum Scenario {
     Names,
     /// The demo: its ready line, and no node left however it ends
     Demo,
-    /// Two nodes against one, then two against two: both sides go on, and come together again
+    /// Two nodes cut off from one, then two from two: both sides go on, and come together again
     Partition,
-    /// One link of three cut, both ways or one way: everybody else is undisturbed
+    /// One link of three cut, both ways or one way: the third node notices nothing
     CutLink,
-    /// Every twentieth datagram lost: nodes meet, nothing is lost, a killed one is noticed
+    /// One datagram in twenty lost: no message is, nobody is taken for dead but who is
     Loss,
-    /// Every datagram 200 ms late: the same
+    /// Every datagram 200 ms late: nodes meet, talk in order, notice a kill in time
     Delay,
-    /// Datagrams doubled and out of order: the same
+    /// Datagrams doubled and out of order: no message is
     Disorder,
-    /// A node killed while 1,000 messages a second flow: nothing lost between the others
+    /// A node killed while 1,000 messages a second flow: the others lose nothing of each other
     Survivors,
-    /// A node replaced while 1,000 messages a second flow, killed or asked to leave: the same
+    /// A node replaced at once, killed or asked to leave, while 1,000 messages a second flow
     Replace,
-    /// A node stopped for a moment, and for 30 s: the others lose nothing, it comes back by itself
+    /// A node that stands still, for a moment and for 30 s: the others go on, and it comes back
     Pause,
-    /// Both cores busy for 10 s: no false alarm
+    /// Both cores busy with something else for 10 s: nobody is taken for dead
     Busy,
-    /// Two heartbeats lost in a row: no false alarm
+    /// Two heartbeats in a row lost: nobody is taken for dead
     Heartbeats,
 }
 
@@ -138,55 +140,69 @@ pub(crate) fn run(flags: &IntegrationFlags) -> Outcome {
     say(format_args!(
         "seed {seed} (the same choices again: --seed {seed})"
     ));
+    let theatre = Theatre {
+        program: workspace.node(profile),
+        logs: workspace.target.join("xtask-logs/integration"),
+        stop,
+        seed,
+        rounds: flags.rounds,
+    };
     for scenario in Scenario::value_variants() {
         if flags.scenario.is_none_or(|only| only == *scenario) {
-            run_one(
-                *scenario,
-                &workspace,
-                profile,
-                &stop,
-                Dice::new(seed),
-                flags.rounds,
-            )?;
+            theatre.play(*scenario)?;
         }
     }
     Ok(())
 }
 
-fn run_one(
-    scenario: Scenario,
-    workspace: &Workspace,
-    profile: Profile,
-    stop: &StopRequests,
-    dice: Dice,
+/// What every scenario is played with.
+struct Theatre {
+    program: PathBuf,
+    logs: PathBuf,
+    stop: StopRequests,
+    seed: u64,
     rounds: u32,
-) -> Outcome {
-    let logs = workspace
-        .target
-        .join("xtask-logs/integration")
-        .join(scenario.name());
-    fs::create_dir_all(&logs).explain(format!("making {}", logs.display()))?;
-    say(format_args!(
-        "{}: {}; logs in {}",
-        scenario.name(),
-        scenario.about(),
-        logs.display()
-    ));
-    let began = Instant::now();
-    let mut stage = Stage::new(workspace.node(profile), logs, stop, dice)?;
-    match scenario
-        .run(&mut stage, rounds)
-        .and_then(|figures| stage.end().map(|()| figures))
-    {
-        Ok(figures) => {
-            say(format_args!(
-                "{} ok in {}: {figures}",
-                scenario.name(),
-                seconds(began.elapsed())
-            ));
-            Ok(())
+}
+
+impl Theatre {
+    fn play(&self, scenario: Scenario) -> Outcome {
+        let name = scenario.name();
+        let logs = self.fresh_folder(&name)?;
+        say(format_args!(
+            "{name}: {}; logs in {}",
+            scenario.about(),
+            logs.display()
+        ));
+        let began = Instant::now();
+        let dice = Dice::new(self.seed);
+        let mut stage = Stage::new(self.program.clone(), logs.clone(), &self.stop, dice)?;
+        let played = scenario.run(&mut stage, self.rounds);
+        match played.and_then(|figures| stage.end().map(|()| figures)) {
+            Ok(figures) => {
+                let took = seconds(began.elapsed());
+                say(format_args!("{name} ok in {took}: {figures}"));
+                Ok(())
+            }
+            Err(failure) if failure.is_stop() => Err(failure),
+            Err(failure) => fail!(
+                "{name} FAILED: {failure} (the same choices again: `cargo xtask integration {name} --rounds {} --seed {}`; logs in {})",
+                self.rounds,
+                self.seed,
+                logs.display()
+            ),
         }
-        Err(failure) if failure.is_stop() => Err(failure),
-        Err(failure) => fail!("{} FAILED: {failure}", scenario.name()),
+    }
+
+    /// A folder for a scenario's logs, without those of earlier runs.
+    fn fresh_folder(&self, name: &str) -> Outcome<PathBuf> {
+        let folder = self.logs.join(name);
+        match fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).explain(format!("emptying {}", folder.display()))?;
+            }
+            _ => {}
+        }
+        fs::create_dir_all(&folder).explain(format!("making {}", folder.display()))?;
+        Ok(folder)
     }
 }

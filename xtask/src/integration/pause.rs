@@ -32,30 +32,41 @@ pub(crate) fn run(stage: &mut Stage, rounds: u32) -> Outcome<String> {
     let mut cast = Cast::new("pause");
     cast.voices.padding = PADDING_BYTES;
     let mut cast = cast.raised(stage, NODES)?;
-    for _ in 0..rounds {
+    let (mut noticed, mut back, mut grown) = (Worst::default(), Worst::default(), 0);
+    for round in 1..=rounds {
         stop_for_a_moment(stage, &mut cast)?;
+        let stop = Stop::begin(stage, &mut cast)?;
+        noticed.note(stop.noticed);
+        back.note(stop.end(stage, &cast)?);
+        say(format_args!(
+            "  stop {round} of {rounds}: noticed after {}, and the node back {} after its end",
+            seconds(noticed.last),
+            seconds(back.last)
+        ));
     }
-    let stops: &[Duration] = if rounds < LONG_ROUNDS {
+    let long: &[Duration] = if rounds < LONG_ROUNDS {
         &[LONG]
     } else {
         &[LONG, VERY_LONG]
     };
-    let (mut noticed, mut back, mut grown) = (Worst::default(), Worst::default(), 0);
-    for time in stops {
-        let stop = stop_for_long(stage, &mut cast, *time)?;
+    for time in long {
+        let stop = Stop::begin(stage, &mut cast)?;
         noticed.note(stop.noticed);
-        back.note(stop.back);
-        grown = grown.max(stop.grown_bytes);
+        grown = stop.watch(stage, &mut cast, *time)?.max(grown);
+        back.note(stop.end(stage, &cast)?);
+        stage.hold(STAYS_FOR)?;
+        cast.check_breaks(stage)?;
         say(format_args!(
-            "  stopped for {}: noticed after {}, back after {}",
+            "  stop for {}: noticed after {}, and the node back {} after its end",
             seconds(*time),
-            seconds(stop.noticed),
-            seconds(stop.back)
+            seconds(noticed.last),
+            seconds(back.last)
         ));
     }
     let account = cast.judge(stage)?;
     Ok(format!(
-        "{rounds} short stops unnoticed; long ones noticed after {}, back {} after their end at most, others grew by {} kB at most; {account}",
+        "{rounds} short stops went unnoticed; {} longer ones were noticed after {} at most, and the node was back {} after their end; the others grew by {} kB at most; {account}",
+        rounds as usize + long.len(),
         seconds(noticed.worst),
         seconds(back.worst),
         grown / 1024,
@@ -75,58 +86,72 @@ fn stop_for_a_moment(stage: &mut Stage, cast: &mut Cast) -> Outcome {
     cast.voices.check()
 }
 
-/// What a long stop showed.
+/// A stop that goes on until the others have noticed, or longer.
 struct Stop {
+    node: usize,
+    others: Vec<usize>,
+    began: Instant,
     noticed: Duration,
-    back: Duration,
-    grown_bytes: u64,
+    /// What the others had in memory before.
+    resident: Vec<u64>,
 }
 
-fn stop_for_long(stage: &mut Stage, cast: &mut Cast, time: Duration) -> Outcome<Stop> {
-    let stopped = stage.dice.index(NODES);
-    let others = stage.others(stopped);
-    cast.voices.speak(&cast.voices.on(&[stopped]), 0);
-    cast.voices.speak(&cast.voices.on(&others), PER_SECOND);
-    let moment = stage.dice.duration_below(MOMENT_WITHIN);
-    stage.hold(moment)?;
-    let before = resident(stage, &others);
+impl Stop {
+    /// Gives the stop once it has been noticed.
+    fn begin(stage: &mut Stage, cast: &mut Cast) -> Outcome<Self> {
+        let node = stage.dice.index(NODES);
+        let others = stage.others(node);
+        cast.voices.speak(&cast.voices.on(&[node]), 0);
+        cast.voices.speak(&cast.voices.on(&others), PER_SECOND);
+        let moment = stage.dice.duration_below(MOMENT_WITHIN);
+        stage.hold(moment)?;
+        let resident = resident(stage, &others);
 
-    let began = Instant::now();
-    stage.nodes[stopped].stop()?;
-    cast.break_once(&others, &[stopped]);
-    cast.break_once(&[stopped], &others);
-    let noticed = cast.noticed(stage, stopped, began, NOTICED_WITHIN)?;
-    let mut grown_bytes = 0;
-    while began.elapsed() < time {
-        stage.hold(LOOK_EVERY)?;
-        cast.voices.check()?;
-        let now = resident(stage, &others);
-        let growth = now.iter().zip(&before);
-        let most = growth
-            .map(|(now, before)| now.saturating_sub(*before))
-            .max();
-        grown_bytes = grown_bytes.max(most.unwrap_or_default());
-    }
-    if grown_bytes > MAY_GROW_BYTES {
-        fail!(
-            "while {} stood still for {}, another node grew by {grown_bytes} bytes",
-            stage.names(&[stopped]),
-            seconds(time)
-        );
+        let began = Instant::now();
+        stage.nodes[node].stop()?;
+        cast.break_once(&others, &[node]);
+        cast.break_once(&[node], &others);
+        let noticed = cast.noticed(stage, node, began, NOTICED_WITHIN)?;
+        Ok(Stop {
+            node,
+            others,
+            began,
+            noticed,
+            resident,
+        })
     }
 
-    let went_on = Instant::now();
-    stage.nodes[stopped].go_on()?;
-    let everyone: Vec<usize> = (0..NODES).collect();
-    stage.links_become(&[&everyone], went_on, HEALED_WITHIN)?;
-    let back = cast.whole(stage, went_on, HEALED_WITHIN)?;
-    stage.hold(STAYS_FOR)?;
-    cast.check_breaks(stage)?;
-    Ok(Stop {
-        noticed,
-        back,
-        grown_bytes,
-    })
+    /// Looks until it has lasted so long; gives by how much one of the others grew at most.
+    fn watch(&self, stage: &mut Stage, cast: &mut Cast, time: Duration) -> Outcome<u64> {
+        let mut grown = 0;
+        while self.began.elapsed() < time {
+            stage.hold(LOOK_EVERY)?;
+            cast.voices.check()?;
+            let now = resident(stage, &self.others);
+            let growth = now.iter().zip(&self.resident);
+            let growth = growth.map(|(now, before)| now.saturating_sub(*before));
+            grown = growth.max().unwrap_or_default().max(grown);
+        }
+        if grown > MAY_GROW_BYTES {
+            fail!(
+                "while {} stood still for {}, another node grew by {grown} bytes",
+                stage.names(&[self.node]),
+                seconds(time)
+            );
+        }
+        Ok(grown)
+    }
+
+    /// Lets the node go on; gives how long it took until every list was whole again.
+    fn end(&self, stage: &mut Stage, cast: &Cast) -> Outcome<Duration> {
+        let ended = Instant::now();
+        stage.nodes[self.node].go_on()?;
+        let everyone: Vec<usize> = (0..NODES).collect();
+        stage.links_become(&[&everyone], ended, HEALED_WITHIN)?;
+        let back = cast.whole(stage, ended, HEALED_WITHIN)?;
+        cast.check_breaks(stage)?;
+        Ok(back)
+    }
 }
 
 /// What these nodes have in memory; nothing where the system does not tell.

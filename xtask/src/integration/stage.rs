@@ -205,10 +205,7 @@ impl<'a> Stage<'a> {
                 return Ok(took);
             }
             if took > within {
-                fail!(
-                    "waited {took:.1?} of {within:?} for {what}:{wrong}; logs in {}",
-                    self.logs.display()
-                );
+                fail!("waited {took:.1?} of {within:?} for {what}:{wrong}");
             }
             self.pause(LOOK_EVERY)?;
         }

@@ -65,8 +65,8 @@ pub(crate) struct IntegrationFlags {
     /// List the scenarios and stop
     #[arg(long)]
     pub(crate) list: bool,
-    /// How often `kill` kills a node
-    #[arg(long, default_value_t = 10, value_name = "N")]
+    /// How often a scenario repeats its fault, each time at another moment; from 10 on the long ones take their time
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) rounds: u32,
     /// Repeat the choices of an earlier run
     #[arg(long, value_name = "SEED")]

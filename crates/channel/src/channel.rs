@@ -131,6 +131,8 @@ pub enum Terminated {
     Idle,
     /// Somebody disconnected the socket by its id.
     Disconnected,
+    /// The end that its connection was given has come: [`Connected::expires_at`](crate::Connected::expires_at).
+    Expired,
     /// The server is going away.
     Draining,
     /// The server closed the connection for a fault of the client's: a malformed frame, reading too slowly.

@@ -177,6 +177,7 @@ impl Connection {
 
     /// Tells every channel that its connection is gone; each works off what waits for it first.
     fn close_channels(&mut self, reason: &Terminated) {
+        self.link.expiry.cancel();
         for (_, channel) in self.channels.drain(..) {
             channel.orders.close(reason.clone());
             channel.inbox.close();
@@ -251,7 +252,11 @@ impl Session for Connection {
     }
 
     fn closed(&mut self, reason: CloseReason) {
-        self.close_channels(&terminated(&reason));
+        let terminated = match self.link.expiry.has_come() {
+            true => Terminated::Expired,
+            false => terminated(&reason),
+        };
+        self.close_channels(&terminated);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytestring::ByteString;
 use futures::future::BoxFuture;
@@ -10,6 +11,7 @@ use crate::assigns::Assigns;
 use crate::config::SocketsConfig;
 use crate::connection::Connection;
 use crate::excerpt::excerpt;
+use crate::expiry::Expiry;
 use crate::link::{Link, Mail};
 use crate::pubsub::{Delivery, Message, PubSub, Sink, SinkSubscription, SubscribeError};
 use crate::router::Router;
@@ -24,6 +26,7 @@ use crate::{Broadcast, wire};
 pub struct Connected {
     id: Option<ByteString>,
     assigns: Assigns,
+    expires_at: Option<SystemTime>,
 }
 
 impl Connected {
@@ -45,6 +48,17 @@ impl Connected {
     #[must_use]
     pub fn assign<T: Send + Sync + 'static>(mut self, value: T) -> Self {
         self.assigns.put(value);
+        self
+    }
+
+    /// Gives the connection an end, such as that of the token it was opened with. It closes with 1008 and the reason
+    /// `expired` then, unless a channel moves the end by [`Socket::renew_until`](crate::Socket::renew_until) before.
+    /// Official clients connect again, with whatever token their parameters are then.
+    ///
+    /// `None` is no end, as is usual.
+    #[must_use]
+    pub fn expires_at(mut self, at: impl Into<Option<SystemTime>>) -> Self {
+        self.expires_at = at.into();
         self
     }
 }
@@ -116,7 +130,11 @@ impl Handler for Endpoint {
         outbox: Outbox<Mail>,
     ) -> Result<Connection, Refused> {
         let serializer = info.serializer;
-        let Connected { id, assigns } = match &self.0.on_connect {
+        let Connected {
+            id,
+            assigns,
+            expires_at,
+        } = match &self.0.on_connect {
             Some(on_connect) => on_connect(info).await?,
             None => Connected::new(),
         };
@@ -127,11 +145,13 @@ impl Handler for Endpoint {
             id,
             inbox: self.0.config.inbox(),
             counters: Arc::clone(&self.0.counters),
+            expiry: Expiry::default(),
         });
         let by_id = self.listen_for_disconnect(&link).map_err(|error| {
             tracing::warn!(%error, "a connection was refused: its id is no topic");
             Refused::forbidden()
         })?;
+        link.expire_at(expires_at);
         Ok(Connection::new(self.clone(), link, assigns, by_id))
     }
 }

@@ -12,6 +12,7 @@ mod endpoint;
 mod error;
 mod event;
 mod excerpt;
+mod expiry;
 mod fastlane;
 mod inbox;
 mod link;
@@ -24,6 +25,7 @@ mod server;
 mod socket;
 mod sockets;
 mod stats;
+mod token;
 mod wire;
 
 pub use assigns::Assigns;
@@ -41,3 +43,7 @@ pub use router::{PatternError, Router};
 pub use socket::Socket;
 pub use sockets::Sockets;
 pub use stats::Stats;
+pub use token::{
+    CLOCK_SKEW, DEFAULT_MAX_AGE, KeyError, KeyRing, MAX_KEYS, MAX_TOKEN_BYTES, MIN_KEY_BYTES,
+    SignError, Token, TokenError, Tokens, Verified,
+};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
+use crate::expiry::Expiry;
 use crate::inbox::InboxReceiver;
 use crate::multiplexer::{End, InstanceId};
 use crate::pubsub::PubSub;
@@ -21,6 +22,7 @@ pub(crate) struct Link {
     pub(crate) id: Option<ByteString>,
     pub(crate) inbox: Bound,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) expiry: Expiry,
 }
 
 impl Link {

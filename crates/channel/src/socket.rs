@@ -4,6 +4,7 @@ use std::any::{TypeId, type_name};
 use std::fmt;
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use bytestring::ByteString;
 use futures::future::BoxFuture;
@@ -302,6 +303,15 @@ impl Socket {
     pub fn unsubscribe(&mut self, topic: &str) {
         self.subscriptions
             .retain(|subscription| subscription.topic() != topic);
+    }
+
+    /// Moves the end of this client's connection, earlier or later, for all of its channels; `None` takes it away. See
+    /// [`Connected::expires_at`](crate::Connected::expires_at).
+    ///
+    /// A client that has a fresh token sends it in an event, and whoever handles that event verifies it and calls this:
+    /// the connection and its channels live on.
+    pub fn renew_until(&self, at: impl Into<Option<SystemTime>>) {
+        self.link.expire_at(at.into());
     }
 
     /// This channel as owner of registrations and presences; they end with it.

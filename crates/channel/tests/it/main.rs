@@ -4,6 +4,7 @@
 
 mod client;
 mod ending;
+mod expiry;
 mod joining;
 mod lab;
 mod leaving;

@@ -102,6 +102,19 @@ impl Broadcast {
         Ok(pubsub.broadcast(&self.topic, self.to_envelope())?)
     }
 
+    /// As [`send`](Self::send), for huge topics: after every few hundred subscribers the task gives way to others. When it is
+    /// ready, all of this node have it.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    /// Safe: it begins when first polled, and once begun it completes. Dropped meanwhile, the drop delivers what is left.
+    pub async fn send_yielding(&self, pubsub: &PubSub) -> Result<Sent, BroadcastError> {
+        let sending = pubsub.broadcast_yielding(&self.topic, self.to_envelope());
+        Ok(sending.await?)
+    }
+
     /// Sends it to the subscribers of its topic on this node.
     ///
     /// # Errors

@@ -17,7 +17,8 @@ use crate::link::Link;
 use crate::mailbox::InfoSink;
 use crate::pubsub::registry::Owner;
 use crate::pubsub::{
-    Message, PubSub, Publisher, Sent, SinkSubscription, SubscribeError, TopicName,
+    Message, Payload as Envelope, PubSub, Publisher, Sent, SinkSubscription, SubscribeError,
+    TopicName,
 };
 use crate::transport::{Field, Payload, ServerMessage};
 use crate::{
@@ -179,11 +180,8 @@ impl Socket {
         event: impl Into<ByteString>,
         payload: impl Into<Payload>,
     ) -> Result<Sent, BroadcastError> {
-        self.expect_joined("broadcast");
-        let broadcast = Broadcast::with_payload(&self.topic, event, payload)?;
-        Ok(self
-            .publisher
-            .broadcast(&self.topic, broadcast.to_envelope())?)
+        let (topic, envelope) = self.envelope(event, payload)?;
+        Ok(self.publisher.broadcast(topic, envelope)?)
     }
 
     /// As [`broadcast`](Self::broadcast), but not to this channel's client. Other connections of the same user get it.
@@ -213,11 +211,51 @@ impl Socket {
         event: impl Into<ByteString>,
         payload: impl Into<Payload>,
     ) -> Result<Sent, BroadcastError> {
-        self.expect_joined("broadcast");
-        let broadcast = Broadcast::with_payload(&self.topic, event, payload)?;
-        Ok(self
-            .publisher
-            .broadcast_from(&self.topic, broadcast.to_envelope())?)
+        let (topic, envelope) = self.envelope(event, payload)?;
+        Ok(self.publisher.broadcast_from(topic, envelope)?)
+    }
+
+    /// As [`broadcast`](Self::broadcast), for huge topics: after every few hundred subscribers the task gives way to others.
+    /// When it is ready, all of this node have it.
+    ///
+    /// The socket is borrowed meanwhile, so that nothing it sends can overtake this.
+    ///
+    /// # Errors
+    /// As [`broadcast`](Self::broadcast).
+    ///
+    /// # Panics
+    /// As [`broadcast`](Self::broadcast).
+    ///
+    /// # Cancel safety
+    /// Safe: it begins when first polled, and once begun it completes. Dropped meanwhile, the drop delivers what is left.
+    pub async fn broadcast_yielding<T: Serialize + ?Sized>(
+        &mut self,
+        event: impl Into<ByteString>,
+        value: &T,
+    ) -> Result<Sent, BroadcastError> {
+        let (topic, envelope) = self.envelope(event, payload::of_event(value)?)?;
+        let sending = self.publisher.broadcast_yielding(topic, envelope);
+        Ok(sending.await?)
+    }
+
+    /// As [`broadcast_from`](Self::broadcast_from), in the way of [`broadcast_yielding`](Self::broadcast_yielding).
+    ///
+    /// # Errors
+    /// As [`broadcast`](Self::broadcast).
+    ///
+    /// # Panics
+    /// As [`broadcast`](Self::broadcast).
+    ///
+    /// # Cancel safety
+    /// As [`broadcast_yielding`](Self::broadcast_yielding).
+    pub async fn broadcast_from_yielding<T: Serialize + ?Sized>(
+        &mut self,
+        event: impl Into<ByteString>,
+        value: &T,
+    ) -> Result<Sent, BroadcastError> {
+        let (topic, envelope) = self.envelope(event, payload::of_event(value)?)?;
+        let sending = self.publisher.broadcast_from_yielding(topic, envelope);
+        Ok(sending.await?)
     }
 
     /// A handle to answer the message being handled later, from any task. Return [`Reply::none`](crate::Reply::none) then.
@@ -388,6 +426,17 @@ impl Socket {
         self.after_join
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An event for this channel's topic, ready for the publisher.
+    fn envelope(
+        &self,
+        event: impl Into<ByteString>,
+        payload: impl Into<Payload>,
+    ) -> Result<(TopicName, Envelope), BroadcastError> {
+        self.expect_joined("broadcast");
+        let broadcast = Broadcast::with_payload(&self.topic, event, payload)?;
+        Ok((self.topic.clone(), broadcast.to_envelope()))
     }
 
     fn expect_joined(&self, what: &str) {

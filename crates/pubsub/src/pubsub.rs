@@ -221,6 +221,27 @@ impl PubSub {
         self.shared.broadcast(topic, payload.into(), lane, None)
     }
 
+    /// As [`broadcast`](Self::broadcast), in the way of [`Publisher::broadcast_yielding`]. Nothing is borrowed meanwhile, so
+    /// what is published on the topic before this is ready has no order with it.
+    ///
+    /// # Errors
+    ///
+    /// As [`broadcast`](Self::broadcast).
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: it begins when first polled, and once begun it completes. Dropped meanwhile, the drop delivers what is left.
+    pub async fn broadcast_yielding(
+        &self,
+        topic: impl Into<TopicName>,
+        payload: impl Into<Payload>,
+    ) -> Result<Sent, BroadcastError> {
+        let (topic, payload) = (topic.into(), payload.into());
+        let lane = lane_of(&topic);
+        let shared = &self.shared;
+        shared.broadcast_in_parts(topic, payload, lane, None).await
+    }
+
     /// Publishes to the subscribers on this node only.
     ///
     /// # Errors

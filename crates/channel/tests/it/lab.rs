@@ -251,6 +251,11 @@ impl Channel<Lab> for Room {
                 socket.broadcast(event, &value).unwrap();
                 Reply::none()
             }
+            "tell_crowd" => {
+                let all = socket.broadcast_yielding("all", &value).await.unwrap();
+                let others = socket.broadcast_from_yielding("others", &value).await;
+                Reply::ok(&json!({ "local": [all.local, others.unwrap().local] }))
+            }
             "sequence" => {
                 socket.push("p1", &()).unwrap();
                 socket.broadcast("b1", &()).unwrap();

@@ -125,6 +125,8 @@ pub enum Terminated {
     Failed(String),
     /// A callback panicked, or the client sent what the channel's types cannot hold.
     Crashed,
+    /// Somebody closed it from outside: [`close_channel`](crate::close_channel).
+    Kicked,
     /// The client closed the connection, or the network dropped it.
     Closed,
     /// The client was silent for too long.

@@ -8,17 +8,17 @@ use bytestring::ByteString;
 use futures::future::BoxFuture;
 
 use crate::assigns::Assigns;
+use crate::by_id::ById;
 use crate::config::SocketsConfig;
 use crate::connection::Connection;
 use crate::excerpt::excerpt;
 use crate::expiry::Expiry;
 use crate::link::{Link, Mail};
-use crate::pubsub::{Delivery, Message, PubSub, Sink, SinkSubscription, SubscribeError};
+use crate::pubsub::{PubSub, SinkSubscription};
 use crate::router::Router;
 use crate::server::Route;
 use crate::stats::Counters;
-use crate::transport::{Close, CloseCode, ConnectInfo, Handler, Outbox, Refused};
-use crate::{Broadcast, wire};
+use crate::transport::{ConnectInfo, Handler, Outbox, Refused};
 
 /// What a connection is known by and hands to its channels; the good answer of
 /// [`on_connect`](crate::Sockets::on_connect).
@@ -77,6 +77,8 @@ pub(crate) struct Shared {
     pub(crate) on_connect: Option<OnConnect>,
     pub(crate) config: SocketsConfig,
     pub(crate) counters: Arc<Counters>,
+    /// Answers other nodes that ask who is there.
+    pub(crate) _census: Arc<Option<SinkSubscription>>,
 }
 
 impl Endpoint {
@@ -108,17 +110,6 @@ impl Endpoint {
         }
         route
     }
-
-    fn listen_for_disconnect(
-        &self,
-        link: &Link,
-    ) -> Result<Option<SinkSubscription>, SubscribeError> {
-        let Some(id) = &link.id else { return Ok(None) };
-        let sink = Arc::new(Disconnector {
-            outbox: link.outbox.clone(),
-        });
-        self.0.pubsub.subscribe_sink(id, sink).map(Some)
-    }
 }
 
 impl Handler for Endpoint {
@@ -129,7 +120,7 @@ impl Handler for Endpoint {
         info: ConnectInfo,
         outbox: Outbox<Mail>,
     ) -> Result<Connection, Refused> {
-        let serializer = info.serializer;
+        let (serializer, transport, peer_addr) = (info.serializer, info.transport, info.peer_addr);
         let Connected {
             id,
             assigns,
@@ -141,13 +132,22 @@ impl Handler for Endpoint {
         let link = Arc::new(Link {
             outbox,
             serializer,
+            transport,
             pubsub: self.0.pubsub.clone(),
             id,
             inbox: self.0.config.inbox(),
             counters: Arc::clone(&self.0.counters),
             expiry: Expiry::default(),
         });
-        let by_id = self.listen_for_disconnect(&link).map_err(|error| {
+        let by_id = link.id.as_ref().map(|id| {
+            let sink = ById {
+                link: Arc::clone(&link),
+                peer_addr,
+                connected_at: SystemTime::now(),
+            };
+            self.0.pubsub.subscribe_sink(id, Arc::new(sink))
+        });
+        let by_id = by_id.transpose().map_err(|error| {
             tracing::warn!(%error, "a connection was refused: its id is no topic");
             Refused::forbidden()
         })?;
@@ -161,21 +161,5 @@ impl fmt::Debug for Endpoint {
         f.debug_struct("Endpoint")
             .field("config", &self.0.config)
             .finish_non_exhaustive()
-    }
-}
-
-/// A socket's subscription to its own id.
-struct Disconnector {
-    outbox: Outbox<Mail>,
-}
-
-impl Sink for Disconnector {
-    fn deliver(&self, message: &Message) -> Delivery {
-        if let Some(Ok(broadcast)) = Broadcast::from_message(message)
-            && broadcast.event() == wire::DISCONNECT
-        {
-            self.outbox.close(Close::new(CloseCode::GOING_AWAY));
-        }
-        Delivery::Delivered
     }
 }

@@ -99,6 +99,11 @@ impl Lane {
         }
     }
 
+    /// The connection that it leads to.
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
+    }
+
     /// The join's answer is on its way: what came since the subscription follows it.
     pub(crate) fn open(&self) {
         self.gate.open(|frame| {

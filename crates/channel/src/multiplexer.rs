@@ -349,6 +349,23 @@ impl Multiplexer {
         effects.push(Effect::Deliver(instance.id, request));
     }
 
+    /// The join that owns a topic, unless its client is leaving.
+    pub(crate) fn owner(&self, topic: &str) -> Option<InstanceId> {
+        let instance = &self.topics.get(topic)?.current;
+        let is_leaving = matches!(
+            instance.phase,
+            Phase::Leaving | Phase::Joining { leaving: true, .. }
+        );
+        (!is_leaving).then_some(instance.id)
+    }
+
+    /// What a push on a topic carries as its `join_ref`. `None` if the client has not been told that it joined, or is
+    /// leaving.
+    pub(crate) fn push_ref(&self, topic: &str) -> Option<Option<Field>> {
+        let instance = &self.topics.get(topic)?.current;
+        matches!(instance.phase, Phase::Joined).then(|| instance.refs.push.clone())
+    }
+
     /// The channel's join was accepted, with this response.
     pub(crate) fn handle_joined<R>(
         &mut self,

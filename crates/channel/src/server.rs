@@ -166,6 +166,7 @@ struct Server {
 enum Ending {
     Left { reference: Option<Field> },
     Stop,
+    Kicked,
     Fail(String),
     Crash,
     Closed(Terminated),
@@ -296,12 +297,16 @@ impl Server {
         C: Channel<App>,
     {
         loop {
+            if self.orders.is_kicked() {
+                return Ending::Kicked;
+            }
             if let Some(ending) = self.after_join().await {
                 return ending;
             }
             // A channel with a full inbox still lets others run.
             coop::consume_budget().await;
             let item = match self.inbox.recv().await {
+                Some(Received::Item(Item::Nudge)) => continue,
                 Some(Received::Item(item)) => item,
                 // Counted where it was dropped.
                 Some(Received::Lagged(_)) => continue,
@@ -338,6 +343,7 @@ impl Server {
                 let flow = AssertUnwindSafe(handling).catch_unwind().await;
                 self.flow("handle_info", flow)
             }
+            Item::Nudge => None,
         }
     }
 
@@ -440,6 +446,11 @@ impl Server {
                 self.lane = None;
                 self.notice.tell_now(Fate::Ended(End::Close));
                 self.terminate::<App, C>(channel, Terminated::Stopped).await;
+            }
+            Ending::Kicked => {
+                self.lane = None;
+                self.notice.tell_now(Fate::Ended(End::Close));
+                self.terminate::<App, C>(channel, Terminated::Kicked).await;
             }
             Ending::Fail(reason) => {
                 self.notice.link.counters.crashes.add_one();

@@ -22,7 +22,7 @@ use crate::pubsub::{
 };
 use crate::transport::{Field, Payload, ServerMessage};
 use crate::{
-    Broadcast, BroadcastError, Flow, Mailbox, PayloadError, PushError, ReplyHandle, payload,
+    Broadcast, BroadcastError, Flow, Mailbox, PayloadError, PushError, Pusher, ReplyHandle, payload,
 };
 
 type AfterJoin = Box<dyn for<'a> FnOnce(&'a mut Socket) -> BoxFuture<'a, Flow> + Send>;
@@ -142,14 +142,23 @@ impl Socket {
         payload: impl Into<Payload>,
     ) -> Result<(), PushError> {
         self.expect_joined("push");
-        let message = ServerMessage::Push {
+        let (topic, join_ref) = (self.topic.as_byte_string(), self.join_ref.clone());
+        self.link
+            .push(topic, join_ref, event.into(), payload.into())
+    }
+
+    /// The way to push to this client from other tasks, as long as the channel lives.
+    ///
+    /// # Panics
+    /// As [`push`](Self::push).
+    pub fn pusher(&self) -> Pusher {
+        self.expect_joined("pusher");
+        Pusher {
+            link: Arc::clone(&self.link),
+            topic: self.topic.as_byte_string().clone(),
             join_ref: self.join_ref.clone(),
-            reference: None,
-            topic: Field::Text(self.topic.as_byte_string().clone()),
-            event: event.into(),
-            payload: payload::checked(payload.into())?,
-        };
-        Ok(self.link.send(&message)?)
+            inbox: self.inbox.clone(),
+        }
     }
 
     /// Sends an event to everyone on this channel's topic, on every node, this client included.

@@ -16,7 +16,7 @@ use crate::stats::Counters;
 use crate::{
     Adapter, AlreadyClaimed, BroadcastError, Claim, DirectError, Dispatcher, Envelope, Goodbye,
     Inbound, Incarnation, Kind, KindTaken, Limits, Message, NodeName, Payload, Publisher, Sink,
-    SinkSubscription, Stats, SubscribeError, Subscription, Topic, TopicName,
+    SinkSubscription, Stats, SubscribeError, Subscribers, Subscription, Topic, TopicName,
 };
 
 /// Topics of this node, and through its [`Adapter`] those of the other nodes.
@@ -316,6 +316,16 @@ impl PubSub {
         self.shared
             .counters
             .snapshot(registry.count_keys(), registry.count())
+    }
+
+    /// Shows a topic's subscribers on this node to `visit`, as a [`Dispatcher`] would see them, without a message. `None` if there
+    /// are none.
+    pub fn visit<R>(&self, topic: &str, visit: impl FnOnce(Subscribers<'_>) -> R) -> Option<R> {
+        let entries = self.shared.registry.lookup(topic)?;
+        let entries = entries.iter();
+        let counters = &self.shared.counters;
+        let subscribers = Subscribers::new(&entries, usize::MAX, None, counters);
+        Some(visit(subscribers))
     }
 
     /// How many subscriptions a topic has on this node.

@@ -3,10 +3,11 @@
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::{Router, routing::post};
-use matryoshka_presence::channel::pubsub::PubSub;
+use matryoshka_presence::channel::pubsub::{NodeName, PubSub};
 use matryoshka_presence::channel::transport::{self, ConnectInfo};
 use matryoshka_presence::channel::{
-    Channel, Connected, KeyRing, Refused, Reply, Socket, Sockets, Tokens, disconnect,
+    Channel, Connected, KeyRing, Refused, Reply, Socket, Sockets, Tokens, close_channel,
+    disconnect, sockets_of,
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -75,7 +76,8 @@ struct Room {
 #[serde(rename_all = "snake_case")]
 enum Event {
     Refresh { token: String },
-    Kick { user: String },
+    Kick { user: String, room: Option<String> },
+    Devices { user: String },
 }
 
 impl Channel<App> for Room {
@@ -99,7 +101,9 @@ impl Channel<App> for Room {
     async fn handle_in(&mut self, socket: &mut Socket, event: Event) -> Reply {
         match event {
             Event::Refresh { token } => self.refresh(socket, &token),
-            Event::Kick { user } => self.kick(&user),
+            _ if !self.user.admin => Refused::because("not an admin").into(),
+            Event::Kick { user, room } => self.kick(&user, room),
+            Event::Devices { user } => self.devices(&user).await,
         }
     }
 }
@@ -117,12 +121,27 @@ impl Room {
         Reply::ok_empty()
     }
 
-    fn kick(&self, user: &str) -> Reply {
-        match self.user.admin {
-            true => disconnect(&self.app.pubsub, socket_id(user)).into(),
-            false => Refused::because("not an admin").into(),
+    fn kick(&self, user: &str, room: Option<String>) -> Reply {
+        let (pubsub, id) = (&self.app.pubsub, socket_id(user));
+        match room {
+            Some(room) => close_channel(pubsub, id, room).into(),
+            None => disconnect(pubsub, id).into(),
         }
     }
+
+    async fn devices(&self, user: &str) -> Reply {
+        let found = sockets_of(&self.app.pubsub, &socket_id(user)).await;
+        Reply::ok(&Devices {
+            connected: found.entries.len(),
+            unreachable: found.unreachable,
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct Devices {
+    connected: usize,
+    unreachable: Vec<NodeName>,
 }
 
 #[tokio::main]

@@ -98,6 +98,13 @@ async fn an_admin_may_kick() {
     let mut ben = joined(&server, "ben", "banana", "room:lobby").await;
     let kick = json!({ "user": "anna" });
     assert_eq!(ben.call("kick", kick).await.reply, error("not an admin"));
+    let devices = json!({ "user": "ben" });
+    let found = json!({ "connected": 1, "unreachable": [] });
+    let expected = json!({ "status": "ok", "response": found });
+    assert_eq!(anna.call("devices", devices).await.reply, expected);
+    let kick = json!({ "user": "ben", "room": "room:lobby" });
+    assert_eq!(anna.call("kick", kick).await.reply, ok());
+    assert_eq!(ben.expect("phx_close").await, json!({}));
     let kick = json!({ "user": "ben" });
     assert_eq!(anna.call("kick", kick).await.reply, ok());
     assert_eq!(ben.closed().await, 1001);

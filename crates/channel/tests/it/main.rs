@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod census;
 mod client;
 mod crowd;
 mod ending;
@@ -12,6 +13,7 @@ mod leaving;
 mod log;
 mod messages;
 mod order;
+mod outside;
 mod pushing;
 mod results;
 mod routing;

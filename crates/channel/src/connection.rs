@@ -8,9 +8,10 @@ use tokio::task::{AbortHandle, JoinHandle};
 use crate::assigns::Assigns;
 use crate::channel::Terminated;
 use crate::endpoint::Endpoint;
+use crate::excerpt::excerpt;
 use crate::inbox::{InboxSender, Item, Orders};
 use crate::link::{Fate, Letter, Link, Mail, News};
-use crate::multiplexer::{Effect, InstanceId, Multiplexer, Start};
+use crate::multiplexer::{Effect, InstanceId, Limit, Limits, Multiplexer, Start};
 use crate::order::Order;
 use crate::pubsub::SinkSubscription;
 use crate::pubsub::mailbox::{Received, TryPushError, mailbox};
@@ -55,7 +56,10 @@ impl Connection {
         assigns: Assigns,
         by_id: Option<SinkSubscription>,
     ) -> Self {
-        let multiplexer = Multiplexer::new(endpoint.config().max_channels);
+        let multiplexer = Multiplexer::new(Limits {
+            max_channels: endpoint.config().max_channels,
+            topic_bytes: link.pubsub.limits().topic_bytes(),
+        });
         let (channels, stalled) = (Vec::new(), None);
         Self {
             link,
@@ -85,6 +89,7 @@ impl Connection {
                     }
                 }
                 Effect::Forget(id) => drop(self.take(id)),
+                Effect::Report(topic, limit) => report(&topic, limit),
             }
         }
         Ok(())
@@ -185,7 +190,7 @@ impl Connection {
                 multiplexer.handle_joined(&topic, id, response, &mut effects);
             }
             Fate::Refused {
-                response,
+                refusal,
                 mut unread,
             } => {
                 unread.close();
@@ -200,7 +205,7 @@ impl Connection {
                         Item::Request(request) => Some(request),
                         Item::Out(_) | Item::Info(_) | Item::Nudge => None,
                     });
-                multiplexer.handle_refused(&topic, id, response, unread, &mut effects);
+                multiplexer.handle_refused(&topic, id, refusal, unread, &mut effects);
             }
             Fate::Left { reference } => {
                 multiplexer.handle_left(&topic, id, reference, &mut effects);
@@ -310,6 +315,19 @@ impl Task {
             Self::Awaited(task) => task.abort(),
         }
     }
+}
+
+/// Says in the log which limit a join has reached, by the name under which it is set.
+fn report(topic: &str, limit: Limit) {
+    let limit = match limit {
+        Limit::Channels => "SocketsConfig::max_channels",
+        Limit::TopicBytes => "pubsub::Limits::with_topic_bytes",
+    };
+    tracing::warn!(
+        topic = excerpt(topic),
+        limit,
+        "a join was refused: it is over the limit"
+    );
 }
 
 fn terminated(reason: &CloseReason) -> Terminated {

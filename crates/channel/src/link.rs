@@ -7,7 +7,7 @@ use bytestring::ByteString;
 
 use crate::expiry::Expiry;
 use crate::inbox::InboxReceiver;
-use crate::multiplexer::{End, InstanceId};
+use crate::multiplexer::{End, InstanceId, Refusal};
 use crate::order::Order;
 use crate::pubsub::PubSub;
 use crate::pubsub::mailbox::Bound;
@@ -85,7 +85,7 @@ pub(crate) enum Fate {
     Joined { response: Payload },
     /// Its join was refused or crashed. What waits for it is answered by the session.
     Refused {
-        response: Payload,
+        refusal: Refusal,
         unread: InboxReceiver,
     },
     /// It has worked off a leave.

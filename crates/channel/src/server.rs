@@ -20,12 +20,12 @@ use crate::excerpt::excerpt;
 use crate::fastlane::Lane;
 use crate::inbox::{InboxReceiver, InboxSender, Item, Orders};
 use crate::link::{Fate, Link};
-use crate::multiplexer::{End, InstanceId, JoinRefs, Request, Wait};
+use crate::multiplexer::{End, InstanceId, JoinRefs, Refusal, Request, Wait};
 use crate::pubsub::SinkSubscription;
 use crate::pubsub::mailbox::Received;
 use crate::socket::{Parts, Socket};
 use crate::transport::{Field, Payload, ServerMessage};
-use crate::{Flow, Reply, wire};
+use crate::{Flow, Refused, Reply, wire};
 
 /// Starts channels of one type.
 pub(crate) trait Route: Send + Sync {
@@ -207,9 +207,9 @@ impl Server {
                     self.refuse(None)
                 }
             },
-            Ok(Err(refused)) => match refused.response {
+            Ok(Err(Refused { response, is_final })) => match response {
                 Ok(response) if self.can_answer(answer, wire::ERROR, &response) => {
-                    self.refuse(Some(response))
+                    self.refuse(Some(Refusal { response, is_final }))
                 }
                 _ => {
                     tracing::warn!(
@@ -271,7 +271,8 @@ impl Server {
         }
     }
 
-    fn refuse<C>(self, response: Option<Payload>) -> Option<(Self, C)> {
+    /// Without a refusal it is a crash.
+    fn refuse<C>(self, refusal: Option<Refusal>) -> Option<(Self, C)> {
         let Self {
             lane,
             socket,
@@ -280,12 +281,11 @@ impl Server {
             ..
         } = self;
         drop((lane, socket));
-        if response.is_none() {
+        if refusal.is_none() {
             notice.link.counters.crashes.add_one();
         }
-        let response = response.unwrap_or_else(|| wire::reason("join crashed"));
         notice.tell(Fate::Refused {
-            response,
+            refusal: refusal.unwrap_or_else(Refusal::crashed),
             unread: inbox,
         });
         None
@@ -541,7 +541,7 @@ fn log_panic(topic: &str, callback: &str, panic: &(dyn Any + Send)) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{RawEvent, Refused};
+    use crate::RawEvent;
 
     struct Big;
 

@@ -170,6 +170,9 @@ impl Channel<Lab> for Room {
         if !orders["deny"].is_null() {
             return Err(Refused::with(&json!({ "reason": orders["deny"] })));
         }
+        if !orders["ban"].is_null() {
+            return Err(Refused::with(&json!({ "reason": orders["ban"] })).for_good());
+        }
         if orders["reply_bytes"] == true {
             socket.set_join_reply_payload(Bytes::from_static(&[0, 255]));
         }

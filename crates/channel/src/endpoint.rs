@@ -91,6 +91,10 @@ impl Endpoint {
         Shared::clone(&self.0)
     }
 
+    pub(crate) fn pubsub(&self) -> &PubSub {
+        &self.0.pubsub
+    }
+
     pub(crate) fn config(&self) -> &SocketsConfig {
         &self.0.config
     }

@@ -29,6 +29,9 @@ mod server;
 mod socket;
 mod sockets;
 mod stats;
+#[cfg(feature = "test-util")]
+pub mod testing;
+mod timers;
 mod token;
 mod wire;
 
@@ -53,6 +56,7 @@ pub use router::{PatternError, Router};
 pub use socket::Socket;
 pub use sockets::Sockets;
 pub use stats::Stats;
+pub use timers::{MAX_TIMERS, MIN_PERIOD, Timer, TooManyTimers};
 pub use token::{
     CLOCK_SKEW, DEFAULT_MAX_AGE, KeyError, KeyRing, MAX_KEYS, MAX_TOKEN_BYTES, MIN_KEY_BYTES,
     SignError, Token, TokenError, Tokens, Verified,

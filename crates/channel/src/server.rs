@@ -2,10 +2,12 @@
 //! only.
 
 use std::any::{Any, TypeId};
+use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytestring::ByteString;
 use futures::FutureExt;
@@ -126,6 +128,7 @@ where
         socket,
         inbox,
         orders: seat.orders,
+        timer_was_last: false,
         notice: Notice {
             link: seat.link,
             topic: seat.topic,
@@ -159,6 +162,7 @@ struct Server {
     socket: Socket,
     inbox: InboxReceiver,
     orders: Arc<Orders>,
+    timer_was_last: bool,
     notice: Notice,
 }
 
@@ -305,7 +309,7 @@ impl Server {
             }
             // A channel with a full inbox still lets others run.
             coop::consume_budget().await;
-            let item = match self.inbox.recv().await {
+            let item = match poll_fn(|cx| self.poll_item(cx)).await {
                 Some(Received::Item(Item::Nudge)) => continue,
                 Some(Received::Item(item)) => item,
                 // Counted where it was dropped.
@@ -316,6 +320,19 @@ impl Server {
                 return ending;
             }
         }
+    }
+
+    /// What comes next: from the inbox and from timers in turn, where both have something.
+    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Received<Item>>> {
+        let inbox_first = std::mem::take(&mut self.timer_was_last);
+        if inbox_first && let Poll::Ready(received) = self.inbox.poll_recv(cx) {
+            return Poll::Ready(received);
+        }
+        if let Poll::Ready(info) = self.socket.poll_timer(cx) {
+            self.timer_was_last = true;
+            return Poll::Ready(Some(Received::Item(Item::Info(info))));
+        }
+        self.inbox.poll_recv(cx)
     }
 
     async fn handle<App, C>(&mut self, channel: &mut C, item: Item) -> Option<Ending>

@@ -24,6 +24,8 @@ use crate::pubsub::PubSub;
 use crate::router::{PatternError, Router};
 use crate::server::{ChannelRoute, Route};
 use crate::stats::{Counters, Stats};
+#[cfg(feature = "test-util")]
+use crate::transport::Limits;
 use crate::transport::http::{Request, Response};
 use crate::transport::{ConnectInfo, Connections, Handler, HttpService, Outbox, Refused};
 
@@ -150,6 +152,17 @@ impl<App> Sockets<App> {
     /// Every open connection that came over HTTP.
     pub fn connections(&self) -> &Connections {
         self.http.connections()
+    }
+
+    /// The topics that they are on.
+    pub fn pubsub(&self) -> &PubSub {
+        self.endpoint.pubsub()
+    }
+
+    /// The carrier's limits for each connection.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.endpoint.config().http.limits
     }
 
     /// What they have done so far.

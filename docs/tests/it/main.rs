@@ -9,3 +9,4 @@ mod authentication;
 mod chat;
 mod client;
 mod program;
+mod testing;

@@ -19,5 +19,7 @@ mod results;
 mod routing;
 mod sockets;
 mod storm;
+mod testing;
+mod timers;
 mod transcripts;
 mod typed;

@@ -9,6 +9,7 @@ use std::fmt;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
+use matryoshka_presence::channel::transport::LongPollStats;
 use matryoshka_presence::channel::{self, pubsub};
 use matryoshka_presence::tracker;
 use prometheus_client::collector::Collector;
@@ -74,6 +75,7 @@ impl Collector for Node {
             server.sockets.connections().count(),
         )?;
         page.sockets(&server.sockets.stats())?;
+        page.long_polling(&server.long_polling.stats())?;
         page.pubsub(&server.pubsub.stats())?;
         page.presence(&server.presence.stats())?;
         page.tracker(&server.presence.tracker().stats())?;
@@ -122,6 +124,36 @@ impl Page<'_> {
             "channel_unencodable",
             "Broadcasts that a client's version of the wire cannot carry",
             stats.unencodable,
+        )
+    }
+
+    fn long_polling(&mut self, stats: &LongPollStats) -> fmt::Result {
+        self.gauge("longpoll_sessions", "Long-poll sessions", stats.sessions)?;
+        self.counter("longpoll_opened", "Long-poll sessions opened", stats.opened)?;
+        self.counter(
+            "longpoll_full",
+            "Clients that found all long-poll sessions in use",
+            stats.full,
+        )?;
+        self.counter(
+            "longpoll_forwarded",
+            "Requests passed on to the node that has the session",
+            stats.forwarded,
+        )?;
+        self.counter(
+            "longpoll_forwarded_in_vain",
+            "Of these, those that found no session there",
+            stats.forwarded_in_vain,
+        )?;
+        self.counter(
+            "longpoll_served",
+            "Requests of other nodes for sessions of this one",
+            stats.served,
+        )?;
+        self.counter(
+            "longpoll_binary_dropped",
+            "Binary frames that long polling cannot carry",
+            stats.binary_dropped,
         )
     }
 

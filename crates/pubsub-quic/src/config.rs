@@ -10,6 +10,7 @@ use matryoshka_pubsub::{Incarnation, NodeName, Payload};
 use quinn::{EndpointConfig, IdleTimeout, TransportConfig, VarInt};
 
 use crate::adapter::QuicAdapter;
+use crate::congestion::Openable;
 use crate::driver::{self, Setup};
 use crate::error::StartError;
 use crate::proto::address::is_dialable;
@@ -326,6 +327,7 @@ fn transport() -> Arc<TransportConfig> {
         .receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES))
         .send_window(SEND_WINDOW_BYTES)
         .datagram_receive_buffer_size(None)
-        .initial_rtt(INITIAL_RTT);
+        .initial_rtt(INITIAL_RTT)
+        .congestion_controller_factory(Arc::new(Openable::default()));
     Arc::new(transport)
 }

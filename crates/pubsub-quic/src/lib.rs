@@ -4,6 +4,7 @@ pub use matryoshka_pubsub as pubsub;
 
 mod adapter;
 mod config;
+mod congestion;
 mod connect;
 mod driver;
 mod error;
@@ -13,6 +14,8 @@ mod proto;
 mod runtime;
 mod secret;
 mod stats;
+#[cfg(any(test, feature = "test-util"))]
+pub mod testing;
 mod tls;
 
 pub use adapter::QuicAdapter;

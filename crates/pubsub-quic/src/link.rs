@@ -16,6 +16,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::adapter::Shared;
+use crate::congestion;
 use crate::connect::explain;
 use crate::driver::LOG_TARGET;
 use crate::proto::close::Close;
@@ -86,7 +87,7 @@ impl Outgoing {
     /// Ends the connection now; what still waits is lost.
     pub(crate) fn close(&self, close: &Close) {
         let code = VarInt::from_u32(close.code());
-        self.connection().close(code, &close.reason());
+        congestion::close(self.connection(), code, &close.reason());
         self.finish();
     }
 

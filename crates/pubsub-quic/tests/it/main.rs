@@ -8,6 +8,7 @@ mod log;
 mod faults;
 mod interest;
 mod joining;
+mod one_way;
 mod overload;
 mod refusals;
 mod versions;

@@ -1,4 +1,10 @@
-//! Congestion control that lets a goodbye out.
+//! Congestion control that holds neither heartbeats nor a goodbye back.
+//!
+//! quinn's CUBIC shrinks the window to two packets when everything was lost for a tenth of a second, as a short outage on
+//! a fast network does, and a link on which little is said never fills that window and so never widens it again. At the
+//! next outage a few lost heartbeats fill it: nothing more is sent when the outage is over, not even what acknowledges
+//! the other side, until the next probe, which may be seconds away. That is how a live node comes to be taken for dead.
+//! So the window is never smaller than that of a new connection, which the same two nodes might open at any time.
 //!
 //! A close is a single packet, which QUIC's congestion control does not concern. quinn-proto (0.11.19 still) counts
 //! it in while other data waits to be sent, and once closed never looks again: over a window that is full the other side
@@ -13,7 +19,7 @@ use std::time::Instant;
 use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics, CubicConfig};
 use quinn::{Connection, VarInt};
 
-/// Builds quinn's usual controller (CUBIC), which [`close`] can open.
+/// Builds quinn's usual controller (CUBIC) with a floor, which [`close`] can open.
 #[derive(Debug, Default)]
 pub(crate) struct Openable {
     cubic: Arc<CubicConfig>,
@@ -41,7 +47,7 @@ pub(crate) fn close(connection: &Connection, code: VarInt, reason: &[u8]) {
     connection.close(code, reason);
 }
 
-/// One connection's window.
+/// One path's window.
 struct Window {
     inner: Box<dyn Controller>,
     /// Nothing but the close is to be sent any more.
@@ -94,7 +100,7 @@ impl Controller for Window {
         if self.open.load(Ordering::Relaxed) {
             u64::MAX
         } else {
-            self.inner.window()
+            self.inner.window().max(self.inner.initial_window())
         }
     }
 
@@ -115,5 +121,40 @@ impl Controller for Window {
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const MTU: u16 = 1200;
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// What `controller` allows after everything was lost for a while.
+    fn after_an_outage(mut controller: Box<dyn Controller>, now: Instant) -> u64 {
+        controller.on_congestion_event(now + 2 * SECOND, now + SECOND, true, 10_000);
+        controller.window()
+    }
+
+    #[test]
+    fn after_an_outage_a_link_may_send_what_a_new_one_may() {
+        let now = Instant::now();
+        let openable = Arc::new(Openable::default());
+        let new = openable.clone().build(now, MTU).window();
+        let bare = openable.cubic.clone().build(now, MTU);
+        assert!(after_an_outage(bare, now) < new);
+        assert_eq!(after_an_outage(openable.build(now, MTU), now), new);
+    }
+
+    #[test]
+    fn a_window_that_is_opened_by_a_copy_is_open() {
+        let window = Arc::new(Openable::default()).build(Instant::now(), MTU);
+        let copy = window.clone_box().into_any().downcast::<Window>();
+        let copy = copy.unwrap_or_else(|_| panic!("a copy is another kind of controller"));
+        copy.open.store(true, Ordering::Relaxed);
+        assert_eq!(window.window(), u64::MAX);
     }
 }

@@ -12,6 +12,8 @@ mod proto;
 mod runtime;
 mod secret;
 mod stats;
+#[cfg(feature = "test-util")]
+pub mod testing;
 mod tls;
 
 pub use adapter::QuicAdapter;

@@ -1,0 +1,26 @@
+//! Measurements of the cluster link, each against bare QUIC with the same certificates, windows, frames and threads, in turn in
+//! one run.
+
+mod bare;
+mod load;
+mod meter;
+mod nodes;
+mod throughput;
+
+use tokio::runtime::{Builder, Runtime};
+
+pub(crate) use throughput::run as throughput;
+
+/// How often each comparison is repeated; medians are printed.
+const ROUNDS: usize = 5;
+
+/// Threads of a runtime, whatever it runs.
+const THREADS: usize = 2;
+
+fn runtime() -> Runtime {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .enable_all()
+        .build();
+    runtime.expect("threads can be started")
+}

@@ -1,0 +1,89 @@
+//! Nodes of one process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use matryoshka_pubsub::mailbox::Bound;
+use matryoshka_pubsub::{PubSub, Subscription};
+use matryoshka_pubsub_quic::{QuicAdapter, Secret};
+
+use super::load::{Arrived, TOPIC};
+
+/// How long links may take to come up.
+const UP_LIMIT: Duration = Duration::from_secs(30);
+/// More than a window ever has.
+const BOUND: usize = 1_000_000;
+const BOUND_BYTES: usize = 64 * 1024 * 1024;
+
+/// A node: its pubsub, and the handle to ask its mesh.
+pub(super) struct Node {
+    pub(super) pubsub: PubSub,
+    pub(super) mesh: QuicAdapter,
+}
+
+impl Node {
+    pub(super) async fn start(secret: &Secret, name: &str, join: Option<&Self>) -> Self {
+        let mut builder = QuicAdapter::builder(name).secret(secret.clone());
+        if let Some(member) = join {
+            builder = builder.join(member.mesh.local_addr());
+        }
+        let mesh = builder.start().await.expect("a free port");
+        Self {
+            pubsub: PubSub::with(mesh.clone()),
+            mesh,
+        }
+    }
+
+    /// Waits until it has so many links.
+    pub(super) async fn has_links(&self, links: usize) {
+        let mut members = self.pubsub.members();
+        let up = async {
+            while self.mesh.stats().up < links as u64 {
+                members.next().await;
+            }
+        };
+        let up = tokio::time::timeout(UP_LIMIT, up).await;
+        up.expect("all nodes meet");
+    }
+
+    /// A subscription that holds whatever is under way.
+    pub(super) fn subscribe(&self, topic: &str) -> Subscription {
+        let bound = Bound::messages(BOUND).with_bytes(BOUND_BYTES);
+        let subscription = self.pubsub.subscribe_bounded(topic, bound);
+        subscription.expect("a short name")
+    }
+}
+
+/// Two nodes with a link.
+pub(super) struct NodePair {
+    pub(super) publisher: Node,
+    pub(super) subscriber: Node,
+}
+
+impl NodePair {
+    pub(super) async fn start() -> Self {
+        let secret = Secret::generate();
+        let publisher = Node::start(&secret, "one", None).await;
+        let subscriber = Node::start(&secret, "two", Some(&publisher)).await;
+        publisher.has_links(1).await;
+        subscriber.has_links(1).await;
+        Self {
+            publisher,
+            subscriber,
+        }
+    }
+
+    /// Counts what arrives on the topic.
+    pub(super) fn count(&self) -> Arc<Arrived> {
+        let arrived = Arc::<Arrived>::default();
+        let mut subscription = self.subscriber.subscribe(TOPIC);
+        let counted = Arc::clone(&arrived);
+        tokio::spawn(async move {
+            while let Some(message) = subscription.next().await {
+                message.expect("the subscription holds all");
+                counted.add(1);
+            }
+        });
+        arrived
+    }
+}

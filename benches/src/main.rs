@@ -14,12 +14,13 @@ mod registry_churn;
 mod registry_giant;
 
 /// Every measurement, by the name it is asked for.
-const ALL: [(&str, fn()); 8] = [
+const ALL: [(&str, fn()); 9] = [
     ("dispatch", dispatch::run),
     ("pubsub-huge", pubsub_huge::run),
     ("pubsub-rivals", pubsub_rivals::run),
     ("pubsub-slow", pubsub_slow::run),
     ("interest", interest::run),
+    ("mesh-latency", mesh::latency),
     ("mesh-throughput", mesh::throughput),
     ("registry-churn", registry_churn::run),
     ("registry-giant", registry_giant::run),

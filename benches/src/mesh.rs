@@ -2,13 +2,16 @@
 //! one run.
 
 mod bare;
+mod latency;
 mod load;
 mod meter;
 mod nodes;
+mod relay;
 mod throughput;
 
 use tokio::runtime::{Builder, Runtime};
 
+pub(crate) use latency::run as latency;
 pub(crate) use throughput::run as throughput;
 
 /// How often each comparison is repeated; medians are printed.

@@ -64,22 +64,32 @@ pub(super) struct BareSender {
 impl BareSender {
     /// Opens a stream; the other end counts what it reads.
     pub(super) async fn open(pair: &BarePair, payload: Bytes) -> (Self, Arc<Arrived>) {
-        let mut stream = pair.dialler.open_uni().await.expect("it is up");
-        let head = head_of_message(Kind::RAW, TOPIC, payload.len());
-        // The other end sees the stream with its first bytes.
-        stream.write_all(&head).await.expect("it is up");
-        stream.write_all(&payload).await.expect("it is up");
-        let receive = pair.listener.accept_uni().await.expect("it is up");
         let arrived = Arc::<Arrived>::default();
-        tokio::spawn(read(receive, Arc::clone(&arrived)));
+        let counted = Arc::clone(&arrived);
+        let sender = Self::open_to(pair, payload, move |frames| counted.add(frames)).await;
         arrived.wait_for(1).await;
-        let sender = Self {
+        (sender, arrived)
+    }
+
+    /// Opens a stream; the other end tells `arrived` of each batch of frames, the first of which is sent at once.
+    pub(super) async fn open_to(
+        pair: &BarePair,
+        payload: Bytes,
+        arrived: impl Fn(u64) + Send + 'static,
+    ) -> Self {
+        let stream = pair.dialler.open_uni().await.expect("it is up");
+        let mut sender = Self {
             stream,
-            head,
+            head: head_of_message(Kind::RAW, TOPIC, payload.len()),
             payload,
             batch: BytesMut::new(),
         };
-        (sender, arrived)
+        // The other end sees the stream with its first bytes.
+        sender.send().await;
+        sender.flush().await;
+        let receive = pair.listener.accept_uni().await.expect("it is up");
+        tokio::spawn(read(receive, arrived));
+        sender
     }
 
     pub(super) async fn send(&mut self) {
@@ -105,7 +115,7 @@ impl BareSender {
 }
 
 /// Cuts frames out of what arrives and counts them.
-async fn read(mut stream: RecvStream, arrived: Arc<Arrived>) {
+async fn read(mut stream: RecvStream, arrived: impl Fn(u64)) {
     let mut buffer = BytesMut::new();
     while let Ok(Some(chunk)) = stream.read_chunk(READ_BYTES, true).await {
         buffer.extend_from_slice(&chunk.bytes);
@@ -115,7 +125,7 @@ async fn read(mut stream: RecvStream, arrived: Arc<Arrived>) {
             frames += 1;
         }
         if frames > 0 {
-            arrived.add(frames);
+            arrived(frames);
         }
     }
 }

@@ -59,7 +59,10 @@ impl Values {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
         let last = sorted.len().saturating_sub(1);
-        sorted.get(last * percent / 100).copied().unwrap_or(f64::NAN)
+        sorted
+            .get(last * percent / 100)
+            .copied()
+            .unwrap_or(f64::NAN)
     }
 
     pub(super) fn max(&self) -> f64 {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use matryoshka_pubsub::mailbox::Bound;
 use matryoshka_pubsub::{PubSub, Subscription};
 use matryoshka_pubsub_quic::{QuicAdapter, Secret};
+use tokio::task::JoinHandle;
 
 use super::load::{Arrived, TOPIC};
 
@@ -73,17 +74,32 @@ impl NodePair {
         }
     }
 
-    /// Counts what arrives on the topic.
-    pub(super) fn count(&self) -> Arc<Arrived> {
+    /// Counts what arrives on the topic, as long as the guard lives.
+    pub(super) fn count(&self) -> (Arc<Arrived>, Receiving) {
         let arrived = Arc::<Arrived>::default();
-        let mut subscription = self.subscriber.subscribe(TOPIC);
         let counted = Arc::clone(&arrived);
-        tokio::spawn(async move {
+        let receiving = self.receive(TOPIC, move || counted.add(1));
+        (arrived, receiving)
+    }
+
+    /// Tells `arrived` of each message on a topic, in a task of its own, as long as the guard lives.
+    pub(super) fn receive(&self, topic: &str, arrived: impl Fn() + Send + 'static) -> Receiving {
+        let mut subscription = self.subscriber.subscribe(topic);
+        let task = tokio::spawn(async move {
             while let Some(message) = subscription.next().await {
                 message.expect("the subscription holds all");
-                counted.add(1);
+                arrived();
             }
         });
-        arrived
+        Receiving(task)
+    }
+}
+
+/// A subscriber's task, which ends with this.
+pub(super) struct Receiving(JoinHandle<()>);
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }

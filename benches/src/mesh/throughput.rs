@@ -37,7 +37,7 @@ async fn compare(bare: &BarePair, nodes: &NodePair, bytes: usize, messages: u64)
     let payload = payload(bytes);
     let (sender, arrived) = BareSender::open(bare, payload.clone()).await;
     let sender = Arc::new(Mutex::new(sender));
-    let counted = nodes.count();
+    let (counted, _receiving) = nodes.count();
     let (mut bare_rates, mut rates, mut ratios) =
         (Values::default(), Values::default(), Values::default());
     let mut efficiency = Values::default();
@@ -48,7 +48,6 @@ async fn compare(bare: &BarePair, nodes: &NodePair, bytes: usize, messages: u64)
         rates.push(messages as f64 / subject.wall.as_secs_f64());
         ratios.push(baseline.wall.as_secs_f64() / subject.wall.as_secs_f64());
         efficiency.push(messages as f64 / subject.cpu.as_secs_f64());
-        eprintln!("    {:?} {:?}", baseline, subject);
     }
     let verdict = if bytes == 64 {
         Bar::AtLeast(500_000.0).judge(efficiency.median())
@@ -81,12 +80,7 @@ async fn send_bare(sender: &Arc<Mutex<BareSender>>, arrived: &Arc<Arrived>, mess
     meter.stop()
 }
 
-async fn publish(
-    nodes: &NodePair,
-    arrived: &Arc<Arrived>,
-    payload: &Bytes,
-    messages: u64,
-) -> Took {
+async fn publish(nodes: &NodePair, arrived: &Arc<Arrived>, payload: &Bytes, messages: u64) -> Took {
     let publisher = nodes.publisher.pubsub.publisher();
     let (topic, payload) = (TopicName::from(TOPIC), payload.clone());
     let arrived = Arc::clone(arrived);

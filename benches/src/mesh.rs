@@ -2,8 +2,10 @@
 //! one run.
 
 mod bare;
+mod heal;
 mod latency;
 mod load;
+mod loss;
 mod meter;
 mod nodes;
 mod relay;
@@ -11,7 +13,9 @@ mod throughput;
 
 use tokio::runtime::{Builder, Runtime};
 
+pub(crate) use heal::run as heal;
 pub(crate) use latency::run as latency;
+pub(crate) use loss::run as loss;
 pub(crate) use throughput::run as throughput;
 
 /// How often each comparison is repeated; medians are printed.

@@ -172,7 +172,7 @@ impl MeshPing {
         let watch = Stopwatch::new();
         let stopped = Arc::clone(&watch);
         Self {
-            _receiving: nodes.receive(PING_TOPIC, move || stopped.stop()),
+            _receiving: nodes.receive(PING_TOPIC, move |_| stopped.stop()),
             publisher: Arc::new(nodes.publisher.pubsub.publisher()),
             watch,
         }

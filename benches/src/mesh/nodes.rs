@@ -1,14 +1,16 @@
 //! Nodes of one process.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use matryoshka_pubsub::mailbox::Bound;
-use matryoshka_pubsub::{PubSub, Subscription};
-use matryoshka_pubsub_quic::{QuicAdapter, Secret};
+use matryoshka_pubsub::{Message, PubSub, Subscription};
+use matryoshka_pubsub_quic::{Builder, QuicAdapter, Secret};
 use tokio::task::JoinHandle;
 
 use super::load::{Arrived, TOPIC};
+use super::relay::Relay;
 
 /// How long links may take to come up.
 const UP_LIMIT: Duration = Duration::from_secs(30);
@@ -23,16 +25,21 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) async fn start(secret: &Secret, name: &str, join: Option<&Self>) -> Self {
-        let mut builder = QuicAdapter::builder(name).secret(secret.clone());
-        if let Some(member) = join {
-            builder = builder.join(member.mesh.local_addr());
-        }
+    /// A node that listens on a free port of loopback.
+    pub(super) async fn start(builder: Builder) -> Self {
         let mesh = builder.start().await.expect("a free port");
         Self {
             pubsub: PubSub::with(mesh.clone()),
             mesh,
         }
+    }
+
+    /// A node that the others reach by way of the relay only.
+    pub(super) async fn start_relayed(builder: Builder, relay: &Relay) -> (Self, SocketAddr) {
+        let relayed = relay.address().await;
+        let node = Self::start(builder.advertise(relayed.address)).await;
+        relayed.leads_to(node.mesh.local_addr());
+        (node, relayed.address)
     }
 
     /// Waits until it has so many links.
@@ -55,6 +62,11 @@ impl Node {
     }
 }
 
+fn builders() -> [Builder; 2] {
+    let secret = Secret::generate();
+    ["one", "two"].map(|name| QuicAdapter::builder(name).secret(secret.clone()))
+}
+
 /// Two nodes with a link.
 pub(super) struct NodePair {
     pub(super) publisher: Node,
@@ -63,9 +75,21 @@ pub(super) struct NodePair {
 
 impl NodePair {
     pub(super) async fn start() -> Self {
-        let secret = Secret::generate();
-        let publisher = Node::start(&secret, "one", None).await;
-        let subscriber = Node::start(&secret, "two", Some(&publisher)).await;
+        let [one, two] = builders();
+        let publisher = Node::start(one).await;
+        let two = two.join(publisher.mesh.local_addr());
+        Self::met(publisher, Node::start(two).await).await
+    }
+
+    /// Whatever one sends to the other goes through the relay.
+    pub(super) async fn start_relayed(relay: &Relay) -> Self {
+        let [one, two] = builders();
+        let (publisher, address) = Node::start_relayed(one, relay).await;
+        let (subscriber, _) = Node::start_relayed(two.join(address), relay).await;
+        Self::met(publisher, subscriber).await
+    }
+
+    async fn met(publisher: Node, subscriber: Node) -> Self {
         publisher.has_links(1).await;
         subscriber.has_links(1).await;
         Self {
@@ -78,17 +102,20 @@ impl NodePair {
     pub(super) fn count(&self) -> (Arc<Arrived>, Receiving) {
         let arrived = Arc::<Arrived>::default();
         let counted = Arc::clone(&arrived);
-        let receiving = self.receive(TOPIC, move || counted.add(1));
+        let receiving = self.receive(TOPIC, move |_| counted.add(1));
         (arrived, receiving)
     }
 
     /// Tells `arrived` of each message on a topic, in a task of its own, as long as the guard lives.
-    pub(super) fn receive(&self, topic: &str, arrived: impl Fn() + Send + 'static) -> Receiving {
+    pub(super) fn receive(
+        &self,
+        topic: &str,
+        arrived: impl Fn(&Message) + Send + 'static,
+    ) -> Receiving {
         let mut subscription = self.subscriber.subscribe(topic);
         let task = tokio::spawn(async move {
             while let Some(message) = subscription.next().await {
-                message.expect("the subscription holds all");
-                arrived();
+                arrived(&message.expect("the subscription holds all"));
             }
         });
         Receiving(task)

@@ -35,8 +35,8 @@ const TOLERANCE_MS: f64 = 4.0;
 pub(crate) fn run() {
     let relay = Relay::start();
     super::runtime().block_on(async {
-        let nodes = NodePair::start_relayed(&relay).await;
         relay.faults.delay(DELAY);
+        let nodes = NodePair::start_relayed(&relay).await;
         let lanes = Lanes::new(&nodes);
         // Path discovery sends large datagrams of its own; they are through by then.
         lanes.sample().await;

@@ -9,6 +9,7 @@ use matryoshka_pubsub::{Incarnation, NodeName};
 use quinn::{EndpointConfig, IdleTimeout, TransportConfig, VarInt};
 
 use crate::adapter::QuicAdapter;
+use crate::congestion::FlooredCubic;
 use crate::driver::{self, Setup};
 use crate::error::StartError;
 use crate::proto::address::is_dialable;
@@ -255,6 +256,7 @@ pub(crate) fn transport() -> Arc<TransportConfig> {
         .receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES))
         .send_window(SEND_WINDOW_BYTES)
         .datagram_receive_buffer_size(None)
-        .initial_rtt(INITIAL_RTT);
+        .initial_rtt(INITIAL_RTT)
+        .congestion_controller_factory(Arc::new(FlooredCubic::default()));
     Arc::new(transport)
 }

@@ -4,6 +4,7 @@ pub use matryoshka_pubsub as pubsub;
 
 mod adapter;
 mod config;
+mod congestion;
 mod connect;
 mod driver;
 mod error;

@@ -14,13 +14,14 @@ mod registry_churn;
 mod registry_giant;
 
 /// Every measurement, by the name it is asked for.
-const ALL: [(&str, fn()); 11] = [
+const ALL: [(&str, fn()); 12] = [
     ("dispatch", dispatch::run),
     ("pubsub-huge", pubsub_huge::run),
     ("pubsub-rivals", pubsub_rivals::run),
     ("pubsub-slow", pubsub_slow::run),
     ("interest", interest::run),
     ("mesh-heal", mesh::heal),
+    ("mesh-idle", mesh::idle),
     ("mesh-latency", mesh::latency),
     ("mesh-loss", mesh::loss),
     ("mesh-throughput", mesh::throughput),

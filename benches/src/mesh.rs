@@ -3,17 +3,21 @@
 
 mod bare;
 mod heal;
+mod idle;
 mod latency;
 mod load;
 mod loss;
 mod meter;
 mod nodes;
+mod ping;
+mod receiving;
 mod relay;
 mod throughput;
 
 use tokio::runtime::{Builder, Runtime};
 
 pub(crate) use heal::run as heal;
+pub(crate) use idle::run as idle;
 pub(crate) use latency::run as latency;
 pub(crate) use loss::run as loss;
 pub(crate) use throughput::run as throughput;

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Buf, Bytes, BytesMut};
 use matryoshka_pubsub::Kind;
@@ -9,7 +10,8 @@ use matryoshka_pubsub_quic::Secret;
 use matryoshka_pubsub_quic::testing::{BareQuic, head_of_message};
 use quinn::{Connection, Endpoint, RecvStream, SendStream};
 
-use super::load::{Arrived, TOPIC};
+use super::load::{Arrived, GoingOn, TOPIC};
+use super::meter::{Meter, Took};
 
 /// A header's kind and length.
 const HEADER_BYTES: usize = 6;
@@ -61,18 +63,16 @@ pub(super) struct BareSender {
     batch: BytesMut,
 }
 
-impl BareSender {
-    /// Opens a stream; the other end counts what it reads.
-    pub(super) async fn open(pair: &BarePair, payload: Bytes) -> (Self, Arc<Arrived>) {
-        let arrived = Arc::<Arrived>::default();
-        let counted = Arc::clone(&arrived);
-        let sender = Self::open_to(pair, payload, move |frames| counted.add(frames)).await;
-        arrived.wait_for(1).await;
-        (sender, arrived)
-    }
+/// One whose other end counts.
+pub(super) struct BareLoad {
+    sender: BareSender,
+    arrived: Arc<Arrived>,
+    sent: u64,
+}
 
+impl BareSender {
     /// Opens a stream; the other end tells `arrived` of each batch of frames, the first of which is sent at once.
-    pub(super) async fn open_to(
+    pub(super) async fn open(
         pair: &BarePair,
         payload: Bytes,
         arrived: impl Fn(u64) + Send + 'static,
@@ -90,6 +90,19 @@ impl BareSender {
         let receive = pair.listener.accept_uni().await.expect("it is up");
         tokio::spawn(read(receive, arrived));
         sender
+    }
+
+    /// Opens a stream whose other end counts.
+    pub(super) async fn open_counting(pair: &BarePair, payload: Bytes) -> BareLoad {
+        let arrived = Arc::<Arrived>::default();
+        let counted = Arc::clone(&arrived);
+        let sender = Self::open(pair, payload, move |frames| counted.add(frames)).await;
+        arrived.wait_for(1).await;
+        BareLoad {
+            sender,
+            arrived,
+            sent: 1,
+        }
     }
 
     pub(super) async fn send(&mut self) {
@@ -111,6 +124,42 @@ impl BareSender {
             let written = self.stream.write_chunk(batch).await;
             written.expect("it is up");
         }
+    }
+}
+
+impl BareLoad {
+    /// Sends so many and waits until they have arrived, in a task of its own.
+    pub(super) async fn send_all(mut self, messages: u64) -> (Self, Took) {
+        let meter = Meter::start();
+        let sending = tokio::spawn(async move {
+            for _ in 0..messages {
+                self.sender.send().await;
+            }
+            self.sent += messages;
+            self.wait().await;
+            self
+        });
+        let back = sending.await.expect("it does not panic");
+        (back, meter.stop())
+    }
+
+    /// Sends until it is stopped.
+    pub(super) fn go_on(mut self) -> GoingOn {
+        let stopped = Arc::<AtomicBool>::default();
+        let stop = Arc::clone(&stopped);
+        let task = tokio::spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                self.sender.send().await;
+                self.sent += 1;
+            }
+            self.wait().await;
+        });
+        GoingOn { stopped, task }
+    }
+
+    async fn wait(&mut self) {
+        self.sender.flush().await;
+        self.arrived.wait_for(self.sent).await;
     }
 }
 

@@ -13,7 +13,8 @@ use matryoshka_pubsub::{Message, Publisher};
 
 use super::ROUNDS;
 use super::meter::{Bar, Values, load_average};
-use super::nodes::{NodePair, Receiving};
+use super::nodes::NodePair;
+use super::receiving::Receiving;
 use super::relay::{Faults, Relay};
 
 const LANES: usize = 8;
@@ -143,7 +144,10 @@ impl Lanes {
         });
         let receive = |lane| {
             let received = Arc::clone(&received);
-            nodes.receive(&topic(lane), move |message| received.take(lane, message))
+            let to = &nodes.subscriber.pubsub;
+            Receiving::start(to, &topic(lane), move |message| {
+                received.take(lane, message)
+            })
         };
         Self {
             _receiving: (0..LANES).map(receive).collect(),

@@ -1,22 +1,16 @@
 //! Nodes of one process.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use matryoshka_pubsub::mailbox::Bound;
-use matryoshka_pubsub::{Message, PubSub, Subscription};
+use matryoshka_pubsub::PubSub;
+use matryoshka_pubsub_quic::testing::udp_bytes_sent;
 use matryoshka_pubsub_quic::{Builder, QuicAdapter, Secret};
-use tokio::task::JoinHandle;
 
-use super::load::{Arrived, TOPIC};
 use super::relay::Relay;
 
 /// How long links may take to come up.
 const UP_LIMIT: Duration = Duration::from_secs(30);
-/// More than a window ever has.
-const BOUND: usize = 1_000_000;
-const BOUND_BYTES: usize = 64 * 1024 * 1024;
 
 /// A node: its pubsub, and the handle to ask its mesh.
 pub(super) struct Node {
@@ -54,11 +48,9 @@ impl Node {
         up.expect("all nodes meet");
     }
 
-    /// A subscription that holds whatever is under way.
-    pub(super) fn subscribe(&self, topic: &str) -> Subscription {
-        let bound = Bound::messages(BOUND).with_bytes(BOUND_BYTES);
-        let subscription = self.pubsub.subscribe_bounded(topic, bound);
-        subscription.expect("a short name")
+    /// Bytes of UDP payload that it has sent over its links.
+    pub(super) fn udp_bytes_sent(&self) -> u64 {
+        udp_bytes_sent(&self.mesh)
     }
 }
 
@@ -96,37 +88,5 @@ impl NodePair {
             publisher,
             subscriber,
         }
-    }
-
-    /// Counts what arrives on the topic, as long as the guard lives.
-    pub(super) fn count(&self) -> (Arc<Arrived>, Receiving) {
-        let arrived = Arc::<Arrived>::default();
-        let counted = Arc::clone(&arrived);
-        let receiving = self.receive(TOPIC, move |_| counted.add(1));
-        (arrived, receiving)
-    }
-
-    /// Tells `arrived` of each message on a topic, in a task of its own, as long as the guard lives.
-    pub(super) fn receive(
-        &self,
-        topic: &str,
-        arrived: impl Fn(&Message) + Send + 'static,
-    ) -> Receiving {
-        let mut subscription = self.subscriber.subscribe(topic);
-        let task = tokio::spawn(async move {
-            while let Some(message) = subscription.next().await {
-                arrived(&message.expect("the subscription holds all"));
-            }
-        });
-        Receiving(task)
-    }
-}
-
-/// A subscriber's task, which ends with this.
-pub(super) struct Receiving(JoinHandle<()>);
-
-impl Drop for Receiving {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }

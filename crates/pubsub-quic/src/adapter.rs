@@ -135,6 +135,15 @@ impl QuicAdapter {
         stats
     }
 
+    #[cfg(feature = "test-util")]
+    pub(crate) fn udp_bytes_sent(&self) -> u64 {
+        let routes = self.inner.shared.routes();
+        routes
+            .iter()
+            .map(|route| route.lanes.udp_bytes_sent())
+            .sum()
+    }
+
     /// Resolves with the reason when this node has left the cluster for good, since a newer node has its name. Else
     /// it never does.
     ///

@@ -97,6 +97,11 @@ impl Lanes {
         self.push_or_close(&self.control_stream, Entry::of(frame));
     }
 
+    #[cfg(feature = "test-util")]
+    pub(crate) fn udp_bytes_sent(&self) -> u64 {
+        self.connection.stats().udp_tx.bytes
+    }
+
     /// Ends the connection now; what still waits is lost.
     pub(crate) fn close(&self, close: &Close) {
         self.connection

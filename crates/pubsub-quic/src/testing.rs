@@ -1,12 +1,14 @@
 //! For measurements: the QUIC beneath a node without the node, and the bytes that a link puts around what is sent.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use matryoshka_pubsub::Kind;
 
+use crate::adapter::QuicAdapter;
 use crate::config::transport;
 use crate::proto::frame::{Frame, Heartbeat, message_head};
+use crate::proto::liveness::HEARTBEAT;
 use crate::secret::Secret;
 use crate::tls::{ANY_NODE, Credentials, TlsError};
 
@@ -46,4 +48,12 @@ pub fn head_of_message(kind: Kind, topic: &str, payload_bytes: usize) -> Bytes {
 /// What a link sends when it has nothing else to send.
 pub fn heartbeat() -> Bytes {
     Frame::Heartbeat(Heartbeat {}).encode()
+}
+
+/// How often it sends that.
+pub const HEARTBEAT_EVERY: Duration = HEARTBEAT;
+
+/// Bytes of UDP payload that a node has sent over the links it has now.
+pub fn udp_bytes_sent(adapter: &QuicAdapter) -> u64 {
+    adapter.udp_bytes_sent()
 }

@@ -14,7 +14,7 @@ mod registry_churn;
 mod registry_giant;
 
 /// Every measurement, by the name it is asked for.
-const ALL: [(&str, fn()); 12] = [
+const ALL: [(&str, fn()); 13] = [
     ("dispatch", dispatch::run),
     ("pubsub-huge", pubsub_huge::run),
     ("pubsub-rivals", pubsub_rivals::run),
@@ -24,6 +24,7 @@ const ALL: [(&str, fn()); 12] = [
     ("mesh-idle", mesh::idle),
     ("mesh-latency", mesh::latency),
     ("mesh-loss", mesh::loss),
+    ("mesh-rivals", mesh::rivals),
     ("mesh-throughput", mesh::throughput),
     ("registry-churn", registry_churn::run),
     ("registry-giant", registry_giant::run),

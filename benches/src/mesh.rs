@@ -12,6 +12,8 @@ mod nodes;
 mod ping;
 mod receiving;
 mod relay;
+mod rivals;
+mod tcp;
 mod throughput;
 
 use tokio::runtime::{Builder, Runtime};
@@ -20,6 +22,7 @@ pub(crate) use heal::run as heal;
 pub(crate) use idle::run as idle;
 pub(crate) use latency::run as latency;
 pub(crate) use loss::run as loss;
+pub(crate) use rivals::run as rivals;
 pub(crate) use throughput::run as throughput;
 
 /// How often each comparison is repeated; medians are printed.

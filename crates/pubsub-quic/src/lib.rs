@@ -18,8 +18,9 @@ pub mod testing;
 mod tls;
 
 pub use adapter::QuicAdapter;
-pub use config::{Builder, DEFAULT_CLUSTER, DEFAULT_LISTEN};
+pub use config::{Builder, DEFAULT_CLUSTER, DEFAULT_LISTEN, MIN_MESSAGE_BYTES};
 pub use error::StartError;
+pub use proto::codec::{NEWEST_PROTOCOL, OLDEST_PROTOCOL};
 pub use secret::{MIN_SECRET_BYTES, Secret, SecretError};
-pub use stats::{PeerInfo, Stats};
+pub use stats::{LinkInfo, PeerInfo, QueuedBytes, Stats};
 pub use tls::TlsError;

@@ -14,7 +14,7 @@ mod registry_churn;
 mod registry_giant;
 
 /// Every measurement, by the name it is asked for.
-const ALL: [(&str, fn()); 13] = [
+const ALL: [(&str, fn()); 14] = [
     ("dispatch", dispatch::run),
     ("pubsub-huge", pubsub_huge::run),
     ("pubsub-rivals", pubsub_rivals::run),
@@ -25,6 +25,7 @@ const ALL: [(&str, fn()); 13] = [
     ("mesh-latency", mesh::latency),
     ("mesh-loss", mesh::loss),
     ("mesh-rivals", mesh::rivals),
+    ("mesh-sparse", mesh::sparse),
     ("mesh-throughput", mesh::throughput),
     ("registry-churn", registry_churn::run),
     ("registry-giant", registry_giant::run),

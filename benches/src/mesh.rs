@@ -13,6 +13,7 @@ mod ping;
 mod receiving;
 mod relay;
 mod rivals;
+mod sparse;
 mod tcp;
 mod throughput;
 
@@ -23,6 +24,7 @@ pub(crate) use idle::run as idle;
 pub(crate) use latency::run as latency;
 pub(crate) use loss::run as loss;
 pub(crate) use rivals::run as rivals;
+pub(crate) use sparse::run as sparse;
 pub(crate) use throughput::run as throughput;
 
 /// How often each comparison is repeated; medians are printed.

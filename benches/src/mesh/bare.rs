@@ -80,7 +80,7 @@ impl BareSender {
         let stream = pair.dialler.open_uni().await.expect("it is up");
         let mut sender = Self {
             stream,
-            head: head_of_message(Kind::RAW, TOPIC, payload.len()),
+            head: head_of_message(Kind::RAW, &TOPIC.into(), payload.len()),
             payload,
             batch: BytesMut::new(),
         };

@@ -41,7 +41,7 @@ pub(crate) fn run() {
 
 async fn heal(apart: Duration) -> f64 {
     let relay = Relay::start();
-    let nodes = NodePair::start_relayed(&relay).await;
+    let nodes = NodePair::start(Some(&relay)).await;
     let ends = [&nodes.publisher, &nodes.subscriber];
     let down = ends.map(|node| link_event(node, |event| matches!(event, MemberEvent::Down { .. })));
     relay.faults.cut(true);

@@ -6,14 +6,14 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use matryoshka_pubsub_quic::Secret;
 use matryoshka_pubsub_quic::testing::{BareQuic, HEARTBEAT_EVERY, heartbeat};
-use matryoshka_pubsub_quic::{QuicAdapter, Secret};
 use quinn::{Connection, Endpoint, RecvStream, SendStream};
 
 use super::ROUNDS;
 use super::bare::endpoint;
 use super::meter::{Bar, Meter, Values, load_average};
-use super::nodes::Node;
+use super::nodes::{Node, mesh};
 
 const NODES: usize = 20;
 const LINKS: usize = NODES * (NODES - 1) / 2;
@@ -68,16 +68,7 @@ async fn measure(sent: impl Fn() -> u64) -> Idle {
 }
 
 async fn nodes() -> Idle {
-    let secret = Secret::generate();
-    let builder = |n| QuicAdapter::builder(format!("node-{n}")).secret(secret.clone());
-    let mut nodes = vec![Node::start(builder(0)).await];
-    for n in 1..NODES {
-        let seed = nodes[0].mesh.local_addr();
-        nodes.push(Node::start(builder(n).join(seed)).await);
-    }
-    for node in &nodes {
-        node.has_links(NODES - 1).await;
-    }
+    let nodes = mesh(NODES, None).await;
     measure(|| nodes.iter().map(Node::udp_bytes_sent).sum()).await
 }
 

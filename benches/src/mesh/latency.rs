@@ -43,7 +43,7 @@ struct Both {
 
 impl Both {
     async fn start() -> Self {
-        let (bare, nodes) = (BarePair::connect().await, NodePair::start().await);
+        let (bare, nodes) = (BarePair::connect().await, NodePair::start(None).await);
         let arrived = Arc::<Arrived>::default();
         Self {
             bare_ping: Some(BarePing::open(&bare).await),

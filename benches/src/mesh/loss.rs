@@ -37,7 +37,7 @@ pub(crate) fn run() {
     let relay = Relay::start();
     super::runtime().block_on(async {
         relay.faults.delay(DELAY);
-        let nodes = NodePair::start_relayed(&relay).await;
+        let nodes = NodePair::start(Some(&relay)).await;
         let lanes = Lanes::new(&nodes);
         // Path discovery sends large datagrams of its own; they are through by then.
         lanes.sample().await;

@@ -19,25 +19,24 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// A node that listens on a free port of loopback.
-    pub(super) async fn start(builder: Builder) -> Self {
+    /// On a free port of loopback; and where the others reach it.
+    async fn start(builder: Builder) -> (Self, SocketAddr) {
         let mesh = builder.start().await.expect("a free port");
-        Self {
-            pubsub: PubSub::with(mesh.clone()),
-            mesh,
-        }
+        let address = mesh.local_addr();
+        let pubsub = PubSub::with(mesh.clone());
+        (Self { pubsub, mesh }, address)
     }
 
-    /// A node that the others reach by way of the relay only.
-    pub(super) async fn start_relayed(builder: Builder, relay: &Relay) -> (Self, SocketAddr) {
+    /// The others reach it by way of the relay only.
+    async fn start_relayed(builder: Builder, relay: &Relay) -> (Self, SocketAddr) {
         let relayed = relay.address().await;
-        let node = Self::start(builder.advertise(relayed.address)).await;
-        relayed.leads_to(node.mesh.local_addr());
+        let (node, address) = Self::start(builder.advertise(relayed.address)).await;
+        relayed.leads_to(address);
         (node, relayed.address)
     }
 
     /// Waits until it has so many links.
-    pub(super) async fn has_links(&self, links: usize) {
+    async fn has_links(&self, links: usize) {
         let mut members = self.pubsub.members();
         let up = async {
             while self.mesh.stats().up < links as u64 {
@@ -54,9 +53,27 @@ impl Node {
     }
 }
 
-fn builders() -> [Builder; 2] {
+/// So many nodes with a link between each two; each reached by way of the relay, if there is one.
+pub(super) async fn mesh(count: usize, relay: Option<&Relay>) -> Vec<Node> {
     let secret = Secret::generate();
-    ["one", "two"].map(|name| QuicAdapter::builder(name).secret(secret.clone()))
+    let mut nodes: Vec<Node> = Vec::new();
+    let mut seed = None;
+    for n in 0..count {
+        let mut builder = QuicAdapter::builder(format!("node-{n}")).secret(secret.clone());
+        if let Some(seed) = seed {
+            builder = builder.join(seed);
+        }
+        let (node, address) = match relay {
+            Some(relay) => Node::start_relayed(builder, relay).await,
+            None => Node::start(builder).await,
+        };
+        seed.get_or_insert(address);
+        nodes.push(node);
+    }
+    for node in &nodes {
+        node.has_links(count - 1).await;
+    }
+    nodes
 }
 
 /// Two nodes with a link.
@@ -66,24 +83,9 @@ pub(super) struct NodePair {
 }
 
 impl NodePair {
-    pub(super) async fn start() -> Self {
-        let [one, two] = builders();
-        let publisher = Node::start(one).await;
-        let two = two.join(publisher.mesh.local_addr());
-        Self::met(publisher, Node::start(two).await).await
-    }
-
-    /// Whatever one sends to the other goes through the relay.
-    pub(super) async fn start_relayed(relay: &Relay) -> Self {
-        let [one, two] = builders();
-        let (publisher, address) = Node::start_relayed(one, relay).await;
-        let (subscriber, _) = Node::start_relayed(two.join(address), relay).await;
-        Self::met(publisher, subscriber).await
-    }
-
-    async fn met(publisher: Node, subscriber: Node) -> Self {
-        publisher.has_links(1).await;
-        subscriber.has_links(1).await;
+    pub(super) async fn start(relay: Option<&Relay>) -> Self {
+        let nodes = mesh(2, relay).await;
+        let [publisher, subscriber] = nodes.try_into().ok().expect("there are two");
         Self {
             publisher,
             subscriber,

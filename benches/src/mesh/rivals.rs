@@ -5,12 +5,11 @@
 use std::sync::Arc;
 
 use matryoshka_pubsub::PubSub;
-use matryoshka_pubsub_quic::{QuicAdapter, Secret};
 
 use super::ROUNDS;
 use super::load::{Arrived, Load, TOPIC};
 use super::meter::{Took, Values, load_average};
-use super::nodes::Node;
+use super::nodes;
 use super::ping::Ping;
 use super::receiving::Receiving;
 use super::tcp;
@@ -31,7 +30,7 @@ pub(crate) fn run() {
         "", "TCP", "mesh", "mesh / TCP"
     );
     super::runtime().block_on(async {
-        let nodes = quic_nodes().await;
+        let nodes = nodes::mesh(NODES, None).await;
         let mesh = Trio::new(nodes.iter().map(|node| node.pubsub.clone()).collect());
         let tcp = Trio::new(tcp::mesh(NODES).await);
         for (bytes, messages) in SIZES {
@@ -43,20 +42,6 @@ pub(crate) fn run() {
         }
     });
     println!("  {}", load_average());
-}
-
-async fn quic_nodes() -> Vec<Node> {
-    let secret = Secret::generate();
-    let builder = |n| QuicAdapter::builder(format!("node-{n}")).secret(secret.clone());
-    let mut nodes = vec![Node::start(builder(0)).await];
-    for n in 1..NODES {
-        let seed = nodes[0].mesh.local_addr();
-        nodes.push(Node::start(builder(n).join(seed)).await);
-    }
-    for node in &nodes {
-        node.has_links(NODES - 1).await;
-    }
-    nodes
 }
 
 /// The first publishes, the others subscribe.

@@ -23,7 +23,7 @@ pub(crate) fn run() {
         "bytes", "bare msg/s", "mesh msg/s", "throughput ratio", "bare /CPU s", "mesh /CPU s"
     );
     super::runtime().block_on(async {
-        let (bare, nodes) = (BarePair::connect().await, NodePair::start().await);
+        let (bare, nodes) = (BarePair::connect().await, NodePair::start(None).await);
         for (bytes, messages) in SIZES {
             compare(&bare, &nodes, bytes, messages).await;
         }

@@ -154,10 +154,10 @@ impl QuicAdapter {
 
     #[cfg(feature = "test-util")]
     pub(crate) fn udp_bytes_sent(&self) -> u64 {
-        let routes = self.inner.shared.routes();
-        routes
-            .iter()
-            .map(|route| route.lanes.udp_bytes_sent())
+        let members = self.inner.shared.members();
+        let links = members.values().filter_map(|member| member.link.as_ref());
+        links
+            .map(|link| link.outgoing.connection().stats().udp_tx.bytes)
             .sum()
     }
 

@@ -82,11 +82,6 @@ impl Outgoing {
         self.close(&Close::Overflow);
     }
 
-    #[cfg(feature = "test-util")]
-    pub(crate) fn udp_bytes_sent(&self) -> u64 {
-        self.connection.stats().udp_tx.bytes
-    }
-
     /// Ends the connection now; what still waits is lost.
     pub(crate) fn close(&self, close: &Close) {
         let code = VarInt::from_u32(close.code());

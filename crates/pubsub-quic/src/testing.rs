@@ -2,12 +2,14 @@
 
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
-use matryoshka_pubsub::Kind;
+use bytes::{Bytes, BytesMut};
+use matryoshka_pubsub::{Envelope, Kind, TopicName, TrafficClass};
 
 use crate::adapter::QuicAdapter;
 use crate::config::transport;
-use crate::proto::frame::{Frame, Heartbeat, message_head};
+use crate::proto::codec::{Codec, HEADER_BYTES};
+use crate::proto::frame::Frame;
+use crate::proto::lane::Encoded;
 use crate::proto::liveness::HEARTBEAT;
 use crate::secret::Secret;
 use crate::tls::{ANY_NODE, Credentials, TlsError};
@@ -40,14 +42,28 @@ impl BareQuic {
     }
 }
 
-/// What stands before the payload of a message in its lane.
-pub fn head_of_message(kind: Kind, topic: &str, payload_bytes: usize) -> Bytes {
-    message_head(kind.0, topic.as_bytes(), payload_bytes)
+/// What stands before the payload of a message in its lane, in the newest version of the protocol; of one short enough to go in
+/// one piece.
+pub fn head_of_message(kind: Kind, topic: &TopicName, payload_bytes: usize) -> Bytes {
+    let empty = Envelope {
+        topic: topic.clone(),
+        kind,
+        class: TrafficClass::User,
+        lane: 0,
+        payload: Bytes::new(),
+    };
+    let mut encoded = Encoded::default();
+    Codec::NEWEST.put_message(1, &empty, &mut encoded);
+    let mut head = BytesMut::from(&encoded.concat()[..]);
+    let body_bytes = head.len() - HEADER_BYTES + payload_bytes;
+    head[2..HEADER_BYTES].copy_from_slice(&(body_bytes as u32).to_be_bytes());
+    head.freeze()
 }
 
 /// What a link sends when it has nothing else to send.
 pub fn heartbeat() -> Bytes {
-    Frame::Heartbeat(Heartbeat {}).encode()
+    let heartbeat = Codec::NEWEST.encode(&Frame::Heartbeat);
+    heartbeat.expect("every version has it")
 }
 
 /// How often it sends that.

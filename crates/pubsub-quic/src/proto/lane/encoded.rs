@@ -60,7 +60,7 @@ impl Encoded {
     }
 
     /// All of it, as one run.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "test-util"))]
     pub(crate) fn concat(&self) -> Bytes {
         let pieces = self.pieces().map(|piece| match piece {
             Piece::Run(run) => run,

@@ -68,7 +68,7 @@ async fn measure(sent: impl Fn() -> u64) -> Idle {
 }
 
 async fn nodes() -> Idle {
-    let nodes = mesh(NODES, None).await;
+    let nodes = mesh(NODES, None, |builder| builder).await;
     measure(|| nodes.iter().map(Node::udp_bytes_sent).sum()).await
 }
 

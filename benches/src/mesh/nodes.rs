@@ -54,12 +54,17 @@ impl Node {
 }
 
 /// So many nodes with a link between each two; each reached by way of the relay, if there is one.
-pub(super) async fn mesh(count: usize, relay: Option<&Relay>) -> Vec<Node> {
+pub(super) async fn mesh(
+    count: usize,
+    relay: Option<&Relay>,
+    adjust: impl Fn(Builder) -> Builder,
+) -> Vec<Node> {
     let secret = Secret::generate();
     let mut nodes: Vec<Node> = Vec::new();
     let mut seed = None;
     for n in 0..count {
-        let mut builder = QuicAdapter::builder(format!("node-{n}")).secret(secret.clone());
+        let builder = QuicAdapter::builder(format!("node-{n}")).secret(secret.clone());
+        let mut builder = adjust(builder);
         if let Some(seed) = seed {
             builder = builder.join(seed);
         }
@@ -84,7 +89,7 @@ pub(super) struct NodePair {
 
 impl NodePair {
     pub(super) async fn start(relay: Option<&Relay>) -> Self {
-        let nodes = mesh(2, relay).await;
+        let nodes = mesh(2, relay, |builder| builder).await;
         let [publisher, subscriber] = nodes.try_into().ok().expect("there are two");
         Self {
             publisher,

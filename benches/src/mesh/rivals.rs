@@ -30,7 +30,7 @@ pub(crate) fn run() {
         "", "TCP", "mesh", "mesh / TCP"
     );
     super::runtime().block_on(async {
-        let nodes = nodes::mesh(NODES, None).await;
+        let nodes = nodes::mesh(NODES, None, |builder| builder).await;
         let mesh = Trio::new(nodes.iter().map(|node| node.pubsub.clone()).collect());
         let tcp = Trio::new(tcp::mesh(NODES).await);
         for (bytes, messages) in SIZES {

@@ -152,7 +152,7 @@ impl QuicAdapter {
         }
     }
 
-    #[cfg(feature = "test-util")]
+    #[cfg(any(test, feature = "test-util"))]
     pub(crate) fn udp_bytes_sent(&self) -> u64 {
         let members = self.inner.shared.members();
         let links = members.values().filter_map(|member| member.link.as_ref());

@@ -10,7 +10,7 @@ use matryoshka_pubsub::{Incarnation, NodeName, Payload};
 use quinn::{EndpointConfig, IdleTimeout, TransportConfig, VarInt};
 
 use crate::adapter::QuicAdapter;
-use crate::congestion::FlooredCubic;
+use crate::congestion::Openable;
 use crate::driver::{self, Setup};
 use crate::error::StartError;
 use crate::proto::address::is_dialable;
@@ -328,6 +328,6 @@ pub(crate) fn transport() -> Arc<TransportConfig> {
         .send_window(SEND_WINDOW_BYTES)
         .datagram_receive_buffer_size(None)
         .initial_rtt(INITIAL_RTT)
-        .congestion_controller_factory(Arc::new(FlooredCubic::default()));
+        .congestion_controller_factory(Arc::new(Openable::default()));
     Arc::new(transport)
 }

@@ -9,11 +9,12 @@ mod connect;
 mod driver;
 mod error;
 mod link;
+mod losses;
 mod proto;
 mod runtime;
 mod secret;
 mod stats;
-#[cfg(feature = "test-util")]
+#[cfg(any(test, feature = "test-util"))]
 pub mod testing;
 mod tls;
 

@@ -8,6 +8,7 @@ mod write;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::SystemTime;
 
 use matryoshka_pubsub::{Inbound, Origin};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
@@ -15,6 +16,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::adapter::Shared;
+use crate::congestion;
 use crate::connect::explain;
 use crate::driver::LOG_TARGET;
 use crate::proto::close::Close;
@@ -85,7 +87,7 @@ impl Outgoing {
     /// Ends the connection now; what still waits is lost.
     pub(crate) fn close(&self, close: &Close) {
         let code = VarInt::from_u32(close.code());
-        self.connection().close(code, &close.reason());
+        congestion::close(self.connection(), code, &close.reason());
         self.finish();
     }
 
@@ -103,6 +105,8 @@ pub(crate) struct Established {
     pub(crate) send: SendStream,
     pub(crate) receive: RecvStream,
     pub(crate) certified: Vec<String>,
+    /// Until when the other side's certificate is valid, if that is known.
+    pub(crate) certificate_end: Option<SystemTime>,
 }
 
 /// What makes the link's task hand on what it receives.

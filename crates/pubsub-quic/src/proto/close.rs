@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::codec::{Skipped, read_named};
 
 /// A reason is cut to this many bytes, so that it fits into the smallest QUIC packet.
-const MAX_REASON_BYTES: usize = 900;
+pub(crate) const MAX_REASON_BYTES: usize = 900;
 const MAX_TEXT_BYTES: usize = 256;
 
 /// Why a connection ends.

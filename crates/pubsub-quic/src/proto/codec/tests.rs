@@ -109,7 +109,10 @@ fn old_frame() -> impl Strategy<Value = Frame> {
     ]
 }
 
-fn frames() -> impl Strategy<Value = (Codec, Vec<(Frame, Option<Vec<u8>>)>)> {
+/// Frames, each with an unknown one behind it or not.
+type Frames = Vec<(Frame, Option<Vec<u8>>)>;
+
+fn frames() -> impl Strategy<Value = (Codec, Frames)> {
     let v1 = prop_oneof![hello(Codec::V1), old_frame()].boxed();
     let v2 = prop_oneof![hello(Codec::V2), old_frame(), routing()].boxed();
     let of = |codec, frame: BoxedStrategy<Frame>| {

@@ -614,6 +614,17 @@ mod tests {
         }
     }
 
+    /// One that blocks its thread cannot be ended, and is not waited for any longer; one that joins is.
+    #[tokio::test(start_paused = true)]
+    async fn d2_a_replaced_channel_that_does_not_end_is_waited_for_so_long() {
+        let stuck = || tokio::spawn(std::future::pending());
+        let start = tokio::time::Instant::now();
+        gone((stuck(), Wait::Ending)).await;
+        assert_eq!(start.elapsed(), REPLACED_CHANNEL_WAIT);
+        let joining = timeout(10 * REPLACED_CHANNEL_WAIT, gone((stuck(), Wait::Joining)));
+        assert!(joining.await.is_err());
+    }
+
     /// What callbacks hold while they wait does not count.
     #[test]
     fn an_idle_channels_task_is_small() {

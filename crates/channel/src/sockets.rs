@@ -27,11 +27,14 @@ use crate::stats::{Counters, Stats};
 #[cfg(feature = "test-util")]
 use crate::transport::Limits;
 use crate::transport::http::{Request, Response};
-use crate::transport::{ConnectInfo, Connections, Handler, HttpService, Outbox, Refused};
+use crate::transport::{
+    ConnectInfo, Connections, Handler, HttpService, Outbox, Refused, RequestBody,
+};
 
 /// All sockets of one mount: a tower service for axum or hyper, and a [`Handler`] for any other carrier.
 ///
-/// Mounted at `/socket`, clients connect to `/socket/websocket`. Clones share connections and counters. Build it up
+/// Mounted at `/socket`, clients connect to `/socket/websocket`, and to `/socket/longpoll` where the configuration has
+/// [`long_polling`](crate::transport::HttpConfig::long_polling). Clones share connections and counters. Build it up
 /// before the first clone: what is set later applies to the new value only.
 ///
 /// ```
@@ -201,7 +204,7 @@ impl<App: Clone + Send + Sync + 'static> Handler for Sockets<App> {
     }
 }
 
-impl<App, Body> tower::Service<Request<Body>> for Sockets<App> {
+impl<App, Body: RequestBody> tower::Service<Request<Body>> for Sockets<App> {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Response<Full<Bytes>>, Infallible>>;

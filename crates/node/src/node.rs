@@ -8,7 +8,7 @@ use std::time::Duration;
 use matryoshka_presence::Presence;
 use matryoshka_presence::channel::pubsub::PubSub;
 use matryoshka_presence::channel::pubsub::cluster::MemberState;
-use matryoshka_presence::channel::transport::{Close, CloseCode};
+use matryoshka_presence::channel::transport::{Close, CloseCode, LongPolling};
 use matryoshka_pubsub_quic::QuicAdapter;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -107,10 +107,13 @@ impl Node {
         };
         let presence = Presence::new(&pubsub);
         let origins = flags.origins();
-        let sockets = user::sockets(&pubsub, &presence, origins.clone());
+        let long_polling =
+            LongPolling::new(&pubsub).expect("nothing else of this node uses long polling's name");
+        let sockets = user::sockets(&pubsub, &presence, &long_polling, origins.clone());
         let server = Server {
             name: flags.name.clone(),
             sockets,
+            long_polling,
             pubsub,
             presence,
             mesh,
@@ -232,6 +235,8 @@ fn mesh(flags: &Flags, listen: SocketAddr) -> Result<matryoshka_pubsub_quic::Bui
     let builder = QuicAdapter::builder(flags.name.as_str())
         .listen(listen)
         .cluster(&flags.cluster)
+        .interest(flags.interest)
+        .protocol(flags.link_protocol)
         .secret(secret);
     let builder = match &flags.advertise {
         Some(address) => builder.advertise(address),

@@ -1,5 +1,10 @@
 //! Whose certificate is accepted, and for how long.
 
+use rcgen::{ExtendedKeyUsagePurpose, PKCS_ED25519};
+use rustls::CertificateError;
+use rustls::pki_types::UnixTime;
+
+use super::authority::{VALID_AFTER, VALID_BEFORE, leaf_params, seed};
 use super::*;
 
 fn now() -> SystemTime {

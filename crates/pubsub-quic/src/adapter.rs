@@ -18,6 +18,7 @@ use crate::config::Builder;
 use crate::link::{Handed, Lanes};
 use crate::proto::frame::message_head;
 use crate::stats::{NodeCounters, PeerCounters, PeerInfo, Stats};
+use crate::tls::Identity;
 
 /// Connects this process with the other nodes of a cluster, over QUIC with mutual TLS.
 ///
@@ -49,6 +50,7 @@ pub(crate) struct Shared {
     name: NodeName,
     incarnation: AtomicU64,
     local_addr: SocketAddr,
+    pub(crate) identity: Arc<Identity>,
     attach: Mutex<Option<oneshot::Sender<Inbound>>>,
     routes: RwLock<Routes>,
     members: Mutex<BTreeMap<NodeName, MemberView>>,
@@ -101,6 +103,10 @@ impl QuicAdapter {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.inner.shared.local_addr
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.inner.shared
     }
 
     /// All members known, up or not, by name.
@@ -236,12 +242,14 @@ impl Shared {
         name: NodeName,
         incarnation: Incarnation,
         local_addr: SocketAddr,
+        identity: Arc<Identity>,
         attach: oneshot::Sender<Inbound>,
     ) -> Self {
         Self {
             name,
             incarnation: AtomicU64::new(incarnation.0),
             local_addr,
+            identity,
             attach: Mutex::new(Some(attach)),
             routes: RwLock::default(),
             members: Mutex::default(),

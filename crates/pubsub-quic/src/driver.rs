@@ -4,17 +4,17 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use matryoshka_pubsub::cluster::MemberEvent;
 use matryoshka_pubsub::{Goodbye, Inbound, NodeName, Origin};
-use quinn::{ClientConfig, Endpoint, Incoming, VarInt};
+use quinn::{Endpoint, Incoming, VarInt};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
 
 use crate::adapter::{MemberView, QuicAdapter, Route, Shared, Wish};
-use crate::connect;
+use crate::connect::Connector;
 use crate::link::{Established, Lanes, LinkTask, Raise};
 use crate::proto::close::Close;
 use crate::proto::frame::Frame;
@@ -22,9 +22,10 @@ use crate::proto::liveness::TICK;
 use crate::proto::mesh::{Effect, Ended, Mesh, MeshConfig};
 use crate::proto::notice::{Level, Notice};
 use crate::proto::peer::ConnectionId;
+use crate::proto::trouble::Trouble;
 use crate::runtime::Gone;
 use crate::stats::PeerCounters;
-use crate::tls::{Credentials, RENEW_AFTER};
+use crate::tls::Identity;
 
 /// Handshakes of others that may be under way at once. Further ones wait in the endpoint, which refuses what is too
 /// much for it.
@@ -46,8 +47,8 @@ pub(crate) struct Setup {
     pub(crate) mesh: MeshConfig,
     pub(crate) endpoint: Endpoint,
     pub(crate) gone: Gone,
-    pub(crate) client: ClientConfig,
-    pub(crate) credentials: Credentials,
+    pub(crate) connector: Connector,
+    pub(crate) identity: Arc<Identity>,
     pub(crate) local_addr: SocketAddr,
 }
 
@@ -61,6 +62,7 @@ pub(crate) fn start(setup: Setup) -> QuicAdapter {
         setup.mesh.name.clone(),
         setup.mesh.incarnation,
         setup.local_addr,
+        setup.identity.clone(),
         attach,
     ));
     let task = run(setup, shared.clone(), attached, wishes, left);
@@ -82,8 +84,8 @@ async fn run(
         mesh,
         endpoint,
         gone,
-        client,
-        credentials,
+        connector,
+        identity,
         ..
     } = setup;
     let inbound = tokio::select! {
@@ -95,8 +97,8 @@ async fn run(
         let driver = Driver {
             mesh: Mesh::new(mesh, Instant::now()),
             endpoint: endpoint.clone(),
-            client,
-            credentials,
+            connector: Arc::new(connector),
+            identity,
             shared,
             inbound,
             left,
@@ -124,8 +126,8 @@ async fn run(
 struct Driver {
     mesh: Mesh,
     endpoint: Endpoint,
-    client: ClientConfig,
-    credentials: Credentials,
+    connector: Arc<Connector>,
+    identity: Arc<Identity>,
     shared: Arc<Shared>,
     inbound: Inbound,
     left: watch::Sender<Option<String>>,
@@ -151,15 +153,14 @@ struct LinkHandle {
 
 /// What a task of the driver's ends with.
 enum Done {
-    Dialled(ConnectionId, Result<Established, String>),
-    Accepted(SocketAddr, Result<Established, String>),
+    Dialled(ConnectionId, Result<Established, Trouble>),
+    Accepted(SocketAddr, Result<Established, Trouble>),
     Ended(ConnectionId, Ended),
 }
 
 /// What the driver wakes up for.
 enum Event {
     Tick,
-    Renew,
     Frame(ConnectionId, Frame),
     Incoming(Box<Incoming>),
     Done(Result<(tokio::task::Id, Done), JoinError>),
@@ -171,14 +172,11 @@ impl Driver {
     async fn run(mut self, mut wishes: watch::Receiver<Wish>) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let first_renewal = tokio::time::Instant::now() + RENEW_AFTER;
-        let mut renew = tokio::time::interval_at(first_renewal, RENEW_AFTER);
         let mut wishes_end = false;
         loop {
             let flush_until = self.flush_until;
             let event = tokio::select! {
                 _ = tick.tick() => Event::Tick,
-                _ = renew.tick() => Event::Renew,
                 Some((id, frame)) = self.incoming_frames.recv() => Event::Frame(id, frame),
                 Some(incoming) = self.endpoint.accept(), if self.handshakes < MAX_HANDSHAKES => {
                     Event::Incoming(Box::new(incoming))
@@ -201,7 +199,6 @@ impl Driver {
     fn handle(&mut self, event: Event) {
         match event {
             Event::Tick => self.handle_tick(),
-            Event::Renew => self.renew(),
             Event::Frame(id, frame) => self.mesh.handle_frame(Instant::now(), id, frame),
             Event::Incoming(incoming) => self.handle_incoming(*incoming),
             Event::Done(done) => self.handle_done(done),
@@ -219,15 +216,9 @@ impl Driver {
             }
         }
         self.mesh.handle_tick(Instant::now());
-    }
-
-    fn renew(&mut self) {
-        if let Err(error) = self.credentials.renew(SystemTime::now()) {
-            let text = format!("the certificate was not renewed, the old one stays: {error}");
-            self.log(Notice {
-                level: Level::Warn,
-                text,
-            });
+        // By the wall clock, at each tick: a timer would not notice that the machine slept.
+        if let Some(notice) = self.identity.tend() {
+            self.log(notice);
         }
     }
 
@@ -242,8 +233,9 @@ impl Driver {
         }
         self.handshakes += 1;
         let remote = incoming.remote_address();
+        let connector = self.connector.clone();
         self.tasks
-            .spawn(async move { Done::Accepted(remote, connect::accept(incoming).await) });
+            .spawn(async move { Done::Accepted(remote, connector.accept(incoming).await) });
     }
 
     fn handle_done(&mut self, done: Result<(tokio::task::Id, Done), JoinError>) {
@@ -269,11 +261,11 @@ impl Driver {
         &mut self,
         now: Instant,
         id: ConnectionId,
-        dialled: Result<Established, String>,
+        dialled: Result<Established, Trouble>,
     ) {
         let wanted = self.dials.remove(&id).is_some();
         match dialled {
-            Err(text) => self.mesh.handle_ended(now, id, Ended::Broken { text }),
+            Err(trouble) => self.mesh.handle_ended(now, id, Ended::Failed(trouble)),
             Ok(established) if wanted => {
                 let remote = established.connection.remote_address();
                 let certified = established.certified.clone();
@@ -289,7 +281,7 @@ impl Driver {
         &mut self,
         now: Instant,
         remote: SocketAddr,
-        accepted: Result<Established, String>,
+        accepted: Result<Established, Trouble>,
     ) {
         match accepted {
             Ok(established) => {
@@ -298,9 +290,9 @@ impl Driver {
                 let id = self.mesh.handle_accepted(now, remote, certified);
                 self.add_link(id, established);
             }
-            Err(text) => {
+            Err(trouble) => {
                 self.shared.counters.refused.add(1);
-                self.mesh.handle_intruder(remote, &text);
+                self.mesh.handle_intruder(remote, &trouble);
             }
         }
     }
@@ -344,6 +336,7 @@ impl Driver {
             activity: activity.clone(),
             frames: self.frames.clone(),
             raise: raised,
+            handshake: established.handshake,
         };
         let run = task.run(established.send, established.receive);
         let handle = self.tasks.spawn(async move { Done::Ended(id, run.await) });
@@ -432,11 +425,10 @@ impl Driver {
 
     fn dial(&mut self, id: ConnectionId, address: String, attempt: u32) {
         self.shared.counters.dials.add(1);
-        let (endpoint, client) = (self.endpoint.clone(), self.client.clone());
-        let handle = self.tasks.spawn(async move {
-            let dialled = connect::dial(endpoint, client, address, attempt).await;
-            Done::Dialled(id, dialled)
-        });
+        let dialled = self.connector.clone().dial(address, attempt);
+        let handle = self
+            .tasks
+            .spawn(async move { Done::Dialled(id, dialled.await) });
         self.task_ids.insert(handle.id(), id);
         self.dials.insert(id, handle);
     }

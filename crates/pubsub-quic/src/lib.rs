@@ -3,12 +3,14 @@
 pub use matryoshka_pubsub as pubsub;
 
 mod adapter;
+mod clock;
 mod config;
 mod connect;
 mod driver;
 mod error;
 mod link;
 mod proto;
+mod rotation;
 mod runtime;
 mod secret;
 mod stats;
@@ -16,7 +18,8 @@ mod tls;
 
 pub use adapter::QuicAdapter;
 pub use config::{Builder, DEFAULT_CLUSTER, DEFAULT_LISTEN};
-pub use error::StartError;
+pub use error::{RotateError, StartError};
+pub use rotation::IdentityInfo;
 pub use secret::{MIN_SECRET_BYTES, Secret, SecretError};
 pub use stats::{PeerInfo, Stats};
-pub use tls::TlsError;
+pub use tls::{Fingerprint, Pki, PkiError, PkiFault, PkiPart, TlsError};

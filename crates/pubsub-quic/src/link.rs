@@ -30,8 +30,9 @@ use crate::proto::frame::{
     MessageFrame,
 };
 use crate::proto::mesh::Ended;
-use crate::proto::peer::ConnectionId;
+use crate::proto::peer::{Certified, ConnectionId};
 use crate::stats::PeerCounters;
+use crate::tls::Handshake;
 
 /// How much is read from a stream at once.
 const READ_BYTES: usize = 64 * 1024;
@@ -142,7 +143,10 @@ pub(crate) struct Established {
     pub(crate) connection: Connection,
     pub(crate) send: SendStream,
     pub(crate) receive: RecvStream,
-    pub(crate) certified: Vec<String>,
+    /// What the certificates of both sides say.
+    pub(crate) certified: Certified,
+    /// How it came about, to explain its end if that belongs to it.
+    pub(crate) handshake: Arc<Handshake>,
 }
 
 /// What makes the link's task hand on what it receives.
@@ -161,6 +165,7 @@ pub(crate) struct LinkTask {
     pub(crate) activity: Arc<AtomicU64>,
     pub(crate) frames: mpsc::Sender<(ConnectionId, Frame)>,
     pub(crate) raise: oneshot::Receiver<Raise>,
+    pub(crate) handshake: Arc<Handshake>,
 }
 
 impl LinkTask {
@@ -173,6 +178,7 @@ impl LinkTask {
             activity,
             frames,
             raise,
+            handshake,
         } = self;
         let mut readers = JoinSet::new();
         let control = Reader {
@@ -194,7 +200,7 @@ impl LinkTask {
             fault = read_control(control, id, &frames, &finished, &lanes.connection) => fault,
             fault = lane_readers.run(raise) => fault,
         };
-        let ended = ended(&lanes.connection, &fault);
+        let ended = ended(&lanes.connection, &fault, &handshake);
         lanes.close(&match fault {
             Fault::Finished => Close::Leaving,
             Fault::Lost => Close::Silent,
@@ -216,7 +222,7 @@ enum Fault {
 }
 
 /// How the connection ended. To be asked before closing it, which makes it forget.
-fn ended(connection: &Connection, fault: &Fault) -> Ended {
+fn ended(connection: &Connection, fault: &Fault, handshake: &Handshake) -> Ended {
     if let Fault::Protocol(text) = fault {
         let text = format!("it broke the protocol: {text}");
         return Ended::Broken { text };
@@ -226,9 +232,8 @@ fn ended(connection: &Connection, fault: &Fault) -> Ended {
         Some(ConnectionError::ApplicationClosed(close)) => {
             Ended::ClosedByPeer(Close::read(close.error_code.into_inner(), &close.reason))
         }
-        Some(error) => Ended::Broken {
-            text: explain(&error),
-        },
+        // The side that dialled is refused only after its own half of the handshake.
+        Some(error) => Ended::Failed(explain(&error, handshake)),
     }
 }
 

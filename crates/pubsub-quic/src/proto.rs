@@ -17,3 +17,4 @@ pub(crate) mod liveness;
 pub(crate) mod mesh;
 pub(crate) mod notice;
 pub(crate) mod peer;
+pub(crate) mod trouble;

@@ -8,9 +8,10 @@ use matryoshka_pubsub::cluster::MemberEvent;
 use tokio::time::timeout;
 
 use super::*;
+use crate::clock::Clock;
 use crate::config::Builder;
 use crate::proto::frame::{Heartbeat, Hello, PROTOCOL};
-use crate::tls::{ANY_NODE, Credentials};
+use crate::tls::{ANY_NODE, Credentials, Identity};
 use crate::{QuicAdapter, Secret};
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -54,9 +55,11 @@ struct Rogue {
 
 impl Rogue {
     async fn connect(secret: &Secret, name: &str, to: SocketAddr) -> Self {
-        let credentials = Credentials::new(secret, name, SystemTime::now()).unwrap();
+        let credentials = Credentials::derive(secret, name, SystemTime::now()).unwrap();
+        let identity = Identity::new(name.to_owned(), Clock::system(), credentials);
+        let handshake = Handshake::new(Arc::new(identity));
         let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-        let config = credentials.client_config().unwrap();
+        let config = handshake.client_config().unwrap();
         let connecting = endpoint.connect_with(config, to, ANY_NODE).unwrap();
         let connection = connecting.await.unwrap();
         let (send, _receive) = connection.open_bi().await.unwrap();

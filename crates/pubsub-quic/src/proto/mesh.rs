@@ -28,7 +28,8 @@ use super::frame::{
 };
 use super::liveness::{Attention, HEARTBEAT, Verdict};
 use super::notice::{Level, Notice, Notices};
-use super::peer::{ConnectionId, Link, Peer, Stage};
+use super::peer::{Certified, ConnectionId, Link, Peer, Stage};
+use super::trouble::Trouble;
 
 /// How many members are known at once; a further one is refused.
 pub(crate) const MAX_PEERS: usize = 1024;
@@ -123,6 +124,8 @@ pub(crate) enum Ended {
         /// Why, for the log, with what cures it.
         text: String,
     },
+    /// As `Broken`, of a kind that is told once however its words differ: most often one side refused the other.
+    Failed(Trouble),
 }
 
 /// See the module.
@@ -205,12 +208,12 @@ impl Mesh {
         &mut self,
         now: Instant,
         remote: SocketAddr,
-        certified: Vec<String>,
+        certified: impl Into<Certified>,
     ) -> ConnectionId {
         let id = self.next_connection();
         let full = self.links.len() >= MAX_LINKS;
         self.links
-            .insert(id, Link::accepted(remote, certified, now));
+            .insert(id, Link::accepted(remote, certified.into(), now));
         if full {
             self.close(id, Close::Full);
         } else {
@@ -225,13 +228,13 @@ impl Mesh {
         now: Instant,
         id: ConnectionId,
         remote: SocketAddr,
-        certified: Vec<String>,
+        certified: impl Into<Certified>,
     ) {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
         if link.stage == Stage::Connecting {
-            link.connected(remote, certified, now);
+            link.connected(remote, certified.into(), now);
             self.greet_or_decline(id);
         }
     }
@@ -276,7 +279,8 @@ impl Mesh {
         match &ended {
             Ended::ClosedByPeer(close) => self.closed_by_peer(now, &link, close),
             Ended::Broken { text } if link.stage != Stage::Up => self.failed(&link, text),
-            Ended::Broken { .. } | Ended::ClosedHere => {}
+            Ended::Failed(trouble) if link.stage != Stage::Up => self.not_met(&link, trouble),
+            Ended::Broken { .. } | Ended::Failed(_) | Ended::ClosedHere => {}
         }
         if let Some(address) = &link.dialled {
             self.book.dial_ended(address, now, &mut self.rng);
@@ -288,9 +292,10 @@ impl Mesh {
     }
 
     /// A connection attempt from `remote` failed before anyone was known to be there.
-    pub(crate) fn handle_intruder(&mut self, remote: SocketAddr, text: &str) {
-        let text = format!("refused a connection from {}: {text}", remote.ip());
-        self.tell_once(&remote.ip().to_string(), Level::Warn, text);
+    pub(crate) fn handle_intruder(&mut self, remote: SocketAddr, trouble: &Trouble) {
+        let place = remote.ip().to_string();
+        let text = format!("refused a connection from {place}: {trouble}");
+        self.tell_once_of(&place, &trouble.kind, text);
     }
 
     /// Says goodbye to all, dials nobody any more and lets nobody in. Only the first goodbye counts.
@@ -583,6 +588,13 @@ impl Mesh {
             .push_back(Effect::Notice(Notice { level, text }));
     }
 
+    /// As [`tell_once`](Self::tell_once), for words that differ each time: one line of each kind.
+    fn tell_once_of(&mut self, subject: &str, kind: &str, text: String) {
+        if self.notices.is_news(subject, kind) {
+            self.tell(Level::Warn, text);
+        }
+    }
+
     fn tell_once(&mut self, subject: &str, level: Level, text: String) {
         if self.notices.is_news(subject, &text) {
             self.tell(level, text);
@@ -595,6 +607,7 @@ fn reason(ended: &Ended) -> String {
         Ended::ClosedHere => "this side closed the link".to_owned(),
         Ended::ClosedByPeer(close) => format!("it closed the link: {close}"),
         Ended::Broken { text } => text.clone(),
+        Ended::Failed(trouble) => trouble.text.clone(),
     }
 }
 

@@ -1,7 +1,9 @@
 //! The certificate authority that is derived from a secret, and the leaves it issues.
+//!
+//! The authority's certificate is never sent and never compared: every node makes it afresh and uses it as its own
+//! trust anchor.
 
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use hkdf::Hkdf;
 use rcgen::{
@@ -13,31 +15,63 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, Trust
 use rustls::sign::CertifiedKey;
 use sha2::Sha256;
 
-use super::{NODE_URI, TlsError, configure};
+use super::certificate::NODE_URI;
+use super::validity::{VALID_AFTER, VALID_BEFORE};
+use super::{TlsError, configure};
 
-const AUTHORITY: &str = "Matryoshka cluster authority";
+const COMMON_NAME: &str = "Matryoshka cluster authority";
 const HKDF_SALT: &[u8] = b"matryoshka cluster secret";
 const HKDF_INFO: &[u8] = b"certificate authority, ed25519 seed, 1";
 
-/// How long before its issue a leaf is valid already: clocks of two nodes may differ by that much.
-pub(super) const VALID_BEFORE: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long after its issue a leaf is valid.
-pub(super) const VALID_AFTER: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// The authority of one secret: its key as an issuer, and its certificate to make the trust anchor of.
-pub(super) fn authority(
-    secret: &[u8],
-) -> Result<(Issuer<'static, KeyPair>, CertificateDer<'static>), TlsError> {
-    let key = PrivatePkcs8KeyDer::from(pkcs8(&seed(secret)));
-    let key = KeyPair::from_pkcs8_der_and_sign_algo(&key, &PKCS_ED25519)?;
-    let mut params = CertificateParams::default();
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, AUTHORITY);
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-    let certificate = params.self_signed(&key)?.der().clone();
-    Ok((Issuer::new(params, key), certificate))
+/// The authority of one secret.
+pub(super) struct Authority {
+    pub(super) issuer: Issuer<'static, KeyPair>,
+    certificate: CertificateDer<'static>,
+}
+
+impl Authority {
+    /// The one of `secret`, given as the decoded bytes.
+    pub(super) fn of(secret: &[u8]) -> Result<Self, TlsError> {
+        let key = PrivatePkcs8KeyDer::from(pkcs8(&seed(secret)));
+        let key = KeyPair::from_pkcs8_der_and_sign_algo(&key, &PKCS_ED25519)?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, COMMON_NAME);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let certificate = params.self_signed(&key)?.der().clone();
+        let issuer = Issuer::new(params, key);
+        Ok(Self {
+            issuer,
+            certificate,
+        })
+    }
+
+    /// What makes its leaves accepted.
+    pub(super) fn anchor(&self) -> Result<TrustAnchor<'static>, TlsError> {
+        webpki::anchor_from_trusted_cert(&self.certificate)
+            .map(|anchor| anchor.to_owned())
+            .map_err(configure)
+    }
+
+    /// A leaf for the node called `name`, with a key of its own.
+    pub(super) fn issue(
+        &self,
+        provider: &CryptoProvider,
+        name: &str,
+        now: SystemTime,
+    ) -> Result<CertifiedKey, TlsError> {
+        let key = KeyPair::generate_for(&PKCS_ED25519)?;
+        let certificate = leaf_params(name, now)?.signed_by(&key, &self.issuer)?;
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let key = provider
+            .key_provider
+            .load_private_key(key)
+            .map_err(configure)?;
+        Ok(CertifiedKey::new(vec![certificate.der().clone()], key))
+    }
 }
 
 pub(super) fn seed(secret: &[u8]) -> [u8; 32] {
@@ -57,31 +91,6 @@ fn pkcs8(seed: &[u8; 32]) -> Vec<u8> {
     [&HEAD[..], &seed[..]].concat()
 }
 
-pub(super) fn anchor(certificate: &CertificateDer<'_>) -> Result<TrustAnchor<'static>, TlsError> {
-    webpki::anchor_from_trusted_cert(certificate)
-        .map(|anchor| anchor.to_owned())
-        .map_err(configure)
-}
-
-pub(super) fn issue(
-    authority: &Issuer<'static, KeyPair>,
-    provider: &CryptoProvider,
-    name: &str,
-    now: SystemTime,
-) -> Result<Arc<CertifiedKey>, TlsError> {
-    let key = KeyPair::generate_for(&PKCS_ED25519)?;
-    let certificate = leaf_params(name, now)?.signed_by(&key, authority)?;
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let key = provider
-        .key_provider
-        .load_private_key(key)
-        .map_err(configure)?;
-    Ok(Arc::new(CertifiedKey::new(
-        vec![certificate.der().clone()],
-        key,
-    )))
-}
-
 pub(super) fn leaf_params(name: &str, now: SystemTime) -> Result<CertificateParams, TlsError> {
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
@@ -95,7 +104,12 @@ pub(super) fn leaf_params(name: &str, now: SystemTime) -> Result<CertificatePara
         ExtendedKeyUsagePurpose::ServerAuth,
         ExtendedKeyUsagePurpose::ClientAuth,
     ];
-    params.not_before = (now - VALID_BEFORE).into();
+    // Certificates know no time before that, but a machine whose clock was not set yet may start then.
+    let from = now.checked_sub(VALID_BEFORE);
+    let from = from.map_or(SystemTime::UNIX_EPOCH, |from| {
+        from.max(SystemTime::UNIX_EPOCH)
+    });
+    params.not_before = from.into();
     params.not_after = (now + VALID_AFTER).into();
     Ok(params)
 }

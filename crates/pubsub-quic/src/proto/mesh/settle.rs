@@ -20,7 +20,7 @@ impl Mesh {
             return;
         };
         let Some(remote) = link.remote else { return };
-        let guest = match check_hello(&hello, &self.config.cluster, &link.certified, remote) {
+        let guest = match check_hello(&hello, &self.config.cluster, &link.certified.names, remote) {
             Ok(guest) => guest,
             Err(close) => return self.refuse_hello(id, &hello, close),
         };

@@ -198,42 +198,4 @@ fn choose(mut found: Vec<SocketAddr>, local: SocketAddr, attempt: u32) -> Option
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
-        texts.iter().map(|text| text.parse().unwrap()).collect()
-    }
-
-    #[test]
-    fn of_several_addresses_each_has_its_turn() {
-        let local = "0.0.0.0:5000".parse().unwrap();
-        let one_way = ["10.0.0.2:5000", "10.0.0.1:5000", "[2001:db8::1]:5000"];
-        let other_way = ["10.0.0.1:5000", "[2001:db8::1]:5000", "10.0.0.2:5000"];
-        let turns: Vec<SocketAddr> = (0..4)
-            .filter_map(|attempt| {
-                let found = if attempt % 2 == 0 { one_way } else { other_way };
-                choose(addresses(&found), local, attempt)
-            })
-            .collect();
-        let expected = ["10.0.0.1:5000", "10.0.0.2:5000"].repeat(2);
-        assert_eq!(turns, addresses(&expected));
-        let local = "[::]:5000".parse().unwrap();
-        let sixth = choose(addresses(&one_way), local, 2);
-        assert_eq!(sixth, addresses(&["[2001:db8::1]:5000"]).pop());
-    }
-
-    #[test]
-    fn a_name_without_a_reachable_address_is_told() {
-        let local = "127.0.0.1:5000".parse().unwrap();
-        assert_eq!(choose(Vec::new(), local, 3), None);
-        assert_eq!(choose(addresses(&["[::1]:5000"]), local, 0), None);
-    }
-
-    #[test]
-    fn only_tls_alerts_are_read_as_such() {
-        assert_eq!(alert(0x100 + 48), Some(48));
-        assert_eq!(alert(0x200), None);
-        assert_eq!(alert(0x0c), None);
-    }
-}
+mod tests;

@@ -71,3 +71,6 @@ impl QuicAdapter {
         Err(RotateError::OtherKind { has_secret })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -158,3 +158,6 @@ fn is_within(one: SystemTime, other: SystemTime, span: Duration) -> bool {
         .unwrap_or_else(|other_way| other_way.duration());
     apart < span
 }
+
+#[cfg(test)]
+mod tests;

@@ -87,7 +87,7 @@ impl Pki {
                 paths: Some(paths),
                 ..pki
             }),
-            Err(error) => Err(error.from_file(Some(&paths))),
+            Err(error) => Err(error.of_files(Some(&paths))),
         }
     }
 
@@ -110,11 +110,8 @@ impl Pki {
         trust: &Trust,
         now: SystemTime,
     ) -> Result<Certificate, PkiError> {
-        self.checked(name, trust, now).map_err(|fault| {
-            fault
-                .of(PkiPart::Certificate)
-                .from_file(self.paths.as_ref())
-        })
+        self.checked(name, trust, now)
+            .map_err(|fault| fault.of(PkiPart::Certificate).of_files(self.paths.as_ref()))
     }
 
     fn checked(&self, name: &str, trust: &Trust, now: SystemTime) -> Result<Certificate, PkiFault> {
@@ -204,7 +201,7 @@ pub struct PkiError {
 }
 
 impl PkiError {
-    fn from_file(mut self, paths: Option<&Paths>) -> Self {
+    fn of_files(mut self, paths: Option<&Paths>) -> Self {
         self.path = paths.map(|paths| paths.of(self.part).to_owned());
         self
     }
@@ -375,3 +372,6 @@ fn certified_key(
         .map_err(|_| PkiFault::KeyMismatch.of(PkiPart::Key))?;
     Ok(certified)
 }
+
+#[cfg(test)]
+mod tests;

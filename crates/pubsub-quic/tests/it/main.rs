@@ -1,6 +1,7 @@
 //! Nodes in one process, over QUIC on loopback.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod ca;
 mod cluster;
 mod contract;
 mod log;
@@ -8,4 +9,6 @@ mod log;
 mod faults;
 mod joining;
 mod overload;
+mod own_pki;
 mod refusals;
+mod rotation;

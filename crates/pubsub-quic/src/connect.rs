@@ -132,7 +132,8 @@ pub(crate) fn explain(error: &ConnectionError, handshake: &Handshake) -> Trouble
             let refused = alert.and_then(|alert| refused_here(alert, &handshake.note()));
             refused.unwrap_or_else(|| {
                 let kind = format!("here: {}", u64::from(error.code));
-                Trouble::new(kind, foreign(&error.to_string()))
+                let text = foreign(&error.to_string());
+                Trouble::new(kind, format!("what it sends is no proper QUIC: {text}"))
             })
         }
         ConnectionError::ConnectionClosed(close) => {

@@ -5,10 +5,13 @@ mod ca;
 mod cluster;
 mod contract;
 mod log;
+mod stranger;
 
 mod faults;
+mod hostile;
 mod joining;
 mod overload;
 mod own_pki;
 mod refusals;
 mod rotation;
+mod secrecy;

@@ -12,6 +12,7 @@ mod hostile;
 mod joining;
 mod overload;
 mod own_pki;
+mod readme;
 mod refusals;
 mod rotation;
 mod secrecy;

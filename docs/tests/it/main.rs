@@ -7,4 +7,5 @@
 
 mod chat;
 mod client;
+mod log_lines;
 mod two_terminals;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{
-    Connection, ConnectionError, Endpoint, Incoming, ServerConfig, TransportConfig,
-    TransportErrorCode,
+    Connection, ConnectionError, Endpoint, Incoming, RecvStream, SendStream, ServerConfig,
+    TransportConfig, TransportErrorCode,
 };
 
 use crate::link::Established;
@@ -174,8 +174,8 @@ fn no_tls(error: &TlsError) -> Trouble {
 
 fn established(
     connection: Connection,
-    send: quinn::SendStream,
-    receive: quinn::RecvStream,
+    send: SendStream,
+    receive: RecvStream,
     handshake: Arc<Handshake>,
 ) -> Established {
     Established {

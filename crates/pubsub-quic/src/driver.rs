@@ -292,7 +292,7 @@ impl Driver {
             }
             Err(trouble) => {
                 self.shared.counters.refused.add(1);
-                self.mesh.handle_intruder(remote, &trouble);
+                self.mesh.handle_intruder(now, remote, &trouble);
             }
         }
     }

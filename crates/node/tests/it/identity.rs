@@ -155,7 +155,7 @@ async fn a_secret_is_replaced_by_three_hangups_while_all_links_stay() {
 #[cfg(unix)]
 #[tokio::test]
 async fn certificates_are_replaced_by_hangups_while_all_links_stay() {
-    let (old, new) = (Ca::new("old").beneath("between"), Ca::new("new"));
+    let (old, new) = (Ca::new("old").beneath("between", &[]), Ca::new("new"));
     let both = old.roots.clone() + &new.roots;
     let papers = |ca: &Ca, name: &str, bundle: &str| Papers {
         ca: bundle.to_owned(),

@@ -27,7 +27,7 @@ use super::frame::{
     Addresses, Frame, GoodbyeFrame, Heartbeat, Hello, MAX_ADDRESSES, OLDEST_PROTOCOL, PROTOCOL,
 };
 use super::liveness::{Attention, HEARTBEAT, Verdict};
-use super::notice::{Level, Notice, Notices};
+use super::notice::{Allowance, Level, Notice, Notices};
 use super::peer::{Certified, ConnectionId, Link, Peer, Stage};
 use super::trouble::Trouble;
 
@@ -146,6 +146,7 @@ pub(crate) struct Mesh {
     leaving: bool,
     left: bool,
     notices: Notices,
+    strangers: Allowance,
     effects: VecDeque<Effect>,
 }
 
@@ -174,6 +175,7 @@ impl Mesh {
             leaving: false,
             left: false,
             notices: Notices::default(),
+            strangers: Allowance::new(now),
             effects: VecDeque::new(),
             config,
         }
@@ -292,10 +294,13 @@ impl Mesh {
     }
 
     /// A connection attempt from `remote` failed before anyone was known to be there.
-    pub(crate) fn handle_intruder(&mut self, remote: SocketAddr, trouble: &Trouble) {
+    pub(crate) fn handle_intruder(&mut self, now: Instant, remote: SocketAddr, trouble: &Trouble) {
         let place = remote.ip().to_string();
         let text = format!("refused a connection from {place}: {trouble}");
-        self.tell_once_of(&place, &trouble.kind, text);
+        if self.strangers.may_tell(now) && self.notices.is_news(&place, &trouble.kind) {
+            let more = self.strangers.tell();
+            self.tell(Level::Warn, text + more);
+        }
     }
 
     /// Says goodbye to all, dials nobody any more and lets nobody in. Only the first goodbye counts.

@@ -185,9 +185,10 @@ impl ExtendedKeyUsageValidator for Purposes {
             serves |= purpose == KeyUsage::SERVER_AUTH_REPR;
             dials |= purpose == KeyUsage::CLIENT_AUTH_REPR;
         }
+        let both = serves && dials;
         let are_right = match self {
-            Self::Both => serves && dials,
-            Self::BothIfLimited => serves && dials || !limited,
+            Self::Both => both,
+            Self::BothIfLimited => both || !limited,
             Self::Any => true,
         };
         if are_right {

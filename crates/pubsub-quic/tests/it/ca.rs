@@ -37,10 +37,12 @@ impl Ca {
         }
     }
 
-    /// One that this one lets issue to nodes.
-    pub(crate) fn beneath(&self, name: &str) -> Self {
+    /// One that this one lets issue to nodes, for these purposes only if there are any.
+    pub(crate) fn beneath(&self, name: &str, purposes: &[ExtendedKeyUsagePurpose]) -> Self {
         let key = KeyPair::generate().unwrap();
-        let issuer = CertifiedIssuer::signed_by(params_of_ca(name), key, &self.issuer).unwrap();
+        let mut params = params_of_ca(name);
+        params.extended_key_usages = purposes.to_vec();
+        let issuer = CertifiedIssuer::signed_by(params, key, &self.issuer).unwrap();
         Self {
             roots: self.roots.clone(),
             chain: issuer.pem() + &self.chain,

@@ -15,7 +15,7 @@ async fn nodes_meet_whether_their_names_are_uris_or_dns_names() {
         let names = vec![dns("somewhere.internal"), dns(name)];
         ca.papers_with(name, |params| params.subject_alt_names = names)
     };
-    let beneath = ca.beneath("middle");
+    let beneath = ca.beneath("middle", &[]);
     let mut nodes: Vec<Node> = Vec::new();
     for (name, papers) in [
         ("n1", ca.papers("n1")),

@@ -98,7 +98,7 @@ fn a_certificate_for_one_side_only_is_refused() {
 
 #[test]
 fn what_stands_between_an_authority_and_a_node_need_not_say_what_it_is_for() {
-    let middle = Ca::new("ours").beneath("middle").beneath("lower");
+    let middle = Ca::new("ours").beneath("middle", &[]).beneath("lower", &[]);
     let papers = middle.papers("n1");
     assert_eq!(papers.certificate.matches("BEGIN").count(), 3);
     assert!(started(&papers).is_ok());
@@ -118,6 +118,25 @@ fn what_stands_between_an_authority_and_a_node_need_not_say_what_it_is_for() {
         PkiPart::Certificate,
         &["CA bundle", "behind the certificate"],
     );
+}
+
+#[test]
+fn what_stands_in_between_may_forbid_one_of_the_two_sides() {
+    let ca = Ca::new("ours");
+    let (serve, dial) = (
+        ExtendedKeyUsagePurpose::ServerAuth,
+        ExtendedKeyUsagePurpose::ClientAuth,
+    );
+    for purpose in [&serve, &dial] {
+        let middle = ca.beneath("middle", std::slice::from_ref(purpose));
+        refused(
+            &middle.papers("n1"),
+            PkiPart::Certificate,
+            &["serverAuth and clientAuth"],
+        );
+    }
+    let both = ca.beneath("middle", &[serve, dial]);
+    assert!(started(&both.papers("n1")).is_ok());
 }
 
 #[test]

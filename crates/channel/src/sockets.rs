@@ -12,22 +12,29 @@ use http_body_util::Full;
 
 use crate::assigns::Assigns;
 use crate::broadcast::KIND;
+use crate::census::{ANSWER, answer_questions};
 use crate::channel::Channel;
 use crate::config::SocketsConfig;
 use crate::connection::Connection;
 use crate::endpoint::{Connected, Endpoint, Shared};
 use crate::fastlane::Fastlane;
 use crate::link::Mail;
+use crate::order::ORDER;
 use crate::pubsub::PubSub;
 use crate::router::{PatternError, Router};
 use crate::server::{ChannelRoute, Route};
 use crate::stats::{Counters, Stats};
+#[cfg(feature = "test-util")]
+use crate::transport::Limits;
 use crate::transport::http::{Request, Response};
-use crate::transport::{ConnectInfo, Connections, Handler, HttpService, Outbox, Refused};
+use crate::transport::{
+    ConnectInfo, Connections, Handler, HttpService, Outbox, Refused, RequestBody,
+};
 
 /// All sockets of one mount: a tower service for axum or hyper, and a [`Handler`] for any other carrier.
 ///
-/// Mounted at `/socket`, clients connect to `/socket/websocket`. Clones share connections and counters. Build it up
+/// Mounted at `/socket`, clients connect to `/socket/websocket`, and to `/socket/longpoll` where the configuration has
+/// [`long_polling`](crate::transport::HttpConfig::long_polling). Clones share connections and counters. Build it up
 /// before the first clone: what is set later applies to the new value only.
 ///
 /// ```
@@ -62,15 +69,19 @@ impl<App: Clone + Send + Sync + 'static> Sockets<App> {
     /// # Panics
     /// If the program itself has registered another dispatcher for [`KIND`] with the pubsub.
     pub fn new(pubsub: &PubSub, app: App) -> Self {
-        pubsub
-            .register(KIND, Arc::new(Fastlane))
-            .expect("kinds below 256 are left to Matryoshka's own crates");
+        // Of what is no broadcast, the fast lane is a plain fan-out.
+        for kind in [KIND, ORDER, ANSWER] {
+            pubsub
+                .register(kind, Arc::new(Fastlane))
+                .expect("kinds below 256 are left to Matryoshka's own crates");
+        }
         let endpoint = Endpoint::new(Shared {
             pubsub: pubsub.clone(),
             router: Router::new(),
             on_connect: None,
             config: SocketsConfig::default(),
             counters: Arc::<Counters>::default(),
+            _census: Arc::new(answer_questions(pubsub)),
         });
         let http = HttpService::new(endpoint.clone());
         Self {
@@ -146,6 +157,17 @@ impl<App> Sockets<App> {
         self.http.connections()
     }
 
+    /// The topics that they are on.
+    pub fn pubsub(&self) -> &PubSub {
+        self.endpoint.pubsub()
+    }
+
+    /// The carrier's limits for each connection.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.endpoint.config().http.limits
+    }
+
     /// What they have done so far.
     pub fn stats(&self) -> Stats {
         self.endpoint.counters().snapshot()
@@ -182,7 +204,7 @@ impl<App: Clone + Send + Sync + 'static> Handler for Sockets<App> {
     }
 }
 
-impl<App, Body> tower::Service<Request<Body>> for Sockets<App> {
+impl<App, Body: RequestBody> tower::Service<Request<Body>> for Sockets<App> {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Response<Full<Bytes>>, Infallible>>;

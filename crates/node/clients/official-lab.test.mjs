@@ -2,17 +2,20 @@
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
+import { startBalancer } from "./harness/balancer.mjs";
 import { startCluster } from "./harness/cluster.mjs";
 import { connect, generations } from "./harness/phoenix.mjs";
 
 let cluster;
+let balancer;
 let topicNumber = 0;
 const clients = [];
 
 before(async () => {
   cluster = await startCluster(3);
+  balancer = await startBalancer(cluster.nodes);
 });
-after(() => cluster?.stop());
+after(() => Promise.all([balancer?.stop(), cluster?.stop()]));
 afterEach(() => Promise.all(clients.splice(0).map((client) => client.end())));
 
 for (const generation of generations) {
@@ -20,7 +23,7 @@ for (const generation of generations) {
     const freshTopic = () => `lab:${++topicNumber}`;
 
     async function client(user, node = 0) {
-      const connected = await connect(generation, cluster.nodes[node], user);
+      const connected = await connect(generation, generation.balanced ? balancer : cluster.nodes[node], user);
       clients.push(connected);
       return connected;
     }
@@ -71,12 +74,18 @@ for (const generation of generations) {
       assert.deepEqual(await anna.push("fail", payload), { status: "error", response: payload });
     });
 
-    test("binary echo", { skip: !generation.binary && "this generation has no binary frames" }, async () => {
+    test("binary echo", { skip: !generation.binary && "this one reads no binary frames" }, async () => {
       const anna = await joined("anna");
       const bytes = Uint8Array.from({ length: 4_096 }, (_, index) => index % 256);
       const { status, response } = await anna.push("echo", bytes.buffer);
       assert.equal(status, "ok");
       assert.deepEqual(new Uint8Array(response), bytes);
+    });
+
+    test("binary payloads reach the server", { skip: !(generation.binary || generation.upstream) && "this one sends none" }, async () => {
+      const anna = await joined("anna");
+      const bytes = Uint8Array.from({ length: 256 }, (_, index) => index);
+      assert.deepEqual(await anna.push("count", bytes.buffer), { status: "ok", response: { count: 1 } });
     });
 
     test("later: the reply comes when it is due, and others overtake it", async () => {

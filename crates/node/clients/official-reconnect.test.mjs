@@ -15,7 +15,8 @@ before(async () => {
 });
 after(() => cluster?.stop());
 
-for (const [number, generation] of generations.entries()) {
+// Behind a balancer a client outlives its node's going, which is what this suite is not about.
+for (const [number, generation] of generations.filter((generation) => !generation.balanced).entries()) {
   describe(generation.name, () => {
     const room = `room:reconnect-${number}`;
     const lab = `lab:reconnect-${number}`;
@@ -60,7 +61,9 @@ for (const [number, generation] of generations.entries()) {
       await anna.people.becomes("anna", "carl");
 
       const ended = goes.stop();
-      assert.equal((await carl.client.closed()).close, 1012);
+      const { close } = await carl.client.closed();
+      if (generation.learnsCode) assert.equal(close, 1012);
+      else assert.notEqual(close, 1000);
       await anna.people.becomes("anna");
       assert.deepEqual(await ended, { code: 0, signal: null });
 

@@ -129,7 +129,6 @@ describe("connections that are refused", () => {
     ["an unknown version", `${socket}?user=anna&vsn=3.0.0`, {}, 403],
     ["a foreign origin", `${socket}?user=anna&vsn=2.0.0`, { Origin: "https://elsewhere.example" }, 403],
     ["no Upgrade header", `${socket}?user=anna&vsn=2.0.0`, { Upgrade: "", Connection: "close" }, 400],
-    ["long polling", "/socket/longpoll?user=anna&vsn=2.0.0", {}, 404],
     ["another path", "/socket/other", {}, 404],
   ];
   for (const [what, path, headers, status] of cases) {

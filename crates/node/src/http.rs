@@ -3,7 +3,7 @@
 //! | path | file |
 //! | --- | --- |
 //! | `/`, `/chat.css`, `/chat.js`, `/assets/<file>`, `/api/page` | `page.rs` |
-//! | `/socket/websocket` | the channel crate, with `lab.rs` and `room.rs` |
+//! | `/socket/websocket`, `/socket/longpoll` | the channel crate, with `lab.rs` and `room.rs` |
 //! | `GET /api/presence/<topic>` | `presence_api.rs` |
 //! | `POST /api/broadcast/<topic>/<event>`, `POST /api/disconnect/<user>` | `broadcast_api.rs` |
 //! | `GET /api/cluster` | `cluster_api.rs` |
@@ -100,7 +100,7 @@ async fn nowhere(uri: Uri) -> Refusal {
     Refusal::new(
         StatusCode::NOT_FOUND,
         format!(
-            "nothing is served at {}; there are /, /socket/websocket, /api/presence/<topic>, \
+            "nothing is served at {}; there are /, /socket/websocket, /socket/longpoll, /api/presence/<topic>, \
              /api/broadcast/<topic>/<event>, /api/disconnect/<user>, /api/cluster, /api/page, \
              /health/live, /health/ready and /metrics",
             uri.path()

@@ -2,11 +2,14 @@
 //!
 //! The library crates keep their counters as values; nothing here counts anything itself.
 
+mod mesh;
+
 use std::fmt;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
+use matryoshka_presence::channel::transport::LongPollStats;
 use matryoshka_presence::channel::{self, pubsub};
 use matryoshka_presence::tracker;
 use prometheus_client::collector::Collector;
@@ -72,11 +75,12 @@ impl Collector for Node {
             server.sockets.connections().count(),
         )?;
         page.sockets(&server.sockets.stats())?;
+        page.long_polling(&server.long_polling.stats())?;
         page.pubsub(&server.pubsub.stats())?;
         page.presence(&server.presence.stats())?;
         page.tracker(&server.presence.tracker().stats())?;
         match &server.mesh {
-            Some(mesh) => page.mesh(&mesh.stats()),
+            Some(adapter) => mesh::write(&mut page, adapter),
             None => Ok(()),
         }
     }
@@ -120,6 +124,36 @@ impl Page<'_> {
             "channel_unencodable",
             "Broadcasts that a client's version of the wire cannot carry",
             stats.unencodable,
+        )
+    }
+
+    fn long_polling(&mut self, stats: &LongPollStats) -> fmt::Result {
+        self.gauge("longpoll_sessions", "Long-poll sessions", stats.sessions)?;
+        self.counter("longpoll_opened", "Long-poll sessions opened", stats.opened)?;
+        self.counter(
+            "longpoll_full",
+            "Clients that found all long-poll sessions in use",
+            stats.full,
+        )?;
+        self.counter(
+            "longpoll_forwarded",
+            "Requests passed on to the node that has the session",
+            stats.forwarded,
+        )?;
+        self.counter(
+            "longpoll_forwarded_in_vain",
+            "Of these, those that found no session there",
+            stats.forwarded_in_vain,
+        )?;
+        self.counter(
+            "longpoll_served",
+            "Requests of other nodes for sessions of this one",
+            stats.served,
+        )?;
+        self.counter(
+            "longpoll_binary_dropped",
+            "Binary frames that long polling cannot carry",
+            stats.binary_dropped,
         )
     }
 
@@ -277,47 +311,6 @@ impl Page<'_> {
             "tracker_undecodable",
             "Entries left out of a typed list",
             stats.undecodable,
-        )
-    }
-
-    fn mesh(&mut self, stats: &matryoshka_pubsub_quic::Stats) -> fmt::Result {
-        self.gauge("quic_up", "Other nodes with a link", stats.up)?;
-        self.gauge(
-            "quic_connections",
-            "QUIC connections, in whatever stage",
-            stats.connections,
-        )?;
-        self.counter("quic_dials", "Attempts to reach another node", stats.dials)?;
-        self.counter(
-            "quic_accepted",
-            "Connections that others made",
-            stats.accepted,
-        )?;
-        self.counter(
-            "quic_refused",
-            "Handshakes of others that failed",
-            stats.refused,
-        )?;
-        self.counter(
-            "quic_skipped_frames",
-            "Frames of a kind unknown to this version",
-            stats.skipped_frames,
-        )?;
-        self.counter("quic_sent", "Messages queued for other nodes", stats.sent)?;
-        self.counter(
-            "quic_dropped",
-            "Messages that a full queue to another node lost",
-            stats.dropped,
-        )?;
-        self.counter(
-            "quic_received",
-            "Messages received from other nodes",
-            stats.received,
-        )?;
-        self.counter(
-            "quic_lost",
-            "Messages that other nodes lost on their way here",
-            stats.lost,
         )
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use matryoshka_presence::Presence;
 use matryoshka_presence::channel::pubsub::PubSub;
 use matryoshka_presence::channel::pubsub::cluster::MemberState;
-use matryoshka_presence::channel::transport::{Close, CloseCode};
+use matryoshka_presence::channel::transport::{Close, CloseCode, LongPolling};
 use matryoshka_pubsub_quic::{Builder, QuicAdapter};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -115,10 +115,13 @@ impl Node {
         };
         let presence = Presence::new(&pubsub);
         let origins = flags.origins();
-        let sockets = user::sockets(&pubsub, &presence, origins.clone());
+        let long_polling =
+            LongPolling::new(&pubsub).expect("nothing else of this node uses long polling's name");
+        let sockets = user::sockets(&pubsub, &presence, &long_polling, origins.clone());
         let server = Server {
             name: flags.name.clone(),
             sockets,
+            long_polling,
             pubsub,
             presence,
             mesh,
@@ -242,7 +245,9 @@ fn source(flags: &Flags) -> Result<IdentitySource, StartError> {
 fn mesh(flags: &Flags, listen: SocketAddr, source: &IdentitySource) -> Result<Builder, StartError> {
     let builder = QuicAdapter::builder(flags.name.as_str())
         .listen(listen)
-        .cluster(&flags.cluster);
+        .cluster(&flags.cluster)
+        .interest(flags.interest)
+        .protocol(flags.link_protocol);
     let builder = source.read()?.start_with(builder);
     let builder = match &flags.advertise {
         Some(address) => builder.advertise(address),

@@ -3,7 +3,7 @@
 use matryoshka_presence::Presence;
 use matryoshka_presence::channel::Sockets;
 use matryoshka_presence::channel::pubsub::{NodeName, PubSub};
-use matryoshka_presence::channel::transport::OriginPolicy;
+use matryoshka_presence::channel::transport::{LongPolling, OriginPolicy};
 use matryoshka_pubsub_quic::QuicAdapter;
 
 use crate::page::Page;
@@ -21,6 +21,8 @@ pub(crate) struct Server {
     pub(crate) presence: Presence,
     /// The sockets, and their connections.
     pub(crate) sockets: Sockets<App>,
+    /// The sockets' long-poll sessions.
+    pub(crate) long_polling: LongPolling,
     /// The links to other nodes; none when the node stands alone.
     pub(crate) mesh: Option<QuicAdapter>,
     /// The chat page.

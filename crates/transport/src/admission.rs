@@ -25,33 +25,39 @@ pub(crate) struct Admitted<S: Session> {
     entered: Entered,
 }
 
-/// Asks the handler for a session. A crash of the handler is a refusal with 500, a service that is closing one with
-/// 503.
+/// Why there is no session for a client.
+pub(crate) enum NotAdmitted {
+    /// The handler does not want this client.
+    Refused(Refused),
+    /// The service takes no new connections.
+    Closing,
+    /// The handler panicked.
+    Crashed,
+}
+
+/// Asks the handler for a session.
 pub(crate) async fn admit<H: Handler>(
     handler: &H,
     info: ConnectInfo,
     limits: &Limits,
     connections: &Connections,
-) -> Result<Admitted<H::Session>, Refused> {
+) -> Result<Admitted<H::Session>, NotAdmitted> {
     let (outbox, inbox) = outbox(limits.outbox_bytes, limits.outbox_items);
     let entered = connections
         .enter(&outbox)
-        .map_err(|_closing| refused(StatusCode::SERVICE_UNAVAILABLE))?;
+        .map_err(|_closing| NotAdmitted::Closing)?;
     // Making the future is the handler's code too.
     let connecting = async { handler.connect(info, outbox).await };
     match AssertUnwindSafe(connecting).catch_unwind().await {
-        Ok(connected) => {
-            let session = connected?;
-            Ok(Admitted {
-                session,
-                inbox,
-                limits: limits.clone(),
-                entered,
-            })
-        }
+        Ok(connected) => Ok(Admitted {
+            session: connected.map_err(NotAdmitted::Refused)?,
+            inbox,
+            limits: limits.clone(),
+            entered,
+        }),
         Err(_panic) => {
             tracing::error!("the handler's connect panicked; the client was answered 500");
-            Err(refused(StatusCode::INTERNAL_SERVER_ERROR))
+            Err(NotAdmitted::Crashed)
         }
     }
 }
@@ -74,6 +80,14 @@ impl<S: Session> Admitted<S> {
     }
 }
 
-fn refused(status: StatusCode) -> Refused {
-    Refused::new(status, Bytes::new())
+/// As the clients of carriers that can answer see it.
+impl From<NotAdmitted> for Refused {
+    fn from(not_admitted: NotAdmitted) -> Self {
+        let empty = |status| Self::new(status, Bytes::new());
+        match not_admitted {
+            NotAdmitted::Refused(refused) => refused,
+            NotAdmitted::Closing => empty(StatusCode::SERVICE_UNAVAILABLE),
+            NotAdmitted::Crashed => empty(StatusCode::INTERNAL_SERVER_ERROR),
+        }
+    }
 }

@@ -269,18 +269,26 @@ impl<C: Connection, S: Session> Drive<C, S> {
 
     /// Ready when the client has been silent for too long. The timer is moved only when it fires.
     fn poll_idle(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<End> {
-        if self.held == Some(Hold::Session) && !self.blocked {
+        let is_held = self.held == Some(Hold::Session) && !self.blocked;
+        if is_held && !self.connection.is_heard_apart() {
             return Poll::Pending;
         }
         while timer.as_mut().poll(cx).is_ready() {
-            let byte = self.connection.last_byte();
-            let deadline = byte.map_or(self.heard, |byte| byte.max(self.heard)) + self.idle_timeout;
+            let deadline = self.last_heard() + self.idle_timeout;
             if deadline <= Instant::now() {
                 return Poll::Ready(End::Idle);
             }
             timer.as_mut().reset(deadline);
         }
         Poll::Pending
+    }
+
+    fn last_heard(&self) -> Instant {
+        match self.connection.last_byte() {
+            None => self.heard,
+            Some(byte) if self.connection.is_heard_apart() => byte,
+            Some(byte) => byte.max(self.heard),
+        }
     }
 }
 

@@ -1,47 +1,41 @@
-//! The socket as an HTTP service: the handshake, checked in a fixed order, and the hand-over to the connection's
-//! task. The only file that knows the web framework's traits.
+//! The socket as an HTTP service: which path is which carrier, and what all of them check. The only file that knows the
+//! web framework's traits.
 
 use std::{
     convert::Infallible,
-    future::Future,
-    net::SocketAddr,
+    error::Error,
+    future::{Future, ready},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
-    header::{
-        CONNECTION, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
-    },
-};
+use http::{HeaderValue, Request, Response, StatusCode, header::ORIGIN};
 use http_body_util::Full;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use hyper::body::Body;
 use tower::Service;
 
 use crate::{
-    admission::{Admitted, admit},
-    connect::{ConnectInfo, Refused},
+    admission::{Admitted, NotAdmitted, admit},
+    connect::ConnectInfo,
     connections::Connections,
+    handshake,
+    head::Head,
     limits::Limits,
+    longpoll::{self, LONGPOLL, LongPolling},
     origin::OriginPolicy,
-    params::{Params, ParamsError},
-    session::{Handler, Session},
-    websocket::{WebSocket, WebSocketConfig},
+    params::Params,
+    serializer::UnknownVsn,
+    session::Handler,
+    websocket::{WEBSOCKET, WebSocketConfig},
 };
-
-/// Name of the WebSocket carrier in [`ConnectInfo`], and its path below the mount.
-pub const WEBSOCKET: &str = "websocket";
 
 /// What an HTTP service accepts.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct HttpConfig {
-    /// The path that stands before `/websocket`, such as `/socket`; default none, for routers that strip the prefix
+    /// The path that stands before `/websocket` and `/longpoll`, such as `/socket`; default none, for routers that strip the prefix
     /// of a nested service.
     pub mount: String,
     /// Which pages may connect; default the server's own host and loopback hosts.
@@ -50,6 +44,8 @@ pub struct HttpConfig {
     pub limits: Limits,
     /// Limits of each WebSocket.
     pub websocket: WebSocketConfig,
+    /// The long-poll sessions; default none, and then `/longpoll` is answered 404.
+    pub long_polling: Option<LongPolling>,
 }
 
 impl HttpConfig {
@@ -76,13 +72,27 @@ impl HttpConfig {
         self.websocket = websocket;
         self
     }
+
+    /// Offers long polling beside WebSockets, by these sessions: see [`LongPolling`].
+    pub fn with_long_polling(mut self, long_polling: &LongPolling) -> Self {
+        self.long_polling = Some(long_polling.clone());
+        self
+    }
 }
 
-/// A request extension by which the server may tell where the client is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeerAddr(pub SocketAddr);
+/// The body of a request, as servers have it: read only where long polling needs it.
+pub trait RequestBody:
+    Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static
+{
+}
 
-/// Serves `<mount>/websocket` by a handler: a tower service over any request body.
+impl<B> RequestBody for B where
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static
+{
+}
+
+/// Serves `<mount>/websocket`, and `<mount>/longpoll` where long polling is on, by a handler: a tower service over any
+/// request body.
 ///
 /// It fits axum's `nest_service` and plain hyper alike; under plain hyper the connection must be served with
 /// upgrades. Every other path is answered 404. A connected client is driven in a task of its own, which outlives the
@@ -109,7 +119,7 @@ impl<H: Handler> HttpService<H> {
         }
     }
 
-    /// Every open connection of this service and its clones.
+    /// Every open connection of this service and its clones, long-poll sessions included.
     pub fn connections(&self) -> &Connections {
         &self.connections
     }
@@ -120,7 +130,7 @@ impl<H: Handler> HttpService<H> {
     }
 }
 
-impl<H: Handler, B> Service<Request<B>> for HttpService<H> {
+impl<H: Handler, B: RequestBody> Service<Request<B>> for HttpService<H> {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
@@ -129,180 +139,85 @@ impl<H: Handler, B> Service<Request<B>> for HttpService<H> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        // The body is dropped here: a handshake has none, and the future need not be as sendable as it is.
-        let handshake = Handshake::of(request);
-        let service = self.clone();
-        Box::pin(async move {
-            Ok(service
-                .answer(handshake)
-                .await
-                .unwrap_or_else(Refusal::into_response))
-        })
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        match self.carrier(request.uri().path()) {
+            Some(Carrier::WebSocket) => {
+                let on_upgrade = hyper::upgrade::on(&mut request);
+                // The body is dropped here: a handshake has none.
+                let (parts, _body) = request.into_parts();
+                let answer = handshake::answer(self.clone(), parts.into(), on_upgrade);
+                Box::pin(async move { Ok(answer.await) })
+            }
+            Some(Carrier::LongPoll(polling)) => {
+                let (parts, body) = request.into_parts();
+                let answer = longpoll::answer(self.clone(), polling, parts.into(), body);
+                Box::pin(async move { Ok(answer.await) })
+            }
+            None => Box::pin(ready(Ok(not_found()))),
+        }
     }
 }
 
+/// What a path stands for.
+enum Carrier {
+    WebSocket,
+    LongPoll(LongPolling),
+}
+
 impl<H: Handler> HttpService<H> {
-    /// The checks stand in the order in which they decide.
-    async fn answer(self, mut handshake: Handshake) -> Result<Response<Full<Bytes>>, Refusal> {
-        if !self.is_websocket(&handshake.path) {
-            return Err(Refusal::empty(StatusCode::NOT_FOUND));
+    /// Compares by segment, so trailing and doubled slashes do not matter.
+    fn carrier(&self, path: &str) -> Option<Carrier> {
+        let is = |name| segments(path).eq(segments(&self.config.mount).chain([name]));
+        if is(WEBSOCKET) {
+            return Some(Carrier::WebSocket);
         }
-        if handshake.method != Method::GET {
-            return Err(Refusal::empty(StatusCode::BAD_REQUEST));
-        }
-        let params = Params::parse(&handshake.query)?;
-        if !self.config.origins.allows(&handshake.headers) {
-            let origin = excerpt(handshake.headers.get(ORIGIN));
+        let polling = self.config.long_polling.as_ref().filter(|_| is(LONGPOLL))?;
+        Some(Carrier::LongPoll(polling.clone()))
+    }
+
+    /// Whether the page that asks may; one that may not is worth a line in the log.
+    pub(crate) fn allows_origin(&self, head: &Head) -> bool {
+        let allowed = self.config.origins.allows(&head.headers);
+        if !allowed {
+            let origin = excerpt(head.headers.get(ORIGIN));
             tracing::warn!(
                 origin,
                 "a connection was refused: its page's origin is not among those allowed"
             );
-            return Err(Refusal::empty(StatusCode::FORBIDDEN));
         }
-        let info = ConnectInfo::new(WEBSOCKET, params)
-            .map_err(|_unknown| {
-                tracing::warn!(
-                    "a connection was refused: its vsn is unknown, ask for 1.0.0 or 2.0.0"
-                );
-                Refusal::empty(StatusCode::FORBIDDEN)
-            })?
-            .with_peer_addr(handshake.peer_addr);
-        let admitted = admit(&self.handler, info, &self.config.limits, &self.connections).await?;
-        match handshake.accept_key() {
-            Ok(accept) => {
-                let config = Arc::clone(&self.config);
-                tokio::spawn(upgrade(handshake.on_upgrade.take(), admitted, config));
-                Ok(switching_protocols(accept))
-            }
-            Err(refusal) => {
-                admitted.abandon();
-                Err(refusal)
-            }
-        }
+        allowed
     }
 
-    /// Compares by segment, so trailing and doubled slashes do not matter.
-    fn is_websocket(&self, path: &str) -> bool {
-        segments(path).eq(segments(&self.config.mount).chain([WEBSOCKET]))
-    }
-}
-
-/// Waits for the upgrade, and then starts the connection's own task, which is the only one that stays.
-async fn upgrade<S: Session>(
-    on_upgrade: Option<OnUpgrade>,
-    admitted: Admitted<S>,
-    config: Arc<HttpConfig>,
-) {
-    let upgraded = match on_upgrade {
-        Some(on_upgrade) => on_upgrade.await,
-        None => return admitted.abandon(),
-    };
-    match upgraded {
-        Ok(upgraded) => {
-            let websocket = WebSocket::accept(TokioIo::new(upgraded), &config.websocket).await;
-            tokio::spawn(admitted.drive(websocket));
-        }
-        Err(error) => {
-            tracing::debug!(%error, "the connection was gone before its upgrade");
-            admitted.abandon();
-        }
-    }
-}
-
-/// What the handshake needs of a request.
-struct Handshake {
-    method: Method,
-    version: Version,
-    path: String,
-    query: String,
-    headers: HeaderMap,
-    peer_addr: Option<SocketAddr>,
-    on_upgrade: Option<OnUpgrade>,
-}
-
-impl Handshake {
-    fn of<B>(mut request: Request<B>) -> Self {
-        let on_upgrade = hyper::upgrade::on(&mut request);
-        let (parts, _body) = request.into_parts();
-        Self {
-            method: parts.method,
-            version: parts.version,
-            path: parts.uri.path().to_owned(),
-            query: parts.uri.query().unwrap_or_default().to_owned(),
-            headers: parts.headers,
-            peer_addr: parts.extensions.get().map(|&PeerAddr(addr)| addr),
-            on_upgrade: Some(on_upgrade),
-        }
-    }
-
-    /// Checks the headers of the upgrade, and answers the client's key.
-    fn accept_key(&self) -> Result<HeaderValue, Refusal> {
-        if self.version != Version::HTTP_11 {
-            return Err(Refusal::text("a WebSocket handshake needs HTTP/1.1"));
-        }
-        if !names_token(&self.headers, UPGRADE.as_str(), WEBSOCKET) {
-            return Err(Refusal::text("header `upgrade` must be `websocket`"));
-        }
-        if !names_token(&self.headers, CONNECTION.as_str(), "upgrade") {
-            return Err(Refusal::text("header `connection` must name `upgrade`"));
-        }
-        if !names_token(&self.headers, SEC_WEBSOCKET_VERSION.as_str(), "13") {
-            return Err(Refusal::text("header `sec-websocket-version` must be `13`"));
-        }
-        let key = self
-            .headers
-            .get(SEC_WEBSOCKET_KEY)
-            .filter(|key| is_key(key));
-        let key = key.ok_or_else(|| {
-            Refusal::text("header `sec-websocket-key` must be 16 bytes in base64")
+    /// What the handler is told of a client.
+    pub(crate) fn connect_info(
+        &self,
+        transport: &'static str,
+        params: Params,
+        head: &Head,
+    ) -> Result<ConnectInfo, UnknownVsn> {
+        let info = ConnectInfo::new(transport, params).inspect_err(|_| {
+            tracing::warn!("a connection was refused: its vsn is unknown, ask for 1.0.0 or 2.0.0");
         })?;
-        let accept = derive_accept_key(key.as_bytes());
-        Ok(HeaderValue::try_from(accept).expect("base64 is a header value"))
+        Ok(info.with_peer_addr(head.peer_addr))
+    }
+
+    /// Asks the handler for a session.
+    pub(crate) async fn admit(
+        &self,
+        info: ConnectInfo,
+        limits: &Limits,
+    ) -> Result<Admitted<H::Session>, NotAdmitted> {
+        admit(&self.handler, info, limits, &self.connections).await
+    }
+
+    pub(crate) fn shared_config(&self) -> Arc<HttpConfig> {
+        Arc::clone(&self.config)
     }
 }
 
-/// An answer that is no upgrade.
-struct Refusal(Refused);
-
-impl Refusal {
-    fn empty(status: StatusCode) -> Self {
-        Self(Refused::new(status, Bytes::new()))
-    }
-
-    fn text(text: &'static str) -> Self {
-        Self(Refused::new(StatusCode::BAD_REQUEST, text))
-    }
-
-    fn into_response(self) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::new(self.0.body));
-        *response.status_mut() = self.0.status;
-        response
-    }
-}
-
-impl From<Refused> for Refusal {
-    fn from(refused: Refused) -> Self {
-        Self(refused)
-    }
-}
-
-impl From<ParamsError> for Refusal {
-    fn from(error: ParamsError) -> Self {
-        match error {
-            ParamsError::TooLong => Self::empty(StatusCode::URI_TOO_LONG),
-            _ => Self::empty(StatusCode::BAD_REQUEST),
-        }
-    }
-}
-
-fn switching_protocols(accept: HeaderValue) -> Response<Full<Bytes>> {
+fn not_found() -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    *response.status_mut() = StatusCode::NOT_FOUND;
     response
 }
 
@@ -314,58 +229,4 @@ fn excerpt(header: Option<&HeaderValue>) -> String {
 
 fn segments(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter(|segment| !segment.is_empty())
-}
-
-/// Whether one of the comma-separated tokens of a header is this one, in any case.
-fn names_token(headers: &HeaderMap, name: &str, token: &str) -> bool {
-    let values = headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    values
-        .flat_map(|value| value.split(','))
-        .any(|part| part.trim().eq_ignore_ascii_case(token))
-}
-
-/// 16 bytes in base64: 22 characters and their padding.
-fn is_key(key: &HeaderValue) -> bool {
-    let bytes = key.as_bytes();
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
-    bytes.len() == 24 && bytes[..22].iter().all(plain) && bytes.ends_with(b"==")
-}
-
-#[cfg(test)]
-mod tests {
-    use hyper::upgrade::Upgraded;
-
-    use super::*;
-    use crate::{Close, Frame, Output};
-
-    /// What the task of one connection may take, in bytes, beside its session: every idle socket pays for it.
-    const CONNECTION_FUTURE_BYTES: usize = 768;
-
-    struct Nothing;
-
-    impl Session for Nothing {
-        type Mail = ();
-
-        fn handle_in(&mut self, _: Frame, _: &mut Output) -> Result<(), Close> {
-            Ok(())
-        }
-
-        fn handle_mail(&mut self, (): (), _: &mut Output) -> Result<(), Close> {
-            Ok(())
-        }
-    }
-
-    fn size_of_future<A, B, F>(_: impl Fn(A, B) -> F) -> usize {
-        size_of::<F>()
-    }
-
-    #[test]
-    fn the_task_of_a_connection_stays_small() {
-        let drive = Admitted::<Nothing>::drive::<WebSocket<TokioIo<Upgraded>>>;
-        let bytes = size_of_future(drive);
-        assert!(bytes <= CONNECTION_FUTURE_BYTES, "{bytes} bytes");
-    }
 }

@@ -4,6 +4,9 @@
 
 use std::time::Duration;
 
+/// The largest message from a client unless a carrier's configuration says otherwise: 8,000,000 bytes.
+pub const MAX_MESSAGE_BYTES: usize = 8_000_000;
+
 /// Limits of one connection, the same over every carrier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 use crate::{
     admission::admit,
     close::{Close, CloseCode},
-    connect::ConnectInfo,
+    connect::{ConnectInfo, Refused},
     connections::Connections,
     frame::Frame,
     limits::Limits,
@@ -37,6 +37,12 @@ pub trait Connection:
     /// life that are no frames). Without it each frame counts when it is read.
     fn last_byte(&self) -> Option<Instant> {
         None
+    }
+
+    /// Whether [`last_byte`](Self::last_byte) moves on also while the loop reads nothing, since the client is heard by
+    /// another way. The idle clock then never stands still.
+    fn is_heard_apart(&self) -> bool {
+        false
     }
 }
 
@@ -135,7 +141,8 @@ async fn serve_one<H: Handler, C: Connection>(
     match admit(&handler, info, &limits, &connections).await {
         // A task of its own, so that what was needed to get here does not stay.
         Ok(admitted) => drop(tokio::spawn(admitted.drive(connection))),
-        Err(refused) => {
+        Err(not_admitted) => {
+            let refused = Refused::from(not_admitted);
             tracing::debug!(status = refused.status.as_u16(), "connection refused");
             let farewell = async {
                 connection

@@ -30,8 +30,12 @@ use tokio_tungstenite::{
 use crate::{
     close::{Close, CloseCode},
     frame::Frame,
+    limits::MAX_MESSAGE_BYTES,
     transport::{Connection, Outgoing, ReadError, WriteError},
 };
+
+/// Name of the WebSocket carrier in [`ConnectInfo`](crate::ConnectInfo), and its path below the mount.
+pub const WEBSOCKET: &str = "websocket";
 
 /// The largest frame the server can write: 64 MiB. A larger one closes its connection with 1011.
 pub const MAX_OUTGOING_BYTES: usize = 64 * 1024 * 1024;
@@ -54,7 +58,7 @@ pub struct WebSocketConfig {
 impl Default for WebSocketConfig {
     fn default() -> Self {
         Self {
-            max_message_bytes: 8_000_000,
+            max_message_bytes: MAX_MESSAGE_BYTES,
             read_buffer_bytes: 1024,
             write_buffer_bytes: 4 * 1024,
         }

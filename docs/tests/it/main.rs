@@ -5,7 +5,10 @@
     reason = "in a test, nothing to unwrap is a failure"
 )]
 
+mod authentication;
 mod chat;
 mod client;
 mod log_lines;
+mod program;
+mod testing;
 mod two_terminals;

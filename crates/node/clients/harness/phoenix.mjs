@@ -1,44 +1,61 @@
-// The official client, unmodified, in two generations behind one small face: what a test does with a
-// client (connect, join, push, read what arrives) reads the same for both.
+// The official client, unmodified, in two generations and over two carriers behind one small face: what a test does with a
+// client (connect, join, push, read what arrives) reads the same for all.
 
 import * as phoenix18 from "phoenix";
 import phoenix13 from "phoenix-1.3";
 import { createRequire } from "node:module";
 import WebSocket from "ws";
 import { Inbox, within } from "./wait.mjs";
+import "./xhr.mjs";
 
-/** What a generation of the client can do beside the common ground. */
-export const generations = [
-  { name: "phoenix 1.8", Socket: phoenix18.Socket, follow: followWithClass(phoenix18.Presence), binary: true },
-  { name: "phoenix 1.3", Socket: phoenix13.Socket, follow: followWithFunctions(phoenix13.Presence), binary: false },
+const [new18, old13] = [
+  { name: "phoenix 1.8", phoenix: phoenix18, follow: followWithClass(phoenix18.Presence), binary: true },
+  { name: "phoenix 1.3", phoenix: phoenix13, follow: followWithFunctions(phoenix13.Presence), binary: false },
 ];
+
+/**
+ * What a generation of the client can do beside the common ground: binary payloads, `upstream` over long polling, and learning
+ * the server's close code. A `balanced` one is meant to come to another node with each request.
+ */
+export const generations = [
+  { ...new18, transport: WebSocket, learnsCode: true },
+  { ...old13, transport: WebSocket, learnsCode: true },
+  { ...new18, name: "phoenix 1.8 over long polling", ...longPolling(phoenix18), upstream: true },
+  { ...old13, name: "phoenix 1.3 over long polling", ...longPolling(phoenix13) },
+  { ...new18, name: "phoenix 1.8 over long polling to any node", ...longPolling(phoenix18), upstream: true, balanced: true },
+];
+
+function longPolling({ LongPoll }) {
+  return { transport: LongPoll, polls: true, binary: false };
+}
 
 /** The version that the lock file gave us, for the suite's own report. */
 export const newest = createRequire(import.meta.url)("./../node_modules/phoenix/package.json").version;
 
 /** A client of `node` as `user`, connected. Rejoins after 100 ms, so that no test waits seconds for it. */
-export async function connect(generation, node, user) {
-  const client = new Client(generation, node, user);
+export async function connect(generation, node, user, options = {}) {
+  const client = new Client(generation, node, user, options);
   client.socket.connect();
   await client.opened(`first connection of ${user}`);
   return client;
 }
 
 class Client {
-  constructor(generation, node, user) {
+  constructor(generation, node, user, options) {
     this.generation = generation;
     this.user = user;
     this.unanswered = [];
     this.frames = new Inbox(`${user}'s socket`);
     this.states = new Inbox(`${user}'s socket`);
-    this.socket = new generation.Socket(node.socket, {
-      transport: WebSocket,
+    this.socket = new generation.phoenix.Socket(node.socket, {
+      transport: generation.transport,
       params: { user },
       reconnectAfterMs: () => 100,
       rejoinAfterMs: () => 100,
+      ...options,
     });
     this.socket.onOpen(() => this.states.put({ open: true }));
-    this.socket.onClose((event) => this.states.put({ close: event.code, reason: event.reason }));
+    this.socket.onClose((event) => this.states.put({ close: event?.code, reason: event?.reason }));
     this.socket.onMessage((frame) => this.frames.put(frame));
   }
 

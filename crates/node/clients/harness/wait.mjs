@@ -2,7 +2,7 @@
 // waits for ever, or too long, fails with the name of what did not come.
 
 /** How long a test waits for one thing, in ms. Generous: it is only ever used up by a failure. */
-export const DEADLINE_MS = 15_000;
+export const DEADLINE_MS = 30_000;
 
 /** How often a list that can only be asked for is asked for, in ms. */
 const ASK_EVERY_MS = 25;

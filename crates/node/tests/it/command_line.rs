@@ -38,6 +38,10 @@ async fn help_lists_every_flag_with_its_default() {
         "--tls-cert <FILE>",
         "--tls-key <FILE>",
         "[env: MATRYOSHKA_TLS_KEY=]",
+        "--interest <on|off>",
+        "[default: on]",
+        "--link-protocol <N>",
+        "[default: 2]",
         "--allow-origin <ORIGIN>",
         "--assets <DIR>",
         "--page-link <NAME=URL>",
@@ -129,7 +133,14 @@ async fn a_wrong_value_is_one_line_that_names_flag_value_and_what_is_allowed() {
             &["--tls-ca", "x"],
             &["--tls-ca \"x\"", "without --tls-cert and --tls-key"],
         ),
-        (&["--interest", "on"], &["--interest", "not known"]),
+        (
+            &["--interest", "yes"],
+            &["--interest", "\"yes\"", "on or off"],
+        ),
+        (
+            &["--link-protocol", "9"],
+            &["--link-protocol", "\"9\"", "1 to 2"],
+        ),
         (&["serve"], &["serve", "not known"]),
     ];
     for (arguments, parts) in cases {

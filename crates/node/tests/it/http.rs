@@ -230,8 +230,19 @@ async fn a_socket_needs_a_user_and_a_known_version() {
             other => panic!("{query}: {other:?}"),
         }
     }
-    let longpoll = get(node.http, "/socket/longpoll?user=anna&vsn=2.0.0").await;
-    assert_eq!(longpoll.status, 404);
+    for (query, status) in [
+        ("vsn=2.0.0", 403),
+        ("user=anna&vsn=3.0.0", 403),
+        ("user=anna&vsn=2.0.0", 410),
+    ] {
+        let answer = get(node.http, &format!("/socket/longpoll?{query}")).await;
+        assert_eq!(
+            answer.status, 200,
+            "long polling has its status in the body"
+        );
+        let start = format!("{{\"status\":{status}");
+        assert!(answer.body.starts_with(&start), "{query}: {}", answer.body);
+    }
 }
 
 #[tokio::test]

@@ -9,10 +9,13 @@ mod stranger;
 
 mod faults;
 mod hostile;
+mod interest;
 mod joining;
+mod one_way;
 mod overload;
 mod own_pki;
 mod readme;
 mod refusals;
 mod rotation;
 mod secrecy;
+mod versions;

@@ -3,8 +3,11 @@
 
 mod connections;
 mod custom;
+mod forwarding;
 mod handshake;
 mod lab;
 mod limits;
+mod longpoll;
+mod poller;
 mod sessions;
 mod websocket;

@@ -8,7 +8,8 @@ use matryoshka_pubsub::Incarnation;
 use matryoshka_pubsub::cluster::{Refusal, Renumbering, Step};
 
 use super::super::close::Close;
-use super::super::frame::{Hello, OLDEST_PROTOCOL, PROTOCOL};
+use super::super::codec::OLDEST_PROTOCOL;
+use super::super::frame::Hello;
 use super::super::notice::Level;
 use super::super::peer::{Certified, ConnectionId, Guest, Link, Stage};
 use super::super::trouble::Trouble;
@@ -154,8 +155,10 @@ impl Mesh {
                 self.certified(id).in_words()
             ),
             Close::Version { .. } => format!(
-                "it speaks protocol versions {} to {}, this node {OLDEST_PROTOCOL} to {PROTOCOL}: upgrade the older one",
-                hello.oldest, hello.protocol
+                "it speaks protocol versions {} to {}, this node {OLDEST_PROTOCOL} to {}: upgrade the older one",
+                hello.oldest,
+                hello.protocol,
+                self.config.offer.newest.version()
             ),
             close => close.to_string(),
         };
@@ -199,9 +202,10 @@ fn cure(close: &Close, config: &MeshConfig, certified: &Certified) -> String {
             config.name.as_str(),
             certified.in_words()
         ),
-        Close::Version { .. } => {
-            format!(", this node {OLDEST_PROTOCOL} to {PROTOCOL}: upgrade the older one")
-        }
+        Close::Version { .. } => format!(
+            ", this node {OLDEST_PROTOCOL} to {}: upgrade the older one",
+            config.offer.newest.version()
+        ),
         _ => String::new(),
     }
 }

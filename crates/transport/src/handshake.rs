@@ -1,0 +1,200 @@
+//! The WebSocket handshake, checked in a fixed order, and the hand-over to the connection's task.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Response, StatusCode, Version,
+    header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE},
+};
+use http_body_util::Full;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::{
+    admission::{Admitted, NotAdmitted},
+    connect::Refused,
+    head::Head,
+    http_service::{HttpConfig, HttpService},
+    params::{Params, ParamsError},
+    session::{Handler, Session},
+    websocket::{WEBSOCKET, WebSocket},
+};
+
+/// Answers a request for a WebSocket.
+pub(crate) async fn answer<H: Handler>(
+    service: HttpService<H>,
+    head: Head,
+    on_upgrade: OnUpgrade,
+) -> Response<Full<Bytes>> {
+    let answered = shake(&service, &head, on_upgrade).await;
+    answered.unwrap_or_else(Refusal::into_response)
+}
+
+/// The checks stand in the order in which they decide.
+async fn shake<H: Handler>(
+    service: &HttpService<H>,
+    head: &Head,
+    on_upgrade: OnUpgrade,
+) -> Result<Response<Full<Bytes>>, Refusal> {
+    if head.method != Method::GET {
+        return Err(Refusal::empty(StatusCode::BAD_REQUEST));
+    }
+    let params = Params::parse(head.query())?;
+    if !service.allows_origin(head) {
+        return Err(Refusal::empty(StatusCode::FORBIDDEN));
+    }
+    let info = service
+        .connect_info(WEBSOCKET, params, head)
+        .map_err(|_unknown| Refusal::empty(StatusCode::FORBIDDEN))?;
+    let admitted = service.admit(info, &service.config().limits).await?;
+    match accept_key(head) {
+        Ok(accept) => {
+            tokio::spawn(upgrade(on_upgrade, admitted, service.shared_config()));
+            Ok(switching_protocols(accept))
+        }
+        Err(refusal) => {
+            admitted.abandon();
+            Err(refusal)
+        }
+    }
+}
+
+/// Waits for the upgrade, and then starts the connection's own task, which is the only one that stays.
+async fn upgrade<S: Session>(
+    on_upgrade: OnUpgrade,
+    admitted: Admitted<S>,
+    config: Arc<HttpConfig>,
+) {
+    match on_upgrade.await {
+        Ok(upgraded) => {
+            let websocket = WebSocket::accept(TokioIo::new(upgraded), &config.websocket).await;
+            tokio::spawn(admitted.drive(websocket));
+        }
+        Err(error) => {
+            tracing::debug!(%error, "the connection was gone before its upgrade");
+            admitted.abandon();
+        }
+    }
+}
+
+/// Checks the headers of the upgrade, and answers the client's key.
+fn accept_key(head: &Head) -> Result<HeaderValue, Refusal> {
+    let headers = &head.headers;
+    if head.version != Version::HTTP_11 {
+        return Err(Refusal::text("a WebSocket handshake needs HTTP/1.1"));
+    }
+    if !names_token(headers, UPGRADE.as_str(), WEBSOCKET) {
+        return Err(Refusal::text("header `upgrade` must be `websocket`"));
+    }
+    if !names_token(headers, CONNECTION.as_str(), "upgrade") {
+        return Err(Refusal::text("header `connection` must name `upgrade`"));
+    }
+    if !names_token(headers, SEC_WEBSOCKET_VERSION.as_str(), "13") {
+        return Err(Refusal::text("header `sec-websocket-version` must be `13`"));
+    }
+    let key = headers.get(SEC_WEBSOCKET_KEY).filter(|key| is_key(key));
+    let key =
+        key.ok_or_else(|| Refusal::text("header `sec-websocket-key` must be 16 bytes in base64"))?;
+    let accept = derive_accept_key(key.as_bytes());
+    Ok(HeaderValue::try_from(accept).expect("base64 is a header value"))
+}
+
+/// An answer that is no upgrade.
+struct Refusal(Refused);
+
+impl Refusal {
+    fn empty(status: StatusCode) -> Self {
+        Self(Refused::new(status, Bytes::new()))
+    }
+
+    fn text(text: &'static str) -> Self {
+        Self(Refused::new(StatusCode::BAD_REQUEST, text))
+    }
+
+    fn into_response(self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::new(self.0.body));
+        *response.status_mut() = self.0.status;
+        response
+    }
+}
+
+impl From<NotAdmitted> for Refusal {
+    fn from(not_admitted: NotAdmitted) -> Self {
+        Self(not_admitted.into())
+    }
+}
+
+impl From<ParamsError> for Refusal {
+    fn from(error: ParamsError) -> Self {
+        match error {
+            ParamsError::TooLong => Self::empty(StatusCode::URI_TOO_LONG),
+            _ => Self::empty(StatusCode::BAD_REQUEST),
+        }
+    }
+}
+
+fn switching_protocols(accept: HeaderValue) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    response
+}
+
+/// Whether one of the comma-separated tokens of a header is this one, in any case.
+fn names_token(headers: &HeaderMap, name: &str, token: &str) -> bool {
+    let values = headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .any(|part| part.trim().eq_ignore_ascii_case(token))
+}
+
+/// 16 bytes in base64: 22 characters and their padding.
+fn is_key(key: &HeaderValue) -> bool {
+    let bytes = key.as_bytes();
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    bytes.len() == 24 && bytes[..22].iter().all(plain) && bytes.ends_with(b"==")
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::upgrade::Upgraded;
+
+    use super::*;
+    use crate::{Close, Frame, Output};
+
+    /// What the task of one connection may take, in bytes, beside its session: every idle socket pays for it.
+    const CONNECTION_FUTURE_BYTES: usize = 768;
+
+    struct Nothing;
+
+    impl Session for Nothing {
+        type Mail = ();
+
+        fn handle_in(&mut self, _: Frame, _: &mut Output) -> Result<(), Close> {
+            Ok(())
+        }
+
+        fn handle_mail(&mut self, (): (), _: &mut Output) -> Result<(), Close> {
+            Ok(())
+        }
+    }
+
+    fn size_of_future<A, B, F>(_: impl Fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn the_task_of_a_connection_stays_small() {
+        let drive = Admitted::<Nothing>::drive::<WebSocket<TokioIo<Upgraded>>>;
+        let bytes = size_of_future(drive);
+        assert!(bytes <= CONNECTION_FUTURE_BYTES, "{bytes} bytes");
+    }
+}

@@ -1,0 +1,102 @@
+//! What long polling may cost. Every default stands here once.
+//!
+//! Pure: no clock, no I/O, no tasks.
+
+use std::time::Duration;
+
+use crate::limits::MAX_MESSAGE_BYTES;
+
+/// Limits of long polling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LongPollConfig {
+    /// How long a request waits: a poll for messages, a post for the session to take what it brought; default 10 s. The
+    /// official clients give up after 20 s.
+    pub window: Duration,
+    /// How long a session lives on without a poll; default 15 s. Then it is closed as an idle connection is.
+    pub idle_timeout: Duration,
+    /// How old a session may become; default 14 days. Then its client has to open a new one.
+    pub token_age: Duration,
+    /// The largest body of a post, and how much may wait for one session; default 8,000,000 bytes. A larger body is
+    /// answered with HTTP 400.
+    pub max_body_bytes: usize,
+    /// How long a body may take to arrive; default 15 s. A slower one is answered with HTTP 400.
+    pub body_timeout: Duration,
+    /// How many bytes of messages wait for the next poll before the session's outbox fills up; default 256 KiB. So much and
+    /// one frame is the most that one poll is answered with.
+    pub buffer_bytes: usize,
+    /// The largest frame to a client; default 8,000,000 bytes. A larger one closes the session with 1011.
+    pub max_frame_bytes: usize,
+    /// How many sessions this node has at most; default 10,000. One more client is told to come back later.
+    pub max_sessions: usize,
+    /// How many requests may be under way to other nodes, and how many from them; default 10,000 each. A session that
+    /// cannot be asked for is as good as gone: its client gets a new one.
+    pub max_forwarded: usize,
+}
+
+impl Default for LongPollConfig {
+    fn default() -> Self {
+        Self {
+            window: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(15),
+            token_age: Duration::from_secs(14 * 24 * 60 * 60),
+            max_body_bytes: MAX_MESSAGE_BYTES,
+            body_timeout: Duration::from_secs(15),
+            buffer_bytes: 256 * 1024,
+            max_frame_bytes: MAX_MESSAGE_BYTES,
+            max_sessions: 10_000,
+            max_forwarded: 10_000,
+        }
+    }
+}
+
+impl LongPollConfig {
+    /// Sets [`window`](Self::window).
+    pub fn with_window(mut self, window: Duration) -> Self {
+        self.window = window;
+        self
+    }
+
+    /// Sets [`idle_timeout`](Self::idle_timeout).
+    pub fn with_idle_timeout(mut self, idle_timeout: Duration) -> Self {
+        self.idle_timeout = idle_timeout;
+        self
+    }
+
+    /// Sets [`token_age`](Self::token_age).
+    pub fn with_token_age(mut self, token_age: Duration) -> Self {
+        self.token_age = token_age;
+        self
+    }
+
+    /// Sets [`max_body_bytes`](Self::max_body_bytes) and [`body_timeout`](Self::body_timeout).
+    pub fn with_body(mut self, max_bytes: usize, timeout: Duration) -> Self {
+        self.max_body_bytes = max_bytes;
+        self.body_timeout = timeout;
+        self
+    }
+
+    /// Sets [`buffer_bytes`](Self::buffer_bytes).
+    pub fn with_buffer_bytes(mut self, buffer_bytes: usize) -> Self {
+        self.buffer_bytes = buffer_bytes;
+        self
+    }
+
+    /// Sets [`max_frame_bytes`](Self::max_frame_bytes). Between nodes an answer has at most 16 MiB.
+    pub fn with_max_frame_bytes(mut self, max_frame_bytes: usize) -> Self {
+        self.max_frame_bytes = max_frame_bytes;
+        self
+    }
+
+    /// Sets [`max_sessions`](Self::max_sessions).
+    pub fn with_max_sessions(mut self, max_sessions: usize) -> Self {
+        self.max_sessions = max_sessions;
+        self
+    }
+
+    /// Sets [`max_forwarded`](Self::max_forwarded).
+    pub fn with_max_forwarded(mut self, max_forwarded: usize) -> Self {
+        self.max_forwarded = max_forwarded;
+        self
+    }
+}

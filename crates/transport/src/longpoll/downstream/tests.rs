@@ -1,0 +1,217 @@
+//! Messages in and polls out, step by step and in random order.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const WINDOW: Duration = Duration::from_secs(10);
+
+fn texts(range: std::ops::Range<u32>) -> Polled {
+    Polled::Messages(range.map(|n| n.to_string().into()).collect())
+}
+
+fn put(downstream: &mut Downstream, range: std::ops::Range<u32>) {
+    for n in range {
+        downstream.put(n.to_string().into());
+    }
+}
+
+#[test]
+fn what_waits_is_answered_at_once_and_what_comes_when_it_comes() {
+    let now = Instant::now();
+    let mut downstream = Downstream::new(1_000, now);
+    put(&mut downstream, 0..2);
+    let poll = downstream.begin(now, WINDOW);
+    assert_eq!(downstream.poll(&poll, now), Some(texts(0..2)));
+    downstream.finish(&poll, now);
+
+    let poll = downstream.begin(now, WINDOW);
+    assert_eq!(downstream.poll(&poll, now), None);
+    put(&mut downstream, 2..3);
+    assert_eq!(downstream.poll(&poll, now), Some(texts(2..3)));
+}
+
+#[test]
+fn an_empty_window_is_answered_with_nothing() {
+    let now = Instant::now();
+    let mut downstream = Downstream::new(1_000, now);
+    let poll = downstream.begin(now, WINDOW);
+    let almost = now + WINDOW - Duration::from_nanos(1);
+    assert_eq!(downstream.poll(&poll, almost), None);
+    assert_eq!(downstream.poll(&poll, now + WINDOW), Some(Polled::Nothing));
+    assert_eq!(poll.deadline(), now + WINDOW);
+}
+
+#[test]
+fn the_newer_of_two_polls_gets_what_comes_and_the_older_runs_out() {
+    let now = Instant::now();
+    let mut downstream = Downstream::new(1_000, now);
+    let older = downstream.begin(now, WINDOW);
+    let newer = downstream.begin(now + WINDOW / 2, WINDOW);
+    put(&mut downstream, 0..1);
+    assert_eq!(downstream.poll(&older, now), None);
+    assert_eq!(downstream.poll(&newer, now), Some(texts(0..1)));
+    downstream.finish(&newer, now);
+    put(&mut downstream, 1..2);
+    assert_eq!(downstream.poll(&older, now), None, "it stays replaced");
+    assert_eq!(downstream.poll(&older, now + WINDOW), Some(Polled::Nothing));
+}
+
+#[test]
+fn a_poll_whose_client_went_away_loses_nothing() {
+    let now = Instant::now();
+    let mut downstream = Downstream::new(1_000, now);
+    let gone = downstream.begin(now, WINDOW);
+    put(&mut downstream, 0..1);
+    downstream.finish(&gone, now);
+    let next = downstream.begin(now, WINDOW);
+    assert_eq!(downstream.poll(&next, now), Some(texts(0..1)));
+}
+
+#[test]
+fn the_end_is_told_at_once_and_after_the_last_message() {
+    let now = Instant::now();
+    let mut downstream = Downstream::new(1_000, now);
+    let older = downstream.begin(now, WINDOW);
+    let newer = downstream.begin(now, WINDOW);
+    put(&mut downstream, 0..1);
+    downstream.end();
+    assert_eq!(downstream.poll(&older, now), None, "messages come first");
+    assert_eq!(downstream.poll(&newer, now), Some(texts(0..1)));
+    downstream.finish(&newer, now);
+    let last = downstream.begin(now, WINDOW);
+    assert_eq!(downstream.poll(&last, now), Some(Polled::Gone));
+    assert_eq!(downstream.poll(&older, now), Some(Polled::Gone));
+}
+
+#[test]
+fn what_was_abandoned_is_not_told() {
+    let now = Instant::now();
+    let mut downstream = Downstream::new(1_000, now);
+    put(&mut downstream, 0..5);
+    downstream.end();
+    downstream.abandon();
+    let poll = downstream.begin(now, WINDOW);
+    assert_eq!(downstream.poll(&poll, now), Some(Polled::Gone));
+}
+
+#[test]
+fn there_is_room_below_the_bound_and_one_message_may_cross_it() {
+    let now = Instant::now();
+    let mut downstream = Downstream::new(100, now);
+    assert!(downstream.has_room());
+    downstream.put("x".repeat(100 - MESSAGE_BYTES - 1).into());
+    assert!(downstream.has_room());
+    downstream.put("x".repeat(10_000).into());
+    assert!(!downstream.has_room());
+    let poll = downstream.begin(now, WINDOW);
+    assert!(downstream.poll(&poll, now).is_some());
+    assert!(downstream.has_room());
+}
+
+#[test]
+fn the_client_is_there_while_its_newest_poll_waits_and_was_there_when_that_ended() {
+    let start = Instant::now();
+    let after = |seconds| start + Duration::from_secs(seconds);
+    let mut downstream = Downstream::new(100, start);
+    assert_eq!(downstream.heard(after(5)), start);
+    let older = downstream.begin(after(6), WINDOW);
+    assert_eq!(downstream.heard(after(9)), after(9));
+    let newer = downstream.begin(after(10), WINDOW);
+    downstream.finish(&newer, after(12));
+    downstream.finish(&older, after(16));
+    assert_eq!(
+        downstream.heard(after(20)),
+        after(12),
+        "the older one does not count"
+    );
+}
+
+/// One thing that happens to a session, or to a client with several networks under it.
+#[derive(Clone, Debug)]
+enum Step {
+    Put(u8),
+    Poll,
+    /// The client's connection of the poll with this number drops.
+    Drop(u8),
+    /// So many seconds go by.
+    Wait(u8),
+    End,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => (1u8..4).prop_map(Step::Put),
+        4 => Just(Step::Poll),
+        2 => any::<u8>().prop_map(Step::Drop),
+        3 => (0u8..12).prop_map(Step::Wait),
+    ];
+    (prop::collection::vec(step, 0..60), any::<bool>()).prop_map(|(mut steps, ends)| {
+        if ends {
+            steps.push(Step::End);
+        }
+        steps
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// Nothing is lost, doubled or out of order, only the newest poll gets messages, and every poll is answered in time.
+    #[test]
+    fn every_message_is_handed_over_once_and_in_order(steps in steps()) {
+        let mut now = Instant::now();
+        let mut downstream = Downstream::new(usize::MAX, now);
+        let (mut put, mut got) = (0u32, Vec::new());
+        let mut waiting: Vec<Waiting> = Vec::new();
+        let mut newest = None;
+        for step in steps {
+            match step {
+                Step::Put(count) => for _ in 0..count {
+                    downstream.put(put.to_string().into());
+                    put += 1;
+                },
+                Step::Poll => {
+                    let poll = downstream.begin(now, WINDOW);
+                    newest = Some(poll.id);
+                    waiting.push(poll);
+                }
+                Step::Drop(index) if !waiting.is_empty() => {
+                    let poll = waiting.remove(usize::from(index) % waiting.len());
+                    downstream.finish(&poll, now);
+                }
+                Step::Drop(_) => {}
+                Step::Wait(seconds) => now += Duration::from_secs(seconds.into()),
+                Step::End => downstream.end(),
+            }
+            let (still, answered): (Vec<_>, Vec<_>) = waiting.into_iter()
+                .map(|poll| (downstream.poll(&poll, now), poll))
+                .partition(|(answer, _)| answer.is_none());
+            waiting = still.into_iter().map(|(_, poll)| poll).collect();
+            for (answer, poll) in answered {
+                match answer {
+                    Some(Polled::Messages(messages)) => {
+                        prop_assert_eq!(Some(poll.id), newest);
+                        prop_assert!(!messages.is_empty());
+                        got.extend(messages);
+                    }
+                    Some(Polled::Nothing) => prop_assert!(now >= poll.deadline()),
+                    Some(Polled::Gone) => prop_assert!(downstream.ended),
+                    None => unreachable!("these have an answer"),
+                }
+                downstream.finish(&poll, now);
+            }
+            for poll in &waiting {
+                prop_assert!(now < poll.deadline());
+                prop_assert!(Some(poll.id) != newest || downstream.is_empty());
+            }
+        }
+        let last = downstream.begin(now, WINDOW);
+        if let Some(Polled::Messages(messages)) = downstream.poll(&last, now) {
+            got.extend(messages);
+        }
+        let all: Vec<ByteString> = (0..put).map(|n| n.to_string().into()).collect();
+        prop_assert_eq!(got, all);
+        prop_assert!(downstream.is_empty() && downstream.bytes == 0);
+    }
+}

@@ -1,0 +1,259 @@
+//! The requests of long polling: which answer each gets.
+//!
+//! The status that clients look at stands in the body; the HTTP status is 200 for all that follows the protocol.
+
+use std::error::Error;
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Response, StatusCode,
+    header::{
+        ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+        ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, CACHE_CONTROL, CONTENT_TYPE,
+    },
+};
+use http_body_util::{BodyExt, Full, Limited};
+use tokio::time::timeout;
+
+use super::{
+    LONGPOLL, LongPollConfig, LongPolling, body,
+    body::{BadLine, Layout},
+    downstream::Polled,
+    session::{LongPollConnection, PostAnswer},
+    sessions::Place,
+};
+use crate::{
+    admission::NotAdmitted,
+    head::Head,
+    http_service::{HttpService, RequestBody},
+    params::{Params, ParamsError},
+    session::Handler,
+};
+
+/// Where a client may put its token beside the parameter `token`. The header wins.
+const TOKEN_HEADER: &str = "x-phoenix-longpoll-token";
+const TOKEN_PARAM: &str = "token";
+
+/// How long a browser may keep the answer to a preflight, in seconds.
+const PREFLIGHT_AGE: &str = "3600";
+
+/// Answers one request.
+pub(crate) async fn answer<H: Handler, B: RequestBody>(
+    service: HttpService<H>,
+    polling: LongPolling,
+    head: Head,
+    body: B,
+) -> Response<Full<Bytes>> {
+    if ![Method::GET, Method::POST, Method::OPTIONS].contains(&head.method) {
+        return plain(StatusCode::BAD_REQUEST, "");
+    }
+    let params = match Params::parse(head.query()) {
+        Ok(params) => params,
+        Err(ParamsError::TooLong) => return plain(StatusCode::URI_TOO_LONG, ""),
+        Err(_) => return plain(StatusCode::BAD_REQUEST, ""),
+    };
+    if !service.allows_origin(&head) {
+        return status(403);
+    }
+    match head.method {
+        Method::GET => get(&service, &polling, params, &head).await,
+        Method::POST => post(&polling, &params, &head.headers, body).await,
+        _ => preflight(&head.headers),
+    }
+}
+
+async fn get<H: Handler>(
+    service: &HttpService<H>,
+    polling: &LongPolling,
+    params: Params,
+    head: &Head,
+) -> Response<Full<Bytes>> {
+    let Some(token) = token(&head.headers, &params) else {
+        return open(service, polling, params, head).await;
+    };
+    match polling.poll(token).await {
+        Polled::Messages(messages) => json(body::polled(200, token, &messages)),
+        Polled::Nothing => json(body::polled(204, token, &[])),
+        Polled::Gone if takes_410_for_an_opening(&head.headers) => status(500),
+        Polled::Gone => open(service, polling, params, head).await,
+    }
+}
+
+/// Clients of the years before they had to be told that a session is gone go on with the new one, without their channels. They
+/// start over when told of a fault, and are known by stating the type of a content that their request does not have.
+fn takes_410_for_an_opening(headers: &HeaderMap) -> bool {
+    headers.contains_key(CONTENT_TYPE)
+}
+
+async fn open<H: Handler>(
+    service: &HttpService<H>,
+    polling: &LongPolling,
+    params: Params,
+    head: &Head,
+) -> Response<Full<Bytes>> {
+    let Ok(info) = service.connect_info(LONGPOLL, params, head) else {
+        return status(403);
+    };
+    let Some(seat) = polling.sessions.take_seat() else {
+        tracing::warn!(
+            sessions = polling.config().max_sessions,
+            "a client was put off: all long-poll sessions are in use"
+        );
+        return fault(StatusCode::SERVICE_UNAVAILABLE);
+    };
+    let limits = service.config().limits.clone();
+    let limits = limits.with_idle_timeout(polling.config().idle_timeout);
+    match service.admit(info, &limits).await {
+        Ok(admitted) => {
+            let (session, token) = seat.open();
+            tokio::spawn(admitted.drive(LongPollConnection::new(session, seat)));
+            json(body::polled(410, &token, &[]))
+        }
+        Err(NotAdmitted::Refused(_)) => status(403),
+        Err(NotAdmitted::Closing) => fault(StatusCode::SERVICE_UNAVAILABLE),
+        Err(NotAdmitted::Crashed) => fault(StatusCode::INTERNAL_SERVER_ERROR),
+    }
+}
+
+async fn post<B: RequestBody>(
+    polling: &LongPolling,
+    params: &Params,
+    headers: &HeaderMap,
+    body: B,
+) -> Response<Full<Bytes>> {
+    let Some(token) = token(headers, params) else {
+        return status(410);
+    };
+    let place = polling.sessions.find(token);
+    if matches!(place, Place::Nowhere) {
+        return status(410);
+    }
+    let body = match read(body, polling.config()).await {
+        Ok(body) => body,
+        Err(why) => return plain(StatusCode::BAD_REQUEST, &why),
+    };
+    match polling.post(token, place, Layout::of(headers), body).await {
+        Ok(PostAnswer::Taken) => status(200),
+        Ok(PostAnswer::Late) => status(408),
+        Ok(PostAnswer::Gone) => status(410),
+        Err(BadLine { number }) => plain(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            &format!(
+                "line {number} is neither a message in JSON, which starts with `[`, nor one in base64"
+            ),
+        ),
+    }
+}
+
+/// The whole body, or what to tell the client.
+async fn read<B: RequestBody>(body: B, config: &LongPollConfig) -> Result<Bytes, String> {
+    let (most, time) = (config.max_body_bytes, config.body_timeout);
+    match timeout(time, Limited::new(body, most).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if is_too_large(&*error) => {
+            Err(format!("the body has more than {most} bytes"))
+        }
+        Ok(Err(_)) => Err("the body ended too early".to_owned()),
+        Err(_) => Err(format!("the body did not come within {time:?}")),
+    }
+}
+
+fn is_too_large(error: &(dyn Error + 'static)) -> bool {
+    error.is::<http_body_util::LengthLimitError>()
+}
+
+impl LongPolling {
+    async fn poll(&self, token: &str) -> Polled {
+        let window = self.config().window;
+        match self.sessions.find(token) {
+            Place::Here(session) => session.poll(window).await,
+            Place::There(node) => self.relay.poll(&node, token, window).await,
+            Place::Nowhere => Polled::Gone,
+        }
+    }
+
+    async fn post(
+        &self,
+        token: &str,
+        place: Place,
+        layout: Layout,
+        body: Bytes,
+    ) -> Result<PostAnswer, BadLine> {
+        let window = self.config().window;
+        let session = match place {
+            Place::Here(session) => session,
+            Place::There(node) => {
+                return self.relay.post(&node, token, layout, body, window).await;
+            }
+            Place::Nowhere => return Ok(PostAnswer::Gone),
+        };
+        let (parts, bad) = layout.parts(&body);
+        match (session.post(parts, window).await, bad) {
+            (PostAnswer::Taken, Some(bad)) => Err(bad),
+            (answer, _) => Ok(answer),
+        }
+    }
+}
+
+fn token<'a>(headers: &'a HeaderMap, params: &'a Params) -> Option<&'a str> {
+    let header = headers.get(TOKEN_HEADER);
+    let header = header.and_then(|value| value.to_str().ok());
+    let token = header.or_else(|| params.get(TOKEN_PARAM));
+    token.filter(|token| !token.is_empty())
+}
+
+/// Every origin may ask, since each is checked when it does.
+fn preflight(headers: &HeaderMap) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    let answer = response.headers_mut();
+    answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    answer.insert(
+        ACCESS_CONTROL_ALLOW_METHODS,
+        HeaderValue::from_static("get, post, options"),
+    );
+    answer.insert(
+        ACCESS_CONTROL_MAX_AGE,
+        HeaderValue::from_static(PREFLIGHT_AGE),
+    );
+    answer.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    for asked in headers.get_all(ACCESS_CONTROL_REQUEST_HEADERS) {
+        answer.append(ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
+    }
+    response
+}
+
+fn status(status: u16) -> Response<Full<Bytes>> {
+    json(body::status(status))
+}
+
+/// A fault as proxies and clients each understand it: the clients look at the body only, and start over.
+fn fault(http_status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = status(500);
+    *response.status_mut() = http_status;
+    response
+}
+
+fn json(body: Vec<u8>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(body));
+    let headers = response.headers_mut();
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/json; charset=utf-8"),
+    );
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// An answer outside of the protocol, for people.
+fn plain(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(text.to_owned()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    response
+}

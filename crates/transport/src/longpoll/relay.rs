@@ -1,0 +1,195 @@
+//! Requests for sessions of other nodes: asked for there, by the node that the client came to.
+//!
+//! Direct messages between two nodes arrive in order or their link breaks, so a request is answered, or its node goes down,
+//! or (where a queue between the nodes is full) sending fails. Only a node that stands still needs the time limit.
+
+mod asking;
+mod serving;
+mod wire;
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use matryoshka_pubsub::{
+    Delivery, DirectError, Dispatcher, Kind, Message, NodeName, Payload, PubSub, Sink, Subscribers,
+    cluster::MemberEvent,
+};
+use tokio::time::timeout;
+
+use super::{
+    body::{BadLine, Layout},
+    downstream::Polled,
+    session::PostAnswer,
+    sessions::Sessions,
+};
+use asking::Asking;
+use serving::{Serving, Work};
+use wire::{Said, Word};
+
+/// How long an answer may take beyond the window of its request, when a node does not even say that the session is gone: 2 s.
+pub(super) const LOOKUP_LIMIT: Duration = Duration::from_secs(2);
+
+/// What the messages are, and where they go.
+pub(super) const KIND: Kind = Kind(6);
+pub(super) const TOPIC: &str = "matryoshka:longpoll";
+
+/// One node's part in it: asking others, and answering them.
+pub(super) struct Relay {
+    pubsub: PubSub,
+    sessions: Arc<Sessions>,
+    asking: Asking,
+    serving: Serving,
+}
+
+impl Relay {
+    pub(super) fn new(pubsub: &PubSub, sessions: &Arc<Sessions>) -> Arc<Self> {
+        Arc::new(Self {
+            pubsub: pubsub.clone(),
+            sessions: Arc::clone(sessions),
+            asking: Asking::new(sessions.config().max_forwarded),
+            serving: Serving::new(sessions.config().max_forwarded),
+        })
+    }
+
+    /// Asks a node for messages of one of its sessions.
+    ///
+    /// # Cancel safety
+    /// Dropped, the other node is told that nobody waits any more.
+    pub(super) async fn poll(&self, node: &NodeName, token: &str, window: Duration) -> Polled {
+        let token = ByteString::from(token);
+        match self.ask(node, Word::Poll { token, window }, window).await {
+            Some(Word::Messages(messages)) => Polled::Messages(messages),
+            Some(Word::Nothing) => Polled::Nothing,
+            _ => self.in_vain(Polled::Gone),
+        }
+    }
+
+    /// Brings a body to a session of another node.
+    pub(super) async fn post(
+        &self,
+        node: &NodeName,
+        token: &str,
+        layout: Layout,
+        body: Bytes,
+        window: Duration,
+    ) -> Result<PostAnswer, BadLine> {
+        let token = ByteString::from(token);
+        let word = Word::Post {
+            token,
+            window,
+            layout,
+            body,
+        };
+        match self.ask(node, word, window).await {
+            Some(Word::Taken) => Ok(PostAnswer::Taken),
+            Some(Word::Late) => Ok(PostAnswer::Late),
+            Some(Word::BadLine(number)) => Err(BadLine {
+                number: number as usize,
+            }),
+            _ => Ok(self.in_vain(PostAnswer::Gone)),
+        }
+    }
+
+    async fn ask(&self, node: &NodeName, word: Word, window: Duration) -> Option<Word> {
+        self.sessions.counters().forwarded.add_one();
+        let question = self.asking.begin(node)?;
+        let request = question.request();
+        self.say(node, request, word).ok()?;
+        let mut waiting = Waiting {
+            relay: self,
+            node,
+            request,
+            is_over: false,
+        };
+        let answer = timeout(window + LOOKUP_LIMIT, question.answer()).await;
+        waiting.is_over = answer.is_ok();
+        answer.ok().flatten()
+    }
+
+    fn in_vain<T>(&self, answer: T) -> T {
+        self.sessions.counters().forwarded_in_vain.add_one();
+        answer
+    }
+
+    fn say(&self, node: &NodeName, request: u64, word: Word) -> Result<(), DirectError> {
+        let said = Said { request, word };
+        let payload = Payload::new(KIND, said.encode());
+        self.pubsub.direct_broadcast(node, TOPIC, payload)
+    }
+
+    /// Another node said something.
+    fn hear(self: &Arc<Self>, node: &NodeName, said: Said) {
+        let Said { request, word } = said;
+        match word {
+            Word::Poll { token, window } => {
+                self.serve(node, request, &token, window, Work::Poll);
+            }
+            Word::Post {
+                token,
+                window,
+                layout,
+                body,
+            } => self.serve(node, request, &token, window, Work::Post(layout, body)),
+            Word::Cancel => self.serving.cancel(node, request),
+            answer => self.asking.answer(node, request, answer),
+        }
+    }
+
+    /// What happens to other nodes.
+    pub(super) fn note(&self, event: &MemberEvent) {
+        if let MemberEvent::Down(member) = event {
+            self.asking.lose(&member.node);
+            self.serving.lose(&member.node);
+        }
+    }
+}
+
+/// Waits for an answer; dropped before that, it tells the other node that nobody waits any more.
+struct Waiting<'a> {
+    relay: &'a Relay,
+    node: &'a NodeName,
+    request: u64,
+    is_over: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            // A node that cannot be told is down, and has forgotten it.
+            let _ = self.relay.say(self.node, self.request, Word::Cancel);
+        }
+    }
+}
+
+/// Where messages of other nodes arrive.
+pub(super) struct Ear(pub(super) Weak<Relay>);
+
+impl Sink for Ear {
+    fn deliver(&self, message: &Message) -> Delivery {
+        let Some(origin) = message.origin().filter(|_| message.kind() == KIND) else {
+            return Delivery::Dropped;
+        };
+        let Some(relay) = self.0.upgrade() else {
+            return Delivery::Closed;
+        };
+        let Some(said) = Said::decode(message.payload().clone()) else {
+            tracing::debug!(node = %origin.node, "a word about long polling is not known here");
+            return Delivery::Dropped;
+        };
+        relay.hear(&origin.node, said);
+        Delivery::Delivered
+    }
+}
+
+/// The kind is known, and needs nothing special.
+pub(super) struct Plain;
+
+impl Dispatcher for Plain {
+    fn dispatch(&self, subscribers: Subscribers<'_>, message: &Message) -> usize {
+        subscribers.deliver(message)
+    }
+}

@@ -1,0 +1,108 @@
+//! Requests that other nodes are to answer.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use matryoshka_pubsub::NodeName;
+use tokio::sync::oneshot;
+
+use super::wire::Word;
+
+/// The requests under way, by number.
+pub(super) struct Asking {
+    most: usize,
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    next: u64,
+    open: HashMap<u64, Open>,
+}
+
+struct Open {
+    node: NodeName,
+    answer: oneshot::Sender<Word>,
+}
+
+/// One request; dropped, it is forgotten.
+pub(super) struct Question<'a> {
+    asking: &'a Asking,
+    request: u64,
+    answer: oneshot::Receiver<Word>,
+}
+
+impl Asking {
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            most,
+            table: Mutex::default(),
+        }
+    }
+
+    /// A new request to that node, unless too many are under way.
+    pub(super) fn begin(&self, node: &NodeName) -> Option<Question<'_>> {
+        let (sender, answer) = oneshot::channel();
+        let mut table = self.table();
+        if table.open.len() >= self.most {
+            return None;
+        }
+        let request = table.next;
+        table.next += 1;
+        let open = Open {
+            node: node.clone(),
+            answer: sender,
+        };
+        table.open.insert(request, open);
+        drop(table);
+        Some(Question {
+            asking: self,
+            request,
+            answer,
+        })
+    }
+
+    /// A node answered. What it was not asked is nothing.
+    pub(super) fn answer(&self, node: &NodeName, request: u64, answer: Word) {
+        let mut table = self.table();
+        let is_its = |open: &Open| open.node == *node;
+        if !table.open.get(&request).is_some_and(is_its) {
+            return;
+        }
+        let open = table.open.remove(&request);
+        drop(table);
+        if let Some(open) = open {
+            // Whoever asked may have gone just now.
+            let _ = open.answer.send(answer);
+        }
+    }
+
+    /// That node will not answer any more.
+    pub(super) fn lose(&self, node: &NodeName) {
+        self.table().open.retain(|_, open| open.node != *node);
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // Nothing panics while the lock is held, and each step leaves the table whole.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Question<'_> {
+    pub(super) fn request(&self) -> u64 {
+        self.request
+    }
+
+    /// The answer; none if the node went down.
+    pub(super) async fn answer(mut self) -> Option<Word> {
+        (&mut self.answer).await.ok()
+    }
+}
+
+impl Drop for Question<'_> {
+    fn drop(&mut self) {
+        self.asking.table().open.remove(&self.request);
+    }
+}

@@ -1,0 +1,154 @@
+//! Requests that other nodes ask for.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use matryoshka_pubsub::NodeName;
+use tokio::{runtime::Handle, task::AbortHandle};
+
+use super::{Relay, wire::Word};
+use crate::longpoll::{
+    body::Layout,
+    downstream::Polled,
+    session::{PostAnswer, Shared},
+};
+
+/// The requests being served, each by a task of its own.
+pub(super) struct Serving {
+    most: usize,
+    tasks: Mutex<HashMap<(NodeName, u64), AbortHandle>>,
+}
+
+impl Serving {
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            most,
+            tasks: Mutex::default(),
+        }
+    }
+
+    /// The node that asked needs no answer any more.
+    pub(super) fn cancel(&self, node: &NodeName, request: u64) {
+        let task = self.tasks().remove(&(node.clone(), request));
+        if let Some(task) = task {
+            task.abort();
+        }
+    }
+
+    /// The node that asked is down.
+    pub(super) fn lose(&self, node: &NodeName) {
+        self.tasks().retain(|(asking, _), task| {
+            let goes_on = asking != node;
+            if !goes_on {
+                task.abort();
+            }
+            goes_on
+        });
+    }
+
+    /// Runs the work in a task, unless there are too many.
+    fn start(
+        &self,
+        key: (NodeName, u64),
+        runtime: &Handle,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> bool {
+        let mut tasks = self.tasks();
+        if tasks.len() >= self.most {
+            return false;
+        }
+        // Under the lock, so that the task's end finds its entry.
+        let task = runtime.spawn(work).abort_handle();
+        if let Some(old) = tasks.insert(key, task) {
+            old.abort();
+        }
+        true
+    }
+
+    fn end(&self, node: &NodeName, request: u64) {
+        self.tasks().remove(&(node.clone(), request));
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, HashMap<(NodeName, u64), AbortHandle>> {
+        // Nothing panics while the lock is held, and each step leaves the table whole.
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is asked for.
+pub(super) enum Work {
+    Poll,
+    Post(Layout, Bytes),
+}
+
+impl Work {
+    async fn run(self, session: &Shared, window: Duration) -> Word {
+        let (layout, body) = match self {
+            Self::Poll => return session.poll(window).await.into(),
+            Self::Post(layout, body) => (layout, body),
+        };
+        let (parts, bad) = layout.parts(&body);
+        match (session.post(parts, window).await, bad) {
+            (PostAnswer::Taken, Some(bad)) => {
+                Word::BadLine(bad.number.try_into().unwrap_or(u32::MAX))
+            }
+            (PostAnswer::Taken, None) => Word::Taken,
+            (PostAnswer::Late, _) => Word::Late,
+            (PostAnswer::Gone, _) => Word::Gone,
+        }
+    }
+}
+
+impl From<Polled> for Word {
+    fn from(polled: Polled) -> Self {
+        match polled {
+            Polled::Messages(messages) => Self::Messages(messages),
+            Polled::Nothing => Self::Nothing,
+            Polled::Gone => Self::Gone,
+        }
+    }
+}
+
+impl Relay {
+    /// Does what another node asks for, if the session is here, and answers.
+    pub(super) fn serve(
+        self: &Arc<Self>,
+        node: &NodeName,
+        request: u64,
+        token: &str,
+        window: Duration,
+        work: Work,
+    ) {
+        self.sessions.counters().served.add_one();
+        let started = self.sessions.find_here(token).is_some_and(|session| {
+            let runtime = session.runtime().clone();
+            let window = window.min(self.sessions.config().window);
+            let (relay, asker) = (Arc::clone(self), node.clone());
+            let task = async move {
+                let answer = work.run(&session, window).await;
+                relay.serving.end(&asker, request);
+                relay.reply(&asker, request, answer, &session);
+            };
+            self.serving.start((node.clone(), request), &runtime, task)
+        });
+        if !started {
+            // The node that asked then opens a new session itself, and one that cannot be told is down.
+            let _ = self.say(node, request, Word::Gone);
+        }
+    }
+
+    /// Messages that cannot be told end their session: it must not go on without them.
+    fn reply(&self, node: &NodeName, request: u64, answer: Word, session: &Shared) {
+        let has_messages = matches!(answer, Word::Messages(_));
+        if self.say(node, request, answer).is_err() && has_messages {
+            tracing::warn!(%node, "a long-poll session ends: what it had for its client could not be passed on");
+            session.lose();
+            let _ = self.say(node, request, Word::Gone);
+        }
+    }
+}

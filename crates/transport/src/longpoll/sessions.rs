@@ -1,0 +1,149 @@
+//! The long-poll sessions of this node, by number.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use matryoshka_pubsub::NodeName;
+use tokio::time::Instant;
+
+use super::{
+    LongPollConfig,
+    counters::Counters,
+    session::Shared,
+    token::{Token, TokenKey},
+};
+
+/// All sessions of this node.
+pub(super) struct Sessions {
+    config: LongPollConfig,
+    node: NodeName,
+    key: TokenKey,
+    start: Instant,
+    table: Mutex<Table>,
+    counters: Counters,
+}
+
+#[derive(Default)]
+struct Table {
+    next: u64,
+    /// Those that have no session yet counted too.
+    taken: usize,
+    open: HashMap<u64, Arc<Shared>>,
+}
+
+/// Where the session of a token is.
+pub(super) enum Place {
+    Here(Arc<Shared>),
+    There(NodeName),
+    Nowhere,
+}
+
+impl Sessions {
+    pub(super) fn new(config: LongPollConfig, node: NodeName, key: [u8; 32]) -> Arc<Self> {
+        Arc::new(Self {
+            config,
+            node,
+            key: TokenKey::new(key),
+            start: Instant::now(),
+            table: Mutex::default(),
+            counters: Counters::default(),
+        })
+    }
+
+    pub(super) fn config(&self) -> &LongPollConfig {
+        &self.config
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.table().open.len()
+    }
+
+    /// Room for one more session, if there is.
+    pub(super) fn take_seat(self: &Arc<Self>) -> Option<Seat> {
+        let mut table = self.table();
+        if table.taken >= self.config.max_sessions {
+            drop(table);
+            self.counters.full.add_one();
+            return None;
+        }
+        table.taken += 1;
+        let number = table.next;
+        table.next += 1;
+        let sessions = Arc::clone(self);
+        Some(Seat { sessions, number })
+    }
+
+    /// Finds the session of a token that may come from anybody.
+    pub(super) fn find(&self, text: &str) -> Place {
+        match Token::read(text) {
+            Some(token) if token.node != self.node => Place::There(token.node),
+            Some(_) => self.find_here(text).map_or(Place::Nowhere, Place::Here),
+            None => Place::Nowhere,
+        }
+    }
+
+    /// The session of a token, if it is on this node and the token good.
+    pub(super) fn find_here(&self, text: &str) -> Option<Arc<Shared>> {
+        let token = self.key.verify(text)?;
+        let is_old = self.start.elapsed() > token.issued + self.config.token_age;
+        let session = self.table().open.get(&token.session).cloned();
+        session.filter(|_| token.node == self.node && !is_old)
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // Nothing panics while the lock is held, and each step leaves the table whole.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One session's place. Dropped, the place is free and the session is found no more.
+pub(super) struct Seat {
+    sessions: Arc<Sessions>,
+    number: u64,
+}
+
+impl Seat {
+    /// Makes the session, to be found from now on by the token returned.
+    pub(super) fn open(&self) -> (Arc<Shared>, String) {
+        let Sessions {
+            node,
+            start,
+            config,
+            ..
+        } = &*self.sessions;
+        let session = Arc::new(Shared::new(config));
+        let entry = Arc::clone(&session);
+        self.sessions.table().open.insert(self.number, entry);
+        self.sessions.counters.opened.add_one();
+        let token = Token {
+            node: node.clone(),
+            session: self.number,
+            issued: start.elapsed(),
+        };
+        (session, self.sessions.key.sign(&token))
+    }
+
+    pub(super) fn config(&self) -> &LongPollConfig {
+        &self.sessions.config
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        &self.sessions.counters
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut table = self.sessions.table();
+        table.taken -= 1;
+        let session = table.open.remove(&self.number);
+        drop(table);
+        drop(session);
+    }
+}

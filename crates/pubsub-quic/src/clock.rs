@@ -4,10 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::proto::trouble::Trouble;
+
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 /// After so many years the calendar repeats itself, to the day.
 const CYCLE_YEARS: u64 = 400;
 const CYCLE_DAYS: u64 = 146_097;
+
+/// How far clocks may be apart before that is told: a quarter of what makes certificates of one's own secret invalid.
+const TOLERABLE: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// Where the time of day comes from: the system, or a test's pretence.
 #[derive(Clone)]
@@ -28,6 +33,31 @@ impl Clock {
     /// The time of day.
     pub(crate) fn now(&self) -> SystemTime {
         (self.0)()
+    }
+
+    /// The time of day as a hello tells it: milliseconds since 1970.
+    pub(crate) fn to_millis(&self) -> Option<u64> {
+        let since = self.now().duration_since(SystemTime::UNIX_EPOCH);
+        u64::try_from(since.ok()?.as_millis()).ok()
+    }
+
+    /// What is to be said of another node's clock, told in milliseconds since 1970, if it is much ahead or behind.
+    pub(crate) fn compare(&self, theirs: u64) -> Option<Trouble> {
+        let ours = self.now();
+        let theirs = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(theirs))?;
+        let apart = ours
+            .duration_since(theirs)
+            .unwrap_or_else(|other_way| other_way.duration());
+        if apart < TOLERABLE {
+            return None;
+        }
+        let text = format!(
+            "its clock says {} and this node's {}: set the one that is wrong, for nodes refuse each other's certificates when their \
+             clocks are too far apart",
+            Utc(theirs),
+            Utc(ours)
+        );
+        Some(Trouble::new("clocks apart", text))
     }
 }
 

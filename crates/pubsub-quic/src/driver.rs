@@ -18,7 +18,7 @@ use crate::connect::Connector;
 use crate::link::{Established, LinkTask, Outgoing, Raise};
 use crate::losses::Losses;
 use crate::proto::close::Close;
-use crate::proto::frame::Frame;
+use crate::proto::frame::{Frame, Hello};
 use crate::proto::liveness::TICK;
 use crate::proto::mesh::{Effect, Ended, Mesh, MeshConfig};
 use crate::proto::notice::{Level, Notice};
@@ -220,7 +220,7 @@ impl Driver {
     fn handle(&mut self, event: Event) {
         match event {
             Event::Tick => self.handle_tick(),
-            Event::Frame(id, frame) => self.mesh.handle_frame(Instant::now(), id, frame),
+            Event::Frame(id, frame) => self.handle_frame(id, frame),
             Event::Incoming(incoming) => self.handle_incoming(*incoming),
             Event::Done(done) => self.handle_done(done),
             Event::Wish(Some(wish)) => self.handle_wish(wish),
@@ -228,6 +228,18 @@ impl Driver {
             // No handle is left, so nobody waits for anything either.
             Event::Wish(None) | Event::FlushOver => self.close_all(),
         }
+    }
+
+    fn handle_frame(&mut self, id: ConnectionId, frame: Frame) {
+        if let Frame::Hello(Hello {
+            clock_ms: Some(theirs),
+            ..
+        }) = &frame
+            && let Some(trouble) = self.identity.clock().compare(*theirs)
+        {
+            self.mesh.handle_trouble(id, &trouble);
+        }
+        self.mesh.handle_frame(Instant::now(), id, frame);
     }
 
     fn handle_tick(&mut self) {
@@ -471,7 +483,7 @@ impl Driver {
             return;
         };
         if let Frame::Hello(hello) = &mut frame {
-            hello.clock_ms = clock_ms();
+            hello.clock_ms = self.identity.clock().to_millis();
         }
         let is_heartbeat = frame == Frame::Heartbeat;
         link.outgoing.send(self.mesh.codec(id), &frame);
@@ -563,12 +575,6 @@ impl Driver {
             members.insert(peer.guest.name.clone(), view);
         }
     }
-}
-
-/// The wall clock, as a hello tells it.
-fn clock_ms() -> Option<u64> {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    u64::try_from(since.ok()?.as_millis()).ok()
 }
 
 async fn wait_until(time: Option<tokio::time::Instant>) {

@@ -317,6 +317,14 @@ impl Mesh {
         }
     }
 
+    /// Something about the other end of a connection that is no reason to refuse it, but to look at it.
+    pub(crate) fn handle_trouble(&mut self, id: ConnectionId, trouble: &Trouble) {
+        if let Some(link) = self.links.get(&id) {
+            let (place, text) = (link.place(), format!("{}: {trouble}", link.label()));
+            self.tell_once_of(&place, &trouble.kind, text);
+        }
+    }
+
     /// Says goodbye to all, dials nobody any more and lets nobody in. Only the first goodbye counts.
     pub(crate) fn leave(&mut self, goodbye: Goodbye) {
         if std::mem::replace(&mut self.leaving, true) {

@@ -249,6 +249,30 @@ async fn a_clock_two_days_ahead_is_told_on_both_sides_with_both_clocks() {
 }
 
 #[tokio::test]
+async fn clocks_that_part_are_told_while_the_nodes_still_meet() {
+    let hour = 60 * 60;
+    for (ahead, lines) in [(hour, 0), (8 * hour, 1)] {
+        let log = Log::collect();
+        let secret = Secret::generate();
+        let right = Hands::at(START);
+        let wrong = Hands::at(START + ahead);
+        let mut right = Node::start(node("right", &secret, &right)).await;
+        let wrong = node("wrong", &secret, &wrong).join(right.at());
+        let mut wrong = Node::start(wrong).await;
+        right.up("wrong").await;
+        wrong.up("right").await;
+        for name in ["right", "wrong"] {
+            let told = log.with(&format!("node={name}"));
+            assert_eq!(told.len(), lines, "{told:?}");
+            for line in told {
+                assert!(line.contains(&reading(0)), "{line}");
+                assert!(line.contains(&reading(ahead as i64)), "{line}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn both_sides_show_the_same_two_fingerprints() {
     let (right, wrong) = words_of(2, true).await;
     let fingerprints = |line: &str| {

@@ -8,5 +8,7 @@
 mod authentication;
 mod chat;
 mod client;
+mod log_lines;
 mod program;
 mod testing;
+mod two_terminals;

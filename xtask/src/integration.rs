@@ -18,6 +18,7 @@ mod pause;
 mod people;
 mod relayed;
 mod seed;
+mod slow_link;
 mod stage;
 mod turnover;
 mod versions;
@@ -84,6 +85,8 @@ pub(crate) enum Scenario {
     Busy,
     /// Two heartbeats in a row lost: nobody is taken for dead
     Heartbeats,
+    /// A link that cannot carry what is said: what it loses is told exactly, and only it loses anything
+    SlowLink,
     /// One node of three speaks the version before: chat and presence go on, and it is upgraded under load
     Versions,
     /// A topic that two nodes of three want: the third gets no copy until somebody there joins
@@ -120,6 +123,7 @@ impl Scenario {
             Scenario::Pause => pause::run(stage, rounds),
             Scenario::Busy => busy::run(stage),
             Scenario::Heartbeats => heartbeats::run(stage, rounds),
+            Scenario::SlowLink => slow_link::run(stage),
             Scenario::Versions => versions::run(stage),
             Scenario::Interest => interest::run(stage, rounds),
         }

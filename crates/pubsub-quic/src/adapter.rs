@@ -152,6 +152,15 @@ impl QuicAdapter {
         }
     }
 
+    #[cfg(any(test, feature = "test-util"))]
+    pub(crate) fn udp_bytes_sent(&self) -> u64 {
+        let members = self.inner.shared.members();
+        let links = members.values().filter_map(|member| member.link.as_ref());
+        links
+            .map(|link| link.outgoing.connection().stats().udp_tx.bytes)
+            .sum()
+    }
+
     /// Resolves with the reason when this node has left the cluster for good, since a newer node has its name. Else
     /// it never does.
     ///

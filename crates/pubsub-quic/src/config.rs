@@ -317,7 +317,7 @@ fn bind_error(address: SocketAddr, source: io::Error) -> StartError {
     }
 }
 
-fn transport() -> Arc<TransportConfig> {
+pub(crate) fn transport() -> Arc<TransportConfig> {
     let mut transport = TransportConfig::default();
     transport
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_TIMEOUT_MS))))

@@ -31,11 +31,15 @@ const MUD: Faults = Faults {
     ..Faults::NONE
 };
 /// Well again, but not so fast that a whole queue is upon the listener at once, whose own node would take it for too slow.
-const WELL: Faults = Faults { lost: 0.0, ..MUD };
+const WELL: Faults = Faults {
+    lost: 0.0,
+    delay: Duration::from_millis(50),
+    ..MUD
+};
 /// Until a queue of 8 MiB is full, with much to spare.
 const FULL_WITHIN: Duration = Duration::from_secs(30);
 /// How long messages are dropped before the link is well again.
-const DROPS_FOR: Duration = Duration::from_secs(2);
+const DROPS_FOR: Duration = Duration::from_secs(1);
 /// A user who enters while the queue is full is in the list at its other end by then: a round trip, and losses.
 const LISTED_WITHIN: Duration = Duration::from_secs(3);
 /// What waits is a whole queue.

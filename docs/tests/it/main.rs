@@ -8,5 +8,6 @@
 mod authentication;
 mod chat;
 mod client;
+mod phoenix;
 mod program;
 mod testing;

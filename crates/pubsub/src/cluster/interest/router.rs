@@ -228,13 +228,16 @@ impl Router {
         let Some(slot) = self.slots.get(&id) else {
             return;
         };
+        let is_live = self.wanted.is_live(topic);
         let link = self.link_mut(*slot);
         link.mentions.handle_heard(pos);
-        if delivered == 0 {
-            link.counters.arrived_for_nobody += 1;
-            if self.wanted.handle_unwanted(topic) {
-                self.mention(topic);
-            }
+        if delivered > 0 || is_live {
+            // If a subscribed topic's message reached nobody, their mailboxes were full.
+            return;
+        }
+        link.counters.arrived_for_nobody += 1;
+        if self.wanted.handle_unwanted(topic) {
+            self.mention(topic);
         }
     }
 

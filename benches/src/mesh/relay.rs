@@ -4,6 +4,7 @@
 //! takes that socket's address for the other's.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -177,11 +178,11 @@ async fn relay(
         if !faults.passes(bytes) {
             continue;
         }
-        if !others.contains_key(&from) {
+        if let Entry::Vacant(place) = others.entry(from) {
             let Ok(towards) = connect(&front, from, node, &faults).await else {
                 continue;
             };
-            others.insert(from, towards);
+            place.insert(towards);
         }
         // Full: it is lost.
         let _ = others[&from].try_send((faults.due(), buffer[..bytes].into()));

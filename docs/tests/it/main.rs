@@ -8,5 +8,8 @@
 mod authentication;
 mod chat;
 mod client;
+mod log_lines;
+mod phoenix;
 mod program;
 mod testing;
+mod two_terminals;

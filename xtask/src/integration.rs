@@ -206,8 +206,11 @@ impl Theatre {
             let others = self.play_in_turn(&others, stop, failed);
             let beside = beside.join();
             let beside = beside.unwrap_or_else(|_| fail!("a scenario panicked"));
-            if let (Err(_), Err(failure)) = (&others, &beside) {
-                say(format_args!("error: {failure}"));
+            match (&others, &beside) {
+                (Err(_), Err(failure)) if !failure.is_stop() => {
+                    say(format_args!("error: {failure}"));
+                }
+                _ => {}
             }
             others.and(beside)
         })?;

@@ -122,12 +122,19 @@ async fn ten_thousand_attempts_disturb_nobody() {
     let attempts = futures::stream::iter(0..200).map(|_| stranger.knock(at));
     let ends: Vec<ConnectionError> = attempts.buffer_unordered(20).collect().await;
     assert_eq!(ends.len(), 200);
-    let stats = members.target.stats();
-    assert!(stats.connections == 1 && stats.refused >= 200, "{stats:?}");
+    // Of those that ran away, some were taken for guests at first; they are given up after their time.
+    let given_up = async {
+        let mut look = tokio::time::interval(Duration::from_millis(20));
+        while members.target.stats().refused <= 200 || log.with("took too long").is_empty() {
+            look.tick().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, given_up).await.unwrap();
+    assert_eq!(members.target.stats().connections, 1);
     members.were_undisturbed().await;
-    let mut lines = log.lines();
-    lines.sort();
-    assert!(lines.len() <= 2, "{lines:#?}");
+    let lines = log.lines();
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert_eq!(log.with("has no certificate").len(), 1, "{lines:#?}");
 }
 
 #[tokio::test]

@@ -51,6 +51,7 @@ fn run() -> Result<ExitCode, StartError> {
 
 fn serve(flags: &flags::Flags) -> Result<ExitCode, StartError> {
     logging::start(&flags.log);
+    matryoshka_presence::channel::log_panics();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

@@ -28,8 +28,8 @@ pub const DEFAULT_CLUSTER: &str = "matryoshka";
 /// Where a node listens unless told otherwise: on loopback, at a port that the system picks.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:0";
 
-/// The smallest limit of a payload that a node may set: what is not sent in parts.
-pub const MIN_MESSAGE_BYTES: usize = 64 * 1024;
+/// The smallest limit of a payload that a node may set: 1 MiB, well above what trackers say to each other, which must arrive.
+pub const MIN_MESSAGE_BYTES: usize = 1024 * 1024;
 
 /// One-way streams that a peer may have open towards this node: its lanes, and a few of a later version's. It cannot open more.
 const MAX_PEER_STREAMS: u32 = 16;

@@ -6,6 +6,9 @@
 //! what arrived in the last seconds, the best rate times the shortest round trip, which is what fits on the path with empty
 //! queues, and a quarter more, so that it can grow. Where many share a bottleneck, each keeps to its share of it.
 //!
+//! And it is never less than what a new connection may send, which the same two nodes might open at any time: CUBIC goes down to two
+//! packets when everything was lost for a tenth of a second, which a few heartbeats lost in the next outage fill.
+//!
 //! Pure: no clock, no I/O, no tasks.
 
 use std::any::Any;

@@ -20,9 +20,17 @@ const PART: usize = 512;
 impl Shared {
     /// Delivers to all subscribers at once; how many got it.
     pub(crate) fn dispatch(&self, message: &Message, except: Option<OwnerId>) -> usize {
-        let Some(entries) = self.registry.lookup(message.topic()) else {
-            return 0;
-        };
+        let entries = self.registry.lookup(message.topic());
+        entries.map_or(0, |entries| self.dispatch_to(&entries, message, except))
+    }
+
+    /// The same, to these.
+    pub(crate) fn dispatch_to(
+        &self,
+        entries: &Entries<SinkRef>,
+        message: &Message,
+        except: Option<OwnerId>,
+    ) -> usize {
         let entries = entries.iter();
         let subscribers = Subscribers::new(&entries, usize::MAX, except, &self.counters);
         let delivered = match self.dispatcher_of(message.kind()) {

@@ -350,8 +350,8 @@ impl Shared {
         lane: u64,
         except: Option<OwnerId>,
     ) -> Result<Sent, BroadcastError> {
-        let (message, sent) = self.send_to_peers(topic, payload, lane)?;
-        let local = self.dispatch(&message, except);
+        let (envelope, sent) = self.send_to_peers(topic, payload, lane)?;
+        let local = self.publish(envelope, except);
         Ok(Sent { local, ..sent })
     }
 
@@ -363,7 +363,8 @@ impl Shared {
         lane: u64,
         except: Option<OwnerId>,
     ) -> Result<Sent, BroadcastError> {
-        let (message, sent) = self.send_to_peers(topic, payload, lane)?;
+        let (envelope, sent) = self.send_to_peers(topic, payload, lane)?;
+        let message = self.published(envelope);
         let local = self.dispatch_in_parts(&message, except).await;
         Ok(Sent { local, ..sent })
     }
@@ -374,7 +375,7 @@ impl Shared {
         topic: TopicName,
         payload: Payload,
         lane: u64,
-    ) -> Result<(Message, Sent), BroadcastError> {
+    ) -> Result<(Envelope, Sent), BroadcastError> {
         self.limits.check(&topic, &payload)?;
         let envelope = envelope(topic, payload, lane);
         let reached = self
@@ -391,7 +392,7 @@ impl Shared {
             peers: reached.peers,
             dropped: reached.dropped,
         };
-        Ok((self.published(envelope), sent))
+        Ok((envelope, sent))
     }
 
     pub(crate) fn local_broadcast(
@@ -427,7 +428,12 @@ impl Shared {
 
     /// Delivers a message of this node on this node.
     fn publish(&self, envelope: Envelope, except: Option<OwnerId>) -> usize {
-        self.dispatch(&self.published(envelope), except)
+        let Some(entries) = self.registry.lookup(&envelope.topic) else {
+            // No message needs to be made for nobody.
+            self.counters.published.add(1);
+            return 0;
+        };
+        self.dispatch_to(&entries, &self.published(envelope), except)
     }
 
     fn published(&self, envelope: Envelope) -> Message {

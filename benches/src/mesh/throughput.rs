@@ -1,4 +1,5 @@
-//! One publisher to one subscriber on one peer, against one bare stream with the same frames.
+//! One publisher to one subscriber on one peer, against one bare stream with the same frames: to a sink, which like the bare
+//! reader takes messages where they are read, and to a subscription, which is a task and a mailbox more.
 //!
 //! Targets: at least 70 % of it with messages of 1 KiB and 64 KiB; with 64 bytes at least 500,000 messages for each second of
 //! CPU, of both ends.
@@ -10,7 +11,7 @@ use super::bare::{BarePair, BareSender};
 use super::load::{Arrived, Load, TOPIC, payload};
 use super::meter::{Bar, Values, load_average};
 use super::nodes::NodePair;
-use super::receiving::Receiving;
+use super::receiving::{Counting, Receiving};
 
 /// Payload bytes and messages per sample.
 const SIZES: [(usize, u64); 3] = [(64, 1_000_000), (1_024, 200_000), (65_536, 6_000)];
@@ -19,21 +20,34 @@ const SIZES: [(usize, u64); 3] = [(64, 1_000_000), (1_024, 200_000), (65_536, 6_
 pub(crate) fn run() {
     println!("\none publisher to one peer, against a bare QUIC stream with the same frames");
     println!(
-        "{:>8}  {:>12} {:>12} {:>21}  {:>12} {:>12}",
-        "bytes", "bare msg/s", "mesh msg/s", "throughput ratio", "bare /CPU s", "mesh /CPU s"
+        "{:>8} {:>13}  {:>10} {:>10} {:>20}  {:>11} {:>11}",
+        "bytes", "to", "bare msg/s", "mesh msg/s", "throughput ratio", "bare /CPU s", "mesh /CPU s"
     );
     super::runtime().block_on(async {
         let (bare, nodes) = (BarePair::connect().await, NodePair::start(None).await);
         for (bytes, messages) in SIZES {
-            compare(&bare, &nodes, bytes, messages).await;
+            for to in [To::Sink, To::Subscription] {
+                compare(&bare, &nodes, to, bytes, messages).await;
+            }
         }
     });
 }
 
-async fn compare(bare: &BarePair, nodes: &NodePair, bytes: usize, messages: u64) {
+/// Where messages end.
+#[derive(Debug, Clone, Copy)]
+enum To {
+    Sink,
+    Subscription,
+}
+
+async fn compare(bare: &BarePair, nodes: &NodePair, to: To, bytes: usize, messages: u64) {
     let mut sender = BareSender::open_counting(bare, payload(bytes)).await;
     let arrived = Arc::<Arrived>::default();
-    let _receiving = Receiving::count(&nodes.subscriber.pubsub, TOPIC, &arrived);
+    let at = &nodes.subscriber.pubsub;
+    let sink = matches!(to, To::Sink).then(|| Counting::start(at, TOPIC, &arrived));
+    let subscription = sink
+        .is_none()
+        .then(|| Receiving::count(at, TOPIC, &arrived));
     let mut columns = [(); 5].map(|()| Values::default());
     for _ in 0..ROUNDS {
         let (back, baseline) = sender.send_all(messages).await;
@@ -59,7 +73,8 @@ async fn compare(bare: &BarePair, nodes: &NodePair, bytes: usize, messages: u64)
         Bar::AtLeast(0.7).judge(ratio.median())
     };
     println!(
-        "{bytes:>8}  {:>12.0} {:>12.0} {:>21}  {:>12.0} {:>12.0}  {verdict}; {}",
+        "{bytes:>8} {:>13}  {:>10.0} {:>10.0} {:>20}  {:>11.0} {:>11.0}  {verdict}; {}",
+        format!("{to:?}"),
         bare_rate.median(),
         rate.median(),
         ratio.to_string(),
@@ -67,4 +82,5 @@ async fn compare(bare: &BarePair, nodes: &NodePair, bytes: usize, messages: u64)
         efficiency.median(),
         load_average(),
     );
+    drop((sink, subscription));
 }

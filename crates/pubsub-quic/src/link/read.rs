@@ -173,9 +173,9 @@ impl Lane {
         self.messages += 1;
         self.bytes += payload.len() as u64;
         let (inbound, origin) = (&self.raise.inbound, &self.raise.origin);
-        let delivered = inbound.deliver_yielding(origin, topic.clone(), kind, payload);
+        let delivered = inbound.deliver_yielding(origin, topic, kind, payload);
         if delivered.await == 0 {
-            self.receipt.unwanted.push(topic);
+            self.receipt.unwanted.push(self.reader.topic().clone());
         }
         self.receipt.heard = self.receipt.heard.max(pos);
     }

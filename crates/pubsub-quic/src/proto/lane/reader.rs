@@ -88,6 +88,11 @@ impl LaneReader {
         }
     }
 
+    /// The topic of the last message that came.
+    pub(crate) fn topic(&self) -> &TopicName {
+        &self.topic
+    }
+
     /// Takes in what arrived next.
     pub(crate) fn feed(&mut self, bytes: Bytes) {
         self.cutter.feed(bytes);

@@ -7,7 +7,9 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
@@ -15,6 +17,7 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use matryoshka_presence::channel::pubsub::NodeName;
 use matryoshka_presence::channel::transport::OriginPolicy;
 
+use crate::drain::Drain;
 use crate::logging;
 use crate::page_link::PageLink;
 
@@ -39,6 +42,10 @@ pub(crate) enum Invocation {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{0}")]
 pub(crate) struct FlagError(String);
+
+/// A time limit, written in whole seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seconds(Duration);
 
 /// Everything that can be set from outside.
 #[derive(Debug, Args)]
@@ -80,6 +87,14 @@ pub(crate) struct Flags {
     /// Origin allowed beside the server's own host and every loopback host; repeatable; `*` allows all
     #[arg(long, env = "MATRYOSHKA_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', value_parser = allowed_origin)]
     pub(crate) allow_origin: Vec<String>,
+
+    /// Sockets closed per second when the node is told to stop
+    #[arg(long, env = "MATRYOSHKA_DRAIN_RATE", value_name = "N", default_value = "1000", value_parser = drain_rate)]
+    pub(crate) drain_rate: NonZeroU32,
+
+    /// How long that may take; what is left then is closed at once, and the exit status is 1
+    #[arg(long, env = "MATRYOSHKA_DRAIN_LIMIT", value_name = "SECONDS", default_value = "30", value_parser = drain_limit)]
+    pub(crate) drain_limit: Seconds,
 
     /// Folder with the official client's browser files for the page
     #[arg(long, env = "MATRYOSHKA_ASSETS", value_name = "DIR", value_parser = file_path)]
@@ -136,6 +151,14 @@ impl Flags {
                     .allow(entry)
                     .expect("each entry was checked with the flags")
             })
+    }
+
+    /// How to go.
+    pub(crate) fn drain(&self) -> Drain {
+        Drain {
+            per_second: self.drain_rate,
+            limit: self.drain_limit.0,
+        }
     }
 
     fn check_relations(&self) -> Result<(), FlagError> {
@@ -271,6 +294,19 @@ fn allowed_origin(value: &str) -> Result<String, String> {
          https://chat.example.com or //*.example.com, or * for every origin"
             .to_owned()
     })
+}
+
+fn drain_rate(value: &str) -> Result<NonZeroU32, String> {
+    value
+        .parse()
+        .map_err(|_| "it takes a whole number of sockets per second, at least 1".to_owned())
+}
+
+fn drain_limit(value: &str) -> Result<Seconds, String> {
+    match value.parse() {
+        Ok(seconds @ 1..=86_400) => Ok(Seconds(Duration::from_secs(seconds))),
+        _ => Err("it takes whole seconds, from 1 to 86400".to_owned()),
+    }
 }
 
 fn page_link(value: &str) -> Result<PageLink, String> {

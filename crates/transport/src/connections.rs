@@ -1,14 +1,18 @@
 //! Every open connection of a service: how many there are, and how to close them.
 
 use std::{
-    collections::HashMap,
-    fmt,
+    collections::{HashMap, VecDeque},
+    fmt, mem,
+    num::NonZeroU32,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
 
-use crate::{close::Close, outbox::Outbox};
+use crate::{close::Close, outbox::Outbox, pace::Pace};
 
 /// The connections of one service. Clones share the same set.
 ///
@@ -30,7 +34,9 @@ struct State {
     next: u64,
     /// How to reach those that have not been told to close.
     open: HashMap<u64, Box<dyn Closer>>,
-    /// Set for ever by the first `close_all`.
+    /// Those of them whose turn in a drain is still to come, the oldest first.
+    leaving: VecDeque<Box<dyn Closer>>,
+    /// Set for ever: new ones are refused.
     closing: bool,
 }
 
@@ -45,7 +51,13 @@ impl Connections {
         self.state().count
     }
 
-    /// Whether [`close_all`](Self::close_all) has been called.
+    /// Refuses new connections from now on, with 503. Those that are open stay.
+    pub fn refuse(&self) {
+        self.state().begin_to_close();
+    }
+
+    /// Whether new connections are refused: after [`refuse`](Self::refuse), [`drain`](Self::drain) or
+    /// [`close_all`](Self::close_all).
     pub fn is_closing(&self) -> bool {
         self.state().closing
     }
@@ -55,16 +67,36 @@ impl Connections {
     pub fn close_all(&self, close: Close) {
         let open = {
             let mut state = self.state();
-            state.closing = true;
-            std::mem::take(&mut state.open)
+            state.begin_to_close();
+            mem::take(&mut state.leaving)
         };
         // Outside the lock: an outbox that overflows drops what waits in it, and that is user code.
-        for closer in open.values() {
+        for closer in &open {
             closer.close(close.clone());
         }
     }
 
-    /// Waits until no connection is left. Without [`close_all`](Self::close_all) new ones may come at any time.
+    /// Refuses new connections from now on, and tells those that are open to close, so many a second, the oldest first:
+    /// so their clients come back spread out. Returns when each was told; see [`closed`](Self::closed) for their ends.
+    /// Several at a time share the work.
+    ///
+    /// # Cancel safety
+    /// Dropped, those that were not told stay open until [`close_all`](Self::close_all) or another drain.
+    pub async fn drain(&self, close: Close, per_second: NonZeroU32) {
+        self.state().begin_to_close();
+        let mut pace = Pace::new(per_second, Instant::now().into_std());
+        loop {
+            for _ in 0..pace.take(Instant::now().into_std()) {
+                let Some(next) = self.state().next_to_leave() else {
+                    return;
+                };
+                next.close(close.clone());
+            }
+            sleep_until(Instant::from_std(pace.next())).await;
+        }
+    }
+
+    /// Waits until no connection is left. Unless they are refused, new ones may come at any time.
     ///
     /// # Cancel safety
     /// May be dropped and called again.
@@ -97,6 +129,26 @@ impl Connections {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.shared.lock()
+    }
+}
+
+impl State {
+    fn begin_to_close(&mut self) {
+        self.closing = true;
+        let mut open: Vec<_> = mem::take(&mut self.open).into_iter().collect();
+        open.sort_unstable_by_key(|&(id, _)| id);
+        self.leaving
+            .extend(open.into_iter().map(|(_, closer)| closer));
+    }
+
+    /// The next connection of a drain that has not gone by itself.
+    fn next_to_leave(&mut self) -> Option<Box<dyn Closer>> {
+        loop {
+            let next = self.leaving.pop_front()?;
+            if !next.is_closed() {
+                return Some(next);
+            }
+        }
     }
 }
 
@@ -142,10 +194,16 @@ pub(crate) struct Closing;
 /// A connection of whatever session, as far as closing it goes.
 trait Closer: Send {
     fn close(&self, close: Close);
+
+    fn is_closed(&self) -> bool;
 }
 
 impl<M: Send + 'static> Closer for Outbox<M> {
     fn close(&self, close: Close) {
         Outbox::close(self, close);
+    }
+
+    fn is_closed(&self) -> bool {
+        Outbox::is_closed(self)
     }
 }

@@ -21,6 +21,7 @@ pub mod memory;
 mod message;
 mod origin;
 mod outbox;
+mod pace;
 mod params;
 mod serializer;
 mod session;

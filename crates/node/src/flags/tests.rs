@@ -31,7 +31,7 @@ fn every_flag_has_an_environment_variable_of_its_name() {
         .get_arguments()
         .filter(|argument| !matches!(argument.get_id().as_str(), "help" | "version"))
         .collect();
-    assert_eq!(flags.len(), 12);
+    assert_eq!(flags.len(), 14);
     for flag in flags {
         let name = flag.get_long().unwrap();
         let variable = format!("MATRYOSHKA_{}", name.to_uppercase().replace('-', "_"));
@@ -112,6 +112,22 @@ fn the_subcommand_and_the_help_start_no_node() {
     assert!(matches!(read(&["secret"]), Ok(Invocation::Secret)));
     assert!(matches!(read(&["--help"]), Ok(Invocation::Print(_))));
     assert!(matches!(read(&["--version"]), Ok(Invocation::Print(_))));
+}
+
+#[test]
+fn a_drain_has_a_rate_and_a_limit() {
+    let drain = flags(&[]).drain();
+    assert_eq!((drain.per_second.get(), drain.limit.as_secs()), (1_000, 30));
+    for (flag, bad) in [
+        ("--drain-rate", "0"),
+        ("--drain-rate", "-1"),
+        ("--drain-rate", "fast"),
+        ("--drain-limit", "0"),
+        ("--drain-limit", "1.5"),
+    ] {
+        let line = refusal(&[&format!("{flag}={bad}")]);
+        assert!(line.contains(flag) && line.contains(bad), "{line}");
+    }
 }
 
 #[test]

@@ -35,6 +35,10 @@ async fn help_lists_every_flag_with_its_default() {
         "--cluster-secret-file <FILE>",
         "MATRYOSHKA_CLUSTER_SECRET,",
         "--allow-origin <ORIGIN>",
+        "--drain-rate <N>",
+        "[default: 1000]",
+        "--drain-limit <SECONDS>",
+        "[default: 30]",
         "--assets <DIR>",
         "--page-link <NAME=URL>",
         "--exit-with-stdin",
@@ -118,12 +122,12 @@ async fn a_wrong_value_is_one_line_that_names_flag_value_and_what_is_allowed() {
         (&["--log", "info=="], &["--log", "\"info==\"", "trace"]),
         (&["--exit-with-stdin=maybe"], &["--exit-with-stdin"]),
         (
-            &["--drain-rate", "5"],
-            &["--drain-rate", "not known", "--help"],
+            &["--drain-rate", "0"],
+            &["--drain-rate", "\"0\"", "at least 1"],
         ),
         (&["--tls-ca", "x"], &["--tls-ca", "not known"]),
         (&["--interest", "on"], &["--interest", "not known"]),
-        (&["serve"], &["serve", "not known"]),
+        (&["serve"], &["serve", "not known", "--help"]),
     ];
     for (arguments, parts) in cases {
         refused(&run(arguments, &[]).await, 2, parts);

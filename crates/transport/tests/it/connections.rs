@@ -1,11 +1,12 @@
 //! Counting connections and closing all of them.
 
-use std::sync::atomic::Ordering::SeqCst;
+use std::{num::NonZeroU32, sync::atomic::Ordering::SeqCst, time::Duration};
 
 use futures::{FutureExt, future::join_all};
 use matryoshka_transport::{
     Close, CloseCode, CloseReason, Outgoing, http::StatusCode, memory::MemoryService,
 };
+use tokio::time::{Instant, timeout};
 
 use crate::lab::{Lab, info};
 
@@ -94,4 +95,73 @@ async fn a_crashed_session_is_counted_out() {
     client.send_text("panic").await.unwrap();
     service.connections().closed().await;
     assert_eq!(service.connections().count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_closes_so_many_a_second_the_oldest_first() {
+    let lab = Lab::new();
+    let service = MemoryService::new(lab.clone());
+    let clients = join_all((0..50).map(|_| service.connect(info("")))).await;
+    let connections = service.connections().clone();
+    let start = Instant::now();
+    let draining = tokio::spawn({
+        let connections = connections.clone();
+        async move { connections.drain(CloseCode::RESTART.into(), rate(10)).await }
+    });
+    for (n, client) in clients.into_iter().enumerate() {
+        let mut client = client.unwrap();
+        let closed = client.recv().await;
+        assert_eq!(
+            closed,
+            Some(Outgoing::Close(Close::new(CloseCode::RESTART)))
+        );
+        assert_eq!(start.elapsed(), Duration::from_millis(100) * n as u32);
+        let refused = service.connect(info("")).await.unwrap_err();
+        assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    draining.await.unwrap();
+    connections.closed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_leaves_by_itself_costs_a_drain_no_time() {
+    let service = MemoryService::new(Lab::new());
+    let mut clients = join_all((0..21).map(|_| service.connect(info("")))).await;
+    let start = Instant::now();
+    clients.drain(1..20).for_each(drop);
+    service
+        .connections()
+        .drain(CloseCode::RESTART.into(), rate(1))
+        .await;
+    assert!(
+        start.elapsed() <= Duration::from_secs(2),
+        "{:?}",
+        start.elapsed()
+    );
+    service.connections().closed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_is_given_up_refuses_on_and_the_rest_can_be_closed_at_once() {
+    let service = MemoryService::new(Lab::new());
+    let clients = join_all((0..100).map(|_| service.connect(info("")))).await;
+    let connections = service.connections();
+    let drain = connections.drain(CloseCode::RESTART.into(), rate(10));
+    assert!(timeout(Duration::from_millis(950), drain).await.is_err());
+    tokio::task::yield_now().await;
+    assert_eq!(connections.count(), 90);
+    assert!(connections.is_closing());
+    connections.close_all(CloseCode::RESTART.into());
+    for client in clients {
+        let closed = client.unwrap().recv().await;
+        assert_eq!(
+            closed,
+            Some(Outgoing::Close(Close::new(CloseCode::RESTART)))
+        );
+    }
+    connections.closed().await;
+}
+
+fn rate(per_second: u32) -> NonZeroU32 {
+    NonZeroU32::new(per_second).unwrap()
 }

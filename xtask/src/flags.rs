@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Integration(IntegrationFlags),
     /// Run the measurements, in release mode
     Bench(BenchFlags),
+    /// Feed the decoders what no honest peer sends, from a stored corpus on, with libFuzzer
+    Fuzz(FuzzFlags),
     /// Run a program that ends when this process's standard input does (for xtask itself)
     #[command(hide = true)]
     Guard(GuardFlags),
@@ -63,8 +65,8 @@ pub(crate) struct IntegrationFlags {
     /// List the scenarios and stop
     #[arg(long)]
     pub(crate) list: bool,
-    /// How often `kill` kills a node
-    #[arg(long, default_value_t = 10, value_name = "N")]
+    /// How often a scenario repeats its fault, each time at another moment; from 10 on the long ones take their time
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) rounds: u32,
     /// Repeat the choices of an earlier run
     #[arg(long, value_name = "SEED")]
@@ -79,6 +81,21 @@ pub(crate) struct BenchFlags {
     /// Handed on to the measurements
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) args: Vec<OsString>,
+}
+
+#[derive(Args)]
+pub(crate) struct FuzzFlags {
+    /// Only this target
+    pub(crate) target: Option<String>,
+    /// List the targets and stop
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// How long each target is fuzzed
+    #[arg(long, default_value_t = 60, value_name = "N")]
+    pub(crate) seconds: u32,
+    /// Add what covers something new to the stored corpus
+    #[arg(long)]
+    pub(crate) keep: bool,
 }
 
 #[derive(Args)]

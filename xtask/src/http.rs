@@ -13,11 +13,16 @@ const MAX_ANSWER_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Asks for `path` and reads the answer as JSON.
 pub(crate) fn get_json(node: SocketAddr, path: &str) -> io::Result<Value> {
+    serde_json::from_slice(&get(node, path)?).map_err(io::Error::other)
+}
+
+/// Asks for `path` and gives the answer.
+pub(crate) fn get(node: SocketAddr, path: &str) -> io::Result<Vec<u8>> {
     let (status, body) = exchange(node, "GET", path, b"")?;
     if status != 200 {
         return Err(io::Error::other(format!("GET {path} answered {status}")));
     }
-    serde_json::from_slice(&body).map_err(io::Error::other)
+    Ok(body)
 }
 
 /// Posts `body` and gives the status.

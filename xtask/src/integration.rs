@@ -1,26 +1,55 @@
 //! `integration`: real node processes that meet over QUIC, and what must hold between them.
 
+mod busy;
+mod cast;
 mod chat;
 mod client;
+mod cut_link;
 mod demo;
-mod dice;
+mod figures;
+mod hearing;
+mod heartbeats;
+
 mod kill;
 mod names;
+mod partition;
+mod pause;
 mod people;
+mod relayed;
+mod seed;
 mod stage;
+mod turnover;
+mod voices;
+mod weather;
+mod witness;
 
 use std::fs;
-use std::time::Instant;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
+use matryoshka_relay::Dice;
 
 use crate::failure::{Explain, Outcome, fail};
 use crate::flags::IntegrationFlags;
-use crate::integration::dice::Dice;
+
 use crate::integration::stage::Stage;
 use crate::progress::{say, seconds};
 use crate::signals::StopRequests;
 use crate::workspace::{Profile, Workspace};
+
+/// How long the users of a node that cannot be reached may stay in anyone's list.
+const NOTICED_WITHIN: Duration = Duration::from_secs(3);
+/// How long after the end of a cut all links are up again, and all lists whole.
+const HEALED_WITHIN: Duration = Duration::from_secs(3);
+/// The moment of a fault is spread over more than one heartbeat.
+const MOMENT_WITHIN: Duration = Duration::from_millis(1500);
+
+/// What many voices together say a second where it should be much.
+const MANY_PER_SECOND: u32 = 1000;
+/// From so many rounds on a run is there to look closely, and takes its time.
+const LONG_ROUNDS: u32 = 10;
 
 /// One story about real nodes.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -33,36 +62,39 @@ pub(crate) enum Scenario {
     Names,
     /// The demo: its ready line, and no node left however it ends
     Demo,
+    /// Two nodes cut off from one, then two from two: both sides go on, and come together again
+    Partition,
+    /// One link of three cut, both ways or one way: the third node notices nothing
+    CutLink,
+    /// One datagram in twenty lost: no message is, nobody is taken for dead but who is
+    Loss,
+    /// Every datagram 200 ms late: nodes meet, talk in order, notice a kill in time
+    Delay,
+    /// Datagrams doubled and out of order: no message is
+    Disorder,
+    /// A node killed while 1,000 messages a second flow: the others lose nothing of each other
+    Survivors,
+    /// A node replaced at once, killed or asked to leave, while 1,000 messages a second flow
+    Replace,
+    /// A node that stands still, for a moment and for 30 s: the others go on, and it comes back
+    Pause,
+    /// Both cores busy with something else for 10 s: nobody is taken for dead
+    Busy,
+    /// Two heartbeats in a row lost: nobody is taken for dead
+    Heartbeats,
 }
 
 impl Scenario {
-    const ALL: [Scenario; 4] = [
-        Scenario::Chat,
-        Scenario::Kill,
-        Scenario::Names,
-        Scenario::Demo,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Scenario::Chat => "chat",
-            Scenario::Kill => "kill",
-            Scenario::Names => "names",
-            Scenario::Demo => "demo",
-        }
+    fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    fn about(self) -> &'static str {
-        match self {
-            Scenario::Chat => "messages and presence across three nodes",
-            Scenario::Kill => {
-                "nodes killed at random moments, noticed in time and back under the same name"
-            }
-            Scenario::Names => {
-                "a name that is taken, a secret that is wrong: clear lines, and a cluster unharmed"
-            }
-            Scenario::Demo => "its ready line, and no node left however it ends",
-        }
+    /// What stands above, in the doc.
+    fn about(self) -> String {
+        let value = self.to_possible_value();
+        let help = value.and_then(|value| value.get_help().map(ToString::to_string));
+        help.unwrap_or_default()
     }
 
     /// Runs it; what it measured comes back as a line.
@@ -72,14 +104,24 @@ impl Scenario {
             Scenario::Kill => kill::run(stage, rounds),
             Scenario::Names => names::run(stage),
             Scenario::Demo => demo::run(stage),
+            Scenario::Partition => partition::run(stage, rounds),
+            Scenario::CutLink => cut_link::run(stage, rounds),
+            Scenario::Loss => weather::run(stage, weather::LOSS, rounds),
+            Scenario::Delay => weather::run(stage, weather::DELAY, rounds),
+            Scenario::Disorder => weather::run(stage, weather::DISORDER, rounds),
+            Scenario::Survivors => turnover::survivors(stage, rounds),
+            Scenario::Replace => turnover::replace(stage, rounds),
+            Scenario::Pause => pause::run(stage, rounds),
+            Scenario::Busy => busy::run(stage),
+            Scenario::Heartbeats => heartbeats::run(stage, rounds),
         }
     }
 }
 
 pub(crate) fn run(flags: &IntegrationFlags) -> Outcome {
     if flags.list {
-        for scenario in Scenario::ALL {
-            println!("{:<8} {}", scenario.name(), scenario.about());
+        for scenario in Scenario::value_variants() {
+            println!("{:<12} {}", scenario.name(), scenario.about());
         }
         return Ok(());
     }
@@ -94,59 +136,73 @@ pub(crate) fn run(flags: &IntegrationFlags) -> Outcome {
     if !status.success() {
         fail!("the node did not build: cargo's messages are above");
     }
-    let seed = flags.seed.unwrap_or_else(dice::fresh_seed);
+    let seed = flags.seed.unwrap_or_else(seed::fresh);
     say(format_args!(
         "seed {seed} (the same choices again: --seed {seed})"
     ));
-    for scenario in Scenario::ALL {
-        if flags.scenario.is_none_or(|only| only == scenario) {
-            run_one(
-                scenario,
-                &workspace,
-                profile,
-                &stop,
-                Dice::new(seed),
-                flags.rounds,
-            )?;
+    let theatre = Theatre {
+        program: workspace.node(profile),
+        logs: workspace.target.join("xtask-logs/integration"),
+        stop,
+        seed,
+        rounds: flags.rounds,
+    };
+    for scenario in Scenario::value_variants() {
+        if flags.scenario.is_none_or(|only| only == *scenario) {
+            theatre.play(*scenario)?;
         }
     }
     Ok(())
 }
 
-fn run_one(
-    scenario: Scenario,
-    workspace: &Workspace,
-    profile: Profile,
-    stop: &StopRequests,
-    dice: Dice,
+/// What every scenario is played with.
+struct Theatre {
+    program: PathBuf,
+    logs: PathBuf,
+    stop: StopRequests,
+    seed: u64,
     rounds: u32,
-) -> Outcome {
-    let logs = workspace
-        .target
-        .join("xtask-logs/integration")
-        .join(scenario.name());
-    fs::create_dir_all(&logs).explain(format!("making {}", logs.display()))?;
-    say(format_args!(
-        "{}: {}; logs in {}",
-        scenario.name(),
-        scenario.about(),
-        logs.display()
-    ));
-    let began = Instant::now();
-    let mut stage = Stage::new(workspace.node(profile), logs, stop, dice)?;
-    match scenario
-        .run(&mut stage, rounds)
-        .and_then(|figures| stage.end().map(|()| figures))
-    {
-        Ok(figures) => {
-            say(format_args!(
-                "{} ok in {}: {figures}",
-                scenario.name(),
-                seconds(began.elapsed())
-            ));
-            Ok(())
+}
+
+impl Theatre {
+    fn play(&self, scenario: Scenario) -> Outcome {
+        let name = scenario.name();
+        let logs = self.fresh_folder(&name)?;
+        say(format_args!(
+            "{name}: {}; logs in {}",
+            scenario.about(),
+            logs.display()
+        ));
+        let began = Instant::now();
+        let dice = Dice::new(self.seed);
+        let mut stage = Stage::new(self.program.clone(), logs.clone(), &self.stop, dice)?;
+        let played = scenario.run(&mut stage, self.rounds);
+        match played.and_then(|figures| stage.end().map(|()| figures)) {
+            Ok(figures) => {
+                let took = seconds(began.elapsed());
+                say(format_args!("{name} ok in {took}: {figures}"));
+                Ok(())
+            }
+            Err(failure) if failure.is_stop() => Err(failure),
+            Err(failure) => fail!(
+                "{name} FAILED: {failure} (the same choices again: `cargo xtask integration {name} --rounds {} --seed {}`; logs in {})",
+                self.rounds,
+                self.seed,
+                logs.display()
+            ),
         }
-        Err(failure) if failure.is_stop() => Err(failure),
-        Err(failure) => fail!("{} FAILED: {failure}", scenario.name()),
+    }
+
+    /// A folder for a scenario's logs, without those of earlier runs.
+    fn fresh_folder(&self, name: &str) -> Outcome<PathBuf> {
+        let folder = self.logs.join(name);
+        match fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).explain(format!("emptying {}", folder.display()))?;
+            }
+            _ => {}
+        }
+        fs::create_dir_all(&folder).explain(format!("making {}", folder.display()))?;
+        Ok(folder)
     }
 }

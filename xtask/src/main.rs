@@ -7,6 +7,7 @@ mod cluster;
 mod demo;
 mod failure;
 mod flags;
+mod fuzz;
 mod guard;
 mod http;
 mod integration;
@@ -42,6 +43,7 @@ fn run(command: Command) -> Outcome<ExitCode> {
         Command::Tidy => tidy::run(),
         Command::Integration(flags) => integration::run(&flags),
         Command::Bench(flags) => bench::run(&flags),
+        Command::Fuzz(flags) => fuzz::run(&flags),
         Command::Guard(flags) => return guard::run(&flags),
     };
     done.map(|()| ExitCode::SUCCESS)

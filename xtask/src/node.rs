@@ -43,6 +43,7 @@ pub(crate) struct Node {
     pub(crate) http: SocketAddr,
     pub(crate) quic: Option<SocketAddr>,
     pub(crate) log: PathBuf,
+    is_ready: bool,
     child: Child,
     /// Its standard input: the node drains when this closes, so it cannot outlive us.
     lifeline: Option<ChildStdin>,
@@ -69,14 +70,18 @@ impl Node {
             http: flags.http,
             quic: flags.quic,
             log: log.to_owned(),
+            is_ready: false,
             lifeline: child.stdin.take(),
             child,
             printed: read_lines(output),
         })
     }
 
-    /// Takes the ready line if it has come within this time.
+    /// Takes the ready line if it has come within this time; true from then on.
     pub(crate) fn poll_ready(&mut self, at_most: Duration) -> Outcome<bool> {
+        if self.is_ready {
+            return Ok(true);
+        }
         match self.printed.recv_timeout(at_most) {
             Ok(line) => {
                 let Some(ready) = parse_ready(&line) else {
@@ -86,6 +91,7 @@ impl Node {
                     );
                 };
                 (self.http, self.quic) = ready;
+                self.is_ready = true;
                 Ok(true)
             }
             Err(RecvTimeoutError::Timeout) => Ok(false),
@@ -137,6 +143,21 @@ impl Node {
             .kill()
             .explain(format!("killing {}", self.name))?;
         self.wait(STOP_WITHIN).map(drop)
+    }
+
+    /// SIGSTOP: the node stands still, and cannot know it, until it is told to go on.
+    pub(crate) fn stop(&mut self) -> Outcome {
+        platform::stop(&mut self.child).explain(format!("stopping {}", self.name))
+    }
+
+    /// SIGCONT.
+    pub(crate) fn go_on(&mut self) -> Outcome {
+        platform::go_on(&mut self.child).explain(format!("letting {} go on", self.name))
+    }
+
+    /// How much memory it has in use, where the system tells.
+    pub(crate) fn resident_bytes(&self) -> Option<u64> {
+        platform::resident_bytes(self.child.id())
     }
 
     /// Waits for the end, at most this long.
@@ -223,17 +244,49 @@ fn parse_ready(line: &str) -> Option<(SocketAddr, Option<SocketAddr>)> {
 
 #[cfg(unix)]
 mod platform {
-    //! SIGTERM.
+    //! Signals, and what the system tells of a process.
 
+    use std::io::{self, ErrorKind};
     use std::process::{Child, ChildStdin};
 
     use rustix::process::{Pid, Signal, kill_process};
 
     pub(super) fn terminate(child: &mut Child, _lifeline: &mut Option<ChildStdin>) {
-        // Only a child that was not waited for is asked: its id cannot have become another process's.
-        if let Ok(None) = child.try_wait() {
-            let _ = kill_process(Pid::from_child(child), Signal::TERM);
+        let _ = signal(child, Signal::TERM);
+    }
+
+    pub(super) fn stop(child: &mut Child) -> io::Result<()> {
+        signal(child, Signal::STOP)
+    }
+
+    pub(super) fn go_on(child: &mut Child) -> io::Result<()> {
+        signal(child, Signal::CONT)
+    }
+
+    fn signal(child: &mut Child, signal: Signal) -> io::Result<()> {
+        // Only a child that was not waited for: its id cannot have become another process's.
+        match child.try_wait()? {
+            None => Ok(kill_process(Pid::from_child(child), signal)?),
+            Some(status) => Err(io::Error::new(
+                ErrorKind::NotFound,
+                format!("it has ended ({status})"),
+            )),
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(super) fn resident_bytes(process: u32) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        Some(kilobytes * 1024)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn resident_bytes(_process: u32) -> Option<u64> {
+        None
     }
 }
 
@@ -241,10 +294,29 @@ mod platform {
 mod platform {
     //! Without signals the end of its standard input says the same.
 
+    use std::io::{self, ErrorKind};
     use std::process::{Child, ChildStdin};
 
     pub(super) fn terminate(_child: &mut Child, lifeline: &mut Option<ChildStdin>) {
         *lifeline = None;
+    }
+
+    pub(super) fn stop(_child: &mut Child) -> io::Result<()> {
+        Err(io::Error::new(
+            ErrorKind::Unsupported,
+            "there are no signals here",
+        ))
+    }
+
+    pub(super) fn go_on(_child: &mut Child) -> io::Result<()> {
+        Err(io::Error::new(
+            ErrorKind::Unsupported,
+            "there are no signals here",
+        ))
+    }
+
+    pub(super) fn resident_bytes(_process: u32) -> Option<u64> {
+        None
     }
 }
 

@@ -106,6 +106,7 @@ pub(crate) fn root() -> PathBuf {
     xtask.parent().map_or(xtask.clone(), Path::to_owned)
 }
 
-fn cargo() -> OsString {
+/// The cargo that runs this.
+pub(crate) fn cargo() -> OsString {
     env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }

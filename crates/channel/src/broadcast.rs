@@ -9,8 +9,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+use crate::order::Order;
 use crate::pubsub::{Kind, Message, Payload as Envelope, PubSub, Sent, TopicName};
-use crate::transport::{Json, JsonError, Payload};
+use crate::transport::{Field, Json, JsonError, Payload, ServerMessage};
 use crate::{BroadcastError, payload, wire};
 
 /// The kind that marks a pubsub message as a [`Broadcast`].
@@ -102,6 +103,19 @@ impl Broadcast {
         Ok(pubsub.broadcast(&self.topic, self.to_envelope())?)
     }
 
+    /// As [`send`](Self::send), for huge topics: after every few hundred subscribers the task gives way to others. When it is
+    /// ready, all of this node have it.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    /// Safe: it begins when first polled, and once begun it completes. Dropped meanwhile, the drop delivers what is left.
+    pub async fn send_yielding(&self, pubsub: &PubSub) -> Result<Sent, BroadcastError> {
+        let sending = pubsub.broadcast_yielding(&self.topic, self.to_envelope());
+        Ok(sending.await?)
+    }
+
     /// Sends it to the subscribers of its topic on this node.
     ///
     /// # Errors
@@ -115,11 +129,69 @@ impl Broadcast {
     /// # Errors
     /// [`MalformedBroadcast`] if it is of this kind but not of this form.
     pub fn from_message(message: &Message) -> Option<Result<Self, MalformedBroadcast>> {
-        (message.kind() == KIND).then(|| decode(message.topic().clone(), message.payload()))
+        (message.kind() == KIND).then(|| Self::decode(message.topic().clone(), message.payload()))
+    }
+
+    /// Sends it to those sockets with this id, on every node, that have joined its topic, and to nobody else: a push to all
+    /// of a user's devices. It does not pass through `handle_out`.
+    ///
+    /// [`Sent::local`] counts this node's sockets with the id, whatever they have joined.
+    ///
+    /// # Errors
+    /// [`BroadcastError`] if nobody got it. An id that no socket has is no error.
+    pub fn send_to(
+        &self,
+        pubsub: &PubSub,
+        socket_id: impl Into<TopicName>,
+    ) -> Result<Sent, BroadcastError> {
+        let order = Order::Push(self.clone()).to_envelope()?;
+        Ok(pubsub.broadcast(socket_id, order)?)
+    }
+
+    /// As a push for one join of its topic.
+    pub(crate) fn to_push(&self, join_ref: Option<Field>) -> ServerMessage {
+        ServerMessage::Push {
+            join_ref,
+            reference: None,
+            topic: Field::Text(self.topic.as_byte_string().clone()),
+            event: self.event.clone(),
+            payload: self.payload.clone(),
+        }
     }
 
     pub(crate) fn event_text(&self) -> &ByteString {
         &self.event
+    }
+
+    /// Reads its form between nodes.
+    pub(crate) fn decode(topic: TopicName, wire: &Bytes) -> Result<Broadcast, MalformedBroadcast> {
+        let truncated = MalformedBroadcast::Truncated { bytes: wire.len() };
+        let &[version, payload_type, high, low, ..] = &wire[..] else {
+            return Err(truncated);
+        };
+        let event_end = HEADER_BYTES + usize::from(u16::from_be_bytes([high, low]));
+        if wire.len() < event_end {
+            return Err(truncated);
+        }
+        let event = text(wire.slice(HEADER_BYTES..event_end))?;
+        let content = wire.slice(event_end..);
+        let payload = match (version, payload_type) {
+            (VERSION, JSON) => Json::parse(text(content)?)
+                .map_err(|_| MalformedBroadcast::NotText)?
+                .into(),
+            (VERSION, BINARY) => Payload::Binary(content),
+            _ => {
+                return Err(MalformedBroadcast::Unknown {
+                    version,
+                    payload_type,
+                });
+            }
+        };
+        Ok(Broadcast {
+            topic,
+            event,
+            payload,
+        })
     }
 
     /// Its form between nodes.
@@ -178,6 +250,24 @@ pub fn disconnect(
     broadcast(pubsub, socket_id, wire::DISCONNECT, &())
 }
 
+/// Closes the channels of this topic on every socket with this id, on every node, and leaves the sockets and their other channels
+/// alone. Their clients get `phx_close` and do not come back by themselves; what keeps them from joining again is the rule in
+/// `join`. To tell them why, send an event before ([`Broadcast::send_to`]).
+///
+/// A channel ends once the callback in progress has returned, ahead of what waits in its inbox, and its `terminate` is told
+/// [`Terminated::Kicked`](crate::Terminated::Kicked).
+///
+/// # Errors
+/// As [`broadcast`]. An id that no socket has, or a topic that none of them has joined, is no error.
+pub fn close_channel(
+    pubsub: &PubSub,
+    socket_id: impl Into<TopicName>,
+    topic: impl Into<TopicName>,
+) -> Result<Sent, BroadcastError> {
+    let order = Order::CloseChannel(topic.into().into()).to_envelope()?;
+    Ok(pubsub.broadcast(socket_id, order)?)
+}
+
 /// A message that says it is a broadcast, and is not; only a foreign or newer publisher sends such. Drop it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -201,36 +291,6 @@ pub enum MalformedBroadcast {
     NotText,
 }
 
-fn decode(topic: TopicName, wire: &Bytes) -> Result<Broadcast, MalformedBroadcast> {
-    let truncated = MalformedBroadcast::Truncated { bytes: wire.len() };
-    let &[version, payload_type, high, low, ..] = &wire[..] else {
-        return Err(truncated);
-    };
-    let event_end = HEADER_BYTES + usize::from(u16::from_be_bytes([high, low]));
-    if wire.len() < event_end {
-        return Err(truncated);
-    }
-    let event = text(wire.slice(HEADER_BYTES..event_end))?;
-    let content = wire.slice(event_end..);
-    let payload = match (version, payload_type) {
-        (VERSION, JSON) => Json::parse(text(content)?)
-            .map_err(|_| MalformedBroadcast::NotText)?
-            .into(),
-        (VERSION, BINARY) => Payload::Binary(content),
-        _ => {
-            return Err(MalformedBroadcast::Unknown {
-                version,
-                payload_type,
-            });
-        }
-    };
-    Ok(Broadcast {
-        topic,
-        event,
-        payload,
-    })
-}
-
 fn text(bytes: Bytes) -> Result<ByteString, MalformedBroadcast> {
     ByteString::try_from(bytes).map_err(|_| MalformedBroadcast::NotText)
 }
@@ -242,7 +302,7 @@ mod tests {
     fn round_trip(broadcast: &Broadcast) -> Broadcast {
         let envelope = broadcast.to_envelope();
         assert_eq!(envelope.kind(), KIND);
-        decode(broadcast.topic.clone(), envelope.bytes()).unwrap()
+        Broadcast::decode(broadcast.topic.clone(), envelope.bytes()).unwrap()
     }
 
     #[test]
@@ -281,7 +341,8 @@ mod tests {
 
     #[test]
     fn what_is_not_of_the_form_is_refused() {
-        let decode = |bytes: &'static [u8]| decode("t".into(), &Bytes::from_static(bytes));
+        let decode =
+            |bytes: &'static [u8]| Broadcast::decode("t".into(), &Bytes::from_static(bytes));
         assert_eq!(decode(&[]), Err(MalformedBroadcast::Truncated { bytes: 0 }));
         assert_eq!(
             decode(&[1, 1, 0, 1]),

@@ -125,12 +125,16 @@ pub enum Terminated {
     Failed(String),
     /// A callback panicked, or the client sent what the channel's types cannot hold.
     Crashed,
+    /// Somebody closed it from outside: [`close_channel`](crate::close_channel).
+    Kicked,
     /// The client closed the connection, or the network dropped it.
     Closed,
     /// The client was silent for too long.
     Idle,
     /// Somebody disconnected the socket by its id.
     Disconnected,
+    /// The end that its connection was given has come: [`Connected::expires_at`](crate::Connected::expires_at).
+    Expired,
     /// The server is going away.
     Draining,
     /// The server closed the connection for a fault of the client's: a malformed frame, reading too slowly.

@@ -8,9 +8,11 @@ use tokio::task::{AbortHandle, JoinHandle};
 use crate::assigns::Assigns;
 use crate::channel::Terminated;
 use crate::endpoint::Endpoint;
+use crate::excerpt::excerpt;
 use crate::inbox::{InboxSender, Item, Orders};
-use crate::link::{Fate, Link, Mail, News};
-use crate::multiplexer::{Effect, InstanceId, Multiplexer, Start};
+use crate::link::{Fate, Letter, Link, Mail, News};
+use crate::multiplexer::{Effect, InstanceId, Limit, Limits, Multiplexer, Start};
+use crate::order::Order;
 use crate::pubsub::SinkSubscription;
 use crate::pubsub::mailbox::{Received, TryPushError, mailbox};
 use crate::server::{Route, Seat};
@@ -54,7 +56,10 @@ impl Connection {
         assigns: Assigns,
         by_id: Option<SinkSubscription>,
     ) -> Self {
-        let multiplexer = Multiplexer::new(endpoint.config().max_channels);
+        let multiplexer = Multiplexer::new(Limits {
+            max_channels: endpoint.config().max_channels,
+            topic_bytes: link.pubsub.limits().topic_bytes(),
+        });
         let (channels, stalled) = (Vec::new(), None);
         Self {
             link,
@@ -84,6 +89,7 @@ impl Connection {
                     }
                 }
                 Effect::Forget(id) => drop(self.take(id)),
+                Effect::Report(topic, limit) => report(&topic, limit),
             }
         }
         Ok(())
@@ -175,8 +181,68 @@ impl Connection {
             .map(|position| self.channels.remove(position).1)
     }
 
+    /// A channel tells what became of it.
+    fn hear(&mut self, news: News, out: &mut Output) -> Result<(), Close> {
+        let News { topic, id, fate } = news;
+        let (multiplexer, mut effects) = (&mut self.multiplexer, Vec::new());
+        match fate {
+            Fate::Joined { response } => {
+                multiplexer.handle_joined(&topic, id, response, &mut effects);
+            }
+            Fate::Refused {
+                refusal,
+                mut unread,
+            } => {
+                unread.close();
+                let stalled = self.stalled.take_if(|(stalled, _)| *stalled == id);
+                let unread = std::iter::from_fn(|| unread.try_recv())
+                    .filter_map(|received| match received {
+                        Received::Item(item) => Some(item),
+                        Received::Lagged(_) => None,
+                    })
+                    .chain(stalled.map(|(_, item)| item))
+                    .filter_map(|item| match item {
+                        Item::Request(request) => Some(request),
+                        Item::Out(_) | Item::Info(_) | Item::Nudge => None,
+                    });
+                multiplexer.handle_refused(&topic, id, refusal, unread, &mut effects);
+            }
+            Fate::Left { reference } => {
+                multiplexer.handle_left(&topic, id, reference, &mut effects);
+            }
+            Fate::Ended(end) => multiplexer.handle_ended(&topic, id, end, &mut effects),
+        }
+        self.apply(effects, out)
+    }
+
+    /// Does what somebody outside asked of this client's socket.
+    fn obey(&mut self, order: Order, out: &mut Output) {
+        match order {
+            Order::CloseChannel(topic) => {
+                let Some(id) = self.multiplexer.owner(&topic) else {
+                    return;
+                };
+                if let Some(channel) = self.find(id) {
+                    channel.orders.kick();
+                    // With a full inbox it does not wait, and reads its orders soon enough.
+                    let _ = channel.inbox.try_push(Item::Nudge, Item::Nudge.bytes());
+                }
+            }
+            Order::Push(event) => {
+                let Some(join_ref) = self.multiplexer.push_ref(event.topic()) else {
+                    return;
+                };
+                match self.link.serializer.encode(&event.to_push(join_ref)) {
+                    Ok(frame) => out.frame(frame),
+                    Err(_) => self.link.counters.unencodable.add_one(),
+                }
+            }
+        }
+    }
+
     /// Tells every channel that its connection is gone; each works off what waits for it first.
     fn close_channels(&mut self, reason: &Terminated) {
+        self.link.expiry.cancel();
         for (_, channel) in self.channels.drain(..) {
             channel.orders.close(reason.clone());
             channel.inbox.close();
@@ -200,39 +266,15 @@ impl Session for Connection {
         self.apply(effects, out)
     }
 
-    fn handle_mail(&mut self, Mail(news): Mail, out: &mut Output) -> Result<(), Close> {
-        let News { topic, id, fate } = *news;
-        let (multiplexer, mut effects) = (&mut self.multiplexer, Vec::new());
-        match fate {
-            Fate::Joined { response } => {
-                multiplexer.handle_joined(&topic, id, response, &mut effects);
+    fn handle_mail(&mut self, Mail(letter): Mail, out: &mut Output) -> Result<(), Close> {
+        match letter {
+            Letter::News(news) => self.hear(*news, out),
+            Letter::Order(order) => {
+                self.obey(*order, out);
+                Ok(())
             }
-            Fate::Refused {
-                response,
-                mut unread,
-            } => {
-                unread.close();
-                let stalled = self.stalled.take_if(|(stalled, _)| *stalled == id);
-                let unread = std::iter::from_fn(|| unread.try_recv())
-                    .filter_map(|received| match received {
-                        Received::Item(item) => Some(item),
-                        Received::Lagged(_) => None,
-                    })
-                    .chain(stalled.map(|(_, item)| item))
-                    .filter_map(|item| match item {
-                        Item::Request(request) => Some(request),
-                        Item::Out(_) | Item::Info(_) => None,
-                    });
-                multiplexer.handle_refused(&topic, id, response, unread, &mut effects);
-            }
-            Fate::Left { reference } => {
-                multiplexer.handle_left(&topic, id, reference, &mut effects);
-            }
-            Fate::Ended(end) => multiplexer.handle_ended(&topic, id, end, &mut effects),
         }
-        self.apply(effects, out)
     }
-
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while let Some((id, item)) = self.stalled.take() {
             let Some(channel) = self.find(id) else { break };
@@ -251,7 +293,11 @@ impl Session for Connection {
     }
 
     fn closed(&mut self, reason: CloseReason) {
-        self.close_channels(&terminated(&reason));
+        let terminated = match self.link.expiry.has_come() {
+            true => Terminated::Expired,
+            false => terminated(&reason),
+        };
+        self.close_channels(&terminated);
     }
 }
 
@@ -269,6 +315,19 @@ impl Task {
             Self::Awaited(task) => task.abort(),
         }
     }
+}
+
+/// Says in the log which limit a join has reached, by the name under which it is set.
+fn report(topic: &str, limit: Limit) {
+    let limit = match limit {
+        Limit::Channels => "SocketsConfig::max_channels",
+        Limit::TopicBytes => "pubsub::Limits::with_topic_bytes",
+    };
+    tracing::warn!(
+        topic = excerpt(topic),
+        limit,
+        "a join was refused: it is over the limit"
+    );
 }
 
 fn terminated(reason: &CloseReason) -> Terminated {

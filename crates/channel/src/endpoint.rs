@@ -2,21 +2,23 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytestring::ByteString;
 use futures::future::BoxFuture;
 
 use crate::assigns::Assigns;
+use crate::by_id::ById;
 use crate::config::SocketsConfig;
 use crate::connection::Connection;
 use crate::excerpt::excerpt;
+use crate::expiry::Expiry;
 use crate::link::{Link, Mail};
-use crate::pubsub::{Delivery, Message, PubSub, Sink, SinkSubscription, SubscribeError};
+use crate::pubsub::{PubSub, SinkSubscription};
 use crate::router::Router;
 use crate::server::Route;
 use crate::stats::Counters;
-use crate::transport::{Close, CloseCode, ConnectInfo, Handler, Outbox, Refused};
-use crate::{Broadcast, wire};
+use crate::transport::{ConnectInfo, Handler, Outbox, Refused};
 
 /// What a connection is known by and hands to its channels; the good answer of
 /// [`on_connect`](crate::Sockets::on_connect).
@@ -24,6 +26,7 @@ use crate::{Broadcast, wire};
 pub struct Connected {
     id: Option<ByteString>,
     assigns: Assigns,
+    expires_at: Option<SystemTime>,
 }
 
 impl Connected {
@@ -47,6 +50,17 @@ impl Connected {
         self.assigns.put(value);
         self
     }
+
+    /// Gives the connection an end, such as that of the token it was opened with. It closes with 1008 and the reason
+    /// `expired` then, unless a channel moves the end by [`Socket::renew_until`](crate::Socket::renew_until) before.
+    /// Official clients connect again, with whatever token their parameters are then.
+    ///
+    /// `None` is no end, as is usual.
+    #[must_use]
+    pub fn expires_at(mut self, at: impl Into<Option<SystemTime>>) -> Self {
+        self.expires_at = at.into();
+        self
+    }
 }
 
 pub(crate) type OnConnect =
@@ -63,6 +77,8 @@ pub(crate) struct Shared {
     pub(crate) on_connect: Option<OnConnect>,
     pub(crate) config: SocketsConfig,
     pub(crate) counters: Arc<Counters>,
+    /// Answers other nodes that ask who is there.
+    pub(crate) _census: Arc<Option<SinkSubscription>>,
 }
 
 impl Endpoint {
@@ -73,6 +89,10 @@ impl Endpoint {
     /// A copy to change.
     pub(crate) fn shared(&self) -> Shared {
         Shared::clone(&self.0)
+    }
+
+    pub(crate) fn pubsub(&self) -> &PubSub {
+        &self.0.pubsub
     }
 
     pub(crate) fn config(&self) -> &SocketsConfig {
@@ -94,17 +114,6 @@ impl Endpoint {
         }
         route
     }
-
-    fn listen_for_disconnect(
-        &self,
-        link: &Link,
-    ) -> Result<Option<SinkSubscription>, SubscribeError> {
-        let Some(id) = &link.id else { return Ok(None) };
-        let sink = Arc::new(Disconnector {
-            outbox: link.outbox.clone(),
-        });
-        self.0.pubsub.subscribe_sink(id, sink).map(Some)
-    }
 }
 
 impl Handler for Endpoint {
@@ -115,23 +124,38 @@ impl Handler for Endpoint {
         info: ConnectInfo,
         outbox: Outbox<Mail>,
     ) -> Result<Connection, Refused> {
-        let serializer = info.serializer;
-        let Connected { id, assigns } = match &self.0.on_connect {
+        let (serializer, transport, peer_addr) = (info.serializer, info.transport, info.peer_addr);
+        let Connected {
+            id,
+            assigns,
+            expires_at,
+        } = match &self.0.on_connect {
             Some(on_connect) => on_connect(info).await?,
             None => Connected::new(),
         };
         let link = Arc::new(Link {
             outbox,
             serializer,
+            transport,
             pubsub: self.0.pubsub.clone(),
             id,
             inbox: self.0.config.inbox(),
             counters: Arc::clone(&self.0.counters),
+            expiry: Expiry::default(),
         });
-        let by_id = self.listen_for_disconnect(&link).map_err(|error| {
+        let by_id = link.id.as_ref().map(|id| {
+            let sink = ById {
+                link: Arc::clone(&link),
+                peer_addr,
+                connected_at: SystemTime::now(),
+            };
+            self.0.pubsub.subscribe_sink(id, Arc::new(sink))
+        });
+        let by_id = by_id.transpose().map_err(|error| {
             tracing::warn!(%error, "a connection was refused: its id is no topic");
             Refused::forbidden()
         })?;
+        link.expire_at(expires_at);
         Ok(Connection::new(self.clone(), link, assigns, by_id))
     }
 }
@@ -141,21 +165,5 @@ impl fmt::Debug for Endpoint {
         f.debug_struct("Endpoint")
             .field("config", &self.0.config)
             .finish_non_exhaustive()
-    }
-}
-
-/// A socket's subscription to its own id.
-struct Disconnector {
-    outbox: Outbox<Mail>,
-}
-
-impl Sink for Disconnector {
-    fn deliver(&self, message: &Message) -> Delivery {
-        if let Some(Ok(broadcast)) = Broadcast::from_message(message)
-            && broadcast.event() == wire::DISCONNECT
-        {
-            self.outbox.close(Close::new(CloseCode::GOING_AWAY));
-        }
-        Delivery::Delivered
     }
 }

@@ -27,6 +27,9 @@ pub enum PushError {
     /// This client's version of the wire cannot carry it.
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    /// The channel has ended, or its connection: only a [`Pusher`](crate::Pusher) finds out.
+    #[error("the channel has ended")]
+    Ended,
 }
 
 /// A broadcast that reached nobody.

@@ -2,7 +2,8 @@
 //!
 //! A channel subscribes to its topic with a [`Lane`]: the way to its socket, the socket's version of the wire, and the
 //! events that the channel wants to see first. [`Fastlane`] runs in whatever thread broadcasts, or received from another
-//! node; it encodes the event once per version and hands the same frame to every lane.
+//! node; it encodes the event once per version and hands the same frame to every lane, also where a huge topic is served
+//! in parts.
 
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,35 +14,65 @@ use crate::excerpt::excerpt;
 use crate::inbox::{InboxSender, Item};
 use crate::link::Link;
 use crate::pubsub::mailbox::Pushed;
-use crate::pubsub::{Delivery, Dispatcher, Message, Sink, Subscribers};
+use crate::pubsub::{Delivery, Dispatcher, Memo, Message, Sink, Subscribers};
 use crate::transport::{Frame, Serializer, ServerMessage};
 
 /// How many frames wait for a join's answer to be written; more are dropped. The wait is a few microseconds.
 const HELD_FRAMES: usize = 1024;
 
-/// Delivers broadcasts of the kind [`KIND`](crate::KIND).
+/// Delivers broadcasts of the kind [`KIND`](crate::KIND), to all subscribers at once or in parts.
 pub(crate) struct Fastlane;
 
 impl Dispatcher for Fastlane {
     fn dispatch(&self, subscribers: Subscribers<'_>, message: &Message) -> usize {
-        let broadcast = match Broadcast::from_message(message) {
-            Some(Ok(broadcast)) => broadcast,
+        FanOut::of(message).deliver(subscribers, message)
+    }
+
+    fn dispatch_part(
+        &self,
+        part: Subscribers<'_>,
+        message: &Message,
+        memo: &mut Memo,
+    ) -> Option<usize> {
+        let fan_out = memo.get_or_insert_with(|| FanOut::of(message));
+        Some(fan_out.deliver(part, message))
+    }
+}
+
+/// What is known of one message from its first subscriber to its last.
+enum FanOut {
+    Broadcast(Encodings),
+    Malformed,
+    OtherKind,
+}
+
+impl FanOut {
+    fn of(message: &Message) -> Self {
+        match Broadcast::from_message(message) {
+            Some(Ok(broadcast)) => Self::Broadcast(Encodings::new(broadcast)),
             Some(Err(error)) => {
                 tracing::warn!(topic = excerpt(message.topic()), %error, "a broadcast is dropped");
-                return 0;
+                Self::Malformed
             }
-            None => return subscribers.deliver(message),
+            None => Self::OtherKind,
+        }
+    }
+
+    /// How many of these got it.
+    fn deliver(&mut self, subscribers: Subscribers<'_>, message: &Message) -> usize {
+        let encodings = match self {
+            Self::Broadcast(encodings) => encodings,
+            Self::Malformed => return 0,
+            Self::OtherKind => return subscribers.deliver(message),
         };
-        let mut encodings = Encodings::new(&broadcast);
         let mut delivered = 0;
         for subscriber in subscribers.iter() {
             let delivery = match subscriber.sink_as::<Lane>() {
-                Some(lane) => lane.broadcast(&broadcast, &mut encodings),
+                Some(lane) => lane.broadcast(encodings),
                 None => subscriber.deliver(message),
             };
             delivered += usize::from(delivery == Delivery::Delivered);
         }
-        encodings.report();
         delivered
     }
 }
@@ -68,6 +99,11 @@ impl Lane {
         }
     }
 
+    /// The connection that it leads to.
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
+    }
+
     /// The join's answer is on its way: what came since the subscription follows it.
     pub(crate) fn open(&self) {
         self.gate.open(|frame| {
@@ -75,7 +111,8 @@ impl Lane {
         });
     }
 
-    fn broadcast(&self, broadcast: &Broadcast, encodings: &mut Encodings<'_>) -> Delivery {
+    fn broadcast(&self, encodings: &mut Encodings) -> Delivery {
+        let broadcast = &encodings.broadcast;
         if self.intercept.contains(&broadcast.event()) {
             return self.intercepted(broadcast.clone());
         }
@@ -116,16 +153,17 @@ pub(crate) fn delivery(pushed: Pushed) -> Delivery {
     }
 }
 
-/// One broadcast in each version of the wire that its subscribers speak, encoded when first asked for.
-struct Encodings<'a> {
-    broadcast: &'a Broadcast,
+/// One broadcast in each version of the wire that its subscribers speak, encoded when first asked for. Dropped after the
+/// last subscriber, it says in one line how many were passed over.
+struct Encodings {
+    broadcast: Broadcast,
     /// Two versions exist, so a list beats a map. `None` is a version that cannot carry it.
     done: Vec<(&'static str, Option<Frame>)>,
     misfits: usize,
 }
 
-impl<'a> Encodings<'a> {
-    fn new(broadcast: &'a Broadcast) -> Self {
+impl Encodings {
+    fn new(broadcast: Broadcast) -> Self {
         Self {
             broadcast,
             done: Vec::new(),
@@ -139,7 +177,7 @@ impl<'a> Encodings<'a> {
         let frame = match known {
             Some((_, frame)) => frame.clone(),
             None => {
-                let frame = serializer.encode(&message(self.broadcast)).ok();
+                let frame = serializer.encode(&message(&self.broadcast)).ok();
                 self.done.push((vsn, frame.clone()));
                 frame
             }
@@ -147,9 +185,10 @@ impl<'a> Encodings<'a> {
         self.misfits += usize::from(frame.is_none());
         frame
     }
+}
 
-    /// One line for all subscribers that were passed over.
-    fn report(&self) {
+impl Drop for Encodings {
+    fn drop(&mut self) {
         if self.misfits > 0 {
             let topic = excerpt(self.broadcast.topic());
             let event = excerpt(self.broadcast.event());

@@ -25,6 +25,8 @@ pub(crate) enum Item {
     Out(Broadcast),
     /// For `handle_info`.
     Info(Info),
+    /// There is an order to read.
+    Nudge,
 }
 
 /// A message for `handle_info`, together with the call: the inbox does not know its type.
@@ -37,7 +39,7 @@ impl Item {
         ITEM_BYTES
             + match self {
                 Self::Request(Request::Event { payload, .. }) => payload.len(),
-                Self::Request(Request::Leave { .. }) | Self::Info(_) => 0,
+                Self::Request(Request::Leave { .. }) | Self::Info(_) | Self::Nudge => 0,
                 Self::Out(broadcast) => broadcast.payload().len(),
             }
     }
@@ -49,6 +51,7 @@ impl fmt::Debug for Item {
             Self::Request(_) => "Request(..)",
             Self::Out(_) => "Out(..)",
             Self::Info(_) => "Info(..)",
+            Self::Nudge => "Nudge",
         })
     }
 }
@@ -57,6 +60,7 @@ impl fmt::Debug for Item {
 #[derive(Debug, Default)]
 pub(crate) struct Orders {
     superseded: AtomicBool,
+    kicked: AtomicBool,
     closed: OnceLock<Terminated>,
 }
 
@@ -68,6 +72,15 @@ impl Orders {
 
     pub(crate) fn is_superseded(&self) -> bool {
         self.superseded.load(Ordering::Acquire)
+    }
+
+    /// The channel ends before whatever waits in its inbox. Whoever calls this nudges it next, in case it waits.
+    pub(crate) fn kick(&self) {
+        self.kicked.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_kicked(&self) -> bool {
+        self.kicked.load(Ordering::Acquire)
     }
 
     /// The connection has ended. Whoever calls this closes the inbox next.

@@ -5,6 +5,8 @@ pub use matryoshka_transport as transport;
 
 mod assigns;
 mod broadcast;
+mod by_id;
+mod census;
 mod channel;
 mod config;
 mod connection;
@@ -12,22 +14,34 @@ mod endpoint;
 mod error;
 mod event;
 mod excerpt;
+mod expiry;
 mod fastlane;
 mod inbox;
 mod link;
 mod mailbox;
 mod multiplexer;
+mod order;
 mod payload;
+mod pusher;
 mod reply;
 mod router;
 mod server;
 mod socket;
 mod sockets;
 mod stats;
+#[cfg(feature = "test-util")]
+pub mod testing;
+mod timers;
+mod token;
 mod wire;
 
 pub use assigns::Assigns;
-pub use broadcast::{Broadcast, KIND, MalformedBroadcast, broadcast, disconnect, local_broadcast};
+pub use broadcast::{
+    Broadcast, KIND, MalformedBroadcast, broadcast, close_channel, disconnect, local_broadcast,
+};
+pub use census::{
+    ANSWER_WAIT, Found, LISTED_PER_NODE, SocketInfo, SubscriberInfo, sockets_of, subscribers_of,
+};
 pub use channel::{Channel, HandleInfo, Terminated};
 pub use config::{REPLACED_CHANNEL_WAIT, SocketsConfig};
 pub use connection::Connection;
@@ -36,8 +50,14 @@ pub use error::{BroadcastError, PayloadError, PushError, SendError};
 pub use event::{EventError, ParamsError, RawEvent, RawParams};
 pub use link::Mail;
 pub use mailbox::Mailbox;
+pub use pusher::Pusher;
 pub use reply::{Flow, Refused, Reply, ReplyHandle};
 pub use router::{PatternError, Router};
 pub use socket::Socket;
 pub use sockets::Sockets;
 pub use stats::Stats;
+pub use timers::{MAX_TIMERS, MIN_PERIOD, Timer, TooManyTimers};
+pub use token::{
+    CLOCK_SKEW, DEFAULT_MAX_AGE, KeyError, KeyRing, MAX_KEYS, MAX_TOKEN_BYTES, MIN_KEY_BYTES,
+    SignError, Token, TokenError, Tokens, Verified,
+};

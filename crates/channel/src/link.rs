@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
+use crate::expiry::Expiry;
 use crate::inbox::InboxReceiver;
-use crate::multiplexer::{End, InstanceId};
+use crate::multiplexer::{End, InstanceId, Refusal};
+use crate::order::Order;
 use crate::pubsub::PubSub;
 use crate::pubsub::mailbox::Bound;
 use crate::stats::Counters;
@@ -16,11 +18,14 @@ use crate::transport::{EncodeError, Field, Outbox, Payload, Serializer, ServerMe
 pub(crate) struct Link {
     pub(crate) outbox: Outbox<Mail>,
     pub(crate) serializer: &'static dyn Serializer,
+    /// Name of the carrier.
+    pub(crate) transport: &'static str,
     pub(crate) pubsub: PubSub,
     /// The socket's id, if it has one.
     pub(crate) id: Option<ByteString>,
     pub(crate) inbox: Bound,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) expiry: Expiry,
 }
 
 impl Link {
@@ -32,11 +37,9 @@ impl Link {
 
     /// Tells the session what became of a channel.
     pub(crate) fn tell(&self, topic: &ByteString, id: InstanceId, fate: Fate) {
-        self.outbox.mail(Mail(Box::new(News {
-            topic: topic.clone(),
-            id,
-            fate,
-        })));
+        let topic = topic.clone();
+        let news = News { topic, id, fate };
+        self.outbox.mail(Mail(Letter::News(Box::new(news))));
     }
 }
 
@@ -49,9 +52,24 @@ impl fmt::Debug for Link {
     }
 }
 
-/// What the channels of a connection tell its session. Opaque: there is nothing in it for others.
+/// What a session is told from within this process. Opaque: there is nothing in it for others.
 #[derive(Debug)]
-pub struct Mail(pub(crate) Box<News>);
+pub struct Mail(pub(crate) Letter);
+
+impl Mail {
+    pub(crate) fn order(order: Order) -> Self {
+        Self(Letter::Order(Box::new(order)))
+    }
+}
+
+/// Boxed, since what waits for a connection is mostly frames.
+#[derive(Debug)]
+pub(crate) enum Letter {
+    /// By a channel of this connection.
+    News(Box<News>),
+    /// By whoever in the cluster knows the socket's id.
+    Order(Box<Order>),
+}
 
 #[derive(Debug)]
 pub(crate) struct News {
@@ -67,7 +85,7 @@ pub(crate) enum Fate {
     Joined { response: Payload },
     /// Its join was refused or crashed. What waits for it is answered by the session.
     Refused {
-        response: Payload,
+        refusal: Refusal,
         unread: InboxReceiver,
     },
     /// It has worked off a leave.

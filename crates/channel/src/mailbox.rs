@@ -71,13 +71,26 @@ impl<M> fmt::Debug for Mailbox<M> {
 }
 
 /// The call of `handle_info` with `message`, for an inbox that knows neither type.
-fn info<C: HandleInfo<M>, M: Send + 'static>(message: M) -> Info {
+pub(crate) fn info<C: HandleInfo<M>, M: Send + 'static>(message: M) -> Info {
+    Box::new(move |channel, socket| own::<C>(channel).handle_info(socket, message).boxed())
+}
+
+/// As [`info`], for a message that is sent again. It is cloned where a panic of that is the channel's.
+pub(crate) fn shared_info<C, M>(message: Arc<M>) -> Info
+where
+    C: HandleInfo<M>,
+    M: Clone + Send + Sync + 'static,
+{
     Box::new(move |channel, socket| {
-        let channel: &mut dyn Any = channel;
-        let channel = channel.downcast_mut::<C>();
-        let channel = channel.expect("a socket gives out mailboxes of its own channel only");
-        channel.handle_info(socket, message).boxed()
+        let message = M::clone(&message);
+        own::<C>(channel).handle_info(socket, message).boxed()
     })
+}
+
+fn own<C: 'static>(channel: &mut (dyn Any + Send)) -> &mut C {
+    let channel: &mut dyn Any = channel;
+    let channel = channel.downcast_mut();
+    channel.expect("a socket takes messages for its own channel only")
 }
 
 /// A channel's subscription to a topic of its choice.

@@ -72,6 +72,26 @@ pub(crate) enum Effect<R> {
     Abort(InstanceId),
     /// Nothing more is to be sent to this channel.
     Forget(InstanceId),
+    /// Say in the log that a join of this topic reached a limit.
+    Report(ByteString, Limit),
+}
+
+/// What one connection's joins are held to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// How many topics it may have joined.
+    pub(crate) max_channels: usize,
+    /// How long a topic may be.
+    pub(crate) topic_bytes: usize,
+}
+
+/// The limit that a join has reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Limit {
+    /// [`Limits::max_channels`].
+    Channels,
+    /// [`Limits::topic_bytes`].
+    TopicBytes,
 }
 
 /// A join that was accepted for routing.
@@ -97,6 +117,23 @@ pub(crate) enum Wait {
     Joining,
 }
 
+/// How a join was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) response: Payload,
+    /// The client is not to try again.
+    pub(crate) is_final: bool,
+}
+
+impl Refusal {
+    pub(crate) fn crashed() -> Self {
+        Self {
+            response: reason("join crashed"),
+            is_final: false,
+        }
+    }
+}
+
 /// How a channel ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
@@ -111,7 +148,7 @@ pub(crate) enum End {
 pub(crate) struct Multiplexer {
     topics: HashMap<ByteString, Box<Topic>>,
     next_id: u64,
-    max_channels: usize,
+    limits: Limits,
     superseded: usize,
 }
 
@@ -165,11 +202,11 @@ impl Instance {
 }
 
 impl Multiplexer {
-    pub(crate) fn new(max_channels: usize) -> Self {
+    pub(crate) fn new(limits: Limits) -> Self {
         Self {
             topics: HashMap::new(),
             next_id: 0,
-            max_channels,
+            limits,
             superseded: 0,
         }
     }
@@ -222,12 +259,9 @@ impl Multiplexer {
             let refused = wire::error(None, reference, field, reason("unmatched topic"));
             return effects.push(Effect::Send(refused));
         };
-        let is_full = self.topics.len() >= self.max_channels;
-        if is_full && !self.topics.contains_key(&topic) {
-            let response = reason("too many channels joined");
-            return effects.push(Effect::Send(wire::error(
-                join_ref, reference, field, response,
-            )));
+        if let Some((limit, response)) = self.over_limit(&topic) {
+            let refused = wire::error(join_ref, reference, field, response);
+            return effects.extend([Effect::Send(refused), Effect::Report(topic, limit)]);
         }
         let refs = JoinRefs {
             push: join_ref.clone().or_else(|| reference.clone()),
@@ -250,6 +284,21 @@ impl Multiplexer {
             Some((old, Wait::Joining)) => effects.push(Effect::Supersede(old)),
             None => {}
         }
+    }
+
+    /// Which limit a join of this topic would break, and what the client is told.
+    fn over_limit(&self, topic: &ByteString) -> Option<(Limit, Payload)> {
+        let Limits {
+            max_channels,
+            topic_bytes,
+        } = self.limits;
+        if topic.len() > topic_bytes {
+            let bytes = topic.len();
+            let told = format!("topic too long: {bytes} bytes, at most {topic_bytes} are allowed");
+            return Some((Limit::TopicBytes, reason(&told)));
+        }
+        let is_full = self.topics.len() >= max_channels && !self.topics.contains_key(topic);
+        is_full.then(|| (Limit::Channels, reason("too many channels joined")))
     }
 
     fn instance(&mut self, refs: JoinRefs, reference: Option<Field>) -> Instance {
@@ -349,6 +398,23 @@ impl Multiplexer {
         effects.push(Effect::Deliver(instance.id, request));
     }
 
+    /// The join that owns a topic, unless its client is leaving.
+    pub(crate) fn owner(&self, topic: &str) -> Option<InstanceId> {
+        let instance = &self.topics.get(topic)?.current;
+        let is_leaving = matches!(
+            instance.phase,
+            Phase::Leaving | Phase::Joining { leaving: true, .. }
+        );
+        (!is_leaving).then_some(instance.id)
+    }
+
+    /// What a push on a topic carries as its `join_ref`. `None` if the client has not been told that it joined, or is
+    /// leaving.
+    pub(crate) fn push_ref(&self, topic: &str) -> Option<Option<Field>> {
+        let instance = &self.topics.get(topic)?.current;
+        matches!(instance.phase, Phase::Joined).then(|| instance.refs.push.clone())
+    }
+
     /// The channel's join was accepted, with this response.
     pub(crate) fn handle_joined<R>(
         &mut self,
@@ -379,12 +445,12 @@ impl Multiplexer {
         }
     }
 
-    /// The channel's join was refused or crashed, with this response. `unread` is what waited in its inbox.
+    /// The channel's join was refused or crashed, with this answer. `unread` is what waited in its inbox.
     pub(crate) fn handle_refused<R>(
         &mut self,
         topic: &ByteString,
         id: InstanceId,
-        response: Payload,
+        Refusal { response, is_final }: Refusal,
         unread: impl IntoIterator<Item = Request>,
         effects: &mut Vec<Effect<R>>,
     ) {
@@ -399,6 +465,11 @@ impl Multiplexer {
         let refused = wire::reply(join_ref, reference, topic, wire::ERROR, response);
         effects.push(Effect::Send(refused));
         let is_superseded = entry.current.id != id;
+        // A client that has joined anew meanwhile waits for that answer, and one of version 1 could not tell whose end this is.
+        if is_final && !is_superseded {
+            let refs = &entry.current.refs;
+            effects.push(Effect::Send(ending(refs, topic, End::Close)));
+        }
         if is_superseded {
             entry.superseded.retain(|instance| instance.id != id);
             self.superseded -= 1;
@@ -451,7 +522,7 @@ impl Multiplexer {
             return;
         };
         if !instance.is_answered() {
-            return self.handle_refused(topic, id, reason("join crashed"), [], effects);
+            return self.handle_refused(topic, id, Refusal::crashed(), [], effects);
         }
         // The end of a superseded channel is told when the newer join is answered.
         if is_current {
@@ -469,8 +540,8 @@ impl Multiplexer {
         self.superseded -= entry.superseded.len();
         for mut instance in entry.superseded {
             let reference = instance.answer();
-            let crashed = reason("join crashed");
-            let refused = wire::reply(instance.refs.sent, reference, topic, wire::ERROR, crashed);
+            let Refusal { response, .. } = Refusal::crashed();
+            let refused = wire::reply(instance.refs.sent, reference, topic, wire::ERROR, response);
             effects.extend([Effect::Send(refused), Effect::Abort(instance.id)]);
         }
     }

@@ -166,31 +166,46 @@ impl<T: Into<Reply>, E: Into<Reply>> From<Result<T, E>> for Reply {
     }
 }
 
-/// A join is refused: the response of its error reply. Clients try again after 1, 2, 5 and then every 10 seconds.
+/// A join is refused: the response of its error reply. Clients try again after 1, 2, 5 and then every 10 seconds, unless it is
+/// [for good](Self::for_good).
 #[derive(Debug)]
 pub struct Refused {
     pub(crate) response: Result<Payload, PayloadError>,
+    pub(crate) is_final: bool,
 }
 
 impl Refused {
     /// The response `{"reason": text}`.
     pub fn because(text: impl AsRef<str>) -> Self {
-        Self {
-            response: Ok(wire::reason(text.as_ref())),
-        }
+        Self::payload(wire::reason(text.as_ref()))
     }
 
     /// A value as response; usually an object with a `reason`.
     pub fn with<T: Serialize + ?Sized>(response: &T) -> Self {
-        Self {
-            response: payload::of_response(response),
-        }
+        Self::of(payload::of_response(response))
     }
 
     /// A ready response: JSON or bytes.
     pub fn payload(response: impl Into<Payload>) -> Self {
+        Self::of(Ok(response.into()))
+    }
+
+    /// The same, and the client is told not to try again: `phx_close` follows the error reply.
+    ///
+    /// A refusal that will be one for ever (a ban, a room that is gone) is otherwise a load for ever, since every official
+    /// client tries again until its program calls `leave()`. It means nothing in `handle_in`.
+    #[must_use]
+    pub fn for_good(self) -> Self {
         Self {
-            response: Ok(response.into()),
+            is_final: true,
+            ..self
+        }
+    }
+
+    fn of(response: Result<Payload, PayloadError>) -> Self {
+        Self {
+            response,
+            is_final: false,
         }
     }
 }

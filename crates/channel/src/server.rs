@@ -2,10 +2,12 @@
 //! only.
 
 use std::any::{Any, TypeId};
+use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytestring::ByteString;
 use futures::FutureExt;
@@ -20,12 +22,12 @@ use crate::excerpt::excerpt;
 use crate::fastlane::Lane;
 use crate::inbox::{InboxReceiver, InboxSender, Item, Orders};
 use crate::link::{Fate, Link};
-use crate::multiplexer::{End, InstanceId, JoinRefs, Request, Wait};
+use crate::multiplexer::{End, InstanceId, JoinRefs, Refusal, Request, Wait};
 use crate::pubsub::SinkSubscription;
 use crate::pubsub::mailbox::Received;
 use crate::socket::{Parts, Socket};
 use crate::transport::{Field, Payload, ServerMessage};
-use crate::{Flow, Reply, wire};
+use crate::{Flow, Refused, Reply, wire};
 
 /// Starts channels of one type.
 pub(crate) trait Route: Send + Sync {
@@ -126,6 +128,7 @@ where
         socket,
         inbox,
         orders: seat.orders,
+        timer_was_last: false,
         notice: Notice {
             link: seat.link,
             topic: seat.topic,
@@ -159,6 +162,7 @@ struct Server {
     socket: Socket,
     inbox: InboxReceiver,
     orders: Arc<Orders>,
+    timer_was_last: bool,
     notice: Notice,
 }
 
@@ -166,6 +170,7 @@ struct Server {
 enum Ending {
     Left { reference: Option<Field> },
     Stop,
+    Kicked,
     Fail(String),
     Crash,
     Closed(Terminated),
@@ -206,9 +211,9 @@ impl Server {
                     self.refuse(None)
                 }
             },
-            Ok(Err(refused)) => match refused.response {
+            Ok(Err(Refused { response, is_final })) => match response {
                 Ok(response) if self.can_answer(answer, wire::ERROR, &response) => {
-                    self.refuse(Some(response))
+                    self.refuse(Some(Refusal { response, is_final }))
                 }
                 _ => {
                     tracing::warn!(
@@ -270,7 +275,8 @@ impl Server {
         }
     }
 
-    fn refuse<C>(self, response: Option<Payload>) -> Option<(Self, C)> {
+    /// Without a refusal it is a crash.
+    fn refuse<C>(self, refusal: Option<Refusal>) -> Option<(Self, C)> {
         let Self {
             lane,
             socket,
@@ -279,12 +285,11 @@ impl Server {
             ..
         } = self;
         drop((lane, socket));
-        if response.is_none() {
+        if refusal.is_none() {
             notice.link.counters.crashes.add_one();
         }
-        let response = response.unwrap_or_else(|| wire::reason("join crashed"));
         notice.tell(Fate::Refused {
-            response,
+            refusal: refusal.unwrap_or_else(Refusal::crashed),
             unread: inbox,
         });
         None
@@ -296,12 +301,16 @@ impl Server {
         C: Channel<App>,
     {
         loop {
+            if self.orders.is_kicked() {
+                return Ending::Kicked;
+            }
             if let Some(ending) = self.after_join().await {
                 return ending;
             }
             // A channel with a full inbox still lets others run.
             coop::consume_budget().await;
-            let item = match self.inbox.recv().await {
+            let item = match poll_fn(|cx| self.poll_item(cx)).await {
+                Some(Received::Item(Item::Nudge)) => continue,
                 Some(Received::Item(item)) => item,
                 // Counted where it was dropped.
                 Some(Received::Lagged(_)) => continue,
@@ -311,6 +320,19 @@ impl Server {
                 return ending;
             }
         }
+    }
+
+    /// What comes next: from the inbox and from timers in turn, where both have something.
+    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Received<Item>>> {
+        let inbox_first = std::mem::take(&mut self.timer_was_last);
+        if inbox_first && let Poll::Ready(received) = self.inbox.poll_recv(cx) {
+            return Poll::Ready(received);
+        }
+        if let Poll::Ready(info) = self.socket.poll_timer(cx) {
+            self.timer_was_last = true;
+            return Poll::Ready(Some(Received::Item(Item::Info(info))));
+        }
+        self.inbox.poll_recv(cx)
     }
 
     async fn handle<App, C>(&mut self, channel: &mut C, item: Item) -> Option<Ending>
@@ -338,6 +360,7 @@ impl Server {
                 let flow = AssertUnwindSafe(handling).catch_unwind().await;
                 self.flow("handle_info", flow)
             }
+            Item::Nudge => None,
         }
     }
 
@@ -441,6 +464,11 @@ impl Server {
                 self.notice.tell_now(Fate::Ended(End::Close));
                 self.terminate::<App, C>(channel, Terminated::Stopped).await;
             }
+            Ending::Kicked => {
+                self.lane = None;
+                self.notice.tell_now(Fate::Ended(End::Close));
+                self.terminate::<App, C>(channel, Terminated::Kicked).await;
+            }
             Ending::Fail(reason) => {
                 self.notice.link.counters.crashes.add_one();
                 self.terminate::<App, C>(channel, Terminated::Failed(reason))
@@ -530,7 +558,7 @@ fn log_panic(topic: &str, callback: &str, panic: &(dyn Any + Send)) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{RawEvent, Refused};
+    use crate::RawEvent;
 
     struct Big;
 

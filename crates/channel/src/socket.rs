@@ -4,6 +4,8 @@ use std::any::{TypeId, type_name};
 use std::fmt;
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
 
 use bytestring::ByteString;
 use futures::future::BoxFuture;
@@ -11,16 +13,18 @@ use serde::Serialize;
 
 use crate::assigns::Assigns;
 use crate::channel::HandleInfo;
-use crate::inbox::InboxSender;
+use crate::inbox::{InboxSender, Info};
 use crate::link::Link;
-use crate::mailbox::InfoSink;
+use crate::mailbox::{InfoSink, info, shared_info};
 use crate::pubsub::registry::Owner;
 use crate::pubsub::{
-    Message, PubSub, Publisher, Sent, SinkSubscription, SubscribeError, TopicName,
+    Message, Payload as Envelope, PubSub, Publisher, Sent, SinkSubscription, SubscribeError,
+    TopicName,
 };
+use crate::timers::{Alarm, MIN_PERIOD, Timer, Timers, TooManyTimers};
 use crate::transport::{Field, Payload, ServerMessage};
 use crate::{
-    Broadcast, BroadcastError, Flow, Mailbox, PayloadError, PushError, ReplyHandle, payload,
+    Broadcast, BroadcastError, Flow, Mailbox, PayloadError, PushError, Pusher, ReplyHandle, payload,
 };
 
 type AfterJoin = Box<dyn for<'a> FnOnce(&'a mut Socket) -> BoxFuture<'a, Flow> + Send>;
@@ -42,8 +46,15 @@ pub struct Socket {
     handling: Handling,
     join_reply: Option<Result<Payload, PayloadError>>,
     /// Never locked: the mutex only makes the socket `Sync`.
-    after_join: Mutex<Vec<AfterJoin>>,
+    put_off: Mutex<Option<Box<PutOff>>>,
     subscriptions: Vec<SinkSubscription>,
+}
+
+/// What is to be done later; boxed, since most channels have nothing most of the time.
+#[derive(Default)]
+struct PutOff {
+    after_join: Vec<AfterJoin>,
+    timers: Timers,
 }
 
 /// Whether a client message is being handled, and which.
@@ -84,7 +95,7 @@ impl Socket {
             is_joined: false,
             handling: Handling::Other,
             join_reply: None,
-            after_join: Mutex::default(),
+            put_off: Mutex::default(),
             subscriptions: Vec::new(),
         }
     }
@@ -140,14 +151,23 @@ impl Socket {
         payload: impl Into<Payload>,
     ) -> Result<(), PushError> {
         self.expect_joined("push");
-        let message = ServerMessage::Push {
+        let (topic, join_ref) = (self.topic.as_byte_string(), self.join_ref.clone());
+        self.link
+            .push(topic, join_ref, event.into(), payload.into())
+    }
+
+    /// The way to push to this client from other tasks, as long as the channel lives.
+    ///
+    /// # Panics
+    /// As [`push`](Self::push).
+    pub fn pusher(&self) -> Pusher {
+        self.expect_joined("pusher");
+        Pusher {
+            link: Arc::clone(&self.link),
+            topic: self.topic.as_byte_string().clone(),
             join_ref: self.join_ref.clone(),
-            reference: None,
-            topic: Field::Text(self.topic.as_byte_string().clone()),
-            event: event.into(),
-            payload: payload::checked(payload.into())?,
-        };
-        Ok(self.link.send(&message)?)
+            inbox: self.inbox.clone(),
+        }
     }
 
     /// Sends an event to everyone on this channel's topic, on every node, this client included.
@@ -178,11 +198,8 @@ impl Socket {
         event: impl Into<ByteString>,
         payload: impl Into<Payload>,
     ) -> Result<Sent, BroadcastError> {
-        self.expect_joined("broadcast");
-        let broadcast = Broadcast::with_payload(&self.topic, event, payload)?;
-        Ok(self
-            .publisher
-            .broadcast(&self.topic, broadcast.to_envelope())?)
+        let (topic, envelope) = self.envelope(event, payload)?;
+        Ok(self.publisher.broadcast(topic, envelope)?)
     }
 
     /// As [`broadcast`](Self::broadcast), but not to this channel's client. Other connections of the same user get it.
@@ -212,11 +229,51 @@ impl Socket {
         event: impl Into<ByteString>,
         payload: impl Into<Payload>,
     ) -> Result<Sent, BroadcastError> {
-        self.expect_joined("broadcast");
-        let broadcast = Broadcast::with_payload(&self.topic, event, payload)?;
-        Ok(self
-            .publisher
-            .broadcast_from(&self.topic, broadcast.to_envelope())?)
+        let (topic, envelope) = self.envelope(event, payload)?;
+        Ok(self.publisher.broadcast_from(topic, envelope)?)
+    }
+
+    /// As [`broadcast`](Self::broadcast), for huge topics: after every few hundred subscribers the task gives way to others.
+    /// When it is ready, all of this node have it.
+    ///
+    /// The socket is borrowed meanwhile, so that nothing it sends can overtake this.
+    ///
+    /// # Errors
+    /// As [`broadcast`](Self::broadcast).
+    ///
+    /// # Panics
+    /// As [`broadcast`](Self::broadcast).
+    ///
+    /// # Cancel safety
+    /// Safe: it begins when first polled, and once begun it completes. Dropped meanwhile, the drop delivers what is left.
+    pub async fn broadcast_yielding<T: Serialize + ?Sized>(
+        &mut self,
+        event: impl Into<ByteString>,
+        value: &T,
+    ) -> Result<Sent, BroadcastError> {
+        let (topic, envelope) = self.envelope(event, payload::of_event(value)?)?;
+        let sending = self.publisher.broadcast_yielding(topic, envelope);
+        Ok(sending.await?)
+    }
+
+    /// As [`broadcast_from`](Self::broadcast_from), in the way of [`broadcast_yielding`](Self::broadcast_yielding).
+    ///
+    /// # Errors
+    /// As [`broadcast`](Self::broadcast).
+    ///
+    /// # Panics
+    /// As [`broadcast`](Self::broadcast).
+    ///
+    /// # Cancel safety
+    /// As [`broadcast_yielding`](Self::broadcast_yielding).
+    pub async fn broadcast_from_yielding<T: Serialize + ?Sized>(
+        &mut self,
+        event: impl Into<ByteString>,
+        value: &T,
+    ) -> Result<Sent, BroadcastError> {
+        let (topic, envelope) = self.envelope(event, payload::of_event(value)?)?;
+        let sending = self.publisher.broadcast_from_yielding(topic, envelope);
+        Ok(sending.await?)
     }
 
     /// A handle to answer the message being handled later, from any task. Return [`Reply::none`](crate::Reply::none) then.
@@ -263,7 +320,8 @@ impl Socket {
     where
         F: for<'a> FnOnce(&'a mut Socket) -> BoxFuture<'a, Flow> + Send + 'static,
     {
-        self.after_join_mut().push(Box::new(then));
+        let put_off = self.put_off_mut().get_or_insert_default();
+        put_off.after_join.push(Box::new(then));
     }
 
     /// A way to this channel's [`HandleInfo::handle_info`] for other tasks. `C` is the channel itself.
@@ -273,6 +331,57 @@ impl Socket {
     pub fn mailbox<C: HandleInfo<M>, M: Send + 'static>(&self) -> Mailbox<M> {
         self.expect_channel::<C>();
         Mailbox::new::<C>(self.inbox.clone(), Arc::clone(&self.link.counters))
+    }
+
+    /// Sends a message to this channel's [`HandleInfo::handle_info`], so much later. `C` is the channel itself. The timer ends with
+    /// the channel; set in `join`, it runs from then on.
+    ///
+    /// Messages of timers do not wait in the inbox, and take turns with what does.
+    ///
+    /// # Errors
+    /// [`TooManyTimers`] if the channel has [`MAX_TIMERS`](crate::MAX_TIMERS) already.
+    ///
+    /// # Panics
+    /// If `C` is not this socket's channel.
+    pub fn send_after<C, M>(&mut self, after: Duration, message: M) -> Result<Timer, TooManyTimers>
+    where
+        C: HandleInfo<M>,
+        M: Send + 'static,
+    {
+        self.expect_channel::<C>();
+        let alarm = Alarm::Once(info::<C, M>(message));
+        self.timers_mut().set(after, alarm)
+    }
+
+    /// As [`send_after`](Self::send_after), and again and again after as long a time, at least
+    /// [`MIN_PERIOD`](crate::MIN_PERIOD). What a channel is too busy for is left out.
+    ///
+    /// # Errors
+    /// As [`send_after`](Self::send_after).
+    ///
+    /// # Panics
+    /// As [`send_after`](Self::send_after).
+    pub fn send_every<C, M>(&mut self, period: Duration, message: M) -> Result<Timer, TooManyTimers>
+    where
+        C: HandleInfo<M>,
+        M: Clone + Send + Sync + 'static,
+    {
+        self.expect_channel::<C>();
+        let period = period.max(MIN_PERIOD);
+        let message = Arc::new(message);
+        let again = move || shared_info::<C, M>(Arc::clone(&message));
+        let alarm = Alarm::Every(period, Box::new(again));
+        self.timers_mut().set(period, alarm)
+    }
+
+    /// Takes a timer back. Tells whether it was still to come.
+    pub fn cancel(&mut self, timer: Timer) -> bool {
+        let put_off = self.put_off_mut().as_mut();
+        put_off.is_some_and(|put_off| put_off.timers.cancel(timer))
+    }
+
+    fn timers_mut(&mut self) -> &mut Timers {
+        &mut self.put_off_mut().get_or_insert_default().timers
     }
 
     /// Subscribes this channel to a topic of any kind: its messages come to `handle_info`. `C` is the channel itself.
@@ -302,6 +411,15 @@ impl Socket {
     pub fn unsubscribe(&mut self, topic: &str) {
         self.subscriptions
             .retain(|subscription| subscription.topic() != topic);
+    }
+
+    /// Moves the end of this client's connection, earlier or later, for all of its channels; `None` takes it away. See
+    /// [`Connected::expires_at`](crate::Connected::expires_at).
+    ///
+    /// A client that has a fresh token sends it in an event, and whoever handles that event verifies it and calls this:
+    /// the connection and its channels live on.
+    pub fn renew_until(&self, at: impl Into<Option<SystemTime>>) {
+        self.link.expire_at(at.into());
     }
 
     /// This channel as owner of registrations and presences; they end with it.
@@ -371,13 +489,37 @@ impl Socket {
     }
 
     pub(crate) fn take_after_join(&mut self) -> Vec<AfterJoin> {
-        mem::take(self.after_join_mut())
+        let put_off = self.put_off_mut();
+        let after_join = put_off
+            .as_mut()
+            .map(|put_off| mem::take(&mut put_off.after_join));
+        put_off.take_if(|put_off| put_off.timers.are_unused());
+        after_join.unwrap_or_default()
     }
 
-    fn after_join_mut(&mut self) -> &mut Vec<AfterJoin> {
-        self.after_join
+    /// The message of a timer that is due. Pending without any timer, too.
+    pub(crate) fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Info> {
+        match self.put_off_mut() {
+            Some(put_off) => put_off.timers.poll_due(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    fn put_off_mut(&mut self) -> &mut Option<Box<PutOff>> {
+        self.put_off
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An event for this channel's topic, ready for the publisher.
+    fn envelope(
+        &self,
+        event: impl Into<ByteString>,
+        payload: impl Into<Payload>,
+    ) -> Result<(TopicName, Envelope), BroadcastError> {
+        self.expect_joined("broadcast");
+        let broadcast = Broadcast::with_payload(&self.topic, event, payload)?;
+        Ok((self.topic.clone(), broadcast.to_envelope()))
     }
 
     fn expect_joined(&self, what: &str) {

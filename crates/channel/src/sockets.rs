@@ -12,16 +12,20 @@ use http_body_util::Full;
 
 use crate::assigns::Assigns;
 use crate::broadcast::KIND;
+use crate::census::{ANSWER, answer_questions};
 use crate::channel::Channel;
 use crate::config::SocketsConfig;
 use crate::connection::Connection;
 use crate::endpoint::{Connected, Endpoint, Shared};
 use crate::fastlane::Fastlane;
 use crate::link::Mail;
+use crate::order::ORDER;
 use crate::pubsub::PubSub;
 use crate::router::{PatternError, Router};
 use crate::server::{ChannelRoute, Route};
 use crate::stats::{Counters, Stats};
+#[cfg(feature = "test-util")]
+use crate::transport::Limits;
 use crate::transport::http::{Request, Response};
 use crate::transport::{
     ConnectInfo, Connections, Handler, HttpService, Outbox, Refused, RequestBody,
@@ -65,15 +69,19 @@ impl<App: Clone + Send + Sync + 'static> Sockets<App> {
     /// # Panics
     /// If the program itself has registered another dispatcher for [`KIND`] with the pubsub.
     pub fn new(pubsub: &PubSub, app: App) -> Self {
-        pubsub
-            .register(KIND, Arc::new(Fastlane))
-            .expect("kinds below 256 are left to Matryoshka's own crates");
+        // Of what is no broadcast, the fast lane is a plain fan-out.
+        for kind in [KIND, ORDER, ANSWER] {
+            pubsub
+                .register(kind, Arc::new(Fastlane))
+                .expect("kinds below 256 are left to Matryoshka's own crates");
+        }
         let endpoint = Endpoint::new(Shared {
             pubsub: pubsub.clone(),
             router: Router::new(),
             on_connect: None,
             config: SocketsConfig::default(),
             counters: Arc::<Counters>::default(),
+            _census: Arc::new(answer_questions(pubsub)),
         });
         let http = HttpService::new(endpoint.clone());
         Self {
@@ -147,6 +155,17 @@ impl<App> Sockets<App> {
     /// Every open connection that came over HTTP.
     pub fn connections(&self) -> &Connections {
         self.http.connections()
+    }
+
+    /// The topics that they are on.
+    pub fn pubsub(&self) -> &PubSub {
+        self.endpoint.pubsub()
+    }
+
+    /// The carrier's limits for each connection.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.endpoint.config().http.limits
     }
 
     /// What they have done so far.

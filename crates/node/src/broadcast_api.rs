@@ -31,9 +31,10 @@ pub(crate) async fn broadcast(
         })?;
     let (topic, event) = (decoded(topic, "topic")?, decoded(event, "event")?);
     let payload = object(whole(body)?)?;
-    Broadcast::with_payload(&*topic, &*event, payload)
-        .and_then(|broadcast| broadcast.send(&server.pubsub))
-        .map_err(|error| not_sent(&error))?;
+    let broadcast =
+        Broadcast::with_payload(&*topic, &*event, payload).map_err(|error| not_sent(&error))?;
+    let sent = broadcast.send_yielding(&server.pubsub).await;
+    sent.map_err(|error| not_sent(&error))?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -1,8 +1,11 @@
 //! `GET /api/cluster`: this node's name and how it sees the others.
 
+use std::time::UNIX_EPOCH;
+
 use axum::extract::State;
 use matryoshka_presence::channel::pubsub::NodeName;
 use matryoshka_presence::channel::pubsub::cluster::MemberState;
+use matryoshka_pubsub_quic::{LinkInfo, PeerInfo};
 use serde::Serialize;
 
 use crate::answer::Json;
@@ -20,6 +23,19 @@ struct Peer {
     name: NodeName,
     addr: String,
     state: MemberState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<Link>,
+}
+
+#[derive(Debug, Serialize)]
+struct Link {
+    protocol: u16,
+    capabilities: Vec<String>,
+    interest: bool,
+    round_trip_us: u128,
+    queued_bytes: usize,
+    /// Seconds since 1970.
+    certificate_end: Option<u64>,
 }
 
 /// All peers that this node knows of; none when it stands alone.
@@ -27,12 +43,33 @@ pub(crate) async fn cluster(State(server): State<Server>) -> Json<Cluster> {
     let peers = server.mesh.iter().flat_map(|mesh| mesh.peers());
     Json(Cluster {
         name: server.name.clone(),
-        peers: peers
-            .map(|peer| Peer {
-                name: peer.name,
-                addr: peer.addr,
-                state: peer.state,
-            })
-            .collect(),
+        peers: peers.map(Peer::from).collect(),
     })
+}
+
+impl From<PeerInfo> for Peer {
+    fn from(peer: PeerInfo) -> Self {
+        Self {
+            name: peer.name,
+            addr: peer.addr,
+            state: peer.state,
+            link: peer.link.map(Link::from),
+        }
+    }
+}
+
+impl From<LinkInfo> for Link {
+    fn from(link: LinkInfo) -> Self {
+        let queued = link.queued;
+        let end = link.certificate_end;
+        let end = end.and_then(|end| end.duration_since(UNIX_EPOCH).ok());
+        Self {
+            protocol: link.protocol,
+            capabilities: link.capabilities,
+            interest: link.interest,
+            round_trip_us: link.round_trip.as_micros(),
+            queued_bytes: queued.control + queued.tracker + queued.user + queued.bulk,
+            certificate_end: end.map(|end| end.as_secs()),
+        }
+    }
 }

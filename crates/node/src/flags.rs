@@ -16,6 +16,7 @@ use clap::parser::ValueSource;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use matryoshka_presence::channel::pubsub::NodeName;
 use matryoshka_presence::channel::transport::OriginPolicy;
+use matryoshka_pubsub_quic::{NEWEST_PROTOCOL, OLDEST_PROTOCOL};
 
 use crate::drain::Drain;
 use crate::logging;
@@ -83,6 +84,14 @@ pub(crate) struct Flags {
         value_parser = file_path
     )]
     pub(crate) cluster_secret_file: Option<PathBuf>,
+
+    /// Interest routing: on sends user messages only to the nodes with subscribers, off sends every node everything
+    #[arg(long, env = "MATRYOSHKA_INTEREST", value_name = "on|off", default_value = "on", value_parser = on_or_off, action = ArgAction::Set)]
+    pub(crate) interest: bool,
+
+    /// Newest version of the protocol between nodes that this one speaks: a lower one holds it back during a rolling upgrade
+    #[arg(long, env = "MATRYOSHKA_LINK_PROTOCOL", value_name = "N", default_value_t = NEWEST_PROTOCOL, value_parser = link_protocol)]
+    pub(crate) link_protocol: u16,
 
     /// Origin allowed beside the server's own host and every loopback host; repeatable; `*` allows all
     #[arg(long, env = "MATRYOSHKA_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', value_parser = allowed_origin)]
@@ -278,6 +287,23 @@ fn cluster_name(value: &str) -> Result<String, String> {
             "it takes 1 to {MAX_BYTES} bytes of text without control characters"
         ))
     }
+}
+
+fn on_or_off(value: &str) -> Result<bool, String> {
+    match value {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("it takes on or off".to_owned()),
+    }
+}
+
+fn link_protocol(value: &str) -> Result<u16, String> {
+    let spoken = OLDEST_PROTOCOL..=NEWEST_PROTOCOL;
+    let version = value
+        .parse()
+        .ok()
+        .filter(|version| spoken.contains(version));
+    version.ok_or_else(|| format!("it takes {OLDEST_PROTOCOL} to {NEWEST_PROTOCOL}"))
 }
 
 fn file_path(value: &str) -> Result<PathBuf, String> {

@@ -2,6 +2,8 @@
 //!
 //! The library crates keep their counters as values; nothing here counts anything itself.
 
+mod mesh;
+
 use std::fmt;
 
 use axum::extract::State;
@@ -78,7 +80,7 @@ impl Collector for Node {
         page.presence(&server.presence.stats())?;
         page.tracker(&server.presence.tracker().stats())?;
         match &server.mesh {
-            Some(mesh) => page.mesh(&mesh.stats()),
+            Some(adapter) => mesh::write(&mut page, adapter),
             None => Ok(()),
         }
     }
@@ -309,47 +311,6 @@ impl Page<'_> {
             "tracker_undecodable",
             "Entries left out of a typed list",
             stats.undecodable,
-        )
-    }
-
-    fn mesh(&mut self, stats: &matryoshka_pubsub_quic::Stats) -> fmt::Result {
-        self.gauge("quic_up", "Other nodes with a link", stats.up)?;
-        self.gauge(
-            "quic_connections",
-            "QUIC connections, in whatever stage",
-            stats.connections,
-        )?;
-        self.counter("quic_dials", "Attempts to reach another node", stats.dials)?;
-        self.counter(
-            "quic_accepted",
-            "Connections that others made",
-            stats.accepted,
-        )?;
-        self.counter(
-            "quic_refused",
-            "Handshakes of others that failed",
-            stats.refused,
-        )?;
-        self.counter(
-            "quic_skipped_frames",
-            "Frames of a kind unknown to this version",
-            stats.skipped_frames,
-        )?;
-        self.counter("quic_sent", "Messages queued for other nodes", stats.sent)?;
-        self.counter(
-            "quic_dropped",
-            "Messages that a full queue to another node lost",
-            stats.dropped,
-        )?;
-        self.counter(
-            "quic_received",
-            "Messages received from other nodes",
-            stats.received,
-        )?;
-        self.counter(
-            "quic_lost",
-            "Messages that other nodes lost on their way here",
-            stats.lost,
         )
     }
 

@@ -243,6 +243,8 @@ fn mesh(flags: &Flags, listen: SocketAddr) -> Result<matryoshka_pubsub_quic::Bui
     let builder = QuicAdapter::builder(flags.name.as_str())
         .listen(listen)
         .cluster(&flags.cluster)
+        .interest(flags.interest)
+        .protocol(flags.link_protocol)
         .secret(secret);
     let builder = match &flags.advertise {
         Some(address) => builder.advertise(address),

@@ -5,19 +5,22 @@ use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime};
 
-use bytes::Bytes;
 use matryoshka_pubsub::cluster::MemberState;
+use matryoshka_pubsub::cluster::interest::{Config, To};
 use matryoshka_pubsub::{
     Adapter, AdapterError, DirectError, Envelope, Goodbye, Inbound, Incarnation, NodeName, Reached,
 };
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
 use crate::config::Builder;
-use crate::link::{Handed, Lanes};
-use crate::proto::frame::message_head;
-use crate::stats::{NodeCounters, PeerCounters, PeerInfo, Stats};
+use crate::link::{Outgoing, Signals};
+use crate::proto::codec::Codec;
+use crate::proto::terms::{Offer, Terms};
+use crate::proto::traffic::{Sent, Traffic, Wake};
+use crate::stats::{LinkInfo, NodeCounters, PeerCounters, PeerInfo, QueuedBytes, Stats};
 
 /// Connects this process with the other nodes of a cluster, over QUIC with mutual TLS.
 ///
@@ -49,21 +52,15 @@ pub(crate) struct Shared {
     name: NodeName,
     incarnation: AtomicU64,
     local_addr: SocketAddr,
+    offer: Offer,
     attach: Mutex<Option<oneshot::Sender<Inbound>>>,
-    routes: RwLock<Routes>,
+    /// Taken before any queue's lock and after that of `members`; nothing of users' runs under it.
+    traffic: Mutex<Traffic<Signals>>,
     members: Mutex<BTreeMap<NodeName, MemberView>>,
+    /// The driver has to look at edges and at the time.
+    pub(crate) attention: Notify,
     pub(crate) connections: AtomicU64,
     pub(crate) counters: NodeCounters,
-}
-
-/// The members with a link, by name. Replaced whole, so that publishers never wait for a change.
-type Routes = Arc<Vec<Arc<Route>>>;
-
-/// One member with a link.
-pub(crate) struct Route {
-    pub(crate) name: NodeName,
-    pub(crate) lanes: Arc<Lanes>,
-    pub(crate) counters: Arc<PeerCounters>,
 }
 
 /// One member, as [`QuicAdapter::peers`] tells of it.
@@ -72,6 +69,14 @@ pub(crate) struct MemberView {
     pub(crate) state: MemberState,
     pub(crate) incarnation: Incarnation,
     pub(crate) counters: Arc<PeerCounters>,
+    pub(crate) link: Option<LinkView>,
+}
+
+/// Its link.
+pub(crate) struct LinkView {
+    pub(crate) terms: Terms,
+    pub(crate) outgoing: Arc<Outgoing>,
+    pub(crate) certificate_end: Option<SystemTime>,
 }
 
 impl QuicAdapter {
@@ -106,10 +111,14 @@ impl QuicAdapter {
     /// All members known, up or not, by name.
     #[must_use]
     pub fn peers(&self) -> Vec<PeerInfo> {
-        let members = self.inner.shared.members();
+        let shared = &self.inner.shared;
+        let members = shared.members();
         members
             .iter()
-            .map(|(name, member)| member.info(name))
+            .map(|(name, member)| {
+                let sent = shared.with_traffic(|traffic| traffic.sent_to(name));
+                member.info(name, &sent)
+            })
             .collect()
     }
 
@@ -117,22 +126,30 @@ impl QuicAdapter {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let shared = &self.inner.shared;
-        let mut stats = Stats {
-            up: shared.routes().len() as u64,
+        let (up, totals) = shared.with_traffic(|traffic| (traffic.len(), traffic.totals()));
+        let (counters, sent) = (&shared.counters, totals.sent);
+        Stats {
+            up: up as u64,
             connections: shared.connections.load(Ordering::Relaxed),
-            dials: shared.counters.dials.get(),
-            accepted: shared.counters.accepted.get(),
-            refused: shared.counters.refused.get(),
-            skipped_frames: shared.counters.skipped_frames.get(),
-            ..Stats::default()
-        };
-        for member in shared.members().values() {
-            stats.sent += member.counters.sent.get();
-            stats.dropped += member.counters.dropped.get();
-            stats.received += member.counters.received.get();
-            stats.lost += member.counters.lost.get();
+            dials: counters.dials.get(),
+            accepted: counters.accepted.get(),
+            refused: counters.refused.get(),
+            skipped_frames: counters.skipped_frames.get(),
+            skipped_fields: counters.skipped_fields.get(),
+            sent: sent.routing.taken(),
+            sent_bytes: sent.bytes,
+            dropped: sent.routing.dropped,
+            dropped_too_large: sent.too_large,
+            received: counters.received.get(),
+            received_bytes: counters.received_bytes.get(),
+            lost: counters.lost.get(),
+            encoded: totals.encoded,
+            routing: sent.routing,
+            ring_entries: totals.ring_entries,
+            ring_bytes: totals.ring_bytes,
+            topics_wanted: totals.topics_wanted,
+            topics_of_peers: totals.topics_of_peers,
         }
-        stats
     }
 
     /// Resolves with the reason when this node has left the cluster for good, since a newer node has its name. Else
@@ -185,33 +202,44 @@ impl Adapter for QuicAdapter {
     }
 
     fn broadcast(&self, envelope: &Envelope) -> Result<Reached, AdapterError> {
-        let routes = self.inner.shared.routes();
-        let mut reached = Reached::default();
-        if routes.is_empty() {
-            return Ok(reached);
-        }
-        let head = head(envelope);
-        for route in routes.iter() {
-            match route.hand(envelope, head.clone()) {
-                Handed::Queued => reached.peers += 1,
-                Handed::Dropped => reached.dropped.push(route.name.clone()),
-                Handed::Closed => {}
+        let now = Instant::now();
+        Ok(self.inner.shared.with_traffic(|traffic| {
+            if traffic.is_empty() {
+                Reached::default()
+            } else {
+                traffic.publish(To::All, envelope, now)
             }
-        }
-        Ok(reached)
+        }))
     }
 
     fn send(&self, to: &NodeName, envelope: &Envelope) -> Result<(), DirectError> {
-        let shared = &self.inner.shared;
-        let routes = shared.routes();
-        let Some(route) = routes.iter().find(|route| route.name == *to) else {
+        let (shared, now) = (&self.inner.shared, Instant::now());
+        let sent = shared.with_traffic(|traffic| {
+            let link = traffic.link_to(to)?;
+            let limit = traffic.max_message_bytes(link);
+            Some((traffic.publish(To::Link(link), envelope, now), limit))
+        });
+        let Some((reached, limit)) = sent else {
             return Err(shared.unreachable(to));
         };
-        match route.hand(envelope, head(envelope)) {
-            Handed::Queued => Ok(()),
-            Handed::Dropped => Err(DirectError::QueueFull(to.clone())),
-            Handed::Closed => Err(DirectError::NotUp(to.clone())),
+        if reached.dropped.is_empty() {
+            return Ok(());
         }
+        let bytes = envelope.payload.len();
+        if bytes > limit {
+            let refused =
+                format!("node {to} takes {limit} bytes in a message, and this has {bytes}");
+            return Err(DirectError::Adapter(AdapterError::new(refused)));
+        }
+        Err(DirectError::QueueFull(to.clone()))
+    }
+
+    fn routes_by_interest(&self) -> bool {
+        self.inner.shared.offer.routes_by_interest()
+    }
+
+    fn interest_changed(&self) {
+        self.inner.shared.attention.notify_one();
     }
 
     fn leave(&self, goodbye: Goodbye) {
@@ -236,15 +264,19 @@ impl Shared {
         name: NodeName,
         incarnation: Incarnation,
         local_addr: SocketAddr,
+        offer: Offer,
+        interest: Config,
         attach: oneshot::Sender<Inbound>,
     ) -> Self {
         Self {
             name,
             incarnation: AtomicU64::new(incarnation.0),
             local_addr,
+            offer,
             attach: Mutex::new(Some(attach)),
-            routes: RwLock::default(),
+            traffic: Mutex::new(Traffic::new(interest)),
             members: Mutex::default(),
+            attention: Notify::new(),
             connections: AtomicU64::new(0),
             counters: NodeCounters::default(),
         }
@@ -258,33 +290,35 @@ impl Shared {
         self.incarnation.store(incarnation.0, Ordering::Release);
     }
 
-    /// From now on each broadcast goes there too.
-    pub(crate) fn add_route(&self, route: Route) {
-        self.change_routes(|routes| {
-            let at = routes.partition_point(|other| other.name < route.name);
-            routes.insert(at, Arc::new(route));
-        });
+    /// The newest version of the protocol that this node speaks.
+    pub(crate) fn newest(&self) -> Codec {
+        self.offer.newest
     }
 
-    /// From now on no broadcast goes there.
-    pub(crate) fn remove_route(&self, lanes: &Arc<Lanes>) {
-        self.change_routes(|routes| routes.retain(|route| !Arc::ptr_eq(&route.lanes, lanes)));
+    /// The largest payload that this node takes.
+    pub(crate) fn max_message_bytes(&self) -> usize {
+        self.offer.max_message_bytes
     }
 
     pub(crate) fn members(&self) -> MutexGuard<'_, BTreeMap<NodeName, MemberView>> {
         lock(&self.members)
     }
 
-    fn routes(&self) -> Routes {
-        let routes = self.routes.read();
-        Arc::clone(&routes.unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn change_routes(&self, change: impl FnOnce(&mut Vec<Arc<Route>>)) {
-        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
-        let mut changed = Vec::clone(&routes);
-        change(&mut changed);
-        *routes = Arc::new(changed);
+    /// Does something with the traffic, under its lock, and then wakes whoever has to write because of it.
+    pub(crate) fn with_traffic<R>(&self, act: impl FnOnce(&mut Traffic<Signals>) -> R) -> R {
+        let mut traffic = lock(&self.traffic);
+        let result = act(&mut traffic);
+        let wakes = traffic.take_wakes();
+        drop(traffic);
+        for wake in wakes {
+            match wake {
+                Wake::Lane(outgoing, lane) => outgoing.wake_lane(lane),
+                Wake::Control(outgoing) => outgoing.wake_control(),
+                Wake::Overflow(outgoing) => outgoing.overflow(),
+                Wake::Alarm => self.attention.notify_one(),
+            }
+        }
+        result
     }
 
     fn unreachable(&self, node: &NodeName) -> DirectError {
@@ -296,31 +330,20 @@ impl Shared {
     }
 }
 
-impl Route {
-    fn hand(&self, envelope: &Envelope, head: Bytes) -> Handed {
-        let handed = self.lanes.hand(envelope, head);
-        match handed {
-            Handed::Queued => {
-                self.counters.sent.add(1);
-                self.counters.sent_bytes.add(envelope.payload.len() as u64);
-            }
-            Handed::Dropped => self.counters.dropped.add(1),
-            Handed::Closed => {}
-        }
-        handed
-    }
-}
-
 impl MemberView {
-    fn info(&self, name: &NodeName) -> PeerInfo {
+    fn info(&self, name: &NodeName, sent: &Sent) -> PeerInfo {
         PeerInfo {
             name: name.clone(),
             addr: self.address.clone(),
             state: self.state,
             incarnation: self.incarnation,
-            sent: self.counters.sent.get(),
-            sent_bytes: self.counters.sent_bytes.get(),
-            dropped: self.counters.dropped.get(),
+            link: self.link.as_ref().map(LinkView::info),
+            sent: sent.routing.taken(),
+            sent_bytes: sent.bytes,
+            dropped: sent.routing.dropped,
+            dropped_too_large: sent.too_large,
+            gaps: sent.routing.gaps,
+            routing: sent.routing,
             received: self.counters.received.get(),
             received_bytes: self.counters.received_bytes.get(),
             lost: self.counters.lost.get(),
@@ -329,13 +352,24 @@ impl MemberView {
     }
 }
 
-/// A message's bytes before its payload: encoded once, shared by all links.
-fn head(envelope: &Envelope) -> Bytes {
-    message_head(
-        envelope.kind.0,
-        envelope.topic.as_bytes(),
-        envelope.payload.len(),
-    )
+impl LinkView {
+    fn info(&self) -> LinkInfo {
+        let queued = self.outgoing.queued();
+        LinkInfo {
+            protocol: self.terms.codec.version(),
+            capabilities: self.terms.capabilities.clone(),
+            interest: self.terms.interest,
+            max_message_bytes: self.terms.peer_max_message_bytes,
+            round_trip: self.outgoing.connection().rtt(),
+            certificate_end: self.certificate_end,
+            queued: QueuedBytes {
+                control: queued.control,
+                tracker: queued.tracker,
+                user: queued.user,
+                bulk: queued.bulk,
+            },
+        }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

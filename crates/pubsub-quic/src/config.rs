@@ -5,14 +5,20 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use matryoshka_pubsub::{Incarnation, NodeName};
+use matryoshka_pubsub::cluster::interest::{self, HashKey};
+use matryoshka_pubsub::{Incarnation, NodeName, Payload};
 use quinn::{EndpointConfig, IdleTimeout, TransportConfig, VarInt};
 
 use crate::adapter::QuicAdapter;
+use crate::congestion::Openable;
 use crate::driver::{self, Setup};
 use crate::error::StartError;
 use crate::proto::address::is_dialable;
+use crate::proto::codec::{Codec, MAX_INTEREST_BYTES, NEWEST_PROTOCOL};
+use crate::proto::lane::LANES;
 use crate::proto::mesh::MeshConfig;
+use crate::proto::outbox::{Bounds, USER_LANE_BYTES};
+use crate::proto::terms::Offer;
 use crate::runtime::TrackedRuntime;
 use crate::secret::Secret;
 use crate::tls::Credentials;
@@ -22,26 +28,20 @@ pub const DEFAULT_CLUSTER: &str = "matryoshka";
 /// Where a node listens unless told otherwise: on loopback, at a port that the system picks.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:0";
 
-/// How many one-way streams carry user messages to one peer.
-pub(crate) const USER_LANES: usize = 8;
-/// How many bytes may wait for one peer on one user lane. Full: the newest message is dropped for that peer, which
-/// is told how many it lost.
-pub(crate) const USER_LANE_BYTES: usize = 8 * 1024 * 1024;
-/// As [`USER_LANE_BYTES`], for the bulk lane.
-pub(crate) const BULK_LANE_BYTES: usize = 32 * 1024 * 1024;
-/// How many bytes may wait for one peer on the tracker's or the control lane. Full: the link is closed.
-pub(crate) const TRACKER_LANE_BYTES: usize = 64 * 1024 * 1024;
-/// How many bytes may wait on the control stream. Full: the link is closed.
-pub(crate) const CONTROL_STREAM_BYTES: usize = 256 * 1024;
+/// The smallest limit of a payload that a node may set: what is not sent in parts.
+pub const MIN_MESSAGE_BYTES: usize = 64 * 1024;
 
-/// One-way streams that a peer may have open towards this node; it cannot open more.
-const MAX_PEER_STREAMS: u32 = 64;
-/// How much one stream may be ahead of its reader; a slow lane stops its sender there.
-const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
-/// The same for all streams of a connection: enough that slow lanes leave room for the others.
-const CONNECTION_WINDOW_BYTES: u32 = 16 * STREAM_WINDOW_BYTES;
-/// What one connection keeps for sending again.
-const SEND_WINDOW_BYTES: u64 = 4 * 1024 * 1024;
+/// One-way streams that a peer may have open towards this node: its lanes, and a few of a later version's. It cannot open more.
+const MAX_PEER_STREAMS: u32 = 16;
+/// How much of one stream may have been sent and not read; a slow lane stops its sender there. So a lane carries seven eighths of
+/// it in a round trip at least, which is 20,000 messages of 1 KiB a second over 300 ms.
+const STREAM_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+/// The same for all streams of a connection together: the sum, so that whoever reads nothing of all lanes still reads the control
+/// stream. It bounds what a node holds unread of one peer.
+const CONNECTION_WINDOW_BYTES: u32 = (MAX_PEER_STREAMS + 1) * STREAM_WINDOW_BYTES;
+/// What one connection holds until it is known to have arrived: the sum for all streams again, so that lanes which are full
+/// leave room for the control stream. Holds against a peer whose streams have no larger window than this code's.
+const SEND_WINDOW_BYTES: u64 = (LANES as u64 + 1) * STREAM_WINDOW_BYTES as u64;
 /// A connection of which QUIC itself heard nothing for so long is dropped; heartbeats notice far earlier.
 const IDLE_TIMEOUT_MS: u32 = 10_000;
 /// The guess at a round trip before one was measured; decides when a lost first packet is sent again.
@@ -61,6 +61,10 @@ pub struct Builder {
     cluster: String,
     secret: Option<Secret>,
     incarnation: Option<Incarnation>,
+    protocol: u16,
+    offers_interest: bool,
+    interest: interest::Config,
+    max_message_bytes: usize,
     #[cfg(test)]
     certified_name: Option<String>,
 }
@@ -75,6 +79,11 @@ impl Builder {
             cluster: DEFAULT_CLUSTER.to_owned(),
             secret: None,
             incarnation: None,
+            protocol: NEWEST_PROTOCOL,
+            offers_interest: true,
+            // Each node takes a key of its own when it starts.
+            interest: interest::Config::new(HashKey([0; 16])),
+            max_message_bytes: Payload::MAX_BYTES,
             #[cfg(test)]
             certified_name: None,
         }
@@ -118,6 +127,41 @@ impl Builder {
         self
     }
 
+    /// The newest version of the protocol between nodes that this one speaks, [`OLDEST_PROTOCOL`](crate::OLDEST_PROTOCOL) to
+    /// [`NEWEST_PROTOCOL`]. Default: the newest.
+    ///
+    /// Nodes of neighbouring versions work together as they are. Held back, a node behaves like one of the release before
+    /// towards everybody: for a rolling upgrade that is to be completed, or undone, on all nodes before any of them uses what is new.
+    pub fn protocol(mut self, newest: u16) -> Self {
+        self.protocol = newest;
+        self
+    }
+
+    /// Whether user messages go only to the nodes that have subscribers of their topic. Default: they do.
+    ///
+    /// Both ends of a link have to want it; if one does not, each sends the other everything.
+    pub fn interest(mut self, on: bool) -> Self {
+        self.offers_interest = on;
+        self
+    }
+
+    /// Changes the bounds of interest routing, such as the size of the ring
+    /// ([`ring_bytes`](interest::Config::ring_bytes)). The queue of a user lane grows with the ring, to twice its size; the key is the
+    /// node's own in any case.
+    pub fn tune_interest(mut self, tune: impl FnOnce(&mut interest::Config)) -> Self {
+        tune(&mut self.interest);
+        self
+    }
+
+    /// The largest payload that this node takes from others, [`MIN_MESSAGE_BYTES`] to [`Payload::MAX_BYTES`]. Default:
+    /// [`Payload::MAX_BYTES`].
+    ///
+    /// The others are told. A larger message is dropped for this node, and counted, and this node is told of the gap.
+    pub fn max_message_bytes(mut self, bytes: usize) -> Self {
+        self.max_message_bytes = bytes;
+        self
+    }
+
     /// Lets the certificate carry another name than the hello.
     #[cfg(test)]
     pub(crate) fn certified_name(mut self, name: &str) -> Self {
@@ -143,6 +187,7 @@ impl Builder {
     pub async fn start(self) -> Result<QuicAdapter, StartError> {
         let name = NodeName::new(&self.name)?;
         let secret = self.secret.clone().ok_or(StartError::NoSecret)?;
+        let offer = self.offer()?;
         self.check()?;
         let listen = resolve(&self.listen).await?;
         let now = SystemTime::now();
@@ -166,13 +211,39 @@ impl Builder {
         let local_addr = endpoint.local_addr().map_err(failed)?;
         let incarnation = self.incarnation.unwrap_or_else(|| Incarnation::at(now));
         Ok(driver::start(Setup {
-            mesh: self.mesh_config(name, incarnation, local_addr),
+            mesh: self.mesh_config(name, incarnation, local_addr, offer),
+            bounds: Bounds {
+                user_lane_bytes: USER_LANE_BYTES.max(2 * self.interest.ring_bytes),
+            },
+            interest: self.interest_config(),
             endpoint,
             gone,
             client,
             credentials,
             local_addr,
         }))
+    }
+
+    fn offer(&self) -> Result<Offer, StartError> {
+        let protocol = self.protocol;
+        let newest = Codec::of(protocol).ok_or(StartError::InvalidProtocol { protocol })?;
+        let bytes = self.max_message_bytes;
+        if !(MIN_MESSAGE_BYTES..=Payload::MAX_BYTES).contains(&bytes) {
+            return Err(StartError::InvalidMessageLimit { bytes });
+        }
+        Ok(Offer {
+            newest,
+            interest: self.offers_interest,
+            max_message_bytes: bytes,
+        })
+    }
+
+    fn interest_config(&self) -> interest::Config {
+        interest::Config {
+            hash_key: HashKey(rand::random()),
+            frame_bytes: self.interest.frame_bytes.min(MAX_INTEREST_BYTES),
+            ..self.interest.clone()
+        }
     }
 
     fn check(&self) -> Result<(), StartError> {
@@ -205,6 +276,7 @@ impl Builder {
         name: NodeName,
         incarnation: Incarnation,
         local_addr: SocketAddr,
+        offer: Offer,
     ) -> MeshConfig {
         let listening = (!local_addr.ip().is_unspecified()).then(|| local_addr.to_string());
         let own = self.advertise.iter().cloned().chain(listening).collect();
@@ -216,7 +288,7 @@ impl Builder {
             advertise: self.advertise.clone(),
             own,
             seeds: self.join.clone(),
-            lanes: USER_LANES as u16,
+            offer,
             rng_seed: rand::random(),
         }
     }
@@ -255,6 +327,7 @@ fn transport() -> Arc<TransportConfig> {
         .receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES))
         .send_window(SEND_WINDOW_BYTES)
         .datagram_receive_buffer_size(None)
-        .initial_rtt(INITIAL_RTT);
+        .initial_rtt(INITIAL_RTT)
+        .congestion_controller_factory(Arc::new(Openable::default()));
     Arc::new(transport)
 }

@@ -87,6 +87,7 @@ fn established(
         send,
         receive,
         certified,
+        certificate_end: None,
     }
 }
 

@@ -6,22 +6,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use matryoshka_pubsub::cluster::MemberEvent;
-use matryoshka_pubsub::{Goodbye, Inbound, NodeName, Origin};
+use matryoshka_pubsub::cluster::{MemberEvent, interest};
+use matryoshka_pubsub::{Goodbye, Inbound, LinkId, NodeName, Origin};
 use quinn::{ClientConfig, Endpoint, Incoming, VarInt};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
 
-use crate::adapter::{MemberView, QuicAdapter, Route, Shared, Wish};
+use crate::adapter::{LinkView, MemberView, QuicAdapter, Shared, Wish};
 use crate::connect;
-use crate::link::{Established, Lanes, LinkTask, Raise};
+use crate::link::{Established, LinkTask, Outgoing, Raise};
 use crate::proto::close::Close;
 use crate::proto::frame::Frame;
 use crate::proto::liveness::TICK;
 use crate::proto::mesh::{Effect, Ended, Mesh, MeshConfig};
 use crate::proto::notice::{Level, Notice};
+use crate::proto::outbox::Bounds;
 use crate::proto::peer::ConnectionId;
+use crate::proto::traffic::Traffic;
 use crate::runtime::Gone;
 use crate::stats::PeerCounters;
 use crate::tls::{Credentials, RENEW_AFTER};
@@ -44,6 +46,8 @@ pub(crate) const LOG_TARGET: &str = "matryoshka::mesh";
 /// What a driver is started with.
 pub(crate) struct Setup {
     pub(crate) mesh: MeshConfig,
+    pub(crate) interest: interest::Config,
+    pub(crate) bounds: Bounds,
     pub(crate) endpoint: Endpoint,
     pub(crate) gone: Gone,
     pub(crate) client: ClientConfig,
@@ -61,6 +65,8 @@ pub(crate) fn start(setup: Setup) -> QuicAdapter {
         setup.mesh.name.clone(),
         setup.mesh.incarnation,
         setup.local_addr,
+        setup.mesh.offer,
+        setup.interest.clone(),
         attach,
     ));
     let task = run(setup, shared.clone(), attached, wishes, left);
@@ -80,6 +86,7 @@ async fn run(
 ) {
     let Setup {
         mesh,
+        bounds,
         endpoint,
         gone,
         client,
@@ -109,6 +116,7 @@ async fn run(
             incoming_frames,
             counters: HashMap::new(),
             members_changed: false,
+            bounds,
             flush_until: None,
         };
         driver.run(wishes).await;
@@ -138,15 +146,19 @@ struct Driver {
     incoming_frames: mpsc::Receiver<(ConnectionId, Frame)>,
     counters: HashMap<NodeName, Arc<PeerCounters>>,
     members_changed: bool,
+    bounds: Bounds,
     flush_until: Option<tokio::time::Instant>,
 }
 
 /// The driver's end of a connection.
 struct LinkHandle {
-    lanes: Arc<Lanes>,
+    outgoing: Arc<Outgoing>,
     activity: Arc<AtomicU64>,
     activity_seen: u64,
-    raise: Option<oneshot::Sender<Raise>>,
+    raise: watch::Sender<Option<Arc<Raise>>>,
+    /// Once it is up.
+    link: Option<LinkId>,
+    certificate_end: Option<SystemTime>,
 }
 
 /// What a task of the driver's ends with.
@@ -164,6 +176,8 @@ enum Event {
     Incoming(Box<Incoming>),
     Done(Result<(tokio::task::Id, Done), JoinError>),
     Wish(Option<Wish>),
+    /// The router's time has come, or edges wait, or the time is another than it was.
+    Router,
     FlushOver,
 }
 
@@ -176,6 +190,8 @@ impl Driver {
         let mut wishes_end = false;
         loop {
             let flush_until = self.flush_until;
+            let alarm = self.shared.with_traffic(Traffic::set_alarm);
+            let alarm = alarm.map(tokio::time::Instant::from_std);
             let event = tokio::select! {
                 _ = tick.tick() => Event::Tick,
                 _ = renew.tick() => Event::Renew,
@@ -188,6 +204,8 @@ impl Driver {
                     wishes_end = changed.is_err();
                     Event::Wish(changed.ok().map(|()| *wishes.borrow_and_update()))
                 }
+                () = self.shared.attention.notified() => Event::Router,
+                () = wait_until(alarm), if alarm.is_some() => Event::Router,
                 () = wait_until(flush_until), if flush_until.is_some() => Event::FlushOver,
             };
             self.handle(event);
@@ -206,6 +224,7 @@ impl Driver {
             Event::Incoming(incoming) => self.handle_incoming(*incoming),
             Event::Done(done) => self.handle_done(done),
             Event::Wish(Some(wish)) => self.handle_wish(wish),
+            Event::Router => self.handle_router(),
             // No handle is left, so nobody waits for anything either.
             Event::Wish(None) | Event::FlushOver => self.close_all(),
         }
@@ -219,6 +238,16 @@ impl Driver {
             }
         }
         self.mesh.handle_tick(Instant::now());
+    }
+
+    /// Edges are taken under the router's lock: a frame written in between would say that it had heard of a time without telling
+    /// what was subscribed by then.
+    fn handle_router(&mut self) {
+        let (inbound, now) = (&self.inbound, Instant::now());
+        self.shared.with_traffic(|traffic| {
+            traffic.handle_edges(inbound.take_edges(), now);
+            traffic.handle_timeout(now);
+        });
     }
 
     fn renew(&mut self) {
@@ -328,31 +357,33 @@ impl Driver {
             self.apply_effects();
         }
         if let Some(link) = self.links.remove(&id) {
-            self.shared.remove_route(&link.lanes);
+            self.lower(&link);
         }
         self.mesh.handle_ended(now, id, ended);
     }
 
     fn add_link(&mut self, id: ConnectionId, established: Established) {
-        let lanes = Arc::new(Lanes::new(established.connection));
+        let outgoing = Arc::new(Outgoing::of(established.connection, self.bounds));
         let activity = Arc::new(AtomicU64::new(0));
-        let (raise, raised) = oneshot::channel();
+        let (raise, raised) = watch::channel(None);
         let task = LinkTask {
             id,
-            lanes: lanes.clone(),
+            outgoing: outgoing.clone(),
             shared: self.shared.clone(),
             activity: activity.clone(),
             frames: self.frames.clone(),
-            raise: raised,
+            raised,
         };
         let run = task.run(established.send, established.receive);
         let handle = self.tasks.spawn(async move { Done::Ended(id, run.await) });
         self.task_ids.insert(handle.id(), id);
         let link = LinkHandle {
-            lanes,
+            outgoing,
             activity,
             activity_seen: 0,
-            raise: Some(raise),
+            raise,
+            link: None,
+            certificate_end: established.certificate_end,
         };
         self.links.insert(id, link);
     }
@@ -369,8 +400,9 @@ impl Driver {
     fn shut_down(&mut self) {
         self.mesh.leave(Goodbye::Leaving);
         self.apply_effects();
+        self.shared.with_traffic(Traffic::handle_closing);
         for link in self.links.values() {
-            link.lanes.finish();
+            link.outgoing.finish();
         }
         self.flush_until
             .get_or_insert_with(|| tokio::time::Instant::now() + FLUSH_LIMIT);
@@ -380,8 +412,8 @@ impl Driver {
         self.mesh.leave(Goodbye::Leaving);
         self.apply_effects();
         for link in self.links.values() {
-            self.shared.remove_route(&link.lanes);
-            link.lanes.close(&Close::Leaving);
+            self.lower(link);
+            link.outgoing.close(&Close::Leaving);
         }
         // The links' tasks end at once now, and the run with the last of them.
         self.flush_until = Some(tokio::time::Instant::now() + FLUSH_LIMIT);
@@ -407,11 +439,7 @@ impl Driver {
                 address,
                 attempt,
             } => self.dial(connection, address, attempt),
-            Effect::Send { connection, frame } => {
-                if let Some(link) = self.links.get(&connection) {
-                    link.lanes.send(&frame);
-                }
-            }
+            Effect::Send { connection, frame } => self.send(connection, frame),
             Effect::Up {
                 connection,
                 origin,
@@ -441,27 +469,50 @@ impl Driver {
         self.dials.insert(id, handle);
     }
 
-    fn raise(&mut self, id: ConnectionId, origin: Origin, event: MemberEvent) {
-        let Some(link) = self.links.get_mut(&id) else {
+    fn send(&mut self, id: ConnectionId, mut frame: Frame) {
+        let Some(link) = self.links.get(&id) else {
             return;
         };
+        if let Frame::Hello(hello) = &mut frame {
+            hello.clock_ms = clock_ms();
+        }
+        let is_heartbeat = frame == Frame::Heartbeat;
+        link.outgoing.send(self.mesh.codec(id), &frame);
+        if let Some(link) = link.link.filter(|_| is_heartbeat) {
+            self.shared
+                .with_traffic(|traffic| traffic.handle_heartbeat(link));
+        }
+    }
+
+    /// In this order: every publish goes to it, `Up` is told, what it brings is handed on.
+    fn raise(&mut self, id: ConnectionId, origin: Origin, event: MemberEvent) {
+        let (Some(link), Some(terms)) = (self.links.get_mut(&id), self.mesh.terms(id)) else {
+            return;
+        };
+        link.link = Some(origin.link);
         let counters = self.counters.entry(origin.node.clone()).or_default();
         counters.links.add(1);
-        self.shared.add_route(Route {
-            name: origin.node.clone(),
-            lanes: link.lanes.clone(),
-            counters: counters.clone(),
+        let (name, outgoing) = (origin.node.clone(), Arc::clone(&link.outgoing));
+        self.shared.with_traffic(|traffic| {
+            traffic.link_up(origin.link, name, terms.clone(), outgoing);
         });
-        let raise = Raise {
+        let raise = Arc::new(Raise {
             origin: Arc::new(origin),
+            terms: terms.clone(),
             inbound: self.inbound.clone(),
-            counters: counters.clone(),
-        };
-        let raising = link.raise.take();
+            counters: Arc::clone(counters),
+        });
         self.tell(event);
-        if let Some(raising) = raising {
-            // A task that has ended already reads nothing more.
-            let _ = raising.send(raise);
+        if let Some(link) = self.links.get(&id) {
+            link.raise.send_replace(Some(raise));
+            link.outgoing.wake_control();
+        }
+    }
+
+    /// No publish goes there any more.
+    fn lower(&self, link: &LinkHandle) {
+        if let Some(link) = link.link {
+            self.shared.with_traffic(|traffic| traffic.link_down(link));
         }
     }
 
@@ -470,8 +521,8 @@ impl Driver {
             dial.abort();
         }
         if let Some(link) = self.links.get(&id) {
-            self.shared.remove_route(&link.lanes);
-            link.lanes.close(close);
+            self.lower(link);
+            link.outgoing.close(close);
         }
     }
 
@@ -479,6 +530,7 @@ impl Driver {
         self.members_changed = true;
         if let MemberEvent::Forgotten(name) = &event {
             self.counters.remove(name);
+            self.shared.with_traffic(|traffic| traffic.forget(name));
         }
         self.inbound.member(event);
     }
@@ -497,15 +549,28 @@ impl Driver {
         members.clear();
         for peer in self.mesh.peers() {
             let counters = self.counters.entry(peer.guest.name.clone()).or_default();
+            let link = peer.link.and_then(|id| self.links.get(&id));
+            let link = link.map(|link| LinkView {
+                terms: peer.guest.terms.clone(),
+                outgoing: Arc::clone(&link.outgoing),
+                certificate_end: link.certificate_end,
+            });
             let view = MemberView {
                 address: peer.guest.address.clone(),
                 state: peer.state,
                 incarnation: peer.guest.incarnation,
                 counters: counters.clone(),
+                link,
             };
             members.insert(peer.guest.name.clone(), view);
         }
     }
+}
+
+/// The wall clock, as a hello tells it.
+fn clock_ms() -> Option<u64> {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    u64::try_from(since.ok()?.as_millis()).ok()
 }
 
 async fn wait_until(time: Option<tokio::time::Instant>) {

@@ -2,8 +2,10 @@
 
 use std::io;
 
-use matryoshka_pubsub::InvalidNodeName;
+use matryoshka_pubsub::{InvalidNodeName, Payload};
 
+use crate::config::MIN_MESSAGE_BYTES;
+use crate::proto::codec::{NEWEST_PROTOCOL, OLDEST_PROTOCOL};
 use crate::secret::SecretError;
 use crate::tls::TlsError;
 
@@ -50,6 +52,23 @@ pub enum StartError {
     InvalidJoin {
         /// What was given.
         address: String,
+    },
+    /// The version of the protocol is not one that this code speaks.
+    #[error(
+        "cannot speak protocol version {protocol}: take one of {OLDEST_PROTOCOL} to {NEWEST_PROTOCOL}"
+    )]
+    InvalidProtocol {
+        /// What was given.
+        protocol: u16,
+    },
+    /// The limit of a message's payload is too small or too large.
+    #[error(
+        "{bytes} bytes cannot be the largest payload: take {MIN_MESSAGE_BYTES} to {max}",
+        max = Payload::MAX_BYTES
+    )]
+    InvalidMessageLimit {
+        /// What was given.
+        bytes: usize,
     },
     /// Another program has the port.
     #[error(

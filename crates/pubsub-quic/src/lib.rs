@@ -4,6 +4,7 @@ pub use matryoshka_pubsub as pubsub;
 
 mod adapter;
 mod config;
+mod congestion;
 mod connect;
 mod driver;
 mod error;
@@ -12,11 +13,14 @@ mod proto;
 mod runtime;
 mod secret;
 mod stats;
+#[cfg(any(test, feature = "test-util"))]
+pub mod testing;
 mod tls;
 
 pub use adapter::QuicAdapter;
-pub use config::{Builder, DEFAULT_CLUSTER, DEFAULT_LISTEN};
+pub use config::{Builder, DEFAULT_CLUSTER, DEFAULT_LISTEN, MIN_MESSAGE_BYTES};
 pub use error::StartError;
+pub use proto::codec::{NEWEST_PROTOCOL, OLDEST_PROTOCOL};
 pub use secret::{MIN_SECRET_BYTES, Secret, SecretError};
-pub use stats::{PeerInfo, Stats};
+pub use stats::{LinkInfo, PeerInfo, QueuedBytes, Stats};
 pub use tls::TlsError;

@@ -16,7 +16,7 @@ use crate::stats::Counters;
 use crate::{
     Adapter, AlreadyClaimed, BroadcastError, Claim, DirectError, Dispatcher, Envelope, Goodbye,
     Inbound, Incarnation, Kind, KindTaken, Limits, Message, NodeName, Payload, Publisher, Sink,
-    SinkSubscription, Stats, SubscribeError, Subscription, Topic, TopicName,
+    SinkSubscription, Stats, SubscribeError, Subscribers, Subscription, Topic, TopicName,
 };
 
 /// Topics of this node, and through its [`Adapter`] those of the other nodes.
@@ -221,6 +221,27 @@ impl PubSub {
         self.shared.broadcast(topic, payload.into(), lane, None)
     }
 
+    /// As [`broadcast`](Self::broadcast), in the way of [`Publisher::broadcast_yielding`]. Nothing is borrowed meanwhile, so
+    /// what is published on the topic before this is ready has no order with it.
+    ///
+    /// # Errors
+    ///
+    /// As [`broadcast`](Self::broadcast).
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: it begins when first polled, and once begun it completes. Dropped meanwhile, the drop delivers what is left.
+    pub async fn broadcast_yielding(
+        &self,
+        topic: impl Into<TopicName>,
+        payload: impl Into<Payload>,
+    ) -> Result<Sent, BroadcastError> {
+        let (topic, payload) = (topic.into(), payload.into());
+        let lane = lane_of(&topic);
+        let shared = &self.shared;
+        shared.broadcast_in_parts(topic, payload, lane, None).await
+    }
+
     /// Publishes to the subscribers on this node only.
     ///
     /// # Errors
@@ -295,6 +316,16 @@ impl PubSub {
         self.shared
             .counters
             .snapshot(registry.count_keys(), registry.count())
+    }
+
+    /// Shows a topic's subscribers on this node to `visit`, as a [`Dispatcher`] would see them, without a message. `None` if there
+    /// are none.
+    pub fn visit<R>(&self, topic: &str, visit: impl FnOnce(Subscribers<'_>) -> R) -> Option<R> {
+        let entries = self.shared.registry.lookup(topic)?;
+        let entries = entries.iter();
+        let counters = &self.shared.counters;
+        let subscribers = Subscribers::new(&entries, usize::MAX, None, counters);
+        Some(visit(subscribers))
     }
 
     /// How many subscriptions a topic has on this node.

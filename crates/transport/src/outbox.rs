@@ -27,6 +27,11 @@ impl<M> Outbox<M> {
         self.sender.push(Item::Mail(mail), 0)
     }
 
+    /// As [`mail`](Self::mail), for a mail that holds so many bytes; they count as those of frames do.
+    pub fn mail_of(&self, mail: M, bytes: usize) -> Pushed {
+        self.sender.push(Item::Mail(mail), bytes)
+    }
+
     /// Orders the connection to close after everything that was put here before; what comes later is dropped. The
     /// client is sent the close's code; the session is told by [`CloseReason::Closed`](crate::CloseReason::Closed).
     ///

@@ -1,49 +1,27 @@
 //! The first chapter's program: short, shown whole, and a chat room to any Phoenix client.
 
 use std::path::Path;
-use std::process::Stdio;
-use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
-use tokio::time::timeout;
 
 use crate::client::Client;
+use crate::program::Program;
 
 const PROGRAM: &str = include_str!("../../src/bin/chat.rs");
 const CHAPTER: &str = include_str!("../../src/01-chat.md");
 const README: &str = include_str!("../../../README.md");
 const LOBBY: &str = "room:lobby";
 
-/// The compiled program, running; it ends when this is dropped.
-struct Chat {
-    _process: Child,
-    address: String,
-}
+/// The compiled program, running.
+struct Chat(Program);
 
 impl Chat {
     async fn start() -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_chat"))
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let line = timeout(Duration::from_secs(30), lines.next_line()).await;
-        let line = line
-            .expect("a line in time")
-            .unwrap()
-            .expect("a line before the end");
-        let address = line.strip_prefix("listening on ").expect(&line).to_owned();
-        Self {
-            _process: process,
-            address,
-        }
+        Self(Program::start(env!("CARGO_BIN_EXE_chat")).await)
     }
 
     async fn client(&self) -> Client {
-        Client::connect(&self.address, LOBBY).await
+        Client::connect(&self.0.address, LOBBY).await
     }
 
     /// A client in the room, after it was told of itself: its `presence_state`, and its own `presence_diff`.

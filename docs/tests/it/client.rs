@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 /// How long a client waits for a frame before the test fails.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -21,13 +21,26 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn connect(address: &str, topic: &'static str) -> Self {
+        let connected = Self::connect_with(address, "", topic).await;
+        connected.expect("an upgrade")
+    }
+
+    /// Connects with more parameters. A refusal is the status of the answer.
+    pub(crate) async fn connect_with(
+        address: &str,
+        query: &str,
+        topic: &'static str,
+    ) -> Result<Self, u16> {
         let stream = TcpStream::connect(address).await.unwrap();
-        let url = format!("ws://{address}/socket/websocket?vsn=2.0.0");
-        let (socket, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
-        Self {
-            socket,
-            topic,
-            reference: 0,
+        let url = format!("ws://{address}/socket/websocket?vsn=2.0.0&{query}");
+        match tokio_tungstenite::client_async(url, stream).await {
+            Ok((socket, _)) => Ok(Self {
+                socket,
+                topic,
+                reference: 0,
+            }),
+            Err(Error::Http(answer)) => Err(answer.status().as_u16()),
+            Err(error) => panic!("{error}"),
         }
     }
 
@@ -71,6 +84,15 @@ impl Client {
                 (event, reply) if event == "phx_reply" => return Answer { reply, before },
                 other => before.push(other),
             }
+        }
+    }
+
+    /// Waits for the server to close, and gives its code; the test fails if a frame comes instead.
+    pub(crate) async fn closed(&mut self) -> u16 {
+        let close = timeout(DEADLINE, self.socket.next()).await;
+        match close.expect("a close in time").unwrap().unwrap() {
+            Message::Close(Some(close)) => close.code.into(),
+            other => panic!("{other:?} instead of a close"),
         }
     }
 

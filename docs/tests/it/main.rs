@@ -5,5 +5,8 @@
     reason = "in a test, nothing to unwrap is a failure"
 )]
 
+mod authentication;
 mod chat;
 mod client;
+mod program;
+mod testing;

@@ -13,6 +13,10 @@ use crate::integration::people::People;
 
 /// How long a client waits for what must come. Only ever used up by a failure.
 pub(crate) const COMES_WITHIN: Duration = Duration::from_secs(10);
+/// A node closes a socket from which nothing came for a minute; clients say something twice as often.
+pub(crate) const HEARTBEAT_EVERY: Duration = Duration::from_secs(25);
+/// The topic of heartbeats and their answers.
+const KEEPALIVE: &str = "phoenix";
 /// The shortest wait for a frame; 0 would mean no limit.
 const SHORTEST_READ: Duration = Duration::from_millis(1);
 
@@ -33,6 +37,7 @@ pub(crate) struct Client {
     people: HashMap<String, People>,
     unread: VecDeque<Frame>,
     last_reference: u64,
+    said: Instant,
 }
 
 impl Client {
@@ -55,6 +60,7 @@ impl Client {
             people: HashMap::new(),
             unread: VecDeque::new(),
             last_reference: 0,
+            said: Instant::now(),
         })
     }
 
@@ -85,6 +91,7 @@ impl Client {
 
     /// Pushes without waiting; gives the reference.
     pub(crate) fn send(&mut self, topic: &str, event: &str, payload: Value) -> Outcome<String> {
+        self.said = Instant::now();
         self.last_reference += 1;
         let reference = self.last_reference.to_string();
         let frame = json!([self.joins.get(topic), reference, topic, event, payload]);
@@ -121,6 +128,22 @@ impl Client {
         Ok(frame.payload)
     }
 
+    /// The next frame of whatever kind, if one comes in time; presence goes into the lists instead.
+    pub(crate) fn next(&mut self, at_most: Duration) -> Outcome<Option<Frame>> {
+        if self.unread.is_empty() {
+            self.read(at_most)?;
+        }
+        Ok(self.unread.pop_front())
+    }
+
+    /// Says that it is still there, if it has said nothing for long. Reading does so too.
+    pub(crate) fn stay(&mut self) -> Outcome {
+        if self.said.elapsed() > HEARTBEAT_EVERY {
+            self.send(KEEPALIVE, "heartbeat", json!({}))?;
+        }
+        Ok(())
+    }
+
     /// Takes in all that has arrived already.
     pub(crate) fn catch_up(&mut self) -> Outcome {
         while self.read(SHORTEST_READ)? {}
@@ -145,6 +168,7 @@ impl Client {
 
     /// Reads one message, if one comes in time.
     fn read(&mut self, at_most: Duration) -> Outcome<bool> {
+        self.stay()?;
         let wait = at_most.max(SHORTEST_READ);
         self.socket
             .get_ref()
@@ -176,6 +200,7 @@ impl Client {
         match (frame.event.as_str(), self.people.get_mut(&frame.topic)) {
             ("presence_state", Some(people)) => people.state(&frame.payload),
             ("presence_diff", Some(people)) => people.diff(&frame.payload),
+            _ if frame.topic == KEEPALIVE => {}
             _ => self.unread.push_back(frame),
         }
         Ok(())

@@ -8,12 +8,9 @@ use crate::failure::{Outcome, fail};
 use crate::integration::client::COMES_WITHIN;
 use crate::integration::people::Places;
 use crate::integration::stage::Stage;
+use crate::integration::{MOMENT_WITHIN, NOTICED_WITHIN};
 use crate::progress::{say, seconds};
 
-/// How long the users of a killed node may stay in anyone's list.
-const NOTICED_WITHIN: Duration = Duration::from_secs(3);
-/// The moment of the kill is spread over more than one heartbeat.
-const MOMENT_WITHIN: Duration = Duration::from_millis(1500);
 const NODES: usize = 3;
 const USERS_PER_NODE: usize = 3;
 /// How many things at most happen before a kill.

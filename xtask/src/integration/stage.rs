@@ -1,21 +1,27 @@
 //! What a scenario plays on: nodes under one secret, clients of them, and one look at all their lists.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use matryoshka_relay::{Dice, Place, Relay};
+
 use crate::cluster;
 use crate::failure::{Explain, Failure, Outcome, fail};
 use crate::http;
 use crate::integration::client::Client;
-use crate::integration::dice::Dice;
+
 use crate::integration::people::{Places, places};
-use crate::node::{Node, NodeFlags};
+use crate::node::{Node, NodeFlags, STOP_WITHIN};
 use crate::signals::StopRequests;
 
 /// Between two looks at all lists.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// What the lists of some nodes, and of their clients, are to show: by the index of the node.
+pub(crate) type Views = BTreeMap<usize, Places>;
 
 /// Nodes and the clients of each.
 pub(crate) struct Stage<'a> {
@@ -27,6 +33,11 @@ pub(crate) struct Stage<'a> {
     pub(crate) nodes: Vec<Node>,
     /// Clients by the index of their node.
     pub(crate) clients: Vec<Vec<Client>>,
+    /// What all links go through, and the place of each node there; see `relayed`.
+    pub(crate) relay: Option<Relay>,
+    pub(crate) places: Vec<Place>,
+    /// Nodes that were replaced and are still on their way out.
+    pub(crate) leaving: Vec<Node>,
     started: usize,
 }
 
@@ -46,6 +57,9 @@ impl<'a> Stage<'a> {
             dice,
             nodes: Vec::new(),
             clients: Vec::new(),
+            relay: None,
+            places: Vec::new(),
+            leaving: Vec::new(),
             started: 0,
         })
     }
@@ -92,16 +106,31 @@ impl<'a> Stage<'a> {
 
     /// Starts a node again after its end: same name, same cluster address.
     pub(crate) fn restart(&mut self, index: usize) -> Outcome {
-        let mut flags = self.flags(&self.nodes[index].name);
-        flags.quic = self.nodes[index].quic;
-        let others = self
-            .nodes
-            .iter()
-            .enumerate()
-            .filter(|(other, _)| *other != index);
-        flags.join = others.filter_map(|(_, node)| node.quic).collect();
+        let flags = if self.relay.is_some() {
+            self.relayed_flags(index, self.nodes[index].quic)?
+        } else {
+            let others = self.others(index).into_iter();
+            NodeFlags {
+                quic: self.nodes[index].quic,
+                join: others.filter_map(|other| self.nodes[other].quic).collect(),
+                ..self.flags(&self.nodes[index].name)
+            }
+        };
         self.nodes[index] = self.start(&flags)?;
         Ok(())
+    }
+
+    /// The indices of all nodes but this one.
+    pub(crate) fn others(&self, index: usize) -> Vec<usize> {
+        (0..self.nodes.len())
+            .filter(|other| *other != index)
+            .collect()
+    }
+
+    /// What these nodes are called.
+    pub(crate) fn names(&self, indices: &[usize]) -> String {
+        let names = indices.iter().map(|index| self.nodes[*index].name.as_str());
+        names.collect::<Vec<_>>().join(" and ")
     }
 
     pub(crate) fn met(&mut self) -> Outcome {
@@ -116,7 +145,7 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Waits until all lists of a room are exactly this: of these nodes over HTTP, and of all clients.
+    /// Waits until all lists of a room are exactly this: of these nodes over HTTP, and of their clients.
     /// Gives the time since `began` at which the last one was.
     pub(crate) fn lists_become(
         &mut self,
@@ -126,14 +155,57 @@ impl<'a> Stage<'a> {
         began: Instant,
         within: Duration,
     ) -> Outcome<Duration> {
+        let views = at.iter().map(|index| (*index, wanted.clone())).collect();
+        self.views_become(room, &views, began, within)
+    }
+
+    /// The same where not all nodes see the same.
+    pub(crate) fn views_become(
+        &mut self,
+        room: &str,
+        views: &Views,
+        began: Instant,
+        within: Duration,
+    ) -> Outcome<Duration> {
+        self.until(&format!("lists of {room}"), began, within, |stage| {
+            stage.wrong_lists(room, views)
+        })
+    }
+
+    /// Waits until each of these nodes has a link to exactly the others of its group.
+    pub(crate) fn links_become(
+        &mut self,
+        groups: &[&[usize]],
+        began: Instant,
+        within: Duration,
+    ) -> Outcome<Duration> {
+        let mut wanted: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
+        for group in groups {
+            for index in *group {
+                let others = group.iter().filter(|other| *other != index);
+                let names = others.map(|other| self.nodes[*other].name.clone());
+                wanted.entry(*index).or_default().extend(names);
+            }
+        }
+        self.until("links", began, within, |stage| stage.wrong_links(&wanted))
+    }
+
+    /// Waits until `wrong` names nothing any more; gives the time since `began` at which that was.
+    pub(crate) fn until(
+        &mut self,
+        what: &str,
+        began: Instant,
+        within: Duration,
+        mut wrong: impl FnMut(&mut Self) -> Outcome<String>,
+    ) -> Outcome<Duration> {
         loop {
-            let wrong = self.wrong_lists(room, wanted, at)?;
+            let wrong = wrong(self)?;
             let took = began.elapsed();
             if wrong.is_empty() && took <= within {
                 return Ok(took);
             }
             if took > within {
-                fail!("after {took:?} of {within:?} {room} is not {wanted:?} everywhere: {wrong}");
+                fail!("waited {took:.1?} of {within:?} for {what}:{wrong}");
             }
             self.pause(LOOK_EVERY)?;
         }
@@ -152,6 +224,12 @@ impl<'a> Stage<'a> {
         for client in self.clients.drain(..).flatten() {
             client.close();
         }
+        for mut node in self.leaving.drain(..) {
+            let status = node.wait(STOP_WITHIN)?;
+            if !status.success() {
+                return Err(node.died(status));
+            }
+        }
         cluster::end(&mut self.nodes, self.stop)?;
         for node in &mut self.nodes {
             match node.ended()? {
@@ -167,18 +245,37 @@ impl<'a> Stage<'a> {
     }
 
     /// Names the lists that are not as wanted.
-    fn wrong_lists(&mut self, room: &str, wanted: &Places, at: &[usize]) -> Outcome<String> {
+    fn wrong_lists(&mut self, room: &str, views: &Views) -> Outcome<String> {
         let mut wrong = String::new();
-        for index in at {
+        for (index, wanted) in views {
             let node = &self.nodes[*index];
             let list = http::get_json(node.http, &format!("/api/presence/{room}"))
                 .explain(format!("asking {} for {room}", node.name))?;
             note(&mut wrong, &node.name, Some(places(&list)), wanted);
+            for client in &mut self.clients[*index] {
+                client.catch_up()?;
+                let held = client.people(room).and_then(|people| people.places());
+                note(&mut wrong, &client.user, held, wanted);
+            }
         }
-        for client in self.clients.iter_mut().flatten() {
-            client.catch_up()?;
-            let held = client.people(room).and_then(|people| people.places());
-            note(&mut wrong, &client.user, held, wanted);
+        Ok(wrong)
+    }
+
+    /// Names the nodes whose links are not as wanted.
+    fn wrong_links(&self, wanted: &BTreeMap<usize, BTreeSet<String>>) -> Outcome<String> {
+        let mut wrong = String::new();
+        for (index, names) in wanted {
+            let node = &self.nodes[*index];
+            let up =
+                cluster::peers_up(node).explain(format!("asking {} for its links", node.name))?;
+            let up: BTreeSet<String> = up.into_iter().collect();
+            if up != *names {
+                let _ = write!(
+                    wrong,
+                    " {} has links to {up:?}, not to {names:?};",
+                    node.name
+                );
+            }
         }
         Ok(wrong)
     }
@@ -186,10 +283,10 @@ impl<'a> Stage<'a> {
 
 fn note(wrong: &mut String, whose: &str, list: Option<Places>, wanted: &Places) {
     if list.as_ref() != Some(wanted) {
-        let _ = write!(wrong, " {whose} has {list:?};");
+        let _ = write!(wrong, " {whose} has {list:?}, not {wanted:?};");
     }
 }
 
-fn any_port() -> SocketAddr {
+pub(crate) fn any_port() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
 }

@@ -16,8 +16,8 @@ use crate::test::Context;
 use crate::test::output::StepOutput;
 use crate::workspace::Profile;
 
-/// How often the `kill` scenario kills a node here; alone it does so ten times.
-const KILLS: &str = "3";
+/// How often a scenario repeats its fault here; by hand it does so ten times.
+const ROUNDS: &str = "3";
 /// Suites that drive nodes with the official client or with raw frames.
 const CLIENT_SUITES: [&str; 6] = [
     "official-lab.test.mjs",
@@ -147,7 +147,9 @@ impl StepName {
                 vec![doc.env("RUSTDOCFLAGS", "-D warnings")]
             }
             StepName::Node => vec![context.workspace.build_node(Profile::Dev)],
-            StepName::Integration => vec![xtask(context)?.args(["integration", "--rounds", KILLS])],
+            StepName::Integration => {
+                vec![xtask(context)?.args(["integration", "--rounds", ROUNDS])]
+            }
             StepName::Clients => vec![suites(context, &CLIENT_SUITES)],
             StepName::Browser => vec![browser_suite(context)?],
         })

@@ -17,7 +17,7 @@ struct Bench {
 impl Bench {
     fn new(max_channels: usize) -> Self {
         Self {
-            multiplexer: Multiplexer::new(max_channels),
+            multiplexer: Multiplexer::new(limits(max_channels)),
             effects: Vec::new(),
         }
     }
@@ -51,10 +51,25 @@ impl Bench {
     }
 
     fn refused(&mut self, topic: &str, id: u64, unread: Vec<Request>) -> Vec<String> {
+        self.refused_with(topic, id, unread, false)
+    }
+
+    fn refused_for_good(&mut self, topic: &str, id: u64) -> Vec<String> {
+        self.refused_with(topic, id, vec![], true)
+    }
+
+    fn refused_with(
+        &mut self,
+        topic: &str,
+        id: u64,
+        unread: Vec<Request>,
+        is_final: bool,
+    ) -> Vec<String> {
         let (topic, id) = (topic.into(), InstanceId(id));
         let response = reason("no");
+        let refusal = Refusal { response, is_final };
         self.multiplexer
-            .handle_refused(&topic, id, response, unread, &mut self.effects);
+            .handle_refused(&topic, id, refusal, unread, &mut self.effects);
         self.shown()
     }
 
@@ -74,6 +89,13 @@ impl Bench {
 
     fn shown(&mut self) -> Vec<String> {
         self.effects.drain(..).map(|effect| show(&effect)).collect()
+    }
+}
+
+fn limits(max_channels: usize) -> Limits {
+    Limits {
+        max_channels,
+        topic_bytes: 10,
     }
 }
 
@@ -116,6 +138,7 @@ fn show(effect: &Effect<()>) -> String {
         Effect::Supersede(id) => format!("supersede {}", id.0),
         Effect::Abort(id) => format!("abort {}", id.0),
         Effect::Forget(id) => format!("forget {}", id.0),
+        Effect::Report(topic, limit) => format!("report {limit:?} of {topic}"),
     }
 }
 
@@ -244,7 +267,10 @@ fn j7_the_limit_counts_topics_and_spares_those_joined() {
     let refused = bench.message("2", "2", "b", "phx_join");
     assert_eq!(
         refused,
-        [r#"2 2 error {"reason":"too many channels joined"}"#]
+        [
+            r#"2 2 error {"reason":"too many channels joined"}"#,
+            "report Channels of b"
+        ]
     );
     assert_eq!(
         bench.message("3", "3", "no", "phx_join").len(),
@@ -256,6 +282,45 @@ fn j7_the_limit_counts_topics_and_spares_those_joined() {
         2,
         "a rejoin is fine"
     );
+}
+
+#[test]
+fn a_topic_over_the_limit_starts_no_channel() {
+    let mut bench = Bench::new(1);
+    let refused = bench.message("1", "1", "12345678901", "phx_join");
+    let told = "topic too long: 11 bytes, at most 10 are allowed";
+    assert_eq!(
+        refused,
+        [
+            format!(r#"1 1 error {{"reason":"{told}"}}"#),
+            "report TopicBytes of 12345678901".to_owned()
+        ]
+    );
+    assert_eq!(bench.message("2", "2", "no34567890x", "phx_join").len(), 1);
+    assert_eq!(bench.message("3", "3", "1234567890", "phx_join").len(), 1);
+}
+
+#[test]
+fn a_refusal_for_good_is_closed_too() {
+    let mut bench = Bench::new(9);
+    bench.message("1", "1", "a", "phx_join");
+    let refused = bench.refused_for_good("a", 0);
+    assert_eq!(
+        refused,
+        [r#"1 1 error {"reason":"no"}"#, "1 phx_close", "forget 0"]
+    );
+    // Without a `join_ref` the close has none either.
+    bench.message("-", "2", "a", "phx_join");
+    let refused = bench.refused_for_good("a", 1);
+    assert_eq!(
+        refused,
+        [r#"- 2 error {"reason":"no"}"#, "- phx_close", "forget 1"]
+    );
+    // The newer join decides.
+    bench.message("3", "3", "a", "phx_join");
+    bench.message("4", "4", "a", "phx_join");
+    let refused = bench.refused_for_good("a", 2);
+    assert_eq!(refused, [r#"3 3 error {"reason":"no"}"#, "forget 2"]);
 }
 
 #[test]
@@ -314,7 +379,10 @@ enum Step {
     },
     Heartbeat,
     Accept(usize),
-    Refuse(usize),
+    Refuse {
+        pick: usize,
+        for_good: bool,
+    },
     End {
         pick: usize,
         end: End,
@@ -332,7 +400,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (topic, join).prop_map(|(topic, join)| Step::Event { topic, join }),
         1 => Just(Step::Heartbeat),
         4 => (0..8usize).prop_map(Step::Accept),
-        1 => (0..8usize).prop_map(Step::Refuse),
+        1 => (0..8usize, any::<bool>()).prop_map(|(pick, for_good)| Step::Refuse { pick, for_good }),
         2 => (0..8usize, any::<bool>()).prop_map(|(pick, close)| {
             Step::End { pick, end: if close { End::Close } else { End::Error } }
         }),
@@ -353,6 +421,8 @@ struct World {
     join_refs: BTreeMap<String, bool>,
     answers: BTreeMap<String, Vec<String>>,
     ends: BTreeMap<String, usize>,
+    /// The `join_ref`s of the joins refused for good that no newer one has replaced.
+    refused_for_good: Vec<Option<Field>>,
     /// Joins without a `join_ref`: their ends carry none, so they are counted together.
     nameless_ends: usize,
     gone: BTreeSet<InstanceId>,
@@ -390,11 +460,18 @@ impl World {
                     multiplexer.handle_joined(&topic, id, Payload::object(), &mut effects);
                 }
             }
-            Step::Refuse(pick) => {
+            Step::Refuse { pick, for_good } => {
                 if let Some((id, topic)) = take(&mut self.joining, pick) {
                     self.gone.insert(id);
-                    let response = reason("no");
-                    multiplexer.handle_refused(&topic, id, response, [], &mut effects);
+                    let current = &multiplexer.topics[&topic].current;
+                    if for_good && current.id == id {
+                        self.refused_for_good.push(current.refs.sent.clone());
+                    }
+                    let refusal = Refusal {
+                        response: reason("no"),
+                        is_final: for_good,
+                    };
+                    multiplexer.handle_refused(&topic, id, refusal, [], &mut effects);
                 }
             }
             Step::End { pick, end } => {
@@ -453,6 +530,7 @@ impl World {
                 self.gone.insert(id);
             }
             Effect::Send(message) => self.sent(message),
+            Effect::Report(..) => {}
         }
     }
 
@@ -476,12 +554,8 @@ impl World {
                 ..
             } => {
                 let join_ref = join_ref.to_string();
-                let answers = self.answers.get(&join_ref);
-                assert_eq!(
-                    answers,
-                    Some(&vec!["ok".to_owned()]),
-                    "ended before it was accepted"
-                );
+                let answers = self.answers.get(&join_ref).map_or(0, Vec::len);
+                assert_eq!(answers, 1, "ended before it was answered");
                 *self.ends.entry(join_ref).or_default() += 1;
             }
             ServerMessage::Push { join_ref: None, .. } => self.nameless_ends += 1,
@@ -514,7 +588,7 @@ proptest! {
 
     #[test]
     fn every_join_is_answered_once_and_every_accepted_one_ends_once(steps in vec(step(), 0..60)) {
-        let mut multiplexer = Multiplexer::new(2);
+        let mut multiplexer = Multiplexer::new(limits(2));
         let mut world = World::default();
         for step in steps {
             world.run(&mut multiplexer, step);
@@ -533,12 +607,15 @@ proptest! {
         for (join, with_ref) in &world.join_refs {
             let answers = world.answers.get(join).cloned().unwrap_or_default();
             prop_assert_eq!(answers.len(), 1, "join {} was answered {:?}", join, answers);
-            let accepted = usize::from(answers[0] == "ok");
+            let join_ref = with_ref.then(|| Field::from(join.as_str()));
+            let for_good = join_ref.is_some() && world.refused_for_good.contains(&join_ref);
+            let ended = usize::from(answers[0] == "ok" || for_good);
             match with_ref {
-                true => prop_assert_eq!(world.ends.get(join).copied().unwrap_or(0), accepted),
-                false => nameless += accepted,
+                true => prop_assert_eq!(world.ends.get(join).copied().unwrap_or(0), ended),
+                false => nameless += ended,
             }
         }
+        nameless += world.refused_for_good.iter().filter(|join_ref| join_ref.is_none()).count();
         prop_assert_eq!(world.nameless_ends, nameless);
         prop_assert!(multiplexer.topics.is_empty());
         prop_assert_eq!(multiplexer.superseded, 0);

@@ -145,6 +145,7 @@ async fn j5_what_is_put_off_until_after_the_join_follows_its_answer() {
 
 #[tokio::test(start_paused = true)]
 async fn j7_more_topics_than_allowed_are_refused() {
+    let lines = Lines::collect();
     let mut config = SocketsConfig::default();
     config.max_channels = 2;
     let mut client = Client::connect(&Lab::new().sockets_with(config), Vsn::V2).await;
@@ -170,6 +171,11 @@ async fn j7_more_topics_than_allowed_are_refused() {
             "#,
         )
         .await;
+    let lines = lines.take();
+    assert!(
+        matches!(&lines[..], [full, _unmatched] if full.contains("SocketsConfig::max_channels")),
+        "{lines:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -507,4 +513,55 @@ async fn j11_a_join_whose_connection_is_gone_before_its_turn_is_not_begun() {
         .await;
     assert_eq!(lab.notes(), [r#"join lab:a {"sleep":1000}"#]);
     assert_eq!(lab.pubsub.subscriptions("lab:a"), 0);
+}
+
+/// The one way to keep a client from trying again: every official release tried runs the program's error hook, then its close
+/// hook.
+#[tokio::test(start_paused = true)]
+async fn j3_a_refusal_for_good_is_followed_by_the_close_of_that_join() {
+    for vsn in [Vsn::V1, Vsn::V2] {
+        let lab = Lab::new();
+        let mut client = Client::connect(&lab.sockets(), vsn).await;
+        client
+            .play(
+                r#"
+                > ["1","1","lab:a","phx_join",{"ban":"banned"}]
+                < ["1","1","lab:a","phx_reply",{"status":"error","response":{"reason":"banned"}}]
+                < ["1","1","lab:a","phx_close",{}]
+                > ["1","2","lab:a","count",{}]
+                < [null,"2","lab:a","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]
+                > ["3","3","lab:a","phx_join",{}]
+                < ["3","3","lab:a","phx_reply",{"status":"ok","response":{}}]
+                .
+                "#,
+            )
+            .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_over_the_pubsubs_limit_is_refused_before_its_join_runs() {
+    let lines = Lines::collect();
+    let lab = Lab::new();
+    let mut client = Client::connect(&lab.sockets(), Vsn::V2).await;
+    let join = |bytes: usize| {
+        let topic = format!("lab:{}", "x".repeat(bytes - 4));
+        (json!(["1", "1", topic, "phx_join", {}]).to_string(), topic)
+    };
+    let (frame, topic) = join(256);
+    client.send(&frame).await;
+    let told = "topic too long: 256 bytes, at most 255 are allowed";
+    let refused = json!({ "status": "error", "response": { "reason": told } });
+    let reply = json!(["1", "1", topic, "phx_reply", refused]);
+    client.play(&format!("< {reply}\n.")).await;
+    assert_eq!(lab.notes(), [""; 0], "its join has not run");
+    let line = &lines.take()[..];
+    assert!(
+        matches!(line, [line] if line.contains("pubsub::Limits::with_topic_bytes")),
+        "{line:?}"
+    );
+    let (frame, topic) = join(255);
+    client.send(&frame).await;
+    let reply = json!(["1", "1", topic, "phx_reply", { "status": "ok", "response": {} }]);
+    client.play(&format!("< {reply}")).await;
 }

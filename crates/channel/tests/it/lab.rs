@@ -8,7 +8,7 @@ use bytes::Bytes;
 use matryoshka_channel::pubsub::{Message, PubSub};
 use matryoshka_channel::transport::{self, Json, Payload};
 use matryoshka_channel::{
-    Assigns, Broadcast, Channel, Connected, Flow, HandleInfo, Mailbox, RawEvent, RawParams,
+    Assigns, Broadcast, Channel, Connected, Flow, HandleInfo, Mailbox, Pusher, RawEvent, RawParams,
     Refused, Reply, ReplyHandle, Socket, Sockets, SocketsConfig, Terminated,
 };
 use serde_json::{Value, json};
@@ -29,6 +29,7 @@ struct Shared {
     noted: Notify,
     mailboxes: Mutex<HashMap<String, Mailbox<Value>>>,
     handles: Mutex<Vec<ReplyHandle>>,
+    pushers: Mutex<Vec<Pusher>>,
 }
 
 impl Lab {
@@ -76,6 +77,11 @@ impl Lab {
     /// The reply handles that `keep` has kept.
     pub(crate) fn handles(&self) -> Vec<ReplyHandle> {
         self.shared.handles.lock().unwrap().clone()
+    }
+
+    /// The pushers that `keep_pusher` has kept.
+    pub(crate) fn pushers(&self) -> Vec<Pusher> {
+        self.shared.pushers.lock().unwrap().clone()
     }
 
     /// Waits until a note of this text stands last.
@@ -158,10 +164,14 @@ impl Channel<Lab> for Room {
             Some("push") => socket.push("early", &()).unwrap(),
             Some("broadcast") => drop(socket.broadcast("early", &()).unwrap()),
             Some("reply") => drop(socket.reply_later()),
+            Some("pusher") => drop(socket.pusher()),
             _ => {}
         }
         if !orders["deny"].is_null() {
             return Err(Refused::with(&json!({ "reason": orders["deny"] })));
+        }
+        if !orders["ban"].is_null() {
+            return Err(Refused::with(&json!({ "reason": orders["ban"] })).for_good());
         }
         if orders["reply_bytes"] == true {
             socket.set_join_reply_payload(Bytes::from_static(&[0, 255]));
@@ -251,6 +261,11 @@ impl Channel<Lab> for Room {
                 socket.broadcast(event, &value).unwrap();
                 Reply::none()
             }
+            "tell_crowd" => {
+                let all = socket.broadcast_yielding("all", &value).await.unwrap();
+                let others = socket.broadcast_from_yielding("others", &value).await;
+                Reply::ok(&json!({ "local": [all.local, others.unwrap().local] }))
+            }
             "sequence" => {
                 socket.push("p1", &()).unwrap();
                 socket.broadcast("b1", &()).unwrap();
@@ -272,6 +287,15 @@ impl Channel<Lab> for Room {
                     .unwrap()
                     .push(socket.reply_later());
                 Reply::none()
+            }
+            "keep_pusher" => {
+                self.lab
+                    .shared
+                    .pushers
+                    .lock()
+                    .unwrap()
+                    .push(socket.pusher());
+                Reply::ok_empty()
             }
             "stop" => Reply::stop(),
             "stop_ok" => Reply::ok(&json!({ "bye": 1 })).then(Flow::Stop),

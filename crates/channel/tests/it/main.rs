@@ -2,18 +2,24 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod census;
 mod client;
+mod crowd;
 mod ending;
+mod expiry;
 mod joining;
 mod lab;
 mod leaving;
 mod log;
 mod messages;
 mod order;
+mod outside;
 mod pushing;
 mod results;
 mod routing;
 mod sockets;
 mod storm;
+mod testing;
+mod timers;
 mod transcripts;
 mod typed;

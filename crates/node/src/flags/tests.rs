@@ -31,12 +31,25 @@ fn every_flag_has_an_environment_variable_of_its_name() {
         .get_arguments()
         .filter(|argument| !matches!(argument.get_id().as_str(), "help" | "version"))
         .collect();
-    assert_eq!(flags.len(), 14);
+    assert_eq!(flags.len(), 16);
     for flag in flags {
         let name = flag.get_long().unwrap();
         let variable = format!("MATRYOSHKA_{}", name.to_uppercase().replace('-', "_"));
         assert_eq!(flag.get_env().unwrap().to_str(), Some(variable.as_str()));
     }
+}
+
+#[test]
+fn the_link_between_nodes_is_as_new_as_it_gets_unless_told_otherwise() {
+    let usual = flags(&[]);
+    assert_eq!((usual.interest, usual.link_protocol), (true, 2));
+    let held_back = flags(&["--interest", "off", "--link-protocol", "1"]);
+    assert_eq!((held_back.interest, held_back.link_protocol), (false, 1));
+    for bad in ["0", "3", "two", "-1"] {
+        let line = refusal(&[&*format!("--link-protocol={bad}")]);
+        assert!(line.contains("it takes 1 to 2"), "{line}");
+    }
+    assert!(refusal(&["--interest", "perhaps"]).contains("it takes on or off"));
 }
 
 #[test]

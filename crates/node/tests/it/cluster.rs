@@ -42,6 +42,25 @@ async fn nodes_meet_and_show_each_other() {
     let cluster = get(second.http, "/api/cluster").await.json();
     assert_eq!(cluster["name"], "n2");
     assert_eq!(cluster["peers"][0]["addr"], first.quic.unwrap().to_string());
+    let link = &cluster["peers"][0]["link"];
+    assert_eq!(
+        (&link["protocol"], &link["interest"]),
+        (&json!(2), &json!(true))
+    );
+    let metrics = get(second.http, "/metrics").await.body;
+    for line in [
+        "matryoshka_quic_up 1",
+        "matryoshka_quic_peer_state{peer=\"n1\",state=\"up\"} 1.0",
+        "matryoshka_quic_peer_state{peer=\"n1\",state=\"down\"} 0.0",
+        "matryoshka_quic_peer_reconnects_total{peer=\"n1\"} 0",
+        "matryoshka_quic_peer_queued_bytes{peer=\"n1\",class=\"user\"} 0.0",
+        "matryoshka_quic_peer_copies_total{peer=\"n1\",why=\"flooded_full\"} 0",
+    ] {
+        assert!(
+            metrics.lines().any(|found| found == line),
+            "no {line} in {metrics}"
+        );
+    }
     // A third one that knows only the second finds the first.
     let join = second.quic.unwrap().to_string();
     let third = Node::start_member("n3", &["--join", &join]).await;
@@ -95,6 +114,84 @@ async fn a_list_is_one_list_on_all_nodes() {
         ["anna"]
     );
     state_becomes(&first, "n2", "down").await;
+}
+
+/// As in a rolling upgrade: the middle one is of the release before, and one of the others does without interest routing.
+#[tokio::test]
+async fn chat_and_presence_run_across_neighbouring_versions() {
+    let newest = Node::start_member("n1", &[]).await;
+    let join = newest.quic.unwrap().to_string();
+    let old = Node::start_member("n2", &["--join", &join, "--link-protocol", "1"]).await;
+    let plain = Node::start_member("n3", &["--join", &join, "--interest", "off"]).await;
+    for (node, peers) in [
+        (&newest, ["n2", "n3"]),
+        (&old, ["n1", "n3"]),
+        (&plain, ["n1", "n2"]),
+    ] {
+        for peer in peers {
+            state_becomes(node, peer, "up").await;
+        }
+    }
+    assert_eq!(link(&newest, "n2").await["protocol"], 1);
+    assert_eq!(link(&newest, "n3").await["protocol"], 2);
+    assert_eq!(link(&old, "n3").await["protocol"], 1);
+    for (node, peer) in [(&newest, "n2"), (&newest, "n3"), (&old, "n1")] {
+        assert_eq!(link(node, peer).await["interest"], false);
+    }
+
+    let mut people = Vec::new();
+    for (node, user) in [(&newest, "anna"), (&old, "ben"), (&plain, "cleo")] {
+        let mut person = Client::connect(node, user, Version::V2).await;
+        person.join_ok("room:lobby", json!({})).await;
+        person.join_ok("lab:a", json!({})).await;
+        people.push(person);
+    }
+    // Each list has all three, wherever it is asked for.
+    for node in [&newest, &old, &plain] {
+        for user in ["anna", "ben", "cleo"] {
+            is_listed(node, user).await;
+        }
+    }
+    for from in 0..3 {
+        let body = format!("hello from {from}");
+        let said = json!({"body": body.clone()});
+        people[from].push("room:lobby", "new_msg", said).await;
+        for person in &mut people {
+            let heard = person.event("room:lobby", "new_msg").await;
+            assert_eq!(heard["body"], *body);
+        }
+    }
+    // A long one, which the newest nodes cut into parts and the old one does not.
+    let long = json!({"text": "x".repeat(300_000)});
+    people[0].push("lab:a", "shout", long.clone()).await;
+    for person in &mut people {
+        assert_eq!(person.event("lab:a", "shout").await, long);
+    }
+    post(old.http, "/api/disconnect/cleo", "").await;
+    assert_eq!(people.remove(2).closed().await, 1001);
+    leaves(&mut people[0], "cleo").await;
+    leaves(&mut people[1], "cleo").await;
+}
+
+/// What a node says of its link to `peer`.
+async fn link(node: &Node, peer: &str) -> serde_json::Value {
+    let cluster = get(node.http, "/api/cluster").await.json();
+    let peers = cluster["peers"].as_array().unwrap();
+    let peer = peers.iter().find(|known| known["name"] == peer).unwrap();
+    peer["link"].clone()
+}
+
+/// Asks until `user` is in the lobby's list; the request itself is the pause.
+async fn is_listed(node: &Node, user: &str) {
+    let deadline = tokio::time::Instant::now() + crate::process::DEADLINE;
+    loop {
+        let list = get(node.http, "/api/presence/room:lobby").await.json();
+        if list[user].is_object() {
+            return;
+        }
+        let now = tokio::time::Instant::now();
+        assert!(now < deadline, "{user} is missing at {}: {list}", node.name);
+    }
 }
 
 #[cfg(unix)]

@@ -34,6 +34,10 @@ async fn help_lists_every_flag_with_its_default() {
         "[default: matryoshka]",
         "--cluster-secret-file <FILE>",
         "MATRYOSHKA_CLUSTER_SECRET,",
+        "--interest <on|off>",
+        "[default: on]",
+        "--link-protocol <N>",
+        "[default: 2]",
         "--allow-origin <ORIGIN>",
         "--drain-rate <N>",
         "[default: 1000]",
@@ -126,7 +130,14 @@ async fn a_wrong_value_is_one_line_that_names_flag_value_and_what_is_allowed() {
             &["--drain-rate", "\"0\"", "at least 1"],
         ),
         (&["--tls-ca", "x"], &["--tls-ca", "not known"]),
-        (&["--interest", "on"], &["--interest", "not known"]),
+        (
+            &["--interest", "yes"],
+            &["--interest", "\"yes\"", "on or off"],
+        ),
+        (
+            &["--link-protocol", "9"],
+            &["--link-protocol", "\"9\"", "1 to 2"],
+        ),
         (&["serve"], &["serve", "not known", "--help"]),
     ];
     for (arguments, parts) in cases {

@@ -1,48 +1,22 @@
-//! Small parts together; and a rogue who has the secret but keeps no rule.
+//! A rogue who has the secret but keeps no rule.
 
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-use matryoshka_pubsub::PubSub;
+use bytes::Bytes;
 use matryoshka_pubsub::cluster::MemberEvent;
+use matryoshka_pubsub::{Envelope, Kind, PubSub, TrafficClass};
 use tokio::time::timeout;
 
 use super::*;
 use crate::config::Builder;
-use crate::proto::frame::{Heartbeat, Hello, PROTOCOL};
+use crate::proto::frame::Hello;
+use crate::proto::lane::Encoded;
+use crate::proto::terms::Offer;
 use crate::tls::{ANY_NODE, Credentials};
 use crate::{QuicAdapter, Secret};
 
 const DEADLINE: Duration = Duration::from_secs(20);
-
-fn entry(head: usize, payload: usize) -> Entry {
-    Entry {
-        head: vec![1; head].into(),
-        payload: vec![2; payload].into(),
-    }
-}
-
-#[test]
-fn small_parts_are_written_together_and_large_ones_are_not_copied() {
-    let large = entry(10, COPY_PAYLOAD_BYTES + 1);
-    let at = large.payload.as_ptr();
-    let mut batch = vec![entry(10, 20), entry(10, 0), large, entry(5, 5)];
-    let chunks = chunks(&mut batch);
-    let sizes: Vec<usize> = chunks.iter().map(Bytes::len).collect();
-    assert_eq!(sizes, [50, COPY_PAYLOAD_BYTES + 1, 10]);
-    assert_eq!(chunks[1].as_ptr(), at);
-    assert!(batch.is_empty());
-}
-
-#[test]
-fn what_is_copied_together_is_limited_and_complete() {
-    let mut batch: Vec<Entry> = (0..500).map(|_| entry(30, 500)).collect();
-    let chunks = chunks(&mut batch);
-    let total: usize = chunks.iter().map(Bytes::len).sum();
-    assert_eq!(total, 500 * 530);
-    let longest = chunks.iter().map(Bytes::len).max().unwrap();
-    assert!(longest <= COPY_CHUNK_BYTES + COPY_PAYLOAD_BYTES);
-}
 
 /// Somebody who has the secret but follows no rule.
 struct Rogue {
@@ -69,7 +43,8 @@ impl Rogue {
     }
 
     async fn say(&mut self, frame: &Frame) {
-        self.send.write_chunk(frame.encode()).await.unwrap();
+        let bytes = Codec::NEWEST.encode(frame).unwrap();
+        self.send.write_chunk(bytes).await.unwrap();
     }
 
     /// What the other side closes the connection with.
@@ -86,16 +61,28 @@ impl Rogue {
 
 fn hello(name: &str) -> Frame {
     Frame::Hello(Hello {
-        protocol: PROTOCOL,
-        oldest: PROTOCOL,
         capabilities: vec!["telepathy".into()],
         cluster: "matryoshka".into(),
         name: name.into(),
         incarnation: 1,
         instance: 1,
-        advertise: None,
-        lanes: 1,
+        ..Offer::default().hello()
     })
+}
+
+/// The beginning of a lane, with a message.
+fn lane(topic: &str, payload: &'static str) -> Bytes {
+    let mut lane = Encoded::default();
+    Codec::NEWEST.put_lane(2, &mut lane);
+    let envelope = Envelope {
+        topic: topic.into(),
+        kind: Kind::RAW,
+        class: TrafficClass::User,
+        lane: 0,
+        payload: payload.into(),
+    };
+    Codec::NEWEST.put_message(1, &envelope, &mut lane);
+    lane.concat()
 }
 
 fn node(name: &str, secret: &Secret) -> Builder {
@@ -149,14 +136,7 @@ async fn nothing_of_a_connection_that_is_not_settled_is_handed_on() {
     let mut news = pubsub.subscribe("news").unwrap();
     let mut rogue = Rogue::connect(&secret, "rogue", one.local_addr()).await;
     let mut lane = rogue.connection.open_uni().await.unwrap();
-    let message = Frame::Message(MessageFrame {
-        kind: 0,
-        topic: "news".into(),
-        payload: "early".into(),
-    });
-    let first = Frame::Lane(Lane { lane: 0 });
-    lane.write_chunk(first.encode()).await.unwrap();
-    lane.write_chunk(message.encode()).await.unwrap();
+    lane.write_chunk(self::lane("news", "early")).await.unwrap();
     rogue.say(&hello("rogue")).await;
     // It never says welcome, so after its time it has to go.
     assert_eq!(rogue.closed().await, Close::TooSlow);
@@ -172,7 +152,7 @@ async fn who_says_nothing_has_to_go() {
     let ((one, _pubsub), _two) = pair(&secret).await;
     let mut rogue = Rogue::connect(&secret, "rogue", one.local_addr()).await;
     // So that the stream is seen at all.
-    rogue.say(&Frame::Heartbeat(Heartbeat {})).await;
+    rogue.say(&Frame::Heartbeat).await;
     assert_eq!(rogue.closed().await, Close::TooSlow);
     assert_undisturbed(&one);
 }

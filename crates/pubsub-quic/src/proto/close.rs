@@ -8,10 +8,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::frame::decode_named;
+use super::codec::{Skipped, read_named};
 
 /// A reason is cut to this many bytes, so that it fits into the smallest QUIC packet.
-const MAX_REASON_BYTES: usize = 900;
+pub(crate) const MAX_REASON_BYTES: usize = 900;
 const MAX_TEXT_BYTES: usize = 256;
 
 /// Why a connection ends.
@@ -136,7 +136,7 @@ impl Close {
 
     /// Reads what the other side closed with. An unreadable reason counts as an empty one.
     pub(crate) fn read(code: u64, reason: &[u8]) -> Self {
-        let detail: Detail = decode_named(reason).unwrap_or_default();
+        let detail: Detail = read_named(reason, &mut Skipped::default()).unwrap_or_default();
         match code {
             1 => Self::Duplicate,
             2 => Self::Older {

@@ -23,12 +23,12 @@ use rand::rngs::StdRng;
 
 use super::address::{AddressBook, RECENT, is_dialable};
 use super::close::Close;
-use super::frame::{
-    Addresses, Frame, GoodbyeFrame, Heartbeat, Hello, MAX_ADDRESSES, OLDEST_PROTOCOL, PROTOCOL,
-};
+use super::codec::Codec;
+use super::frame::{Frame, Hello, MAX_ADDRESSES, MemberAddress};
 use super::liveness::{Attention, HEARTBEAT, Verdict};
 use super::notice::{Level, Notice, Notices};
 use super::peer::{ConnectionId, Link, Peer, Stage};
+use super::terms::{Offer, Terms};
 
 /// How many members are known at once; a further one is refused.
 pub(crate) const MAX_PEERS: usize = 1024;
@@ -60,8 +60,8 @@ pub(crate) struct MeshConfig {
     pub(crate) own: Vec<String>,
     /// The operator's addresses of other nodes.
     pub(crate) seeds: Vec<String>,
-    /// How many user lanes this node opens on a link.
-    pub(crate) lanes: u16,
+    /// What this node is willing to do on any link.
+    pub(crate) offer: Offer,
     /// Where the jitter comes from.
     pub(crate) rng_seed: u64,
 }
@@ -186,6 +186,18 @@ impl Mesh {
         self.peers.values()
     }
 
+    /// How this node writes on that connection: as agreed, and until then as its newest version has it.
+    pub(crate) fn codec(&self, id: ConnectionId) -> Codec {
+        self.terms(id)
+            .map_or(self.config.offer.newest, |terms| terms.codec)
+    }
+
+    /// What was agreed with the other end, once that is known.
+    pub(crate) fn terms(&self, id: ConnectionId) -> Option<&Terms> {
+        let guest = self.links.get(&id)?.guest.as_ref()?;
+        Some(&guest.terms)
+    }
+
     /// How many connections exist.
     pub(crate) fn connections(&self) -> usize {
         self.links.len()
@@ -256,11 +268,13 @@ impl Mesh {
         }
         match (link.stage, frame) {
             (Stage::Greeting, Frame::Hello(hello)) => self.handle_hello(now, id, hello),
-            (Stage::Waiting, Frame::Welcome(_)) => self.handle_welcome(now, id),
-            (Stage::Waiting, Frame::Accept(_)) => self.handle_accept(now, id),
+            (Stage::Waiting, Frame::Welcome) => self.handle_welcome(now, id),
+            (Stage::Waiting, Frame::Accept) => self.handle_accept(now, id),
             (Stage::Waiting | Stage::Up, Frame::Addresses(told)) => self.learn(now, told),
-            (Stage::Up, Frame::Goodbye(goodbye)) => self.handle_goodbye(id, goodbye),
-            (_, Frame::Heartbeat(_) | Frame::Goodbye(_)) => {}
+            (Stage::Up, Frame::Goodbye { restart_within_ms }) => {
+                self.handle_goodbye(id, restart_within_ms.map(Duration::from_millis));
+            }
+            (_, Frame::Heartbeat | Frame::Goodbye { .. }) => {}
             (stage, frame) => {
                 let text = format!("unexpected {} while {stage:?}", frame.label());
                 self.refuse(id, Close::Protocol { text });
@@ -304,7 +318,7 @@ impl Mesh {
                 Some(u64::try_from(grace.as_millis()).unwrap_or(u64::MAX))
             }
         };
-        let frame = Frame::Goodbye(GoodbyeFrame { restart_within_ms });
+        let frame = Frame::Goodbye { restart_within_ms };
         for connection in self.up_links() {
             let frame = frame.clone();
             self.effects.push_back(Effect::Send { connection, frame });
@@ -314,15 +328,12 @@ impl Mesh {
 
     fn hello(&self) -> Hello {
         Hello {
-            protocol: PROTOCOL,
-            oldest: OLDEST_PROTOCOL,
-            capabilities: Vec::new(),
             cluster: self.config.cluster.clone(),
             name: self.config.name.to_string(),
             incarnation: self.renumbering.own().0,
             instance: self.config.instance,
             advertise: self.config.advertise.clone(),
-            lanes: self.config.lanes,
+            ..self.config.offer.hello()
         }
     }
 
@@ -341,8 +352,8 @@ impl Mesh {
     }
 
     /// Takes in where others are. What is malformed, old or too much is passed over.
-    fn learn(&mut self, now: Instant, told: Addresses) {
-        for member in told.members.into_iter().take(MAX_ADDRESSES) {
+    fn learn(&mut self, now: Instant, told: Vec<MemberAddress>) {
+        for member in told.into_iter().take(MAX_ADDRESSES) {
             let Ok(name) = NodeName::new(&member.name) else {
                 continue;
             };
@@ -363,8 +374,7 @@ impl Mesh {
         self.dial_due(now);
     }
 
-    fn handle_goodbye(&mut self, id: ConnectionId, goodbye: GoodbyeFrame) {
-        let grace = goodbye.restart_within_ms.map(Duration::from_millis);
+    fn handle_goodbye(&mut self, id: ConnectionId, grace: Option<Duration>) {
         let state = match grace {
             None => MemberState::Leaving,
             Some(_) => MemberState::Restarting,
@@ -453,7 +463,7 @@ impl Mesh {
         };
         if link.heartbeat_at <= now {
             link.heartbeat_at = now + HEARTBEAT;
-            let frame = Frame::Heartbeat(Heartbeat {});
+            let frame = Frame::Heartbeat;
             self.effects.push_back(Effect::Send {
                 connection: id,
                 frame,

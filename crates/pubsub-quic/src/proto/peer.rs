@@ -10,8 +10,11 @@ use matryoshka_pubsub::{Incarnation, LinkId, NodeName};
 
 use super::address::is_dialable;
 use super::close::Close;
-use super::frame::{Hello, OLDEST_PROTOCOL, PROTOCOL};
+use super::codec::OLDEST_PROTOCOL;
+use super::frame::Hello;
 use super::liveness::Liveness;
+use super::mesh::MeshConfig;
+use super::terms::Terms;
 
 /// How long a dialled node may take to answer. QUIC sends the first packet again within this time.
 pub(crate) const DIAL_LIMIT: Duration = Duration::from_secs(2);
@@ -49,6 +52,8 @@ pub(crate) struct Guest {
     pub(crate) instance: u64,
     /// Where it is to be dialled.
     pub(crate) address: String,
+    /// What was agreed with it.
+    pub(crate) terms: Terms,
 }
 
 impl Guest {
@@ -177,20 +182,19 @@ pub(crate) struct Peer {
 /// Checks all of a hello that can be judged without knowing other nodes.
 pub(crate) fn check_hello(
     hello: &Hello,
-    cluster: &str,
+    config: &MeshConfig,
     certified: &[String],
     remote: SocketAddr,
 ) -> Result<Guest, Close> {
-    if hello.oldest > PROTOCOL || hello.protocol < OLDEST_PROTOCOL {
+    let Some(terms) = config.offer.agree(hello) else {
         return Err(Close::Version {
-            protocol: PROTOCOL,
+            protocol: config.offer.newest.version(),
             oldest: OLDEST_PROTOCOL,
         });
-    }
-    if hello.cluster != cluster {
-        return Err(Close::OtherCluster {
-            cluster: cluster.to_owned(),
-        });
+    };
+    if hello.cluster != config.cluster {
+        let cluster = config.cluster.clone();
+        return Err(Close::OtherCluster { cluster });
     }
     let name = NodeName::new(&hello.name).map_err(|_| Close::NameNotCertified)?;
     if !certified.contains(&hello.name) {
@@ -202,30 +206,43 @@ pub(crate) fn check_hello(
         incarnation: Incarnation(hello.incarnation),
         instance: hello.instance,
         address: advertised.unwrap_or_else(|| remote.to_string()),
+        terms,
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::codec::NEWEST_PROTOCOL;
+    use super::super::terms::Offer;
     use super::*;
+
+    fn config() -> MeshConfig {
+        MeshConfig {
+            name: NodeName::new("n1").unwrap(),
+            incarnation: Incarnation(1),
+            instance: 1,
+            cluster: "blue".into(),
+            advertise: None,
+            own: Vec::new(),
+            seeds: Vec::new(),
+            offer: Offer::default(),
+            rng_seed: 1,
+        }
+    }
 
     fn hello() -> Hello {
         Hello {
-            protocol: PROTOCOL,
-            oldest: OLDEST_PROTOCOL,
-            capabilities: Vec::new(),
             cluster: "blue".into(),
             name: "n2".into(),
             incarnation: 5,
             instance: 9,
-            advertise: None,
-            lanes: 8,
+            ..Offer::default().hello()
         }
     }
 
     fn check(hello: &Hello) -> Result<Guest, Close> {
         let remote = "10.0.0.2:5000".parse().unwrap();
-        check_hello(hello, "blue", &["n2".to_owned()], remote)
+        check_hello(hello, &config(), &["n2".to_owned()], remote)
     }
 
     #[test]
@@ -255,9 +272,9 @@ mod tests {
     #[test]
     fn versions_need_one_in_common() {
         let mut newer = hello();
-        (newer.oldest, newer.protocol) = (PROTOCOL, PROTOCOL + 3);
+        (newer.oldest, newer.protocol) = (NEWEST_PROTOCOL, NEWEST_PROTOCOL + 3);
         assert!(check(&newer).is_ok());
-        newer.oldest = PROTOCOL + 1;
+        newer.oldest = NEWEST_PROTOCOL + 1;
         assert!(matches!(check(&newer), Err(Close::Version { .. })));
         let mut older = hello();
         (older.oldest, older.protocol) = (0, OLDEST_PROTOCOL - 1);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use matryoshka_pubsub_quic::pubsub::cluster::{Member, MemberEvent, MemberState};
 use matryoshka_pubsub_quic::pubsub::{Members, PubSub};
-use matryoshka_pubsub_quic::{Builder, QuicAdapter, Secret};
+use matryoshka_pubsub_quic::{Builder, PeerInfo, QuicAdapter, Secret};
 
 /// Nothing that is waited for may take longer, however busy the machine is.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
@@ -69,6 +69,12 @@ impl Node {
         }
     }
 
+    /// What it says of another node.
+    pub(crate) fn peer(&self, other: &str) -> PeerInfo {
+        let peers = self.adapter.peers().into_iter();
+        peers.into_iter().find(|peer| peer.name == other).unwrap()
+    }
+
     /// The names of the members that are up.
     pub(crate) fn known(&self) -> Vec<String> {
         let peers = self.adapter.peers().into_iter();
@@ -90,6 +96,33 @@ pub(crate) async fn chain(count: usize) -> Vec<Node> {
     }
     meet(&mut nodes).await;
     nodes
+}
+
+/// Nodes n0, n1, ... made by these builders' changes; each joins at the one before. All know all when this returns.
+pub(crate) async fn cluster<const N: usize>(changes: [fn(Builder) -> Builder; N]) -> Vec<Node> {
+    let secret = Secret::generate();
+    let mut nodes: Vec<Node> = Vec::new();
+    for (index, change) in changes.into_iter().enumerate() {
+        let mut builder = change(Node::builder(&format!("n{index}"), &secret));
+        if let Some(before) = nodes.last() {
+            builder = builder.join(before.adapter.local_addr());
+        }
+        nodes.push(Node::start(builder).await);
+    }
+    meet(&mut nodes).await;
+    nodes
+}
+
+/// Looks again and again, under the deadline, until `is_it`.
+pub(crate) async fn until(what: &str, mut is_it: impl FnMut() -> bool) {
+    let waiting = async {
+        let mut look = tokio::time::interval(Duration::from_millis(1));
+        while !is_it() {
+            look.tick().await;
+        }
+    };
+    let waited = tokio::time::timeout(DEADLINE, waiting).await;
+    waited.unwrap_or_else(|_| panic!("waited in vain: {what}"));
 }
 
 /// Waits until all nodes know all others.

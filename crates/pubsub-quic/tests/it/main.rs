@@ -6,6 +6,9 @@ mod contract;
 mod log;
 
 mod faults;
+mod interest;
 mod joining;
+mod one_way;
 mod overload;
 mod refusals;
+mod versions;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use matryoshka_pubsub::mailbox::Bound;
 use matryoshka_pubsub::registry::OwnerId;
 use matryoshka_pubsub::{
-    Delivery, Dispatcher, Kind, KindTaken, Message, Payload, PubSub, Sink, Subscribers,
+    Delivery, Dispatcher, Kind, KindTaken, Message, Payload, PubSub, Sink, Subscriber, Subscribers,
 };
 
 use crate::held;
@@ -136,6 +136,27 @@ fn b12_the_dispatcher_sees_the_metadata_of_each_whatever_the_form() {
     assert_eq!(held(&mut y), ["y3", "y4"]);
     assert_eq!(held(&mut number), ["x1", "x2", "y3", "y4", "x5"]);
     assert_eq!(held(&mut none), ["x1", "y3", "x5"]);
+}
+
+#[test]
+fn a_topics_subscribers_are_shown_without_a_message() {
+    let pubsub = PubSub::local();
+    assert_eq!(pubsub.visit("t", |_| ()), None);
+    let notes = Arc::new(Notes::default());
+    let _sink = pubsub.subscribe_sink_with("t", notes.clone(), 'x').unwrap();
+    let plain = pubsub.subscribe("t").unwrap();
+    let seen = pubsub.visit("t", |subscribers| {
+        let shown = |subscriber: Subscriber<'_>| subscriber.metadata::<char>().copied();
+        subscribers.iter().map(shown).collect::<Vec<_>>()
+    });
+    assert_eq!(seen.unwrap(), [Some('x'), None]);
+    drop(plain);
+    let notes = pubsub.visit("t", |subscribers| {
+        subscribers
+            .iter()
+            .all(|subscriber| subscriber.sink_as::<Notes>().is_some())
+    });
+    assert_eq!(notes, Some(true));
 }
 
 #[test]

@@ -111,6 +111,27 @@ fn the_next_broadcast_does_not_overtake_it() {
     assert_eq!(held(&mut last), heard);
 }
 
+#[test]
+fn without_a_publisher_it_is_the_same_and_keeps_the_lane_of_its_topic() {
+    let mesh = MemoryMesh::new();
+    let (a, b) = (PubSub::with(mesh.node("a")), PubSub::with(mesh.node("b")));
+    let (count, _crowd) = crowd(&a);
+    let mut last = a.subscribe("t").unwrap();
+    let mut there = b.subscribe("t").unwrap();
+    for round in 0..3 {
+        let mut broadcast = pin!(a.broadcast_yielding("t", format!("yielding {round}")));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(broadcast.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(count.now(), 2 * MANY * round + 512);
+        broadcast.set(a.broadcast_yielding("t", "never begun".to_owned()));
+        a.broadcast("t", format!("at once {round}")).unwrap();
+    }
+    let heard = held(&mut last);
+    assert_eq!(heard.len(), 6);
+    assert_eq!(heard[..2], ["yielding 0", "at once 0"]);
+    assert_eq!(held(&mut there), heard);
+}
+
 #[tokio::test(start_paused = true)]
 async fn others_get_their_turn_meanwhile() {
     let pubsub = PubSub::local();

@@ -8,7 +8,8 @@ use matryoshka_pubsub::Incarnation;
 use matryoshka_pubsub::cluster::{Refusal, Renumbering, Step};
 
 use super::super::close::Close;
-use super::super::frame::{Hello, OLDEST_PROTOCOL, PROTOCOL};
+use super::super::codec::OLDEST_PROTOCOL;
+use super::super::frame::Hello;
 use super::super::notice::Level;
 use super::super::peer::{ConnectionId, Guest, Link, Stage};
 use super::{Effect, Mesh, MeshConfig};
@@ -143,8 +144,10 @@ impl Mesh {
                 self.certified_names(id)
             ),
             Close::Version { .. } => format!(
-                "it speaks protocol versions {} to {}, this node {OLDEST_PROTOCOL} to {PROTOCOL}: upgrade the older one",
-                hello.oldest, hello.protocol
+                "it speaks protocol versions {} to {}, this node {OLDEST_PROTOCOL} to {}: upgrade the older one",
+                hello.oldest,
+                hello.protocol,
+                self.config.offer.newest.version()
             ),
             close => close.to_string(),
         };
@@ -190,9 +193,10 @@ fn cure(close: &Close, config: &MeshConfig) -> String {
             ": {:?} must be the name in this node's certificate",
             config.name.as_str()
         ),
-        Close::Version { .. } => {
-            format!(", this node {OLDEST_PROTOCOL} to {PROTOCOL}: upgrade the older one")
-        }
+        Close::Version { .. } => format!(
+            ", this node {OLDEST_PROTOCOL} to {}: upgrade the older one",
+            config.offer.newest.version()
+        ),
         _ => String::new(),
     }
 }

@@ -8,7 +8,7 @@ use matryoshka_pubsub::cluster::{Member, MemberEvent, MemberState, Refusal};
 use matryoshka_pubsub::{LinkId, NodeName, Origin};
 
 use super::super::close::Close;
-use super::super::frame::{Accept, Addresses, Frame, Hello, MAX_ADDRESSES, MemberAddress, Welcome};
+use super::super::frame::{Frame, Hello, MAX_ADDRESSES, MemberAddress};
 use super::super::liveness::HEARTBEAT;
 use super::super::notice::Level;
 use super::super::peer::{ConnectionId, Guest, Link, Peer, Stage, check_hello};
@@ -20,7 +20,7 @@ impl Mesh {
             return;
         };
         let Some(remote) = link.remote else { return };
-        let guest = match check_hello(&hello, &self.config.cluster, &link.certified, remote) {
+        let guest = match check_hello(&hello, &self.config, &link.certified, remote) {
             Ok(guest) => guest,
             Err(close) => return self.refuse_hello(id, &hello, close),
         };
@@ -84,7 +84,7 @@ impl Mesh {
             link.stage = Stage::Waiting;
         }
         if !self.settles_with(&name) {
-            let frame = Frame::Welcome(Welcome {});
+            let frame = Frame::Welcome;
             self.effects.push_back(Effect::Send {
                 connection: id,
                 frame,
@@ -223,7 +223,7 @@ impl Mesh {
         let text = format!("{name} is up, at {}", peer.guest.address);
         self.peers.insert(name.clone(), peer);
         if self.settles_with(&name) {
-            let frame = Frame::Accept(Accept {});
+            let frame = Frame::Accept;
             self.effects.push_back(Effect::Send {
                 connection: id,
                 frame,
@@ -280,7 +280,7 @@ impl Mesh {
     }
 
     fn tell_addresses(&mut self, connection: ConnectionId, members: Vec<MemberAddress>) {
-        let frame = Frame::Addresses(Addresses { members });
+        let frame = Frame::Addresses(members);
         self.effects.push_back(Effect::Send { connection, frame });
     }
 }

@@ -6,16 +6,20 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use matryoshka_pubsub::cluster::{MemberEvent, MemberTable};
 use matryoshka_pubsub::{Incarnation, NodeName};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::super::close::Close;
-use super::super::frame::{Frame, FrameDecoder, MAX_CONTROL_FRAME_BYTES};
+use super::super::codec::Codec;
+use super::super::control::ControlReader;
+use super::super::frame::Frame;
 use super::super::liveness::TICK;
 use super::super::notice::Level;
 use super::super::peer::{ConnectionId, Stage};
+use super::super::terms::Offer;
 use super::{Effect, Ended, Mesh, MeshConfig};
 
 /// One end of a connection: which node, which of its lives, which connection of its.
@@ -26,7 +30,7 @@ enum Packet {
     Dial(End),
     /// The dialled node answers; the second end is its own.
     Answer(End, End),
-    Frame(End, Vec<u8>),
+    Frame(End, Bytes),
     Ended(End, Ended),
 }
 
@@ -124,7 +128,7 @@ impl World {
             advertise: None,
             own: vec![address(index).to_string()],
             seeds: node.join.clone(),
-            lanes: 8,
+            offer: Offer::default(),
             rng_seed,
         };
         node.mesh = Some(Mesh::new(config, self.start + self.now));
@@ -255,9 +259,9 @@ impl World {
             }
             Packet::Frame(end, bytes) if end.1 == life && self.other_end.contains_key(&end) => {
                 node.heard.insert(end.2);
-                let mut decoder = FrameDecoder::new(MAX_CONTROL_FRAME_BYTES);
-                decoder.feed(&bytes);
-                while let Some(frame) = decoder.next().unwrap() {
+                let mut reader = ControlReader::new(Codec::NEWEST);
+                reader.feed(bytes);
+                while let Some(frame) = reader.next(true).unwrap() {
                     mesh.handle_frame(now, end.2, frame);
                 }
             }
@@ -343,7 +347,9 @@ impl World {
             }
             return;
         }
-        self.post(from.0, to.0, Packet::Frame(to, frame.encode().to_vec()));
+        let mesh = self.nodes[from.0].mesh.as_ref().unwrap();
+        let bytes = mesh.codec(from.2).encode(frame).unwrap();
+        self.post(from.0, to.0, Packet::Frame(to, bytes));
     }
 
     fn close(&mut self, from: End, close: Close) {

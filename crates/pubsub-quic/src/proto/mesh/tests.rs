@@ -8,8 +8,9 @@ use rand::Rng;
 
 use super::super::address::RECENT;
 use super::super::close::Close;
-use super::super::frame::{Frame, Welcome};
+use super::super::frame::Frame;
 use super::super::notice::Level;
+use super::super::terms::Offer;
 use super::sim::World;
 use super::{Effect, Ended, MAX_LINKS, MAX_PEERS, Mesh, MeshConfig};
 
@@ -267,7 +268,7 @@ fn a_connection_that_waits_for_an_earlier_one_does_not_come_up_once_it_is_closed
         let mut hello = mesh.hello();
         (hello.name, hello.incarnation) = ("n2".to_owned(), incarnation);
         mesh.handle_frame(now, id, Frame::Hello(hello));
-        mesh.handle_frame(now, id, Frame::Welcome(Welcome {}));
+        mesh.handle_frame(now, id, Frame::Welcome);
         id
     };
     let earlier = come(&mut mesh, 1);
@@ -322,7 +323,7 @@ fn further_members_than_there_is_room_for_are_refused() {
         let mut hello = mesh.hello();
         hello.name = name;
         mesh.handle_frame(now, id, Frame::Hello(hello));
-        mesh.handle_frame(now, id, Frame::Welcome(Welcome {}));
+        mesh.handle_frame(now, id, Frame::Welcome);
     }
     let effects = std::iter::from_fn(|| mesh.poll_effect());
     let full = effects.filter(|effect| {
@@ -367,7 +368,7 @@ fn config(node: &str) -> MeshConfig {
         advertise: None,
         own: Vec::new(),
         seeds: Vec::new(),
-        lanes: 8,
+        offer: Offer::default(),
         rng_seed: 1,
     }
 }

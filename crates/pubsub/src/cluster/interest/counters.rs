@@ -1,7 +1,9 @@
 //! What a router counts.
 //! Pure: no clock, no I/O, no tasks.
 
-/// Copies of messages, by what became of them, since the router was made.
+use std::ops::AddAssign;
+
+/// Copies of messages, by what became of them: over all links since the router was made, or on one link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
@@ -37,5 +39,28 @@ impl Counters {
     /// All copies sent to peers that had not asked for them.
     pub fn flooded(&self) -> u64 {
         self.flooded_start + self.flooded_full + self.flooded_old_peer + self.flooded_over_limit
+    }
+
+    /// All copies that lanes took, for whatever reason.
+    pub fn taken(&self) -> u64 {
+        self.sent + self.flooded() + self.flushed + self.replayed
+    }
+}
+
+impl AddAssign for Counters {
+    fn add_assign(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.held += other.held;
+        self.flooded_start += other.flooded_start;
+        self.flooded_full += other.flooded_full;
+        self.flooded_old_peer += other.flooded_old_peer;
+        self.flooded_over_limit += other.flooded_over_limit;
+        self.flushed += other.flushed;
+        self.replayed += other.replayed;
+        self.trimmed += other.trimmed;
+        self.arrived_for_nobody += other.arrived_for_nobody;
+        self.dropped += other.dropped;
+        self.gaps += other.gaps;
+        self.resyncs += other.resyncs;
     }
 }

@@ -58,6 +58,7 @@ pub struct Published {
 /// returns at once. The calls, in the words of the adapter around it, which keeps the router under one lock:
 /// * A link ended or began to take every publish: [`handle_up`](Self::handle_up), [`handle_down`](Self::handle_down). A link
 ///   that is not up does not exist here.
+/// * It is about to be closed without need: [`handle_closing`](Self::handle_closing), with its lanes still open.
 /// * Something was published: [`publish`](Self::publish), with that lock held until it returns.
 /// * The pubsub hints at edges, or something was received: [`handle_edges`](Self::handle_edges),
 ///   [`handle_control`](Self::handle_control), [`handle_message`](Self::handle_message).
@@ -80,7 +81,8 @@ pub struct Router {
     routed: SlotSet,
     /// Those for which a control frame became due.
     ready: SlotSet,
-    counters: Counters,
+    /// Of links that are down.
+    past: Counters,
     #[cfg(test)]
     wrong: wrong::Wrong,
 }
@@ -96,6 +98,7 @@ struct Link {
     /// The number of the last frame is to be told.
     last_due: bool,
     resync_due: bool,
+    counters: Counters,
 }
 
 /// Why a copy is sent.
@@ -123,7 +126,7 @@ impl Router {
             up: SlotSet::EMPTY,
             routed: SlotSet::EMPTY,
             ready: SlotSet::EMPTY,
-            counters: Counters::default(),
+            past: Counters::default(),
             config,
             #[cfg(test)]
             wrong: wrong::Wrong::default(),
@@ -161,12 +164,21 @@ impl Router {
             return;
         };
         let link = self.remove(slot);
+        self.past += link.counters;
         #[cfg(test)]
         if self.leaves_ghost(slot) {
             return;
         }
         self.ring.trim(slot, link.routing.settled, self.pos);
         self.wants.retire(slot);
+    }
+
+    /// The link is about to be closed in good order: its peer is sent all that it waits for, and everything from now on, as long
+    /// as it does not tell anew what it wants. What it has asked for and not been sent by then would be missing otherwise.
+    pub fn handle_closing(&mut self, id: LinkId, lanes: &mut dyn Lanes) {
+        if let Some(&slot) = self.slots.get(&id) {
+            self.forget(slot, lanes);
+        }
     }
 
     /// A message is published on this node: pushes it to the lanes of the peers that may want it, and lets the others wait.
@@ -216,9 +228,10 @@ impl Router {
         let Some(slot) = self.slots.get(&id) else {
             return;
         };
-        self.link_mut(*slot).mentions.handle_heard(pos);
+        let link = self.link_mut(*slot);
+        link.mentions.handle_heard(pos);
         if delivered == 0 {
-            self.counters.arrived_for_nobody += 1;
+            link.counters.arrived_for_nobody += 1;
             if self.wanted.handle_unwanted(topic) {
                 self.mention(topic);
             }
@@ -283,9 +296,24 @@ impl Router {
         (self.wanted.len(), self.wants.len())
     }
 
-    /// What has been counted.
+    /// What has been counted, over all links.
     pub fn counters(&self) -> Counters {
-        self.counters
+        let mut all = self.past;
+        for slot in self.slots.values() {
+            all += self.link_counters_at(*slot);
+        }
+        all
+    }
+
+    /// What has been counted on that link; of one that is not up, nothing is known.
+    pub fn link_counters(&self, id: LinkId) -> Option<Counters> {
+        let slot = self.slots.get(&id)?;
+        Some(self.link_counters_at(*slot))
+    }
+
+    fn link_counters_at(&self, slot: Slot) -> Counters {
+        let link = self.links[slot].as_ref();
+        link.map(|link| link.counters).unwrap_or_default()
     }
 
     fn targets(&self, to: To) -> SlotSet {
@@ -336,12 +364,12 @@ impl Router {
             self.send_evicted(&oldest, lanes);
         }
         published.held = waiting.len();
-        self.counters.held += published.held as u64;
         let (most, at) = (self.config.ring_bytes / 4, now + self.config.announce_after);
         for slot in waiting.iter() {
-            let routing = &mut self.link_mut(slot).routing;
-            routing.waiting += 1;
-            if routing.announce.hold(bytes, most, at) {
+            let link = self.link_mut(slot);
+            link.counters.held += 1;
+            link.routing.waiting += 1;
+            if link.routing.announce.hold(bytes, most, at) {
                 self.ready.insert(slot);
             }
         }
@@ -389,11 +417,11 @@ impl Router {
         };
         if taken {
             let gap = link.routing.gaps.remove(&held.lane);
-            self.counters.gaps += u64::from(gap.is_some());
+            link.counters.gaps += u64::from(gap.is_some());
             let why = why.unwrap_or_else(|| link.why(held));
-            *self.counters.of(why) += 1;
+            *link.counters.of(why) += 1;
         } else {
-            self.counters.dropped += 1;
+            link.counters.dropped += 1;
             *link.routing.gaps.entry(held.lane).or_default() += 1;
         }
         #[cfg(test)]
@@ -403,7 +431,7 @@ impl Router {
 
     fn tell_gaps(&mut self, slot: Slot, lanes: &mut dyn Lanes) {
         let link = self.links[slot].as_mut().expect("it is up");
-        let (id, counters) = (link.id, &mut self.counters);
+        let (id, counters) = (link.id, &mut link.counters);
         link.routing.gaps.retain(|lane, lost| {
             let told = lanes.push(id, *lane, &[LaneFrame::Gap(*lost)]);
             counters.gaps += u64::from(told);
@@ -456,6 +484,7 @@ impl Link {
             mentions: Mentions::default(),
             last_due: false,
             resync_due: false,
+            counters: Counters::default(),
         }
     }
 

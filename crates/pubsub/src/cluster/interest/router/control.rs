@@ -51,7 +51,7 @@ impl Router {
         let pos = self.wrong.announced(pos);
         let link = self.link_mut(slot);
         if std::mem::take(&mut link.resync_due) {
-            self.counters.resyncs += 1;
+            link.counters.resyncs += 1;
             return Some(ControlFrame::Resync);
         }
         if link.routing.announce.due {
@@ -206,8 +206,9 @@ impl Router {
         let upto = self.wrong.trimmed(upto);
         let after = self.routing(slot).settled;
         let trimmed = self.ring.trim(slot, after, upto);
-        self.counters.trimmed += trimmed as u64;
-        let routing = self.routing(slot);
+        let link = self.link_mut(slot);
+        link.counters.trimmed += trimmed as u64;
+        let routing = &mut link.routing;
         routing.waiting -= trimmed;
         routing.settled = after.max(upto);
     }

@@ -343,6 +343,39 @@ fn what_a_full_lane_drops_is_told_with_the_next_message_or_the_heartbeat() {
 }
 
 #[test]
+fn each_link_counts_for_itself_and_what_it_counted_outlives_it_in_the_sum() {
+    let other = LinkId(8);
+    let mut story = Story::routed(config(), &["a"]);
+    story.router.handle_up(other, false);
+    story.publish("a");
+    story.publish("b");
+    let (wanting, old) = (
+        story.router.link_counters(LINK).unwrap(),
+        story.router.link_counters(other).unwrap(),
+    );
+    assert_eq!((wanting.sent, wanting.held, wanting.flooded()), (1, 1, 0));
+    assert_eq!((old.sent, old.held, old.flooded_old_peer), (0, 0, 2));
+    let mut sum = wanting;
+    sum += old;
+    assert_eq!((story.router.counters(), sum.taken()), (sum, 3));
+    story.router.handle_down(other);
+    assert_eq!(story.router.link_counters(other), None);
+    assert_eq!(story.router.counters(), sum);
+}
+
+#[test]
+fn before_a_link_is_closed_its_peer_gets_what_it_waits_for_and_all_that_follows() {
+    let mut story = Story::routed(config(), &["a"]);
+    story.publish("b");
+    story.publish("c");
+    assert_eq!(story.sent(), [""; 0]);
+    story.router.handle_closing(LINK, &mut story.wire);
+    story.publish("d");
+    assert_eq!(story.sent(), ["7/0 b 1", "7/0 c 2", "7/0 d 3"]);
+    assert_eq!(story.router.ring(), (0, 0));
+}
+
+#[test]
 fn a_topic_lingers_for_a_while_and_for_some_messages() {
     let mut story = Story::routed(config(), &[]);
     story.edge("a", true);

@@ -1,0 +1,51 @@
+//! A socket's subscription to its own id, by which the whole cluster reaches it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::excerpt::excerpt;
+use crate::fastlane::delivery;
+use crate::link::{Link, Mail};
+use crate::order::{ORDER, Order};
+use crate::pubsub::{Delivery, Message, Sink};
+use crate::transport::{Close, CloseCode};
+use crate::{Broadcast, wire};
+
+/// What the sockets of one id listen with.
+pub(crate) struct ById {
+    pub(crate) link: Arc<Link>,
+    pub(crate) peer_addr: Option<SocketAddr>,
+    pub(crate) connected_at: SystemTime,
+}
+
+impl Sink for ById {
+    fn deliver(&self, message: &Message) -> Delivery {
+        if message.kind() == ORDER {
+            return self.order(message);
+        }
+        match Broadcast::from_message(message) {
+            Some(Ok(broadcast)) if broadcast.event() == wire::DISCONNECT => {
+                let close = Close::new(CloseCode::GOING_AWAY);
+                delivery(self.link.outbox.close(close))
+            }
+            // Not for sockets; whoever else listens on the topic gets it.
+            _ => Delivery::Delivered,
+        }
+    }
+}
+
+impl ById {
+    fn order(&self, message: &Message) -> Delivery {
+        match Order::from_message(message) {
+            Ok(order) => {
+                let bytes = order.bytes();
+                delivery(self.link.outbox.mail_of(Mail::order(order), bytes))
+            }
+            Err(error) => {
+                tracing::warn!(id = excerpt(message.topic()), %error, "an order to a socket is dropped");
+                Delivery::Dropped
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Pushes from outside a channel's callbacks.
+
+use bytestring::ByteString;
+use serde::Serialize;
+use std::sync::Arc;
+
+use crate::inbox::InboxSender;
+use crate::link::Link;
+use crate::transport::{Field, Payload, ServerMessage};
+use crate::{PushError, payload};
+
+/// The way to one channel's client from any task; made by [`Socket::pusher`](crate::Socket::pusher). Clones lead to the same
+/// client.
+///
+/// It does not keep the channel alive. What is pushed by several tasks has no order; what one pushes arrives in its order.
+#[derive(Clone, Debug)]
+pub struct Pusher {
+    pub(crate) link: Arc<Link>,
+    pub(crate) topic: ByteString,
+    pub(crate) join_ref: Option<Field>,
+    /// Closed with the channel.
+    pub(crate) inbox: InboxSender,
+}
+
+impl Pusher {
+    /// Sends an event to the client, as [`Socket::push`](crate::Socket::push) does.
+    ///
+    /// # Errors
+    /// [`PushError`] if the value is no object, or the channel has ended. Nothing was sent.
+    pub fn push<T: Serialize + ?Sized>(
+        &self,
+        event: impl Into<ByteString>,
+        value: &T,
+    ) -> Result<(), PushError> {
+        self.push_payload(event, payload::of_event(value)?)
+    }
+
+    /// As [`push`](Self::push), with a ready payload: a JSON object or bytes.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push); also bytes for a client whose version of the wire carries none.
+    pub fn push_payload(
+        &self,
+        event: impl Into<ByteString>,
+        payload: impl Into<Payload>,
+    ) -> Result<(), PushError> {
+        if self.inbox.is_closed() {
+            return Err(PushError::Ended);
+        }
+        let (topic, join_ref) = (&self.topic, self.join_ref.clone());
+        self.link
+            .push(topic, join_ref, event.into(), payload.into())
+    }
+}
+
+impl Link {
+    /// Pushes to this connection's client, on behalf of one join.
+    pub(crate) fn push(
+        &self,
+        topic: &ByteString,
+        join_ref: Option<Field>,
+        event: ByteString,
+        payload: Payload,
+    ) -> Result<(), PushError> {
+        let message = ServerMessage::Push {
+            join_ref,
+            reference: None,
+            topic: Field::Text(topic.clone()),
+            event,
+            payload: payload::checked(payload)?,
+        };
+        Ok(self.send(&message)?)
+    }
+}

@@ -1,0 +1,136 @@
+//! The server of a test.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::codec::Version;
+use super::socket::TestSocket;
+use super::topic::TestTopic;
+use crate::Sockets;
+use crate::pubsub::PubSub;
+use crate::transport::memory::{self, MemoryService};
+use crate::transport::{ConnectInfo, Limits, Params, Refused};
+
+/// The version that a client speaks whose parameters name none.
+const DEFAULT_VSN: &str = "2.0.0";
+
+/// Sockets that clients of the same test connect to.
+#[derive(Clone, Debug)]
+pub struct TestSockets<App> {
+    sockets: Sockets<App>,
+    service: MemoryService<Sockets<App>>,
+}
+
+impl<App: Clone + Send + Sync + 'static> TestSockets<App> {
+    /// Serves by these sockets and their limits, but for silence: a test's client sends no heartbeats, and is not closed
+    /// for that.
+    pub fn new(sockets: Sockets<App>) -> Self {
+        let day = Duration::from_secs(24 * 60 * 60);
+        let limits = sockets.limits().clone().with_idle_timeout(day);
+        Self::with_limits(sockets, limits)
+    }
+
+    /// Serves by these sockets and other limits of the carrier.
+    pub fn with_limits(sockets: Sockets<App>, limits: Limits) -> Self {
+        let service = MemoryService::new(sockets.clone()).with_limits(limits);
+        Self { sockets, service }
+    }
+
+    /// Connects a client with these parameters: an object, whose values become what a query can hold.
+    ///
+    /// # Errors
+    /// [`Refused`] if `on_connect` refuses, or the parameter `vsn` names an unknown version.
+    ///
+    /// # Panics
+    /// If the parameters are no object.
+    pub async fn connect(&self, params: impl Serialize) -> Result<TestSocket, Refused> {
+        let mut params = params_of(params);
+        if params.param("vsn").is_none() {
+            params.set("vsn", DEFAULT_VSN);
+        }
+        let version = Version::of(params.get("vsn").unwrap_or_default());
+        let info =
+            ConnectInfo::new(memory::NAME, params).map_err(|_unknown| Refused::forbidden())?;
+        let wire = self.service.connect(info).await?;
+        Ok(TestSocket::new(wire, version))
+    }
+
+    /// Listens to the broadcasts on a topic, for [`assert_broadcast!`](crate::assert_broadcast).
+    ///
+    /// # Panics
+    /// If the topic is longer than the pubsub takes.
+    pub fn subscribe(&self, topic: &str) -> TestTopic {
+        TestTopic::new(self.pubsub(), topic)
+    }
+
+    /// The sockets that are tested.
+    pub fn sockets(&self) -> &Sockets<App> {
+        &self.sockets
+    }
+
+    /// Their pubsub: for broadcasts from outside, and for what else the program does with it.
+    pub fn pubsub(&self) -> &PubSub {
+        self.sockets.pubsub()
+    }
+}
+
+/// Lets every task do what it can do now, the clients' connections included.
+///
+/// # Panics
+/// If time is not paused: write `#[tokio::test(start_paused = true)]`.
+pub async fn settle() {
+    // Time moves on by itself only when nothing else can happen.
+    tokio::time::advance(Duration::ZERO).await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+/// Lets so much time pass, timers that become due meanwhile included, and then every task do what it can do.
+///
+/// # Panics
+/// As [`settle`].
+pub async fn advance(by: Duration) {
+    settle().await;
+    tokio::time::sleep(by).await;
+    settle().await;
+}
+
+fn params_of(params: impl Serialize) -> Params {
+    let params = serde_json::to_value(params).expect("the test's parameters have a JSON form");
+    let Value::Object(params) = params else {
+        panic!("parameters are an object");
+    };
+    let mut query = Vec::new();
+    for (name, value) in &params {
+        flatten(&escape(name), value, &mut query);
+    }
+    Params::parse(&query.join("&")).expect("they are within the limits of a query")
+}
+
+/// As the official client does: brackets nest, and null is left out.
+fn flatten(name: &str, value: &Value, query: &mut Vec<String>) {
+    match value {
+        Value::Null => {}
+        Value::Object(fields) => {
+            for (field, value) in fields {
+                flatten(&format!("{name}[{}]", escape(field)), value, query);
+            }
+        }
+        Value::Array(items) => {
+            for (index, value) in items.iter().enumerate() {
+                flatten(&format!("{name}[{index}]"), value, query);
+            }
+        }
+        Value::String(text) => query.push(format!("{name}={}", escape(text))),
+        plain => query.push(format!("{name}={plain}")),
+    }
+}
+
+fn escape(text: &str) -> String {
+    let escape = |byte: u8| match byte.is_ascii_alphanumeric() {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    text.bytes().map(escape).collect()
+}

@@ -1,8 +1,11 @@
-//! Every open connection of a service: how many there are, and how to close them.
+//! Every open connection of a service: how many there are and may be, and how to close them.
+
+mod census;
 
 use std::{
     collections::{HashMap, VecDeque},
     fmt, mem,
+    net::SocketAddr,
     num::NonZeroU32,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -12,9 +15,16 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::{close::Close, outbox::Outbox, pace::Pace};
+use crate::{
+    close::Close,
+    limits::ConnectionLimits,
+    outbox::Outbox,
+    pace::Pace,
+    stats::{Counters, TransportStats},
+};
+use census::{Address, Census};
 
-/// The connections of one service. Clones share the same set.
+/// The connections of one service, or of all that were given clones of it. Clones share the same set.
 ///
 /// A connection counts from before its session is asked for until its task has ended, closing handshake included.
 #[derive(Clone, Default)]
@@ -24,6 +34,8 @@ pub struct Connections {
 
 #[derive(Default)]
 struct Shared {
+    limits: ConnectionLimits,
+    counters: Arc<Counters>,
     state: Mutex<State>,
     gone: Notify,
 }
@@ -31,6 +43,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     count: usize,
+    addresses: Census<Address>,
+    users: Census<Arc<str>>,
     next: u64,
     /// How to reach those that have not been told to close.
     open: HashMap<u64, Box<dyn Closer>>,
@@ -41,9 +55,30 @@ struct State {
 }
 
 impl Connections {
-    /// An empty set.
+    /// An empty set, with the default limits.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty set with these limits.
+    pub fn with_limits(limits: ConnectionLimits) -> Self {
+        let shared = Shared {
+            limits,
+            ..Shared::default()
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// How many there may be.
+    pub fn limits(&self) -> &ConnectionLimits {
+        &self.shared.limits
+    }
+
+    /// What they have done so far.
+    pub fn stats(&self) -> TransportStats {
+        self.shared.counters.snapshot(self.count())
     }
 
     /// How many connections there are now.
@@ -111,10 +146,27 @@ impl Connections {
     }
 
     /// Counts a connection in, reachable through its outbox.
-    pub(crate) fn enter<M: Send + 'static>(&self, outbox: &Outbox<M>) -> Result<Entered, Closing> {
+    pub(crate) fn enter<M: Send + 'static>(
+        &self,
+        outbox: &Outbox<M>,
+        peer: Option<SocketAddr>,
+    ) -> Result<Entered, NoRoom> {
+        let limits = &self.shared.limits;
+        let address = peer.and_then(Address::of);
         let mut state = self.state();
         if state.closing {
-            return Err(Closing);
+            return Err(NoRoom::Closing);
+        }
+        if limits
+            .max_connections
+            .is_some_and(|most| state.count >= most)
+        {
+            return Err(NoRoom::Full);
+        }
+        if let Some(address) = address
+            && !state.addresses.enter(address, limits.max_per_address)
+        {
+            return Err(NoRoom::Address);
         }
         let id = state.next;
         state.next += 1;
@@ -124,7 +176,13 @@ impl Connections {
         Ok(Entered {
             shared: Arc::clone(&self.shared),
             id,
+            address,
+            user: None,
         })
+    }
+
+    pub(crate) fn counters(&self) -> &Arc<Counters> {
+        &self.shared.counters
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -172,6 +230,25 @@ impl fmt::Debug for Connections {
 pub(crate) struct Entered {
     shared: Arc<Shared>,
     id: u64,
+    address: Option<Address>,
+    user: Option<Arc<str>>,
+}
+
+impl Entered {
+    /// Says whose connection it is.
+    pub(crate) fn belong_to(&mut self, user: &str) -> Result<(), NoRoom> {
+        let most = self.shared.limits.max_per_user;
+        let user: Arc<str> = user.into();
+        if !self.shared.lock().users.enter(Arc::clone(&user), most) {
+            return Err(NoRoom::User);
+        }
+        self.user = Some(user);
+        Ok(())
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
 }
 
 impl Drop for Entered {
@@ -179,6 +256,12 @@ impl Drop for Entered {
         let (left, closer) = {
             let mut state = self.shared.lock();
             state.count -= 1;
+            if let Some(address) = &self.address {
+                state.addresses.leave(address);
+            }
+            if let Some(user) = &self.user {
+                state.users.leave(user);
+            }
             (state.count, state.open.remove(&self.id))
         };
         drop(closer);
@@ -188,8 +271,18 @@ impl Drop for Entered {
     }
 }
 
-/// The service takes no new connections.
-pub(crate) struct Closing;
+/// Why a connection is not counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoRoom {
+    /// The service takes no new connections.
+    Closing,
+    /// There are as many as there may be.
+    Full,
+    /// There are as many from this address.
+    Address,
+    /// There are as many of this user.
+    User,
+}
 
 /// A connection of whatever session, as far as closing it goes.
 trait Closer: Send {

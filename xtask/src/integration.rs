@@ -9,6 +9,7 @@ mod demo;
 mod figures;
 mod hearing;
 mod heartbeats;
+mod interest;
 
 mod kill;
 mod names;
@@ -19,6 +20,7 @@ mod relayed;
 mod seed;
 mod stage;
 mod turnover;
+mod versions;
 mod voices;
 mod weather;
 mod witness;
@@ -82,6 +84,10 @@ pub(crate) enum Scenario {
     Busy,
     /// Two heartbeats in a row lost: nobody is taken for dead
     Heartbeats,
+    /// One node of three speaks the version before: chat and presence go on, and it is upgraded under load
+    Versions,
+    /// A topic that two nodes of three want: the third gets no copy until somebody there joins
+    Interest,
 }
 
 impl Scenario {
@@ -114,6 +120,8 @@ impl Scenario {
             Scenario::Pause => pause::run(stage, rounds),
             Scenario::Busy => busy::run(stage),
             Scenario::Heartbeats => heartbeats::run(stage, rounds),
+            Scenario::Versions => versions::run(stage),
+            Scenario::Interest => interest::run(stage, rounds),
         }
     }
 }

@@ -316,9 +316,25 @@ impl Server {
                 Some(Received::Lagged(_)) => continue,
                 None => return Ending::Closed(self.orders.closed()),
             };
+            if matches!(item, Item::Request(Request::Event { .. })) {
+                poll_fn(|cx| self.poll_room(cx)).await;
+                if self.orders.is_kicked() {
+                    continue;
+                }
+            }
             if let Some(ending) = Box::pin(self.handle::<App, C>(channel, item)).await {
                 return ending;
             }
+        }
+    }
+
+    /// What a client asks for waits until it has read what it asked for before: then it is never closed for reading answers
+    /// no faster than its network lets it. Whoever ends the channel puts something into its inbox.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = self.inbox.poll_overflowed(cx);
+        match self.orders.is_kicked() {
+            true => Poll::Ready(()),
+            false => self.notice.link.outbox.poll_room(cx),
         }
     }
 

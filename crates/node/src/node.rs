@@ -111,7 +111,7 @@ impl Node {
         let origins = flags.origins();
         let long_polling =
             LongPolling::new(&pubsub).expect("nothing else of this node uses long polling's name");
-        let sockets = user::sockets(&pubsub, &presence, &long_polling, origins.clone());
+        let sockets = user::sockets(&pubsub, &presence, flags.sockets(&long_polling));
         let server = Server {
             name: flags.name.clone(),
             sockets,

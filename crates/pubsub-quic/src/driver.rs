@@ -16,6 +16,7 @@ use tokio::time::MissedTickBehavior;
 use crate::adapter::{LinkView, MemberView, QuicAdapter, Shared, Wish};
 use crate::connect;
 use crate::link::{Established, LinkTask, Outgoing, Raise};
+use crate::losses::Losses;
 use crate::proto::close::Close;
 use crate::proto::frame::Frame;
 use crate::proto::liveness::TICK;
@@ -117,6 +118,7 @@ async fn run(
             counters: HashMap::new(),
             members_changed: false,
             bounds,
+            losses: Losses::new(Instant::now()),
             flush_until: None,
         };
         driver.run(wishes).await;
@@ -147,6 +149,7 @@ struct Driver {
     counters: HashMap<NodeName, Arc<PeerCounters>>,
     members_changed: bool,
     bounds: Bounds,
+    losses: Losses,
     flush_until: Option<tokio::time::Instant>,
 }
 
@@ -237,7 +240,9 @@ impl Driver {
                 self.mesh.handle_heard(*id);
             }
         }
-        self.mesh.handle_tick(Instant::now());
+        let now = Instant::now();
+        self.mesh.handle_tick(now);
+        self.losses.tell(now, &self.shared, &self.counters);
     }
 
     /// Edges are taken under the router's lock: a frame written in between would say that it had heard of a time without telling
@@ -530,6 +535,7 @@ impl Driver {
         self.members_changed = true;
         if let MemberEvent::Forgotten(name) = &event {
             self.counters.remove(name);
+            self.losses.forget(name);
             self.shared.with_traffic(|traffic| traffic.forget(name));
         }
         self.inbound.member(event);

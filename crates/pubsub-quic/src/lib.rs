@@ -9,6 +9,7 @@ mod connect;
 mod driver;
 mod error;
 mod link;
+mod losses;
 mod proto;
 mod runtime;
 mod secret;

@@ -100,7 +100,7 @@ pub struct ConnectionLimits {
     /// 429. Addresses of IPv6 count by their first 64 bits; loopback is not counted, since what comes from there comes through
     /// a proxy or from a tool.
     pub max_per_address: Option<usize>,
-    /// Of one user, if the session knows one ([`Session::user`](crate::Session::user)); default 100. One more is refused with 429.
+    /// Of one user, if the session knows one ([`Session::user`](crate::Session::user)); default 1,000. One more is refused with 429.
     pub max_per_user: Option<usize>,
 }
 
@@ -109,7 +109,7 @@ impl Default for ConnectionLimits {
         Self {
             max_connections: Some(100_000),
             max_per_address: Some(10_000),
-            max_per_user: Some(100),
+            max_per_user: Some(1_000),
         }
     }
 }

@@ -11,7 +11,8 @@ use crate::integration::people::Places;
 use crate::integration::stage::Stage;
 use crate::progress::seconds;
 
-const USERS: [&str; 3] = ["anna", "ben", "carl"];
+/// One on each node.
+pub(crate) const USERS: [&str; 3] = ["anna", "ben", "carl"];
 const ROOM: &str = "room:chat";
 const LAB: &str = "lab:chat";
 /// Enough that an order kept by luck is unlikely.
@@ -19,6 +20,11 @@ const SHOUTS: u64 = 200;
 
 pub(crate) fn run(stage: &mut Stage) -> Outcome<String> {
     stage.raise(USERS.len())?;
+    converse(stage)
+}
+
+/// The same on a stage whose nodes have met.
+pub(crate) fn converse(stage: &mut Stage) -> Outcome<String> {
     let began = Instant::now();
     for (index, user) in USERS.iter().enumerate() {
         stage.enter(index, user, ROOM)?;

@@ -6,31 +6,34 @@ use std::time::Duration;
 use matryoshka_relay::Faults;
 
 use crate::failure::{Outcome, fail};
-use crate::integration::MOMENT_WITHIN;
 use crate::integration::cast::Cast;
 use crate::integration::client::COMES_WITHIN;
 use crate::integration::stage::Stage;
+use crate::integration::{MANY_PER_SECOND, MOMENT_WITHIN};
 
 const NODES: usize = 3;
 /// A heartbeat goes out every 0.7 s: at most phases this stops two in a row, and never three.
 const NOTHING_FOR: Duration = Duration::from_millis(1200);
-/// What all voices together say, in every second round. In the others only heartbeats are there to be heard.
-const PER_SECOND: u32 = 30;
+/// By then a heartbeat has got through again. Without that the next round would add to the silence of this one.
+const HEARD_AGAIN_WITHIN: Duration = Duration::from_secs(1);
+/// What all voices together say, in turn: nothing, so that only heartbeats are there to be heard; little; and so much that
+/// windows and queues fill meanwhile.
+const PER_SECOND: [u32; 3] = [0, 30, MANY_PER_SECOND];
 
 pub(crate) fn run(stage: &mut Stage, rounds: u32) -> Outcome<String> {
     let mut cast = Cast::raise("heartbeats", stage, NODES)?;
     for round in 1..=rounds {
-        let speaks = if round % 2 == 0 { PER_SECOND } else { 0 };
-        cast.voices.speak(&cast.voices.present(), speaks);
+        let speak = PER_SECOND[round as usize % PER_SECOND.len()];
+        cast.voices.speak(&cast.voices.present(), speak);
         let moment = stage.dice.duration_below(MOMENT_WITHIN);
         stage.hold(moment)?;
         stage.relay().set_everywhere(Faults::CUT);
         stage.hold(NOTHING_FOR)?;
         stage.relay().set_everywhere(Faults::NONE);
-        cast.all_here(stage)?;
+        stage.hold(HEARD_AGAIN_WITHIN)?;
         cast.check_breaks(stage)?;
     }
-    stage.hold(MOMENT_WITHIN)?;
+    cast.all_here(stage)?;
     cast.voices.settle(stage, COMES_WITHIN)?;
     cast.voices.lost_nothing(&cast.voices.all())?;
     let account = cast.judge(stage)?;

@@ -16,8 +16,12 @@ const NODES: usize = 3;
 const PER_SECOND: u32 = 400;
 /// What each message has beside its numbers: all that the others say during a long stop is far above `MAY_GROW_BYTES`.
 const PADDING_BYTES: usize = 2048;
-/// Shorter than the silence that counts as death, with a heartbeat's time before it.
-const A_MOMENT: Duration = Duration::from_millis(1400);
+/// Shorter than the silence of 2.5 s that counts as death, and longer than that without a heartbeat's time.
+const A_MOMENT: Duration = Duration::from_millis(2000);
+/// What a node says a second that is stopped for a moment: it has to be heard until then, and little has to wait.
+const FEW_PER_SECOND: u32 = 100;
+/// Whoever takes another for dead has done so by then: a tick later, and said so.
+const SETTLES_FOR: Duration = Duration::from_millis(300);
 const LONG: Duration = Duration::from_secs(30);
 /// In a run that takes its time, once more for so long.
 const VERY_LONG: Duration = Duration::from_secs(60);
@@ -73,15 +77,20 @@ pub(crate) fn run(stage: &mut Stage, rounds: u32) -> Outcome<String> {
     ))
 }
 
+/// Only the node that is going to stand still speaks: the others have heard of it a moment before, and it of them up to a
+/// heartbeat's time ago. A node that took the time of its own stop for their silence would give them up.
 fn stop_for_a_moment(stage: &mut Stage, cast: &mut Cast) -> Outcome {
-    cast.voices.speak(&cast.voices.present(), PER_SECOND);
+    let stopped = stage.dice.index(NODES);
+    cast.voices.speak(&cast.voices.present(), 0);
+    cast.voices
+        .speak(&cast.voices.on(&[stopped]), FEW_PER_SECOND);
     let moment = stage.dice.duration_below(MOMENT_WITHIN);
     stage.hold(moment)?;
-    let stopped = stage.dice.index(NODES);
     stage.nodes[stopped].stop()?;
     stage.hold(A_MOMENT)?;
     stage.nodes[stopped].go_on()?;
     cast.all_here(stage)?;
+    stage.hold(SETTLES_FOR)?;
     cast.check_breaks(stage)?;
     cast.voices.check()
 }

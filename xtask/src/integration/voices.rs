@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::failure::{Explain, Outcome, fail};
 use crate::integration::client::Client;
-use crate::integration::hearing::Hearing;
+use crate::integration::hearing::{Heard, Hearing};
 use crate::integration::stage::Stage;
 use crate::integration::witness::{self, Metrics};
 
@@ -145,6 +145,23 @@ impl Voices {
         }
     }
 
+    /// This voice has said enough and heard enough: it leaves properly.
+    pub(crate) fn leave(&mut self, id: VoiceId) -> Outcome {
+        self.all[id].end()?;
+        self.all[id].gone = true;
+        Ok(())
+    }
+
+    /// How many messages a voice has said so far: the number of its next one.
+    pub(crate) fn said(&self, id: VoiceId) -> u64 {
+        self.all[id].shared.said.load(Ordering::Relaxed)
+    }
+
+    /// What one voice has heard so far of another.
+    pub(crate) fn heard(&self, listener: VoiceId, speaker: VoiceId) -> Option<Heard> {
+        self.all[listener].hearing().of(speaker as u64).cloned()
+    }
+
     /// Fails if a voice that should still be there has ended.
     pub(crate) fn check(&mut self) -> Outcome {
         for voice in self.all.iter_mut().filter(|voice| !voice.gone) {
@@ -174,8 +191,8 @@ impl Voices {
     fn unheard(&self, ids: &[VoiceId]) -> String {
         let mut unheard = String::new();
         for (listener, speaker) in pairs(ids) {
-            let said = self.all[speaker].shared.said.load(Ordering::Relaxed);
-            let heard = self.all[listener].next_of(speaker);
+            let said = self.said(speaker);
+            let heard = self.heard(listener, speaker).map_or(0, |heard| heard.next);
             if heard < said {
                 unheard += &format!(
                     " {} has heard {heard} of {said} of {};",
@@ -280,11 +297,6 @@ fn pairs(ids: &[VoiceId]) -> impl Iterator<Item = (VoiceId, VoiceId)> {
 impl Voice {
     fn hearing(&self) -> Hearing {
         self.shared.hearing().clone()
-    }
-
-    fn next_of(&self, speaker: VoiceId) -> u64 {
-        let hearing = self.shared.hearing();
-        hearing.of(speaker as u64).map_or(0, |heard| heard.next)
     }
 
     /// Ends the thread; what went wrong in it counts only if the voice should still be there.

@@ -15,6 +15,7 @@ mod messages;
 mod order;
 mod outside;
 mod pushing;
+mod rates;
 mod results;
 mod routing;
 mod sockets;

@@ -449,3 +449,6 @@ impl Sent {
         self.too_large += other.too_large;
     }
 }
+
+#[cfg(test)]
+mod tests;

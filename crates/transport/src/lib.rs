@@ -38,7 +38,9 @@ pub use head::PeerAddr;
 pub use http_service::{HttpConfig, HttpService, RequestBody};
 pub use json::{Json, JsonError, MAX_JSON_DEPTH};
 pub use limits::{ConnectionLimits, Limits, MAX_MESSAGE_BYTES};
-pub use longpoll::{LONGPOLL, LongPollConfig, LongPollStats, LongPolling, LongPollingError};
+pub use longpoll::{
+    LONGPOLL, LongPollConfig, LongPollStats, LongPolling, LongPollingError, MAX_WAITING_POSTS,
+};
 pub use message::{ClientMessage, Field, Payload, REPLY_EVENT, ServerMessage};
 pub use origin::{InvalidOrigin, OriginPolicy};
 pub use outbox::{LARGE_FRAME_BYTES, Outbox, WhenSlow};

@@ -8,5 +8,6 @@
 mod authentication;
 mod chat;
 mod client;
+mod limits;
 mod program;
 mod testing;

@@ -14,6 +14,7 @@ mod command_line;
 mod drain;
 mod http;
 mod lab;
+mod limits;
 mod malformed;
 mod process;
 mod request;

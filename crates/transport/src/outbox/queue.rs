@@ -67,11 +67,17 @@ pub(super) enum Placed {
 
 pub(super) struct Queue<M> {
     slots: VecDeque<Slot<M>>,
-    /// The number of the first slot; they are numbered without gaps.
-    first: u64,
     load: Load,
-    /// The slot of each waiting key. Most queues never have one: hence the box.
-    keys: Option<Box<BTreeMap<u64, u64>>>,
+    /// Where the waiting keys stand. Few queues ever have one: hence the box.
+    keys: Option<Box<Keys>>,
+}
+
+/// The slots are numbered without gaps.
+#[derive(Default)]
+struct Keys {
+    /// The number of the first slot.
+    first: u64,
+    slots: BTreeMap<u64, u64>,
 }
 
 struct Slot<M> {
@@ -84,7 +90,6 @@ impl<M> Default for Queue<M> {
     fn default() -> Self {
         Self {
             slots: VecDeque::new(),
-            first: 0,
             load: Load::default(),
             keys: None,
         }
@@ -111,8 +116,8 @@ impl<M> Queue<M> {
             WhenSlow::Latest(key) => Some(key),
         };
         if let Some(key) = key {
-            let number = self.first + self.slots.len() as u64;
-            self.keys.get_or_insert_default().insert(key, number);
+            let keys = self.keys.get_or_insert_default();
+            keys.slots.insert(key, keys.first + self.slots.len() as u64);
         }
         self.load.add(bytes);
         self.slots.push_back(Slot { item, bytes, key });
@@ -127,16 +132,18 @@ impl<M> Queue<M> {
 
     pub(super) fn next(&mut self) -> Option<Item<M>> {
         let slot = self.slots.pop_front()?;
-        self.first += 1;
         self.load.subtract(slot.bytes);
-        if let (Some(key), Some(keys)) = (slot.key, &mut self.keys) {
-            keys.remove(&key);
-            if keys.is_empty() {
-                self.keys = None;
+        if let Some(keys) = &mut self.keys {
+            keys.first += 1;
+            if let Some(key) = slot.key {
+                keys.slots.remove(&key);
             }
         }
-        if self.slots.is_empty() && self.slots.capacity() > KEPT_CAPACITY {
-            self.slots = VecDeque::new();
+        if self.slots.is_empty() {
+            self.keys = None;
+            if self.slots.capacity() > KEPT_CAPACITY {
+                self.slots = VecDeque::new();
+            }
         }
         Some(slot.item)
     }
@@ -163,12 +170,12 @@ impl<M> Queue<M> {
 
     fn waits(&self, key: u64) -> bool {
         let keys = self.keys.as_ref();
-        keys.is_some_and(|keys| keys.contains_key(&key))
+        keys.is_some_and(|keys| keys.slots.contains_key(&key))
     }
 
     fn replace(&mut self, key: u64, item: Item<M>, bytes: usize) -> Option<Item<M>> {
-        let number = *self.keys.as_ref()?.get(&key)?;
-        let index = usize::try_from(number - self.first).ok()?;
+        let keys = self.keys.as_ref()?;
+        let index = usize::try_from(keys.slots.get(&key)? - keys.first).ok()?;
         let slot = self.slots.get_mut(index)?;
         self.load.subtract(slot.bytes);
         self.load.add(bytes);

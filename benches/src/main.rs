@@ -6,6 +6,7 @@
 mod dispatch;
 mod harness;
 mod interest;
+mod mesh;
 mod pubsub_huge;
 mod pubsub_rivals;
 mod pubsub_slow;
@@ -13,12 +14,19 @@ mod registry_churn;
 mod registry_giant;
 
 /// Every measurement, by the name it is asked for.
-const ALL: [(&str, fn()); 7] = [
+const ALL: [(&str, fn()); 14] = [
     ("dispatch", dispatch::run),
     ("pubsub-huge", pubsub_huge::run),
     ("pubsub-rivals", pubsub_rivals::run),
     ("pubsub-slow", pubsub_slow::run),
     ("interest", interest::run),
+    ("mesh-heal", mesh::heal),
+    ("mesh-idle", mesh::idle),
+    ("mesh-latency", mesh::latency),
+    ("mesh-loss", mesh::loss),
+    ("mesh-rivals", mesh::rivals),
+    ("mesh-sparse", mesh::sparse),
+    ("mesh-throughput", mesh::throughput),
     ("registry-churn", registry_churn::run),
     ("registry-giant", registry_giant::run),
 ];

@@ -26,6 +26,9 @@ pub struct SocketsConfig {
     pub inbox_messages: usize,
     /// The same in bytes of payload; default 4 MiB.
     pub inbox_bytes: usize,
+    /// How long a callback may keep its thread, between two `.await`s that wait, before the log warns of it; default 100
+    /// milliseconds. Meanwhile nothing else runs on that thread, other clients' channels included.
+    pub blocking_warning: Duration,
     /// The carrier: origins, timeouts, sizes.
     pub http: HttpConfig,
 }
@@ -47,6 +50,7 @@ impl Default for SocketsConfig {
             joins: Rate::new(50, 200),
             inbox_messages: 1024,
             inbox_bytes: 4 * 1024 * 1024,
+            blocking_warning: Duration::from_millis(100),
             http: HttpConfig::default(),
         }
     }

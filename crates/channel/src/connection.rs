@@ -5,17 +5,17 @@ use std::task::{Context, Poll};
 
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
+use tracing::Span;
 
 use crate::assigns::Assigns;
 use crate::channel::Terminated;
 use crate::endpoint::Endpoint;
 use crate::excerpt::excerpt;
-use crate::inbox::{InboxSender, Item, Orders};
+use crate::inbox::{InboxSender, Item, Orders, inbox};
 use crate::link::{Fate, Letter, Link, Mail, News};
 use crate::multiplexer::{Effect, InstanceId, Limit, Limits, Multiplexer, Start};
 use crate::order::Order;
 use crate::pubsub::SinkSubscription;
-use crate::pubsub::mailbox::{Received, TryPushError, mailbox};
 use crate::server::{Route, Seat};
 use crate::transport::{
     Bucket, Close, CloseCode, CloseReason, Frame, Output, ServerMessage, Session,
@@ -125,7 +125,7 @@ impl Connection {
             payload,
             after,
         } = start;
-        let (inbox, receiver) = mailbox(self.link.inbox);
+        let (inbox, receiver) = inbox(self.link.inbox, &self.link.counters);
         let orders = Arc::<Orders>::default();
         let replaces = after.and_then(|(old, wait)| Some((self.lend(old)?, wait)));
         let task = route.spawn(Seat {
@@ -165,11 +165,8 @@ impl Connection {
 
     fn deliver(&mut self, id: InstanceId, item: Item) {
         let Some(channel) = self.find(id) else { return };
-        let bytes = item.bytes();
-        match channel.inbox.try_push(item, bytes) {
-            // One that has ended a moment ago will be reported in a moment.
-            Ok(()) | Err(TryPushError::Closed(_)) => {}
-            Err(TryPushError::Full(item)) => self.stalled = Some((id, item)),
+        if let Some(item) = channel.inbox.offer(item) {
+            self.stalled = Some((id, item));
         }
     }
 
@@ -192,6 +189,25 @@ impl Connection {
             .map(|position| self.channels.remove(position).1)
     }
 
+    /// Does what a client's frame asks for.
+    fn take_in(&mut self, frame: Frame, out: &mut Output) -> Result<(), Close> {
+        let message = self.link.serializer.decode(frame).map_err(|error| {
+            self.link.counters.malformed_frames.add_one();
+            tracing::warn!(%error, "a socket is closed: it sent a frame that is no message");
+            Close::from(error)
+        })?;
+        self.link.counters.messages_in.add_one();
+        if wire::is_join(&message) && !self.may_join() {
+            self.link.counters.joins_over_rate.add_one();
+            self.send(&wire::refused(message, "too many joins"), out)?;
+            return Err(Close::new(CloseCode::POLICY));
+        }
+        let (endpoint, mut effects) = (&self.endpoint, Vec::with_capacity(1));
+        self.multiplexer
+            .handle_message(message, |topic| endpoint.route(topic), &mut effects);
+        self.apply(effects, out)
+    }
+
     /// A channel tells what became of it.
     fn hear(&mut self, news: News, out: &mut Output) -> Result<(), Close> {
         let News { topic, id, fate } = news;
@@ -200,17 +216,10 @@ impl Connection {
             Fate::Joined { response } => {
                 multiplexer.handle_joined(&topic, id, response, &mut effects);
             }
-            Fate::Refused {
-                refusal,
-                mut unread,
-            } => {
-                unread.close();
+            Fate::Refused { refusal, unread } => {
                 let stalled = self.stalled.take_if(|(stalled, _)| *stalled == id);
-                let unread = std::iter::from_fn(|| unread.try_recv())
-                    .filter_map(|received| match received {
-                        Received::Item(item) => Some(item),
-                        Received::Lagged(_) => None,
-                    })
+                let unread = unread
+                    .into_rest()
                     .chain(stalled.map(|(_, item)| item))
                     .filter_map(|item| match item {
                         Item::Request(request) => Some(request),
@@ -226,6 +235,16 @@ impl Connection {
         self.apply(effects, out)
     }
 
+    /// Has what is logged from now on tell whose it is, where somebody listens.
+    fn entered<T>(&mut self, run: impl FnOnce(&mut Self) -> T) -> T {
+        if self.link.span.is_none() {
+            return run(self);
+        }
+        let link = Arc::clone(&self.link);
+        let _entered = link.span.as_deref().map(Span::enter);
+        run(self)
+    }
+
     /// Does what somebody outside asked of this client's socket.
     fn obey(&mut self, order: Order, out: &mut Output) {
         match order {
@@ -236,7 +255,7 @@ impl Connection {
                 if let Some(channel) = self.find(id) {
                     channel.orders.kick();
                     // With a full inbox it does not wait, and reads its orders soon enough.
-                    let _ = channel.inbox.try_push(Item::Nudge, Item::Nudge.bytes());
+                    drop(channel.inbox.offer(Item::Nudge));
                 }
             }
             Order::Push(event) => {
@@ -265,21 +284,7 @@ impl Session for Connection {
     type Mail = Mail;
 
     fn handle_in(&mut self, frame: Frame, out: &mut Output) -> Result<(), Close> {
-        let message = self.link.serializer.decode(frame).map_err(|error| {
-            self.link.counters.malformed_frames.add_one();
-            tracing::warn!(%error, "a socket is closed: it sent a frame that is no message");
-            Close::from(error)
-        })?;
-        self.link.counters.messages_in.add_one();
-        if wire::is_join(&message) && !self.may_join() {
-            self.link.counters.joins_over_rate.add_one();
-            self.send(&wire::refused(message, "too many joins"), out)?;
-            return Err(Close::new(CloseCode::POLICY));
-        }
-        let (endpoint, mut effects) = (&self.endpoint, Vec::with_capacity(1));
-        self.multiplexer
-            .handle_message(message, |topic| endpoint.route(topic), &mut effects);
-        self.apply(effects, out)
+        self.entered(|session| session.take_in(frame, out))
     }
 
     fn refuse_in(&mut self, frame: Frame, out: &mut Output) {
@@ -294,13 +299,13 @@ impl Session for Connection {
     }
 
     fn handle_mail(&mut self, Mail(letter): Mail, out: &mut Output) -> Result<(), Close> {
-        match letter {
-            Letter::News(news) => self.hear(*news, out),
+        self.entered(|session| match letter {
+            Letter::News(news) => session.hear(*news, out),
             Letter::Order(order) => {
-                self.obey(*order, out);
+                session.obey(*order, out);
                 Ok(())
             }
-        }
+        })
     }
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while let Some((id, item)) = self.stalled.take() {
@@ -324,13 +329,17 @@ impl Session for Connection {
             true => Terminated::Expired,
             false => terminated(&reason),
         };
-        self.close_channels(&terminated);
+        self.entered(|session| {
+            tracing::debug!(?reason, "disconnected");
+            session.close_channels(&terminated);
+        });
     }
 }
 
 /// A session that ends without having been told, by a crash of its own, takes its channels along.
 impl Drop for Connection {
     fn drop(&mut self) {
+        self.link.counters.disconnected.add_one();
         self.close_channels(&Terminated::Faulted);
     }
 }

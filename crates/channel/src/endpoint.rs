@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use bytestring::ByteString;
 use futures::future::BoxFuture;
+use tracing::Instrument;
 
 use crate::assigns::Assigns;
 use crate::by_id::ById;
@@ -17,6 +18,7 @@ use crate::link::{Link, Mail};
 use crate::pubsub::{PubSub, SinkSubscription};
 use crate::router::Router;
 use crate::server::Route;
+use crate::spans::{kept, socket_span};
 use crate::stats::Counters;
 use crate::transport::{ConnectInfo, Handler, Outbox, Refused};
 
@@ -125,14 +127,19 @@ impl Handler for Endpoint {
         outbox: Outbox<Mail>,
     ) -> Result<Connection, Refused> {
         let (serializer, transport, peer_addr) = (info.serializer, info.transport, info.peer_addr);
+        let span = socket_span(&info);
+        let connecting = async {
+            match &self.0.on_connect {
+                Some(on_connect) => on_connect(info).await,
+                None => Ok(Connected::new()),
+            }
+        };
         let Connected {
             id,
             assigns,
             expires_at,
-        } = match &self.0.on_connect {
-            Some(on_connect) => on_connect(info).await?,
-            None => Connected::new(),
-        };
+        } = connecting.instrument(span.clone()).await?;
+        span.record("id", id.as_deref().map(excerpt));
         let link = Arc::new(Link {
             outbox,
             serializer,
@@ -141,7 +148,9 @@ impl Handler for Endpoint {
             id,
             inbox: self.0.config.inbox(),
             counters: Arc::clone(&self.0.counters),
+            blocking: self.0.config.blocking_warning,
             expiry: Expiry::default(),
+            span: kept(span),
         });
         let by_id = link.id.as_ref().map(|id| {
             let sink = ById {
@@ -156,6 +165,7 @@ impl Handler for Endpoint {
             Refused::forbidden()
         })?;
         link.expire_at(expires_at);
+        link.counters.connected.add_one();
         Ok(Connection::new(self.clone(), link, assigns, by_id))
     }
 }

@@ -130,11 +130,7 @@ impl Lane {
     fn intercepted(&self, broadcast: Broadcast) -> Delivery {
         let item = Item::Out(broadcast);
         let bytes = item.bytes();
-        let pushed = self.inbox.push(item, bytes);
-        if pushed == Pushed::Dropped {
-            self.link.counters.inbox_dropped.add_one();
-        }
-        delivery(pushed)
+        delivery(self.inbox.push(item, bytes))
     }
 }
 

@@ -2,17 +2,148 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
+use futures::task::AtomicWaker;
 
 use crate::multiplexer::Request;
-use crate::pubsub::mailbox::{MailboxReceiver, MailboxSender};
+use crate::pubsub::mailbox::{
+    Bound, MailboxReceiver, MailboxSender, Pushed, Received, TryPushError, mailbox,
+};
+use crate::stats::Counters;
 use crate::{Broadcast, Flow, Socket, Terminated};
 
-pub(crate) type InboxSender = MailboxSender<Item>;
-pub(crate) type InboxReceiver = MailboxReceiver<Item>;
+/// The way into a channel's inbox. What goes in, and what finds no room, is counted.
+pub(crate) struct InboxSender {
+    sender: MailboxSender<Item>,
+    counters: Arc<Counters>,
+}
+
+/// The channel's end of its inbox. What is left in it when it is dropped is counted out.
+pub(crate) struct InboxReceiver {
+    receiver: MailboxReceiver<Item>,
+    counters: Arc<Counters>,
+}
+
+pub(crate) fn inbox(bound: Bound, counters: &Arc<Counters>) -> (InboxSender, InboxReceiver) {
+    let (sender, receiver) = mailbox(bound);
+    let sender = InboxSender {
+        sender,
+        counters: Arc::clone(counters),
+    };
+    let receiver = InboxReceiver {
+        receiver,
+        counters: Arc::clone(counters),
+    };
+    (sender, receiver)
+}
+
+impl InboxSender {
+    /// Puts an item in, of which so many bytes count against the bound, or drops it.
+    pub(crate) fn push(&self, item: Item, bytes: usize) -> Pushed {
+        let pushed = self.sender.push(item, bytes);
+        match pushed {
+            Pushed::Queued => self.counters.inbox_in.add_one(),
+            Pushed::Dropped => self.counters.inbox_dropped.add_one(),
+            Pushed::Closed => {}
+        }
+        pushed
+    }
+
+    /// Puts an item in, or gives it back if there is no room now. A channel that has ended takes it and does nothing.
+    pub(crate) fn offer(&self, item: Item) -> Option<Item> {
+        let bytes = item.bytes();
+        match self.sender.try_push(item, bytes) {
+            Ok(()) => {
+                self.counters.inbox_in.add_one();
+                None
+            }
+            Err(TryPushError::Full(item)) => Some(item),
+            Err(TryPushError::Closed(_)) => None,
+        }
+    }
+
+    pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.sender.poll_room(cx)
+    }
+
+    pub(crate) fn close(&self) {
+        self.sender.close();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+}
+
+impl Clone for InboxSender {
+    fn clone(&self) -> Self {
+        Self {
+            sender: self.sender.clone(),
+            counters: Arc::clone(&self.counters),
+        }
+    }
+}
+
+impl fmt::Debug for InboxSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InboxSender")
+            .field("waiting", &self.sender.len())
+            .finish()
+    }
+}
+
+impl InboxReceiver {
+    pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Received<Item>>> {
+        let received = self.receiver.poll_recv(cx);
+        if let Poll::Ready(Some(received)) = &received {
+            self.count(received);
+        }
+        received
+    }
+
+    /// Takes nothing more in, and gives out what is inside.
+    pub(crate) fn into_rest(mut self) -> impl Iterator<Item = Item> {
+        self.receiver.close();
+        std::iter::from_fn(move || {
+            let received = self.receiver.try_recv()?;
+            self.count(&received);
+            Some(received)
+        })
+        .filter_map(|received| match received {
+            Received::Item(item) => Some(item),
+            Received::Lagged(_) => None,
+        })
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.receiver.is_closed()
+    }
+
+    fn count(&self, received: &Received<Item>) {
+        if matches!(received, Received::Item(_)) {
+            self.counters.inbox_out.add_one();
+        }
+    }
+}
+
+impl Drop for InboxReceiver {
+    fn drop(&mut self) {
+        self.receiver.close();
+        self.counters.inbox_out.add(self.receiver.len() as u64);
+    }
+}
+
+impl fmt::Debug for InboxReceiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InboxReceiver")
+            .field("waiting", &self.receiver.len())
+            .finish()
+    }
+}
 
 /// What an inbox entry costs besides its payload, in bytes.
 pub(crate) const ITEM_BYTES: usize = 64;
@@ -61,6 +192,8 @@ impl fmt::Debug for Item {
 pub(crate) struct Orders {
     superseded: AtomicBool,
     kicked: AtomicBool,
+    /// The channel, when it waits for something else than its inbox.
+    elsewhere: AtomicWaker,
     closed: OnceLock<Terminated>,
 }
 
@@ -77,6 +210,16 @@ impl Orders {
     /// The channel ends before whatever waits in its inbox. Whoever calls this nudges it next, in case it waits.
     pub(crate) fn kick(&self) {
         self.kicked.store(true, Ordering::Release);
+        self.elsewhere.wake();
+    }
+
+    /// Ready once the channel is kicked; else its task is woken when it is, without a nudge.
+    pub(crate) fn poll_kicked(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.elsewhere.register(cx.waker());
+        match self.is_kicked() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
     }
 
     pub(crate) fn is_kicked(&self) -> bool {

@@ -16,11 +16,14 @@ mod event;
 mod excerpt;
 mod expiry;
 mod fastlane;
+mod filtered;
+mod handling;
 mod inbox;
 mod link;
 mod mailbox;
 mod multiplexer;
 mod order;
+mod panics;
 mod payload;
 mod pusher;
 mod reply;
@@ -28,6 +31,7 @@ mod router;
 mod server;
 mod socket;
 mod sockets;
+mod spans;
 mod stats;
 #[cfg(feature = "test-util")]
 pub mod testing;
@@ -50,12 +54,13 @@ pub use error::{BroadcastError, PayloadError, PushError, SendError};
 pub use event::{EventError, ParamsError, RawEvent, RawParams};
 pub use link::Mail;
 pub use mailbox::Mailbox;
+pub use panics::log_panics;
 pub use pusher::Pusher;
 pub use reply::{Flow, Refused, Reply, ReplyHandle};
 pub use router::{PatternError, Router};
 pub use socket::Socket;
 pub use sockets::Sockets;
-pub use stats::Stats;
+pub use stats::{HandlerTime, Stats};
 pub use timers::{MAX_TIMERS, MIN_PERIOD, Timer, TooManyTimers};
 pub use token::{
     CLOCK_SKEW, DEFAULT_MAX_AGE, KeyError, KeyRing, MAX_KEYS, MAX_TOKEN_BYTES, MIN_KEY_BYTES,

@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytestring::ByteString;
+use tracing::Span;
 
 use crate::expiry::Expiry;
 use crate::inbox::InboxReceiver;
@@ -24,8 +26,12 @@ pub(crate) struct Link {
     /// The socket's id, if it has one.
     pub(crate) id: Option<ByteString>,
     pub(crate) inbox: Bound,
+    /// How long a callback may keep its thread before that is told.
+    pub(crate) blocking: Duration,
     pub(crate) counters: Arc<Counters>,
     pub(crate) expiry: Expiry,
+    /// The connection's span, if anybody listens: a span that nobody does is not kept.
+    pub(crate) span: Option<Box<Span>>,
 }
 
 impl Link {

@@ -11,7 +11,6 @@ use crate::fastlane::delivery;
 use crate::inbox::{ITEM_BYTES, InboxSender, Info, Item};
 use crate::pubsub::mailbox::Pushed;
 use crate::pubsub::{Delivery, Message, Sink};
-use crate::stats::Counters;
 use crate::{Broadcast, SendError};
 
 /// The way to a channel's [`handle_info`](HandleInfo::handle_info) from any task. Clones lead to the same channel.
@@ -20,15 +19,13 @@ use crate::{Broadcast, SendError};
 pub struct Mailbox<M> {
     inbox: InboxSender,
     wrap: fn(M) -> Info,
-    counters: Arc<Counters>,
 }
 
 impl<M: Send + 'static> Mailbox<M> {
-    pub(crate) fn new<C: HandleInfo<M>>(inbox: InboxSender, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new<C: HandleInfo<M>>(inbox: InboxSender) -> Self {
         Self {
             inbox,
             wrap: info::<C, M>,
-            counters,
         }
     }
 
@@ -43,21 +40,16 @@ impl<M: Send + 'static> Mailbox<M> {
         {
             Pushed::Queued => Ok(()),
             Pushed::Closed => Err(SendError::Ended),
-            Pushed::Dropped => {
-                self.counters.inbox_dropped.add_one();
-                Err(SendError::Full)
-            }
+            Pushed::Dropped => Err(SendError::Full),
         }
     }
 }
 
 impl<M> Clone for Mailbox<M> {
     fn clone(&self) -> Self {
-        let counters = Arc::clone(&self.counters);
         Self {
             inbox: self.inbox.clone(),
             wrap: self.wrap,
-            counters,
         }
     }
 }
@@ -65,7 +57,7 @@ impl<M> Clone for Mailbox<M> {
 impl<M> fmt::Debug for Mailbox<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mailbox")
-            .field("waiting", &self.inbox.len())
+            .field("inbox", &self.inbox)
             .finish()
     }
 }
@@ -97,7 +89,6 @@ fn own<C: 'static>(channel: &mut (dyn Any + Send)) -> &mut C {
 pub(crate) struct InfoSink {
     inbox: InboxSender,
     target: Target,
-    counters: Arc<Counters>,
 }
 
 enum Target {
@@ -107,11 +98,7 @@ enum Target {
 }
 
 impl InfoSink {
-    pub(crate) fn new<C: HandleInfo<Message>>(
-        inbox: InboxSender,
-        counters: Arc<Counters>,
-        is_own_topic: bool,
-    ) -> Self {
+    pub(crate) fn new<C: HandleInfo<Message>>(inbox: InboxSender, is_own_topic: bool) -> Self {
         let target = if is_own_topic {
             Target::Out
         } else {
@@ -120,7 +107,6 @@ impl InfoSink {
         Self {
             inbox,
             target: target(info::<C, Message>),
-            counters,
         }
     }
 
@@ -137,12 +123,7 @@ impl InfoSink {
 
 impl Sink for InfoSink {
     fn deliver(&self, message: &Message) -> Delivery {
-        let pushed = self
-            .inbox
-            .push(self.item(message), ITEM_BYTES + message.payload().len());
-        if pushed == Pushed::Dropped {
-            self.counters.inbox_dropped.add_one();
-        }
-        delivery(pushed)
+        let bytes = ITEM_BYTES + message.payload().len();
+        delivery(self.inbox.push(self.item(message), bytes))
     }
 }

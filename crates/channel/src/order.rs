@@ -12,7 +12,7 @@ use crate::pubsub::{BroadcastError, Kind, Message, Payload as Envelope, TopicNam
 use crate::{Broadcast, MalformedBroadcast};
 
 /// The kind that marks a pubsub message as an order.
-pub(crate) const ORDER: Kind = Kind(4);
+pub(crate) const ORDER: Kind = Kind(8);
 
 const VERSION: u8 = 1;
 const CLOSE_CHANNEL: u8 = 0;

@@ -1,18 +1,17 @@
 //! The task of one channel: its join, its messages one at a time, its end. Whatever happens in here ends this channel
 //! only.
 
-use std::any::{Any, TypeId};
+use std::any::TypeId;
 use std::future::poll_fn;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytestring::ByteString;
-use futures::FutureExt;
 use tokio::task::{JoinHandle, coop};
 use tokio::time::timeout;
+use tracing::Span;
 
 use crate::assigns::Assigns;
 use crate::channel::{Channel, Terminated};
@@ -20,12 +19,15 @@ use crate::config::REPLACED_CHANNEL_WAIT;
 use crate::event::{decode_event, decode_params};
 use crate::excerpt::excerpt;
 use crate::fastlane::Lane;
+use crate::handling::{Callback, Handling};
 use crate::inbox::{InboxReceiver, InboxSender, Item, Orders};
 use crate::link::{Fate, Link};
 use crate::multiplexer::{End, InstanceId, JoinRefs, Refusal, Request, Wait};
+use crate::panics::{Panic, caught};
 use crate::pubsub::SinkSubscription;
 use crate::pubsub::mailbox::Received;
 use crate::socket::{Parts, Socket};
+use crate::spans::{channel_span, event_span, kept};
 use crate::transport::{Field, Payload, ServerMessage};
 use crate::{Flow, Refused, Reply, wire};
 
@@ -115,6 +117,7 @@ where
         reference: seat.reference,
     };
     let (payload, (sender, inbox)) = (seat.payload, seat.inbox);
+    let span = kept(channel_span(&seat.link, &seat.topic, &payload));
     let socket = Socket::new(Parts {
         link: Arc::clone(&seat.link),
         topic: seat.topic.clone(),
@@ -135,6 +138,7 @@ where
             id: seat.id,
             is_joined: false,
             is_told: false,
+            span,
         },
     };
     server.join::<App, C>(app, payload, answer, sender).await
@@ -190,20 +194,23 @@ impl Server {
         C: Channel<App>,
     {
         self.notice.link.counters.joins.add_one();
-        let params = match decoded(|| decode_params::<C::Params>(payload)) {
+        let params = match caught(|| decode_params::<C::Params>(payload)) {
             Ok(Ok(params)) => params,
             Ok(Err(error)) => {
                 tracing::warn!(topic = self.notice.shown_topic(), %error, "a join crashed");
                 return self.refuse(None);
             }
             Err(panic) => {
-                log_panic(self.notice.shown_topic(), "join", &*panic);
+                self.notice.log_panic(Callback::Join, &panic);
                 return self.refuse(None);
             }
         };
-        let socket = &mut self.socket;
-        let joining = async { C::join(&app, socket, params).await };
-        match AssertUnwindSafe(joining).catch_unwind().await {
+        let joined = {
+            let socket = &mut self.socket;
+            let joining = pin!(async { C::join(&app, socket, params).await });
+            self.notice.handling(Callback::Join, joining).await
+        };
+        match joined {
             Ok(Ok(channel)) => match self.accept(C::INTERCEPT, answer, sender) {
                 Ok(()) => Some((self, channel)),
                 Err(error) => {
@@ -224,7 +231,7 @@ impl Server {
                 }
             },
             Err(panic) => {
-                log_panic(self.notice.shown_topic(), "join", &*panic);
+                self.notice.log_panic(Callback::Join, &panic);
                 self.refuse(None)
             }
         }
@@ -329,12 +336,11 @@ impl Server {
     }
 
     /// What a client asks for waits until it has read what it asked for before: then it is never closed for reading answers
-    /// no faster than its network lets it. Whoever ends the channel puts something into its inbox.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let _ = self.inbox.poll_overflowed(cx);
-        match self.orders.is_kicked() {
-            true => Poll::Ready(()),
-            false => self.notice.link.outbox.poll_room(cx),
+    /// no faster than its network lets it.
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.orders.poll_kicked(cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => self.notice.link.outbox.poll_room(cx),
         }
     }
 
@@ -355,7 +361,6 @@ impl Server {
     where
         C: Channel<App>,
     {
-        let socket = &mut self.socket;
         match item {
             Item::Request(Request::Leave { reference, .. }) => Some(Ending::Left { reference }),
             Item::Request(Request::Event {
@@ -367,14 +372,20 @@ impl Server {
                     .await
             }
             Item::Out(broadcast) => {
-                let handling = async { channel.handle_out(socket, broadcast).await };
-                let flow = AssertUnwindSafe(handling).catch_unwind().await;
-                self.flow("handle_out", flow)
+                let flow = {
+                    let socket = &mut self.socket;
+                    let handling = pin!(async { channel.handle_out(socket, broadcast).await });
+                    self.notice.handling(Callback::HandleOut, handling).await
+                };
+                self.flow(Callback::HandleOut, flow)
             }
             Item::Info(info) => {
-                let handling = async { info(channel, socket).await };
-                let flow = AssertUnwindSafe(handling).catch_unwind().await;
-                self.flow("handle_info", flow)
+                let flow = {
+                    let socket = &mut self.socket;
+                    let handling = pin!(async { info(channel, socket).await });
+                    self.notice.handling(Callback::HandleInfo, handling).await
+                };
+                self.flow(Callback::HandleInfo, flow)
             }
             Item::Nudge => None,
         }
@@ -389,9 +400,11 @@ impl Server {
             }
             for then in put_off {
                 let socket = &mut self.socket;
-                let running = async { then(socket).await };
-                let flow = Box::pin(AssertUnwindSafe(running).catch_unwind()).await;
-                if let Some(ending) = self.flow("after_join", flow) {
+                let mut running = Box::pin(async { then(socket).await });
+                let handling = self.notice.handling(Callback::AfterJoin, running.as_mut());
+                let flow = handling.await;
+                drop(running);
+                if let Some(ending) = self.flow(Callback::AfterJoin, flow) {
                     return Some(ending);
                 }
             }
@@ -408,22 +421,26 @@ impl Server {
     where
         C: Channel<App>,
     {
-        let event = match decoded(|| decode_event::<C::Event>(event, payload)) {
+        let span = event_span(self.notice.span.as_deref(), &event, &payload);
+        let event = match caught(|| decode_event::<C::Event>(event, payload)) {
             Ok(Ok(event)) => event,
             Ok(Err(error)) => {
                 tracing::warn!(topic = self.notice.shown_topic(), %error, "a channel crashed");
                 return Some(Ending::Crash);
             }
-            Err(panic) => return self.flow("handle_in", Err(panic)),
+            Err(panic) => return self.flow(Callback::HandleIn, Err(panic)),
         };
         self.socket.begin(reference);
-        let socket = &mut self.socket;
-        let handling = async { channel.handle_in(socket, event).await };
-        let reply = AssertUnwindSafe(handling).catch_unwind().await;
+        let reply = {
+            let socket = &mut self.socket;
+            let handling = pin!(async { channel.handle_in(socket, event).await });
+            let handling = self.notice.handling(Callback::HandleIn, handling);
+            handling.within(&span).await
+        };
         let reference = self.socket.finish();
         match reply {
             Ok(reply) => self.reply(reference, reply),
-            Err(panic) => self.flow("handle_in", Err(panic)),
+            Err(panic) => self.flow(Callback::HandleIn, Err(panic)),
         }
     }
 
@@ -434,7 +451,7 @@ impl Server {
             Some(Ok((status, response))) => self.socket.reply(reference, status, response),
         };
         match sent {
-            Ok(()) => self.flow("handle_in", Ok(flow)),
+            Ok(()) => self.flow(Callback::HandleIn, Ok(flow)),
             Err(error) => {
                 tracing::warn!(topic = self.notice.shown_topic(), %error, "a channel crashed: its reply cannot be sent");
                 Some(Ending::Crash)
@@ -443,21 +460,21 @@ impl Server {
     }
 
     /// What a callback's outcome means for the channel.
-    fn flow(&self, callback: &str, flow: Result<Flow, Panic>) -> Option<Ending> {
+    fn flow(&self, callback: Callback, flow: Result<Flow, Panic>) -> Option<Ending> {
         match flow {
             Ok(Flow::Continue) => None,
             Ok(Flow::Stop) => Some(Ending::Stop),
             Ok(Flow::Fail(reason)) => {
                 tracing::warn!(
                     topic = self.notice.shown_topic(),
-                    callback,
+                    callback = callback.name(),
                     reason,
                     "a channel failed"
                 );
                 Some(Ending::Fail(reason))
             }
             Err(panic) => {
-                log_panic(self.notice.shown_topic(), callback, &*panic);
+                self.notice.log_panic(callback, &panic);
                 Some(Ending::Crash)
             }
         }
@@ -507,10 +524,14 @@ impl Server {
     where
         C: Channel<App>,
     {
-        let socket = &mut self.socket;
-        let terminating = async { channel.terminate(socket, reason).await };
-        if let Err(panic) = AssertUnwindSafe(terminating).catch_unwind().await {
-            log_panic(self.notice.shown_topic(), "terminate", &*panic);
+        let terminated = {
+            let socket = &mut self.socket;
+            let terminating = pin!(async { channel.terminate(socket, reason).await });
+            let handling = self.notice.handling(Callback::Terminate, terminating);
+            handling.await
+        };
+        if let Err(panic) = terminated {
+            self.notice.log_panic(Callback::Terminate, &panic);
         }
     }
 }
@@ -523,9 +544,36 @@ struct Notice {
     /// Its join was accepted, and its end is not counted yet.
     is_joined: bool,
     is_told: bool,
+    /// The channel's span, if anybody listens.
+    span: Option<Box<Span>>,
 }
 
 impl Notice {
+    /// Runs one of the channel's callbacks.
+    fn handling<'a, F: Future>(
+        &'a self,
+        callback: Callback,
+        future: Pin<&'a mut F>,
+    ) -> Handling<'a, F> {
+        Handling::new(
+            future,
+            callback,
+            &self.link,
+            &self.topic,
+            self.span.as_deref(),
+        )
+    }
+
+    fn log_panic(&self, callback: Callback, Panic { words, place }: &Panic) {
+        tracing::error!(
+            topic = self.shown_topic(),
+            callback = callback.name(),
+            panic = words,
+            at = place.as_deref(),
+            "a channel panicked"
+        );
+    }
+
     fn tell_now(&mut self, fate: Fate) {
         self.is_told = true;
         self.link.tell(&self.topic, self.id, fate);
@@ -557,20 +605,6 @@ impl Drop for Notice {
     }
 }
 
-type Panic = Box<dyn Any + Send>;
-
-/// Reads a user's type, whose own `Deserialize` may panic.
-fn decoded<T>(read: impl FnOnce() -> T) -> Result<T, Panic> {
-    catch_unwind(AssertUnwindSafe(read))
-}
-
-fn log_panic(topic: &str, callback: &str, panic: &(dyn Any + Send)) {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    let panic = text.unwrap_or("a value that is no text");
-    tracing::error!(topic, callback, panic, "a channel panicked");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -593,6 +627,17 @@ mod tests {
             tokio::task::yield_now().await;
             Reply::ok(&held.len())
         }
+    }
+
+    /// One that blocks its thread cannot be ended, and is not waited for any longer; one that joins is.
+    #[tokio::test(start_paused = true)]
+    async fn d2_a_replaced_channel_that_does_not_end_is_waited_for_so_long() {
+        let stuck = || tokio::spawn(std::future::pending());
+        let start = tokio::time::Instant::now();
+        gone((stuck(), Wait::Ending)).await;
+        assert_eq!(start.elapsed(), REPLACED_CHANNEL_WAIT);
+        let joining = timeout(10 * REPLACED_CHANNEL_WAIT, gone((stuck(), Wait::Joining)));
+        assert!(joining.await.is_err());
     }
 
     /// What callbacks hold while they wait does not count.

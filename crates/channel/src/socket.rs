@@ -44,7 +44,6 @@ pub struct Socket {
     channel: TypeId,
     is_joined: bool,
     handling: Handling,
-    join_reply: Option<Result<Payload, PayloadError>>,
     /// Never locked: the mutex only makes the socket `Sync`.
     put_off: Mutex<Option<Box<PutOff>>>,
     subscriptions: Vec<SinkSubscription>,
@@ -53,6 +52,7 @@ pub struct Socket {
 /// What is to be done later; boxed, since most channels have nothing most of the time.
 #[derive(Default)]
 struct PutOff {
+    join_reply: Option<Result<Payload, PayloadError>>,
     after_join: Vec<AfterJoin>,
     timers: Timers,
 }
@@ -94,7 +94,6 @@ impl Socket {
             channel,
             is_joined: false,
             handling: Handling::Other,
-            join_reply: None,
             put_off: Mutex::default(),
             subscriptions: Vec::new(),
         }
@@ -296,12 +295,16 @@ impl Socket {
     ///
     /// A value that cannot be written as JSON makes the join crash.
     pub fn set_join_reply<T: Serialize + ?Sized>(&mut self, response: &T) {
-        self.join_reply = Some(payload::of_response(response));
+        self.reply_to_join(payload::of_response(response));
     }
 
     /// As [`set_join_reply`](Self::set_join_reply), with a ready response: JSON or bytes.
     pub fn set_join_reply_payload(&mut self, response: impl Into<Payload>) {
-        self.join_reply = Some(Ok(response.into()));
+        self.reply_to_join(Ok(response.into()));
+    }
+
+    fn reply_to_join(&mut self, response: Result<Payload, PayloadError>) {
+        self.put_off_mut().get_or_insert_default().join_reply = Some(response);
     }
 
     /// In `join`: something to do once the client has been told that it joined, and before anything else. The channel is
@@ -330,7 +333,7 @@ impl Socket {
     /// If `C` is not this socket's channel.
     pub fn mailbox<C: HandleInfo<M>, M: Send + 'static>(&self) -> Mailbox<M> {
         self.expect_channel::<C>();
-        Mailbox::new::<C>(self.inbox.clone(), Arc::clone(&self.link.counters))
+        Mailbox::new::<C>(self.inbox.clone())
     }
 
     /// Sends a message to this channel's [`HandleInfo::handle_info`], so much later. `C` is the channel itself. The timer ends with
@@ -400,8 +403,7 @@ impl Socket {
     ) -> Result<(), SubscribeError> {
         self.expect_channel::<C>();
         let topic = topic.into();
-        let (inbox, counters) = (self.inbox.clone(), Arc::clone(&self.link.counters));
-        let sink = InfoSink::new::<C>(inbox, counters, topic == self.topic);
+        let sink = InfoSink::new::<C>(self.inbox.clone(), topic == self.topic);
         self.subscriptions
             .push(self.publisher.subscribe_sink(topic, Arc::new(sink))?);
         Ok(())
@@ -451,9 +453,9 @@ impl Socket {
     /// The join was accepted: its response, and from now on pushes go out.
     pub(crate) fn joined(&mut self) -> Result<Payload, PayloadError> {
         self.is_joined = true;
-        self.join_reply
-            .take()
-            .unwrap_or_else(|| Ok(Payload::object()))
+        let put_off = self.put_off_mut().as_mut();
+        let response = put_off.and_then(|put_off| put_off.join_reply.take());
+        response.unwrap_or_else(|| Ok(Payload::object()))
     }
 
     /// A client message is being handled.

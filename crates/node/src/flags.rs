@@ -22,6 +22,7 @@ use matryoshka_presence::channel::transport::{
 use matryoshka_pubsub_quic::{NEWEST_PROTOCOL, OLDEST_PROTOCOL};
 
 use crate::drain::Drain;
+use crate::identity::PkiFiles;
 use crate::logging;
 use crate::page_link::PageLink;
 
@@ -83,7 +84,8 @@ pub(crate) struct Flags {
     pub(crate) cluster: String,
 
     /// File with one or more cluster secrets, one a line (or the secrets themselves in
-    /// MATRYOSHKA_CLUSTER_SECRET, comma between); `matryoshka-node secret` prints a fresh one
+    /// MATRYOSHKA_CLUSTER_SECRET, comma between): the first issues, all are accepted, and the file is read again on
+    /// SIGHUP; `matryoshka-node secret` prints a fresh one
     #[arg(
         long,
         env = "MATRYOSHKA_CLUSTER_SECRET_FILE",
@@ -91,6 +93,18 @@ pub(crate) struct Flags {
         value_parser = file_path
     )]
     pub(crate) cluster_secret_file: Option<PathBuf>,
+
+    /// Instead of a secret: file with the certificates of your own authorities, PEM
+    #[arg(long, env = "MATRYOSHKA_TLS_CA", value_name = "FILE", value_parser = file_path)]
+    pub(crate) tls_ca: Option<PathBuf>,
+
+    /// With --tls-ca: file with this node's certificate, and those between it and an authority
+    #[arg(long, env = "MATRYOSHKA_TLS_CERT", value_name = "FILE", value_parser = file_path)]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// With --tls-ca: file with the private key of this node's certificate
+    #[arg(long, env = "MATRYOSHKA_TLS_KEY", value_name = "FILE", value_parser = file_path)]
+    pub(crate) tls_key: Option<PathBuf>,
 
     /// Interest routing: on sends user messages only to the nodes with subscribers, off sends every node everything
     #[arg(long, env = "MATRYOSHKA_INTEREST", value_name = "on|off", default_value = "on", value_parser = on_or_off, action = ArgAction::Set)]
@@ -213,6 +227,15 @@ impl Flags {
         }
     }
 
+    /// Certificates of one's own, if there are any.
+    pub(crate) fn tls(&self) -> Option<PkiFiles> {
+        Some(PkiFiles {
+            ca: self.tls_ca.clone()?,
+            certificate: self.tls_cert.clone()?,
+            key: self.tls_key.clone()?,
+        })
+    }
+
     fn check_relations(&self) -> Result<(), FlagError> {
         let needs_listener = |flag: &str, value: &dyn fmt::Display| {
             FlagError(format!(
@@ -223,7 +246,40 @@ impl Flags {
         match (self.quic, self.join.first(), &self.advertise) {
             (None, Some(peer), _) => Err(needs_listener("join", peer)),
             (None, None, Some(address)) => Err(needs_listener("advertise", address)),
-            _ => Ok(()),
+            _ => self.check_tls(),
+        }
+    }
+
+    /// Certificates come as three files or not at all, and never beside a secret.
+    fn check_tls(&self) -> Result<(), FlagError> {
+        let files = [
+            ("--tls-ca", &self.tls_ca),
+            ("--tls-cert", &self.tls_cert),
+            ("--tls-key", &self.tls_key),
+        ];
+        let given = files
+            .iter()
+            .find_map(|(flag, file)| Some((flag, file.as_ref()?)));
+        let Some((flag, file)) = given else {
+            return Ok(());
+        };
+        let missing: Vec<&str> = files
+            .iter()
+            .filter(|(_, file)| file.is_none())
+            .map(|(flag, _)| *flag)
+            .collect();
+        if !missing.is_empty() {
+            return Err(FlagError(format!(
+                "{flag} {file:?} is not allowed without {}: give all three, or the cluster's secret instead",
+                missing.join(" and ")
+            )));
+        }
+        match &self.cluster_secret_file {
+            None => Ok(()),
+            Some(secret) => Err(FlagError(format!(
+                "{flag} {file:?} is not allowed together with --cluster-secret-file {secret:?}: a node has either \
+                 certificates of your own or the cluster's secret; leave one of them out"
+            ))),
         }
     }
 }

@@ -8,6 +8,7 @@ mod error;
 mod flags;
 mod health;
 mod http;
+mod identity;
 mod lab;
 mod listener;
 mod logging;
@@ -17,8 +18,8 @@ mod page;
 mod page_link;
 mod presence_api;
 mod readiness;
+mod rereading;
 mod room;
-mod secret;
 mod server;
 mod shutdown;
 mod user;
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
 fn run() -> Result<ExitCode, StartError> {
     let text = match flags::parse(std::env::args_os())? {
         Invocation::Serve(flags) => return serve(&flags),
-        Invocation::Secret => format!("{}\n", secret::fresh()),
+        Invocation::Secret => format!("{}\n", identity::fresh_secret()),
         Invocation::Print(text) => text,
     };
     // Whoever closed standard output does not want the text.
@@ -52,6 +53,7 @@ fn run() -> Result<ExitCode, StartError> {
 
 fn serve(flags: &flags::Flags) -> Result<ExitCode, StartError> {
     logging::start(&flags.log);
+    matryoshka_presence::channel::log_panics();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

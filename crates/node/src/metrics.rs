@@ -5,15 +5,19 @@
 mod mesh;
 
 use std::fmt;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
 use matryoshka_presence::channel::transport::{LongPollStats, TransportStats};
-use matryoshka_presence::channel::{self, pubsub};
+use matryoshka_presence::channel::{self, HandlerTime, pubsub};
 use matryoshka_presence::tracker;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet, text,
+};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
@@ -93,6 +97,12 @@ struct Page<'a>(DescriptorEncoder<'a>);
 
 impl Page<'_> {
     fn sockets(&mut self, stats: &channel::Stats) -> fmt::Result {
+        self.counter("channel_connected", "Connections accepted", stats.connected)?;
+        self.counter(
+            "channel_disconnected",
+            "Accepted connections that ended",
+            stats.disconnected,
+        )?;
         self.counter(
             "channel_messages_in",
             "Messages from clients",
@@ -117,6 +127,16 @@ impl Page<'_> {
             stats.crashes,
         )?;
         self.counter(
+            "channel_blocking",
+            "Times that a callback kept its thread for too long",
+            stats.blocking,
+        )?;
+        self.gauge(
+            "channel_inbox_waiting",
+            "Messages that wait for channels",
+            stats.inbox_waiting,
+        )?;
+        self.counter(
             "channel_inbox_dropped",
             "Messages that a full channel inbox lost",
             stats.inbox_dropped,
@@ -125,6 +145,11 @@ impl Page<'_> {
             "channel_unencodable",
             "Broadcasts that a client's version of the wire cannot carry",
             stats.unencodable,
+        )?;
+        self.write(
+            "channel_handler_seconds",
+            "How long callbacks of channels took",
+            &Seconds(&stats.handler_time),
         )
     }
 
@@ -407,5 +432,23 @@ impl Page<'_> {
             .0
             .encode_descriptor(name, help, None, metric.metric_type())?;
         metric.encode(encoder)
+    }
+}
+
+/// Durations, as a histogram in seconds.
+struct Seconds<'a>(&'a HandlerTime);
+
+impl EncodeMetric for Seconds<'_> {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        let bounds = HandlerTime::BOUNDS.iter().map(Duration::as_secs_f64);
+        let bounds = bounds.chain([f64::INFINITY]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(self.0.counts).collect();
+        let count = self.0.counts.iter().sum();
+        let sum = self.0.total.as_secs_f64();
+        encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
     }
 }

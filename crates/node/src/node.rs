@@ -9,19 +9,21 @@ use matryoshka_presence::Presence;
 use matryoshka_presence::channel::pubsub::PubSub;
 use matryoshka_presence::channel::pubsub::cluster::MemberState;
 use matryoshka_presence::channel::transport::LongPolling;
-use matryoshka_pubsub_quic::QuicAdapter;
+use matryoshka_pubsub_quic::{Builder, QuicAdapter};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::drain::Drain;
 use crate::error::StartError;
 use crate::flags::{Flags, SECRET_VARIABLE};
+use crate::identity::IdentitySource;
 use crate::listener::Serving;
 use crate::page::Page;
 use crate::readiness::{Phase, Readiness};
+use crate::rereading::Rereading;
 use crate::server::Server;
 use crate::shutdown::{Cause, Shutdown};
-use crate::{http, secret, user};
+use crate::{http, user};
 
 /// How long `ready` waits for the first peer's presence snapshot, in all.
 const SNAPSHOT_LIMIT: Duration = Duration::from_secs(5);
@@ -59,7 +61,11 @@ impl Ended {
 /// [`StartError`] if it cannot start; nothing was printed or left behind then.
 pub(crate) async fn run(flags: &Flags) -> Result<Ended, StartError> {
     let mut shutdown = Shutdown::listen(flags.exit_with_stdin)?;
-    let node = Node::start(flags).await?;
+    let rereading = Rereading::listen()?;
+    let (node, source) = Node::start(flags).await?;
+    let cluster = source.zip(node.server.mesh.clone());
+    // It ends with the process: a secret may change during a drain as well.
+    tokio::spawn(rereading.run(cluster));
     tokio::select! {
         () = node.become_ready(flags) => {}
         cause = shutdown.requested() => return Ok(node.stop(cause, &mut shutdown).await),
@@ -77,16 +83,18 @@ struct Node {
 }
 
 impl Node {
-    async fn start(flags: &Flags) -> Result<Self, StartError> {
+    /// Also gives where its identity in the cluster came from, if it has one.
+    async fn start(flags: &Flags) -> Result<(Self, Option<IdentitySource>), StartError> {
         let page = Page::open(
             flags.assets.as_deref(),
             flags.name.to_string(),
             flags.page_link.clone(),
         )?;
-        let mesh = flags
-            .quic
-            .map(|listen| Ok::<_, StartError>((listen, mesh(flags, listen)?)))
-            .transpose()?;
+        let source = flags.quic.map(|_| source(flags)).transpose()?;
+        let mesh = match (flags.quic, &source) {
+            (Some(listen), Some(source)) => Some((listen, mesh(flags, listen, source)?)),
+            _ => None,
+        };
         let listener = TcpListener::bind(flags.http)
             .await
             .map_err(|source| StartError::Http {
@@ -99,7 +107,7 @@ impl Node {
                 builder
                     .start()
                     .await
-                    .map_err(|source| StartError::Quic { address, source })?,
+                    .map_err(|error| StartError::of_mesh(address, error))?,
             ),
             None => None,
         };
@@ -131,7 +139,7 @@ impl Node {
             drain: flags.drain(),
         };
         tracing::info!(name = %node.server.name, http = %node.http, quic = %node.quic(), "listening");
-        Ok(node)
+        Ok((node, source))
     }
 
     /// Waits for the first peer's presence snapshot if there is a cluster to join, and says on
@@ -237,15 +245,18 @@ impl Node {
     }
 }
 
-fn mesh(flags: &Flags, listen: SocketAddr) -> Result<matryoshka_pubsub_quic::Builder, StartError> {
+fn source(flags: &Flags) -> Result<IdentitySource, StartError> {
     let variable = std::env::var(SECRET_VARIABLE).ok();
-    let secret = secret::load(flags.cluster_secret_file.as_deref(), variable.as_deref())?;
+    Ok(IdentitySource::of(flags, variable.as_deref())?)
+}
+
+fn mesh(flags: &Flags, listen: SocketAddr, source: &IdentitySource) -> Result<Builder, StartError> {
     let builder = QuicAdapter::builder(flags.name.as_str())
         .listen(listen)
         .cluster(&flags.cluster)
         .interest(flags.interest)
-        .protocol(flags.link_protocol)
-        .secret(secret);
+        .protocol(flags.link_protocol);
+    let builder = source.read()?.start_with(builder);
     let builder = match &flags.advertise {
         Some(address) => builder.advertise(address),
         None => builder,

@@ -21,6 +21,7 @@ use crate::proto::codec::Codec;
 use crate::proto::terms::{Offer, Terms};
 use crate::proto::traffic::{Sent, Traffic, Wake};
 use crate::stats::{LinkInfo, NodeCounters, PeerCounters, PeerInfo, QueuedBytes, Stats};
+use crate::tls::Identity;
 
 /// Connects this process with the other nodes of a cluster, over QUIC with mutual TLS.
 ///
@@ -52,6 +53,7 @@ pub(crate) struct Shared {
     name: NodeName,
     incarnation: AtomicU64,
     local_addr: SocketAddr,
+    pub(crate) identity: Arc<Identity>,
     offer: Offer,
     attach: Mutex<Option<oneshot::Sender<Inbound>>>,
     /// Taken before any queue's lock and after that of `members`; nothing of users' runs under it.
@@ -108,6 +110,10 @@ impl QuicAdapter {
         self.inner.shared.local_addr
     }
 
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.inner.shared
+    }
+
     /// All members known, up or not, by name.
     #[must_use]
     pub fn peers(&self) -> Vec<PeerInfo> {
@@ -150,6 +156,15 @@ impl QuicAdapter {
             topics_wanted: totals.topics_wanted,
             topics_of_peers: totals.topics_of_peers,
         }
+    }
+
+    #[cfg(any(test, feature = "test-util"))]
+    pub(crate) fn udp_bytes_sent(&self) -> u64 {
+        let members = self.inner.shared.members();
+        let links = members.values().filter_map(|member| member.link.as_ref());
+        links
+            .map(|link| link.outgoing.connection().stats().udp_tx.bytes)
+            .sum()
     }
 
     /// Resolves with the reason when this node has left the cluster for good, since a newer node has its name. Else
@@ -264,6 +279,7 @@ impl Shared {
         name: NodeName,
         incarnation: Incarnation,
         local_addr: SocketAddr,
+        identity: Arc<Identity>,
         offer: Offer,
         interest: Config,
         attach: oneshot::Sender<Inbound>,
@@ -272,6 +288,7 @@ impl Shared {
             name,
             incarnation: AtomicU64::new(incarnation.0),
             local_addr,
+            identity,
             offer,
             attach: Mutex::new(Some(attach)),
             traffic: Mutex::new(Traffic::new(interest)),

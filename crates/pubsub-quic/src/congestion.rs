@@ -1,5 +1,6 @@
 //! How much may be under way on a link.
 
+mod floor;
 mod open;
 
 pub(crate) use open::{Openable, close};

@@ -9,5 +9,7 @@ mod authentication;
 mod chat;
 mod client;
 mod limits;
+mod log_lines;
 mod program;
 mod testing;
+mod two_terminals;

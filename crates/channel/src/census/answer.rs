@@ -18,8 +18,8 @@ use crate::pubsub::{
 };
 
 /// The kinds of questions and of answers.
-const QUESTION: Kind = Kind(5);
-pub(crate) const ANSWER: Kind = Kind(6);
+const QUESTION: Kind = Kind(9);
+pub(crate) const ANSWER: Kind = Kind(10);
 
 /// Where questions are published.
 pub(super) const QUESTIONS: &str = "matryoshka:sockets:questions";

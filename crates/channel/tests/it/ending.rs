@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use matryoshka_channel::transport::{Close, CloseCode, Limits, memory::MemoryService};
+use matryoshka_channel::transport::{Close, CloseCode, Limits, Outgoing, memory::MemoryService};
 use matryoshka_channel::{broadcast, disconnect};
 use serde_json::json;
 use tokio::time::advance;
@@ -69,7 +69,7 @@ async fn s3_a_channel_knows_its_sockets_id_and_assigns() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn assigns_come_from_the_connection_then_the_route_then_the_channel() {
+async fn s1_assigns_come_from_the_connection_then_the_route_then_the_channel() {
     let mut client = Client::connect(&Lab::new().sockets(), Vsn::V2).await;
     client
         .play(
@@ -158,22 +158,28 @@ async fn s9_x8_an_idle_client_is_closed_and_its_channels_are_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn x9_a_drain_tells_the_channels() {
+async fn x9_g2_g3_g4_a_drain_closes_all_with_1012_and_takes_nobody_in() {
     let lab = Lab::new();
     let service = MemoryService::new(lab.sockets()).with_limits(Limits::default());
     let params = matryoshka_channel::transport::Params::parse("user=anna&vsn=2.0.0").unwrap();
     let info = matryoshka_channel::transport::ConnectInfo::new("memory", params).unwrap();
-    let mut client = service.connect(info).await.unwrap();
+    let mut client = service.connect(info.clone()).await.unwrap();
+    let mut without_channels = service.connect(info.clone()).await.unwrap();
     client
         .send_text(r#"["1","1","lab:a","phx_join",{}]"#)
         .await
         .unwrap();
     client.recv_frame().await.unwrap();
-    service
-        .connections()
-        .close_all(Close::new(CloseCode::RESTART));
-    assert!(client.recv_frame().await.is_none());
-    drop(client);
+    let close = Close::new(CloseCode::RESTART);
+    service.connections().close_all(close.clone());
+    for client in [&mut client, &mut without_channels] {
+        assert_eq!(client.recv().await, Some(Outgoing::Close(close.clone())));
+    }
+    assert_eq!(
+        service.connect(info).await.unwrap_err().status.as_u16(),
+        503
+    );
+    drop((client, without_channels));
     service.connections().closed().await;
     lab.noted("terminate Draining").await;
     assert_eq!(lab.notes().len(), 2);

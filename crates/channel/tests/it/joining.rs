@@ -49,7 +49,7 @@ async fn j2_a_join_may_answer_bytes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn j3_x10_a_refused_join_leaves_no_channel() {
+async fn j3_j12_x10_a_refused_join_leaves_no_channel() {
     let script = r#"
         > ["3","3","lab:a","phx_join",{"deny":"full"}]
         < ["3","3","lab:a","phx_reply",{"status":"error","response":{"reason":"full"}}]

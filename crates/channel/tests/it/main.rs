@@ -12,6 +12,7 @@ mod lab;
 mod leaving;
 mod log;
 mod messages;
+mod observing;
 mod order;
 mod outside;
 mod pushing;

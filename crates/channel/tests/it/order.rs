@@ -1,7 +1,8 @@
 //! What comes in which order.
 
-use matryoshka_channel::broadcast;
+use matryoshka_channel::pubsub::{PubSub, memory::MemoryMesh};
 use matryoshka_channel::transport::{Frame, Outgoing};
+use matryoshka_channel::{Broadcast, broadcast};
 use serde_json::json;
 
 use crate::client::{Client, Vsn};
@@ -145,4 +146,106 @@ async fn o5_after_the_close_nothing_of_that_join_comes() {
         .await;
     broadcast(&lab.pubsub, "lab:a", "late", &()).unwrap();
     client.play(".").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn o6_what_one_channel_broadcasts_arrives_on_every_node_in_its_order() {
+    let mesh = MemoryMesh::new();
+    let labs = ["n1", "n2"].map(|name| Lab::on(PubSub::with(mesh.node(name))));
+    let join = r#"
+        > ["1","1","lab:a","phx_join",{}]
+        < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+        "#;
+    let mut here = Client::connect(&labs[0].sockets(), Vsn::V2).await;
+    let mut there = Client::connect(&labs[1].sockets(), Vsn::V2).await;
+    here.play(join).await;
+    there.play(join).await;
+    for n in 0..50 {
+        here.send(&format!(r#"["1","2","lab:a","shout",{{"n":{n}}}]"#))
+            .await;
+    }
+    for n in 0..50 {
+        let shout = format!(r#"< [null,null,"lab:a","shout",{{"n":{n}}}]"#);
+        here.play(&shout).await;
+        there.play(&shout).await;
+    }
+}
+
+/// Two topics of one connection do not wait for each other, and heartbeats wait for neither.
+#[tokio::test(start_paused = true)]
+async fn n1_replies_of_two_channels_interleave_and_heartbeats_overtake() {
+    let mut client = Client::connect(&Lab::new().sockets(), Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > ["1","1","lab:a","phx_join",{}]
+            > ["2","2","lab:b","phx_join",{}]
+            < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+            < ["2","2","lab:b","phx_reply",{"status":"ok","response":{}}]
+            > ["1","3","lab:a","slow",{"ms":50}]
+            > ["2","4","lab:b","slow",{"ms":10}]
+            > [null,"5","phoenix","heartbeat",{}]
+            < [null,"5","phoenix","phx_reply",{"status":"ok","response":{}}]
+            < ["2","4","lab:b","phx_reply",{"status":"ok","response":{"ms":10}}]
+            < ["1","3","lab:a","phx_reply",{"status":"ok","response":{"ms":50}}]
+            "#,
+        )
+        .await;
+}
+
+/// Whatever comes first of the two, each keeps its own order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn o2_n2_two_broadcasters_have_each_their_own_order() {
+    let lab = Lab::new();
+    let mut client = Client::connect(&lab.sockets(), Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > ["1","1","lab:a","phx_join",{}]
+            < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+            "#,
+        )
+        .await;
+    let threads = ["x", "y"].map(|event| {
+        let publisher = lab.pubsub.publisher();
+        std::thread::spawn(move || {
+            for n in 0..100 {
+                let broadcast = Broadcast::new("lab:a", event, &json!({ "n": n })).unwrap();
+                broadcast.send(publisher.pubsub()).unwrap();
+            }
+        })
+    });
+    let mut next = [0u64; 2];
+    while next != [100, 100] {
+        let Some(Outgoing::Frame(Frame::Text(frame))) = client.recv().await else {
+            panic!("closed")
+        };
+        let frame: serde_json::Value = serde_json::from_str(&frame).unwrap();
+        let who = usize::from(frame[3] == "y");
+        assert_eq!(frame[4]["n"], next[who]);
+        next[who] += 1;
+    }
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
+/// Nothing is stored or repeated for a client that is away.
+#[tokio::test(start_paused = true)]
+async fn n5_what_is_broadcast_while_a_client_is_away_is_lost_to_it() {
+    let lab = Lab::new();
+    let sockets = lab.sockets();
+    let join = r#"
+        > ["1","1","lab:a","phx_join",{}]
+        < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+        "#;
+    let mut client = Client::connect(&sockets, Vsn::V2).await;
+    client.play(join).await;
+    client.close().await;
+    broadcast(&lab.pubsub, "lab:a", "missed", &()).unwrap();
+    let mut client = Client::connect(&sockets, Vsn::V2).await;
+    client.play(join).await;
+    client.play(".").await;
+    broadcast(&lab.pubsub, "lab:a", "heard", &()).unwrap();
+    client.play(r#"< [null,null,"lab:a","heard",{}]"#).await;
 }

@@ -1,10 +1,12 @@
 //! Clients that send too much: an answer that they understand, and then the end.
 
-use matryoshka_channel::SocketsConfig;
 use matryoshka_channel::transport::memory::MemoryService;
 use matryoshka_channel::transport::{
     ConnectInfo, ConnectionLimits, Connections, Frame, Limits, Params, Rate,
 };
+
+use matryoshka_channel::SocketsConfig;
+use serde_json::json;
 
 use crate::client::{Client, Vsn};
 use crate::lab::Lab;
@@ -92,4 +94,32 @@ async fn sockets_of_one_id_are_those_of_one_user() {
         tokio::task::yield_now().await;
     }
     connect("anna").await.unwrap();
+}
+
+/// What a client asks for waits while it does not read what it has been told, so it is never closed for being told much.
+#[tokio::test(start_paused = true)]
+async fn a_channel_waits_for_its_client_to_read_before_it_tells_it_more() {
+    let lab = Lab::new();
+    let limits = Limits::default().with_outbox(1_000, 100);
+    let service = MemoryService::new(lab.sockets())
+        .with_limits(limits)
+        .with_capacity(0);
+    let info = ConnectInfo::new("memory", Params::parse("user=anna&vsn=2.0.0").unwrap());
+    let mut anna = service.connect(info.unwrap()).await.unwrap();
+    let payload = json!({ "text": "x".repeat(400) });
+    for event in ["phx_join"].into_iter().chain(["push_me"; 50]) {
+        let frame = json!(["1", "1", "lab:a", event, payload]);
+        anna.send_text(frame.to_string()).await.unwrap();
+    }
+    lab.noted("in push_me").await;
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    let handled = lab.notes().len();
+    assert!((3..8).contains(&handled), "{handled} while nothing is read");
+    for read in ["phx_reply"].into_iter().chain(["pushed"; 50]) {
+        let frame = anna.recv_frame().await.unwrap();
+        assert!(frame.as_text().unwrap().contains(read), "{frame:?}");
+    }
+    assert_eq!(service.connections().stats().closed_slow, 0);
 }

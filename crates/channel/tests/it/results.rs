@@ -53,7 +53,7 @@ async fn replies_of_any_status_and_value() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_orderly_stop() {
+async fn x2_an_orderly_stop() {
     let script = r#"
         > ["1","2","lab:a","stop",{}]
         < ["1","1","lab:a","phx_close",{}]
@@ -64,7 +64,7 @@ async fn an_orderly_stop() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_orderly_stop_with_a_reply() {
+async fn x2_an_orderly_stop_with_a_reply() {
     let script = r#"
         > ["1","2","lab:a","stop_ok",{}]
         < ["1","2","lab:a","phx_reply",{"status":"ok","response":{"bye":1}}]
@@ -76,7 +76,7 @@ async fn an_orderly_stop_with_a_reply() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure() {
+async fn x3_a_failure() {
     let script = r#"
         > ["1","2","lab:a","give_up",{}]
         < ["1",null,"lab:a","last_words",{}]
@@ -87,7 +87,7 @@ async fn a_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_with_a_reply() {
+async fn x3_a_failure_with_a_reply() {
     let script = r#"
         > ["1","2","lab:a","give_up_ok",{}]
         < ["1","2","lab:a","phx_reply",{"status":"ok","response":{"bye":2}}]
@@ -99,7 +99,7 @@ async fn a_failure_with_a_reply() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic() {
+async fn x4_a_panic() {
     let script = r#"
         > ["1","2","lab:a","crash",{}]
         < ["1",null,"lab:a","last_words",{}]
@@ -110,7 +110,7 @@ async fn a_panic() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reply_that_cannot_be_written() {
+async fn x4_a_reply_that_cannot_be_written() {
     let script = r#"
         > ["1","2","lab:a","unwritable",{}]
         < ["1",null,"lab:a","last_words",{}]
@@ -121,7 +121,7 @@ async fn a_reply_that_cannot_be_written() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outgoing_event_may_stop_or_crash_the_channel() {
+async fn x2_x4_an_outgoing_event_may_stop_or_crash_the_channel() {
     let stop = r#"
         > ["1","2","lab:a","intercepted",{"event":"end"}]
         < ["1","1","lab:a","phx_close",{}]
@@ -139,7 +139,7 @@ async fn an_outgoing_event_may_stop_or_crash_the_channel() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_info_message_may_stop_or_crash_the_channel() {
+async fn x2_x3_x4_an_info_message_may_stop_or_crash_the_channel() {
     let ends = [
         ("stop", "phx_close", "{}", "terminate Stopped"),
         (

@@ -36,7 +36,7 @@ async fn they_mount_beside_other_routes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn s2_who_may_connect_is_decided_before_the_upgrade() {
+async fn s2_s5_who_may_connect_is_decided_before_the_upgrade() {
     let sockets = Sockets::new(&PubSub::local(), 7u8).on_connect(
         async |app: u8, info: ConnectInfo| match info.params.get("token") {
             Some("good") => Ok(Connected::new().assign(app)),

@@ -157,7 +157,7 @@ impl HandleInfo<Message> for Brittle {
 }
 
 #[tokio::test(start_paused = true)]
-async fn x6_a_task_that_ends_without_a_word_is_reported_once_and_cleaned_up() {
+async fn x5_x6_a_task_that_ends_without_a_word_is_reported_once_and_cleaned_up() {
     let pubsub = PubSub::local();
     let sockets = Sockets::new(&pubsub, ()).channel::<Brittle>("room:*");
     let mut client = Client::connect(&sockets, Vsn::V2).await;

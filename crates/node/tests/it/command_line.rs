@@ -34,6 +34,10 @@ async fn help_lists_every_flag_with_its_default() {
         "[default: matryoshka]",
         "--cluster-secret-file <FILE>",
         "MATRYOSHKA_CLUSTER_SECRET,",
+        "--tls-ca <FILE>",
+        "--tls-cert <FILE>",
+        "--tls-key <FILE>",
+        "[env: MATRYOSHKA_TLS_KEY=]",
         "--interest <on|off>",
         "[default: on]",
         "--link-protocol <N>",
@@ -135,7 +139,10 @@ async fn a_wrong_value_is_one_line_that_names_flag_value_and_what_is_allowed() {
             &["--drain-rate", "0"],
             &["--drain-rate", "\"0\"", "at least 1"],
         ),
-        (&["--tls-ca", "x"], &["--tls-ca", "not known"]),
+        (
+            &["--tls-ca", "x"],
+            &["--tls-ca \"x\"", "without --tls-cert and --tls-key"],
+        ),
         (
             &["--interest", "yes"],
             &["--interest", "\"yes\"", "on or off"],

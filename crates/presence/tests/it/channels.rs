@@ -154,12 +154,21 @@ async fn a_meta_that_is_no_object_refuses_the_join() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_tabs_of_one_user_are_two_metas_and_leave_one_by_one() {
+async fn q4_q6_q10_two_tabs_of_one_user_are_two_metas_and_leave_one_by_one() {
     let node = Node::start(PubSub::local());
     let mut ben = node.join(ROOM, "ben", Value::Null).await;
     let desk = node.join(ROOM, "anna", json!({ "on": "desk" })).await;
     let phone = node.join(ROOM, "anna", json!({ "on": "phone" })).await;
-    assert_eq!(ben.held().await["anna"].len(), 2);
+    let metas = ben.held().await["anna"].clone();
+    let [first, second] = &metas[..] else {
+        panic!("{metas:?}");
+    };
+    assert_eq!(
+        (&first["on"], &second["on"]),
+        (&json!("desk"), &json!("phone"))
+    );
+    assert_ne!(first["phx_ref"], second["phx_ref"]);
+    assert_eq!(first["phx_ref"].as_str().unwrap().len(), 16);
     drop(desk);
     let held = ben.held().await;
     assert_eq!(

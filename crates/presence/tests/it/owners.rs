@@ -56,7 +56,7 @@ async fn a_list_shows_what_was_tracked_as_soon_as_track_returns() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn errors_leave_the_list_as_it_was() {
+async fn q9_errors_leave_the_list_as_it_was() {
     let presence = Presence::new(&PubSub::local());
     let owner = Owner::new();
     let no_object = presence.track_for(&owner, TOPIC, "anna", "text").await;

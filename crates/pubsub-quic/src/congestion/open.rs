@@ -1,10 +1,5 @@
 //! Congestion control that holds neither heartbeats nor a goodbye back.
 //!
-//! **A floor.** quinn's CUBIC shrinks the window to two packets when everything was lost for a tenth of a second, as a
-//! short outage on a fast network does, and a link on which little is said never fills that window and so never widens it
-//! again. A few heartbeats lost in the next outage fill it. So the window is never smaller than that of a new
-//! connection, which the same two nodes might open at any time.
-//!
 //! **A trickle.** Over a full window nothing goes out but probes, and the time between those doubles: after an outage of
 //! 1.2 s the next may be as far away again, on both sides. Nor is anything acknowledged meanwhile, since quinn-proto
 //! (0.11.19) keeps even acknowledgements back while data waits. That is how a live node comes to be taken for dead. So
@@ -21,22 +16,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics, CubicConfig};
+use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics};
 use quinn::{Connection, VarInt};
+
+use super::floor::FlooredCubic;
 
 /// Nothing acknowledged and nothing sent for so long: one more packet may go, whatever is in flight.
 const STUCK_AFTER: Duration = Duration::from_millis(300);
 
-/// Builds quinn's usual controller (CUBIC) with a floor, which [`close`] can open.
+/// Builds a controller that never gets stuck for long, and that [`close`] can open.
 #[derive(Debug, Default)]
 pub(crate) struct Openable {
-    cubic: Arc<CubicConfig>,
+    inner: Arc<FlooredCubic>,
 }
 
 impl ControllerFactory for Openable {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
         Box::new(Window {
-            inner: self.cubic.clone().build(now, current_mtu),
+            inner: self.inner.clone().build(now, current_mtu),
             in_flight: 0,
             mtu: current_mtu.into(),
             moved: now,
@@ -122,7 +119,7 @@ impl Controller for Window {
         if self.open.load(Ordering::Relaxed) {
             return u64::MAX;
         }
-        let usual = self.inner.window().max(self.inner.initial_window());
+        let usual = self.inner.window();
         if self.moved.elapsed() < STUCK_AFTER {
             return usual;
         }
@@ -153,7 +150,7 @@ impl Controller for Window {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use quinn::congestion::CubicConfig;
 
     use super::*;
 
@@ -171,7 +168,7 @@ mod tests {
         let now = Instant::now();
         let openable = Arc::new(Openable::default());
         let new = openable.clone().build(now, MTU).window();
-        let bare = openable.cubic.clone().build(now, MTU);
+        let bare = Arc::new(CubicConfig::default()).build(now, MTU);
         assert!(after_an_outage(bare, now) < new);
         assert_eq!(after_an_outage(openable.build(now, MTU), now), new);
     }

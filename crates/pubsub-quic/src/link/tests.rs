@@ -5,15 +5,19 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use matryoshka_pubsub::cluster::MemberEvent;
+use matryoshka_pubsub::cluster::interest::{ControlFrame, Interest};
 use matryoshka_pubsub::{Envelope, Kind, PubSub, TrafficClass};
 use tokio::time::timeout;
 
 use super::*;
+use crate::clock::Clock;
 use crate::config::Builder;
+use crate::log::Log;
+use crate::proto::codec::{HEADER_BYTES, read_header};
 use crate::proto::frame::Hello;
 use crate::proto::lane::Encoded;
-use crate::proto::terms::Offer;
-use crate::tls::{ANY_NODE, Credentials};
+use crate::proto::terms::{INTEREST, Offer};
+use crate::tls::{ANY_NODE, Credentials, Identity};
 use crate::{QuicAdapter, Secret};
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -28,9 +32,11 @@ struct Rogue {
 
 impl Rogue {
     async fn connect(secret: &Secret, name: &str, to: SocketAddr) -> Self {
-        let credentials = Credentials::new(secret, name, SystemTime::now()).unwrap();
+        let credentials = Credentials::derive(secret, name, SystemTime::now()).unwrap();
+        let identity = Identity::new(name.to_owned(), Clock::system(), credentials);
+        let handshake = Handshake::new(Arc::new(identity));
         let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-        let config = credentials.client_config().unwrap();
+        let config = handshake.client_config().unwrap();
         let connecting = endpoint.connect_with(config, to, ANY_NODE).unwrap();
         let connection = connecting.await.unwrap();
         let (send, _receive) = connection.open_bi().await.unwrap();
@@ -158,6 +164,37 @@ async fn who_says_nothing_has_to_go() {
 }
 
 #[tokio::test]
+async fn a_wrong_name_is_told_on_both_sides_with_both_fingerprints() {
+    let log = Log::collect();
+    let secret = Secret::generate();
+    let one = node("one", &secret).start().await.unwrap();
+    let _one = PubSub::with(one.clone());
+    let liar = node("three", &secret).certified_name("four");
+    let liar = liar.join(one.local_addr()).start().await.unwrap();
+    let _liar = PubSub::with(liar.clone());
+    let both_told = async {
+        let mut look = tokio::time::interval(Duration::from_millis(20));
+        while log.lines().len() < 2 || liar.stats().dials < 3 {
+            look.tick().await;
+        }
+    };
+    timeout(DEADLINE, both_told).await.unwrap();
+    let shown = [&one, &liar].map(|node| node.identity().fingerprint.to_string());
+    for (node, word) in [
+        ("one", "it says it is \"three\""),
+        ("three", "refuses this node"),
+    ] {
+        let lines = log.with(&format!("node={node}"));
+        let [line] = lines.as_slice() else {
+            panic!("not one line of {node}: {lines:#?}");
+        };
+        for part in [word, "certificate", &shown[0], &shown[1]] {
+            assert!(line.contains(part), "no {part:?} in {line}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_name_that_is_not_the_certificates_is_refused() {
     let secret = Secret::generate();
     let ((one, pubsub), _two) = pair(&secret).await;
@@ -179,4 +216,122 @@ async fn a_name_that_is_not_the_certificates_is_refused() {
     assert!(liar.peers().is_empty());
     assert_eq!(pubsub.broadcast("x", "y").unwrap().peers, 1);
     assert_eq!(alone.broadcast("x", "y").unwrap().peers, 0);
+}
+
+/// The frames that these bytes are.
+fn frames(mut bytes: &[u8]) -> Vec<&[u8]> {
+    let mut frames = Vec::new();
+    while let Some((_, body)) = read_header(bytes) {
+        let (frame, rest) = bytes.split_at(HEADER_BYTES + body);
+        frames.push(frame);
+        bytes = rest;
+    }
+    frames
+}
+
+/// A rogue that is a member like any other, until it breaks a rule on its link. Its name has to be behind the other's.
+async fn settled(secret: &Secret, name: &str, one: &QuicAdapter) -> Rogue {
+    let mut rogue = Rogue::connect(secret, name, one.local_addr()).await;
+    rogue.say(&hello(name)).await;
+    rogue.say(&Frame::Welcome).await;
+    rogue
+}
+
+#[tokio::test]
+async fn who_breaks_a_rule_on_its_link_is_closed_and_nobody_else_notices() {
+    let secret = Secret::generate();
+    let ((one, pubsub), _two) = pair(&secret).await;
+    let mut news = pubsub.subscribe("news").unwrap();
+    let mut large = Encoded::default();
+    Codec::NEWEST.put_lane(2, &mut large);
+    let envelope = Envelope {
+        topic: "news".into(),
+        kind: Kind::RAW,
+        class: TrafficClass::User,
+        lane: 0,
+        payload: vec![0; 200_000].into(),
+    };
+    Codec::NEWEST.put_message(1, &envelope, &mut large);
+    let large = large.concat();
+    let parts = frames(&large);
+    assert_eq!(parts.len(), 5, "the lane's first frame and four parts");
+    let skipped_a_part = [parts[0], parts[1], parts[3]].concat();
+    let mut too_large = large.to_vec();
+    let total = large
+        .windows(4)
+        .position(|four| four == 200_000_u32.to_be_bytes());
+    let total = total.unwrap();
+    too_large[total..total + 4].copy_from_slice(&u32::MAX.to_be_bytes());
+    let no_lane = lane("news", "x").slice(12..);
+    for (name, bad) in [
+        ("rogue-1", skipped_a_part),
+        ("rogue-2", too_large),
+        ("rogue-3", no_lane.to_vec()),
+        ("rogue-4", vec![0xff; 64]),
+    ] {
+        let rogue = settled(&secret, name, &one).await;
+        let mut lane = rogue.connection.open_uni().await.unwrap();
+        lane.write_all(&bad).await.unwrap();
+        let closed = rogue.closed().await;
+        assert!(matches!(closed, Close::Protocol { .. }), "{name}: {closed}");
+    }
+    pubsub.local_broadcast("news", "last").unwrap();
+    let message = timeout(DEADLINE, news.next()).await.unwrap();
+    assert_eq!(message.unwrap().unwrap().payload(), "last");
+    assert_undisturbed(&one);
+}
+
+#[tokio::test]
+async fn who_talks_nonsense_about_its_interest_gets_everything_and_disturbs_nobody() {
+    let secret = Secret::generate();
+    let ((one, pubsub), _two) = pair(&secret).await;
+    let mut capable = match hello("rogue") {
+        Frame::Hello(hello) => hello,
+        other => panic!("unexpected {other:?}"),
+    };
+    capable.capabilities = vec![INTEREST.to_owned()];
+    let mut rogue = Rogue::connect(&secret, "rogue", one.local_addr()).await;
+    rogue.say(&Frame::Hello(capable)).await;
+    rogue.say(&Frame::Welcome).await;
+    let all = Interest {
+        seq: 1,
+        begin: true,
+        end: true,
+        ..Interest::default()
+    };
+    let from_nowhere = Interest {
+        seq: 77,
+        end: true,
+        gone: vec!["news".into()],
+        heard: Some(u64::MAX),
+        ..Interest::default()
+    };
+    for said in [
+        ControlFrame::Position(u64::MAX),
+        ControlFrame::Resync,
+        ControlFrame::Last(9),
+        ControlFrame::Interest(all),
+        ControlFrame::Interest(from_nowhere),
+        ControlFrame::Last(u64::MAX),
+    ] {
+        rogue.say(&Frame::Routing(said)).await;
+    }
+    let flooded = async {
+        let mut look = tokio::time::interval(Duration::from_millis(1));
+        loop {
+            look.tick().await;
+            pubsub.broadcast("news", "to whom it may concern").unwrap();
+            let peers = one.peers();
+            let rogue = peers.iter().find(|peer| peer.name == "rogue");
+            let routing = rogue.map(|rogue| rogue.routing).unwrap_or_default();
+            // It was asked to tell all anew, and until it does so nothing is kept from it.
+            if routing.resyncs > 0 && routing.flooded_start > 0 {
+                return;
+            }
+        }
+    };
+    timeout(DEADLINE, flooded).await.unwrap();
+    let peers = one.peers();
+    let two = peers.iter().find(|peer| peer.name == "two").unwrap();
+    assert_eq!((two.links, two.state.is_linked()), (1, true));
 }

@@ -39,18 +39,16 @@ impl LinkTask {
         Fault::Lost
     }
 
-    /// What the mesh says goes first; what the router says is asked for only when all before it is written, so that it is as
-    /// fresh as can be and waits nowhere.
+    /// What the mesh says goes first; what the router says is asked for only when nothing waits before it, so that it is as fresh
+    /// as can be.
     async fn write_control(&self, stream: &mut SendStream) -> Result<(), Broken> {
         stream.set_priority(URGENT).map_err(|_| Broken)?;
         let mut batch = Vec::new();
         loop {
             let ended = self.outgoing.has_ended();
-            if !self.outgoing.take_control(&mut batch)
-                && let Some(frame) = self.poll_router()
-            {
-                batch.push(frame);
-            }
+            self.outgoing.take_control(&mut batch);
+            // With what was just taken, if there was any: a heartbeat and what goes with it are one packet.
+            batch.extend(self.poll_router());
             if !batch.is_empty() {
                 write(stream, &mut batch).await?;
             } else if ended {

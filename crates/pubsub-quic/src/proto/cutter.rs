@@ -45,6 +45,11 @@ impl Cutter {
         here == missing
     }
 
+    /// The same without gathering anything: for whoever can do with pieces.
+    pub(crate) fn is_in_one_piece(&self, count: usize) -> bool {
+        self.front().len() >= count
+    }
+
     /// What is there in one piece; at least what [`has`](Self::has) said is.
     pub(crate) fn front(&self) -> &[u8] {
         if self.gathered.is_empty() {

@@ -6,20 +6,24 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
+mod sent;
+mod written;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use matryoshka_pubsub::cluster::interest::{
-    Config, ControlFrame, Counters, LaneFrame, Lanes, Published, Router, To,
+    Config, ControlFrame, LaneFrame, Lanes, Published, Router, To,
 };
 use matryoshka_pubsub::{Edge, Envelope, LinkId, NodeName, Reached, TopicName};
 
-use super::codec::Codec;
 use super::frame::Frame;
-use super::lane::{Encoded, Pushed, lane_of, must_not_lose};
+use super::lane::{Pushed, lane_of, must_not_lose};
 use super::outbox::Outbox;
 use super::terms::Terms;
+pub(crate) use sent::{Sent, Totals};
+use written::Written;
 
 /// See the module. `S` is how whoever writes to a peer is woken.
 #[derive(Debug)]
@@ -47,17 +51,6 @@ pub(crate) enum Wake<S> {
     Alarm,
 }
 
-/// What was sent to one peer.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Sent {
-    /// As the router counts.
-    pub(crate) routing: Counters,
-    /// Bytes of payload that queues took.
-    pub(crate) bytes: u64,
-    /// Messages dropped because they are larger than the peer takes.
-    pub(crate) too_large: u64,
-}
-
 /// What came over a link, since this was told last. Told late is as good as told at once; it only must not be told early.
 #[derive(Debug, Default)]
 pub(crate) struct Receipt {
@@ -65,18 +58,6 @@ pub(crate) struct Receipt {
     pub(crate) heard: u64,
     /// Topics of messages that reached no subscriber, one for each message.
     pub(crate) unwanted: Vec<TopicName>,
-}
-
-/// What the sums of a node are.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Totals {
-    pub(crate) sent: Sent,
-    pub(crate) ring_entries: usize,
-    pub(crate) ring_bytes: usize,
-    pub(crate) topics_wanted: usize,
-    pub(crate) topics_of_peers: usize,
-    /// Times that a message was written, once for each version in use.
-    pub(crate) encoded: u64,
 }
 
 /// The queues of all links, as the router fills them.
@@ -98,18 +79,6 @@ struct Link<S> {
     begun: u32,
     bytes: u64,
     too_large: u64,
-}
-
-/// The last message as each version has it: copies of one message go out one after another, so it is written once.
-#[derive(Debug, Default)]
-struct Written {
-    /// Positions begin at 1.
-    v1: (u64, Encoded),
-    v2: (u64, Encoded),
-    /// What goes before the message.
-    before: Encoded,
-    nothing: Encoded,
-    count: u64,
 }
 
 impl<S> Traffic<S> {
@@ -306,7 +275,7 @@ impl<S> Traffic<S> {
             ring_bytes,
             topics_wanted,
             topics_of_peers,
-            encoded: self.links.written.count,
+            encoded: self.links.written.count(),
         }
     }
 
@@ -387,67 +356,6 @@ fn payload_bytes(frames: &[LaneFrame]) -> usize {
         LaneFrame::Gap(_) => 0,
     };
     frames.iter().map(payload).sum()
-}
-
-impl Written {
-    /// Writes the frames, a gap, a message, or both in this order, as that version has them; `begins` is the lane if nothing was
-    /// written to it before.
-    fn write(&mut self, codec: Codec, begins: Option<u16>, frames: &[LaneFrame]) {
-        self.before.clear();
-        if let Some(lane) = begins {
-            codec.put_lane(lane, &mut self.before);
-        }
-        for frame in frames {
-            match frame {
-                LaneFrame::Gap(lost) => codec.put_gap(*lost, &mut self.before),
-                LaneFrame::Message { pos, envelope } => self.write_message(codec, *pos, envelope),
-            }
-        }
-    }
-
-    fn write_message(&mut self, codec: Codec, pos: u64, envelope: &Envelope) {
-        let (written, encoded) = self.version(codec);
-        if *written == pos {
-            return;
-        }
-        *written = pos;
-        encoded.clear();
-        codec.put_message(pos, envelope, encoded);
-        self.count += 1;
-    }
-
-    /// What was written of them, in order.
-    fn parts(&self, codec: Codec, frames: &[LaneFrame]) -> [&Encoded; 2] {
-        let message = match (frames.last(), codec) {
-            (Some(LaneFrame::Message { .. }), Codec::V1) => &self.v1.1,
-            (Some(LaneFrame::Message { .. }), Codec::V2) => &self.v2.1,
-            _ => &self.nothing,
-        };
-        [&self.before, message]
-    }
-
-    fn version(&mut self, codec: Codec) -> &mut (u64, Encoded) {
-        match codec {
-            Codec::V1 => &mut self.v1,
-            Codec::V2 => &mut self.v2,
-        }
-    }
-
-    /// Lets go of the payload.
-    fn forget(&mut self) {
-        for (written, encoded) in [&mut self.v1, &mut self.v2] {
-            *written = 0;
-            encoded.clear();
-        }
-    }
-}
-
-impl Sent {
-    fn add(&mut self, other: Self) {
-        self.routing += other.routing;
-        self.bytes += other.bytes;
-        self.too_large += other.too_large;
-    }
 }
 
 #[cfg(test)]

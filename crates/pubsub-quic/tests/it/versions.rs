@@ -104,6 +104,6 @@ async fn a_version_or_a_limit_that_cannot_be_is_refused_with_what_can() {
         let refused = builder().max_message_bytes(bytes).start().await;
         let refused = refused.unwrap_err();
         assert!(matches!(refused, StartError::InvalidMessageLimit { .. }));
-        assert!(refused.to_string().contains("take 65536 to 16777216"));
+        assert!(refused.to_string().contains("take 1048576 to 16777216"));
     }
 }

@@ -4,9 +4,11 @@
 
 use bytes::Bytes;
 
-/// Payloads up to this size are copied together with what stands around them: one long run of bytes costs QUIC less than many
-/// short ones. Larger ones are shared.
+/// Payloads up to this size are copied together with what stands around them, into each queue: one long run of bytes costs QUIC
+/// less than many short ones. Larger ones are shared.
 pub(crate) const COPY_BYTES: usize = 8 * 1024;
+/// Payloads up to this size are copied here already, which is cheaper than to share them until then.
+const COPY_HERE_BYTES: usize = 256;
 
 /// One frame or more, in the form in which they are written: runs of bytes, and between them payloads that are shared.
 #[derive(Debug, Clone, Default)]
@@ -22,7 +24,7 @@ pub(crate) struct Encoded {
 pub(crate) enum Piece<'a> {
     /// To be copied.
     Run(&'a [u8]),
-    /// To be shared.
+    /// To be copied or shared, as it is large.
     Payload(&'a Bytes),
 }
 
@@ -42,7 +44,7 @@ impl Encoded {
 
     /// Appends a payload.
     pub(crate) fn put_payload(&mut self, payload: Bytes) {
-        if payload.len() <= COPY_BYTES {
+        if payload.len() <= COPY_HERE_BYTES {
             return self.put(&payload);
         }
         self.bytes += payload.len();
@@ -54,13 +56,14 @@ impl Encoded {
         self.bytes
     }
 
-    /// How many payloads it shares.
+    /// How many payloads queues share with it.
     pub(crate) fn payloads(&self) -> usize {
-        self.shared.len()
+        let is_large = |shared: &&(usize, Bytes)| shared.1.len() > COPY_BYTES;
+        self.shared.iter().filter(is_large).count()
     }
 
     /// All of it, as one run.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "test-util"))]
     pub(crate) fn concat(&self) -> Bytes {
         let pieces = self.pieces().map(|piece| match piece {
             Piece::Run(run) => run,

@@ -6,12 +6,14 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::encoded::{Encoded, Piece};
+use super::encoded::{COPY_BYTES, Encoded, Piece};
 
 /// What a run or a payload counts beside its bytes.
 const PART_BYTES: usize = 64;
 /// A run of copied bytes that is this long is not continued: another one begins.
 const RUN_BYTES: usize = 64 * 1024;
+/// How many times as long a run becomes that needs more room than was thought.
+const GROWTH: usize = 8;
 /// A batch is handed out as soon as it has this many bytes.
 const BATCH_BYTES: usize = 256 * 1024;
 /// An empty queue keeps room for this many runs and payloads; more is given back.
@@ -40,6 +42,8 @@ pub(crate) struct LaneQueue {
     parts: VecDeque<Bytes>,
     /// The run that is continued; stands behind all `parts`.
     run: Vec<u8>,
+    /// How long the run before became, and hence about what room this one needs.
+    last_run: usize,
     closed: bool,
 }
 
@@ -51,6 +55,7 @@ impl LaneQueue {
             bytes: 0,
             parts: VecDeque::new(),
             run: Vec::new(),
+            last_run: 0,
             closed: false,
         }
     }
@@ -70,6 +75,7 @@ impl LaneQueue {
         for piece in frames.iter().flat_map(|frame| frame.pieces()) {
             match piece {
                 Piece::Run(run) => self.append(run),
+                Piece::Payload(payload) if payload.len() <= COPY_BYTES => self.append(payload),
                 Piece::Payload(payload) => {
                     self.end_run();
                     self.parts.push_back(payload.clone());
@@ -126,11 +132,25 @@ impl LaneQueue {
         if self.run.len() + run.len() > RUN_BYTES {
             self.end_run();
         }
+        if self.run.capacity() - self.run.len() < run.len() {
+            self.make_room(run.len());
+        }
         self.run.extend_from_slice(run);
+    }
+
+    /// In few steps, of which a lane that is busy takes none: growing moves what is there, under a lock that publishers wait for.
+    fn make_room(&mut self, bytes: usize) {
+        let most = RUN_BYTES.saturating_sub(self.run.len());
+        let wanted = match self.run.len() {
+            0 => self.last_run,
+            here => here * (GROWTH - 1),
+        };
+        self.run.reserve_exact(wanted.min(most).max(bytes));
     }
 
     fn end_run(&mut self) {
         if !self.run.is_empty() {
+            self.last_run = self.run.len();
             self.parts.push_back(std::mem::take(&mut self.run).into());
         }
     }
@@ -141,7 +161,6 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    use super::super::encoded::COPY_BYTES;
     use super::*;
 
     fn frame(bytes: usize, fill: u8) -> Encoded {

@@ -15,7 +15,7 @@ use super::super::frame::FrameError;
 /// A payload up to this size is copied out of what was read, so that keeping one small message does not keep its neighbours'
 /// memory.
 const COPY_BYTES: usize = 4 * 1024;
-/// Not more than this is reserved on the word of a message's first part.
+/// Not more than this is reserved on the word of a message's first bytes.
 const RESERVE_BYTES: usize = 1024 * 1024;
 
 /// What a lane brings.
@@ -61,11 +61,11 @@ enum State {
     Header,
     /// Within a frame of unknown kind.
     Skip { left: usize },
-    /// Within the bytes of a part.
+    /// Within the payload, or a part of it.
     Part { left: usize },
 }
 
-/// A message in parts, as far as it is there.
+/// A message in parts or across pieces, as far as it is there.
 #[derive(Debug)]
 struct Assembly {
     received: Received,
@@ -159,12 +159,11 @@ impl LaneReader {
             let at = assembly.payload.len();
             return Err(FrameError::Broken { at, got: 0 });
         }
+        if kind == kind::MESSAGE {
+            return self.message(bytes);
+        }
         if !self.cutter.has(HEADER_BYTES + bytes) {
             return Ok(Step::More);
-        }
-        if kind == kind::MESSAGE {
-            let received = self.message(bytes)?;
-            return Ok(Step::Event(LaneEvent::Message(received)));
         }
         let body = &self.cutter.front()[HEADER_BYTES..HEADER_BYTES + bytes];
         let step = if kind == kind::LANE {
@@ -179,8 +178,27 @@ impl LaneReader {
         Ok(step)
     }
 
-    /// A message in one piece, all of which is there.
-    fn message(&mut self, bytes: usize) -> Result<Received, FrameError> {
+    /// A message in one frame. One that lies across pieces is gathered like one in parts.
+    fn message(&mut self, bytes: usize) -> Result<Step, FrameError> {
+        if self.cutter.is_in_one_piece(HEADER_BYTES + bytes) {
+            let received = self.whole_message(bytes)?;
+            return Ok(Step::Event(LaneEvent::Message(received)));
+        }
+        let Some(head_end) = self.head_end(kind::MESSAGE, bytes)? else {
+            return Ok(Step::More);
+        };
+        let head = &self.cutter.front()[HEADER_BYTES..head_end];
+        let (head, _) = self.codec.read_head(head, &mut self.skipped)?;
+        let left = HEADER_BYTES + bytes - head_end;
+        check_size(left, self.max_message_bytes)?;
+        self.assembly = Some(Assembly::new(head, &mut self.topic, left));
+        self.cutter.consume(head_end);
+        self.state = State::Part { left };
+        Ok(Step::Again)
+    }
+
+    /// All of it is there.
+    fn whole_message(&mut self, bytes: usize) -> Result<Received, FrameError> {
         let body = &self.cutter.front()[HEADER_BYTES..HEADER_BYTES + bytes];
         let (head, payload_at) = self.codec.read_head(body, &mut self.skipped)?;
         let mut received = received(head, &mut self.topic);
@@ -196,24 +214,30 @@ impl LaneReader {
         Ok(received)
     }
 
-    /// A part of a message; its bytes are still to come.
-    fn part(&mut self, bytes: usize) -> Result<Step, FrameError> {
-        let malformed = FrameError::Malformed { kind: kind::CHUNK };
+    /// Where the head ends with which the frame begins, once all of it is there.
+    fn head_end(&mut self, kind: u16, bytes: usize) -> Result<Option<usize>, FrameError> {
         let begin = HEADER_BYTES + 4;
         if bytes < 4 {
-            return Err(malformed);
+            return Err(FrameError::Malformed { kind });
         }
         if !self.cutter.has(begin) {
-            return Ok(Step::More);
+            return Ok(None);
         }
         let head_bytes = head_bytes(&self.cutter.front()[HEADER_BYTES..]).unwrap_or(0);
-        let Some(left) = (bytes - 4).checked_sub(head_bytes) else {
-            return Err(malformed);
-        };
-        if !self.cutter.has(begin + head_bytes) {
-            return Ok(Step::More);
+        if head_bytes > bytes - 4 {
+            return Err(FrameError::Malformed { kind });
         }
-        let head = &self.cutter.front()[begin..begin + head_bytes];
+        let end = begin + head_bytes;
+        Ok(self.cutter.has(end).then_some(end))
+    }
+
+    /// A part of a message; its bytes are still to come.
+    fn part(&mut self, bytes: usize) -> Result<Step, FrameError> {
+        let Some(head_end) = self.head_end(kind::CHUNK, bytes)? else {
+            return Ok(Step::More);
+        };
+        let left = HEADER_BYTES + bytes - head_end;
+        let head = &self.cutter.front()[HEADER_BYTES + 4..head_end];
         let part = self.codec.read_part(head, &mut self.skipped)?;
         let at = self.assembly.as_ref().map_or(0, |it| it.payload.len());
         let broken = FrameError::Broken {
@@ -223,11 +247,7 @@ impl LaneReader {
         match (&self.assembly, part.head) {
             (None, Some(head)) => {
                 check_size(part.total, self.max_message_bytes)?;
-                self.assembly = Some(Assembly {
-                    received: received(head, &mut self.topic),
-                    total: part.total,
-                    payload: BytesMut::with_capacity(part.total.min(RESERVE_BYTES)),
-                });
+                self.assembly = Some(Assembly::new(head, &mut self.topic, part.total));
             }
             (Some(assembly), None) if part.offset == at && part.total == assembly.total => {}
             _ => return Err(broken),
@@ -236,7 +256,7 @@ impl LaneReader {
         if left == 0 || left > part.total - part.offset.min(part.total) {
             return Err(broken);
         }
-        self.cutter.consume(begin + head_bytes);
+        self.cutter.consume(head_end);
         self.state = State::Part { left };
         Ok(Step::Again)
     }
@@ -266,6 +286,17 @@ impl LaneReader {
             payload: assembly.payload.freeze(),
             ..assembly.received
         })
+    }
+}
+
+impl Assembly {
+    /// Of a message with so many bytes of payload. `topic` is that of the message before.
+    fn new(head: Head<'_>, topic: &mut TopicName, total: usize) -> Self {
+        Self {
+            received: received(head, topic),
+            total,
+            payload: BytesMut::with_capacity(total.min(RESERVE_BYTES)),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use matryoshka_pubsub::cluster::interest::{HashKey, Interest};
 use matryoshka_pubsub::{Kind, TrafficClass};
 
+use super::super::codec::Codec;
 use super::super::lane::{LANES, LaneEvent, LaneReader, Received};
 use super::super::outbox::{Bounds, CONTROL_STREAM_BYTES, TRACKER_LANE_BYTES, USER_LANE_BYTES};
 use super::super::terms::{INTEREST, Offer};

@@ -3,6 +3,7 @@
 mod answer;
 mod broadcast_api;
 mod cluster_api;
+mod drain;
 mod error;
 mod flags;
 mod health;

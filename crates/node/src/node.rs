@@ -8,11 +8,12 @@ use std::time::Duration;
 use matryoshka_presence::Presence;
 use matryoshka_presence::channel::pubsub::PubSub;
 use matryoshka_presence::channel::pubsub::cluster::MemberState;
-use matryoshka_presence::channel::transport::{Close, CloseCode, LongPolling};
+use matryoshka_presence::channel::transport::LongPolling;
 use matryoshka_pubsub_quic::{Builder, QuicAdapter};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
+use crate::drain::Drain;
 use crate::error::StartError;
 use crate::flags::{Flags, SECRET_VARIABLE};
 use crate::identity::IdentitySource;
@@ -31,8 +32,8 @@ const SNAPSHOT_LIMIT: Duration = Duration::from_secs(5);
 /// trips, so after this long there is none to wait for.
 const CONTACT_LIMIT: Duration = Duration::from_secs(2);
 
-/// How long a drain may take before the node exits all the same.
-const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+/// How long the listeners may take to end once the last socket is gone.
+const FINISH_LIMIT: Duration = Duration::from_secs(5);
 
 /// How a node that had started came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +79,7 @@ struct Node {
     server: Server,
     http: SocketAddr,
     serving: Serving,
+    drain: Drain,
 }
 
 impl Node {
@@ -117,7 +119,7 @@ impl Node {
         let origins = flags.origins();
         let long_polling =
             LongPolling::new(&pubsub).expect("nothing else of this node uses long polling's name");
-        let sockets = user::sockets(&pubsub, &presence, &long_polling, origins.clone());
+        let sockets = user::sockets(&pubsub, &presence, flags.sockets(&long_polling));
         let server = Server {
             name: flags.name.clone(),
             sockets,
@@ -134,6 +136,7 @@ impl Node {
             server,
             http,
             serving,
+            drain: flags.drain(),
         };
         tracing::info!(name = %node.server.name, http = %node.http, quic = %node.quic(), "listening");
         Ok((node, source))
@@ -196,23 +199,13 @@ impl Node {
 
     async fn stop(self, cause: Cause, shutdown: &mut Shutdown) -> Ended {
         let connections = self.server.sockets.connections();
-        let sockets = connections.count();
         self.server.readiness.advance(Phase::Draining);
         self.server.pubsub.leave();
-        connections.close_all(Close::new(CloseCode::RESTART));
+        connections.refuse();
         // Only now: whoever reads this line may count on all of it.
-        tracing::info!(%cause, sockets, "draining");
+        tracing::info!(%cause, sockets = connections.count(), "draining");
         tokio::select! {
-            finished = timeout(DRAIN_LIMIT, self.finish()) => match finished {
-                Ok(()) => {
-                    tracing::info!("drained");
-                    Ended::Drained
-                }
-                Err(_) => {
-                    tracing::warn!("the drain took over {} s and was cut short", DRAIN_LIMIT.as_secs());
-                    Ended::CutShort
-                }
-            },
+            ended = self.go() => ended,
             cause = shutdown.insisted() => {
                 tracing::warn!(%cause, "told twice: the drain is cut short");
                 Ended::CutShort
@@ -220,8 +213,23 @@ impl Node {
         }
     }
 
+    async fn go(self) -> Ended {
+        let all_went = self.drain.run(self.server.sockets.connections()).await;
+        let finished = timeout(FINISH_LIMIT, self.finish()).await.is_ok();
+        if !finished {
+            let seconds = FINISH_LIMIT.as_secs();
+            tracing::warn!("the listeners did not end within {seconds} s");
+        }
+        match all_went && finished {
+            true => {
+                tracing::info!("drained");
+                Ended::Drained
+            }
+            false => Ended::CutShort,
+        }
+    }
+
     async fn finish(self) {
-        self.server.sockets.connections().closed().await;
         self.serving.stop().await;
         if let Some(mesh) = &self.server.mesh {
             mesh.shutdown().await;

@@ -8,6 +8,7 @@
 mod authentication;
 mod chat;
 mod client;
+mod limits;
 mod log_lines;
 mod phoenix;
 mod program;

@@ -43,6 +43,16 @@ async fn help_lists_every_flag_with_its_default() {
         "--link-protocol <N>",
         "[default: 2]",
         "--allow-origin <ORIGIN>",
+        "--inbound-rate <N>",
+        "[default: 0]",
+        "--max-sockets <N>",
+        "[default: 100000]",
+        "--max-user-sockets <N>",
+        "--max-address-sockets <N>",
+        "--drain-rate <N>",
+        "[default: 1000]",
+        "--drain-limit <SECONDS>",
+        "[default: 30]",
         "--assets <DIR>",
         "--page-link <NAME=URL>",
         "--exit-with-stdin",
@@ -126,8 +136,8 @@ async fn a_wrong_value_is_one_line_that_names_flag_value_and_what_is_allowed() {
         (&["--log", "info=="], &["--log", "\"info==\"", "trace"]),
         (&["--exit-with-stdin=maybe"], &["--exit-with-stdin"]),
         (
-            &["--drain-rate", "5"],
-            &["--drain-rate", "not known", "--help"],
+            &["--drain-rate", "0"],
+            &["--drain-rate", "\"0\"", "at least 1"],
         ),
         (
             &["--tls-ca", "x"],
@@ -141,7 +151,7 @@ async fn a_wrong_value_is_one_line_that_names_flag_value_and_what_is_allowed() {
             &["--link-protocol", "9"],
             &["--link-protocol", "\"9\"", "1 to 2"],
         ),
-        (&["serve"], &["serve", "not known"]),
+        (&["serve"], &["serve", "not known", "--help"]),
     ];
     for (arguments, parts) in cases {
         refused(&run(arguments, &[]).await, 2, parts);

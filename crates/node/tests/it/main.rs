@@ -17,6 +17,7 @@ mod drain;
 mod http;
 mod identity;
 mod lab;
+mod limits;
 mod malformed;
 mod process;
 mod request;

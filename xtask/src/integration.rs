@@ -18,6 +18,7 @@ mod pause;
 mod people;
 mod relayed;
 mod seed;
+mod slow_link;
 mod stage;
 mod turnover;
 mod versions;
@@ -28,6 +29,8 @@ mod witness;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
@@ -84,6 +87,8 @@ pub(crate) enum Scenario {
     Busy,
     /// Two heartbeats in a row lost: nobody is taken for dead
     Heartbeats,
+    /// A link that cannot carry what is said: what it loses is told exactly, and only it loses anything
+    SlowLink,
     /// One node of three speaks the version before: chat and presence go on, and it is upgraded under load
     Versions,
     /// A topic that two nodes of three want: the third gets no copy until somebody there joins
@@ -103,6 +108,23 @@ impl Scenario {
         help.unwrap_or_default()
     }
 
+    /// Whether it needs the machine for itself: its time, or ports that it chose.
+    fn is_alone(self) -> bool {
+        matches!(self, Scenario::Busy | Scenario::Demo)
+    }
+
+    /// Whether it is played beside the others when all are: half of the time that all of them take.
+    fn is_beside(self) -> bool {
+        matches!(
+            self,
+            Scenario::Pause
+                | Scenario::SlowLink
+                | Scenario::Names
+                | Scenario::Interest
+                | Scenario::Versions
+        )
+    }
+
     /// Runs it; what it measured comes back as a line.
     fn run(self, stage: &mut Stage, rounds: u32) -> Outcome<String> {
         match self {
@@ -120,6 +142,7 @@ impl Scenario {
             Scenario::Pause => pause::run(stage, rounds),
             Scenario::Busy => busy::run(stage),
             Scenario::Heartbeats => heartbeats::run(stage, rounds),
+            Scenario::SlowLink => slow_link::run(stage),
             Scenario::Versions => versions::run(stage),
             Scenario::Interest => interest::run(stage, rounds),
         }
@@ -151,29 +174,67 @@ pub(crate) fn run(flags: &IntegrationFlags) -> Outcome {
     let theatre = Theatre {
         program: workspace.node(profile),
         logs: workspace.target.join("xtask-logs/integration"),
-        stop,
         seed,
         rounds: flags.rounds,
     };
-    for scenario in Scenario::value_variants() {
-        if flags.scenario.is_none_or(|only| only == *scenario) {
-            theatre.play(*scenario)?;
-        }
+    match flags.scenario {
+        Some(scenario) => theatre.play(scenario, &stop),
+        None => theatre.play_all(&stop),
     }
-    Ok(())
 }
 
 /// What every scenario is played with.
 struct Theatre {
     program: PathBuf,
     logs: PathBuf,
-    stop: StopRequests,
     seed: u64,
     rounds: u32,
 }
 
 impl Theatre {
-    fn play(&self, scenario: Scenario) -> Outcome {
+    /// Nearly all of them mostly wait: two at once leave the machine enough time for what they measure.
+    fn play_all(&self, stop: &StopRequests) -> Outcome {
+        let all = Scenario::value_variants().iter().copied();
+        let (alone, shared): (Vec<_>, Vec<_>) = all.partition(|scenario| scenario.is_alone());
+        let (beside, others): (Vec<_>, Vec<_>) = shared
+            .into_iter()
+            .partition(|scenario| scenario.is_beside());
+        let failed = AtomicBool::new(false);
+        let (second, failed) = (stop.reader(), &failed);
+        thread::scope(|scope| {
+            let beside = scope.spawn(move || self.play_in_turn(&beside, &second, failed));
+            let others = self.play_in_turn(&others, stop, failed);
+            let beside = beside.join();
+            let beside = beside.unwrap_or_else(|_| fail!("a scenario panicked"));
+            match (&others, &beside) {
+                (Err(_), Err(failure)) if !failure.is_stop() => {
+                    say(format_args!("error: {failure}"));
+                }
+                _ => {}
+            }
+            others.and(beside)
+        })?;
+        self.play_in_turn(&alone, stop, failed)
+    }
+
+    /// Up to the first failure, here or elsewhere.
+    fn play_in_turn(
+        &self,
+        scenarios: &[Scenario],
+        stop: &StopRequests,
+        failed: &AtomicBool,
+    ) -> Outcome {
+        for scenario in scenarios {
+            if failed.load(Ordering::Relaxed) {
+                break;
+            }
+            self.play(*scenario, stop)
+                .inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
+        }
+        Ok(())
+    }
+
+    fn play(&self, scenario: Scenario, stop: &StopRequests) -> Outcome {
         let name = scenario.name();
         let logs = self.fresh_folder(&name)?;
         say(format_args!(
@@ -183,7 +244,7 @@ impl Theatre {
         ));
         let began = Instant::now();
         let dice = Dice::new(self.seed);
-        let mut stage = Stage::new(self.program.clone(), logs.clone(), &self.stop, dice)?;
+        let mut stage = Stage::new(&name, self.program.clone(), logs.clone(), stop, dice)?;
         let played = scenario.run(&mut stage, self.rounds);
         match played.and_then(|figures| stage.end().map(|()| figures)) {
             Ok(figures) => {

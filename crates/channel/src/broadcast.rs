@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::order::Order;
-use crate::pubsub::{Kind, Message, Payload as Envelope, PubSub, Sent, TopicName};
+use crate::pubsub::{Kind, Message, Payload as Envelope, PubSub, Publisher, Sent, TopicName};
 use crate::transport::{Field, Json, JsonError, Payload, ServerMessage};
 use crate::{BroadcastError, payload, wire};
 
@@ -101,6 +101,14 @@ impl Broadcast {
     /// [`BroadcastError`] if nobody got it. A topic without subscribers is no error.
     pub fn send(&self, pubsub: &PubSub) -> Result<Sent, BroadcastError> {
         Ok(pubsub.broadcast(&self.topic, self.to_envelope())?)
+    }
+
+    /// As [`send`](Self::send), but not to this publisher's own subscriptions, and in its order.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_from(&self, publisher: &Publisher) -> Result<Sent, BroadcastError> {
+        Ok(publisher.broadcast_from(&self.topic, self.to_envelope())?)
     }
 
     /// As [`send`](Self::send), for huge topics: after every few hundred subscribers the task gives way to others. When it is

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::pubsub::mailbox::{Bound, Overflow};
-use crate::transport::HttpConfig;
+use crate::transport::{HttpConfig, Rate};
 
 /// How long a join waits for the channel that it replaces to be gone: 5 seconds. A channel that blocks its thread
 /// longer than that runs beside its successor until it returns.
@@ -16,6 +16,10 @@ pub struct SocketsConfig {
     /// How many topics one connection may have joined at a time; default 100. One more join gets the error reply
     /// `too many channels joined`.
     pub max_channels: usize,
+    /// How many joins one client may send; default 50 a second, and 200 at once. None is no limit. One more gets the error reply
+    /// `too many joins`, and then the connection is closed with 1008. Messages of all kinds have a limit of their own,
+    /// [`Limits::inbound`](crate::transport::Limits::inbound).
+    pub joins: Option<Rate>,
     /// How many messages wait for one channel; default 1,024. When it is full, no further frame is read from this
     /// client until there is room; intercepted broadcasts and messages from [`Mailbox`](crate::Mailbox)es are dropped
     /// and counted.
@@ -43,6 +47,7 @@ impl Default for SocketsConfig {
     fn default() -> Self {
         Self {
             max_channels: 100,
+            joins: Rate::new(50, 200),
             inbox_messages: 1024,
             inbox_bytes: 4 * 1024 * 1024,
             blocking_warning: Duration::from_millis(100),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::Instant;
 use tracing::Span;
 
 use crate::assigns::Assigns;
@@ -16,7 +17,10 @@ use crate::multiplexer::{Effect, InstanceId, Limit, Limits, Multiplexer, Start};
 use crate::order::Order;
 use crate::pubsub::SinkSubscription;
 use crate::server::{Route, Seat};
-use crate::transport::{Close, CloseCode, CloseReason, Frame, Output, ServerMessage, Session};
+use crate::transport::{
+    Bucket, Close, CloseCode, CloseReason, Frame, Output, ServerMessage, Session,
+};
+use crate::wire;
 
 type Effects = Vec<Effect<Arc<dyn Route>>>;
 
@@ -32,6 +36,7 @@ pub struct Connection {
     channels: Vec<(InstanceId, Running)>,
     /// What did not fit into a channel's inbox.
     stalled: Option<(InstanceId, Item)>,
+    joins: Bucket,
     /// Listens for orders to disconnect.
     _by_id: Option<SinkSubscription>,
 }
@@ -68,6 +73,7 @@ impl Connection {
             multiplexer,
             channels,
             stalled,
+            joins: Bucket::full(Instant::now().into_std()),
             _by_id: by_id,
         }
     }
@@ -164,6 +170,11 @@ impl Connection {
         }
     }
 
+    fn may_join(&mut self) -> bool {
+        let rate = self.endpoint.config().joins;
+        rate.is_none_or(|rate| self.joins.take(rate, Instant::now().into_std()))
+    }
+
     fn position(&self, id: InstanceId) -> Option<usize> {
         self.channels.binary_search_by_key(&id, |(id, _)| *id).ok()
     }
@@ -186,6 +197,11 @@ impl Connection {
             Close::from(error)
         })?;
         self.link.counters.messages_in.add_one();
+        if wire::is_join(&message) && !self.may_join() {
+            self.link.counters.joins_over_rate.add_one();
+            self.send(&wire::refused(message, "too many joins"), out)?;
+            return Err(Close::new(CloseCode::POLICY));
+        }
         let (endpoint, mut effects) = (&self.endpoint, Vec::with_capacity(1));
         self.multiplexer
             .handle_message(message, |topic| endpoint.route(topic), &mut effects);
@@ -269,6 +285,17 @@ impl Session for Connection {
 
     fn handle_in(&mut self, frame: Frame, out: &mut Output) -> Result<(), Close> {
         self.entered(|session| session.take_in(frame, out))
+    }
+
+    fn refuse_in(&mut self, frame: Frame, out: &mut Output) {
+        // What cannot be read cannot be answered, and the connection is about to close.
+        if let Ok(message) = self.link.serializer.decode(frame) {
+            let _ = self.send(&wire::refused(message, "too many messages"), out);
+        }
+    }
+
+    fn user(&self) -> Option<&str> {
+        self.link.id.as_deref()
     }
 
     fn handle_mail(&mut self, Mail(letter): Mail, out: &mut Output) -> Result<(), Close> {

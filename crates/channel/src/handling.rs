@@ -99,7 +99,10 @@ impl<F: Future> Future for Handling<'_, F> {
             caught(|| future.poll(cx))
         };
         let end = Instant::now();
-        self.warn_if_blocking(end - start);
+        // A panic's own report may take longer than any handler, and is a line of its own.
+        if polled.is_ok() {
+            self.warn_if_blocking(end - start);
+        }
         let outcome = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(outcome)) => Ok(outcome),

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
+use futures::task::AtomicWaker;
 
 use crate::multiplexer::Request;
 use crate::pubsub::mailbox::{
@@ -191,6 +192,8 @@ impl fmt::Debug for Item {
 pub(crate) struct Orders {
     superseded: AtomicBool,
     kicked: AtomicBool,
+    /// The channel, when it waits for something else than its inbox.
+    elsewhere: AtomicWaker,
     closed: OnceLock<Terminated>,
 }
 
@@ -207,6 +210,16 @@ impl Orders {
     /// The channel ends before whatever waits in its inbox. Whoever calls this nudges it next, in case it waits.
     pub(crate) fn kick(&self) {
         self.kicked.store(true, Ordering::Release);
+        self.elsewhere.wake();
+    }
+
+    /// Ready once the channel is kicked; else its task is woken when it is, without a nudge.
+    pub(crate) fn poll_kicked(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.elsewhere.register(cx.waker());
+        match self.is_kicked() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
     }
 
     pub(crate) fn is_kicked(&self) -> bool {

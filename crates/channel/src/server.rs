@@ -323,9 +323,24 @@ impl Server {
                 Some(Received::Lagged(_)) => continue,
                 None => return Ending::Closed(self.orders.closed()),
             };
+            if matches!(item, Item::Request(Request::Event { .. })) {
+                poll_fn(|cx| self.poll_room(cx)).await;
+                if self.orders.is_kicked() {
+                    continue;
+                }
+            }
             if let Some(ending) = Box::pin(self.handle::<App, C>(channel, item)).await {
                 return ending;
             }
+        }
+    }
+
+    /// What a client asks for waits until it has read what it asked for before: then it is never closed for reading answers
+    /// no faster than its network lets it.
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.orders.poll_kicked(cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => self.notice.link.outbox.poll_room(cx),
         }
     }
 

@@ -17,6 +17,8 @@ pub struct Stats {
     pub malformed_frames: u64,
     /// Channels started, which is joins that had a route.
     pub joins: u64,
+    /// Joins that closed their connection, being more than [`joins`](crate::SocketsConfig::joins) allows.
+    pub joins_over_rate: u64,
     /// Channels whose join was accepted.
     pub joined: u64,
     /// Channels that ended, whatever the reason, after their join was accepted.
@@ -64,6 +66,7 @@ pub(crate) struct Counters {
     pub(crate) disconnected: Counter,
     pub(crate) malformed_frames: Counter,
     pub(crate) joins: Counter,
+    pub(crate) joins_over_rate: Counter,
     pub(crate) joined: Counter,
     pub(crate) ended: Counter,
     pub(crate) crashes: Counter,
@@ -88,6 +91,7 @@ impl Counters {
             messages_in: self.messages_in.get(),
             malformed_frames: self.malformed_frames.get(),
             joins: self.joins.get(),
+            joins_over_rate: self.joins_over_rate.get(),
             joined: self.joined.get(),
             ended: self.ended.get(),
             crashes: self.crashes.get(),

@@ -5,7 +5,7 @@
 use bytestring::ByteString;
 use serde::Serialize;
 
-use crate::transport::{Field, Json, Payload, ServerMessage};
+use crate::transport::{ClientMessage, Field, Json, Payload, ServerMessage};
 
 /// Event by which a client joins a topic.
 pub(crate) const JOIN: &str = "phx_join";
@@ -83,4 +83,20 @@ pub(crate) fn error(
         status,
         response,
     }
+}
+
+/// The reply `error` to a message that breaks a rule of its connection.
+pub(crate) fn refused(message: ClientMessage, why: &str) -> ServerMessage {
+    let ClientMessage {
+        join_ref,
+        reference,
+        topic,
+        ..
+    } = message;
+    error(join_ref, reference, topic, reason(why))
+}
+
+/// Whether a client asks to join.
+pub(crate) fn is_join(message: &ClientMessage) -> bool {
+    message.event == *JOIN
 }

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use matryoshka_pubsub_quic::StartError as QuicError;
 
 use crate::flags::FlagError;
+use crate::identity::IdentityError;
 use crate::page::AssetsError;
-use crate::secret::SecretSourceError;
 
 /// The node did not start; nothing was left behind.
 #[derive(Debug, thiserror::Error)]
@@ -15,9 +15,9 @@ pub(crate) enum StartError {
     /// The command line is wrong.
     #[error(transparent)]
     Flag(#[from] FlagError),
-    /// The secret is missing or wrong.
+    /// The secret or the certificates are missing or wrong.
     #[error(transparent)]
-    Secret(#[from] SecretSourceError),
+    Identity(#[from] IdentityError),
     /// The folder for the page is wrong.
     #[error(transparent)]
     Assets(#[from] AssetsError),
@@ -45,12 +45,20 @@ pub(crate) enum StartError {
 }
 
 impl StartError {
+    /// Why the listener at `address` was not started; certificates are spoken of by their flags.
+    pub(crate) fn of_mesh(address: SocketAddr, source: QuicError) -> Self {
+        match source {
+            QuicError::Pki(error) => Self::Identity(IdentityError::BadPki(error)),
+            source => Self::Quic { address, source },
+        }
+    }
+
     /// 2 when the command line or environment must change, 1 when the world must.
     pub(crate) fn exit_status(&self) -> u8 {
         match self {
             Self::Flag(_) | Self::Assets(_) => 2,
-            Self::Secret(SecretSourceError::Missing) => 1,
-            Self::Secret(_) => 2,
+            Self::Identity(IdentityError::Missing) => 1,
+            Self::Identity(_) => 2,
             Self::Http { .. } | Self::Quic { .. } | Self::System(_) => 1,
         }
     }

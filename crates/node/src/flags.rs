@@ -7,15 +7,22 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use matryoshka_presence::channel::SocketsConfig;
 use matryoshka_presence::channel::pubsub::NodeName;
-use matryoshka_presence::channel::transport::OriginPolicy;
+use matryoshka_presence::channel::transport::{
+    ConnectionLimits, Connections, LongPolling, OriginPolicy, Rate,
+};
 use matryoshka_pubsub_quic::{NEWEST_PROTOCOL, OLDEST_PROTOCOL};
 
+use crate::drain::Drain;
+use crate::identity::PkiFiles;
 use crate::logging;
 use crate::page_link::PageLink;
 
@@ -40,6 +47,14 @@ pub(crate) enum Invocation {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{0}")]
 pub(crate) struct FlagError(String);
+
+/// A number that may not be exceeded, if there is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Most(Option<usize>);
+
+/// A time limit, written in whole seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seconds(Duration);
 
 /// Everything that can be set from outside.
 #[derive(Debug, Args)]
@@ -69,7 +84,8 @@ pub(crate) struct Flags {
     pub(crate) cluster: String,
 
     /// File with one or more cluster secrets, one a line (or the secrets themselves in
-    /// MATRYOSHKA_CLUSTER_SECRET, comma between); `matryoshka-node secret` prints a fresh one
+    /// MATRYOSHKA_CLUSTER_SECRET, comma between): the first issues, all are accepted, and the file is read again on
+    /// SIGHUP; `matryoshka-node secret` prints a fresh one
     #[arg(
         long,
         env = "MATRYOSHKA_CLUSTER_SECRET_FILE",
@@ -77,6 +93,18 @@ pub(crate) struct Flags {
         value_parser = file_path
     )]
     pub(crate) cluster_secret_file: Option<PathBuf>,
+
+    /// Instead of a secret: file with the certificates of your own authorities, PEM
+    #[arg(long, env = "MATRYOSHKA_TLS_CA", value_name = "FILE", value_parser = file_path)]
+    pub(crate) tls_ca: Option<PathBuf>,
+
+    /// With --tls-ca: file with this node's certificate, and those between it and an authority
+    #[arg(long, env = "MATRYOSHKA_TLS_CERT", value_name = "FILE", value_parser = file_path)]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// With --tls-ca: file with the private key of this node's certificate
+    #[arg(long, env = "MATRYOSHKA_TLS_KEY", value_name = "FILE", value_parser = file_path)]
+    pub(crate) tls_key: Option<PathBuf>,
 
     /// Interest routing: on sends user messages only to the nodes with subscribers, off sends every node everything
     #[arg(long, env = "MATRYOSHKA_INTEREST", value_name = "on|off", default_value = "on", value_parser = on_or_off, action = ArgAction::Set)]
@@ -89,6 +117,30 @@ pub(crate) struct Flags {
     /// Origin allowed beside the server's own host and every loopback host; repeatable; `*` allows all
     #[arg(long, env = "MATRYOSHKA_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', value_parser = allowed_origin)]
     pub(crate) allow_origin: Vec<String>,
+
+    /// Messages per second that one socket may send, twice as many at once; 0 is no limit
+    #[arg(long, env = "MATRYOSHKA_INBOUND_RATE", value_name = "N", default_value = "0", value_parser = inbound_rate)]
+    pub(crate) inbound_rate: u32,
+
+    /// Sockets at a time; 0 is no limit
+    #[arg(long, env = "MATRYOSHKA_MAX_SOCKETS", value_name = "N", default_value = "100000", value_parser = most)]
+    pub(crate) max_sockets: Most,
+
+    /// Sockets of one user at a time; 0 is no limit
+    #[arg(long, env = "MATRYOSHKA_MAX_USER_SOCKETS", value_name = "N", default_value = "0", value_parser = most)]
+    pub(crate) max_user_sockets: Most,
+
+    /// Sockets from one address at a time, loopback not counted; 0 is no limit
+    #[arg(long, env = "MATRYOSHKA_MAX_ADDRESS_SOCKETS", value_name = "N", default_value = "0", value_parser = most)]
+    pub(crate) max_address_sockets: Most,
+
+    /// Sockets closed per second when the node is told to stop
+    #[arg(long, env = "MATRYOSHKA_DRAIN_RATE", value_name = "N", default_value = "1000", value_parser = drain_rate)]
+    pub(crate) drain_rate: NonZeroU32,
+
+    /// How long that may take; what is left then is closed at once, and the exit status is 1
+    #[arg(long, env = "MATRYOSHKA_DRAIN_LIMIT", value_name = "SECONDS", default_value = "30", value_parser = drain_limit)]
+    pub(crate) drain_limit: Seconds,
 
     /// Folder with the official client's browser files for the page
     #[arg(long, env = "MATRYOSHKA_ASSETS", value_name = "DIR", value_parser = file_path)]
@@ -147,6 +199,43 @@ impl Flags {
             })
     }
 
+    /// Who may open sockets, how many there may be, and how much each may send.
+    pub(crate) fn sockets(&self, long_polling: &LongPolling) -> SocketsConfig {
+        let inbound = Rate::per_second(self.inbound_rate);
+        let most = ConnectionLimits::default()
+            .with_max_connections(self.max_sockets.0)
+            .with_max_per_user(self.max_user_sockets.0)
+            .with_max_per_address(self.max_address_sockets.0);
+        let mut config = SocketsConfig::default();
+        // Tools that join at full speed are as welcome as those that talk at full speed.
+        config.joins = config.joins.filter(|_| inbound.is_some());
+        let limits = config.http.limits.clone().with_inbound(inbound);
+        config.http = config
+            .http
+            .with_origins(self.origins())
+            .with_limits(limits)
+            .with_connections(&Connections::with_limits(most))
+            .with_long_polling(long_polling);
+        config
+    }
+
+    /// How to go.
+    pub(crate) fn drain(&self) -> Drain {
+        Drain {
+            per_second: self.drain_rate,
+            limit: self.drain_limit.0,
+        }
+    }
+
+    /// Certificates of one's own, if there are any.
+    pub(crate) fn tls(&self) -> Option<PkiFiles> {
+        Some(PkiFiles {
+            ca: self.tls_ca.clone()?,
+            certificate: self.tls_cert.clone()?,
+            key: self.tls_key.clone()?,
+        })
+    }
+
     fn check_relations(&self) -> Result<(), FlagError> {
         let needs_listener = |flag: &str, value: &dyn fmt::Display| {
             FlagError(format!(
@@ -157,7 +246,40 @@ impl Flags {
         match (self.quic, self.join.first(), &self.advertise) {
             (None, Some(peer), _) => Err(needs_listener("join", peer)),
             (None, None, Some(address)) => Err(needs_listener("advertise", address)),
-            _ => Ok(()),
+            _ => self.check_tls(),
+        }
+    }
+
+    /// Certificates come as three files or not at all, and never beside a secret.
+    fn check_tls(&self) -> Result<(), FlagError> {
+        let files = [
+            ("--tls-ca", &self.tls_ca),
+            ("--tls-cert", &self.tls_cert),
+            ("--tls-key", &self.tls_key),
+        ];
+        let given = files
+            .iter()
+            .find_map(|(flag, file)| Some((flag, file.as_ref()?)));
+        let Some((flag, file)) = given else {
+            return Ok(());
+        };
+        let missing: Vec<&str> = files
+            .iter()
+            .filter(|(_, file)| file.is_none())
+            .map(|(flag, _)| *flag)
+            .collect();
+        if !missing.is_empty() {
+            return Err(FlagError(format!(
+                "{flag} {file:?} is not allowed without {}: give all three, or the cluster's secret instead",
+                missing.join(" and ")
+            )));
+        }
+        match &self.cluster_secret_file {
+            None => Ok(()),
+            Some(secret) => Err(FlagError(format!(
+                "{flag} {file:?} is not allowed together with --cluster-secret-file {secret:?}: a node has either \
+                 certificates of your own or the cluster's secret; leave one of them out"
+            ))),
         }
     }
 }
@@ -297,6 +419,33 @@ fn allowed_origin(value: &str) -> Result<String, String> {
          https://chat.example.com or //*.example.com, or * for every origin"
             .to_owned()
     })
+}
+
+fn inbound_rate(value: &str) -> Result<u32, String> {
+    value
+        .parse()
+        .map_err(|_| "it takes a whole number of messages per second, 0 for no limit".to_owned())
+}
+
+fn most(value: &str) -> Result<Most, String> {
+    match value.parse() {
+        Ok(0) => Ok(Most(None)),
+        Ok(most) => Ok(Most(Some(most))),
+        Err(_) => Err("it takes a whole number of sockets, 0 for no limit".to_owned()),
+    }
+}
+
+fn drain_rate(value: &str) -> Result<NonZeroU32, String> {
+    value
+        .parse()
+        .map_err(|_| "it takes a whole number of sockets per second, at least 1".to_owned())
+}
+
+fn drain_limit(value: &str) -> Result<Seconds, String> {
+    match value.parse() {
+        Ok(seconds @ 1..=86_400) => Ok(Seconds(Duration::from_secs(seconds))),
+        _ => Err("it takes whole seconds, from 1 to 86400".to_owned()),
+    }
 }
 
 fn page_link(value: &str) -> Result<PageLink, String> {

@@ -3,10 +3,12 @@
 mod answer;
 mod broadcast_api;
 mod cluster_api;
+mod drain;
 mod error;
 mod flags;
 mod health;
 mod http;
+mod identity;
 mod lab;
 mod listener;
 mod logging;
@@ -16,8 +18,8 @@ mod page;
 mod page_link;
 mod presence_api;
 mod readiness;
+mod rereading;
 mod room;
-mod secret;
 mod server;
 mod shutdown;
 mod user;
@@ -41,7 +43,7 @@ fn main() -> ExitCode {
 fn run() -> Result<ExitCode, StartError> {
     let text = match flags::parse(std::env::args_os())? {
         Invocation::Serve(flags) => return serve(&flags),
-        Invocation::Secret => format!("{}\n", secret::fresh()),
+        Invocation::Secret => format!("{}\n", identity::fresh_secret()),
         Invocation::Print(text) => text,
     };
     // Whoever closed standard output does not want the text.

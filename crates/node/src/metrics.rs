@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
-use matryoshka_presence::channel::transport::LongPollStats;
+use matryoshka_presence::channel::transport::{LongPollStats, TransportStats};
 use matryoshka_presence::channel::{self, HandlerTime, pubsub};
 use matryoshka_presence::tracker;
 use prometheus_client::collector::Collector;
@@ -73,11 +73,7 @@ impl Collector for Node {
             "1 while clients are welcome",
             usize::from(server.readiness.phase() == Phase::Ready),
         )?;
-        page.gauge(
-            "connections",
-            "Open sockets",
-            server.sockets.connections().count(),
-        )?;
+        page.transport(&server.sockets.connections().stats())?;
         page.sockets(&server.sockets.stats())?;
         page.long_polling(&server.long_polling.stats())?;
         page.pubsub(&server.pubsub.stats())?;
@@ -118,6 +114,11 @@ impl Page<'_> {
             stats.malformed_frames,
         )?;
         self.counter("channel_joins", "Joins that had a route", stats.joins)?;
+        self.counter(
+            "channel_joins_over_rate",
+            "Joins that closed their socket, being too many",
+            stats.joins_over_rate,
+        )?;
         self.counter("channel_joined", "Joins that were accepted", stats.joined)?;
         self.counter("channel_ended", "Joined channels that ended", stats.ended)?;
         self.counter(
@@ -149,6 +150,81 @@ impl Page<'_> {
             "channel_handler_seconds",
             "How long callbacks of channels took",
             &Seconds(&stats.handler_time),
+        )
+    }
+
+    fn transport(&mut self, stats: &TransportStats) -> fmt::Result {
+        self.gauge("connections", "Open sockets", stats.open)?;
+        self.counter("transport_opened", "Sockets let in", stats.opened)?;
+        self.counter(
+            "transport_refused",
+            "Sockets refused by the application",
+            stats.refused,
+        )?;
+        self.counter(
+            "transport_refused_closing",
+            "Sockets refused while draining",
+            stats.refused_closing,
+        )?;
+        self.counter(
+            "transport_refused_full",
+            "Sockets refused at the limit of all sockets",
+            stats.refused_full,
+        )?;
+        self.counter(
+            "transport_refused_address",
+            "Sockets refused at the limit of their address",
+            stats.refused_address,
+        )?;
+        self.counter(
+            "transport_refused_user",
+            "Sockets refused at the limit of their user",
+            stats.refused_user,
+        )?;
+        self.counter(
+            "transport_handshake_timeouts",
+            "Sockets that took too long to open",
+            stats.handshake_timeouts,
+        )?;
+        self.counter(
+            "transport_crashes",
+            "Sockets that ended by a panic of their own",
+            stats.crashes,
+        )?;
+        self.counter(
+            "transport_closed_idle",
+            "Sockets closed for silence",
+            stats.closed_idle,
+        )?;
+        self.counter(
+            "transport_closed_slow",
+            "Sockets closed for reading too slowly",
+            stats.closed_slow,
+        )?;
+        self.counter(
+            "transport_closed_inbound",
+            "Sockets closed for sending too much",
+            stats.closed_inbound,
+        )?;
+        self.counter(
+            "transport_closed_too_big",
+            "Sockets closed for a message over the limit",
+            stats.closed_too_big,
+        )?;
+        self.counter(
+            "transport_closed_malformed",
+            "Sockets closed for bad UTF-8 or breaking their protocol",
+            stats.closed_malformed,
+        )?;
+        self.counter(
+            "transport_frames_dropped",
+            "Frames dropped since their reader was slow",
+            stats.frames_dropped,
+        )?;
+        self.counter(
+            "transport_frames_replaced",
+            "Waiting frames that a later one of their key replaced",
+            stats.frames_replaced,
         )
     }
 

@@ -8,19 +8,22 @@ use std::time::Duration;
 use matryoshka_presence::Presence;
 use matryoshka_presence::channel::pubsub::PubSub;
 use matryoshka_presence::channel::pubsub::cluster::MemberState;
-use matryoshka_presence::channel::transport::{Close, CloseCode, LongPolling};
-use matryoshka_pubsub_quic::QuicAdapter;
+use matryoshka_presence::channel::transport::LongPolling;
+use matryoshka_pubsub_quic::{Builder, QuicAdapter};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
+use crate::drain::Drain;
 use crate::error::StartError;
 use crate::flags::{Flags, SECRET_VARIABLE};
+use crate::identity::IdentitySource;
 use crate::listener::Serving;
 use crate::page::Page;
 use crate::readiness::{Phase, Readiness};
+use crate::rereading::Rereading;
 use crate::server::Server;
 use crate::shutdown::{Cause, Shutdown};
-use crate::{http, secret, user};
+use crate::{http, user};
 
 /// How long `ready` waits for the first peer's presence snapshot, in all.
 const SNAPSHOT_LIMIT: Duration = Duration::from_secs(5);
@@ -29,8 +32,8 @@ const SNAPSHOT_LIMIT: Duration = Duration::from_secs(5);
 /// trips, so after this long there is none to wait for.
 const CONTACT_LIMIT: Duration = Duration::from_secs(2);
 
-/// How long a drain may take before the node exits all the same.
-const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+/// How long the listeners may take to end once the last socket is gone.
+const FINISH_LIMIT: Duration = Duration::from_secs(5);
 
 /// How a node that had started came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +61,11 @@ impl Ended {
 /// [`StartError`] if it cannot start; nothing was printed or left behind then.
 pub(crate) async fn run(flags: &Flags) -> Result<Ended, StartError> {
     let mut shutdown = Shutdown::listen(flags.exit_with_stdin)?;
-    let node = Node::start(flags).await?;
+    let rereading = Rereading::listen()?;
+    let (node, source) = Node::start(flags).await?;
+    let cluster = source.zip(node.server.mesh.clone());
+    // It ends with the process: a secret may change during a drain as well.
+    tokio::spawn(rereading.run(cluster));
     tokio::select! {
         () = node.become_ready(flags) => {}
         cause = shutdown.requested() => return Ok(node.stop(cause, &mut shutdown).await),
@@ -72,19 +79,22 @@ struct Node {
     server: Server,
     http: SocketAddr,
     serving: Serving,
+    drain: Drain,
 }
 
 impl Node {
-    async fn start(flags: &Flags) -> Result<Self, StartError> {
+    /// Also gives where its identity in the cluster came from, if it has one.
+    async fn start(flags: &Flags) -> Result<(Self, Option<IdentitySource>), StartError> {
         let page = Page::open(
             flags.assets.as_deref(),
             flags.name.to_string(),
             flags.page_link.clone(),
         )?;
-        let mesh = flags
-            .quic
-            .map(|listen| Ok::<_, StartError>((listen, mesh(flags, listen)?)))
-            .transpose()?;
+        let source = flags.quic.map(|_| source(flags)).transpose()?;
+        let mesh = match (flags.quic, &source) {
+            (Some(listen), Some(source)) => Some((listen, mesh(flags, listen, source)?)),
+            _ => None,
+        };
         let listener = TcpListener::bind(flags.http)
             .await
             .map_err(|source| StartError::Http {
@@ -97,7 +107,7 @@ impl Node {
                 builder
                     .start()
                     .await
-                    .map_err(|source| StartError::Quic { address, source })?,
+                    .map_err(|error| StartError::of_mesh(address, error))?,
             ),
             None => None,
         };
@@ -109,7 +119,7 @@ impl Node {
         let origins = flags.origins();
         let long_polling =
             LongPolling::new(&pubsub).expect("nothing else of this node uses long polling's name");
-        let sockets = user::sockets(&pubsub, &presence, &long_polling, origins.clone());
+        let sockets = user::sockets(&pubsub, &presence, flags.sockets(&long_polling));
         let server = Server {
             name: flags.name.clone(),
             sockets,
@@ -126,9 +136,10 @@ impl Node {
             server,
             http,
             serving,
+            drain: flags.drain(),
         };
         tracing::info!(name = %node.server.name, http = %node.http, quic = %node.quic(), "listening");
-        Ok(node)
+        Ok((node, source))
     }
 
     /// Waits for the first peer's presence snapshot if there is a cluster to join, and says on
@@ -188,23 +199,13 @@ impl Node {
 
     async fn stop(self, cause: Cause, shutdown: &mut Shutdown) -> Ended {
         let connections = self.server.sockets.connections();
-        let sockets = connections.count();
         self.server.readiness.advance(Phase::Draining);
         self.server.pubsub.leave();
-        connections.close_all(Close::new(CloseCode::RESTART));
+        connections.refuse();
         // Only now: whoever reads this line may count on all of it.
-        tracing::info!(%cause, sockets, "draining");
+        tracing::info!(%cause, sockets = connections.count(), "draining");
         tokio::select! {
-            finished = timeout(DRAIN_LIMIT, self.finish()) => match finished {
-                Ok(()) => {
-                    tracing::info!("drained");
-                    Ended::Drained
-                }
-                Err(_) => {
-                    tracing::warn!("the drain took over {} s and was cut short", DRAIN_LIMIT.as_secs());
-                    Ended::CutShort
-                }
-            },
+            ended = self.go() => ended,
             cause = shutdown.insisted() => {
                 tracing::warn!(%cause, "told twice: the drain is cut short");
                 Ended::CutShort
@@ -212,8 +213,23 @@ impl Node {
         }
     }
 
+    async fn go(self) -> Ended {
+        let all_went = self.drain.run(self.server.sockets.connections()).await;
+        let finished = timeout(FINISH_LIMIT, self.finish()).await.is_ok();
+        if !finished {
+            let seconds = FINISH_LIMIT.as_secs();
+            tracing::warn!("the listeners did not end within {seconds} s");
+        }
+        match all_went && finished {
+            true => {
+                tracing::info!("drained");
+                Ended::Drained
+            }
+            false => Ended::CutShort,
+        }
+    }
+
     async fn finish(self) {
-        self.server.sockets.connections().closed().await;
         self.serving.stop().await;
         if let Some(mesh) = &self.server.mesh {
             mesh.shutdown().await;
@@ -229,15 +245,18 @@ impl Node {
     }
 }
 
-fn mesh(flags: &Flags, listen: SocketAddr) -> Result<matryoshka_pubsub_quic::Builder, StartError> {
+fn source(flags: &Flags) -> Result<IdentitySource, StartError> {
     let variable = std::env::var(SECRET_VARIABLE).ok();
-    let secret = secret::load(flags.cluster_secret_file.as_deref(), variable.as_deref())?;
+    Ok(IdentitySource::of(flags, variable.as_deref())?)
+}
+
+fn mesh(flags: &Flags, listen: SocketAddr, source: &IdentitySource) -> Result<Builder, StartError> {
     let builder = QuicAdapter::builder(flags.name.as_str())
         .listen(listen)
         .cluster(&flags.cluster)
         .interest(flags.interest)
-        .protocol(flags.link_protocol)
-        .secret(secret);
+        .protocol(flags.link_protocol);
+    let builder = source.read()?.start_with(builder);
     let builder = match &flags.advertise {
         Some(address) => builder.advertise(address),
         None => builder,

@@ -1,4 +1,4 @@
-//! When to stop: SIGTERM, SIGINT, or the end of standard input. SIGHUP is no reason.
+//! When to stop: SIGTERM, SIGINT, or the end of standard input.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -100,7 +100,6 @@ fn end_of_standard_input() -> io::Result<oneshot::Receiver<()>> {
 struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
-    hangup: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
@@ -110,20 +109,13 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
         })
     }
 
     async fn next(&mut self) -> Cause {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return Cause::Terminate,
-                _ = self.interrupt.recv() => return Cause::Interrupt,
-                // A server is not ended by the terminal that started it, and has no files to read again.
-                _ = self.hangup.recv() => tracing::info!(
-                    "SIGHUP changes nothing: a new secret takes a restart; SIGTERM stops the node"
-                ),
-            }
+        tokio::select! {
+            _ = self.terminate.recv() => Cause::Terminate,
+            _ = self.interrupt.recv() => Cause::Interrupt,
         }
     }
 }

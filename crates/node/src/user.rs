@@ -3,7 +3,7 @@
 use http::StatusCode;
 use matryoshka_presence::Presence;
 use matryoshka_presence::channel::pubsub::PubSub;
-use matryoshka_presence::channel::transport::{ConnectInfo, LongPolling, OriginPolicy, Refused};
+use matryoshka_presence::channel::transport::{ConnectInfo, Refused};
 use matryoshka_presence::channel::{Connected, Sockets, SocketsConfig};
 
 use crate::lab::Lab;
@@ -24,20 +24,10 @@ pub(crate) struct App {
 pub(crate) struct User(pub(crate) String);
 
 /// The sockets of this server: who may connect, and which topic is which channel.
-pub(crate) fn sockets(
-    pubsub: &PubSub,
-    presence: &Presence,
-    long_polling: &LongPolling,
-    origins: OriginPolicy,
-) -> Sockets<App> {
+pub(crate) fn sockets(pubsub: &PubSub, presence: &Presence, config: SocketsConfig) -> Sockets<App> {
     let app = App {
         presence: presence.clone(),
     };
-    let mut config = SocketsConfig::default();
-    config.http = config
-        .http
-        .with_origins(origins)
-        .with_long_polling(long_polling);
     Sockets::new(pubsub, app)
         .config(config)
         .on_connect(async |_, info| connect(&info))

@@ -21,6 +21,7 @@ use crate::proto::codec::Codec;
 use crate::proto::terms::{Offer, Terms};
 use crate::proto::traffic::{Sent, Traffic, Wake};
 use crate::stats::{LinkInfo, NodeCounters, PeerCounters, PeerInfo, QueuedBytes, Stats};
+use crate::tls::Identity;
 
 /// Connects this process with the other nodes of a cluster, over QUIC with mutual TLS.
 ///
@@ -52,6 +53,7 @@ pub(crate) struct Shared {
     name: NodeName,
     incarnation: AtomicU64,
     local_addr: SocketAddr,
+    pub(crate) identity: Arc<Identity>,
     offer: Offer,
     attach: Mutex<Option<oneshot::Sender<Inbound>>>,
     /// Taken before any queue's lock and after that of `members`; nothing of users' runs under it.
@@ -106,6 +108,10 @@ impl QuicAdapter {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.inner.shared.local_addr
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.inner.shared
     }
 
     /// All members known, up or not, by name.
@@ -273,6 +279,7 @@ impl Shared {
         name: NodeName,
         incarnation: Incarnation,
         local_addr: SocketAddr,
+        identity: Arc<Identity>,
         offer: Offer,
         interest: Config,
         attach: oneshot::Sender<Inbound>,
@@ -281,6 +288,7 @@ impl Shared {
             name,
             incarnation: AtomicU64::new(incarnation.0),
             local_addr,
+            identity,
             offer,
             attach: Mutex::new(Some(attach)),
             traffic: Mutex::new(Traffic::new(interest)),

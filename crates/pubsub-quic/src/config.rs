@@ -1,16 +1,19 @@
 //! What a node is started with, and the limits it keeps.
 
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use matryoshka_pubsub::cluster::interest::{self, HashKey};
 use matryoshka_pubsub::{Incarnation, NodeName, Payload};
-use quinn::{EndpointConfig, IdleTimeout, TransportConfig, VarInt};
+use quinn::{EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
 
 use crate::adapter::QuicAdapter;
+use crate::clock::Clock;
 use crate::congestion::Openable;
+use crate::connect::{Connector, LookUp, system_look_up};
 use crate::driver::{self, Setup};
 use crate::error::StartError;
 use crate::proto::address::is_dialable;
@@ -21,7 +24,7 @@ use crate::proto::outbox::{Bounds, USER_LANE_BYTES};
 use crate::proto::terms::Offer;
 use crate::runtime::TrackedRuntime;
 use crate::secret::Secret;
-use crate::tls::Credentials;
+use crate::tls::{Credentials, Handshake, Identity, Pki};
 
 /// The cluster's name unless another is given.
 pub const DEFAULT_CLUSTER: &str = "matryoshka";
@@ -48,10 +51,12 @@ const IDLE_TIMEOUT_MS: u32 = 10_000;
 const INITIAL_RTT: Duration = Duration::from_millis(100);
 /// Handshakes that may wait to be looked at; further ones are refused by QUIC.
 const MAX_WAITING_HANDSHAKES: usize = 256;
+/// What one of them may send meanwhile; a hello of TLS takes one or two packets.
+const WAITING_HANDSHAKE_BYTES: u64 = 16 * 1024;
 const MAX_CLUSTER_BYTES: usize = 64;
 
 /// Collects what a [`QuicAdapter`] is started with; made by [`QuicAdapter::builder`].
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use]
 pub struct Builder {
     name: String,
@@ -60,12 +65,14 @@ pub struct Builder {
     join: Vec<String>,
     cluster: String,
     secret: Option<Secret>,
+    pki: Option<Pki>,
     incarnation: Option<Incarnation>,
+    clock: Clock,
+    look_up: LookUp,
     protocol: u16,
     offers_interest: bool,
     interest: interest::Config,
     max_message_bytes: usize,
-    #[cfg(test)]
     certified_name: Option<String>,
 }
 
@@ -78,13 +85,15 @@ impl Builder {
             join: Vec::new(),
             cluster: DEFAULT_CLUSTER.to_owned(),
             secret: None,
+            pki: None,
             incarnation: None,
+            clock: Clock::system(),
+            look_up: system_look_up(),
             protocol: NEWEST_PROTOCOL,
             offers_interest: true,
             // Each node takes a key of its own when it starts.
             interest: interest::Config::new(HashKey([0; 16])),
             max_message_bytes: Payload::MAX_BYTES,
-            #[cfg(test)]
             certified_name: None,
         }
     }
@@ -115,9 +124,15 @@ impl Builder {
         self
     }
 
-    /// The secret that all nodes of the cluster share. Required.
+    /// The secret that all nodes of the cluster share. Required, unless there are certificates ([`tls`](Self::tls)).
     pub fn secret(mut self, secret: Secret) -> Self {
         self.secret = Some(secret);
+        self
+    }
+
+    /// Certificates of your own authority, instead of a secret.
+    pub fn tls(mut self, pki: Pki) -> Self {
+        self.pki = Some(pki);
         self
     }
 
@@ -169,6 +184,20 @@ impl Builder {
         self
     }
 
+    /// Lets the node believe another time of day.
+    #[cfg(test)]
+    pub(crate) fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Lets host names mean what `look_up` says.
+    #[cfg(test)]
+    pub(crate) fn look_up(mut self, look_up: LookUp) -> Self {
+        self.look_up = look_up;
+        self
+    }
+
     /// Opens the socket and starts the tasks, on the current tokio runtime.
     ///
     /// Nobody is dialled or let in until the adapter is given to [`PubSub::with`](crate::pubsub::PubSub::with).
@@ -186,30 +215,33 @@ impl Builder {
     /// When the future is dropped, nothing stays open.
     pub async fn start(self) -> Result<QuicAdapter, StartError> {
         let name = NodeName::new(&self.name)?;
-        let secret = self.secret.clone().ok_or(StartError::NoSecret)?;
         let offer = self.offer()?;
         self.check()?;
+        let identity = self.identity()?;
         let listen = resolve(&self.listen).await?;
-        let now = SystemTime::now();
-        let credentials = Credentials::new(&secret, self.name_in_certificate(), now)?;
         let socket = bind(listen)?;
-        let mut server = credentials.server_config()?;
-        let mut client = credentials.client_config()?;
         let transport = transport();
-        server.transport_config(transport.clone());
-        server.max_incoming(MAX_WAITING_HANDSHAKES);
-        client.transport_config(transport);
+        let server = listening(&identity, &transport)?;
         let failed = |source| bind_error(listen, source);
         let (runtime, gone) = TrackedRuntime::new();
         let endpoint = quinn::Endpoint::new(
             EndpointConfig::default(),
-            Some(server),
+            Some(server.clone()),
             socket,
             Arc::new(runtime),
         )
         .map_err(failed)?;
         let local_addr = endpoint.local_addr().map_err(failed)?;
-        let incarnation = self.incarnation.unwrap_or_else(|| Incarnation::at(now));
+        let incarnation = self
+            .incarnation
+            .unwrap_or_else(|| Incarnation::at(self.clock.now()));
+        let connector = Connector::new(
+            endpoint.clone(),
+            identity.clone(),
+            server,
+            transport,
+            self.look_up.clone(),
+        );
         Ok(driver::start(Setup {
             mesh: self.mesh_config(name, incarnation, local_addr, offer),
             bounds: Bounds {
@@ -218,10 +250,24 @@ impl Builder {
             interest: self.interest_config(),
             endpoint,
             gone,
-            client,
-            credentials,
+            connector,
+            identity,
             local_addr,
         }))
+    }
+
+    /// From the secret, or from certificates of the user's: from exactly one.
+    fn identity(&self) -> Result<Arc<Identity>, StartError> {
+        let (name, now) = (self.certified_name.as_ref(), self.clock.now());
+        let name = name.unwrap_or(&self.name).clone();
+        let credentials = match (&self.secret, &self.pki) {
+            (Some(secret), None) => Credentials::derive(secret, &name, now)?,
+            (None, Some(pki)) => Credentials::own(pki.clone(), &name, now)?,
+            (None, None) => return Err(StartError::NoSecret),
+            (Some(_), Some(_)) => return Err(StartError::TwoIdentities),
+        };
+        let identity = Identity::new(name, self.clock.clone(), credentials);
+        Ok(Arc::new(identity))
     }
 
     fn offer(&self) -> Result<Offer, StartError> {
@@ -261,16 +307,6 @@ impl Builder {
         Ok(())
     }
 
-    #[cfg(not(test))]
-    fn name_in_certificate(&self) -> &str {
-        &self.name
-    }
-
-    #[cfg(test)]
-    fn name_in_certificate(&self) -> &str {
-        self.certified_name.as_deref().unwrap_or(&self.name)
-    }
-
     fn mesh_config(
         &self,
         name: NodeName,
@@ -291,6 +327,20 @@ impl Builder {
             offer,
             rng_seed: rand::random(),
         }
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("name", &self.name)
+            .field("listen", &self.listen)
+            .field("advertise", &self.advertise)
+            .field("join", &self.join)
+            .field("cluster", &self.cluster)
+            .field("secret", &self.secret)
+            .field("pki", &self.pki)
+            .finish_non_exhaustive()
     }
 }
 
@@ -315,6 +365,21 @@ fn bind_error(address: SocketAddr, source: io::Error) -> StartError {
         io::ErrorKind::AddrNotAvailable => StartError::InvalidListen { address },
         _ => StartError::Bind { address, source },
     }
+}
+
+/// What everybody who connects is met with; each handshake puts its own TLS into a copy.
+fn listening(
+    identity: &Arc<Identity>,
+    transport: &Arc<TransportConfig>,
+) -> Result<ServerConfig, StartError> {
+    let crypto = Handshake::new(identity.clone()).server_crypto()?;
+    let mut server = ServerConfig::with_crypto(crypto);
+    server
+        .transport_config(transport.clone())
+        .max_incoming(MAX_WAITING_HANDSHAKES)
+        .incoming_buffer_size(WAITING_HANDSHAKE_BYTES)
+        .incoming_buffer_size_total(WAITING_HANDSHAKE_BYTES * MAX_WAITING_HANDSHAKES as u64);
+    Ok(server)
 }
 
 pub(crate) fn transport() -> Arc<TransportConfig> {

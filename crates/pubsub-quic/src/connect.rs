@@ -1,110 +1,202 @@
 //! From an address, or a knock at the door, to a connection on which both sides can talk.
 
+use std::fmt;
+use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, Incoming};
-use rustls::pki_types::CertificateDer;
+use quinn::{
+    Connection, ConnectionError, Endpoint, Incoming, RecvStream, SendStream, ServerConfig,
+    TransportConfig, TransportErrorCode,
+};
 
 use crate::link::Established;
-use crate::tls::{ANY_NODE, certified_names};
+use crate::proto::close::Close;
+use crate::proto::trouble::{Trouble, foreign};
+use crate::tls::{ANY_NODE, Handshake, Identity, TlsError, refused_here, refused_there};
 
 /// How long somebody who connects may take for the handshake and for opening the control stream.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(3);
-/// From this code on, QUIC's transport errors are TLS alerts.
-const CRYPTO_ERRORS: u64 = 0x100;
+/// QUIC's transport errors with these codes are TLS alerts.
+const CRYPTO_ERRORS: std::ops::Range<u64> = 0x100..0x200;
 
-/// Looks `address` up and connects; of several addresses takes number `attempt`, counted round. The caller limits
-/// the time.
-pub(crate) async fn dial(
+/// What both ways to a connection need.
+pub(crate) struct Connector {
     endpoint: Endpoint,
-    config: ClientConfig,
-    address: String,
-    attempt: u32,
-) -> Result<Established, String> {
-    let remote = look_up(&endpoint, &address, attempt).await?;
-    let connecting = endpoint
-        .connect_with(config, remote, ANY_NODE)
-        .map_err(|error| format!("cannot dial: {error}"))?;
-    let connection = connecting.await.map_err(|error| explain(&error))?;
-    let streams = connection.open_bi().await;
-    let (send, receive) = streams.map_err(|error| explain(&error))?;
-    Ok(established(connection, send, receive))
+    identity: Arc<Identity>,
+    /// For listening; each handshake puts its own TLS into a copy.
+    server: ServerConfig,
+    transport: Arc<TransportConfig>,
+    look_up: LookUp,
 }
 
-/// Completes the handshake of somebody who connects.
-pub(crate) async fn accept(incoming: Incoming) -> Result<Established, String> {
-    let handshake = async {
-        let connecting = incoming.accept().map_err(|error| explain(&error))?;
-        let connection = connecting.await.map_err(|error| explain(&error))?;
-        let streams = connection.accept_bi().await;
-        let (send, receive) = streams.map_err(|error| explain(&error))?;
-        Ok(established(connection, send, receive))
-    };
-    let limited = tokio::time::timeout(HANDSHAKE_LIMIT, handshake).await;
-    limited.unwrap_or_else(|_| Err("the handshake took too long".to_owned()))
+impl Connector {
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        identity: Arc<Identity>,
+        server: ServerConfig,
+        transport: Arc<TransportConfig>,
+        look_up: LookUp,
+    ) -> Self {
+        Self {
+            endpoint,
+            identity,
+            server,
+            transport,
+            look_up,
+        }
+    }
+
+    /// Looks `address` up and connects; of several addresses takes number `attempt`, counted round. The caller limits
+    /// the time.
+    pub(crate) async fn dial(
+        self: Arc<Self>,
+        address: String,
+        attempt: u32,
+    ) -> Result<Established, Trouble> {
+        let remote = self.find(&address, attempt).await?;
+        let handshake = Handshake::new(self.identity.clone());
+        let mut config = handshake.client_config().map_err(|error| no_tls(&error))?;
+        config.transport_config(self.transport.clone());
+        let connecting = self
+            .endpoint
+            .connect_with(config, remote, ANY_NODE)
+            .map_err(|error| Trouble::new("dial", format!("cannot dial: {error}")))?;
+        let explain = |error| explain(&error, &handshake);
+        let connection = connecting.await.map_err(explain)?;
+        let (send, receive) = connection.open_bi().await.map_err(explain)?;
+        Ok(established(connection, send, receive, handshake))
+    }
+
+    /// Completes the handshake of somebody who connects.
+    pub(crate) async fn accept(
+        self: Arc<Self>,
+        incoming: Incoming,
+    ) -> Result<Established, Trouble> {
+        let handshake = Handshake::new(self.identity.clone());
+        let mut config = self.server.clone();
+        config.crypto = handshake.server_crypto().map_err(|error| no_tls(&error))?;
+        let accepting = async {
+            let explain = |error| explain(&error, &handshake);
+            let connecting = incoming.accept_with(Arc::new(config)).map_err(explain)?;
+            let connection = connecting.await.map_err(explain)?;
+            let (send, receive) = connection.accept_bi().await.map_err(explain)?;
+            Ok((connection, send, receive))
+        };
+        let limited = tokio::time::timeout(HANDSHAKE_LIMIT, accepting).await;
+        let slow = |_| Err(Trouble::new("slow", "the handshake took too long"));
+        let (connection, send, receive) = limited.unwrap_or_else(slow)?;
+        Ok(established(connection, send, receive, handshake))
+    }
+
+    async fn find(&self, address: &str, attempt: u32) -> Result<SocketAddr, Trouble> {
+        let failed = |text| Trouble::new("name", text);
+        let found = (self.look_up)(address.to_owned())
+            .await
+            .map_err(|error| failed(format!("the name cannot be looked up: {error}")))?;
+        let local = self
+            .endpoint
+            .local_addr()
+            .map_err(|error| failed(format!("the socket is gone: {error}")))?;
+        choose(found, local, attempt).ok_or_else(|| {
+            failed("the name has no address that this node's listener can reach".to_owned())
+        })
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connector")
+    }
+}
+
+/// Finds the addresses that a host name means at the moment.
+pub(crate) type LookUp = Arc<dyn Fn(String) -> LookingUp + Send + Sync>;
+type LookingUp = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+
+/// Asks the system, each time anew.
+pub(crate) fn system_look_up() -> LookUp {
+    Arc::new(|address| {
+        Box::pin(async move { Ok(tokio::net::lookup_host(address).await?.collect()) })
+    })
 }
 
 /// What broke a connection, in words that say what to do about it.
-pub(crate) fn explain(error: &ConnectionError) -> String {
-    let code = match error {
-        ConnectionError::TransportError(error) => u64::from(error.code),
-        ConnectionError::ConnectionClosed(close) => u64::from(close.error_code),
-        ConnectionError::TimedOut => {
-            return "no answer: is the node running, and is UDP let through to it?".to_owned();
+pub(crate) fn explain(error: &ConnectionError, handshake: &Handshake) -> Trouble {
+    match error {
+        ConnectionError::TransportError(error) => {
+            let alert = alert(error.code.into());
+            let refused = alert.and_then(|alert| refused_here(alert, &handshake.note()));
+            refused.unwrap_or_else(|| {
+                let kind = format!("here: {}", u64::from(error.code));
+                let text = foreign(&error.to_string());
+                Trouble::new(kind, format!("what it sends is no proper QUIC: {text}"))
+            })
         }
-        error => return error.to_string(),
-    };
-    match code.checked_sub(CRYPTO_ERRORS) {
-        Some(45) => {
-            "a certificate has expired or is not valid yet: compare the clocks of the two nodes"
+        ConnectionError::ConnectionClosed(close) => {
+            let alert = alert(close.error_code.into());
+            let refused =
+                alert.and_then(|alert| refused_there(alert, &handshake.note(), handshake.now()));
+            refused.unwrap_or_else(|| match close.error_code {
+                TransportErrorCode::CONNECTION_REFUSED => {
+                    Trouble::new("there: no room", "it has no room for another handshake now")
+                }
+                _ => Trouble::new("there", foreign(&close.to_string())),
+            })
         }
-        Some(43) => {
-            "a certificate is not for both sides of a connection (serverAuth and clientAuth)"
+        ConnectionError::ApplicationClosed(close) => {
+            let close = Close::read(close.error_code.into_inner(), &close.reason);
+            let kind = match &close {
+                Close::Unknown { .. } => "there: unknown".to_owned(),
+                close => format!("there: close {}", close.code()),
+            };
+            Trouble::new(kind, foreign(&close.to_string()))
         }
-        Some(42 | 46 | 48 | 51) => {
-            "the two have different cluster secrets: give every node the same one"
-        }
-        Some(116) => "the other side has no certificate: it is no node of a cluster",
-        Some(120) => "the other side speaks another protocol: it is no Matryoshka node",
-        _ => return error.to_string(),
+        ConnectionError::TimedOut => Trouble::new(
+            "no answer",
+            "no answer: is the node running, and is UDP let through to it?",
+        ),
+        error => Trouble::new("connection", error.to_string()),
     }
-    .to_owned()
+}
+
+fn alert(code: u64) -> Option<u8> {
+    let alert = CRYPTO_ERRORS.contains(&code).then_some(code & 0xff)?;
+    u8::try_from(alert).ok()
+}
+
+fn no_tls(error: &TlsError) -> Trouble {
+    Trouble::new("tls", error.to_string())
 }
 
 fn established(
     connection: Connection,
-    send: quinn::SendStream,
-    receive: quinn::RecvStream,
+    send: SendStream,
+    receive: RecvStream,
+    handshake: Arc<Handshake>,
 ) -> Established {
-    let certified = connection
-        .peer_identity()
-        .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok())
-        .map(|chain| certified_names(&chain))
-        .unwrap_or_default();
     Established {
+        certified: handshake.note().certified(),
         connection,
         send,
         receive,
-        certified,
-        certificate_end: None,
+        handshake,
     }
 }
 
-async fn look_up(endpoint: &Endpoint, address: &str, attempt: u32) -> Result<SocketAddr, String> {
-    let found = tokio::net::lookup_host(address)
-        .await
-        .map_err(|error| format!("the name cannot be looked up: {error}"))?;
-    let local = endpoint
-        .local_addr()
-        .map_err(|error| format!("the socket is gone: {error}"))?;
-    // A socket for IPv4 reaches no IPv6 address; one for IPv6 may reach both.
-    let mut found: Vec<SocketAddr> = found
-        .filter(|remote| local.is_ipv6() || remote.is_ipv4())
-        .collect();
+/// Number `attempt`, counted round, of those that a socket bound to `local` reaches: one for IPv4 reaches no IPv6
+/// address; one for IPv6 may reach both.
+fn choose(mut found: Vec<SocketAddr>, local: SocketAddr, attempt: u32) -> Option<SocketAddr> {
+    found.retain(|remote| local.is_ipv6() || remote.is_ipv4());
+    // Name servers shuffle their answers, which must not make the same address come up again and again.
     found.sort();
-    let Some(at) = (attempt as usize).checked_rem(found.len()) else {
-        return Err("the name has no address that this node's listener can reach".to_owned());
-    };
-    Ok(found[at])
+    found.dedup();
+    let at = (attempt as usize).checked_rem(found.len())?;
+    Some(found[at])
 }
+
+#[cfg(test)]
+mod tests;

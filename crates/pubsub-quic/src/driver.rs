@@ -8,26 +8,27 @@ use std::time::{Duration, Instant, SystemTime};
 
 use matryoshka_pubsub::cluster::{MemberEvent, interest};
 use matryoshka_pubsub::{Goodbye, Inbound, LinkId, NodeName, Origin};
-use quinn::{ClientConfig, Endpoint, Incoming, VarInt};
+use quinn::{Endpoint, Incoming, VarInt};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
 
 use crate::adapter::{LinkView, MemberView, QuicAdapter, Shared, Wish};
-use crate::connect;
+use crate::connect::Connector;
 use crate::link::{Established, LinkTask, Outgoing, Raise};
 use crate::losses::Losses;
 use crate::proto::close::Close;
-use crate::proto::frame::Frame;
+use crate::proto::frame::{Frame, Hello};
 use crate::proto::liveness::TICK;
 use crate::proto::mesh::{Effect, Ended, Mesh, MeshConfig};
 use crate::proto::notice::{Level, Notice};
 use crate::proto::outbox::Bounds;
 use crate::proto::peer::ConnectionId;
 use crate::proto::traffic::Traffic;
+use crate::proto::trouble::Trouble;
 use crate::runtime::Gone;
 use crate::stats::PeerCounters;
-use crate::tls::{Credentials, RENEW_AFTER};
+use crate::tls::Identity;
 
 /// Handshakes of others that may be under way at once. Further ones wait in the endpoint, which refuses what is too
 /// much for it.
@@ -51,8 +52,8 @@ pub(crate) struct Setup {
     pub(crate) bounds: Bounds,
     pub(crate) endpoint: Endpoint,
     pub(crate) gone: Gone,
-    pub(crate) client: ClientConfig,
-    pub(crate) credentials: Credentials,
+    pub(crate) connector: Connector,
+    pub(crate) identity: Arc<Identity>,
     pub(crate) local_addr: SocketAddr,
 }
 
@@ -66,6 +67,7 @@ pub(crate) fn start(setup: Setup) -> QuicAdapter {
         setup.mesh.name.clone(),
         setup.mesh.incarnation,
         setup.local_addr,
+        setup.identity.clone(),
         setup.mesh.offer,
         setup.interest.clone(),
         attach,
@@ -90,8 +92,8 @@ async fn run(
         bounds,
         endpoint,
         gone,
-        client,
-        credentials,
+        connector,
+        identity,
         ..
     } = setup;
     let inbound = tokio::select! {
@@ -103,8 +105,8 @@ async fn run(
         let driver = Driver {
             mesh: Mesh::new(mesh, Instant::now()),
             endpoint: endpoint.clone(),
-            client,
-            credentials,
+            connector: Arc::new(connector),
+            identity,
             shared,
             inbound,
             left,
@@ -134,8 +136,8 @@ async fn run(
 struct Driver {
     mesh: Mesh,
     endpoint: Endpoint,
-    client: ClientConfig,
-    credentials: Credentials,
+    connector: Arc<Connector>,
+    identity: Arc<Identity>,
     shared: Arc<Shared>,
     inbound: Inbound,
     left: watch::Sender<Option<String>>,
@@ -166,15 +168,14 @@ struct LinkHandle {
 
 /// What a task of the driver's ends with.
 enum Done {
-    Dialled(ConnectionId, Result<Established, String>),
-    Accepted(SocketAddr, Result<Established, String>),
+    Dialled(ConnectionId, Result<Established, Trouble>),
+    Accepted(SocketAddr, Result<Established, Trouble>),
     Ended(ConnectionId, Ended),
 }
 
 /// What the driver wakes up for.
 enum Event {
     Tick,
-    Renew,
     Frame(ConnectionId, Frame),
     Incoming(Box<Incoming>),
     Done(Result<(tokio::task::Id, Done), JoinError>),
@@ -188,8 +189,6 @@ impl Driver {
     async fn run(mut self, mut wishes: watch::Receiver<Wish>) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let first_renewal = tokio::time::Instant::now() + RENEW_AFTER;
-        let mut renew = tokio::time::interval_at(first_renewal, RENEW_AFTER);
         let mut wishes_end = false;
         loop {
             let flush_until = self.flush_until;
@@ -197,7 +196,6 @@ impl Driver {
             let alarm = alarm.map(tokio::time::Instant::from_std);
             let event = tokio::select! {
                 _ = tick.tick() => Event::Tick,
-                _ = renew.tick() => Event::Renew,
                 Some((id, frame)) = self.incoming_frames.recv() => Event::Frame(id, frame),
                 Some(incoming) = self.endpoint.accept(), if self.handshakes < MAX_HANDSHAKES => {
                     Event::Incoming(Box::new(incoming))
@@ -222,8 +220,7 @@ impl Driver {
     fn handle(&mut self, event: Event) {
         match event {
             Event::Tick => self.handle_tick(),
-            Event::Renew => self.renew(),
-            Event::Frame(id, frame) => self.mesh.handle_frame(Instant::now(), id, frame),
+            Event::Frame(id, frame) => self.handle_frame(id, frame),
             Event::Incoming(incoming) => self.handle_incoming(*incoming),
             Event::Done(done) => self.handle_done(done),
             Event::Wish(Some(wish)) => self.handle_wish(wish),
@@ -231,6 +228,18 @@ impl Driver {
             // No handle is left, so nobody waits for anything either.
             Event::Wish(None) | Event::FlushOver => self.close_all(),
         }
+    }
+
+    fn handle_frame(&mut self, id: ConnectionId, frame: Frame) {
+        if let Frame::Hello(Hello {
+            clock_ms: Some(theirs),
+            ..
+        }) = &frame
+            && let Some(trouble) = self.identity.clock().compare(*theirs)
+        {
+            self.mesh.handle_trouble(id, &trouble);
+        }
+        self.mesh.handle_frame(Instant::now(), id, frame);
     }
 
     fn handle_tick(&mut self) {
@@ -243,6 +252,10 @@ impl Driver {
         let now = Instant::now();
         self.mesh.handle_tick(now);
         self.losses.tell(now, &self.shared, &self.counters);
+        // By the wall clock, at each tick: a timer would not notice that the machine slept.
+        if let Some(notice) = self.identity.tend() {
+            self.log(notice);
+        }
     }
 
     /// Edges are taken under the router's lock: a frame written in between would say that it had heard of a time without telling
@@ -253,16 +266,6 @@ impl Driver {
             traffic.handle_edges(inbound.take_edges(), now);
             traffic.handle_timeout(now);
         });
-    }
-
-    fn renew(&mut self) {
-        if let Err(error) = self.credentials.renew(SystemTime::now()) {
-            let text = format!("the certificate was not renewed, the old one stays: {error}");
-            self.log(Notice {
-                level: Level::Warn,
-                text,
-            });
-        }
     }
 
     fn handle_incoming(&mut self, incoming: Incoming) {
@@ -276,8 +279,9 @@ impl Driver {
         }
         self.handshakes += 1;
         let remote = incoming.remote_address();
+        let connector = self.connector.clone();
         self.tasks
-            .spawn(async move { Done::Accepted(remote, connect::accept(incoming).await) });
+            .spawn(async move { Done::Accepted(remote, connector.accept(incoming).await) });
     }
 
     fn handle_done(&mut self, done: Result<(tokio::task::Id, Done), JoinError>) {
@@ -303,11 +307,11 @@ impl Driver {
         &mut self,
         now: Instant,
         id: ConnectionId,
-        dialled: Result<Established, String>,
+        dialled: Result<Established, Trouble>,
     ) {
         let wanted = self.dials.remove(&id).is_some();
         match dialled {
-            Err(text) => self.mesh.handle_ended(now, id, Ended::Broken { text }),
+            Err(trouble) => self.mesh.handle_ended(now, id, Ended::Failed(trouble)),
             Ok(established) if wanted => {
                 let remote = established.connection.remote_address();
                 let certified = established.certified.clone();
@@ -323,7 +327,7 @@ impl Driver {
         &mut self,
         now: Instant,
         remote: SocketAddr,
-        accepted: Result<Established, String>,
+        accepted: Result<Established, Trouble>,
     ) {
         match accepted {
             Ok(established) => {
@@ -332,9 +336,9 @@ impl Driver {
                 let id = self.mesh.handle_accepted(now, remote, certified);
                 self.add_link(id, established);
             }
-            Err(text) => {
+            Err(trouble) => {
                 self.shared.counters.refused.add(1);
-                self.mesh.handle_intruder(remote, &text);
+                self.mesh.handle_intruder(now, remote, &trouble);
             }
         }
     }
@@ -378,6 +382,7 @@ impl Driver {
             activity: activity.clone(),
             frames: self.frames.clone(),
             raised,
+            handshake: established.handshake,
         };
         let run = task.run(established.send, established.receive);
         let handle = self.tasks.spawn(async move { Done::Ended(id, run.await) });
@@ -388,7 +393,7 @@ impl Driver {
             activity_seen: 0,
             raise,
             link: None,
-            certificate_end: established.certificate_end,
+            certificate_end: established.certified.until,
         };
         self.links.insert(id, link);
     }
@@ -465,11 +470,10 @@ impl Driver {
 
     fn dial(&mut self, id: ConnectionId, address: String, attempt: u32) {
         self.shared.counters.dials.add(1);
-        let (endpoint, client) = (self.endpoint.clone(), self.client.clone());
-        let handle = self.tasks.spawn(async move {
-            let dialled = connect::dial(endpoint, client, address, attempt).await;
-            Done::Dialled(id, dialled)
-        });
+        let dialled = self.connector.clone().dial(address, attempt);
+        let handle = self
+            .tasks
+            .spawn(async move { Done::Dialled(id, dialled.await) });
         self.task_ids.insert(handle.id(), id);
         self.dials.insert(id, handle);
     }
@@ -479,7 +483,7 @@ impl Driver {
             return;
         };
         if let Frame::Hello(hello) = &mut frame {
-            hello.clock_ms = clock_ms();
+            hello.clock_ms = self.identity.clock().to_millis();
         }
         let is_heartbeat = frame == Frame::Heartbeat;
         link.outgoing.send(self.mesh.codec(id), &frame);
@@ -571,12 +575,6 @@ impl Driver {
             members.insert(peer.guest.name.clone(), view);
         }
     }
-}
-
-/// The wall clock, as a hello tells it.
-fn clock_ms() -> Option<u64> {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    u64::try_from(since.ok()?.as_millis()).ok()
 }
 
 async fn wait_until(time: Option<tokio::time::Instant>) {

@@ -1,4 +1,4 @@
-//! What can go wrong when a node starts.
+//! What can go wrong when a node starts, or takes another identity.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use matryoshka_pubsub::{InvalidNodeName, Payload};
 use crate::config::MIN_MESSAGE_BYTES;
 use crate::proto::codec::{NEWEST_PROTOCOL, OLDEST_PROTOCOL};
 use crate::secret::SecretError;
-use crate::tls::TlsError;
+use crate::tls::{PkiError, TlsError};
 
 /// Why a [`QuicAdapter`](crate::QuicAdapter) did not start. Nothing is left open; correct what it names and start
 /// again.
@@ -23,9 +23,16 @@ pub enum StartError {
         /// What was given.
         cluster: String,
     },
-    /// There is no secret.
-    #[error("no cluster secret: give every node of the cluster the same one (there is no default)")]
+    /// There is neither a secret nor a certificate.
+    #[error(
+        "no cluster secret: give every node of the cluster the same one (there is no default), or certificates of your own"
+    )]
     NoSecret,
+    /// There are both.
+    #[error(
+        "both a cluster secret and certificates of your own: give one of the two, the same on every node"
+    )]
+    TwoIdentities,
     /// The secret cannot be used.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -86,7 +93,31 @@ pub enum StartError {
         /// What the operating system says.
         source: io::Error,
     },
+    /// The certificates of your own cannot be used for this node.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
     /// Certificates or TLS could not be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// Why a running node did not take another identity. It keeps the one it has; nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RotateError {
+    /// A secret for a node with certificates of one's own, or the other way round.
+    #[error(
+        "this node was started with {}: start it again to change that, as no node accepts both",
+        if *.has_secret { "a cluster secret" } else { "certificates of your own" }
+    )]
+    OtherKind {
+        /// Whether it has a secret now.
+        has_secret: bool,
+    },
+    /// The certificates cannot be used for this node.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// No certificate could be issued.
     #[error(transparent)]
     Tls(#[from] TlsError),
 }

@@ -8,7 +8,6 @@ mod write;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::SystemTime;
 
 use matryoshka_pubsub::{Inbound, Origin};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
@@ -25,9 +24,10 @@ use crate::proto::frame::Frame;
 use crate::proto::lane::{LANES, Pushed};
 use crate::proto::mesh::Ended;
 use crate::proto::outbox::{Bounds, Outbox};
-use crate::proto::peer::ConnectionId;
+use crate::proto::peer::{Certified, ConnectionId};
 use crate::proto::terms::Terms;
 use crate::stats::PeerCounters;
+use crate::tls::Handshake;
 
 /// The sending side of a connection, for whoever publishes and for the driver.
 pub(crate) type Outgoing = Outbox<Signals>;
@@ -104,9 +104,10 @@ pub(crate) struct Established {
     pub(crate) connection: Connection,
     pub(crate) send: SendStream,
     pub(crate) receive: RecvStream,
-    pub(crate) certified: Vec<String>,
-    /// Until when the other side's certificate is valid, if that is known.
-    pub(crate) certificate_end: Option<SystemTime>,
+    /// What the certificates of both sides say.
+    pub(crate) certified: Certified,
+    /// How it came about, to explain its end if that belongs to it.
+    pub(crate) handshake: Arc<Handshake>,
 }
 
 /// What makes the link's task hand on what it receives.
@@ -129,6 +130,7 @@ pub(crate) struct LinkTask {
     pub(crate) activity: Arc<AtomicU64>,
     pub(crate) frames: mpsc::Sender<(ConnectionId, Frame)>,
     pub(crate) raised: Raised,
+    pub(crate) handshake: Arc<Handshake>,
 }
 
 /// Why a link's task stops.
@@ -151,7 +153,7 @@ impl LinkTask {
             fault = self.read_control(receive, finished) => fault,
             fault = self.read_lanes(&mut readers, has_finished) => fault,
         };
-        let ended = ended(self.outgoing.connection(), &fault);
+        let ended = ended(self.outgoing.connection(), &fault, &self.handshake);
         self.outgoing.close(&match fault {
             Fault::Finished => Close::Leaving,
             Fault::Lost => Close::Silent,
@@ -163,7 +165,7 @@ impl LinkTask {
 }
 
 /// How the connection ended. To be asked before closing it, which makes it forget.
-fn ended(connection: &Connection, fault: &Fault) -> Ended {
+fn ended(connection: &Connection, fault: &Fault, handshake: &Handshake) -> Ended {
     if let Fault::Protocol(text) = fault {
         let text = format!("it broke the protocol: {text}");
         return Ended::Broken { text };
@@ -173,9 +175,8 @@ fn ended(connection: &Connection, fault: &Fault) -> Ended {
         Some(ConnectionError::ApplicationClosed(close)) => {
             Ended::ClosedByPeer(Close::read(close.error_code.into_inner(), &close.reason))
         }
-        Some(error) => Ended::Broken {
-            text: explain(&error),
-        },
+        // The side that dialled is refused only after its own half of the handshake.
+        Some(error) => Ended::Failed(explain(&error, handshake)),
     }
 }
 

@@ -27,3 +27,4 @@ pub(crate) mod outbox;
 pub(crate) mod peer;
 pub(crate) mod terms;
 pub(crate) mod traffic;
+pub(crate) mod trouble;

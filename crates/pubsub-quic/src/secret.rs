@@ -9,6 +9,9 @@ use rand::RngCore;
 
 /// The fewest bytes a secret may have once it is decoded.
 pub const MIN_SECRET_BYTES: usize = 32;
+/// The most secrets that count at once: each one is another signature to check in every handshake, and a rotation
+/// takes two.
+pub const MAX_SECRETS: usize = 16;
 
 /// One or more shared secrets of a cluster.
 ///
@@ -31,8 +34,8 @@ impl Secret {
     ///
     /// # Errors
     ///
-    /// When there is no secret in the text, or one of them cannot be decoded or has fewer than
-    /// [`MIN_SECRET_BYTES`] bytes. The error never contains the secret.
+    /// When there is no secret in the text or more than [`MAX_SECRETS`], or one of them cannot be decoded or has fewer
+    /// than [`MIN_SECRET_BYTES`] bytes. The error never contains the secret.
     pub fn parse(text: &str) -> Result<Self, SecretError> {
         let keys = text
             .split(['\n', ','])
@@ -43,6 +46,10 @@ impl Secret {
             .collect::<Result<Vec<_>, _>>()?;
         if keys.is_empty() {
             return Err(SecretError::Empty);
+        }
+        if keys.len() > MAX_SECRETS {
+            let found = keys.len();
+            return Err(SecretError::TooMany { found });
         }
         Ok(Self { keys })
     }
@@ -101,6 +108,14 @@ pub enum SecretError {
         "there is no cluster secret in it: write one of at least {MIN_SECRET_BYTES} bytes, as hex or base64"
     )]
     Empty,
+    /// There are more secrets than a rotation needs.
+    #[error(
+        "there are {found} cluster secrets, at most {MAX_SECRETS} count at once: remove those that no node issues with any more"
+    )]
+    TooMany {
+        /// How many there are.
+        found: usize,
+    },
     /// One secret is too short to be safe.
     #[error(
         "cluster secret {index} has only {bytes} bytes, at least {MIN_SECRET_BYTES} are needed: make a fresh one from random bytes"
@@ -207,6 +222,14 @@ mod tests {
         assert_eq!(
             Secret::parse("not a secret!"),
             Err(SecretError::Undecodable { index: 1 })
+        );
+        let many = format!("{HEX}\n").repeat(MAX_SECRETS);
+        assert!(Secret::parse(&many).is_ok());
+        assert_eq!(
+            Secret::parse(&format!("{many}{HEX}")),
+            Err(SecretError::TooMany {
+                found: MAX_SECRETS + 1
+            })
         );
         assert!(matches!(
             Secret::from_env("MATRYOSHKA_NO_SUCH_VARIABLE"),

@@ -120,6 +120,22 @@ impl<'a> Subscribers<'a> {
     }
 }
 
+impl Subscribers<'_> {
+    /// As [`deliver`](Self::deliver), with a message that the last one may keep: a clone less.
+    pub(crate) fn give(&self, message: Message) -> usize {
+        let mut subscribers = self.iter();
+        let Some(mut subscriber) = subscribers.next() else {
+            return 0;
+        };
+        let mut delivered = 0;
+        for next in subscribers {
+            delivered += usize::from(subscriber.deliver(&message) == Delivery::Delivered);
+            subscriber = next;
+        }
+        delivered + usize::from(subscriber.give(message) == Delivery::Delivered)
+    }
+}
+
 impl<'a> IntoIterator for Subscribers<'a> {
     type Item = Subscriber<'a>;
     type IntoIter = SubscribersIter<'a>;
@@ -181,18 +197,29 @@ impl<'a> Subscriber<'a> {
         self.deliver_to_sink(self.entry.value(), message)
     }
 
+    fn give(&self, message: Message) -> Delivery {
+        match self.entry.value() {
+            SinkRef::Mailbox(sender) if sender.on_overflow() != Loss::Latest => {
+                self.push(sender, message)
+            }
+            sink => self.deliver_to_sink(sink, &message),
+        }
+    }
+
     fn deliver_to_sink(&self, sink: &SinkRef, message: &Message) -> Delivery {
         match sink {
+            // The key is the user's, and so is its panic.
             SinkRef::Mailbox(sender) if sender.on_overflow() == Loss::Latest => {
-                self.contained(|| self.push(sender, message), || sender.lose())
+                let push = || self.push(sender, message.clone());
+                self.contained(push, || sender.lose())
             }
-            SinkRef::Mailbox(sender) => self.push(sender, message),
+            SinkRef::Mailbox(sender) => self.push(sender, message.clone()),
             SinkRef::Other(sink) => self.deliver_to(&**sink, message),
             SinkRef::Tagged(tagged) => self.deliver_to_sink(&tagged.0, message),
         }
     }
 
-    fn push(&self, sender: &MailboxSender<Message>, message: &Message) -> Delivery {
+    fn push(&self, sender: &MailboxSender<Message>, message: Message) -> Delivery {
         let (pushed, lost) = push(sender, message);
         if lost > 0 {
             self.counters.lost(sender.on_overflow(), lost);
@@ -264,12 +291,13 @@ impl Metadata {
 /// A mailbox takes messages as they are; their payload counts against its bound.
 impl Sink for MailboxSender<Message> {
     fn deliver(&self, message: &Message) -> Delivery {
-        delivery(push(self, message).0)
+        delivery(push(self, message.clone()).0)
     }
 }
 
-fn push(mailbox: &MailboxSender<Message>, message: &Message) -> (Pushed, u64) {
-    mailbox.push_counted(message.clone(), message.payload().len())
+fn push(mailbox: &MailboxSender<Message>, message: Message) -> (Pushed, u64) {
+    let bytes = message.payload().len();
+    mailbox.push_counted(message, bytes)
 }
 
 fn delivery(pushed: Pushed) -> Delivery {

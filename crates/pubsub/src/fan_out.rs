@@ -11,7 +11,7 @@ use std::task::Poll;
 use matryoshka_registry::{Entries, EntriesIter, OwnerId};
 
 use crate::dispatcher::SinkRef;
-use crate::pubsub::Shared;
+use crate::shared::Shared;
 use crate::{Dispatcher, Kind, Memo, Message, Subscribers};
 
 /// How many subscribers a fan-out in parts serves before others get their turn: some ten microseconds' work.
@@ -19,25 +19,17 @@ const PART: usize = 512;
 
 impl Shared {
     /// Delivers to all subscribers at once; how many got it.
-    pub(crate) fn dispatch(&self, message: &Message, except: Option<OwnerId>) -> usize {
-        let entries = self.registry.lookup(message.topic());
-        entries.map_or(0, |entries| self.dispatch_to(&entries, message, except))
-    }
-
-    /// The same, to these.
-    pub(crate) fn dispatch_to(
-        &self,
-        entries: &Entries<SinkRef>,
-        message: &Message,
-        except: Option<OwnerId>,
-    ) -> usize {
+    pub(crate) fn dispatch(&self, message: Message, except: Option<OwnerId>) -> usize {
+        let Some(entries) = self.registry.lookup(message.topic()) else {
+            return 0;
+        };
         let entries = entries.iter();
         let subscribers = Subscribers::new(&entries, usize::MAX, except, &self.counters);
         let delivered = match self.dispatcher_of(message.kind()) {
-            None => subscribers.deliver(message),
+            None => subscribers.give(message),
             Some(dispatcher) => {
-                let whole = || dispatcher.dispatch(subscribers, message);
-                self.contained(message, whole).unwrap_or(0)
+                let whole = || dispatcher.dispatch(subscribers, &message);
+                self.contained(&message, whole).unwrap_or(0)
             }
         };
         self.counters.delivered.add(delivered as u64);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 
 use crate::cluster::MemberEvent;
-use crate::pubsub::Shared;
+use crate::shared::Shared;
 use crate::{Kind, Message, Origin, TopicName};
 
 /// The way from an adapter into its pubsub. A clone means the same pubsub.
@@ -43,7 +43,7 @@ impl Inbound {
             return 0;
         };
         let message = shared.received(origin, topic, kind, payload);
-        shared.dispatch(&message, None)
+        shared.dispatch(message, None)
     }
 
     /// As [`deliver`](Self::deliver), for huge topics: after every few hundred deliveries the task gives way to others. Whoever

@@ -19,6 +19,7 @@ mod name;
 mod payload;
 mod publisher;
 mod pubsub;
+mod shared;
 mod stats;
 mod subscription;
 mod sync;

@@ -8,6 +8,7 @@ use matryoshka_registry::{Owner, OwnerId};
 
 use crate::dispatcher::{Metadata, SinkRef};
 use crate::mailbox::{Bound, Policy};
+use crate::shared::Author;
 use crate::{
     BroadcastError, DirectError, Message, NodeName, Payload, PubSub, Sent, Sink, SinkSubscription,
     SubscribeError, Subscription, TopicName,
@@ -143,7 +144,7 @@ impl Publisher {
     ) -> Result<Sent, BroadcastError> {
         self.pubsub
             .shared()
-            .broadcast(topic.into(), payload.into(), self.lane(), None)
+            .broadcast(topic.into(), payload.into(), self.author())
     }
 
     /// Publishes to all subscribers of a topic but its own, on all nodes.
@@ -156,10 +157,10 @@ impl Publisher {
         topic: impl Into<TopicName>,
         payload: impl Into<Payload>,
     ) -> Result<Sent, BroadcastError> {
-        let except = Some(self.id());
+        let author = Author::AllBut(self.id());
         self.pubsub
             .shared()
-            .broadcast(topic.into(), payload.into(), self.lane(), except)
+            .broadcast(topic.into(), payload.into(), author)
     }
 
     /// As [`broadcast`](Self::broadcast), for huge topics: after every few hundred deliveries the task gives way to others, so
@@ -183,9 +184,9 @@ impl Publisher {
         topic: impl Into<TopicName>,
         payload: impl Into<Payload>,
     ) -> Result<Sent, BroadcastError> {
-        let (topic, payload, lane) = (topic.into(), payload.into(), self.lane());
+        let (topic, payload, author) = (topic.into(), payload.into(), self.author());
         let shared = self.pubsub.shared();
-        shared.broadcast_in_parts(topic, payload, lane, None).await
+        shared.broadcast_in_parts(topic, payload, author).await
     }
 
     /// As [`broadcast_from`](Self::broadcast_from), in the way of [`broadcast_yielding`](Self::broadcast_yielding).
@@ -202,11 +203,9 @@ impl Publisher {
         topic: impl Into<TopicName>,
         payload: impl Into<Payload>,
     ) -> Result<Sent, BroadcastError> {
-        let (topic, payload, lane) = (topic.into(), payload.into(), self.lane());
-        let (shared, except) = (self.pubsub.shared(), Some(self.id()));
-        shared
-            .broadcast_in_parts(topic, payload, lane, except)
-            .await
+        let (topic, payload, author) = (topic.into(), payload.into(), Author::AllBut(self.id()));
+        let shared = self.pubsub.shared();
+        shared.broadcast_in_parts(topic, payload, author).await
     }
 
     /// Publishes to the subscribers on this node, its own among them.
@@ -221,7 +220,7 @@ impl Publisher {
     ) -> Result<Sent, BroadcastError> {
         self.pubsub
             .shared()
-            .local_broadcast(topic.into(), payload.into(), None)
+            .local_broadcast(topic.into(), payload.into(), self.author())
     }
 
     /// Publishes to the subscribers on this node but its own.
@@ -234,10 +233,10 @@ impl Publisher {
         topic: impl Into<TopicName>,
         payload: impl Into<Payload>,
     ) -> Result<Sent, BroadcastError> {
-        let except = Some(self.id());
+        let author = Author::AllBut(self.id());
         self.pubsub
             .shared()
-            .local_broadcast(topic.into(), payload.into(), except)
+            .local_broadcast(topic.into(), payload.into(), author)
     }
 
     /// Publishes to the subscribers on one node, which may be this one.
@@ -253,11 +252,11 @@ impl Publisher {
     ) -> Result<(), DirectError> {
         self.pubsub
             .shared()
-            .direct_broadcast(node, topic.into(), payload.into(), self.lane())
+            .direct_broadcast(node, topic.into(), payload.into(), self.author())
     }
 
-    fn lane(&self) -> u64 {
-        self.id().get()
+    fn author(&self) -> Author {
+        Author::Publisher(self.id())
     }
 }
 

@@ -2,20 +2,14 @@
 
 use std::any::Any;
 use std::fmt;
-use std::hash::BuildHasher;
-use std::sync::{Arc, PoisonError, RwLock};
-
-use foldhash::fast::FixedState;
-use matryoshka_registry::{DuplicateRegistry, Owner, OwnerId, UniqueRegistry};
+use std::sync::Arc;
 
 use crate::dispatcher::{Metadata, SinkRef};
-use crate::local::Local;
 use crate::mailbox::{Bound, Policy};
-use crate::members::Membership;
-use crate::stats::Counters;
+use crate::shared::{Author, Shared};
 use crate::{
-    Adapter, AlreadyClaimed, BroadcastError, Claim, DirectError, Dispatcher, Envelope, Goodbye,
-    Inbound, Incarnation, Kind, KindTaken, Limits, Message, NodeName, Payload, Publisher, Sink,
+    Adapter, AlreadyClaimed, BroadcastError, Claim, DirectError, Dispatcher, Goodbye, Inbound,
+    Incarnation, Kind, KindTaken, Limits, Message, NodeName, Payload, Publisher, Sink,
     SinkSubscription, Stats, SubscribeError, Subscribers, Subscription, Topic, TopicName,
 };
 
@@ -25,18 +19,6 @@ use crate::{
 #[derive(Clone)]
 pub struct PubSub {
     shared: Arc<Shared>,
-}
-
-pub(crate) struct Shared {
-    pub(crate) adapter: Arc<dyn Adapter>,
-    pub(crate) registry: DuplicateRegistry<TopicName, SinkRef>,
-    pub(crate) membership: Arc<Membership>,
-    pub(crate) counters: Counters,
-    pub(crate) limits: Limits,
-    /// Owns the subscriptions that no publisher owns, and the claims; each ends with its guard.
-    pub(crate) nobody: Owner,
-    dispatchers: RwLock<Vec<(Kind, Arc<dyn Dispatcher>)>>,
-    claims: UniqueRegistry<String, ()>,
 }
 
 /// How far a broadcast got.
@@ -53,7 +35,7 @@ pub struct Sent {
 impl PubSub {
     /// A pubsub of this process alone.
     pub fn local() -> Self {
-        Self::with(Local::start())
+        Self::local_with_limits(Limits::default())
     }
 
     /// A pubsub whose adapter reaches other nodes.
@@ -63,28 +45,16 @@ impl PubSub {
 
     /// As [`local`](Self::local), with other limits.
     pub fn local_with_limits(limits: Limits) -> Self {
-        Self::with_limits(Local::start(), limits)
+        Self::start(Shared::alone(limits))
     }
 
     /// As [`with`](Self::with), with other limits.
     pub fn with_limits(adapter: impl Adapter, limits: Limits) -> Self {
-        let adapter: Arc<dyn Adapter> = Arc::new(adapter);
-        let registry = if adapter.routes_by_interest() {
-            let adapter = Arc::clone(&adapter);
-            DuplicateRegistry::with_edges(move || adapter.interest_changed())
-        } else {
-            DuplicateRegistry::new()
-        };
-        let shared = Arc::new(Shared {
-            adapter,
-            registry,
-            membership: Arc::default(),
-            counters: Counters::default(),
-            limits,
-            nobody: Owner::new(),
-            dispatchers: RwLock::default(),
-            claims: UniqueRegistry::new(),
-        });
+        Self::start(Shared::new(Arc::new(adapter), limits))
+    }
+
+    fn start(shared: Shared) -> Self {
+        let shared = Arc::new(shared);
         shared.adapter.attach(Inbound::new(Arc::downgrade(&shared)));
         Self { shared }
     }
@@ -114,19 +84,7 @@ impl PubSub {
     ///
     /// [`KindTaken`] if the kind has a dispatcher of another type. One of the same type is welcome, and the first one stays.
     pub fn register(&self, kind: Kind, dispatcher: Arc<dyn Dispatcher>) -> Result<(), KindTaken> {
-        if kind == Kind::RAW || kind == Kind::TYPED {
-            return Err(KindTaken { kind });
-        }
-        let dispatchers = &self.shared.dispatchers;
-        let mut dispatchers = dispatchers.write().unwrap_or_else(PoisonError::into_inner);
-        match dispatchers.iter().find(|(taken, _)| *taken == kind) {
-            Some((_, first)) if type_of(&**first) == type_of(&*dispatcher) => Ok(()),
-            Some(_) => Err(KindTaken { kind }),
-            None => {
-                dispatchers.push((kind, dispatcher));
-                Ok(())
-            }
-        }
+        self.shared.register(kind, dispatcher)
     }
 
     /// Subscribes to a topic, with the default [`Bound`]. What is published after this returned arrives.
@@ -216,9 +174,8 @@ impl PubSub {
         topic: impl Into<TopicName>,
         payload: impl Into<Payload>,
     ) -> Result<Sent, BroadcastError> {
-        let topic = topic.into();
-        let lane = lane_of(&topic);
-        self.shared.broadcast(topic, payload.into(), lane, None)
+        self.shared
+            .broadcast(topic.into(), payload.into(), Author::Anybody)
     }
 
     /// As [`broadcast`](Self::broadcast), in the way of [`Publisher::broadcast_yielding`]. Nothing is borrowed meanwhile, so
@@ -237,9 +194,10 @@ impl PubSub {
         payload: impl Into<Payload>,
     ) -> Result<Sent, BroadcastError> {
         let (topic, payload) = (topic.into(), payload.into());
-        let lane = lane_of(&topic);
-        let shared = &self.shared;
-        shared.broadcast_in_parts(topic, payload, lane, None).await
+        let sending = self
+            .shared
+            .broadcast_in_parts(topic, payload, Author::Anybody);
+        sending.await
     }
 
     /// Publishes to the subscribers on this node only.
@@ -253,7 +211,7 @@ impl PubSub {
         payload: impl Into<Payload>,
     ) -> Result<Sent, BroadcastError> {
         self.shared
-            .local_broadcast(topic.into(), payload.into(), None)
+            .local_broadcast(topic.into(), payload.into(), Author::Anybody)
     }
 
     /// Publishes to the subscribers on one node only, which may be this one.
@@ -267,10 +225,8 @@ impl PubSub {
         topic: impl Into<TopicName>,
         payload: impl Into<Payload>,
     ) -> Result<(), DirectError> {
-        let topic = topic.into();
-        let lane = lane_of(&topic);
         self.shared
-            .direct_broadcast(node, topic, payload.into(), lane)
+            .direct_broadcast(node, topic.into(), payload.into(), Author::Anybody)
     }
 
     /// A new named publisher.
@@ -339,134 +295,5 @@ impl fmt::Debug for PubSub {
         f.debug_struct("PubSub")
             .field("node", &self.node())
             .finish_non_exhaustive()
-    }
-}
-
-impl Shared {
-    pub(crate) fn broadcast(
-        &self,
-        topic: TopicName,
-        payload: Payload,
-        lane: u64,
-        except: Option<OwnerId>,
-    ) -> Result<Sent, BroadcastError> {
-        let (envelope, sent) = self.send_to_peers(topic, payload, lane)?;
-        let local = self.publish(envelope, except);
-        Ok(Sent { local, ..sent })
-    }
-
-    /// The same in parts.
-    pub(crate) async fn broadcast_in_parts(
-        &self,
-        topic: TopicName,
-        payload: Payload,
-        lane: u64,
-        except: Option<OwnerId>,
-    ) -> Result<Sent, BroadcastError> {
-        let (envelope, sent) = self.send_to_peers(topic, payload, lane)?;
-        let message = self.published(envelope);
-        let local = self.dispatch_in_parts(&message, except).await;
-        Ok(Sent { local, ..sent })
-    }
-
-    /// Hands a message to the links; it is still to be delivered here.
-    fn send_to_peers(
-        &self,
-        topic: TopicName,
-        payload: Payload,
-        lane: u64,
-    ) -> Result<(Envelope, Sent), BroadcastError> {
-        self.limits.check(&topic, &payload)?;
-        let envelope = envelope(topic, payload, lane);
-        let reached = self
-            .adapter
-            .broadcast(&envelope)
-            .map_err(BroadcastError::Adapter)?;
-        if !reached.dropped.is_empty() {
-            self.counters
-                .dropped_for_peers
-                .add(reached.dropped.len() as u64);
-        }
-        let sent = Sent {
-            local: 0,
-            peers: reached.peers,
-            dropped: reached.dropped,
-        };
-        Ok((envelope, sent))
-    }
-
-    pub(crate) fn local_broadcast(
-        &self,
-        topic: TopicName,
-        payload: Payload,
-        except: Option<OwnerId>,
-    ) -> Result<Sent, BroadcastError> {
-        self.limits.check(&topic, &payload)?;
-        Ok(Sent {
-            local: self.publish(envelope(topic, payload, 0), except),
-            ..Sent::default()
-        })
-    }
-
-    pub(crate) fn direct_broadcast(
-        &self,
-        node: &NodeName,
-        topic: TopicName,
-        payload: Payload,
-        lane: u64,
-    ) -> Result<(), DirectError> {
-        self.limits.check(&topic, &payload)?;
-        let envelope = envelope(topic, payload, lane);
-        if *node == self.adapter.node() {
-            self.publish(envelope, None);
-            return Ok(());
-        }
-        self.adapter.send(node, &envelope)?;
-        self.counters.published.add(1);
-        Ok(())
-    }
-
-    /// Delivers a message of this node on this node.
-    fn publish(&self, envelope: Envelope, except: Option<OwnerId>) -> usize {
-        let Some(entries) = self.registry.lookup(&envelope.topic) else {
-            // No message needs to be made for nobody.
-            self.counters.published.add(1);
-            return 0;
-        };
-        self.dispatch_to(&entries, &self.published(envelope), except)
-    }
-
-    fn published(&self, envelope: Envelope) -> Message {
-        self.counters.published.add(1);
-        Message::new(envelope.topic, envelope.kind, envelope.payload, None)
-    }
-
-    pub(crate) fn dispatcher(&self, kind: Kind) -> Option<Arc<dyn Dispatcher>> {
-        let dispatchers = self
-            .dispatchers
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        let (_, dispatcher) = dispatchers.iter().find(|(taken, _)| *taken == kind)?;
-        Some(Arc::clone(dispatcher))
-    }
-}
-
-fn type_of(dispatcher: &dyn Dispatcher) -> std::any::TypeId {
-    let any: &dyn Any = dispatcher;
-    any.type_id()
-}
-
-/// The lane of a broadcast that names no publisher. Any fixed hash does: it only has to be the same within this process.
-fn lane_of(topic: &TopicName) -> u64 {
-    FixedState::with_seed(0).hash_one(topic.as_str())
-}
-
-fn envelope(topic: TopicName, payload: Payload, lane: u64) -> Envelope {
-    Envelope {
-        topic,
-        kind: payload.kind,
-        class: payload.class,
-        lane,
-        payload: payload.bytes,
     }
 }

@@ -1,10 +1,11 @@
-//! The entries of one key, in shared chunks: a snapshot is a pointer, a change copies at most one chunk.
+//! The entries of one key: a snapshot is a pointer, a change copies at most one chunk, and only while a snapshot is out.
 //!
 //! Entries stand in the order of their serials. New ones go to the end, so a serial is found by two binary searches.
-//! Every change puts what it replaced into [`Retired`], which the caller drops after it let go of the lock: values belong
-//! to the user, and so does the code in their `Drop`.
+//! Every change hands back what it took out and what it replaced ([`Retired`]), for the caller to drop after it let go of the
+//! lock: values belong to the user, and so does the code in their `Drop`.
 //! Pure: no clock, no I/O, no tasks.
 
+use std::mem;
 use std::sync::Arc;
 
 use crate::Entry;
@@ -17,38 +18,60 @@ const MERGE_ENTRIES: usize = CHUNK_ENTRIES / 2;
 
 pub(crate) type Chunk<V> = Arc<Vec<Entry<V>>>;
 
+/// The entries as they are changed.
 pub(crate) enum ChunkedList<V> {
-    /// What nearly every key has; it may be empty only between a removal and the removal of its key.
+    /// What nearly every key has. It may be empty only between a removal and the removal of its key.
+    Small(Small<V>),
+    /// At least two chunks, none empty.
+    Many(Arc<Vec<Chunk<V>>>),
+}
+
+/// One chunk's worth of entries.
+pub(crate) struct Small<V> {
+    /// All of them, if nobody has looked since the last change: nothing is shared then, so nothing need be counted.
+    own: Vec<Entry<V>>,
+    shared: Option<Chunk<V>>,
+}
+
+/// The entries as they stood at one moment.
+pub(crate) enum SharedList<V> {
     One(Chunk<V>),
     /// At least two chunks, none empty.
     Many(Arc<Vec<Chunk<V>>>),
 }
 
-/// What a change took out of a list.
-pub(crate) struct Retired<V> {
-    pub(crate) entry: Option<Entry<V>>,
-    chunks: [Option<Chunk<V>>; 3],
-    list: Option<Arc<Vec<Chunk<V>>>>,
+/// Where in a list an entry stands.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    chunk: usize,
+    index: usize,
+}
+
+/// What a change replaced because a snapshot reads it: nothing, nearly always, and that is not even an empty list.
+pub(crate) struct Retired<V>(Option<Vec<Replaced<V>>>);
+
+enum Replaced<V> {
+    Chunk(#[expect(dead_code, reason = "kept to be dropped")] Chunk<V>),
+    List(#[expect(dead_code, reason = "kept to be dropped")] Arc<Vec<Chunk<V>>>),
 }
 
 impl<V> Default for Retired<V> {
     fn default() -> Self {
-        Self {
-            entry: None,
-            chunks: [None, None, None],
-            list: None,
-        }
+        Self(None)
     }
 }
 
 impl<V> Retired<V> {
-    fn keep(&mut self, chunk: Chunk<V>) {
-        let free = self.chunks.iter_mut().find(|place| place.is_none());
-        *free.expect("one change replaces at most three chunks") = Some(chunk);
+    fn chunk(&mut self, chunk: Chunk<V>) {
+        self.keep(Replaced::Chunk(chunk));
+    }
+
+    fn keep(&mut self, replaced: Replaced<V>) {
+        self.0.get_or_insert_default().push(replaced);
     }
 }
 
-impl<V> Clone for ChunkedList<V> {
+impl<V> Clone for SharedList<V> {
     fn clone(&self) -> Self {
         match self {
             Self::One(chunk) => Self::One(Arc::clone(chunk)),
@@ -57,12 +80,12 @@ impl<V> Clone for ChunkedList<V> {
     }
 }
 
-impl<V> ChunkedList<V> {
-    pub(crate) fn new(entry: Entry<V>) -> Self {
+impl<V> SharedList<V> {
+    pub(crate) fn of(entry: Entry<V>) -> Self {
         Self::One(Arc::new(vec![entry]))
     }
 
-    /// All entries of several lists, one list after another: to read only. `None` of none.
+    /// All entries of several lists, one list after another. `None` of none.
     pub(crate) fn chain(mut lists: Vec<Self>) -> Option<Self> {
         if lists.len() < 2 {
             return lists.pop();
@@ -78,98 +101,173 @@ impl<V> ChunkedList<V> {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        matches!(self, Self::One(chunk) if chunk.is_empty())
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.chunks().iter().map(|chunk| chunk.len()).sum()
     }
 
     /// The entry with that serial.
     pub(crate) fn get(&self, serial: u64) -> Option<&Entry<V>> {
-        let (chunk, place) = self.find(serial)?;
-        Some(&self.chunks()[chunk][place])
+        let place = find_in(self.chunks(), serial)?;
+        Some(&self.chunks()[place.chunk][place.index])
+    }
+}
+
+fn find_in<V>(chunks: &[Chunk<V>], serial: u64) -> Option<Place> {
+    let after = chunks.partition_point(|chunk| chunk.first().is_some_and(|e| e.serial <= serial));
+    let chunk = after.checked_sub(1)?;
+    let index = find(&chunks[chunk], serial)?;
+    Some(Place { chunk, index })
+}
+
+fn find<V>(entries: &[Entry<V>], serial: u64) -> Option<usize> {
+    // Who came last is often who goes first, and the end is where nothing needs to be searched.
+    match entries.last() {
+        Some(last) if last.serial == serial => Some(entries.len() - 1),
+        _ => entries.binary_search_by_key(&serial, |e| e.serial).ok(),
+    }
+}
+
+impl<V> ChunkedList<V> {
+    pub(crate) fn new(entry: Entry<V>) -> Self {
+        Self::Small(Small::of(entry))
     }
 
-    /// The chunk and the place in it where `serial` stands.
-    fn find(&self, serial: u64) -> Option<(usize, usize)> {
-        let chunks = self.chunks();
-        // Who came last is often who goes first, and the end is where nothing needs to be searched.
-        if let Some(last) = chunks.last()
-            && last.last().is_some_and(|entry| entry.serial == serial)
-        {
-            return Some((chunks.len() - 1, last.len() - 1));
+    /// A snapshot.
+    pub(crate) fn share(&mut self) -> SharedList<V> {
+        match self {
+            Self::Small(small) => SharedList::One(small.share()),
+            Self::Many(list) => SharedList::Many(Arc::clone(list)),
         }
-        let after =
-            chunks.partition_point(|chunk| chunk.first().is_some_and(|e| e.serial <= serial));
-        let chunk = after.checked_sub(1)?;
-        let place = chunks[chunk]
-            .binary_search_by_key(&serial, |e| e.serial)
-            .ok()?;
-        Some((chunk, place))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Self::Small(small) if small.entries().is_empty())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Small(small) => small.entries().len(),
+            Self::Many(list) => list.iter().map(|chunk| chunk.len()).sum(),
+        }
+    }
+
+    /// Where the entry with that serial stands.
+    pub(crate) fn find(&self, serial: u64) -> Option<Place> {
+        match self {
+            Self::Small(small) => {
+                let index = find(small.entries(), serial)?;
+                Some(Place { chunk: 0, index })
+            }
+            Self::Many(list) => find_in(list, serial),
+        }
+    }
+
+    /// The entry that stands there.
+    pub(crate) fn at(&self, place: Place) -> &Entry<V> {
+        match self {
+            Self::Small(small) => &small.entries()[place.index],
+            Self::Many(list) => &list[place.chunk][place.index],
+        }
     }
 }
 
 impl<V: Clone> ChunkedList<V> {
     /// Adds an entry whose serial is higher than all here.
     pub(crate) fn push(&mut self, entry: Entry<V>, retired: &mut Retired<V>) {
-        let room = self
-            .chunks()
-            .last()
-            .is_some_and(|last| last.len() < CHUNK_ENTRIES);
         match self {
-            Self::One(chunk) if room => writable(chunk, retired).push(entry),
-            Self::One(chunk) => {
-                *self = Self::Many(Arc::new(vec![Arc::clone(chunk), Arc::new(vec![entry])]))
+            Self::Small(small) if small.entries().len() < CHUNK_ENTRIES => {
+                small.own(retired).push(entry);
+            }
+            Self::Small(small) => {
+                let chunks = vec![small.share(), Arc::new(vec![entry])];
+                *self = Self::Many(Arc::new(chunks));
             }
             Self::Many(list) => {
                 let list = writable_list(list, retired);
                 match list.last_mut() {
-                    Some(last) if room => writable(last, retired).push(entry),
+                    Some(last) if last.len() < CHUNK_ENTRIES => writable(last, retired).push(entry),
                     _ => list.push(Arc::new(vec![entry])),
                 }
             }
         }
     }
 
-    /// Takes the entry with that serial out. Its slot if it was here.
-    pub(crate) fn remove(&mut self, serial: u64, retired: &mut Retired<V>) -> Option<usize> {
-        let (index, place) = self.find(serial)?;
-        let slot = self.chunks()[index][place].slot;
+    /// Takes the entry out that stands there.
+    pub(crate) fn remove(&mut self, place: Place, retired: &mut Retired<V>) -> Entry<V> {
         match self {
-            Self::One(chunk) => take(chunk, place, retired),
+            Self::Small(small) => take(small.own(retired), place.index),
             Self::Many(list) => {
                 let list = writable_list(list, retired);
-                take(&mut list[index], place, retired);
-                settle(list, index, retired);
+                let entry = take(writable(&mut list[place.chunk], retired), place.index);
+                settle(list, place.chunk, retired);
                 if let [only] = list.as_slice() {
-                    *self = Self::One(Arc::clone(only));
+                    let (own, shared) = (Vec::new(), Some(Arc::clone(only)));
+                    *self = Self::Small(Small { own, shared });
                 }
+                entry
             }
         }
-        Some(slot)
     }
 }
 
-/// Takes one entry out of a chunk, in place if nobody else reads it.
-fn take<V: Clone>(chunk: &mut Chunk<V>, place: usize, retired: &mut Retired<V>) {
-    if let Some(entries) = Arc::get_mut(chunk) {
-        retired.entry = Some(entries.remove(place));
-        if entries.len() < entries.capacity() / 4 {
-            entries.shrink_to(entries.len() * 2);
+impl<V> Small<V> {
+    fn of(entry: Entry<V>) -> Self {
+        Self {
+            own: vec![entry],
+            shared: None,
         }
-        return;
     }
-    let (before, after) = (&chunk[..place], &chunk[place + 1..]);
-    let rest = Arc::new([before, after].concat());
-    retired.keep(std::mem::replace(chunk, rest));
+
+    fn entries(&self) -> &[Entry<V>] {
+        self.shared.as_deref().unwrap_or(&self.own)
+    }
+
+    fn share(&mut self) -> Chunk<V> {
+        let own = &mut self.own;
+        let shared = || Arc::new(mem::take(own));
+        Arc::clone(self.shared.get_or_insert_with(shared))
+    }
+}
+
+impl<V: Clone> Small<V> {
+    /// The entries to be changed.
+    #[inline]
+    fn own(&mut self, retired: &mut Retired<V>) -> &mut Vec<Entry<V>> {
+        if self.shared.is_some() {
+            self.take_back(retired);
+        }
+        &mut self.own
+    }
+
+    /// Takes back what was shared; if a snapshot reads it, a copy of it.
+    fn take_back(&mut self, retired: &mut Retired<V>) {
+        if let Some(chunk) = self.shared.take_if(|chunk| Arc::strong_count(chunk) == 1) {
+            self.own = Arc::into_inner(chunk).expect(NOBODY_ELSE);
+        } else if let Some(chunk) = &self.shared {
+            self.own = copied(chunk);
+            self.shared
+                .take()
+                .into_iter()
+                .for_each(|c| retired.chunk(c));
+        }
+    }
+}
+
+/// Chunks and lists are handed out under the lock under which they are changed.
+const NOBODY_ELSE: &str = "nobody else has it, nor a way to it";
+
+fn take<V>(entries: &mut Vec<Entry<V>>, index: usize) -> Entry<V> {
+    let entry = entries.remove(index);
+    if entries.len() < entries.capacity() / 4 {
+        entries.shrink_to(entries.len() * 2);
+    }
+    entry
 }
 
 /// After a removal from chunk `index`: no empty chunk, and no two small ones side by side.
 fn settle<V: Clone>(list: &mut Vec<Chunk<V>>, index: usize, retired: &mut Retired<V>) {
     if list[index].is_empty() {
-        retired.keep(list.remove(index));
+        retired.chunk(list.remove(index));
         return;
     }
     let small = |left: usize| {
@@ -184,7 +282,14 @@ fn settle<V: Clone>(list: &mut Vec<Chunk<V>>, index: usize, retired: &mut Retire
     };
     let right = list.remove(left + 1);
     writable(&mut list[left], retired).extend_from_slice(&right);
-    retired.keep(right);
+    retired.chunk(right);
+}
+
+/// The entries with room for one more.
+fn copied<V: Clone>(entries: &[Entry<V>]) -> Vec<Entry<V>> {
+    let mut copy = Vec::with_capacity(entries.len() + 1);
+    copy.extend_from_slice(entries);
+    copy
 }
 
 /// The chunk's entries, copied first if a snapshot reads them.
@@ -193,11 +298,10 @@ fn writable<'a, V: Clone>(
     retired: &mut Retired<V>,
 ) -> &'a mut Vec<Entry<V>> {
     if Arc::strong_count(chunk) > 1 {
-        let mut copy = Vec::with_capacity(chunk.len() + 1);
-        copy.extend_from_slice(chunk);
-        retired.keep(std::mem::replace(chunk, Arc::new(copy)));
+        let copy = Arc::new(copied(chunk));
+        retired.chunk(mem::replace(chunk, copy));
     }
-    Arc::get_mut(chunk).expect("nobody else has the chunk, nor a way to it")
+    Arc::get_mut(chunk).expect(NOBODY_ELSE)
 }
 
 /// The list's chunk pointers, copied first if a snapshot reads them.
@@ -207,9 +311,10 @@ fn writable_list<'a, V>(
 ) -> &'a mut Vec<Chunk<V>> {
     if Arc::strong_count(list) > 1 {
         let copy = Vec::clone(list);
-        retired.list = Some(std::mem::replace(list, Arc::new(copy)));
+        let before = mem::replace(list, Arc::new(copy));
+        retired.keep(Replaced::List(before));
     }
-    Arc::get_mut(list).expect("nobody else has the list, nor a way to it")
+    Arc::get_mut(list).expect(NOBODY_ELSE)
 }
 
 #[cfg(test)]

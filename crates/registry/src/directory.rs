@@ -4,6 +4,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Place;
 
 use crate::shards::Shards;
+use crate::sync::Mutex;
 
 /// How the entries of a registry are spread over its shards. What can be asked and what is answered is the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub enum ShardBy {
 
 /// Counts for each key the shards in which it has entries.
 pub(crate) struct Directory<K> {
-    shards: Shards<HashTable<Known<K>>>,
+    shards: Shards<Mutex<HashTable<Known<K>>>>,
 }
 
 pub(crate) struct Known<K> {
@@ -30,13 +31,13 @@ pub(crate) struct Known<K> {
 impl<K: Eq + Clone> Directory<K> {
     pub(crate) fn new(shards: usize) -> Self {
         Self {
-            shards: Shards::new(shards),
+            shards: Shards::locked(shards),
         }
     }
 
     /// One more shard has it. What `first` returns if no other had; it runs under the lock.
     pub(crate) fn enter<R>(&self, hash: u64, key: &K, first: impl FnOnce() -> R) -> Option<R> {
-        let mut known = self.shards.lock(self.shards.index(hash));
+        let mut known = self.shards.lock(hash);
         match known.entry(hash, |known| known.key == *key, |known| known.hash) {
             Place::Occupied(mut known) => {
                 known.get_mut().shards += 1;
@@ -55,7 +56,7 @@ impl<K: Eq + Clone> Directory<K> {
 
     /// One shard less has it. The key and what `last` returns if no other has; it runs under the lock.
     pub(crate) fn leave<R>(&self, hash: u64, key: &K, last: impl FnOnce() -> R) -> Option<(K, R)> {
-        let mut shard = self.shards.lock(self.shards.index(hash));
+        let mut shard = self.shards.lock(hash);
         let found = shard.find_entry(hash, |known| known.key == *key);
         let mut known = found.ok().expect("a key that leaves has entered");
         known.get_mut().shards -= 1;
@@ -67,7 +68,7 @@ impl<K: Eq + Clone> Directory<K> {
     }
 
     pub(crate) fn contains(&self, hash: u64, is_key: impl Fn(&K) -> bool) -> bool {
-        let shard = self.shards.lock(self.shards.index(hash));
+        let shard = self.shards.lock(hash);
         shard.find(hash, |known| is_key(&known.key)).is_some()
     }
 }

@@ -2,8 +2,10 @@
 
 mod builder;
 mod changes;
+mod keys;
 mod parallel;
 mod questions;
+mod shard;
 mod store;
 
 use std::borrow::Borrow;
@@ -91,7 +93,7 @@ where
     /// [`take_edges`]: Self::take_edges
     pub fn with_edges(notify: impl Fn() + Send + Sync + 'static) -> Self {
         let hasher = RandomState::default();
-        let edges = Edges::new(hasher.clone(), Box::new(notify));
+        let edges = Edges::new(hasher.clone(), Arc::new(notify));
         Self::build(default_shards(), hasher, ShardBy::Key, Some(edges))
     }
 }
@@ -121,7 +123,9 @@ where
 
     /// Adds an entry, which stays until the guard is dropped or `owner` dies.
     pub fn register(&self, owner: &Owner, key: K, value: V) -> Registration {
-        self.store.insert(owner, key, value)
+        let hash = self.store.hash(&key);
+        let shard = self.store.place(hash, owner.id());
+        shard.insert(owner, hash, key, value)
     }
 
     /// Calls `visit` with all entries under `key`, if there are any, and gives what it returns.
@@ -147,17 +151,19 @@ where
 
     /// Removes those entries of `owner` under `key` whose value `matches`; how many there were.
     ///
-    /// Looks at the owner's entries or at the key's, whichever are fewer.
+    /// Looks at the owner's entries or at the key's, whichever are fewer. `matches` runs under no lock.
     pub fn unregister_match<Q>(&self, owner: &Owner, key: &Q, matches: impl Fn(&V) -> bool) -> usize
     where
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        let serials = self.store.serials(owner, key, matches);
         let hash = self.store.hash(key);
-        let remove = |serial| self.store.remove(hash, key, serial, Reason::Explicit);
-        let slots = serials.into_iter().filter_map(remove);
-        slots.map(|slot| owner.life().forget(slot)).count()
+        let shard = self.store.place(hash, owner.id());
+        let notes = shard.own(owner.id(), hash, key, matches);
+        let removed = notes
+            .into_iter()
+            .filter(|note| shard.remove(*note, Reason::Explicit));
+        removed.count()
     }
 
     /// Listens to every change from now on, with at most `bound` of them waiting.
@@ -208,13 +214,13 @@ where
     ///
     /// [`is_registered`]: Self::is_registered
     pub fn take_edges(&self) -> Vec<K> {
-        let edges = self.store.edges.as_ref().map(Edges::take);
+        let edges = self.store.edges().map(Edges::take);
         edges.into_iter().flatten().collect()
     }
 
     /// Whether [`take_edges`](Self::take_edges) would return any.
     pub fn edges_pending(&self) -> bool {
-        self.store.edges.as_ref().is_some_and(Edges::pending)
+        self.store.edges().is_some_and(Edges::pending)
     }
 }
 
@@ -227,5 +233,13 @@ impl<K, V, S> DuplicateRegistry<K, V, S> {
     /// Notes about this registry.
     pub fn meta(&self) -> &Meta {
         &self.store.meta
+    }
+}
+
+#[cfg(test)]
+impl<K: Eq + Clone, V, S> DuplicateRegistry<K, V, S> {
+    /// Whether no table and no index has anything.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.store.is_bare()
     }
 }

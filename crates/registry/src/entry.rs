@@ -4,7 +4,8 @@ use std::fmt;
 use std::slice;
 
 use crate::OwnerId;
-use crate::chunks::{Chunk, ChunkedList};
+use crate::chunks::{Chunk, SharedList};
+use crate::rings::Slot;
 
 /// One registration: who owns it, and its value.
 #[derive(Clone)]
@@ -12,8 +13,8 @@ pub struct Entry<V> {
     pub(crate) owner: OwnerId,
     /// Grows with each registration of a shard; finds this entry again.
     pub(crate) serial: u64,
-    /// Where the owner noted this entry.
-    pub(crate) slot: usize,
+    /// Where its shard notes whose it is.
+    pub(crate) slot: Slot,
     pub(crate) value: V,
 }
 
@@ -48,7 +49,7 @@ impl<V: fmt::Debug> fmt::Debug for Entry<V> {
 /// It shares the registry's own memory and holds no lock. Entries of one owner come in the order of their registration;
 /// unless split [by owner](crate::ShardBy::Owner), so do those of different owners.
 pub struct Entries<V> {
-    list: ChunkedList<V>,
+    list: SharedList<V>,
 }
 
 impl<V> Clone for Entries<V> {
@@ -60,7 +61,7 @@ impl<V> Clone for Entries<V> {
 }
 
 impl<V> Entries<V> {
-    pub(crate) fn new(list: ChunkedList<V>) -> Self {
+    pub(crate) fn new(list: SharedList<V>) -> Self {
         Self { list }
     }
 
@@ -84,7 +85,7 @@ impl<V> Entries<V> {
 
     /// Always false for entries that a registry handed out.
     pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.list.len() == 0
     }
 }
 

@@ -8,7 +8,6 @@ use std::sync::{Arc, Weak};
 
 use slab::Slab;
 
-use crate::Reason;
 use crate::registration::Removal;
 use crate::sync::{AtomicBool, Mutex, Ordering, lock};
 
@@ -98,11 +97,10 @@ impl Drop for Owner {
     fn drop(&mut self) {
         // First of all: until an entry's turn comes, its name can be taken, and leads nobody here.
         self.life.alive.store(false, Ordering::SeqCst);
-        let records = std::mem::take(&mut lock(&self.life.state).records);
-        for (_, record) in records {
-            contained(|| {
-                record.remove(Reason::OwnerDied);
-            });
+        let places = std::mem::take(&mut lock(&self.life.state).places);
+        for place in places {
+            // A panic of user code costs nothing but itself: the entry was out before.
+            while contained(|| place.bury(self.id())).unwrap_or(true) {}
         }
         // Only now: a hook may look and must find nothing.
         let hooks = std::mem::take(&mut lock(&self.life.state).hooks);
@@ -112,12 +110,12 @@ impl Drop for Owner {
     }
 }
 
-/// Runs foreign code in a drop: its panic was reported by the panic hook, and ends here.
-fn contained(run: impl FnOnce()) {
-    let _ = catch_unwind(AssertUnwindSafe(run));
+/// Runs foreign code in a drop; `None` if it panicked, which the panic hook has reported.
+fn contained<R>(run: impl FnOnce() -> R) -> Option<R> {
+    catch_unwind(AssertUnwindSafe(run)).ok()
 }
 
-/// What an owner knows of itself; guards hold on to it, and may outlive the owner.
+/// What registries and hooks know of an owner, while it lives and after.
 pub(crate) struct Life {
     id: OwnerId,
     alive: AtomicBool,
@@ -126,45 +124,43 @@ pub(crate) struct Life {
 
 #[derive(Default)]
 struct State {
-    records: Slab<Arc<dyn Removal>>,
+    /// The shards in which it has had entries. What stands there they know themselves.
+    places: Vec<Arc<dyn Removal>>,
     hooks: Slab<Box<dyn FnOnce() + Send>>,
 }
 
 impl Life {
-    pub(crate) fn id(&self) -> OwnerId {
-        self.id
-    }
-
     pub(crate) fn is_alive(&self) -> bool {
         self.alive.load(Ordering::SeqCst)
     }
 
-    /// Notes an entry, so that it goes with the owner.
-    pub(crate) fn note(&self, record: Arc<dyn Removal>) -> usize {
-        lock(&self.state).records.insert(record)
-    }
-
-    /// Forgets an entry that is gone. Only who took the entry out may call this, since slots are used again.
-    pub(crate) fn forget(&self, slot: usize) {
-        let record = lock(&self.state).records.try_remove(slot);
-        drop(record);
-    }
-
-    /// The serials of its entries in that registry under keys of that hash, ascending.
-    pub(crate) fn serials(&self, registry: *const (), hash: u64) -> Vec<u64> {
-        let state = lock(&self.state);
-        let records = state.records.iter();
-        let mut serials: Vec<u64> = records
-            .filter_map(|(_, record)| record.serial(registry, hash))
-            .collect();
+    /// Notes a shard, so that what it has there goes with the owner.
+    ///
+    /// Called by who registers and under no lock: as long as the owner is borrowed for that, it cannot die.
+    pub(crate) fn note(&self, place: Arc<dyn Removal>) {
+        let mut state = lock(&self.state);
+        let places = &mut state.places;
+        let mut gone = Vec::new();
+        if places.len() == places.capacity() {
+            // Of registries that went there is nothing but what is kept here. Before more is kept, they go.
+            gone.extend(places.extract_if(.., |place| Arc::strong_count(place) == 1));
+        }
+        places.push(place);
         drop(state);
-        serials.sort_unstable();
-        serials
+        drop(gone);
+    }
+
+    /// How many shards it keeps.
+    #[cfg(test)]
+    pub(crate) fn places(&self) -> usize {
+        lock(&self.state).places.len()
     }
 
     /// How many entries it has, in all registries.
+    #[cfg(test)]
     pub(crate) fn noted(&self) -> usize {
-        lock(&self.state).records.len()
+        let places = lock(&self.state).places.clone();
+        places.iter().map(|place| place.noted(self.id)).sum()
     }
 }
 

@@ -3,16 +3,19 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::owner::Life;
-use crate::{OwnerId, Reason};
+use crate::OwnerId;
+use crate::owned::Note;
 
-/// An entry somewhere, that can be taken out from here without knowing the types of its registry.
+/// A shard of some registry, from which entries can be taken out without knowing its types.
 pub(crate) trait Removal: Send + Sync {
-    /// Takes the entry out. The owner's slot for it, if it was still there.
-    fn remove(&self, reason: Reason) -> Option<usize>;
+    /// Takes that entry out, if it is there.
+    fn unregister(&self, note: Note);
 
-    /// Its serial, if it stands in the registry at that address under a key of that hash. Runs under the owner's lock.
-    fn serial(&self, registry: *const (), hash: u64) -> Option<u64>;
+    /// Takes out the oldest entry of an owner that is dead; whether there was one.
+    fn bury(&self, dead: OwnerId) -> bool;
+
+    #[cfg(test)]
+    fn noted(&self, owner: OwnerId) -> usize;
 }
 
 /// Keeps one entry registered: dropped, that entry goes, and no other.
@@ -20,36 +23,32 @@ pub(crate) trait Removal: Send + Sync {
 /// The entry goes with its owner too, whichever comes first. Dropping costs O(log n) plus at most one chunk.
 #[must_use = "dropping the registration removes the entry at once"]
 pub struct Registration {
-    record: Option<Arc<dyn Removal>>,
-    life: Arc<Life>,
+    shard: Option<Arc<dyn Removal>>,
+    note: Note,
+    owner: OwnerId,
 }
 
 impl Registration {
-    pub(crate) fn new(record: Arc<dyn Removal>, life: Arc<Life>) -> Self {
-        let record = Some(record);
-        Self { record, life }
+    pub(crate) fn new(shard: Arc<dyn Removal>, note: Note, owner: OwnerId) -> Self {
+        let shard = Some(shard);
+        Self { shard, note, owner }
     }
 
     /// Who owns the entry.
     pub fn owner(&self) -> OwnerId {
-        self.life.id()
+        self.owner
     }
 
     /// Leaves the entry to its owner: it stays until the owner dies or unregisters it.
     pub fn detach(mut self) {
-        self.record = None;
+        self.shard = None;
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        // First the entry, then the owner's note of it: an owner that dies meanwhile must not miss the entry.
-        if let Some(slot) = self
-            .record
-            .take()
-            .and_then(|record| record.remove(Reason::Explicit))
-        {
-            self.life.forget(slot);
+        if let Some(shard) = self.shard.take() {
+            shard.unregister(self.note);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod changes;
 mod questions;
+mod shard;
 mod store;
 
 use std::borrow::Borrow;
@@ -16,7 +17,7 @@ use crate::listener::Source;
 use crate::shards::default_shards;
 use crate::watchers::Scope;
 use crate::{
-    Entry, KeyLocks, Listener, Meta, Owner, RandomState, Reason, Registration, SnapshotAndListener,
+    Entry, KeyLocks, Listener, Meta, Owner, RandomState, Registration, SnapshotAndListener,
     ZeroBound,
 };
 use store::Store;
@@ -122,7 +123,8 @@ where
         key: K,
         value: V,
     ) -> Result<Registration, AlreadyRegistered> {
-        self.store.insert(owner, key, value)
+        let hash = self.store.hash(&key);
+        self.store.shards.of(hash).insert(owner, hash, key, value)
     }
 
     /// Puts `change(old)` in place of the value under `key`, if `owner` holds it, and returns the new value; else `None`, and
@@ -140,13 +142,15 @@ where
         Q: Eq + Hash + ?Sized,
         V: Clone,
     {
+        let hash = self.store.hash(key);
+        let shard = self.store.shards.of(hash);
         loop {
-            let old = self.store.find_own(owner.id(), key)?;
+            let old = shard.find_own(owner.id(), hash, key)?;
             let new = Arc::new(Entry {
                 value: change(&old.value),
                 ..*old
             });
-            if self.store.replace(key, &old, Arc::clone(&new)) {
+            if shard.replace(hash, key, &old, Arc::clone(&new)) {
                 return Some(new.value.clone());
             }
         }
@@ -158,7 +162,9 @@ where
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        self.take_out(owner, key, |entry| entry.owner == owner.id())
+        let hash = self.store.hash(key);
+        let shard = self.store.shards.of(hash);
+        shard.remove(hash, key, |entry| entry.owner == owner.id())
     }
 
     /// Removes the entry under `key` if `owner` holds it and its value `matches`; whether it did.
@@ -169,28 +175,17 @@ where
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        while let Some(found) = self.store.find_own(owner.id(), key) {
+        let hash = self.store.hash(key);
+        let shard = self.store.shards.of(hash);
+        while let Some(found) = shard.find_own(owner.id(), hash, key) {
             if !matches(&found.value) {
                 return false;
             }
-            if self.take_out(owner, key, |entry| Arc::ptr_eq(entry, &found)) {
+            if shard.remove(hash, key, |entry| Arc::ptr_eq(entry, &found)) {
                 return true;
             }
         }
         false
-    }
-
-    fn take_out<Q>(&self, owner: &Owner, key: &Q, meant: impl Fn(&Arc<Entry<V>>) -> bool) -> bool
-    where
-        K: Borrow<Q>,
-        Q: Eq + Hash + ?Sized,
-    {
-        let hash = self.store.hasher.hash_one(key);
-        let removed = self.store.remove(hash, key, Reason::Explicit, meant);
-        if let Some(slot) = removed {
-            owner.life().forget(slot);
-        }
-        removed.is_some()
     }
 
     /// Listens to every change from now on, with at most `bound` of them waiting.
@@ -230,7 +225,7 @@ where
     where
         V: Clone,
     {
-        let hash = self.store.hasher.hash_one(&key);
+        let hash = self.store.hash(&key);
         self.join(Scope::Key { key, hash }, bound)
     }
 
@@ -253,5 +248,13 @@ impl<K, V, S> UniqueRegistry<K, V, S> {
     /// Notes about this registry.
     pub fn meta(&self) -> &Meta {
         &self.store.meta
+    }
+}
+
+#[cfg(test)]
+impl<K, V, S> UniqueRegistry<K, V, S> {
+    /// Whether no table and no index has anything.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.store.is_bare()
     }
 }

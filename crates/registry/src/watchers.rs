@@ -33,28 +33,27 @@ impl<K, V> Default for Watchers<K, V> {
     }
 }
 
-/// What is left to do about a change, once the shard is unlocked.
+/// What is left to do about a change, once the shard is unlocked: nothing, nearly always, and that is not even an empty list.
 #[must_use]
-pub(crate) struct Notices<K, V>(Vec<Notice<K, V>>);
+pub(crate) struct Notices<K, V>(Option<Vec<Notice<K, V>>>);
 
 impl<K, V> Notices<K, V> {
     pub(crate) fn none() -> Self {
-        Self(Vec::new())
+        Self(None)
     }
 
     /// Called under no lock.
+    #[inline]
     pub(crate) fn deliver(self) {
-        self.0.into_iter().for_each(Notice::deliver);
+        if let Some(notices) = self.0 {
+            notices.into_iter().for_each(Notice::deliver);
+        }
     }
 }
 
 impl<K: Eq + Clone, V> Watchers<K, V> {
-    /// Whether nobody listens.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.0.is_none()
-    }
-
     /// Tells `change` to whoever listens to all keys or to this one.
+    #[inline]
     pub(crate) fn tell(
         &self,
         shard: usize,
@@ -62,17 +61,10 @@ impl<K: Eq + Clone, V> Watchers<K, V> {
         key: &K,
         change: impl FnOnce() -> Change<K, V>,
     ) -> Notices<K, V> {
-        let Some(watching) = &self.0 else {
-            return Notices::none();
-        };
-        let keyed = watching.keyed.find(hash, |keyed| keyed.key == *key);
-        let keyed = keyed.map_or(&[][..], |keyed| &keyed.taps);
-        if watching.all.is_empty() && keyed.is_empty() {
-            return Notices::none();
+        match &self.0 {
+            None => Notices::none(),
+            Some(watching) => watching.tell(shard, hash, key, change),
         }
-        let change = change();
-        let taps = watching.all.iter().chain(keyed);
-        Notices(taps.map(|tap| tap.push(shard, change.clone())).collect())
     }
 
     pub(crate) fn add(&mut self, scope: &Scope<K>, tap: &Arc<Tap<K, V>>) {
@@ -110,6 +102,24 @@ impl<K: Eq + Clone, V> Watchers<K, V> {
 }
 
 impl<K: Eq + Clone, V> Watching<K, V> {
+    fn tell(
+        &self,
+        shard: usize,
+        hash: u64,
+        key: &K,
+        change: impl FnOnce() -> Change<K, V>,
+    ) -> Notices<K, V> {
+        let keyed = self.keyed.find(hash, |keyed| keyed.key == *key);
+        let keyed = keyed.map_or(&[][..], |keyed| &keyed.taps);
+        if self.all.is_empty() && keyed.is_empty() {
+            return Notices::none();
+        }
+        let change = change();
+        let taps = self.all.iter().chain(keyed);
+        let notices = taps.map(|tap| tap.push(shard, change.clone()));
+        Notices(Some(notices.collect()))
+    }
+
     fn add_keyed(&mut self, key: &K, hash: u64, tap: &Arc<Tap<K, V>>) {
         let place = self.keyed.entry(hash, |k| k.key == *key, |k| k.hash);
         match place {

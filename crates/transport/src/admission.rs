@@ -5,15 +5,17 @@ use std::{future::Future, panic::AssertUnwindSafe};
 use bytes::Bytes;
 use futures::FutureExt;
 use http::StatusCode;
+use tokio::time::timeout;
 
 use crate::{
     close::CloseReason,
     connect::{ConnectInfo, Refused},
-    connections::{Connections, Entered},
+    connections::{Connections, Entered, NoRoom},
     drive::drive,
     limits::Limits,
     outbox::{Inbox, outbox},
     session::{Handler, Session},
+    stats::Counters,
     transport::Connection,
 };
 
@@ -29,8 +31,10 @@ pub(crate) struct Admitted<S: Session> {
 pub(crate) enum NotAdmitted {
     /// The handler does not want this client.
     Refused(Refused),
-    /// The service takes no new connections.
-    Closing,
+    /// There is no room for it.
+    NoRoom(NoRoom),
+    /// It took too long.
+    TimedOut,
     /// The handler panicked.
     Crashed,
 }
@@ -42,24 +46,70 @@ pub(crate) async fn admit<H: Handler>(
     limits: &Limits,
     connections: &Connections,
 ) -> Result<Admitted<H::Session>, NotAdmitted> {
-    let (outbox, inbox) = outbox(limits.outbox_bytes, limits.outbox_items);
-    let entered = connections
-        .enter(&outbox)
-        .map_err(|_closing| NotAdmitted::Closing)?;
+    let admitted = try_admit(handler, info, limits, connections).await;
+    count(&admitted, connections.counters());
+    admitted
+}
+
+async fn try_admit<H: Handler>(
+    handler: &H,
+    info: ConnectInfo,
+    limits: &Limits,
+    connections: &Connections,
+) -> Result<Admitted<H::Session>, NotAdmitted> {
+    let (outbox, inbox) = outbox(limits, connections.counters());
+    let entered = connections.enter(&outbox, info.peer_addr)?;
     // Making the future is the handler's code too.
     let connecting = async { handler.connect(info, outbox).await };
-    match AssertUnwindSafe(connecting).catch_unwind().await {
-        Ok(connected) => Ok(Admitted {
-            session: connected.map_err(NotAdmitted::Refused)?,
-            inbox,
-            limits: limits.clone(),
-            entered,
-        }),
-        Err(_panic) => {
+    let connecting = AssertUnwindSafe(connecting).catch_unwind();
+    let session = match timeout(limits.handshake_timeout, connecting).await {
+        Ok(Ok(connected)) => connected.map_err(NotAdmitted::Refused)?,
+        Ok(Err(_panic)) => {
             tracing::error!("the handler's connect panicked; the client was answered 500");
-            Err(NotAdmitted::Crashed)
+            return Err(NotAdmitted::Crashed);
+        }
+        Err(_elapsed) => {
+            let limit = limits.handshake_timeout;
+            tracing::warn!(
+                ?limit,
+                "a connection was refused: the handler's connect took too long"
+            );
+            return Err(NotAdmitted::TimedOut);
+        }
+    };
+    let mut admitted = Admitted {
+        session,
+        inbox,
+        limits: limits.clone(),
+        entered,
+    };
+    let belongs = match admitted.session.user() {
+        Some(user) => admitted.entered.belong_to(user),
+        None => Ok(()),
+    };
+    match belongs {
+        Ok(()) => Ok(admitted),
+        Err(no_room) => {
+            admitted.abandon();
+            Err(no_room.into())
         }
     }
+}
+
+fn count<S: Session>(admitted: &Result<Admitted<S>, NotAdmitted>, counters: &Counters) {
+    let counter = match admitted {
+        Ok(_) => &counters.opened,
+        Err(NotAdmitted::Refused(_)) => &counters.refused,
+        Err(NotAdmitted::NoRoom(no_room)) => match no_room {
+            NoRoom::Closing => &counters.refused_closing,
+            NoRoom::Full => &counters.refused_full,
+            NoRoom::Address => &counters.refused_address,
+            NoRoom::User => &counters.refused_user,
+        },
+        Err(NotAdmitted::TimedOut) => &counters.handshake_timeouts,
+        Err(NotAdmitted::Crashed) => &counters.crashes,
+    };
+    counter.add_one();
 }
 
 impl<S: Session> Admitted<S> {
@@ -74,20 +124,53 @@ impl<S: Session> Admitted<S> {
         )
     }
 
+    pub(crate) fn counters(&self) -> &Counters {
+        self.entered.counters()
+    }
+
     /// The connection never came to be.
     pub(crate) fn abandon(mut self) {
         self.session.closed(CloseReason::Lost);
     }
 }
 
+impl From<NoRoom> for NotAdmitted {
+    fn from(no_room: NoRoom) -> Self {
+        let (count, limit) = match no_room {
+            NoRoom::Closing => return Self::NoRoom(no_room),
+            NoRoom::Full => ("connections", "max_connections"),
+            NoRoom::Address => ("connections from its address", "max_per_address"),
+            NoRoom::User => ("connections of its user", "max_per_user"),
+        };
+        tracing::warn!(
+            limit,
+            "a connection was refused: there are as many {count} as there may be"
+        );
+        Self::NoRoom(no_room)
+    }
+}
+
+impl NotAdmitted {
+    /// What the client is answered, where a carrier can.
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::Refused(refused) => refused.status,
+            Self::NoRoom(NoRoom::Closing | NoRoom::Full) | Self::TimedOut => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::NoRoom(NoRoom::Address | NoRoom::User) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Crashed => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
 /// As the clients of carriers that can answer see it.
 impl From<NotAdmitted> for Refused {
     fn from(not_admitted: NotAdmitted) -> Self {
-        let empty = |status| Self::new(status, Bytes::new());
+        let status = not_admitted.status();
         match not_admitted {
             NotAdmitted::Refused(refused) => refused,
-            NotAdmitted::Closing => empty(StatusCode::SERVICE_UNAVAILABLE),
-            NotAdmitted::Crashed => empty(StatusCode::INTERNAL_SERVER_ERROR),
+            _ => Self::new(status, Bytes::new()),
         }
     }
 }

@@ -1,16 +1,30 @@
-//! Every open connection of a service: how many there are, and how to close them.
+//! Every open connection of a service: how many there are and may be, and how to close them.
+
+mod census;
 
 use std::{
-    collections::HashMap,
-    fmt,
+    collections::{HashMap, VecDeque},
+    fmt, mem,
+    net::SocketAddr,
+    num::NonZeroU32,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
 
-use crate::{close::Close, outbox::Outbox};
+use crate::{
+    close::Close,
+    limits::ConnectionLimits,
+    outbox::Outbox,
+    pace::Pace,
+    stats::{Counters, TransportStats},
+};
+use census::{Address, Census};
 
-/// The connections of one service. Clones share the same set.
+/// The connections of one service, or of all that were given clones of it. Clones share the same set.
 ///
 /// A connection counts from before its session is asked for until its task has ended, closing handshake included.
 #[derive(Clone, Default)]
@@ -20,6 +34,8 @@ pub struct Connections {
 
 #[derive(Default)]
 struct Shared {
+    limits: ConnectionLimits,
+    counters: Arc<Counters>,
     state: Mutex<State>,
     gone: Notify,
 }
@@ -27,17 +43,42 @@ struct Shared {
 #[derive(Default)]
 struct State {
     count: usize,
+    addresses: Census<Address>,
+    users: Census<Arc<str>>,
     next: u64,
     /// How to reach those that have not been told to close.
     open: HashMap<u64, Box<dyn Closer>>,
-    /// Set for ever by the first `close_all`.
+    /// Those of them whose turn in a drain is still to come, the oldest first.
+    leaving: VecDeque<Box<dyn Closer>>,
+    /// Set for ever: new ones are refused.
     closing: bool,
 }
 
 impl Connections {
-    /// An empty set.
+    /// An empty set, with the default limits.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty set with these limits.
+    pub fn with_limits(limits: ConnectionLimits) -> Self {
+        let shared = Shared {
+            limits,
+            ..Shared::default()
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// How many there may be.
+    pub fn limits(&self) -> &ConnectionLimits {
+        &self.shared.limits
+    }
+
+    /// What they have done so far.
+    pub fn stats(&self) -> TransportStats {
+        self.shared.counters.snapshot(self.count())
     }
 
     /// How many connections there are now.
@@ -45,7 +86,13 @@ impl Connections {
         self.state().count
     }
 
-    /// Whether [`close_all`](Self::close_all) has been called.
+    /// Refuses new connections from now on, with 503. Those that are open stay.
+    pub fn refuse(&self) {
+        self.state().begin_to_close();
+    }
+
+    /// Whether new connections are refused: after [`refuse`](Self::refuse), [`drain`](Self::drain) or
+    /// [`close_all`](Self::close_all).
     pub fn is_closing(&self) -> bool {
         self.state().closing
     }
@@ -55,16 +102,36 @@ impl Connections {
     pub fn close_all(&self, close: Close) {
         let open = {
             let mut state = self.state();
-            state.closing = true;
-            std::mem::take(&mut state.open)
+            state.begin_to_close();
+            mem::take(&mut state.leaving)
         };
         // Outside the lock: an outbox that overflows drops what waits in it, and that is user code.
-        for closer in open.values() {
+        for closer in &open {
             closer.close(close.clone());
         }
     }
 
-    /// Waits until no connection is left. Without [`close_all`](Self::close_all) new ones may come at any time.
+    /// Refuses new connections from now on, and tells those that are open to close, so many a second, the oldest first:
+    /// so their clients come back spread out. Returns when each was told; see [`closed`](Self::closed) for their ends.
+    /// Several at a time share the work.
+    ///
+    /// # Cancel safety
+    /// Dropped, those that were not told stay open until [`close_all`](Self::close_all) or another drain.
+    pub async fn drain(&self, close: Close, per_second: NonZeroU32) {
+        self.state().begin_to_close();
+        let mut pace = Pace::new(per_second, Instant::now().into_std());
+        loop {
+            for _ in 0..pace.take(Instant::now().into_std()) {
+                let Some(next) = self.state().next_to_leave() else {
+                    return;
+                };
+                next.close(close.clone());
+            }
+            sleep_until(Instant::from_std(pace.next())).await;
+        }
+    }
+
+    /// Waits until no connection is left. Unless they are refused, new ones may come at any time.
     ///
     /// # Cancel safety
     /// May be dropped and called again.
@@ -79,10 +146,27 @@ impl Connections {
     }
 
     /// Counts a connection in, reachable through its outbox.
-    pub(crate) fn enter<M: Send + 'static>(&self, outbox: &Outbox<M>) -> Result<Entered, Closing> {
+    pub(crate) fn enter<M: Send + 'static>(
+        &self,
+        outbox: &Outbox<M>,
+        peer: Option<SocketAddr>,
+    ) -> Result<Entered, NoRoom> {
+        let limits = &self.shared.limits;
+        let address = peer.and_then(Address::of);
         let mut state = self.state();
         if state.closing {
-            return Err(Closing);
+            return Err(NoRoom::Closing);
+        }
+        if limits
+            .max_connections
+            .is_some_and(|most| state.count >= most)
+        {
+            return Err(NoRoom::Full);
+        }
+        if let Some(address) = address
+            && !state.addresses.enter(address, limits.max_per_address)
+        {
+            return Err(NoRoom::Address);
         }
         let id = state.next;
         state.next += 1;
@@ -92,11 +176,37 @@ impl Connections {
         Ok(Entered {
             shared: Arc::clone(&self.shared),
             id,
+            address,
+            user: None,
         })
+    }
+
+    pub(crate) fn counters(&self) -> &Arc<Counters> {
+        &self.shared.counters
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.shared.lock()
+    }
+}
+
+impl State {
+    fn begin_to_close(&mut self) {
+        self.closing = true;
+        let mut open: Vec<_> = mem::take(&mut self.open).into_iter().collect();
+        open.sort_unstable_by_key(|&(id, _)| id);
+        self.leaving
+            .extend(open.into_iter().map(|(_, closer)| closer));
+    }
+
+    /// The next connection of a drain that has not gone by itself.
+    fn next_to_leave(&mut self) -> Option<Box<dyn Closer>> {
+        loop {
+            let next = self.leaving.pop_front()?;
+            if !next.is_closed() {
+                return Some(next);
+            }
+        }
     }
 }
 
@@ -120,6 +230,25 @@ impl fmt::Debug for Connections {
 pub(crate) struct Entered {
     shared: Arc<Shared>,
     id: u64,
+    address: Option<Address>,
+    user: Option<Arc<str>>,
+}
+
+impl Entered {
+    /// Says whose connection it is.
+    pub(crate) fn belong_to(&mut self, user: &str) -> Result<(), NoRoom> {
+        let most = self.shared.limits.max_per_user;
+        let user: Arc<str> = user.into();
+        if !self.shared.lock().users.enter(Arc::clone(&user), most) {
+            return Err(NoRoom::User);
+        }
+        self.user = Some(user);
+        Ok(())
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
 }
 
 impl Drop for Entered {
@@ -127,6 +256,12 @@ impl Drop for Entered {
         let (left, closer) = {
             let mut state = self.shared.lock();
             state.count -= 1;
+            if let Some(address) = &self.address {
+                state.addresses.leave(address);
+            }
+            if let Some(user) = &self.user {
+                state.users.leave(user);
+            }
             (state.count, state.open.remove(&self.id))
         };
         drop(closer);
@@ -136,16 +271,32 @@ impl Drop for Entered {
     }
 }
 
-/// The service takes no new connections.
-pub(crate) struct Closing;
+/// Why a connection is not counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoRoom {
+    /// The service takes no new connections.
+    Closing,
+    /// There are as many as there may be.
+    Full,
+    /// There are as many from this address.
+    Address,
+    /// There are as many of this user.
+    User,
+}
 
 /// A connection of whatever session, as far as closing it goes.
 trait Closer: Send {
     fn close(&self, close: Close);
+
+    fn is_closed(&self) -> bool;
 }
 
 impl<M: Send + 'static> Closer for Outbox<M> {
     fn close(&self, close: Close) {
         Outbox::close(self, close);
+    }
+
+    fn is_closed(&self) -> bool {
+        Outbox::is_closed(self)
     }
 }

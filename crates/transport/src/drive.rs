@@ -9,7 +9,6 @@ use std::{
 };
 
 use futures::{SinkExt, StreamExt, future::poll_fn};
-use matryoshka_pubsub::mailbox::Received;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
@@ -17,8 +16,10 @@ use crate::{
     connections::Entered,
     frame::Frame,
     limits::Limits,
-    outbox::{Inbox, Item},
+    outbox::{Inbox, Item, Overflowed},
+    rate::{Bucket, Rate},
     session::{Output, Session},
+    stats::{Counter, Counters},
     transport::{Connection, Outgoing, ReadError, WriteError},
 };
 
@@ -38,13 +39,15 @@ pub(crate) fn drive<C: Connection, S: Session>(
     let mut drive = Drive {
         connection,
         session,
-        inbox: Some(inbox),
+        inbox,
         output: Output::default(),
         heard: Instant::now(),
         held: None,
         blocked: false,
         unflushed: false,
         idle_timeout: limits.idle_timeout,
+        inbound: limits.inbound,
+        bucket: Bucket::full(Instant::now().into_std()),
     };
     let close_timeout = limits.close_timeout;
     async move {
@@ -58,6 +61,7 @@ pub(crate) fn drive<C: Connection, S: Session>(
             Err(end) => Poll::Ready(end),
         })
         .await;
+        end.count(entered.counters());
         let last = LastWords::after(&end);
         drop(drive.inbox);
         tell(drive.session, end);
@@ -77,8 +81,7 @@ pub(crate) fn drive<C: Connection, S: Session>(
 struct Drive<C, S: Session> {
     connection: C,
     session: S,
-    /// Gone once no outbox is left.
-    inbox: Option<Inbox<S::Mail>>,
+    inbox: Inbox<S::Mail>,
     output: Output,
     /// When the client was last heard, or last could not make itself heard because of us.
     heard: Instant,
@@ -88,6 +91,8 @@ struct Drive<C, S: Session> {
     blocked: bool,
     unflushed: bool,
     idle_timeout: Duration,
+    inbound: Option<Rate>,
+    bucket: Bucket,
 }
 
 /// Why nothing is read from the client.
@@ -114,8 +119,19 @@ enum End {
     Lost,
     Idle,
     Closed(Close),
+    Breach(Breach),
     /// The session panicked.
     Crashed,
+}
+
+/// A limit or a protocol that the client broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Breach {
+    Slow,
+    Inbound,
+    TooBig,
+    NotUtf8,
+    Protocol,
 }
 
 impl<C: Connection, S: Session> Drive<C, S> {
@@ -178,31 +194,20 @@ impl<C: Connection, S: Session> Drive<C, S> {
 
     /// The next thing from the outbox, if there is one.
     fn next_item(&mut self, cx: &mut Context<'_>) -> Result<Option<Item<S::Mail>>, End> {
-        loop {
-            let Some(inbox) = &mut self.inbox else {
-                return Ok(None);
-            };
-            match inbox.poll_recv(cx) {
-                Poll::Ready(Some(Received::Item(item))) => return Ok(Some(item)),
-                // An outbox does not drop single items, it closes.
-                Poll::Ready(Some(Received::Lagged(_))) => {}
-                Poll::Ready(None) if inbox.overflowed() => return Err(End::too_slow()),
-                Poll::Ready(None) => self.inbox = None,
-                Poll::Pending => return Ok(None),
-            }
+        match self.inbox.poll_recv(cx) {
+            Poll::Ready(Ok(item)) => Ok(Some(item)),
+            Poll::Ready(Err(Overflowed)) => Err(End::Breach(Breach::Slow)),
+            Poll::Pending => Ok(None),
         }
     }
 
     /// While the connection takes nothing, the outbox may fill up, or hold the order to close. That order must not have
     /// to wait for the client: what stands before it goes on to the output, as nothing can follow it.
     fn check_outbox(&mut self, cx: &mut Context<'_>, budget: &mut usize) -> Result<(), End> {
-        let Some(inbox) = &mut self.inbox else {
-            return Ok(());
-        };
-        if inbox.poll_overflowed(cx).is_ready() {
-            return Err(End::too_slow());
+        if self.inbox.poll_overflowed(cx).is_ready() {
+            return Err(End::Breach(Breach::Slow));
         }
-        if !inbox.is_closed() {
+        if !self.inbox.is_closed() {
             return Ok(());
         }
         while *budget > 0 {
@@ -263,6 +268,12 @@ impl<C: Connection, S: Session> Drive<C, S> {
         if self.connection.last_byte().is_none() {
             self.heard = Instant::now();
         }
+        if let Some(rate) = self.inbound
+            && !self.bucket.take(rate, Instant::now().into_std())
+        {
+            guarded(|| self.session.refuse_in(frame, &mut self.output))?;
+            return Err(End::Breach(Breach::Inbound));
+        }
         guarded(|| self.session.handle_in(frame, &mut self.output))??;
         Ok(())
     }
@@ -300,6 +311,7 @@ fn tell<S: Session>(mut session: S, end: End) {
         End::Lost => Some(CloseReason::Lost),
         End::Idle => Some(CloseReason::Idle),
         End::Closed(close) => Some(CloseReason::Closed(close)),
+        End::Breach(breach) => Some(CloseReason::Closed(breach.code().into())),
         End::Crashed => None,
     };
     // A crash while the session cleans up ends it all the same.
@@ -327,6 +339,7 @@ impl LastWords {
             End::Lost => Self::None,
             End::Idle => Self::Close(CloseCode::GOING_AWAY.into()),
             End::Closed(close) => Self::Close(close.clone()),
+            End::Breach(breach) => Self::Close(breach.code().into()),
             End::Crashed => Self::Close(CloseCode::INTERNAL.into()),
         }
     }
@@ -360,8 +373,28 @@ fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, End> {
 }
 
 impl End {
-    fn too_slow() -> Self {
-        Self::Closed(Close::new(CloseCode::POLICY))
+    fn count(&self, counters: &Counters) {
+        let counter: &Counter = match self {
+            Self::Client(_) | Self::Lost | Self::Closed(_) => return,
+            Self::Idle => &counters.closed_idle,
+            Self::Crashed => &counters.crashes,
+            Self::Breach(Breach::Slow) => &counters.closed_slow,
+            Self::Breach(Breach::Inbound) => &counters.closed_inbound,
+            Self::Breach(Breach::TooBig) => &counters.closed_too_big,
+            Self::Breach(Breach::NotUtf8 | Breach::Protocol) => &counters.closed_malformed,
+        };
+        counter.add_one();
+    }
+}
+
+impl Breach {
+    fn code(self) -> CloseCode {
+        match self {
+            Self::Slow | Self::Inbound => CloseCode::POLICY,
+            Self::TooBig => CloseCode::TOO_BIG,
+            Self::NotUtf8 => CloseCode::INVALID_UTF8,
+            Self::Protocol => CloseCode::PROTOCOL,
+        }
     }
 }
 
@@ -373,14 +406,13 @@ impl From<Close> for End {
 
 impl From<ReadError> for End {
     fn from(error: ReadError) -> Self {
-        let code = match error {
-            ReadError::Closed(code) => return Self::Client(code),
-            ReadError::Lost(_) => return Self::Lost,
-            ReadError::TooBig => CloseCode::TOO_BIG,
-            ReadError::NotUtf8 => CloseCode::INVALID_UTF8,
-            ReadError::Protocol(_) => CloseCode::PROTOCOL,
-        };
-        Self::Closed(Close::new(code))
+        match error {
+            ReadError::Closed(code) => Self::Client(code),
+            ReadError::Lost(_) => Self::Lost,
+            ReadError::TooBig => Self::Breach(Breach::TooBig),
+            ReadError::NotUtf8 => Self::Breach(Breach::NotUtf8),
+            ReadError::Protocol(_) => Self::Breach(Breach::Protocol),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use http::{
 use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::{
@@ -67,13 +68,18 @@ async fn upgrade<S: Session>(
     admitted: Admitted<S>,
     config: Arc<HttpConfig>,
 ) {
-    match on_upgrade.await {
-        Ok(upgraded) => {
+    let time = config.limits.handshake_timeout;
+    match timeout(time, on_upgrade).await {
+        Ok(Ok(upgraded)) => {
             let websocket = WebSocket::accept(TokioIo::new(upgraded), &config.websocket).await;
             tokio::spawn(admitted.drive(websocket));
         }
-        Err(error) => {
+        Ok(Err(error)) => {
             tracing::debug!(%error, "the connection was gone before its upgrade");
+            admitted.abandon();
+        }
+        Err(_elapsed) => {
+            admitted.counters().handshake_timeouts.add_one();
             admitted.abandon();
         }
     }

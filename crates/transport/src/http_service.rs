@@ -44,6 +44,9 @@ pub struct HttpConfig {
     pub limits: Limits,
     /// Limits of each WebSocket.
     pub websocket: WebSocketConfig,
+    /// The set that its connections are counted in; default one of its own. Services with clones of one set share its limits
+    /// and are closed together, and so are services made of clones of one configuration.
+    pub connections: Connections,
     /// The long-poll sessions; default none, and then `/longpoll` is answered 404.
     pub long_polling: Option<LongPolling>,
 }
@@ -70,6 +73,12 @@ impl HttpConfig {
     /// Sets [`websocket`](Self::websocket).
     pub fn with_websocket(mut self, websocket: WebSocketConfig) -> Self {
         self.websocket = websocket;
+        self
+    }
+
+    /// Sets [`connections`](Self::connections).
+    pub fn with_connections(mut self, connections: &Connections) -> Self {
+        self.connections = connections.clone();
         self
     }
 
@@ -101,7 +110,6 @@ impl<B> RequestBody for B where
 pub struct HttpService<H> {
     handler: H,
     config: Arc<HttpConfig>,
-    connections: Connections,
 }
 
 impl<H: Handler> HttpService<H> {
@@ -115,13 +123,12 @@ impl<H: Handler> HttpService<H> {
         Self {
             handler,
             config: Arc::new(config),
-            connections: Connections::new(),
         }
     }
 
     /// Every open connection of this service and its clones, long-poll sessions included.
     pub fn connections(&self) -> &Connections {
-        &self.connections
+        &self.config.connections
     }
 
     /// The configuration it was made with.
@@ -207,7 +214,7 @@ impl<H: Handler> HttpService<H> {
         info: ConnectInfo,
         limits: &Limits,
     ) -> Result<Admitted<H::Session>, NotAdmitted> {
-        admit(&self.handler, info, limits, &self.connections).await
+        admit(&self.handler, info, limits, self.connections()).await
     }
 
     pub(crate) fn shared_config(&self) -> Arc<HttpConfig> {

@@ -21,9 +21,12 @@ pub mod memory;
 mod message;
 mod origin;
 mod outbox;
+mod pace;
 mod params;
+mod rate;
 mod serializer;
 mod session;
+mod stats;
 mod transport;
 mod websocket;
 
@@ -34,14 +37,18 @@ pub use frame::Frame;
 pub use head::PeerAddr;
 pub use http_service::{HttpConfig, HttpService, RequestBody};
 pub use json::{Json, JsonError, MAX_JSON_DEPTH};
-pub use limits::{Limits, MAX_MESSAGE_BYTES};
-pub use longpoll::{LONGPOLL, LongPollConfig, LongPollStats, LongPolling, LongPollingError};
+pub use limits::{ConnectionLimits, Limits, MAX_MESSAGE_BYTES};
+pub use longpoll::{
+    LONGPOLL, LongPollConfig, LongPollStats, LongPolling, LongPollingError, MAX_WAITING_POSTS,
+};
 pub use message::{ClientMessage, Field, Payload, REPLY_EVENT, ServerMessage};
 pub use origin::{InvalidOrigin, OriginPolicy};
-pub use outbox::Outbox;
+pub use outbox::{LARGE_FRAME_BYTES, Outbox, WhenSlow};
 pub use params::{MAX_PARAM_DEPTH, MAX_PARAMS, MAX_QUERY_BYTES, Param, Params, ParamsError};
 pub use pubsub::mailbox::Pushed;
+pub use rate::{Bucket, Rate};
 pub use serializer::{DecodeError, EncodeError, Serializer, UnknownVsn, V1, V2, serializer_for};
 pub use session::{Handler, OUTPUT_PAUSE_BYTES, Output, Session};
+pub use stats::TransportStats;
 pub use transport::{Connection, Outgoing, ReadError, Transport, WriteError};
 pub use websocket::{MAX_OUTGOING_BYTES, WEBSOCKET, WebSocket, WebSocketConfig};

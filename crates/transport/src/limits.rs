@@ -1,8 +1,10 @@
-//! What one connection may cost, and for how long it may be silent. Every default stands here once.
+//! What connections may cost, and for how long one may be silent. Every default stands here once.
 //!
 //! Pure: no clock, no I/O, no tasks.
 
 use std::time::Duration;
+
+use crate::rate::Rate;
 
 /// The largest message from a client unless a carrier's configuration says otherwise: 8,000,000 bytes.
 pub const MAX_MESSAGE_BYTES: usize = 8_000_000;
@@ -11,6 +13,9 @@ pub const MAX_MESSAGE_BYTES: usize = 8_000_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
+    /// How long a client may take to be connected: the handler's part in it, and the upgrade; default 15 s. Then it is refused
+    /// with 503.
+    pub handshake_timeout: Duration,
     /// How long the client may send nothing before the connection closes with 1001; default 60 s.
     ///
     /// Any byte from the client counts, nothing the server sends does. Official clients send a heartbeat every 30 s,
@@ -19,26 +24,40 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// How long the closing handshake may take before the connection is dropped; default 5 s.
     pub close_timeout: Duration,
-    /// How many bytes of frames may wait in a connection's outbox; default 1 MiB. A frame larger than that fits
-    /// into an empty outbox. Overflow closes the connection with 1008.
+    /// How many messages one client may send; default 500 a second, and 1,000 at once. None is no limit. One more is answered by
+    /// the session ([`refuse_in`](crate::Session::refuse_in)), and then the connection is closed with 1008.
+    pub inbound: Option<Rate>,
+    /// How many bytes may wait in a connection's outbox behind the first frame there; default 1 MiB. A larger frame fits into an
+    /// empty outbox. Overflow closes the connection with 1008, or loses what may be dropped ([`WhenSlow`](crate::WhenSlow)).
     pub outbox_bytes: usize,
-    /// How many frames and mails may wait in a connection's outbox; default 16,384. Overflow closes the connection
-    /// with 1008.
+    /// How many bytes of large frames may wait beside that; default 8,000,000. Of each frame it is what goes beyond
+    /// [`LARGE_FRAME_BYTES`](crate::LARGE_FRAME_BYTES): a client that reads is not slow for a few large answers.
+    pub outbox_large_bytes: usize,
+    /// How many frames and mails may wait in a connection's outbox; default 16,384. Overflow is as that of bytes.
     pub outbox_items: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            handshake_timeout: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(60),
             close_timeout: Duration::from_secs(5),
+            inbound: Rate::per_second(500),
             outbox_bytes: 1024 * 1024,
+            outbox_large_bytes: MAX_MESSAGE_BYTES,
             outbox_items: 16_384,
         }
     }
 }
 
 impl Limits {
+    /// Sets [`handshake_timeout`](Self::handshake_timeout).
+    pub fn with_handshake_timeout(mut self, handshake_timeout: Duration) -> Self {
+        self.handshake_timeout = handshake_timeout;
+        self
+    }
+
     /// Sets [`idle_timeout`](Self::idle_timeout).
     pub fn with_idle_timeout(mut self, idle_timeout: Duration) -> Self {
         self.idle_timeout = idle_timeout;
@@ -51,10 +70,66 @@ impl Limits {
         self
     }
 
+    /// Sets [`inbound`](Self::inbound).
+    pub fn with_inbound(mut self, inbound: Option<Rate>) -> Self {
+        self.inbound = inbound;
+        self
+    }
+
     /// Sets [`outbox_bytes`](Self::outbox_bytes) and [`outbox_items`](Self::outbox_items).
     pub fn with_outbox(mut self, bytes: usize, items: usize) -> Self {
         self.outbox_bytes = bytes;
         self.outbox_items = items;
+        self
+    }
+
+    /// Sets [`outbox_large_bytes`](Self::outbox_large_bytes).
+    pub fn with_outbox_large_bytes(mut self, bytes: usize) -> Self {
+        self.outbox_large_bytes = bytes;
+        self
+    }
+}
+
+/// How many connections there may be at a time. None is no limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnectionLimits {
+    /// In all; default 100,000. One more is refused with 503.
+    pub max_connections: Option<usize>,
+    /// From one address, if the carrier knows it; default 10,000, since many clients may be behind one. One more is refused with
+    /// 429. Addresses of IPv6 count by their first 64 bits; loopback is not counted, since what comes from there comes through
+    /// a proxy or from a tool.
+    pub max_per_address: Option<usize>,
+    /// Of one user, if the session knows one ([`Session::user`](crate::Session::user)); default 1,000. One more is refused with 429.
+    pub max_per_user: Option<usize>,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self {
+            max_connections: Some(100_000),
+            max_per_address: Some(10_000),
+            max_per_user: Some(1_000),
+        }
+    }
+}
+
+impl ConnectionLimits {
+    /// Sets [`max_connections`](Self::max_connections).
+    pub fn with_max_connections(mut self, most: Option<usize>) -> Self {
+        self.max_connections = most;
+        self
+    }
+
+    /// Sets [`max_per_address`](Self::max_per_address).
+    pub fn with_max_per_address(mut self, most: Option<usize>) -> Self {
+        self.max_per_address = most;
+        self
+    }
+
+    /// Sets [`max_per_user`](Self::max_per_user).
+    pub fn with_max_per_user(mut self, most: Option<usize>) -> Self {
+        self.max_per_user = most;
         self
     }
 }

@@ -24,6 +24,7 @@ use thiserror::Error;
 pub(crate) use self::http::answer;
 pub use config::LongPollConfig;
 pub use counters::LongPollStats;
+pub use upstream::MAX_WAITING_POSTS;
 
 use relay::{Ear, Relay};
 use sessions::Sessions;

@@ -54,6 +54,12 @@ impl<H: Handler> MemoryService<H> {
         self
     }
 
+    /// Sets the set that its connections are counted in.
+    pub fn with_connections(mut self, connections: &Connections) -> Self {
+        self.connections = connections.clone();
+        self
+    }
+
     /// Sets how many frames wait between the two ends each way; default [`DEFAULT_CAPACITY_FRAMES`].
     pub fn with_capacity(mut self, frames: usize) -> Self {
         self.capacity = frames;

@@ -1,58 +1,141 @@
-//! The mailbox of one connection, sending side: frames to write, mail for the session, the order to close.
+//! The mailbox of one connection: frames to write, mail for the session, the order to close.
+//!
+//! It differs from the mailboxes of the pubsub in that each frame says what becomes of it when its reader is slow, and in
+//! that a few large frames do not make a reader slow.
 
-use std::fmt;
+mod queue;
 
-use matryoshka_pubsub::mailbox::{self, Bound, MailboxReceiver, MailboxSender, Overflow, Pushed};
+use std::{
+    fmt,
+    future::poll_fn,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
 
-use crate::{close::Close, frame::Frame};
+use matryoshka_pubsub::mailbox::Pushed;
+
+use crate::{close::Close, frame::Frame, limits::Limits, stats::Counters};
+use queue::{Placed, Queue};
+
+pub(crate) use queue::{Bound, Item};
+pub use queue::{LARGE_FRAME_BYTES, WhenSlow};
 
 /// The way to one connection from anywhere: cheap to clone, never blocks, keeps order.
 ///
-/// It is bounded by [`Limits`](crate::Limits). A client that reads so slowly that the bound is reached loses its
-/// connection with 1008, together with all that waited for it; nobody else notices. After the connection has ended
-/// everything put here is dropped.
+/// It is bounded by [`Limits`]. A client that reads so slowly that the bound is reached loses its connection with 1008,
+/// together with all that waited for it, unless what comes may be dropped ([`WhenSlow`]); nobody else notices. After the
+/// connection has ended everything put here is dropped.
 pub struct Outbox<M> {
-    sender: MailboxSender<Item<M>>,
+    shared: Arc<Shared<M>>,
 }
 
 impl<M> Outbox<M> {
-    /// Puts a frame, which is written as it is, without waking the session.
+    /// Puts a frame, which is written as it is, without waking the session. It arrives, or the connection is closed.
     pub fn frame(&self, frame: Frame) -> Pushed {
+        self.frame_when_slow(frame, WhenSlow::Close)
+    }
+
+    /// Puts a frame that says what becomes of it when its reader is slow.
+    pub fn frame_when_slow(&self, frame: Frame, when_slow: WhenSlow) -> Pushed {
         let bytes = frame.len();
-        self.sender.push(Item::Frame(frame), bytes)
+        self.push(Item::Frame(frame), bytes, when_slow)
     }
 
     /// Puts a mail for [`Session::handle_mail`](crate::Session::handle_mail). It counts as one item without bytes.
     pub fn mail(&self, mail: M) -> Pushed {
-        self.sender.push(Item::Mail(mail), 0)
+        self.mail_of(mail, 0)
     }
 
     /// As [`mail`](Self::mail), for a mail that holds so many bytes; they count as those of frames do.
     pub fn mail_of(&self, mail: M, bytes: usize) -> Pushed {
-        self.sender.push(Item::Mail(mail), bytes)
+        self.push(Item::Mail(mail), bytes, WhenSlow::Close)
     }
 
     /// Orders the connection to close after everything that was put here before; what comes later is dropped. The
     /// client is sent the close's code; the session is told by [`CloseReason::Closed`](crate::CloseReason::Closed).
     ///
     /// A client that does not read cannot delay it: the session is told all the same, and what the client has not
-    /// taken within [`close_timeout`](crate::Limits::close_timeout) is lost to it.
+    /// taken within [`close_timeout`](Limits::close_timeout) is lost to it.
     pub fn close(&self, close: Close) -> Pushed {
-        let pushed = self.sender.push(Item::Close(close), 0);
-        self.sender.close();
-        pushed
+        let mut state = self.shared.lock();
+        if state.end != End::Open {
+            return Pushed::Closed;
+        }
+        // However full it is: this order makes it empty.
+        state.queue.append(Item::Close(close));
+        state.end = End::Closed;
+        wake_all(state);
+        Pushed::Queued
     }
 
     /// Whether the connection has ended, or was ordered to.
     pub fn is_closed(&self) -> bool {
-        self.sender.is_closed()
+        self.shared.lock().end != End::Open
+    }
+
+    /// Ready while less than half of the bound waits, or the connection has ended; else the task is woken when that may be
+    /// so. For whoever can wait, so that a client which keeps reading is not closed for what it asked for.
+    pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.shared.lock();
+        if state.end != End::Open || !state.queue.is_half_full(&self.shared.bound) {
+            return Poll::Ready(());
+        }
+        let waiting = &mut state.waiting.get_or_insert_default().0;
+        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            waiting.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Waits until less than half of the bound waits, or the connection has ended.
+    ///
+    /// # Cancel safety
+    /// Nothing is reserved, so nothing is lost.
+    pub async fn room(&self) {
+        poll_fn(|cx| self.poll_room(cx)).await;
+    }
+
+    fn push(&self, item: Item<M>, bytes: usize, when_slow: WhenSlow) -> Pushed {
+        let mut state = self.shared.lock();
+        if state.end != End::Open {
+            return Pushed::Closed;
+        }
+        let (placed, old) = state.queue.push(item, bytes, when_slow, &self.shared.bound);
+        let let_go = match placed {
+            Placed::Last => {
+                let reader = state.reader.take();
+                drop(state);
+                reader.into_iter().for_each(Waker::wake);
+                return Pushed::Queued;
+            }
+            Placed::InPlaceOfOlder => {
+                drop(state);
+                self.shared.counters.frames_replaced.add_one();
+                drop(old);
+                return Pushed::Queued;
+            }
+            Placed::Nowhere => {
+                drop(state);
+                self.shared.counters.frames_dropped.add_one();
+                drop(old);
+                return Pushed::Dropped;
+            }
+            Placed::TooMuch => {
+                state.end = End::Overflowed;
+                std::mem::take(&mut state.queue)
+            }
+        };
+        wake_all(state);
+        // Mails are the user's: they are not dropped under the lock.
+        drop((let_go, old));
+        Pushed::Dropped
     }
 }
 
 impl<M> Clone for Outbox<M> {
     fn clone(&self) -> Self {
         Self {
-            sender: self.sender.clone(),
+            shared: Arc::clone(&self.shared),
         }
     }
 }
@@ -65,26 +148,135 @@ impl<M> fmt::Debug for Outbox<M> {
     }
 }
 
-/// The receiving side, held by the connection's task.
-pub(crate) type Inbox<M> = MailboxReceiver<Item<M>>;
+struct Shared<M> {
+    bound: Bound,
+    counters: Arc<Counters>,
+    state: Mutex<State<M>>,
+}
 
-/// What stands in the mailbox.
-pub(crate) enum Item<M> {
-    /// To be written as it is.
-    Frame(Frame),
-    /// To be handled by the session.
-    Mail(M),
-    /// To end the connection.
-    Close(Close),
+struct State<M> {
+    queue: Queue<M>,
+    end: End,
+    /// The connection's task, when it waits for something to come in.
+    reader: Option<Waker>,
+    /// Few ever wait for room: hence the box.
+    waiting: Option<Box<Waiting>>,
+}
+
+/// Tasks that wait for room, each once.
+#[derive(Default)]
+struct Waiting(Vec<Waker>);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Open,
+    /// The order to close is the last thing inside.
+    Closed,
+    /// There was too much for a slow reader, and it was let go.
+    Overflowed,
+    /// Nobody reads any more.
+    Gone,
+}
+
+impl<M> Shared<M> {
+    fn lock(&self) -> MutexGuard<'_, State<M>> {
+        // Nothing inside calls foreign code, so a poisoned lock guards sound data.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells everybody that the end has changed.
+fn wake_all<M>(mut state: MutexGuard<'_, State<M>>) {
+    let reader = state.reader.take();
+    let waiting = state.waiting.take();
+    drop(state);
+    let waiting = waiting.into_iter().flat_map(|waiting| waiting.0);
+    reader.into_iter().chain(waiting).for_each(Waker::wake);
+}
+
+/// The receiving side, held by the connection's task.
+pub(crate) struct Inbox<M> {
+    shared: Arc<Shared<M>>,
+}
+
+/// The reader was too slow.
+pub(crate) struct Overflowed;
+
+impl<M> Inbox<M> {
+    /// The next item. The last task that polled is woken when there is one.
+    pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Item<M>, Overflowed>> {
+        let mut state = self.shared.lock();
+        let Some(item) = state.queue.next() else {
+            if state.end == End::Overflowed {
+                return Poll::Ready(Err(Overflowed));
+            }
+            wait(state, cx);
+            return Poll::Pending;
+        };
+        if state.waiting.is_some() && !state.queue.is_half_full(&self.shared.bound) {
+            let waiting = state.waiting.take();
+            drop(state);
+            let waiting = waiting.into_iter().flat_map(|waiting| waiting.0);
+            waiting.for_each(Waker::wake);
+        }
+        Poll::Ready(Ok(item))
+    }
+
+    /// Ready once the reader was too slow; else the task is woken when that may be so. Takes nothing out.
+    pub(crate) fn poll_overflowed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let state = self.shared.lock();
+        if state.end == End::Overflowed {
+            return Poll::Ready(());
+        }
+        wait(state, cx);
+        Poll::Pending
+    }
+
+    /// Whether the order to close is inside.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.shared.lock().end != End::Open
+    }
+}
+
+/// Notes whom to wake when something comes in.
+fn wait<M>(mut state: MutexGuard<'_, State<M>>, cx: &Context<'_>) {
+    let known = state.reader.as_ref();
+    if known.is_some_and(|waker| waker.will_wake(cx.waker())) {
+        return;
+    }
+    let old = state.reader.replace(cx.waker().clone());
+    drop(state);
+    drop(old);
+}
+
+impl<M> Drop for Inbox<M> {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.end = End::Gone;
+        let let_go = std::mem::take(&mut state.queue);
+        wake_all(state);
+        drop(let_go);
+    }
 }
 
 /// A new mailbox with the bound of one connection.
-pub(crate) fn outbox<M>(bytes: usize, items: usize) -> (Outbox<M>, Inbox<M>) {
-    let bound = Bound {
-        messages: items,
-        bytes,
-        overflow: Overflow::Close,
+pub(crate) fn outbox<M>(limits: &Limits, counters: &Arc<Counters>) -> (Outbox<M>, Inbox<M>) {
+    let shared = Arc::new(Shared {
+        bound: Bound::of(limits),
+        counters: Arc::clone(counters),
+        state: Mutex::new(State {
+            queue: Queue::default(),
+            end: End::Open,
+            reader: None,
+            waiting: None,
+        }),
+    });
+    let outbox = Outbox {
+        shared: Arc::clone(&shared),
     };
-    let (sender, receiver) = mailbox::mailbox(bound);
-    (Outbox { sender }, receiver)
+    (outbox, Inbox { shared })
 }
+
+/// Every idle connection pays for it.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Shared<Box<()>>>() + 2 * size_of::<usize>() <= 160);

@@ -34,6 +34,18 @@ pub trait Session: Send + 'static {
     /// The order to close the connection. Frames already in `out` are written first.
     fn handle_mail(&mut self, mail: Self::Mail, out: &mut Output) -> Result<(), Close>;
 
+    /// A frame came over the rate that [`Limits::inbound`](crate::Limits::inbound) allows. It is not handled; what is put into
+    /// `out` is written, and then the connection is closed with 1008.
+    fn refuse_in(&mut self, frame: Frame, out: &mut Output) {
+        let _ = (frame, out);
+    }
+
+    /// Whose connection it is, asked once, right after the session was made: as many as
+    /// [`max_per_user`](crate::ConnectionLimits::max_per_user) with the same answer may be open. None is not counted.
+    fn user(&self) -> Option<&str> {
+        None
+    }
+
     /// Whether the session can take a further frame. While it cannot, nothing is read from the client, and the idle
     /// clock stands still unless the client does not read either: the client learns by a full network buffer that it
     /// is too fast. Outgoing frames still move.

@@ -8,5 +8,9 @@
 mod authentication;
 mod chat;
 mod client;
+mod limits;
+mod log_lines;
+mod phoenix;
 mod program;
 mod testing;
+mod two_terminals;

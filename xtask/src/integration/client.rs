@@ -179,7 +179,11 @@ impl Client {
             Ok(Message::Close(close)) => fail!("{} was disconnected: {close:?}", self.user),
             Ok(_) => Ok(true),
             Err(Error::Io(error))
-                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+                if matches!(
+                    error.kind(),
+                    // The last of them when a signal has come, whose reader decides what follows.
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+                ) =>
             {
                 Ok(false)
             }

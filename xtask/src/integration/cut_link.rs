@@ -10,7 +10,7 @@ use crate::integration::cast::Cast;
 use crate::integration::figures::Worst;
 use crate::integration::stage::{Stage, Views};
 use crate::integration::{HEALED_WITHIN, MOMENT_WITHIN, NOTICED_WITHIN};
-use crate::progress::{say, seconds};
+use crate::progress::seconds;
 
 /// What all voices together say.
 const PER_SECOND: u32 = 200;
@@ -38,8 +38,8 @@ pub(crate) fn run(stage: &mut Stage, rounds: u32) -> Outcome<String> {
         noticed.note(cut_them(stage, &mut cast, pair, third, cut)?);
         healed.note(heal(stage, &cast, pair)?);
         cast.voices.check()?;
-        say(format_args!(
-            "  cut {round} of {rounds}, {} from {} ({cut:?}): noticed after {}, linked and lists whole after {}",
+        stage.tell(format_args!(
+            "cut {round} of {rounds}, {} from {} ({cut:?}): noticed after {}, linked and lists whole after {}",
             stage.names(&pair[..1]),
             stage.names(&pair[1..]),
             seconds(noticed.last),

@@ -10,7 +10,6 @@ use crate::integration::stage::Stage;
 use crate::integration::voices::{VoiceId, Voices};
 use crate::integration::witness::Metrics;
 use crate::integration::{MANY_PER_SECOND, MOMENT_WITHIN};
-use crate::progress::say;
 
 const NODES: usize = 3;
 /// The nodes that want the topic all the time, and the one that does so now and then.
@@ -35,8 +34,8 @@ pub(crate) fn run(stage: &mut Stage, rounds: u32) -> Outcome<String> {
     for round in 1..=rounds {
         let late = joins_and_hears_all(stage, &mut voices, &speakers)?;
         let after = watch(stage, &mut voices, &speakers)?;
-        say(format_args!(
-            "  visit {round} of {rounds}: {late} messages from before it joined; after it had left {} of {} reached its node",
+        stage.tell(format_args!(
+            "visit {round} of {rounds}: {late} messages from before it joined; after it had left {} of {} reached its node",
             after.reached, after.said
         ));
         unwanted.reached += after.reached;

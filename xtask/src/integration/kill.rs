@@ -9,7 +9,7 @@ use crate::integration::client::COMES_WITHIN;
 use crate::integration::people::Places;
 use crate::integration::stage::Stage;
 use crate::integration::{MOMENT_WITHIN, NOTICED_WITHIN};
-use crate::progress::{say, seconds};
+use crate::progress::seconds;
 
 const NODES: usize = 3;
 const USERS_PER_NODE: usize = 3;
@@ -38,8 +38,8 @@ pub(crate) fn run(stage: &mut Stage, rounds: u32) -> Outcome<String> {
         } else {
             "restarted when noticed"
         };
-        say(format_args!(
-            "  kill {round} of {rounds}: n{}, {how}; noticed after {}",
+        stage.tell(format_args!(
+            "kill {round} of {rounds}: n{}, {how}; noticed after {}",
             victim + 1,
             seconds(took)
         ));

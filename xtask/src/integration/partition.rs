@@ -10,7 +10,7 @@ use crate::integration::cast::Cast;
 use crate::integration::figures::Worst;
 use crate::integration::stage::{Stage, Views};
 use crate::integration::{HEALED_WITHIN, MOMENT_WITHIN, NOTICED_WITHIN};
-use crate::progress::{say, seconds};
+use crate::progress::seconds;
 
 /// What all voices together say: enough that every moment of a cut hits one in mid-sentence.
 const PER_SECOND: u32 = 200;
@@ -29,8 +29,8 @@ pub(crate) fn run(stage: &mut Stage, rounds: u32) -> Outcome<String> {
         let sides = split(stage);
         round_of(stage, &mut cast, &sides, &mut worst)?;
         let [one, other] = sides.map(|side| stage.names(&side));
-        say(format_args!(
-            "  cut {round} of {rounds}, {one} from {other}: noticed after {}, linked again after {}, lists whole after {}",
+        stage.tell(format_args!(
+            "cut {round} of {rounds}, {one} from {other}: noticed after {}, linked again after {}, lists whole after {}",
             seconds(worst.noticed.last),
             seconds(worst.linked.last),
             seconds(worst.whole.last),

@@ -9,7 +9,7 @@ use crate::integration::cast::Cast;
 use crate::integration::figures::Worst;
 use crate::integration::stage::Stage;
 use crate::integration::{HEALED_WITHIN, LONG_ROUNDS, MOMENT_WITHIN, NOTICED_WITHIN};
-use crate::progress::{say, seconds};
+use crate::progress::seconds;
 
 const NODES: usize = 3;
 /// What all voices together say.
@@ -42,8 +42,8 @@ pub(crate) fn run(stage: &mut Stage, rounds: u32) -> Outcome<String> {
         let stop = Stop::begin(stage, &mut cast)?;
         noticed.note(stop.noticed);
         back.note(stop.end(stage, &cast)?);
-        say(format_args!(
-            "  stop {round} of {rounds}: noticed after {}, and the node back {} after its end",
+        stage.tell(format_args!(
+            "stop {round} of {rounds}: noticed after {}, and the node back {} after its end",
             seconds(noticed.last),
             seconds(back.last)
         ));
@@ -60,8 +60,8 @@ pub(crate) fn run(stage: &mut Stage, rounds: u32) -> Outcome<String> {
         back.note(stop.end(stage, &cast)?);
         stage.hold(STAYS_FOR)?;
         cast.check_breaks(stage)?;
-        say(format_args!(
-            "  stop for {}: noticed after {}, and the node back {} after its end",
+        stage.tell(format_args!(
+            "stop for {}: noticed after {}, and the node back {} after its end",
             seconds(*time),
             seconds(noticed.last),
             seconds(back.last)

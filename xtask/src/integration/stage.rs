@@ -1,7 +1,7 @@
 //! What a scenario plays on: nodes under one secret, clients of them, and one look at all their lists.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use crate::integration::client::Client;
 
 use crate::integration::people::{Places, places};
 use crate::node::{Node, NodeFlags, STOP_WITHIN};
+use crate::progress::say;
 use crate::signals::StopRequests;
 
 /// Between two looks at all lists.
@@ -25,6 +26,8 @@ pub(crate) type Views = BTreeMap<usize, Places>;
 
 /// Nodes and the clients of each.
 pub(crate) struct Stage<'a> {
+    /// The scenario's name.
+    name: String,
     pub(crate) program: PathBuf,
     pub(crate) logs: PathBuf,
     pub(crate) secret: String,
@@ -43,6 +46,7 @@ pub(crate) struct Stage<'a> {
 
 impl<'a> Stage<'a> {
     pub(crate) fn new(
+        name: &str,
         program: PathBuf,
         logs: PathBuf,
         stop: &'a StopRequests,
@@ -50,6 +54,7 @@ impl<'a> Stage<'a> {
     ) -> Outcome<Self> {
         let secret = cluster::fresh_secret(&program)?;
         Ok(Stage {
+            name: name.to_owned(),
             program,
             logs,
             secret,
@@ -62,6 +67,11 @@ impl<'a> Stage<'a> {
             leaving: Vec::new(),
             started: 0,
         })
+    }
+
+    /// Tells the person at the terminal how it goes; other scenarios may be on at the same time.
+    pub(crate) fn tell(&self, line: impl Display) {
+        say(format_args!("  {}: {line}", self.name));
     }
 
     /// Starts nodes n1, n2, ... and waits until they have met.

@@ -9,7 +9,7 @@ use crate::integration::client::COMES_WITHIN;
 use crate::integration::figures::Worst;
 use crate::integration::stage::Stage;
 use crate::integration::{MANY_PER_SECOND, MOMENT_WITHIN, NOTICED_WITHIN};
-use crate::progress::{say, seconds};
+use crate::progress::seconds;
 
 const NODES: usize = 3;
 
@@ -23,8 +23,8 @@ pub(crate) fn survivors(stage: &mut Stage, rounds: u32) -> Outcome<String> {
         cast.voices.speak(&cast.voices.present(), MANY_PER_SECOND);
         noticed.note(cast.noticed(stage, victim, killed, NOTICED_WITHIN)?);
         cast.voices.check()?;
-        say(format_args!(
-            "  kill {round} of {rounds}: {}, noticed after {}",
+        stage.tell(format_args!(
+            "kill {round} of {rounds}: {}, noticed after {}",
             stage.names(&[victim]),
             seconds(noticed.last)
         ));
@@ -54,8 +54,8 @@ pub(crate) fn replace(stage: &mut Stage, rounds: u32) -> Outcome<String> {
         noticed.note(cast.noticed(stage, victim, since, NOTICED_WITHIN)?);
         cast.welcome(stage, victim)?;
         cast.voices.check()?;
-        say(format_args!(
-            "  {round} of {rounds}: {} {}; its users gone after {}, a new one there after {}",
+        stage.tell(format_args!(
+            "{round} of {rounds}: {} {}; its users gone after {}, a new one there after {}",
             stage.names(&[victim]),
             if kill { "killed" } else { "asked to leave" },
             seconds(noticed.last),

@@ -262,7 +262,7 @@ impl Voices {
         }
         let downs = witness::downs(&l.log, &s.name)?;
         let gaps = match stage.nodes.get(l.node).filter(|node| node.log == l.log) {
-            Some(node) => Metrics::of(node)?.counter("quic_lost")?,
+            Some(node) => Metrics::of(node)?.peer_counter("quic_peer_lost", &s.name),
             None => 0,
         };
         if heard.holes() > downs && heard.missing() > gaps {

@@ -11,7 +11,7 @@ use crate::integration::client::COMES_WITHIN;
 use crate::integration::figures::Worst;
 use crate::integration::stage::Stage;
 use crate::integration::{LONG_ROUNDS, MOMENT_WITHIN, NOTICED_WITHIN};
-use crate::progress::{say, seconds};
+use crate::progress::seconds;
 
 /// What all voices together say.
 const PER_SECOND: u32 = 200;
@@ -67,8 +67,8 @@ pub(crate) fn run(stage: &mut Stage, weather: Weather, rounds: u32) -> Outcome<S
     let mut noticed = Worst::default();
     for round in 1..=rounds {
         noticed.note(round_of(stage, &mut cast, weather.faults)?);
-        say(format_args!(
-            "  kill {round} of {rounds}: noticed after {}",
+        stage.tell(format_args!(
+            "kill {round} of {rounds}: noticed after {}",
             seconds(noticed.last)
         ));
     }

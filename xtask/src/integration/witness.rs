@@ -20,7 +20,7 @@ pub(crate) fn downs(log: &Path, peer: &str) -> Outcome<usize> {
     Ok(text.lines().filter(|line| line.contains(&words)).count())
 }
 
-/// A node's counters at one moment. Of those with labels, the sum over all labels.
+/// A node's metrics at one moment, by name and labels as they stand on the page.
 #[derive(Debug)]
 pub(crate) struct Metrics(BTreeMap<String, f64>);
 
@@ -32,27 +32,37 @@ impl Metrics {
         Ok(Metrics::parse(&page))
     }
 
-    /// A counter by its name, without what all names have in common.
+    /// A counter, by its name without what all names have in common.
     pub(crate) fn counter(&self, name: &str) -> Outcome<u64> {
-        let full = format!("{PREFIX}{name}_total");
+        self.read(&format!("{name}_total"))
+    }
+
+    /// The same for one of those that there are for each other node. 0 if that node was never heard of.
+    pub(crate) fn peer_counter(&self, name: &str, peer: &str) -> u64 {
+        self.read(&format!("{name}_total{{peer=\"{peer}\"}}"))
+            .unwrap_or_default()
+    }
+
+    /// A gauge that there is for each other node with a link.
+    pub(crate) fn peer_gauge(&self, name: &str, peer: &str) -> Outcome<u64> {
+        self.read(&format!("{name}{{peer=\"{peer}\"}}"))
+    }
+
+    fn read(&self, name: &str) -> Outcome<u64> {
+        let full = format!("{PREFIX}{name}");
         match self.0.get(&full) {
             Some(value) => Ok(*value as u64),
-            None => Err(Failure::new(format!("the node has no counter {full}"))),
+            None => Err(Failure::new(format!("the node has no metric {full}"))),
         }
     }
 
     fn parse(page: &str) -> Self {
-        let mut values = BTreeMap::new();
-        for line in page.lines().filter(|line| !line.starts_with('#')) {
-            let Some((name, value)) = line.rsplit_once(' ') else {
-                continue;
-            };
-            let name = name.split('{').next().unwrap_or(name);
-            if let Ok(value) = value.parse::<f64>() {
-                *values.entry(name.to_owned()).or_default() += value;
-            }
-        }
-        Metrics(values)
+        let lines = page.lines().filter(|line| !line.starts_with('#'));
+        let values = lines.filter_map(|line| {
+            let (name, value) = line.rsplit_once(' ')?;
+            Some((name.to_owned(), value.parse().ok()?))
+        });
+        Metrics(values.collect())
     }
 }
 
@@ -61,14 +71,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_counters_with_and_without_labels() {
+    fn reads_what_is_counted_in_all_and_for_each_peer() {
         let page = "# HELP matryoshka_quic_lost Lost.\n# TYPE matryoshka_quic_lost counter\n\
                     matryoshka_quic_lost_total 3\n\
-                    matryoshka_peer_sent_total{peer=\"n 2\"} 4\n\
-                    matryoshka_peer_sent_total{peer=\"n3\"} 5\n# EOF\n";
+                    matryoshka_quic_peer_lost_total{peer=\"n2\"} 1\n\
+                    matryoshka_quic_peer_lost_total{peer=\"n3\"} 2\n\
+                    matryoshka_quic_peer_protocol{peer=\"n3\"} 2.0\n# EOF\n";
         let metrics = Metrics::parse(page);
         assert_eq!(metrics.counter("quic_lost").unwrap(), 3);
-        assert_eq!(metrics.counter("peer_sent").unwrap(), 9);
+        assert_eq!(metrics.peer_counter("quic_peer_lost", "n3"), 2);
+        assert_eq!(metrics.peer_counter("quic_peer_lost", "n4"), 0);
+        assert_eq!(metrics.peer_gauge("quic_peer_protocol", "n3").unwrap(), 2);
         assert!(metrics.counter("nothing").is_err());
+        assert!(metrics.peer_gauge("quic_peer_protocol", "n2").is_err());
     }
 }

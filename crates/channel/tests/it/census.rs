@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use matryoshka_channel::pubsub::memory::MemoryMesh;
 use matryoshka_channel::pubsub::{NodeName, PubSub};
 use matryoshka_channel::transport::memory::MemoryService;
-use matryoshka_channel::transport::{ConnectInfo, Params};
+use matryoshka_channel::transport::{ConnectInfo, ConnectionLimits, Connections, Params};
 use matryoshka_channel::{ANSWER_WAIT, LISTED_PER_NODE, Sockets, sockets_of, subscribers_of};
 use tokio::time::Instant;
 
@@ -114,7 +114,9 @@ async fn nodes_that_do_not_answer_are_named() {
 async fn a_node_lists_so_many_and_counts_the_others() {
     let mesh = MemoryMesh::new();
     let [one, two] = nodes(&mesh, ["n1", "n2"]);
-    let service = MemoryService::new(two.sockets());
+    let any_number = ConnectionLimits::default().with_max_per_user(None);
+    let service =
+        MemoryService::new(two.sockets()).with_connections(&Connections::with_limits(any_number));
     let mut wires = Vec::new();
     for _ in 0..LISTED_PER_NODE + 3 {
         let info = ConnectInfo::new("memory", Params::parse("user=anna").unwrap()).unwrap();

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use matryoshka_channel::transport::memory::{Client as Wire, MemoryService};
-use matryoshka_channel::transport::{ConnectInfo, Frame, Handler, Outgoing, Params};
+use matryoshka_channel::transport::{ConnectInfo, Frame, Handler, Limits, Outgoing, Params};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -31,13 +31,22 @@ impl Client {
         Self::connect_as(handler, vsn, "anna").await
     }
 
+    pub(crate) async fn with_limits<H: Handler>(handler: &H, vsn: Vsn, limits: Limits) -> Self {
+        let service = MemoryService::new(handler.clone()).with_limits(limits);
+        Self::over(service, vsn, "anna").await
+    }
+
     pub(crate) async fn connect_as<H: Handler>(handler: &H, vsn: Vsn, user: &str) -> Self {
+        Self::over(MemoryService::new(handler.clone()), vsn, user).await
+    }
+
+    async fn over<H: Handler>(service: MemoryService<H>, vsn: Vsn, user: &str) -> Self {
         let query = match vsn {
             Vsn::V1 => format!("user={user}"),
             Vsn::V2 => format!("user={user}&vsn=2.0.0"),
         };
         let info = ConnectInfo::new("memory", Params::parse(&query).unwrap()).unwrap();
-        let service = MemoryService::new(handler.clone()).with_capacity(1000);
+        let service = service.with_capacity(1000);
         Self {
             wire: service.connect(info).await.unwrap(),
             vsn,

@@ -16,6 +16,7 @@ mod observing;
 mod order;
 mod outside;
 mod pushing;
+mod rates;
 mod results;
 mod routing;
 mod sockets;

@@ -330,3 +330,18 @@ async fn an_intercepted_event_is_changed_or_swallowed_by_each_channel() {
         .await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn p6_p7_a_broadcast_of_a_publisher_outside_leaves_its_own_subscriptions_out() {
+    let lab = Lab::new();
+    let (mut anna, _ben) = pair(&lab, Vsn::V2).await;
+    let (own, other) = (lab.pubsub.publisher(), lab.pubsub.publisher());
+    let mut own_messages = own.subscribe("lab:a").unwrap();
+    let mut other_messages = other.subscribe("lab:a").unwrap();
+    let news = Broadcast::new("lab:a", "news", &()).unwrap();
+    assert_eq!(news.send_from(&own).unwrap().local, 3);
+    anna.play(r#"< [null,null,"lab:a","news",{}]"#).await;
+    assert!(own_messages.try_next().is_none());
+    let message = other_messages.try_next().unwrap().unwrap();
+    assert_eq!(Broadcast::from_message(&message), Some(Ok(news)));
+}

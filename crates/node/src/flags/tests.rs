@@ -1,5 +1,7 @@
 //! What the command line takes and how it refuses, without starting a process.
 
+use matryoshka_presence::channel::pubsub::PubSub;
+
 use super::*;
 
 fn read(arguments: &[&str]) -> Result<Invocation, FlagError> {
@@ -31,7 +33,7 @@ fn every_flag_has_an_environment_variable_of_its_name() {
         .get_arguments()
         .filter(|argument| !matches!(argument.get_id().as_str(), "help" | "version"))
         .collect();
-    assert_eq!(flags.len(), 14);
+    assert_eq!(flags.len(), 23);
     for flag in flags {
         let name = flag.get_long().unwrap();
         let variable = format!("MATRYOSHKA_{}", name.to_uppercase().replace('-', "_"));
@@ -125,6 +127,55 @@ fn the_subcommand_and_the_help_start_no_node() {
     assert!(matches!(read(&["secret"]), Ok(Invocation::Secret)));
     assert!(matches!(read(&["--help"]), Ok(Invocation::Print(_))));
     assert!(matches!(read(&["--version"]), Ok(Invocation::Print(_))));
+}
+
+#[test]
+fn limits_are_off_where_tools_would_strike_them_and_0_is_none() {
+    let long_polling = LongPolling::new(&PubSub::local()).unwrap();
+    let config = flags(&[]).sockets(&long_polling);
+    assert_eq!((config.joins, config.http.limits.inbound), (None, None));
+    let most = config.http.connections.limits().clone();
+    assert_eq!((most.max_per_user, most.max_per_address), (None, None));
+    assert_eq!(most.max_connections, Some(100_000));
+
+    let config = flags(&[
+        "--inbound-rate=20",
+        "--max-sockets=0",
+        "--max-user-sockets=3",
+        "--max-address-sockets=4",
+    ])
+    .sockets(&long_polling);
+    assert_eq!(config.http.limits.inbound, Rate::new(20, 40));
+    assert!(config.joins.is_some());
+    let most = config.http.connections.limits().clone();
+    assert_eq!(
+        (most.max_per_user, most.max_per_address),
+        (Some(3), Some(4))
+    );
+    assert_eq!(most.max_connections, None);
+    for flag in ["--inbound-rate", "--max-sockets", "--max-user-sockets"] {
+        let line = refusal(&[&format!("{flag}=-1")]);
+        assert!(
+            line.contains(flag) && line.contains("0 for no limit"),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn a_drain_has_a_rate_and_a_limit() {
+    let drain = flags(&[]).drain();
+    assert_eq!((drain.per_second.get(), drain.limit.as_secs()), (1_000, 30));
+    for (flag, bad) in [
+        ("--drain-rate", "0"),
+        ("--drain-rate", "-1"),
+        ("--drain-rate", "fast"),
+        ("--drain-limit", "0"),
+        ("--drain-limit", "1.5"),
+    ] {
+        let line = refusal(&[&format!("{flag}={bad}")]);
+        assert!(line.contains(flag) && line.contains(bad), "{line}");
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ async fn pair() -> (Node, Node) {
 }
 
 /// Asks until `node` reports `peer` in that state; the request itself is the pause.
-async fn state_becomes(node: &Node, peer: &str, state: &str) {
+pub(crate) async fn state_becomes(node: &Node, peer: &str, state: &str) {
     let deadline = tokio::time::Instant::now() + crate::process::DEADLINE;
     loop {
         let cluster = get(node.http, "/api/cluster").await.json();

@@ -1,8 +1,10 @@
 //! How a node goes away: by signal, by the end of its standard input, at once when told twice.
 #![cfg(unix)]
 
-use serde_json::json;
+use std::time::{Duration, Instant};
 
+use futures::future::join_all;
+use serde_json::json;
 use tokio_tungstenite::tungstenite;
 
 use crate::client::{Client, VERSIONS, Version, open};
@@ -27,6 +29,61 @@ async fn a_signal_closes_sockets_with_1012_and_exits_0() {
         assert_eq!(idle.closed().await, 1012);
         assert_eq!(node.exited().await.code(), Some(0));
     }
+}
+
+#[tokio::test]
+async fn sockets_go_at_the_rate_that_was_asked_for_and_nobody_new_comes() {
+    const SOCKETS: u64 = 30;
+    let mut node = Node::start(&["--drain-rate", "20"]).await;
+    let clients = (0..SOCKETS).map(|_| Client::connect(&node, "anna", Version::V2));
+    let clients = join_all(clients).await;
+    let polled = get(node.http, "/socket/longpoll?user=ben&vsn=2.0.0").await;
+    let token = polled.json()["token"].as_str().unwrap().to_owned();
+    let path = format!("/socket/longpoll?token={token}");
+    let poll = tokio::spawn({
+        let http = node.http;
+        async move { get(http, &path).await.json()["status"].clone() }
+    });
+
+    node.signal("TERM");
+    node.logged("draining").await;
+    let start = Instant::now();
+    assert_eq!(get(node.http, "/health/ready").await.status, 503);
+    match open(node.http, &node.socket_url("carl", "2.0.0")).await {
+        Err(tungstenite::Error::Http(response)) => assert_eq!(response.status(), 503),
+        other => panic!("{other:?}"),
+    }
+    let late = get(node.http, "/socket/longpoll?user=carl&vsn=2.0.0").await;
+    assert_eq!((late.status, late.json()), (503, json!({"status": 500})));
+
+    for closed in join_all(clients.into_iter().map(Client::closed)).await {
+        assert_eq!(closed, 1012);
+    }
+    assert_eq!(
+        poll.await.unwrap(),
+        500,
+        "a poll that waited is to start over"
+    );
+    // The first one goes at once, and so does the long-poll session in its turn.
+    let least = Duration::from_millis(1_000 * (SOCKETS - 1) / 20);
+    let elapsed = start.elapsed() + Duration::from_millis(100);
+    assert!(elapsed >= least, "{elapsed:?} for {SOCKETS} at 20 a second");
+    node.logged("still draining").await;
+    assert_eq!(node.exited().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn the_rest_is_closed_at_once_when_the_limit_strikes_and_the_status_is_1() {
+    let mut node = Node::start(&["--drain-rate", "1", "--drain-limit", "1"]).await;
+    let clients = (0..20).map(|_| Client::connect(&node, "anna", Version::V2));
+    let clients = join_all(clients).await;
+    node.signal("TERM");
+    node.logged("raise --drain-rate or --drain-limit").await;
+    for closed in join_all(clients.into_iter().map(Client::closed)).await {
+        assert_eq!(closed, 1012);
+    }
+    node.logged("the rest is closed at once").await;
+    assert_eq!(node.exited().await.code(), Some(1));
 }
 
 #[tokio::test]

@@ -8,12 +8,16 @@
     reason = "what is unwrapped here is what the test asserts"
 )]
 
+#[path = "../../../pubsub-quic/tests/it/ca.rs"]
+mod ca;
 mod client;
 mod cluster;
 mod command_line;
 mod drain;
 mod http;
+mod identity;
 mod lab;
+mod limits;
 mod malformed;
 mod process;
 mod request;

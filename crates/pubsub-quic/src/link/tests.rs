@@ -10,12 +10,14 @@ use matryoshka_pubsub::{Envelope, Kind, PubSub, TrafficClass};
 use tokio::time::timeout;
 
 use super::*;
+use crate::clock::Clock;
 use crate::config::Builder;
+use crate::log::Log;
 use crate::proto::codec::{HEADER_BYTES, read_header};
 use crate::proto::frame::Hello;
 use crate::proto::lane::Encoded;
 use crate::proto::terms::{INTEREST, Offer};
-use crate::tls::{ANY_NODE, Credentials};
+use crate::tls::{ANY_NODE, Credentials, Identity};
 use crate::{QuicAdapter, Secret};
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -30,9 +32,11 @@ struct Rogue {
 
 impl Rogue {
     async fn connect(secret: &Secret, name: &str, to: SocketAddr) -> Self {
-        let credentials = Credentials::new(secret, name, SystemTime::now()).unwrap();
+        let credentials = Credentials::derive(secret, name, SystemTime::now()).unwrap();
+        let identity = Identity::new(name.to_owned(), Clock::system(), credentials);
+        let handshake = Handshake::new(Arc::new(identity));
         let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-        let config = credentials.client_config().unwrap();
+        let config = handshake.client_config().unwrap();
         let connecting = endpoint.connect_with(config, to, ANY_NODE).unwrap();
         let connection = connecting.await.unwrap();
         let (send, _receive) = connection.open_bi().await.unwrap();
@@ -157,6 +161,37 @@ async fn who_says_nothing_has_to_go() {
     rogue.say(&Frame::Heartbeat).await;
     assert_eq!(rogue.closed().await, Close::TooSlow);
     assert_undisturbed(&one);
+}
+
+#[tokio::test]
+async fn a_wrong_name_is_told_on_both_sides_with_both_fingerprints() {
+    let log = Log::collect();
+    let secret = Secret::generate();
+    let one = node("one", &secret).start().await.unwrap();
+    let _one = PubSub::with(one.clone());
+    let liar = node("three", &secret).certified_name("four");
+    let liar = liar.join(one.local_addr()).start().await.unwrap();
+    let _liar = PubSub::with(liar.clone());
+    let both_told = async {
+        let mut look = tokio::time::interval(Duration::from_millis(20));
+        while log.lines().len() < 2 || liar.stats().dials < 3 {
+            look.tick().await;
+        }
+    };
+    timeout(DEADLINE, both_told).await.unwrap();
+    let shown = [&one, &liar].map(|node| node.identity().fingerprint.to_string());
+    for (node, word) in [
+        ("one", "it says it is \"three\""),
+        ("three", "refuses this node"),
+    ] {
+        let lines = log.with(&format!("node={node}"));
+        let [line] = lines.as_slice() else {
+            panic!("not one line of {node}: {lines:#?}");
+        };
+        for part in [word, "certificate", &shown[0], &shown[1]] {
+            assert!(line.contains(part), "no {part:?} in {line}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -60,7 +60,7 @@ pub(crate) struct Hello {
     /// How many user lanes the node will open towards the other.
     #[serde(default)]
     pub(crate) lanes: u16,
-    /// The node's wall clock, in milliseconds since 1970, so that who is refused over time can be told both clocks.
+    /// The node's wall clock, in milliseconds since 1970: clocks that part are told of before certificates are refused for it.
     /// Not in version 1.
     #[serde(default)]
     pub(crate) clock_ms: Option<u64>,

@@ -26,9 +26,10 @@ use super::close::Close;
 use super::codec::Codec;
 use super::frame::{Frame, Hello, MAX_ADDRESSES, MemberAddress};
 use super::liveness::{Attention, HEARTBEAT, Verdict};
-use super::notice::{Level, Notice, Notices};
-use super::peer::{ConnectionId, Link, Peer, Stage};
+use super::notice::{Allowance, Level, Notice, Notices};
+use super::peer::{Certified, ConnectionId, Link, Peer, Stage};
 use super::terms::{Offer, Terms};
+use super::trouble::Trouble;
 
 /// How many members are known at once; a further one is refused.
 pub(crate) const MAX_PEERS: usize = 1024;
@@ -123,6 +124,8 @@ pub(crate) enum Ended {
         /// Why, for the log, with what cures it.
         text: String,
     },
+    /// As `Broken`, of a kind that is told once however its words differ: most often one side refused the other.
+    Failed(Trouble),
 }
 
 /// See the module.
@@ -143,6 +146,7 @@ pub(crate) struct Mesh {
     leaving: bool,
     left: bool,
     notices: Notices,
+    strangers: Allowance,
     effects: VecDeque<Effect>,
 }
 
@@ -171,6 +175,7 @@ impl Mesh {
             leaving: false,
             left: false,
             notices: Notices::default(),
+            strangers: Allowance::new(now),
             effects: VecDeque::new(),
             config,
         }
@@ -217,12 +222,12 @@ impl Mesh {
         &mut self,
         now: Instant,
         remote: SocketAddr,
-        certified: Vec<String>,
+        certified: impl Into<Certified>,
     ) -> ConnectionId {
         let id = self.next_connection();
         let full = self.links.len() >= MAX_LINKS;
         self.links
-            .insert(id, Link::accepted(remote, certified, now));
+            .insert(id, Link::accepted(remote, certified.into(), now));
         if full {
             self.close(id, Close::Full);
         } else {
@@ -237,13 +242,13 @@ impl Mesh {
         now: Instant,
         id: ConnectionId,
         remote: SocketAddr,
-        certified: Vec<String>,
+        certified: impl Into<Certified>,
     ) {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
         if link.stage == Stage::Connecting {
-            link.connected(remote, certified, now);
+            link.connected(remote, certified.into(), now);
             self.greet_or_decline(id);
         }
     }
@@ -290,7 +295,8 @@ impl Mesh {
         match &ended {
             Ended::ClosedByPeer(close) => self.closed_by_peer(now, &link, close),
             Ended::Broken { text } if link.stage != Stage::Up => self.failed(&link, text),
-            Ended::Broken { .. } | Ended::ClosedHere => {}
+            Ended::Failed(trouble) if link.stage != Stage::Up => self.not_met(&link, trouble),
+            Ended::Broken { .. } | Ended::Failed(_) | Ended::ClosedHere => {}
         }
         if let Some(address) = &link.dialled {
             self.book.dial_ended(address, now, &mut self.rng);
@@ -302,9 +308,21 @@ impl Mesh {
     }
 
     /// A connection attempt from `remote` failed before anyone was known to be there.
-    pub(crate) fn handle_intruder(&mut self, remote: SocketAddr, text: &str) {
-        let text = format!("refused a connection from {}: {text}", remote.ip());
-        self.tell_once(&remote.ip().to_string(), Level::Warn, text);
+    pub(crate) fn handle_intruder(&mut self, now: Instant, remote: SocketAddr, trouble: &Trouble) {
+        let place = remote.ip().to_string();
+        let text = format!("refused a connection from {place}: {trouble}");
+        if self.strangers.may_tell(now) && self.notices.is_news(&place, &trouble.kind) {
+            let more = self.strangers.tell();
+            self.tell(Level::Warn, text + more);
+        }
+    }
+
+    /// Something about the other end of a connection that is no reason to refuse it, but to look at it.
+    pub(crate) fn handle_trouble(&mut self, id: ConnectionId, trouble: &Trouble) {
+        if let Some(link) = self.links.get(&id) {
+            let (place, text) = (link.place(), format!("{}: {trouble}", link.label()));
+            self.tell_once_of(&place, &trouble.kind, text);
+        }
     }
 
     /// Says goodbye to all, dials nobody any more and lets nobody in. Only the first goodbye counts.
@@ -593,6 +611,13 @@ impl Mesh {
             .push_back(Effect::Notice(Notice { level, text }));
     }
 
+    /// As [`tell_once`](Self::tell_once), for words that differ each time: one line of each kind.
+    fn tell_once_of(&mut self, subject: &str, kind: &str, text: String) {
+        if self.notices.is_news(subject, kind) {
+            self.tell(Level::Warn, text);
+        }
+    }
+
     fn tell_once(&mut self, subject: &str, level: Level, text: String) {
         if self.notices.is_news(subject, &text) {
             self.tell(level, text);
@@ -605,6 +630,7 @@ fn reason(ended: &Ended) -> String {
         Ended::ClosedHere => "this side closed the link".to_owned(),
         Ended::ClosedByPeer(close) => format!("it closed the link: {close}"),
         Ended::Broken { text } => text.clone(),
+        Ended::Failed(trouble) => trouble.text.clone(),
     }
 }
 

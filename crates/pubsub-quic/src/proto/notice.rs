@@ -3,6 +3,7 @@
 //! Pure: no clock, no I/O, no tasks.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 /// How many subjects are remembered as told; beyond that the memory starts afresh.
 const MAX_SUBJECTS: usize = 1024;
@@ -54,9 +55,78 @@ impl Notices {
     }
 }
 
+/// How many lines there may be about strangers: whoever invents addresses has a new one for each packet, and must not
+/// fill the log with them.
+#[derive(Debug)]
+pub(crate) struct Allowance {
+    left: u32,
+    /// Until when `left` has been filled up.
+    filled: Instant,
+}
+
+impl Allowance {
+    /// How many lines may follow one another.
+    pub(crate) const MOST: u32 = 64;
+    /// How long it takes until one more may follow.
+    pub(crate) const EACH: Duration = Duration::from_secs(10);
+
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            left: Self::MOST,
+            filled: now,
+        }
+    }
+
+    /// Whether there may be a line now.
+    pub(crate) fn may_tell(&mut self, now: Instant) -> bool {
+        let passed = now.saturating_duration_since(self.filled);
+        let more = (passed.as_millis() / Self::EACH.as_millis()).min(Self::MOST.into()) as u32;
+        if more > 0 {
+            self.left = (self.left + more).min(Self::MOST);
+            self.filled += Self::EACH * more;
+            if self.left == Self::MOST {
+                self.filled = now;
+            }
+        }
+        self.left > 0
+    }
+
+    /// One line is written. Gives what has to stand at its end.
+    pub(crate) fn tell(&mut self) -> &'static str {
+        self.left = self.left.saturating_sub(1);
+        match self.left {
+            0 => "; there are so many strangers that further ones are counted only",
+            _ => "",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn strangers_have_so_many_lines_and_then_one_at_a_time() {
+        let start = Instant::now();
+        let mut allowance = Allowance::new(start);
+        let all = |allowance: &mut Allowance, now| {
+            let mut told = 0;
+            while allowance.may_tell(now) {
+                told += 1;
+                let is_last = !allowance.tell().is_empty();
+                assert_eq!(is_last, !allowance.may_tell(now));
+            }
+            told
+        };
+        assert_eq!(all(&mut allowance, start), Allowance::MOST);
+        assert!(!allowance.may_tell(start + Allowance::EACH / 2));
+        assert_eq!(all(&mut allowance, start + Allowance::EACH), 1);
+        assert!(!allowance.may_tell(start + Allowance::EACH * 3 / 2));
+        assert_eq!(all(&mut allowance, start + 4 * Allowance::EACH), 3);
+        let later = start + 10_000 * Allowance::EACH;
+        assert_eq!(all(&mut allowance, later), Allowance::MOST);
+        assert!(!allowance.may_tell(later + Allowance::EACH / 2));
+    }
 
     #[test]
     fn the_same_text_about_the_same_subject_is_told_once() {

@@ -3,7 +3,7 @@
 //! Pure: no clock, no I/O, no tasks.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use matryoshka_pubsub::cluster::{Member, MemberState};
 use matryoshka_pubsub::{Incarnation, LinkId, NodeName};
@@ -15,6 +15,7 @@ use super::frame::Hello;
 use super::liveness::Liveness;
 use super::mesh::MeshConfig;
 use super::terms::Terms;
+use crate::tls::{Fingerprint, listed};
 
 /// How long a dialled node may take to answer. QUIC sends the first packet again within this time.
 pub(crate) const DIAL_LIMIT: Duration = Duration::from_secs(2);
@@ -68,6 +69,47 @@ impl Guest {
     }
 }
 
+/// What the certificates say with which a connection was made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Certified {
+    /// The names that the other side may use.
+    pub(crate) names: Vec<String>,
+    /// Until when its certificate is valid.
+    pub(crate) until: Option<SystemTime>,
+    /// Its certificate.
+    pub(crate) peer: Option<Fingerprint>,
+    /// The one that this node showed.
+    pub(crate) own: Option<Fingerprint>,
+}
+
+impl Certified {
+    /// Which certificates are spoken of, to be put behind a line of the log: by their fingerprints two operators can
+    /// tell whether they look at the same.
+    pub(crate) fn in_words(&self) -> String {
+        let peer = self.peer.map(|fingerprint| {
+            let names = listed(&self.names);
+            format!("its certificate for {names} has SHA-256 {fingerprint}")
+        });
+        let own = self
+            .own
+            .map(|fingerprint| format!("this node's has SHA-256 {fingerprint}"));
+        match (peer, own) {
+            (None, None) => String::new(),
+            (Some(one), None) | (None, Some(one)) => format!(" ({one})"),
+            (Some(peer), Some(own)) => format!(" ({peer}, {own})"),
+        }
+    }
+}
+
+impl From<Vec<String>> for Certified {
+    fn from(names: Vec<String>) -> Self {
+        Self {
+            names,
+            ..Self::default()
+        }
+    }
+}
+
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -77,8 +119,8 @@ pub(crate) struct Link {
     pub(crate) dialled: Option<String>,
     /// Where the other side's packets come from.
     pub(crate) remote: Option<SocketAddr>,
-    /// The names in the other side's certificate.
-    pub(crate) certified: Vec<String>,
+    /// What its certificate says, and which one this side showed.
+    pub(crate) certified: Certified,
     /// Who is at the other end, once that is known.
     pub(crate) guest: Option<Guest>,
     /// Its number as a link, once it is up.
@@ -98,7 +140,7 @@ impl Link {
             stage: Stage::Connecting,
             dialled: Some(address),
             remote: None,
-            certified: Vec::new(),
+            certified: Certified::default(),
             guest: None,
             number: None,
             deadline: now + DIAL_LIMIT,
@@ -108,7 +150,7 @@ impl Link {
     }
 
     /// A connection that the other side made.
-    pub(crate) fn accepted(remote: SocketAddr, certified: Vec<String>, now: Instant) -> Self {
+    pub(crate) fn accepted(remote: SocketAddr, certified: Certified, now: Instant) -> Self {
         let mut link = Self::dialled(String::new(), now);
         link.dialled = None;
         link.connected(remote, certified, now);
@@ -116,7 +158,7 @@ impl Link {
     }
 
     /// The handshake is done.
-    pub(crate) fn connected(&mut self, remote: SocketAddr, certified: Vec<String>, now: Instant) {
+    pub(crate) fn connected(&mut self, remote: SocketAddr, certified: Certified, now: Instant) {
         self.stage = Stage::Greeting;
         self.remote = Some(remote);
         self.certified = certified;

@@ -1,18 +1,20 @@
 //! The QUIC beneath a node without the node, and the bytes that a link puts around what is sent.
 
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use matryoshka_pubsub::{Envelope, Kind, TopicName, TrafficClass};
 
 use crate::adapter::QuicAdapter;
+use crate::clock::Clock;
 use crate::config::transport;
 use crate::proto::codec::{Codec, HEADER_BYTES};
 use crate::proto::frame::Frame;
 use crate::proto::lane::Encoded;
 use crate::proto::liveness::HEARTBEAT;
 use crate::secret::Secret;
-use crate::tls::{ANY_NODE, Credentials, TlsError};
+use crate::tls::{ANY_NODE, Credentials, Handshake, Identity, TlsError};
 
 /// A node's QUIC configurations: its certificates, its streams and windows.
 #[derive(Debug)]
@@ -33,9 +35,12 @@ impl BareQuic {
     ///
     /// When its certificate cannot be issued.
     pub fn new(secret: &Secret, name: &str) -> Result<Self, TlsError> {
-        let credentials = Credentials::new(secret, name, SystemTime::now())?;
-        let mut server = credentials.server_config()?;
-        let mut client = credentials.client_config()?;
+        let clock = Clock::system();
+        let credentials = Credentials::derive(secret, name, clock.now())?;
+        let identity = Arc::new(Identity::new(name.to_owned(), clock, credentials));
+        let handshake = Handshake::new(identity);
+        let mut server = quinn::ServerConfig::with_crypto(handshake.server_crypto()?);
+        let mut client = handshake.client_config()?;
         server.transport_config(transport());
         client.transport_config(transport());
         Ok(Self { server, client })

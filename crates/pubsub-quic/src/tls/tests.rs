@@ -1,13 +1,22 @@
 //! Whose certificate is accepted, and for how long.
 
+use std::time::{Duration, SystemTime};
+
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, PKCS_ED25519};
+use rustls::pki_types::CertificateDer;
+
+use super::authority::{Authority, leaf_params, seed};
+use super::certificate::{Certificate, Naming};
+use super::trust::Distrust;
+use super::validity::{VALID_AFTER, VALID_BEFORE};
 use super::*;
+use crate::clock::Clock;
+use crate::secret::Secret;
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
-}
-
-fn unix(time: SystemTime) -> UnixTime {
-    UnixTime::since_unix_epoch(time.duration_since(SystemTime::UNIX_EPOCH).unwrap())
 }
 
 fn secret(byte: u8) -> Secret {
@@ -15,13 +24,22 @@ fn secret(byte: u8) -> Secret {
 }
 
 fn credentials(secret: &Secret, name: &str) -> Credentials {
-    Credentials::new(secret, name, now()).unwrap()
+    Credentials::derive(secret, name, now()).unwrap()
 }
 
 /// What `judge` says of the leaf of `node` at `time`.
-fn judged(judge: &Credentials, node: &Credentials, time: SystemTime) -> Result<(), rustls::Error> {
-    let leaf = node.leaf.current();
-    judge.verifier.verify(&leaf.cert[0], &[], unix(time))
+fn judged(judge: &Credentials, node: &Credentials, time: SystemTime) -> Result<(), Distrust> {
+    judge.trust().judge(&node.key().cert[0], &[], time)
+}
+
+/// A leaf of the authority of `secret(1)`, changed in some way.
+fn odd_leaf(change: impl FnOnce(&mut CertificateParams)) -> CertificateDer<'static> {
+    let authority = Authority::of(&[1; 32]).unwrap();
+    let mut params = leaf_params("two", now()).unwrap();
+    change(&mut params);
+    let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+    let leaf = params.signed_by(&key, &authority.issuer).unwrap();
+    leaf.der().clone()
 }
 
 #[test]
@@ -33,16 +51,17 @@ fn nodes_with_one_secret_accept_each_other_and_nobody_else() {
     assert_eq!(judged(&one, &two, now()), Ok(()));
     assert_eq!(judged(&two, &one, now()), Ok(()));
     let stranger = credentials(&secret(2), "two");
-    let unknown = CertificateError::UnknownIssuer.into();
-    assert_eq!(judged(&one, &stranger, now()), Err(unknown));
+    assert_eq!(judged(&one, &stranger, now()), Err(Distrust::NotOurs));
 }
 
 #[test]
 fn the_leaf_carries_the_nodes_name() {
     let one = credentials(&secret(1), "n_1.a-b");
-    assert_eq!(certified_names(&one.leaf.current().cert), ["n_1.a-b"]);
-    assert!(certified_names(&[]).is_empty());
-    assert!(certified_names(&[CertificateDer::from(vec![1, 2, 3])]).is_empty());
+    assert_eq!(one.certificate().names(Naming::Uri), ["n_1.a-b"]);
+    assert_eq!(
+        Certificate::read(&one.key().cert[0]).as_ref(),
+        Some(one.certificate())
+    );
 }
 
 #[test]
@@ -51,20 +70,22 @@ fn a_leaf_counts_from_a_day_before_to_a_week_after_its_issue() {
         credentials(&secret(1), "one"),
         credentials(&secret(1), "two"),
     );
-    let minute = Duration::from_secs(60);
-    assert_eq!(judged(&one, &two, now() - VALID_BEFORE + minute), Ok(()));
-    assert_eq!(judged(&one, &two, now() + VALID_AFTER - minute), Ok(()));
-    assert_eq!(
-        judged(&one, &two, now() - VALID_BEFORE - minute),
-        Err(CertificateError::NotValidYet.into())
-    );
-    let late = now() + VALID_AFTER + minute;
-    assert_eq!(
-        judged(&one, &two, late),
-        Err(CertificateError::Expired.into())
-    );
-    two.renew(late).unwrap();
+    assert_eq!(judged(&one, &two, now() - VALID_BEFORE + MINUTE), Ok(()));
+    assert_eq!(judged(&one, &two, now() + VALID_AFTER - MINUTE), Ok(()));
+    let early = now() - VALID_BEFORE - MINUTE;
+    assert_eq!(judged(&one, &two, early), Err(Distrust::Time));
+    let late = now() + VALID_AFTER + MINUTE;
+    assert_eq!(judged(&one, &two, late), Err(Distrust::Time));
+    let two = two.renewed("two", late).unwrap().expect("it is time");
     assert_eq!(judged(&one, &two, late), Ok(()));
+}
+
+#[test]
+fn a_machine_whose_clock_was_never_set_has_a_readable_leaf() {
+    let start = SystemTime::UNIX_EPOCH + MINUTE;
+    let one = Credentials::derive(&secret(1), "one", start).unwrap();
+    assert_eq!(judged(&one, &one, start), Ok(()));
+    assert_eq!(one.certificate().valid_from, SystemTime::UNIX_EPOCH);
 }
 
 #[test]
@@ -84,35 +105,51 @@ fn with_several_secrets_the_first_issues_and_all_are_accepted() {
 #[test]
 fn a_leaf_for_one_side_only_is_refused() {
     let one = credentials(&secret(1), "one");
-    for purpose in [
+    let judge = |purposes: Vec<ExtendedKeyUsagePurpose>| {
+        let leaf = odd_leaf(|params| params.extended_key_usages = purposes);
+        one.trust().judge(&leaf, &[], now())
+    };
+    let (serve, dial) = (
         ExtendedKeyUsagePurpose::ServerAuth,
         ExtendedKeyUsagePurpose::ClientAuth,
-    ] {
-        let mut params = leaf_params("two", now()).unwrap();
-        params.extended_key_usages = vec![purpose];
-        let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
-        let leaf = params.signed_by(&key, &one.authority).unwrap();
-        assert_eq!(
-            one.verifier.verify(leaf.der(), &[], unix(now())),
-            Err(CertificateError::InvalidPurpose.into())
-        );
-    }
+    );
+    assert_eq!(judge(vec![serve.clone()]), Err(Distrust::Purpose));
+    assert_eq!(judge(vec![dial.clone()]), Err(Distrust::Purpose));
+    assert_eq!(judge(vec![]), Err(Distrust::Purpose));
+    assert_eq!(
+        judge(vec![ExtendedKeyUsagePurpose::Any]),
+        Err(Distrust::Purpose)
+    );
+    assert_eq!(judge(vec![dial, serve]), Ok(()));
+}
+
+#[test]
+fn of_a_strangers_certificate_neither_time_nor_purpose_is_told() {
+    let one = credentials(&secret(2), "one");
+    let late = now() + VALID_AFTER + MINUTE;
+    let leaf = odd_leaf(|params| params.extended_key_usages.clear());
+    assert_eq!(one.trust().judge(&leaf, &[], now()), Err(Distrust::NotOurs));
+    assert_eq!(one.trust().judge(&leaf, &[], late), Err(Distrust::NotOurs));
+    let junk = CertificateDer::from(vec![1, 2, 3]);
+    assert_eq!(
+        one.trust().judge(&junk, &[], now()),
+        Err(Distrust::Unreadable)
+    );
 }
 
 #[test]
 fn a_leaf_cannot_issue_another() {
     let one = credentials(&secret(1), "one");
+    let authority = Authority::of(&[1; 32]).unwrap();
     let middle_key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
     let params = leaf_params("middle", now()).unwrap();
-    let middle = params.signed_by(&middle_key, &one.authority).unwrap();
+    let middle = params.signed_by(&middle_key, &authority.issuer).unwrap();
     let issuer = Issuer::new(params, middle_key);
     let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
     let forged = leaf_params("root", now()).unwrap().signed_by(&key, &issuer);
     let chain = [middle.der().clone()];
-    let judged = one
-        .verifier
-        .verify(forged.unwrap().der(), &chain, unix(now()));
-    assert!(judged.is_err());
+    let judged = one.trust().judge(forged.unwrap().der(), &chain, now());
+    assert_eq!(judged, Err(Distrust::NotOurs));
 }
 
 #[test]
@@ -132,6 +169,10 @@ fn the_authority_depends_on_the_decoded_secret_alone() {
 
 #[test]
 fn nothing_secret_is_shown() {
-    let shown = format!("{:?}", credentials(&secret(1), "one"));
-    assert!(shown.contains("one") && shown.len() < 100, "{shown}");
+    let credentials = credentials(&secret(1), "one");
+    let identity = Identity::new("one".to_owned(), Clock::system(), credentials.clone());
+    let shown = format!("{credentials:?} {identity:?}");
+    assert!(shown.contains("Secret") && shown.contains("one"), "{shown}");
+    assert!(!shown.contains(&secret(1).to_hex()[..8]), "{shown}");
+    assert!(!shown.to_lowercase().contains("private"), "{shown}");
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use futures::future::join_all;
 use matryoshka_pubsub_quic::pubsub::cluster::{Member, MemberEvent, MemberState};
 use matryoshka_pubsub_quic::pubsub::{Members, PubSub};
-use matryoshka_pubsub_quic::{Builder, PeerInfo, QuicAdapter, Secret};
+use matryoshka_pubsub_quic::{Builder, PeerInfo, Pki, QuicAdapter, Secret};
+
+use crate::ca::Papers;
 
 /// Nothing that is waited for may take longer, however busy the machine is.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
@@ -81,6 +83,16 @@ impl Node {
         let up = peers.filter(|peer| peer.state == MemberState::Up);
         up.map(|peer| peer.name.to_string()).collect()
     }
+}
+
+/// These papers as a node takes them.
+pub(crate) fn pki(papers: &Papers) -> Pki {
+    let Papers {
+        ca,
+        certificate,
+        key,
+    } = papers;
+    Pki::from_pem(ca.as_bytes(), certificate.as_bytes(), key.as_bytes()).unwrap()
 }
 
 /// Nodes n0, n1, ...; each joins at the one before. All know all when this returns.

@@ -3,10 +3,11 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
+use tracing::Level;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Collects lines of warnings and worse until it is dropped. Needs a runtime of the current thread only.
+/// Collects lines until it is dropped. Needs a runtime of the current thread only.
 pub(crate) struct Log {
     text: Text,
     _guard: DefaultGuard,
@@ -16,10 +17,16 @@ pub(crate) struct Log {
 struct Text(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
+    /// Warnings and worse.
     pub(crate) fn collect() -> Self {
+        Self::collect_from(Level::WARN)
+    }
+
+    /// Of `level` and worse, from whatever crate.
+    pub(crate) fn collect_from(level: Level) -> Self {
         let text = Text::default();
         let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::WARN)
+            .with_max_level(level)
             .with_writer(text.clone())
             .with_ansi(false)
             .finish();

@@ -8,12 +8,14 @@ mod contract;
 mod dispatch;
 mod fan_out;
 mod faults;
+mod interest;
 mod mailbox;
 mod mailbox_model;
 mod members;
 mod memory;
 mod names;
 mod order;
+mod routed_mesh;
 mod subscription;
 mod typed;
 

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use crate::bound::at_least_one;
-use crate::edges::Edges;
+use crate::edges::{Edges, Notify};
 use crate::shards::default_shards;
 use crate::{DuplicateRegistry, RandomState, ShardBy, ZeroBound};
 
@@ -26,7 +27,7 @@ pub struct DuplicateBuilder<K, V, S = RandomState> {
     shards: usize,
     shard_by: ShardBy,
     hasher: S,
-    notify: Option<Box<dyn Fn() + Send + Sync>>,
+    notify: Option<Notify>,
     of: PhantomData<fn() -> (K, V)>,
 }
 
@@ -58,7 +59,7 @@ impl<K, V, S> DuplicateBuilder<K, V, S> {
 
     /// Notes edges; see [`DuplicateRegistry::with_edges`].
     pub fn edges(mut self, notify: impl Fn() + Send + Sync + 'static) -> Self {
-        self.notify = Some(Box::new(notify));
+        self.notify = Some(Arc::new(notify));
         self
     }
 

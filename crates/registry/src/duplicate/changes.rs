@@ -1,10 +1,10 @@
 //! A group registry as its listeners see it: each shard is read in the moment from which its changes count.
 
 use std::hash::{BuildHasher, Hash};
-use std::ops::Range;
 use std::sync::Arc;
 
-use super::store::{Row, Store};
+use super::shard::{Row, Shard};
+use super::store::Store;
 use crate::listener::Source;
 use crate::tap::Tap;
 use crate::watchers::Scope;
@@ -19,37 +19,36 @@ where
     fn read(&self, scope: &Scope<K>, tap: &Arc<Tap<K, V>>, first: bool) -> Snapshot<K, V> {
         tap.restart();
         let mut parts = Vec::new();
-        for index in self.within(scope) {
-            let mut shard = self.shards.lock(index);
-            let part = |row: &Row<K, V>| (row.key.clone(), Entries::new(row.list.clone()));
+        for shard in self.within(scope) {
+            let mut table = shard.table();
+            let part = |row: &mut Row<K, V>| (row.key.clone(), Entries::new(row.list.share()));
             match scope {
-                Scope::All => parts.extend(shard.rows.iter().map(part)),
+                Scope::All => parts.extend(table.rows.iter_mut().map(part)),
                 Scope::Key { key, hash } => {
-                    parts.extend(shard.rows.find(*hash, |row| row.key == *key).map(part));
+                    let row = table.rows.find_mut(*hash, |row| row.key == *key);
+                    parts.extend(row.map(part));
                 }
             }
             if first {
-                shard.watchers.add(scope, tap);
+                table.watchers.add(scope, tap);
             }
-            tap.start(index);
+            tap.start(shard.index());
         }
         Snapshot::new(parts)
     }
 
     fn leave(&self, scope: &Scope<K>, tap: &Arc<Tap<K, V>>) {
-        for index in self.within(scope) {
-            let mut shard = self.shards.lock(index);
-            let kept = shard.watchers.remove(scope, tap);
-            drop(shard);
+        for shard in self.within(scope) {
+            let kept = shard.table().watchers.remove(scope, tap);
             drop(kept);
         }
     }
 }
 
 impl<K: Eq + Hash, V, S: BuildHasher> Store<K, V, S> {
-    fn within(&self, scope: &Scope<K>) -> Range<usize> {
+    fn within(&self, scope: &Scope<K>) -> std::slice::Iter<'_, Arc<Shard<K, V, S>>> {
         match scope {
-            Scope::All => 0..self.shards.len(),
+            Scope::All => self.shards.iter(),
             Scope::Key { hash, .. } => self.places(*hash),
         }
     }

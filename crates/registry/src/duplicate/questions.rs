@@ -3,21 +3,23 @@
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
 
-use super::{DuplicateRegistry, store::Row};
-use crate::chunks::ChunkedList;
+use super::{DuplicateRegistry, shard::Row};
+use crate::chunks::SharedList;
 use crate::{Entries, Entry, OwnerId};
 
 impl<K, V, S> DuplicateRegistry<K, V, S> {
     /// How many entries there are. Shards are read one after another: not a snapshot.
     pub fn count(&self) -> usize {
-        self.store.shards.each().map(|shard| shard.entries).sum()
+        let shards = self.store.shards.iter();
+        shards.map(|shard| shard.table().entries).sum()
     }
 
     /// How many keys have entries. Shards are read one after another: not a snapshot.
     pub fn count_keys(&self) -> usize {
-        match &self.store.directory {
+        let shards = self.store.shards.iter();
+        match self.store.directory() {
             Some(directory) => directory.len(),
-            None => self.store.shards.each().map(|shard| shard.rows.len()).sum(),
+            None => shards.map(|shard| shard.table().rows.len()).sum(),
         }
     }
 }
@@ -35,27 +37,27 @@ where
         Q: Eq + Hash + ?Sized,
     {
         let hash = self.store.hash(key);
-        match self.store.directory {
-            None => self.store.part(self.store.places(hash).start, hash, key),
-            Some(_) => ChunkedList::chain(self.parts_of(key)),
+        match self.store.directory() {
+            None => self.store.shards.of(hash).snapshot(hash, key),
+            Some(_) => SharedList::chain(self.parts_of(key)),
         }
         .map(Entries::new)
     }
 
     /// The entries under `key`, shard by shard.
-    pub(super) fn parts_of<Q>(&self, key: &Q) -> Vec<ChunkedList<V>>
+    pub(super) fn parts_of<Q>(&self, key: &Q) -> Vec<SharedList<V>>
     where
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
         let hash = self.store.hash(key);
-        let directory = self.store.directory.as_ref();
+        let directory = self.store.directory();
         if directory.is_some_and(|known| !known.contains(hash, |known| known.borrow() == key)) {
             return Vec::new();
         }
         let places = self.store.places(hash);
         places
-            .filter_map(|shard| self.store.part(shard, hash, key))
+            .filter_map(|shard| shard.snapshot(hash, key))
             .collect()
     }
 
@@ -66,11 +68,9 @@ where
         Q: Eq + Hash + ?Sized,
     {
         let hash = self.store.hash(key);
-        let part = self.store.part(self.store.place(hash, owner), hash, key);
-        let Some(entries) = part.map(Entries::new) else {
-            return Vec::new();
-        };
-        let own = entries.iter().filter(|entry| entry.owner == owner);
+        let entries = self.store.place(hash, owner).snapshot(hash, key);
+        let entries = entries.map(Entries::new);
+        let own = entries.iter().flatten().filter(|e| e.owner == owner);
         own.map(|entry| entry.value.clone()).collect()
     }
 
@@ -117,11 +117,9 @@ where
     }
 
     fn each_row(&self, mut visit: impl FnMut(&K, &Entries<V>)) {
-        for index in 0..self.store.shards.len() {
-            let shard = self.store.shards.lock(index);
-            let row = |row: &Row<K, V>| (row.key.clone(), Entries::new(row.list.clone()));
-            let rows: Vec<_> = shard.rows.iter().map(row).collect();
-            drop(shard);
+        for shard in self.store.shards.iter() {
+            let row = |row: &mut Row<K, V>| (row.key.clone(), Entries::new(row.list.share()));
+            let rows: Vec<_> = shard.table().rows.iter_mut().map(row).collect();
             rows.iter().for_each(|(key, entries)| visit(key, entries));
         }
     }
@@ -137,8 +135,9 @@ where
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        let parts = self.parts_of(key);
-        parts.iter().map(ChunkedList::len).sum()
+        let hash = self.store.hash(key);
+        let places = self.store.places(hash);
+        places.map(|shard| shard.count(hash, key)).sum()
     }
 
     /// Whether there is any entry under `key`.
@@ -148,11 +147,13 @@ where
         Q: Eq + Hash + ?Sized,
     {
         let hash = self.store.hash(key);
-        if let Some(directory) = &self.store.directory {
-            return directory.contains(hash, |known| known.borrow() == key);
+        match self.store.directory() {
+            Some(directory) => directory.contains(hash, |known| known.borrow() == key),
+            None => {
+                let table = self.store.shards.of(hash).table();
+                let row = table.rows.find(hash, |row| row.key.borrow() == key);
+                row.is_some()
+            }
         }
-        let shard = self.store.shards.lock(self.store.shards.index(hash));
-        let row = shard.rows.find(hash, |row| row.key.borrow() == key);
-        row.is_some()
     }
 }

@@ -8,10 +8,11 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Place;
 
 use crate::shards::Shards;
+use crate::sync::Mutex;
 
 pub(super) struct Queues<K, S> {
     hasher: S,
-    shards: Shards<Table<K>>,
+    shards: Shards<Mutex<Table<K>>>,
 }
 
 struct Table<K> {
@@ -48,7 +49,7 @@ pub(super) enum Entered {
 
 impl<K: Eq + Hash, S: BuildHasher> Queues<K, S> {
     pub(super) fn new(shards: usize, hasher: S) -> Self {
-        let shards = Shards::new(shards);
+        let shards = Shards::locked(shards);
         Self { hasher, shards }
     }
 
@@ -60,7 +61,7 @@ impl<K: Eq + Hash, S: BuildHasher> Queues<K, S> {
 impl<K: Eq + Clone, S> Queues<K, S> {
     /// Takes the lock, or a place in its queue.
     pub(super) fn enter(&self, hash: u64, key: &K, waker: Option<Waker>) -> Entered {
-        let mut guard = self.shards.lock(self.shards.index(hash));
+        let mut guard = self.shards.lock(hash);
         let table = &mut *guard;
         let ticket = table.next_ticket;
         table.next_ticket += 1;
@@ -91,7 +92,7 @@ impl<K: Eq + Clone, S> Queues<K, S> {
 impl<K: Eq, S> Queues<K, S> {
     /// Whether the lock was granted to that ticket; if not, `waker` is woken when it is.
     pub(super) fn is_granted(&self, hash: u64, key: &K, ticket: u64, waker: Waker) -> bool {
-        let mut table = self.shards.lock(self.shards.index(hash));
+        let mut table = self.shards.lock(hash);
         let row = table.rows.find_mut(hash, |row| row.key == *key);
         let row = row.expect("who waits keeps the lock in its table");
         if row.holder == ticket {
@@ -105,7 +106,7 @@ impl<K: Eq, S> Queues<K, S> {
 
     /// Ends the wait of that ticket; what was granted to it passes on.
     pub(super) fn cancel(&self, hash: u64, key: &K, ticket: u64) {
-        let mut table = self.shards.lock(self.shards.index(hash));
+        let mut table = self.shards.lock(hash);
         let row = table.rows.find_mut(hash, |row| row.key == *key);
         let row = row.expect("who waits keeps the lock in its table");
         let granted = row.holder == ticket;
@@ -119,7 +120,7 @@ impl<K: Eq, S> Queues<K, S> {
 
     /// The holder lets go: the next one has it.
     pub(super) fn release(&self, hash: u64, key: &K) {
-        let mut table = self.shards.lock(self.shards.index(hash));
+        let mut table = self.shards.lock(hash);
         let row = table.rows.find_entry(hash, |row| row.key == *key);
         let mut row = row.ok().expect("a lock that is held is in its table");
         let Some((ticket, waker)) = row.get_mut().waiters.pop_first() else {

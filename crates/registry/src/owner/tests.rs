@@ -36,6 +36,8 @@ fn p3_a_refused_registration_leaves_no_note() {
             assert_eq!(refused.owner, holder.id());
         }
         assert_eq!((holder.life().noted(), other.life().noted()), (1, 0));
+        drop((holder, other));
+        assert!(names.is_bare());
     });
 }
 
@@ -50,6 +52,23 @@ fn guards_that_outlive_their_owner_do_nothing() {
         let _kept = groups.register(&second, "a", 2);
         drop(guard);
         assert_eq!((life.noted(), groups.count()), (0, 1));
+        drop(second);
+        assert!(groups.is_bare());
+    });
+}
+
+/// A registry that went leaves its shards with those who had entries there, but not for ever.
+#[test]
+fn an_owner_outlives_any_number_of_registries() {
+    once(|| {
+        let owner = Owner::new();
+        for _ in 0..100 {
+            let groups = DuplicateRegistry::<u8, u8>::with_shards(1, Default::default());
+            let guard = groups.register(&owner, 1, 1);
+            drop(groups);
+            drop(guard);
+        }
+        assert!(owner.life().places() <= 4, "{}", owner.life().places());
     });
 }
 

@@ -4,13 +4,14 @@ use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
-use super::UniqueRegistry;
+use super::{UniqueRegistry, shard::Row};
 use crate::{Entry, OwnerId};
 
 impl<K, V, S> UniqueRegistry<K, V, S> {
     /// How many entries there are. Shards are read one after another: not a snapshot.
     pub fn count(&self) -> usize {
-        self.store.shards.each().map(|shard| shard.rows.len()).sum()
+        let shards = self.store.shards.iter();
+        shards.map(|shard| shard.table().rows.len()).sum()
     }
 }
 
@@ -27,7 +28,7 @@ where
         Q: Eq + Hash + ?Sized,
         V: Clone,
     {
-        let (entry, alive) = self.store.find(key)?;
+        let (entry, alive) = self.find(key)?;
         alive.then(|| entry.value.clone())
     }
 
@@ -38,7 +39,7 @@ where
         Q: Eq + Hash + ?Sized,
         V: Clone,
     {
-        let (entry, _) = self.store.find(key)?;
+        let (entry, _) = self.find(key)?;
         Some(Entry::clone(&entry))
     }
 
@@ -49,7 +50,8 @@ where
         Q: Eq + Hash + ?Sized,
         V: Clone,
     {
-        let entry = self.store.find_own(owner, key)?;
+        let hash = self.store.hash(key);
+        let entry = self.store.shards.of(hash).find_own(owner, hash, key)?;
         Some(entry.value.clone())
     }
 
@@ -60,8 +62,18 @@ where
         Q: Eq + Hash + ?Sized,
         V: Clone,
     {
-        let (entry, _) = self.store.find(key)?;
+        let (entry, _) = self.find(key)?;
         matches(&entry.value).then(|| Entry::clone(&entry))
+    }
+
+    /// What stands under `key`, and whether its owner lives.
+    fn find<Q>(&self, key: &Q) -> Option<(Arc<Entry<V>>, bool)>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        let hash = self.store.hash(key);
+        self.store.shards.of(hash).find(hash, key)
     }
 
     /// What `choose` makes of the entries of all keys, where it makes something of them.
@@ -69,13 +81,9 @@ where
     /// Shards are read one after another: not a snapshot.
     pub fn select<T>(&self, mut choose: impl FnMut(&K, &Entry<V>) -> Option<T>) -> Vec<T> {
         let mut chosen = Vec::new();
-        for index in 0..self.store.shards.len() {
-            let shard = self.store.shards.lock(index);
-            let rows = shard.rows.iter();
-            let rows: Vec<_> = rows
-                .map(|r| (r.key.clone(), Arc::clone(&r.entry)))
-                .collect();
-            drop(shard);
+        for shard in self.store.shards.iter() {
+            let row = |row: &Row<K, V>| (row.key.clone(), Arc::clone(&row.entry));
+            let rows: Vec<_> = shard.table().rows.iter().map(row).collect();
             chosen.extend(rows.iter().filter_map(|(key, entry)| choose(key, entry)));
         }
         chosen

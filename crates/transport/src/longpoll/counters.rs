@@ -1,6 +1,6 @@
 //! What long polling has done, as numbers.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::stats::Counter;
 
 /// A snapshot of the counters of a [`LongPolling`](crate::LongPolling): sessions now, and the rest since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,19 +43,5 @@ impl Counters {
             served: self.served.get(),
             binary_dropped: self.binary_dropped.get(),
         }
-    }
-}
-
-/// A number that only grows.
-#[derive(Debug, Default)]
-pub(super) struct Counter(AtomicU64);
-
-impl Counter {
-    pub(super) fn add_one(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
     }
 }

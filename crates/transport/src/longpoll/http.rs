@@ -110,8 +110,7 @@ async fn open<H: Handler>(
             json(body::polled(410, &token, &[]))
         }
         Err(NotAdmitted::Refused(_)) => status(403),
-        Err(NotAdmitted::Closing) => fault(StatusCode::SERVICE_UNAVAILABLE),
-        Err(NotAdmitted::Crashed) => fault(StatusCode::INTERNAL_SERVER_ERROR),
+        Err(not_admitted) => fault(not_admitted.status()),
     }
 }
 

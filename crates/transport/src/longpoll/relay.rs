@@ -34,7 +34,7 @@ use wire::{Said, Word};
 pub(super) const LOOKUP_LIMIT: Duration = Duration::from_secs(2);
 
 /// What the messages are, and where they go.
-pub(super) const KIND: Kind = Kind(6);
+pub(super) const KIND: Kind = Kind(7);
 pub(super) const TOPIC: &str = "matryoshka:longpoll";
 
 /// One node's part in it: asking others, and answering them.

@@ -9,8 +9,9 @@ use std::collections::VecDeque;
 
 use crate::frame::Frame;
 
-/// How many posts of one client may wait at a time: 1,024. Old clients send one for each message.
-pub(super) const MAX_POSTS: usize = 1024;
+/// How many posts of one long-poll session may wait at a time: 1,024, since old clients send one for each message. One more is
+/// answered 408.
+pub const MAX_WAITING_POSTS: usize = 1024;
 
 /// Frames on their way to the session.
 #[derive(Debug)]
@@ -77,7 +78,7 @@ impl Upstream {
             return Err(NotTaken::Gone);
         }
         let bytes = parts.iter().map(Part::bytes).sum();
-        let fits = self.bytes + bytes <= self.bound_bytes && self.posts.len() < MAX_POSTS;
+        let fits = self.bytes + bytes <= self.bound_bytes && self.posts.len() < MAX_WAITING_POSTS;
         if !fits && !self.posts.is_empty() {
             return Err(NotTaken::Full);
         }

@@ -1,11 +1,13 @@
 //! Counting connections and closing all of them.
 
-use std::sync::atomic::Ordering::SeqCst;
+use std::{num::NonZeroU32, sync::atomic::Ordering::SeqCst, time::Duration};
 
 use futures::{FutureExt, future::join_all};
 use matryoshka_transport::{
-    Close, CloseCode, CloseReason, Outgoing, http::StatusCode, memory::MemoryService,
+    Close, CloseCode, CloseReason, ConnectionLimits, Connections, Outgoing, http::StatusCode,
+    memory::MemoryService,
 };
+use tokio::time::{Instant, timeout};
 
 use crate::lab::{Lab, info};
 
@@ -94,4 +96,155 @@ async fn a_crashed_session_is_counted_out() {
     client.send_text("panic").await.unwrap();
     service.connections().closed().await;
     assert_eq!(service.connections().count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_closes_so_many_a_second_the_oldest_first() {
+    let lab = Lab::new();
+    let service = MemoryService::new(lab.clone());
+    let clients = join_all((0..50).map(|_| service.connect(info("")))).await;
+    let connections = service.connections().clone();
+    let start = Instant::now();
+    let draining = tokio::spawn({
+        let connections = connections.clone();
+        async move { connections.drain(CloseCode::RESTART.into(), rate(10)).await }
+    });
+    for (n, client) in clients.into_iter().enumerate() {
+        let mut client = client.unwrap();
+        let closed = client.recv().await;
+        assert_eq!(
+            closed,
+            Some(Outgoing::Close(Close::new(CloseCode::RESTART)))
+        );
+        assert_eq!(start.elapsed(), Duration::from_millis(100) * n as u32);
+        let refused = service.connect(info("")).await.unwrap_err();
+        assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    draining.await.unwrap();
+    connections.closed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_leaves_by_itself_costs_a_drain_no_time() {
+    let service = MemoryService::new(Lab::new());
+    let mut clients = join_all((0..21).map(|_| service.connect(info("")))).await;
+    let start = Instant::now();
+    clients.drain(1..20).for_each(drop);
+    service
+        .connections()
+        .drain(CloseCode::RESTART.into(), rate(1))
+        .await;
+    assert!(
+        start.elapsed() <= Duration::from_secs(2),
+        "{:?}",
+        start.elapsed()
+    );
+    service.connections().closed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_is_given_up_refuses_on_and_the_rest_can_be_closed_at_once() {
+    let service = MemoryService::new(Lab::new());
+    let clients = join_all((0..60).map(|_| service.connect(info("")))).await;
+    let connections = service.connections();
+    let drain = connections.drain(CloseCode::RESTART.into(), rate(10));
+    assert!(timeout(Duration::from_millis(950), drain).await.is_err());
+    tokio::task::yield_now().await;
+    assert_eq!(connections.count(), 50);
+    assert!(connections.is_closing());
+    connections.close_all(CloseCode::RESTART.into());
+    for client in clients {
+        let closed = client.unwrap().recv().await;
+        assert_eq!(
+            closed,
+            Some(Outgoing::Close(Close::new(CloseCode::RESTART)))
+        );
+    }
+    connections.closed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_may_be_so_many_in_all_from_one_address_and_of_one_user() {
+    let from =
+        |address: &str, query: &str| info(query).with_peer_addr(Some(address.parse().unwrap()));
+    let limits = ConnectionLimits::default()
+        .with_max_connections(Some(5))
+        .with_max_per_address(Some(2))
+        .with_max_per_user(Some(1));
+    let connections = Connections::with_limits(limits);
+    let lab = Lab::new();
+    let service = MemoryService::new(lab.clone()).with_connections(&connections);
+    let status = async |info| service.connect(info).await.unwrap_err().status;
+
+    let anna = service
+        .connect(from("192.0.2.1:1", "user=anna"))
+        .await
+        .unwrap();
+    let again = from("192.0.2.2:1", "user=anna");
+    assert_eq!(status(again).await, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(
+        lab.closed().await,
+        CloseReason::Lost,
+        "its session was made and is told"
+    );
+    let nobody = service.connect(from("192.0.2.1:2", "")).await.unwrap();
+    let third = from("192.0.2.1:3", "");
+    assert_eq!(status(third).await, StatusCode::TOO_MANY_REQUESTS);
+    let local =
+        join_all((1..=3).map(|port| service.connect(from(&format!("127.0.0.1:{port}"), "")))).await;
+    assert!(local.iter().all(Result::is_ok), "loopback is not counted");
+    assert_eq!(
+        status(from("192.0.2.9:1", "")).await,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+
+    drop((anna, nobody, local));
+    connections.closed().await;
+    service
+        .connect(from("192.0.2.1:1", "user=anna"))
+        .await
+        .unwrap();
+    let stats = connections.stats();
+    assert_eq!(
+        (
+            stats.refused_user,
+            stats.refused_address,
+            stats.refused_full
+        ),
+        (1, 1, 1)
+    );
+    assert_eq!((stats.opened, stats.refused, stats.open), (6, 0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_may_share_their_connections_and_limits() {
+    let connections =
+        Connections::with_limits(ConnectionLimits::default().with_max_connections(Some(1)));
+    let [one, two] =
+        [(); 2].map(|()| MemoryService::new(Lab::new()).with_connections(&connections));
+    let _client = one.connect(info("")).await.unwrap();
+    let refused = two.connect(info("")).await.unwrap_err();
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn everything_that_ends_a_connection_is_counted_by_its_name() {
+    let lab = Lab::new();
+    let service = MemoryService::new(lab.clone());
+    service.connect(info("connect=refuse")).await.unwrap_err();
+    service.connect(info("connect=panic")).await.unwrap_err();
+    let mut crashing = service.connect(info("")).await.unwrap();
+    crashing.send_text("panic").await.unwrap();
+    let _idle = service.connect(info("")).await.unwrap();
+    assert_eq!(lab.closed().await, CloseReason::Idle);
+    service.connections().closed().await;
+    service.connections().refuse();
+    service.connect(info("")).await.unwrap_err();
+    let stats = service.connections().stats();
+    assert_eq!((stats.refused, stats.crashes, stats.closed_idle), (1, 2, 1));
+    assert_eq!((stats.opened, stats.refused_closing, stats.open), (2, 1, 0));
+}
+
+fn rate(per_second: u32) -> NonZeroU32 {
+    NonZeroU32::new(per_second).unwrap()
 }

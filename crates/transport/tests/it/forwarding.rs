@@ -238,7 +238,7 @@ async fn what_others_say_on_the_topic_harms_nobody() {
     let [one, two] = ["a", "b"].map(|name| PubSub::with(mesh.node(name)));
     let a = Polled::on(&one, LongPollConfig::default(), Limits::default());
     let token = a.open().await;
-    for kind in [Kind::RAW, Kind(6), Kind(2)] {
+    for kind in [Kind::RAW, Kind(7), Kind(2)] {
         for bytes in [
             &b""[..],
             b"\x01",

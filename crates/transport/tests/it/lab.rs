@@ -99,12 +99,13 @@ impl Handler for Lab {
             }
             Some("never") => pending().await,
             Some("drop outbox") => {}
-            _ => self.connected.try_send((info, outbox)).unwrap(),
+            _ => self.connected.try_send((info.clone(), outbox)).unwrap(),
         }
         self.gate.reach().await;
         Ok(LabSession {
             gate: Arc::clone(&self.gate),
             closed: self.closed.clone(),
+            user: info.params.get("user").map(str::to_owned),
         })
     }
 }
@@ -112,6 +113,7 @@ impl Handler for Lab {
 pub struct LabSession {
     gate: Arc<Gate>,
     closed: mpsc::Sender<CloseReason>,
+    user: Option<String>,
 }
 
 impl Session for LabSession {
@@ -141,6 +143,15 @@ impl Session for LabSession {
             Mail::Panic => panic!("asked to"),
         }
         Ok(())
+    }
+
+    fn refuse_in(&mut self, frame: Frame, out: &mut Output) {
+        let text = frame.as_text().unwrap_or("bytes");
+        out.frame(Frame::text(format!("one too many: {text}")));
+    }
+
+    fn user(&self) -> Option<&str> {
+        self.user.as_deref()
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -1,10 +1,11 @@
-//! Slow readers, busy sessions and silent clients.
+//! Slow readers, busy sessions, silent clients and talkative ones.
 
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
+use futures::FutureExt;
 use matryoshka_transport::{
-    Close, CloseCode, CloseReason, Frame, Limits, OUTPUT_PAUSE_BYTES, Outgoing, Pushed,
-    memory::MemoryService,
+    Close, CloseCode, CloseReason, Connections, Frame, LARGE_FRAME_BYTES, Limits,
+    OUTPUT_PAUSE_BYTES, Outgoing, Pushed, Rate, WhenSlow, http::StatusCode, memory::MemoryService,
 };
 use tokio::time::{Instant, advance, timeout};
 
@@ -144,6 +145,7 @@ async fn a_slow_reader_loses_its_connection_with_1008_and_nobody_else_does() {
         assert_eq!(last, Some(Outgoing::Close(Close::new(CloseCode::POLICY))));
         quick.send_text("quick").await.unwrap();
         assert_eq!(quick.recv_frame().await, Some(Frame::text("quick")));
+        assert_eq!(service.connections().stats().closed_slow, 1, "{what}");
     }
 }
 
@@ -159,7 +161,7 @@ async fn mails_count_against_the_bound_too() {
     let queued = (0..20)
         .take_while(|_| outbox.mail(Mail::Say("x")) == Pushed::Queued)
         .count();
-    assert_eq!(queued, 10);
+    assert_eq!(queued, 10, "the outbox holds ten");
     assert_eq!(
         lab.closed().await,
         CloseReason::Closed(CloseCode::POLICY.into())
@@ -283,4 +285,138 @@ async fn the_time_that_a_session_was_busy_does_not_count_once_its_client_reads_n
     }
     lab.gate.open();
     assert_eq!(client.recv_frame().await, Some(Frame::text("held back")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_few_large_frames_do_not_make_a_reader_slow() {
+    const FOUR_MEGABYTES: usize = 4_000_000;
+    let lab = Lab::new();
+    let service = MemoryService::new(lab.clone());
+    let mut client = service.connect(info("")).await.unwrap();
+    let (_, outbox) = lab.connected().await;
+    for _ in 0..2 {
+        for bytes in [10, FOUR_MEGABYTES, 10, LARGE_FRAME_BYTES] {
+            let pushed = outbox.frame(Frame::binary(vec![0; bytes]));
+            assert_eq!(pushed, Pushed::Queued);
+        }
+    }
+    for _ in 0..2 {
+        for bytes in [10, FOUR_MEGABYTES, 10, LARGE_FRAME_BYTES] {
+            assert_eq!(client.recv_frame().await.unwrap().len(), bytes);
+        }
+    }
+    assert!(lab.nothing_closed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_can_wait_waits_for_room_and_closes_nobody() {
+    let lab = Lab::new();
+    let limits = Limits::default().with_outbox(1_000, 100);
+    let service = MemoryService::new(lab.clone())
+        .with_limits(limits)
+        .with_capacity(0);
+    let mut client = service.connect(info("")).await.unwrap();
+    let (_, outbox) = lab.connected().await;
+    let patient = outbox.clone();
+    let sending = tokio::spawn(async move {
+        for n in 0..100u8 {
+            patient.room().await;
+            assert_eq!(patient.frame(Frame::binary(vec![n; 100])), Pushed::Queued);
+        }
+    });
+    for n in 0..100u8 {
+        advance(Duration::from_millis(10)).await;
+        assert_eq!(client.recv_frame().await, Some(Frame::binary(vec![n; 100])));
+    }
+    sending.await.unwrap();
+    while outbox.frame(Frame::binary(vec![0; 400])) == Pushed::Queued {}
+    outbox.room().now_or_never().expect("an end is room enough");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_be_dropped_gives_way_and_is_counted_and_the_rest_arrives() {
+    let lab = Lab::new();
+    let limits = Limits::default().with_outbox(1_000, 100);
+    let service = MemoryService::new(lab.clone())
+        .with_limits(limits)
+        .with_capacity(0);
+    let mut client = service.connect(info("")).await.unwrap();
+    let (_, outbox) = lab.connected().await;
+    outbox.frame(Frame::text("on its way"));
+    tokio::task::yield_now().await;
+    let text = |name: &str, n: usize| Frame::text(format!("{name} {n} {}", "x".repeat(90)));
+    let put = |when_slow, name: &str| {
+        let pushed = (0..20).map(|n| outbox.frame_when_slow(text(name, n), when_slow));
+        pushed.filter(|pushed| *pushed == Pushed::Queued).count()
+    };
+    let cursors = put(WhenSlow::Latest(1), "cursor");
+    let typing = put(WhenSlow::Drop, "typing");
+    assert_eq!(cursors, 20, "each takes the place of the one before");
+    assert!((4..=6).contains(&typing), "{typing}");
+    assert_eq!(outbox.frame(Frame::text("must arrive")), Pushed::Queued);
+
+    assert_eq!(client.recv_frame().await, Some(Frame::text("on its way")));
+    assert_eq!(client.recv_frame().await, Some(text("cursor", 19)));
+    for n in 0..typing {
+        assert_eq!(client.recv_frame().await, Some(text("typing", n)));
+    }
+    assert_eq!(client.recv_frame().await, Some(Frame::text("must arrive")));
+    let stats = service.connections().stats();
+    assert_eq!(stats.frames_dropped, 20 - typing as u64);
+    assert_eq!((stats.frames_replaced, stats.closed_slow), (19, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_message_too_many_is_answered_and_then_the_connection_closes_with_1008() {
+    let lab = Lab::new();
+    let connections = Connections::new();
+    let service = MemoryService::new(lab.clone()).with_connections(&connections);
+    let mut client = service.connect(info("")).await.unwrap();
+    let rate = Limits::default().inbound.unwrap();
+    for n in 0..rate.at_once() {
+        client.send_text(n.to_string()).await.unwrap();
+        assert_eq!(client.recv_frame().await, Some(Frame::text(n.to_string())));
+    }
+    client.send_text("more").await.unwrap();
+    client.send_text("and more").await.unwrap();
+    assert_eq!(
+        client.recv_frame().await,
+        Some(Frame::text("one too many: more"))
+    );
+    assert_eq!(
+        client.recv().await,
+        Some(Outgoing::Close(Close::new(CloseCode::POLICY)))
+    );
+    assert_eq!(
+        lab.closed().await,
+        CloseReason::Closed(CloseCode::POLICY.into())
+    );
+    assert_eq!(lab.gate.handled.load(SeqCst), rate.at_once() as usize);
+    assert_eq!(connections.stats().closed_inbound, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_steady_client_may_go_on_for_ever_and_without_a_rate_any_may() {
+    let rate = Rate::new(10, 5);
+    for (inbound, pause) in [(rate, Duration::from_millis(100)), (None, Duration::ZERO)] {
+        let limits = Limits::default().with_inbound(inbound);
+        let service = MemoryService::new(Lab::new()).with_limits(limits);
+        let mut client = service.connect(info("")).await.unwrap();
+        for _ in 0..5_000 {
+            client.send_text("x").await.unwrap();
+            assert_eq!(client.recv_frame().await, Some(Frame::text("x")));
+            advance(pause).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_takes_too_long_is_given_up() {
+    let service = MemoryService::new(Lab::new());
+    let start = Instant::now();
+    let refused = service.connect(info("connect=never")).await.unwrap_err();
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(start.elapsed(), Limits::default().handshake_timeout);
+    let stats = service.connections().stats();
+    assert_eq!((stats.handshake_timeouts, stats.open), (1, 0));
 }

@@ -6,7 +6,7 @@ use futures::future::join;
 use http_body_util::Full;
 use matryoshka_transport::{
     Close, CloseCode, CloseReason, Frame, HttpConfig, HttpService, Limits, LongPollConfig,
-    LongPolling, LongPollingError, Pushed,
+    LongPolling, LongPollingError, Pushed, Rate,
     bytes::Bytes,
     http::{Request, StatusCode, request},
     pubsub::PubSub,
@@ -217,6 +217,41 @@ async fn faults_of_the_service_are_500_in_the_body_and_say_more_to_proxies() {
     assert_eq!(
         (closing.status.as_u16(), closing.json()),
         (503, json!({"status": 500}))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_of_connections_hold_for_sessions_too_and_a_batch_may_be_too_much() {
+    let polled = Polled::with(
+        LongPollConfig::default(),
+        Limits::default().with_inbound(Rate::new(1, 2)),
+    );
+    let slow = polled.get("connect=never").await;
+    assert_eq!(
+        (slow.status.as_u16(), slow.json()),
+        (503, json!({"status": 500}))
+    );
+    let token = polled.open().await;
+    polled
+        .lines(&token, "[1]\n[2]\n[3]\n[4]")
+        .await
+        .is(json!({"status": 408}));
+    polled
+        .poll(&token)
+        .await
+        .is(messages(&token, &["[1]", "[2]", "one too many: [3]"]));
+    assert_eq!(polled.poll(&token).await.json()["status"], 410);
+
+    let polled = Polled::new();
+    let limit = polled.service.connections().limits().max_per_user.unwrap();
+    for _ in 0..limit {
+        polled.get("user=al").await;
+        polled.lab.connected().await;
+    }
+    let one_more = polled.get("user=al").await;
+    assert_eq!(
+        (one_more.status.as_u16(), one_more.json()),
+        (429, json!({"status": 500}))
     );
 }
 

@@ -11,8 +11,10 @@ use super::super::close::Close;
 use super::super::codec::OLDEST_PROTOCOL;
 use super::super::frame::Hello;
 use super::super::notice::Level;
-use super::super::peer::{ConnectionId, Guest, Link, Stage};
+use super::super::peer::{Certified, ConnectionId, Guest, Link, Stage};
+use super::super::trouble::Trouble;
 use super::{Effect, Mesh, MeshConfig};
+use crate::tls::listed;
 
 impl Mesh {
     pub(super) fn closed_by_peer(&mut self, now: Instant, link: &Link, close: &Close) {
@@ -43,7 +45,7 @@ impl Mesh {
                 let text = format!(
                     "{} refuses this node: {close}{}",
                     link.label(),
-                    cure(close, &self.config)
+                    cure(close, &self.config, &link.certified)
                 );
                 self.tell_refusal(&link.place(), text);
             }
@@ -53,6 +55,11 @@ impl Mesh {
     pub(super) fn failed(&mut self, link: &Link, text: &str) {
         let text = format!("no connection with {}: {text}", link.label());
         self.tell_once(&link.place(), Level::Warn, text);
+    }
+
+    pub(super) fn not_met(&mut self, link: &Link, trouble: &Trouble) {
+        let text = format!("no connection with {}: {trouble}", link.label());
+        self.tell_once_of(&link.place(), &trouble.kind, text);
     }
 
     pub(super) fn give_up_dialling(&mut self, id: ConnectionId) {
@@ -115,7 +122,10 @@ impl Mesh {
     /// Closes, and says so in the log.
     pub(super) fn refuse(&mut self, id: ConnectionId, close: Close) {
         let who = self.links.get(&id).map(Link::label).unwrap_or_default();
-        let text = format!("refused {who}: {close}{}", cure(&close, &self.config));
+        let text = format!(
+            "refused {who}: {close}{}",
+            cure(&close, &self.config, &self.certified(id))
+        );
         self.tell_once(&self.place(id), Level::Warn, text);
         self.close(id, close);
     }
@@ -139,9 +149,10 @@ impl Mesh {
                 hello.cluster, self.config.cluster
             ),
             Close::NameNotCertified => format!(
-                "it says it is {:?}, but its certificate is for {}: let it use the name of its certificate",
+                "it says it is {:?}, but its certificate is for {}: let it use the name of its certificate{}",
                 hello.name,
-                self.certified_names(id)
+                listed(&self.certified(id).names),
+                self.certified(id).in_words()
             ),
             Close::Version { .. } => format!(
                 "it speaks protocol versions {} to {}, this node {OLDEST_PROTOCOL} to {}: upgrade the older one",
@@ -159,12 +170,9 @@ impl Mesh {
         self.links.get(&id).map(Link::place).unwrap_or_default()
     }
 
-    pub(super) fn certified_names(&self, id: ConnectionId) -> String {
-        let names = self.links.get(&id).map(|link| link.certified.join(", "));
-        match names {
-            Some(names) if !names.is_empty() => names,
-            _ => "no node".to_owned(),
-        }
+    fn certified(&self, id: ConnectionId) -> Certified {
+        let link = self.links.get(&id);
+        link.map(|link| link.certified.clone()).unwrap_or_default()
     }
 
     pub(super) fn own_address(&self) -> String {
@@ -183,15 +191,16 @@ impl Mesh {
 }
 
 /// What the operator of the refused node can do about it.
-fn cure(close: &Close, config: &MeshConfig) -> String {
+fn cure(close: &Close, config: &MeshConfig, certified: &Certified) -> String {
     match close {
         Close::OtherCluster { .. } => format!(
             ", this node to {:?}: give both the same cluster name",
             config.cluster
         ),
         Close::NameNotCertified => format!(
-            ": {:?} must be the name in this node's certificate",
-            config.name.as_str()
+            ": {:?} must be the name in this node's certificate{}",
+            config.name.as_str(),
+            certified.in_words()
         ),
         Close::Version { .. } => format!(
             ", this node {OLDEST_PROTOCOL} to {}: upgrade the older one",

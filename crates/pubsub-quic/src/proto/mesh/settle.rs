@@ -20,7 +20,7 @@ impl Mesh {
             return;
         };
         let Some(remote) = link.remote else { return };
-        let guest = match check_hello(&hello, &self.config, &link.certified, remote) {
+        let guest = match check_hello(&hello, &self.config, &link.certified.names, remote) {
             Ok(guest) => guest,
             Err(close) => return self.refuse_hello(id, &hello, close),
         };
@@ -201,7 +201,8 @@ impl Mesh {
         let dialled = link.dialled.clone();
         self.book
             .met(&guest.name, &guest.address, dialled.as_deref(), now);
-        let places = [Some(place), dialled, Some(guest.address.clone())];
+        let machine = link.remote.map(|remote| remote.ip().to_string());
+        let places = [Some(place), dialled, Some(guest.address.clone()), machine];
         for place in places.into_iter().flatten() {
             self.notices.settle(&place);
         }

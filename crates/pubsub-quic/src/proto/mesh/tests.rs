@@ -9,8 +9,9 @@ use rand::Rng;
 use super::super::address::RECENT;
 use super::super::close::Close;
 use super::super::frame::Frame;
-use super::super::notice::Level;
+use super::super::notice::{Allowance, Level};
 use super::super::terms::Offer;
+use super::super::trouble::Trouble;
 use super::sim::World;
 use super::{Effect, Ended, MAX_LINKS, MAX_PEERS, Mesh, MeshConfig};
 
@@ -541,6 +542,30 @@ fn a_node_of_another_cluster_is_told_once_on_each_side() {
     }
     assert!(!here.is_empty() || !there.is_empty());
     assert!(here.len() <= 1 && there.len() <= 1, "{here:?} {there:?}");
+}
+
+#[test]
+fn of_strangers_one_line_of_each_kind_and_address_is_told_and_not_too_many() {
+    let now = Instant::now();
+    let mut mesh = Mesh::new(config("n1"), now);
+    let told = |mesh: &mut Mesh, address: &str, kind: &'static str, text: &str| {
+        let trouble = Trouble::new(kind, text);
+        mesh.handle_intruder(now, address.parse().unwrap(), &trouble);
+        std::iter::from_fn(|| mesh.poll_effect()).count()
+    };
+    assert_eq!(told(&mut mesh, "10.0.0.1:1", "time", "at ten"), 1);
+    // Another port and another time are the same stranger with the same fault.
+    assert_eq!(told(&mut mesh, "10.0.0.1:2", "time", "at eleven"), 0);
+    assert_eq!(told(&mut mesh, "10.0.0.1:1", "issuer", "unknown"), 1);
+    assert_eq!(told(&mut mesh, "10.0.0.2:1", "time", "at ten"), 1);
+    // Invented addresses are as many as one likes; the lines about them are not.
+    let lines: usize = (0..5_000)
+        .map(|n| {
+            let address = format!("10.1.{}.{}:1", n / 250, n % 250);
+            told(&mut mesh, &address, "slow", "too long")
+        })
+        .sum();
+    assert_eq!(lines + 3, Allowance::MOST as usize);
 }
 
 #[test]

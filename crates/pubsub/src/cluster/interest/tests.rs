@@ -3,6 +3,7 @@
 //! A history is its seed. Replay one with `INTEREST_SEED=<seed> cargo test -p matryoshka-pubsub histories`, play more of them
 //! with `INTEREST_HISTORIES=<count>`.
 
+mod early;
 mod history;
 mod mutants;
 mod pipe;

@@ -34,6 +34,9 @@ pub(super) enum Variant {
     WantedCarriesHeard,
     /// "+t" carries the position heard when `subscribe` ran; entries of t at or before it stay in the ring.
     NotPurged,
+    // In the router too, and shown only by a clock.
+    NoAnnounceTimer,
+    AnswerWaits,
     // In the adapter or the registry around it, hence in the simulation.
     LanesDropOlder,
     HeardOvertakes,

@@ -73,6 +73,11 @@ impl Wanted {
         self.topics.contains_key(topic)
     }
 
+    /// Whether it has subscribers, as far as is known here.
+    pub(super) fn is_live(&self, topic: &TopicName) -> bool {
+        self.topics.get(topic) == Some(&State::Live)
+    }
+
     #[cfg(test)]
     pub(super) fn lingers(&self, topic: &TopicName) -> bool {
         matches!(self.topics.get(topic), Some(State::Linger { .. }))

@@ -155,7 +155,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     /// Nothing is lost, doubled or out of order, only the newest poll gets messages, and every poll is answered in time.
     #[test]

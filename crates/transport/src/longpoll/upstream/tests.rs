@@ -67,7 +67,7 @@ fn posts_are_bounded_in_bytes_and_number_and_one_always_fits() {
         .expect("the first fits");
     assert_eq!(upstream.begin(vec![part("y")]), Err(NotTaken::Full));
     assert!(upstream.next().is_some() && upstream.next().is_none());
-    for _ in 0..MAX_POSTS {
+    for _ in 0..MAX_WAITING_POSTS {
         upstream.begin(vec![]).expect("room");
     }
     assert_eq!(upstream.begin(vec![]), Err(NotTaken::Full));

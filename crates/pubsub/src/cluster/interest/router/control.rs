@@ -24,7 +24,13 @@ impl Router {
             return;
         }
         match frame {
-            ControlFrame::Position(pos) => link.mentions.handle_position(pos),
+            ControlFrame::Position(pos) => {
+                link.mentions.handle_position(pos);
+                #[cfg(test)]
+                if self.wrong.lets_answers_wait() {
+                    return;
+                }
+            }
             ControlFrame::Resync => link.mentions.handle_resync(),
             ControlFrame::Last(seq) => return self.handle_last(slot, seq, lanes),
             ControlFrame::Interest(interest) => {

@@ -33,6 +33,14 @@ impl Wrong {
         in_turn || self.variant == Variant::SeqNotChecked
     }
 
+    pub(super) fn forgets_time(&self) -> bool {
+        self.variant == Variant::NoAnnounceTimer
+    }
+
+    pub(super) fn lets_answers_wait(&self) -> bool {
+        self.variant == Variant::AnswerWaits
+    }
+
     pub(super) fn forget_gaps(&self, routing: &mut Routing) {
         if self.variant == Variant::GapNotTold {
             routing.gaps.clear();

@@ -12,6 +12,8 @@ pub(super) struct Setup {
     pub(super) config: Config,
     /// The bound of a lane.
     pub(super) lane_frames: usize,
+    /// Control frames that a control stream takes before it has no room.
+    pub(super) control_room: usize,
     /// Control frames lost, in percent.
     pub(super) loss: usize,
     /// Some nodes do not route by interest.
@@ -29,6 +31,7 @@ impl Setup {
             topics: 3,
             config: Config::new(HashKey([1; 16])),
             lane_frames: 1_000_000,
+            control_room: 2,
             loss: 0,
             old_peers: false,
             restless: false,
@@ -51,6 +54,7 @@ impl Setup {
             topics: 2 + random.below(5),
             config,
             lane_frames: random.pick(&[4, 1_000_000, 1_000_000, 1_000_000, 1_000_000]),
+            control_room: 2,
             loss: random.pick(&[0, 0, 10]),
             old_peers: random.chance(20),
             restless: random.chance(30),

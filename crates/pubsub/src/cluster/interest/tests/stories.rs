@@ -376,6 +376,15 @@ fn before_a_link_is_closed_its_peer_gets_what_it_waits_for_and_all_that_follows(
 }
 
 #[test]
+fn a_message_that_full_mailboxes_lost_did_not_arrive_for_nobody() {
+    let mut story = Story::routed(config(), &[]);
+    story.edge("a", true);
+    story.router.handle_message(LINK, 1, &"a".into(), 0);
+    story.router.handle_message(LINK, 2, &"b".into(), 0);
+    assert_eq!(story.router.counters().arrived_for_nobody, 1);
+}
+
+#[test]
 fn a_topic_lingers_for_a_while_and_for_some_messages() {
     let mut story = Story::routed(config(), &[]);
     story.edge("a", true);

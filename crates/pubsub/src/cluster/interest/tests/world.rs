@@ -14,9 +14,6 @@ use crate::cluster::interest::variant::Variant;
 use crate::cluster::interest::{ControlFrame, Interest, LaneFrame, Router, To};
 use crate::{Edge, Envelope, Kind, LinkId, TopicName, TrafficClass};
 
-/// Control frames that a control stream takes before it has no room.
-const CONTROL_ROOM: usize = 2;
-
 /// A broken promise.
 #[derive(Clone, Debug)]
 pub(super) struct Broken {
@@ -353,7 +350,7 @@ impl World {
     /// Writes one control frame, if there is room and something to say.
     pub(super) fn write_control(&mut self, link: usize, side: usize, concurrent: bool) {
         let [node, _] = self.node_and_peer(link, side);
-        let room = self.pipes[link].ways[side].control.len() < CONTROL_ROOM;
+        let room = self.pipes[link].ways[side].control.len() < self.setup.control_room;
         if !room || !self.nodes[node].ready.contains(&link) {
             return;
         }

@@ -1,0 +1,233 @@
+//! What waits for one connection, and what gives way when its client reads slowly.
+//!
+//! Pure: no clock, no I/O, no tasks.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::{close::Close, frame::Frame, limits::Limits};
+
+/// From which size on a frame is large: 64 KiB. What it has beyond counts against
+/// [`outbox_large_bytes`](Limits::outbox_large_bytes) instead of [`outbox_bytes`](Limits::outbox_bytes), so that a few
+/// large frames do not make a reader slow who is not.
+pub const LARGE_FRAME_BYTES: usize = 64 * 1024;
+
+/// Capacity that an emptied queue may keep, in items: more than that was a burst, and is given back.
+const KEPT_CAPACITY: usize = 4;
+
+/// What becomes of a frame when its reader is slow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum WhenSlow {
+    /// It waits as long as there is room, and beyond that the connection is closed with 1008, which makes clients come
+    /// back: they miss nothing without knowing.
+    #[default]
+    Close,
+    /// It is dropped once half of the bound waits, so that what must arrive still has room.
+    Drop,
+    /// It takes the place of a waiting frame of the same key: a reader sees the latest state, and none of those before. Where
+    /// none waits it is as [`Drop`](Self::Drop).
+    Latest(u64),
+}
+
+/// One thing that waits.
+pub(crate) enum Item<M> {
+    /// To be written as it is.
+    Frame(Frame),
+    /// To be handled by the session.
+    Mail(M),
+    /// To end the connection.
+    Close(Close),
+}
+
+/// How much may wait behind the first thing that waits.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    items: usize,
+    load: Load,
+}
+
+/// What things weigh against the bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Load {
+    /// Of each thing as far as it is not large.
+    bytes: usize,
+    /// What large things have beyond.
+    large: usize,
+}
+
+/// Where something that was pushed went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Placed {
+    Last,
+    InPlaceOfOlder,
+    /// There was no room for something that may be dropped.
+    Nowhere,
+    /// There was no room for something that may not.
+    TooMuch,
+}
+
+pub(super) struct Queue<M> {
+    slots: VecDeque<Slot<M>>,
+    load: Load,
+    /// Where the waiting keys stand. Few queues ever have one: hence the box.
+    keys: Option<Box<Keys>>,
+}
+
+/// The slots are numbered without gaps.
+#[derive(Default)]
+struct Keys {
+    /// The number of the first slot.
+    first: u64,
+    slots: BTreeMap<u64, u64>,
+}
+
+struct Slot<M> {
+    item: Item<M>,
+    bytes: usize,
+    key: Option<u64>,
+}
+
+impl<M> Default for Queue<M> {
+    fn default() -> Self {
+        Self {
+            slots: VecDeque::new(),
+            load: Load::default(),
+            keys: None,
+        }
+    }
+}
+
+impl<M> Queue<M> {
+    /// Places an item by its policy. What was replaced or not placed is given back, to be dropped elsewhere.
+    pub(super) fn push(
+        &mut self,
+        item: Item<M>,
+        bytes: usize,
+        when_slow: WhenSlow,
+        bound: &Bound,
+    ) -> (Placed, Option<Item<M>>) {
+        let key = match when_slow {
+            WhenSlow::Close if self.is_full(bound) => return (Placed::TooMuch, Some(item)),
+            WhenSlow::Close => None,
+            WhenSlow::Latest(key) if self.waits(key) => {
+                return (Placed::InPlaceOfOlder, self.replace(key, item, bytes));
+            }
+            _ if self.is_half_full(bound) => return (Placed::Nowhere, Some(item)),
+            WhenSlow::Drop => None,
+            WhenSlow::Latest(key) => Some(key),
+        };
+        if let Some(key) = key {
+            let keys = self.keys.get_or_insert_default();
+            keys.slots.insert(key, keys.first + self.slots.len() as u64);
+        }
+        self.load.add(bytes);
+        self.slots.push_back(Slot { item, bytes, key });
+        (Placed::Last, None)
+    }
+
+    /// Puts something without weight last, whatever the bound.
+    pub(super) fn append(&mut self, item: Item<M>) {
+        let (bytes, key) = (0, None);
+        self.slots.push_back(Slot { item, bytes, key });
+    }
+
+    pub(super) fn next(&mut self) -> Option<Item<M>> {
+        let slot = self.slots.pop_front()?;
+        self.load.subtract(slot.bytes);
+        if let Some(keys) = &mut self.keys {
+            keys.first += 1;
+            if let Some(key) = slot.key {
+                keys.slots.remove(&key);
+            }
+        }
+        if self.slots.is_empty() {
+            self.keys = None;
+            if self.slots.capacity() > KEPT_CAPACITY {
+                self.slots = VecDeque::new();
+            }
+        }
+        Some(slot.item)
+    }
+
+    pub(super) fn is_half_full(&self, bound: &Bound) -> bool {
+        self.reaches(&bound.half())
+    }
+
+    fn is_full(&self, bound: &Bound) -> bool {
+        self.reaches(bound)
+    }
+
+    /// Whatever waits first does not count: it is on its way, and anything fits into an empty queue.
+    fn reaches(&self, bound: &Bound) -> bool {
+        let Some(first) = self.slots.front() else {
+            return false;
+        };
+        let mut behind = self.load;
+        behind.subtract(first.bytes);
+        self.slots.len() >= bound.items
+            || behind.bytes >= bound.load.bytes
+            || behind.large >= bound.load.large
+    }
+
+    fn waits(&self, key: u64) -> bool {
+        let keys = self.keys.as_ref();
+        keys.is_some_and(|keys| keys.slots.contains_key(&key))
+    }
+
+    fn replace(&mut self, key: u64, item: Item<M>, bytes: usize) -> Option<Item<M>> {
+        let keys = self.keys.as_ref()?;
+        let index = usize::try_from(keys.slots.get(&key)? - keys.first).ok()?;
+        let slot = self.slots.get_mut(index)?;
+        self.load.subtract(slot.bytes);
+        self.load.add(bytes);
+        slot.bytes = bytes;
+        Some(std::mem::replace(&mut slot.item, item))
+    }
+}
+
+impl Bound {
+    pub(crate) fn of(limits: &Limits) -> Self {
+        Self {
+            items: limits.outbox_items.max(1),
+            load: Load {
+                bytes: limits.outbox_bytes.max(1),
+                large: limits.outbox_large_bytes.max(1),
+            },
+        }
+    }
+
+    fn half(&self) -> Self {
+        let half = |whole: usize| whole.div_ceil(2);
+        Self {
+            items: half(self.items),
+            load: Load {
+                bytes: half(self.load.bytes),
+                large: half(self.load.large),
+            },
+        }
+    }
+}
+
+impl Load {
+    fn of(bytes: usize) -> Self {
+        let counted = bytes.min(LARGE_FRAME_BYTES);
+        Self {
+            bytes: counted,
+            large: bytes - counted,
+        }
+    }
+
+    fn add(&mut self, bytes: usize) {
+        let one = Self::of(bytes);
+        self.bytes += one.bytes;
+        self.large += one.large;
+    }
+
+    fn subtract(&mut self, bytes: usize) {
+        let one = Self::of(bytes);
+        self.bytes -= one.bytes;
+        self.large -= one.large;
+    }
+}
+
+#[cfg(test)]
+mod tests;

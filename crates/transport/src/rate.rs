@@ -1,0 +1,125 @@
+//! How often something may happen: a token bucket.
+//!
+//! Pure: no clock, no I/O, no tasks.
+
+use std::{
+    num::NonZeroU32,
+    time::{Duration, Instant},
+};
+
+/// So many a second in the long run, and so many at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    per_second: NonZeroU32,
+    burst: NonZeroU32,
+}
+
+impl Rate {
+    /// So many a second, and twice as many at once.
+    ///
+    /// ```
+    /// # use matryoshka_transport::Rate;
+    /// assert_eq!(Rate::per_second(50), Some(Rate::new(50, 100).unwrap()));
+    /// assert_eq!(Rate::per_second(0), None); // where 0 means: no limit
+    /// ```
+    pub const fn per_second(per_second: u32) -> Option<Self> {
+        Self::new(per_second, per_second.saturating_mul(2))
+    }
+
+    /// So many a second, and so many at once; none if either is 0.
+    pub const fn new(per_second: u32, burst: u32) -> Option<Self> {
+        match (NonZeroU32::new(per_second), NonZeroU32::new(burst)) {
+            (Some(per_second), Some(burst)) => Some(Self { per_second, burst }),
+            _ => None,
+        }
+    }
+
+    /// How many a second.
+    pub const fn each_second(self) -> u32 {
+        self.per_second.get()
+    }
+
+    /// How many at once, after a rest.
+    pub const fn at_once(self) -> u32 {
+        self.burst.get()
+    }
+
+    /// What one takes of a second.
+    fn gap(self) -> Duration {
+        Duration::from_secs(1) / self.per_second.get()
+    }
+}
+
+/// A token bucket for one [`Rate`], full at the start. It is kept as the moment at which it would be full again, which is
+/// all there is to know.
+#[derive(Clone, Copy, Debug)]
+pub struct Bucket {
+    full_at: Instant,
+}
+
+impl Bucket {
+    /// A full bucket.
+    pub const fn full(now: Instant) -> Self {
+        Self { full_at: now }
+    }
+
+    /// Takes one token, if there is one. Time that runs backwards counts as standing still.
+    pub fn take(&mut self, rate: Rate, now: Instant) -> bool {
+        let full_at = self.full_at.max(now) + rate.gap();
+        let is_there = full_at - now <= rate.gap() * rate.burst.get();
+        if is_there {
+            self.full_at = full_at;
+        }
+        is_there
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_burst_then_a_steady_rate() {
+        let (rate, mut now) = (Rate::new(10, 5).expect("not 0"), Instant::now());
+        let mut bucket = Bucket::full(now);
+        let mut taken = |now| (0..100).filter(|_| bucket.take(rate, now)).count();
+        assert_eq!(taken(now), 5);
+        for _ in 0..3 {
+            now += Duration::from_millis(200);
+            assert_eq!(taken(now), 2);
+        }
+        now += Duration::from_secs(3600);
+        assert_eq!(taken(now), 5, "a rest saves up no more than a burst");
+    }
+
+    proptest! {
+        /// In no stretch of time more than the burst and the rate allow, and never less than asked for if that is within both.
+        #[test]
+        fn no_stretch_of_time_has_more_than_its_share(
+            per_second in 1u32..2_000,
+            burst in 1u32..50,
+            gaps in prop::collection::vec(0u64..50_000, 1..100),
+        ) {
+            let rate = Rate::new(per_second, burst).expect("not 0");
+            let (start, mut micros) = (Instant::now(), 0);
+            let mut bucket = Bucket::full(start);
+            let mut times = Vec::new();
+            for gap in gaps {
+                micros += gap;
+                if bucket.take(rate, start + Duration::from_micros(micros)) {
+                    times.push(micros);
+                } else {
+                    prop_assert!(times.len() >= burst as usize);
+                }
+            }
+            for (index, from) in times.iter().enumerate() {
+                for (count, to) in (1..).zip(&times[index..]) {
+                    let earned = (to - from) as f64 * f64::from(per_second) / 1e6;
+                    prop_assert!(f64::from(count) <= f64::from(burst) + earned + 1.0);
+                }
+            }
+        }
+    }
+}

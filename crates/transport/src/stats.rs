@@ -1,0 +1,97 @@
+//! What the connections of a service have done, as numbers.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A snapshot of the counters of [`Connections`](crate::Connections): those open now, and the rest since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TransportStats {
+    /// Connections now, closing ones included.
+    pub open: usize,
+    /// Connections that were let in.
+    pub opened: u64,
+    /// Refused by the handler.
+    pub refused: u64,
+    /// Refused since the service is closing.
+    pub refused_closing: u64,
+    /// Refused at [`max_connections`](crate::ConnectionLimits::max_connections).
+    pub refused_full: u64,
+    /// Refused at [`max_per_address`](crate::ConnectionLimits::max_per_address).
+    pub refused_address: u64,
+    /// Refused at [`max_per_user`](crate::ConnectionLimits::max_per_user).
+    pub refused_user: u64,
+    /// Given up after [`handshake_timeout`](crate::Limits::handshake_timeout).
+    pub handshake_timeouts: u64,
+    /// Handlers and sessions that panicked.
+    pub crashes: u64,
+    /// Closed after [`idle_timeout`](crate::Limits::idle_timeout).
+    pub closed_idle: u64,
+    /// Closed since the client read too slowly for its outbox.
+    pub closed_slow: u64,
+    /// Closed for more messages than [`inbound`](crate::Limits::inbound) allows.
+    pub closed_inbound: u64,
+    /// Closed for a message over the limit.
+    pub closed_too_big: u64,
+    /// Closed for text that is not UTF-8, or a breach of the carrier's protocol.
+    pub closed_malformed: u64,
+    /// Frames that were dropped since their reader was slow ([`WhenSlow::Drop`](crate::WhenSlow::Drop)).
+    pub frames_dropped: u64,
+    /// Frames that a later one of their key replaced ([`WhenSlow::Latest`](crate::WhenSlow::Latest)).
+    pub frames_replaced: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) opened: Counter,
+    pub(crate) refused: Counter,
+    pub(crate) refused_closing: Counter,
+    pub(crate) refused_full: Counter,
+    pub(crate) refused_address: Counter,
+    pub(crate) refused_user: Counter,
+    pub(crate) handshake_timeouts: Counter,
+    pub(crate) crashes: Counter,
+    pub(crate) closed_idle: Counter,
+    pub(crate) closed_slow: Counter,
+    pub(crate) closed_inbound: Counter,
+    pub(crate) closed_too_big: Counter,
+    pub(crate) closed_malformed: Counter,
+    pub(crate) frames_dropped: Counter,
+    pub(crate) frames_replaced: Counter,
+}
+
+impl Counters {
+    pub(crate) fn snapshot(&self, open: usize) -> TransportStats {
+        TransportStats {
+            open,
+            opened: self.opened.get(),
+            refused: self.refused.get(),
+            refused_closing: self.refused_closing.get(),
+            refused_full: self.refused_full.get(),
+            refused_address: self.refused_address.get(),
+            refused_user: self.refused_user.get(),
+            handshake_timeouts: self.handshake_timeouts.get(),
+            crashes: self.crashes.get(),
+            closed_idle: self.closed_idle.get(),
+            closed_slow: self.closed_slow.get(),
+            closed_inbound: self.closed_inbound.get(),
+            closed_too_big: self.closed_too_big.get(),
+            closed_malformed: self.closed_malformed.get(),
+            frames_dropped: self.frames_dropped.get(),
+            frames_replaced: self.frames_replaced.get(),
+        }
+    }
+}
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add_one(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,211 @@
+//! The guide's table of limits says what the code does.
+
+use std::time::Duration;
+
+use matryoshka_presence::channel::transport::{
+    self, ConnectionLimits, Limits, LongPollConfig, Rate, WebSocketConfig,
+};
+use matryoshka_presence::channel::{self, SocketsConfig};
+
+const PAGE: &str = include_str!("../../src/limits.md");
+
+/// The names and defaults of the page's table.
+fn table() -> Vec<(String, String, String)> {
+    let rows = PAGE.lines().filter(|line| line.starts_with("| `"));
+    rows.map(|row| {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let counters = cells.get(3).copied().unwrap_or_default();
+        (
+            cells[0].trim_matches('`').to_owned(),
+            cells[1].to_owned(),
+            counters.to_owned(),
+        )
+    })
+    .collect()
+}
+
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn bytes(bytes: usize) -> String {
+    const KIB: usize = 1024;
+    match bytes {
+        _ if bytes.is_multiple_of(KIB * KIB) => format!("{} MiB", bytes / (KIB * KIB)),
+        _ if bytes.is_multiple_of(KIB) => format!("{} KiB", bytes / KIB),
+        _ => format!("{} bytes", grouped(bytes)),
+    }
+}
+
+fn time(time: Duration) -> String {
+    const DAY_SECONDS: u64 = 24 * 60 * 60;
+    match time.as_secs() {
+        seconds if seconds.is_multiple_of(DAY_SECONDS) => format!("{} days", seconds / DAY_SECONDS),
+        seconds => format!("{seconds} s"),
+    }
+}
+
+fn rate(rate: Option<Rate>) -> String {
+    let rate = rate.expect("on by default");
+    let [second, once] =
+        [rate.each_second(), rate.at_once()].map(|number| grouped(number as usize));
+    format!("{second} a second, {once} at once")
+}
+
+fn most(most: Option<usize>) -> String {
+    grouped(most.expect("on by default"))
+}
+
+/// Every limit, by its name in the code. A new field of these types belongs here, and into the table.
+fn limits() -> Vec<(&'static str, String)> {
+    let connections = ConnectionLimits::default();
+    let limits = Limits::default();
+    let polls = LongPollConfig::default();
+    let sockets = SocketsConfig::default();
+    vec![
+        (
+            "ConnectionLimits::max_connections",
+            most(connections.max_connections),
+        ),
+        (
+            "ConnectionLimits::max_per_address",
+            format!(
+                "{}, loopback not counted",
+                most(connections.max_per_address)
+            ),
+        ),
+        (
+            "ConnectionLimits::max_per_user",
+            most(connections.max_per_user),
+        ),
+        ("Limits::handshake_timeout", time(limits.handshake_timeout)),
+        ("Limits::idle_timeout", time(limits.idle_timeout)),
+        ("Limits::close_timeout", time(limits.close_timeout)),
+        ("Limits::inbound", rate(limits.inbound)),
+        ("Limits::outbox_bytes", bytes(limits.outbox_bytes)),
+        (
+            "Limits::outbox_large_bytes",
+            bytes(limits.outbox_large_bytes),
+        ),
+        ("Limits::outbox_items", grouped(limits.outbox_items)),
+        (
+            "WebSocketConfig::max_message_bytes",
+            bytes(WebSocketConfig::default().max_message_bytes),
+        ),
+        ("MAX_OUTGOING_BYTES", bytes(transport::MAX_OUTGOING_BYTES)),
+        ("OUTPUT_PAUSE_BYTES", bytes(transport::OUTPUT_PAUSE_BYTES)),
+        (
+            "MAX_JSON_DEPTH",
+            format!("{} levels", transport::MAX_JSON_DEPTH),
+        ),
+        ("MAX_QUERY_BYTES", bytes(transport::MAX_QUERY_BYTES)),
+        ("MAX_PARAMS", grouped(transport::MAX_PARAMS)),
+        (
+            "MAX_PARAM_DEPTH",
+            format!("{} brackets", transport::MAX_PARAM_DEPTH),
+        ),
+        (
+            "MAX_CLOSE_REASON_BYTES",
+            bytes(transport::MAX_CLOSE_REASON_BYTES),
+        ),
+        ("LongPollConfig::window", time(polls.window)),
+        ("LongPollConfig::idle_timeout", time(polls.idle_timeout)),
+        ("LongPollConfig::token_age", time(polls.token_age)),
+        (
+            "LongPollConfig::max_body_bytes",
+            bytes(polls.max_body_bytes),
+        ),
+        ("LongPollConfig::body_timeout", time(polls.body_timeout)),
+        ("MAX_WAITING_POSTS", grouped(transport::MAX_WAITING_POSTS)),
+        ("LongPollConfig::buffer_bytes", bytes(polls.buffer_bytes)),
+        (
+            "LongPollConfig::max_frame_bytes",
+            bytes(polls.max_frame_bytes),
+        ),
+        ("LongPollConfig::max_sessions", grouped(polls.max_sessions)),
+        (
+            "LongPollConfig::max_forwarded",
+            format!("{} each way", grouped(polls.max_forwarded)),
+        ),
+        ("SocketsConfig::max_channels", grouped(sockets.max_channels)),
+        ("SocketsConfig::joins", rate(sockets.joins)),
+        (
+            "SocketsConfig::inbox_messages",
+            grouped(sockets.inbox_messages),
+        ),
+        ("SocketsConfig::inbox_bytes", bytes(sockets.inbox_bytes)),
+    ]
+}
+
+#[test]
+fn the_table_of_limits_is_what_the_code_does() {
+    let written: Vec<(String, String)> = table()
+        .into_iter()
+        .map(|(name, default, _)| (name, default))
+        .collect();
+    let limits: Vec<(String, String)> = limits()
+        .into_iter()
+        .map(|(name, default)| (name.to_owned(), default))
+        .collect();
+    assert_eq!(written, limits);
+}
+
+#[test]
+fn no_field_of_a_limit_is_left_out() {
+    let named: Vec<&str> = limits().iter().map(|(name, _)| *name).collect();
+    for (owner, all) in [
+        (
+            "ConnectionLimits",
+            format!("{:?}", ConnectionLimits::default()),
+        ),
+        ("Limits", format!("{:?}", Limits::default())),
+        ("LongPollConfig", format!("{:?}", LongPollConfig::default())),
+    ] {
+        let body = all.split_once('{').unwrap().1;
+        let (mut depth, mut fields) = (0, 0);
+        for word in body.split_inclusive([' ', '{', '}', '(', ')']) {
+            let ends_name = word.trim_end().strip_suffix(':').filter(|_| depth == 0);
+            if let Some(field) = ends_name {
+                let name = format!("{owner}::{field}");
+                assert!(named.contains(&name.as_str()), "{name} is in no table");
+                fields += 1;
+            }
+            match word.trim_end().chars().last() {
+                Some('{' | '(') => depth += 1,
+                Some('}' | ')') => depth -= 1,
+                _ => {}
+            }
+        }
+        let rows = named
+            .iter()
+            .filter(|name| name.starts_with(&format!("{owner}::")));
+        assert_eq!(fields, rows.count(), "{all}");
+    }
+}
+
+#[test]
+fn counters_of_the_table_are_counters_of_the_code() {
+    let stats = format!(
+        "{:?} {:?} {:?}",
+        transport::TransportStats::default(),
+        transport::LongPollStats::default(),
+        channel::Stats::default()
+    );
+    for (name, _, counters) in table() {
+        for counter in counters.split(", ").filter(|counter| !counter.is_empty()) {
+            let counter = counter.trim_matches('`');
+            assert!(
+                stats.contains(&format!("{counter}: ")),
+                "{name}: no counter {counter}"
+            );
+        }
+    }
+}

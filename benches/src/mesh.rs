@@ -11,7 +11,6 @@ mod meter;
 mod nodes;
 mod ping;
 mod receiving;
-mod relay;
 mod rivals;
 mod sparse;
 mod tcp;

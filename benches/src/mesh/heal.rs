@@ -7,11 +7,11 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use matryoshka_pubsub::cluster::MemberEvent;
+use matryoshka_relay::{Faults, Relay};
 use tokio::task::JoinSet;
 
 use super::meter::{Bar, Values, load_average};
 use super::nodes::{Node, NodePair};
-use super::relay::Relay;
 
 const PAIRS: u32 = 20;
 /// Between the cut and the mending: each pair at another phase of its attempts to dial.
@@ -40,25 +40,23 @@ pub(crate) fn run() {
 }
 
 async fn heal(apart: Duration) -> f64 {
-    let relay = Relay::start();
-    let nodes = NodePair::start(Some(&relay)).await;
+    let mut relay = Relay::start(0).expect("a thread can be started");
+    let nodes = NodePair::start(Some(&mut relay)).await;
     let ends = [&nodes.publisher, &nodes.subscriber];
     let down = ends.map(|node| link_event(node, |event| matches!(event, MemberEvent::Down { .. })));
-    relay.faults.cut(true);
+    relay.set_everywhere(Faults::CUT);
     let cut = Instant::now();
     for down in down {
         down.await;
     }
     tokio::time::sleep(apart.saturating_sub(cut.elapsed())).await;
     let up = ends.map(|node| link_event(node, |event| matches!(event, MemberEvent::Up(_))));
-    relay.faults.cut(false);
+    relay.set_everywhere(Faults::NONE);
     let healed = Instant::now();
     for up in up {
         up.await;
     }
-    let took = healed.elapsed().as_secs_f64();
-    relay.stop();
-    took
+    healed.elapsed().as_secs_f64()
 }
 
 /// Watches from now on; gives the wait for such an event.

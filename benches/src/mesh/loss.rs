@@ -10,18 +10,26 @@ use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use matryoshka_pubsub::{Message, Publisher};
+use matryoshka_relay::{Faults, Relay};
 
 use super::ROUNDS;
 use super::meter::{Bar, Values, load_average};
 use super::nodes::NodePair;
 use super::receiving::Receiving;
-use super::relay::{Faults, Relay};
 
 const LANES: usize = 8;
 /// One way, in both directions: a link of 10 ms round trip.
 const DELAY: Duration = Duration::from_millis(5);
-/// Of 10,000 datagrams.
-const LOSS: u64 = 100;
+const WHOLE: Faults = Faults {
+    delay: DELAY,
+    ..Faults::NONE
+};
+const LOSSY: Faults = Faults {
+    lost: 0.01,
+    ..WHOLE
+};
+/// Of the relay's chances.
+const SEED: u64 = 1;
 /// Messages of each lane per sample, one every 5 ms.
 const MESSAGES: usize = 400;
 const PACE: Duration = Duration::from_millis(5);
@@ -34,20 +42,19 @@ const TOLERANCE_MS: f64 = 4.0;
 
 /// Prints both tables.
 pub(crate) fn run() {
-    let relay = Relay::start();
+    let mut relay = Relay::start(SEED).expect("a thread can be started");
+    relay.set_everywhere(WHOLE);
     super::runtime().block_on(async {
-        relay.faults.delay(DELAY);
-        let nodes = NodePair::start(Some(&relay)).await;
+        let nodes = NodePair::start(Some(&mut relay)).await;
         let lanes = Lanes::new(&nodes);
         // Path discovery sends large datagrams of its own; they are through by then.
         lanes.sample().await;
-        one_percent(&lanes, &relay.faults).await;
-        one_datagram(&lanes, &relay.faults).await;
+        one_percent(&lanes, &relay).await;
+        one_datagram(&lanes, &relay, &nodes).await;
     });
-    relay.stop();
 }
 
-async fn one_percent(lanes: &Lanes, faults: &Faults) {
+async fn one_percent(lanes: &Lanes, relay: &Relay) {
     println!(
         "\n{LANES} lanes of 200 messages of {MESSAGE_BYTES} bytes a second, one way {DELAY:?}, delays in ms"
     );
@@ -59,9 +66,9 @@ async fn one_percent(lanes: &Lanes, faults: &Faults) {
     let mut ratios = vec![Values::default(); LANES];
     for _ in 0..ROUNDS {
         let without = lanes.sample().await;
-        faults.lose(LOSS);
+        relay.set_everywhere(LOSSY);
         let with = lanes.sample().await;
-        faults.lose(0);
+        relay.set_everywhere(WHOLE);
         for (lane, (without, with)) in without.iter().zip(&with).enumerate() {
             ratios[lane].push(with.percentile(90) / without.percentile(90));
             let values =
@@ -86,16 +93,17 @@ async fn one_percent(lanes: &Lanes, faults: &Faults) {
 }
 
 /// The lost datagram is the first lane's: its own message is late by at least a round trip each time.
-async fn one_datagram(lanes: &Lanes, faults: &Faults) {
+async fn one_datagram(lanes: &Lanes, relay: &Relay, nodes: &NodePair) {
+    let [from, to] = nodes.places();
     let (mut whole, mut lost, mut other) =
         (Values::default(), Values::default(), Values::default());
     for n in 0..2 * LOST {
         let is_lost = n % 2 == 1;
         if is_lost {
-            faults.drop_next_of(MESSAGE_BYTES);
+            relay.drop_next(from, to, 1, MESSAGE_BYTES);
         }
         lanes.publish(0);
-        while faults.is_to_drop() {
+        while is_lost && relay.tally(from, to).dropped <= n as u64 / 2 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         lanes.publish(1);

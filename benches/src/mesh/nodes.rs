@@ -6,8 +6,7 @@ use std::time::Duration;
 use matryoshka_pubsub::PubSub;
 use matryoshka_pubsub_quic::testing::udp_bytes_sent;
 use matryoshka_pubsub_quic::{Builder, QuicAdapter, Secret};
-
-use super::relay::Relay;
+use matryoshka_relay::{Place, Relay};
 
 /// How long links may take to come up.
 const UP_LIMIT: Duration = Duration::from_secs(30);
@@ -16,23 +15,35 @@ const UP_LIMIT: Duration = Duration::from_secs(30);
 pub(super) struct Node {
     pub(super) pubsub: PubSub,
     pub(super) mesh: QuicAdapter,
+    /// At the relay, if it is behind one.
+    pub(super) place: Option<Place>,
 }
 
 impl Node {
-    /// On a free port of loopback; and where the others reach it.
-    async fn start(builder: Builder) -> (Self, SocketAddr) {
-        let mesh = builder.start().await.expect("a free port");
-        let address = mesh.local_addr();
-        let pubsub = PubSub::with(mesh.clone());
-        (Self { pubsub, mesh }, address)
+    /// On a free port of loopback; reached by way of the relay only, if there is one. And where the others reach it.
+    async fn start(builder: Builder, relay: Option<&mut Relay>) -> (Self, SocketAddr) {
+        let Some(relay) = relay else {
+            let mesh = builder.start().await.expect("a free port");
+            let address = mesh.local_addr();
+            return (Self::of(mesh, None), address);
+        };
+        let place = relay.add().expect("a free port");
+        let address = relay.address(place).expect("it is bound");
+        let mesh = builder.advertise(address).start().await;
+        let mesh = mesh.expect("a free port");
+        // It dials as soon as it has a pubsub, and then the relay has to know it.
+        let settled = relay.settle(place, mesh.local_addr());
+        settled.expect("nobody was taken for it");
+        (Self::of(mesh, Some(place)), address)
     }
 
-    /// The others reach it by way of the relay only.
-    async fn start_relayed(builder: Builder, relay: &Relay) -> (Self, SocketAddr) {
-        let relayed = relay.address().await;
-        let (node, address) = Self::start(builder.advertise(relayed.address)).await;
-        relayed.leads_to(address);
-        (node, relayed.address)
+    fn of(mesh: QuicAdapter, place: Option<Place>) -> Self {
+        let pubsub = PubSub::with(mesh.clone());
+        Self {
+            pubsub,
+            mesh,
+            place,
+        }
     }
 
     /// Waits until it has so many links.
@@ -56,7 +67,7 @@ impl Node {
 /// So many nodes with a link between each two; each reached by way of the relay, if there is one.
 pub(super) async fn mesh(
     count: usize,
-    relay: Option<&Relay>,
+    mut relay: Option<&mut Relay>,
     adjust: impl Fn(Builder) -> Builder,
 ) -> Vec<Node> {
     let secret = Secret::generate();
@@ -68,10 +79,7 @@ pub(super) async fn mesh(
         if let Some(seed) = seed {
             builder = builder.join(seed);
         }
-        let (node, address) = match relay {
-            Some(relay) => Node::start_relayed(builder, relay).await,
-            None => Node::start(builder).await,
-        };
+        let (node, address) = Node::start(builder, relay.as_deref_mut()).await;
         seed.get_or_insert(address);
         nodes.push(node);
     }
@@ -88,12 +96,18 @@ pub(super) struct NodePair {
 }
 
 impl NodePair {
-    pub(super) async fn start(relay: Option<&Relay>) -> Self {
+    pub(super) async fn start(relay: Option<&mut Relay>) -> Self {
         let nodes = mesh(2, relay, |builder| builder).await;
         let [publisher, subscriber] = nodes.try_into().ok().expect("there are two");
         Self {
             publisher,
             subscriber,
         }
+    }
+
+    /// Of the publisher and the subscriber, who are behind a relay.
+    pub(super) fn places(&self) -> [Place; 2] {
+        let places = [self.publisher.place, self.subscriber.place];
+        places.map(|place| place.expect("they are behind a relay"))
     }
 }

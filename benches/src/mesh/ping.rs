@@ -13,7 +13,7 @@ use super::receiving::Receiving;
 const PING_TOPIC: &str = "room:ping!";
 pub(super) const PING_BYTES: usize = 64;
 /// Pings per sample.
-pub(super) const PINGS: usize = 400;
+pub(super) const PINGS: usize = 200;
 /// Between a ping's arrival and the next.
 pub(super) const PAUSE: Duration = Duration::from_millis(1);
 

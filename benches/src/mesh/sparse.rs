@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use matryoshka_pubsub::TopicName;
 use matryoshka_pubsub_quic::{Builder, QuicAdapter, Stats};
+use matryoshka_relay::{Faults, Relay};
 
 use super::load::{Arrived, TOPIC, payload};
 use super::meter::{Bar, Meter, Took, load_average};
 use super::nodes::{self, Node};
 use super::receiving::Receiving;
-use super::relay::Relay;
 
 const NODES: usize = 20;
 const DEFAULT_RING: usize = 4 * 1024 * 1024;
@@ -61,15 +61,17 @@ pub(crate) fn run() {
 }
 
 fn relayed(delay: Duration, ring_bytes: usize) {
-    let relay = Relay::start();
-    relay.faults.delay(delay);
+    let mut relay = Relay::start(0).expect("a thread can be started");
+    relay.set_everywhere(Faults {
+        delay,
+        ..Faults::NONE
+    });
     super::runtime().block_on(async {
         let tune =
             |builder: Builder| builder.tune_interest(|bounds| bounds.ring_bytes = ring_bytes);
-        let nodes = nodes::mesh(NODES, Some(&relay), tune).await;
+        let nodes = nodes::mesh(NODES, Some(&mut relay), tune).await;
         publish(&nodes).await.print(delay, ring_bytes);
     });
-    relay.stop();
 }
 
 /// What it took, and the counters of what was done meanwhile.

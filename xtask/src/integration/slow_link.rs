@@ -36,7 +36,7 @@ const WELL: Faults = Faults {
     delay: Duration::from_millis(50),
     ..MUD
 };
-/// Until a queue of 16 MiB is full, with much to spare.
+/// Until a queue of 8 MiB is full, with much to spare.
 const FULL_WITHIN: Duration = Duration::from_secs(30);
 /// How long messages are dropped before the link is well again.
 const DROPS_FOR: Duration = Duration::from_secs(1);

@@ -168,8 +168,8 @@ async fn control_and_tracker_go_on_when_all_other_lanes_are_full() {
     assert!(arrived, "a tracker's message waits behind users'");
     assert!(down.is_err(), "heartbeats wait behind users' messages");
     let queued = queued.expect("a link");
-    assert!(queued.user <= 8 * 16 * 1024 * 1024 && queued.bulk <= 32 * 1024 * 1024);
-    assert!(queued.user > 7 * 15 * 1024 * 1024, "{queued:?}");
+    assert!(queued.user <= 8 * 8 * 1024 * 1024 && queued.bulk <= 32 * 1024 * 1024);
+    assert!(queued.user > 7 * 7 * 1024 * 1024, "{queued:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

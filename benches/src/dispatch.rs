@@ -6,10 +6,15 @@ use matryoshka_pubsub::mailbox::{Bound, MailboxReceiver, MailboxSender, mailbox}
 use matryoshka_pubsub::registry::{DuplicateRegistry, Owner, Registration};
 use matryoshka_pubsub::{Message, PubSub, Subscription, TopicName};
 
+use crate::bar::Bar;
 use crate::harness::{Comparison, Work};
 
 const TOPIC: &str = "room:lobby";
 const PAYLOAD: &[u8] = &[b'x'; 64];
+
+/// Bars: times the loop for many, nanoseconds above it for one.
+const RATIO: f64 = 1.3;
+const ABOVE_NS: f64 = 100.0;
 
 /// Deliveries per sample, about: enough for the clock, few enough for the caches.
 const DELIVERIES: u32 = 4_000;
@@ -32,8 +37,12 @@ fn compare(count: u32, name: &str, subject: &mut dyn Work) {
     let result = Comparison::of(&mut PlainLoop::new(count), subject, runs);
     let (baseline, time) = (result.baseline, result.subject);
     let (ratio, above) = (result.ratio(), result.above_ns());
+    let verdict = match count {
+        1 => Bar::AtMost(ABOVE_NS).judge(above),
+        _ => Bar::AtMost(RATIO).judge(ratio),
+    };
     println!(
-        "{count:>8}  {name:<20} {baseline:>12.1?} {time:>12.1?} {ratio:>7.2}x {above:>9.0} ns"
+        "{count:>8}  {name:<20} {baseline:>12.1?} {time:>12.1?} {ratio:>7.2}x {above:>9.0} ns  {verdict}"
     );
 }
 

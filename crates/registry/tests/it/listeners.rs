@@ -145,7 +145,7 @@ fn a_dropped_listener_is_told_nothing_and_keeps_nothing() {
 }
 
 #[test]
-fn zero_changes_that_may_wait_are_refused() {
+fn r1_r33_zero_bounds_are_refused() {
     let (names, groups) = (
         UniqueRegistry::<u8, u8>::new(),
         DuplicateRegistry::<u8, u8>::new(),

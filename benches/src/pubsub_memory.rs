@@ -5,6 +5,7 @@
 //!
 //! `cargo xtask bench pubsub-memory`
 
+#[expect(dead_code, reason = "here all bars are upper ones")]
 mod bar;
 
 use std::alloc::System;

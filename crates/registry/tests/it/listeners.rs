@@ -195,6 +195,23 @@ fn who_waits_is_woken_by_a_change_and_by_the_end() {
 }
 
 #[test]
+fn who_waits_is_woken_by_a_death() {
+    let (groups, names) = (DuplicateRegistry::new(), UniqueRegistry::new());
+    let owner = Owner::new();
+    groups.register(&owner, "a", 1).detach();
+    names.register(&owner, "a", 1).unwrap().detach();
+    let mut listeners = [groups.listen(10).unwrap(), names.listen(10).unwrap()];
+    let woken = [(); 2].map(|()| Arc::new(Woken::default()));
+    for (listener, woken) in listeners.iter_mut().zip(&woken) {
+        let waker = Waker::from(Arc::clone(woken));
+        let poll = listener.poll_recv(&mut Context::from_waker(&waker));
+        assert!(poll.is_pending());
+    }
+    drop(owner);
+    assert_eq!(woken.map(|woken| woken.0.load(SeqCst)), [1, 1]);
+}
+
+#[test]
 fn what_was_told_is_heard_even_after_the_registry_is_gone() {
     let (names, owner) = (UniqueRegistry::new(), Owner::new());
     let mut listener = names.listen(10).unwrap();

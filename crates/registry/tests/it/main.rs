@@ -45,7 +45,25 @@
 //! | P9 | edges | `model::p9_..`, `interleavings::groups::p9_..`, `threads::p9_..` |
 //! | P10 | locks: one at a time, in turn, no grant lost | `key_lock::tests::p10_..` |
 //!
-//! MUTANTS
+//! # What was broken on purpose, and what failed
+//!
+//! The way of an owner's death, changed by hand in one place at a time; of the tests that failed, one or two.
+//!
+//! | change | failed |
+//! | --- | --- |
+//! | one entry of each shard is buried, not all | `death::all_entries_..`, `model` |
+//! | a value that panics in its drop ends the burial | `death::a_value_that_panics_..` |
+//! | an owner remembers its first shard only | `death::all_entries_..`, `interleavings::groups::p3_..` |
+//! | shards that are in use are forgotten too | `death::all_entries_..` |
+//! | an owner counts as dead only after its burial | `races::race_1_and_2_..`, `interleavings::names::p6_..` |
+//! | death hooks run before the burial | `death::hooks_run_once_..` |
+//! | a hook that panics ends the others | `death::a_panicking_hook_..` |
+//! | the edge of a dead owner's last entry is not queued | `model::p9_..`, `interleavings::groups::p3_..` |
+//! | who listens is not told of a death | `model`, `interleavings::listeners::p8_..` |
+//! | who listens is told of a death, and not woken | `listeners::who_waits_is_woken_by_a_death`, `reentry::p7_who_is_woken_..` |
+//! | the dying hold their names | `races::race_3_..`, `interleavings::names::p6_..` |
+//! | the dying are found by name | `races::race_1_and_2_..` |
+//! | a late guard removes whoever has the name | `unique::p6_..`, `rows::r6_..` |
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 

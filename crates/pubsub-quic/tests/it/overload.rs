@@ -170,7 +170,7 @@ async fn control_and_tracker_go_on_when_all_other_lanes_are_full() {
 
 /// What is sent in one piece to fill a lane.
 const PIECE_BYTES: usize = 512 * 1024;
-const USER_LANE_BYTES: usize = 8 * 1024 * 1024;
+const USER_LANE_BYTES: usize = 16 * 1024 * 1024;
 const BULK_LANE_BYTES: usize = 32 * 1024 * 1024;
 /// QUIC's windows take 72 MiB before, which is seconds of CPU: a machine that is very busy takes long for it.
 const FULL_WITHIN: Duration = Duration::from_secs(100);

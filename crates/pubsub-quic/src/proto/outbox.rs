@@ -15,7 +15,7 @@ use super::lane::{Encoded, LANES, LaneQueue, Pushed, class_of};
 
 /// How many bytes may wait for one peer on one user lane: twice the default ring, so that neither a flush nor a replay alone
 /// overflows it. Full: the newest message is dropped for that peer, which is told how many it lost.
-pub(crate) const USER_LANE_BYTES: usize = 8 * 1024 * 1024;
+pub(crate) const USER_LANE_BYTES: usize = 16 * 1024 * 1024;
 /// As [`USER_LANE_BYTES`], for the bulk lane.
 pub(crate) const BULK_LANE_BYTES: usize = 32 * 1024 * 1024;
 /// How many bytes may wait for one peer on the tracker's or the control lane. Full: the link is closed.

@@ -28,6 +28,7 @@
 
 mod adapter;
 mod broadcast;
+mod broken_adapters;
 mod contract;
 mod dispatch;
 mod fan_out;

@@ -8,6 +8,7 @@ mod handshake;
 mod lab;
 mod limits;
 mod longpoll;
+mod mounts;
 mod poller;
 mod sessions;
 mod websocket;

@@ -43,6 +43,7 @@ pub(crate) struct Setup {
 
 impl Setup {
     /// Nodes that nothing happens to but what a test tells them.
+    #[cfg(test)]
     pub(crate) fn plain(nodes: usize) -> Self {
         Self {
             nodes,

@@ -1,6 +1,4 @@
 //! Nodes in a pretended network, on a pretended clock. What the driver promises the machines is kept here, in its order.
-//!
-//! Pure: no clock, no I/O, no tasks.
 
 mod faults;
 pub(in crate::testing::sim) mod judge;
@@ -13,8 +11,10 @@ use std::time::{Duration, Instant};
 
 use matryoshka_pubsub::cluster::{MemberEvent, MemberTable};
 use matryoshka_pubsub::{Incarnation, NodeName};
+use rand::Rng;
+#[cfg(test)]
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 
 use super::ledger::Ledger;
 use super::network::{Happening, Network, NodeIndex, Packet};
@@ -111,6 +111,7 @@ pub(crate) struct World {
 
 impl World {
     /// A world without nodes, with plain settings.
+    #[cfg(test)]
     pub(crate) fn new(seed: u64) -> Self {
         let rng = StdRng::seed_from_u64(seed);
         Self::with(Setup::plain(0), rng, false)
@@ -118,6 +119,7 @@ impl World {
 
     pub(super) fn with(setup: Setup, rng: StdRng, readable: bool) -> Self {
         Self {
+            // Where instants begin is no matter: only what lies between them is looked at.
             start: Instant::now(),
             now: Duration::ZERO,
             rng,
@@ -184,6 +186,7 @@ impl World {
         WALL_CLOCK + u64::try_from(self.now.as_micros()).unwrap_or(u64::MAX)
     }
 
+    #[cfg(test)]
     pub(crate) fn clock(&self) -> Duration {
         self.now
     }

@@ -36,7 +36,7 @@ fn a_clock_set_back_costs_nothing_once_the_other_is_down() {
         newest: NEW,
         alive: Alive::No,
     };
-    let step = node.handle_refusal(dead, now + Duration::from_secs(4));
+    let step = node.handle_refusal(dead, now + Duration::from_secs(5));
     assert_eq!(step, Step::Renumber(NEW.next()));
     assert_eq!(node.own(), NEW.next());
     assert_eq!(accept(Some(NEW), Alive::No, node.own()), Acceptance::Accept);

@@ -146,11 +146,13 @@ impl World {
         Ok(())
     }
 
+    #[cfg(test)]
     pub(crate) fn assert_settled(&self) {
         assert_eq!(self.broken, None);
         assert_eq!(self.is_settled(), Ok(()));
     }
 
+    #[cfg(test)]
     pub(crate) fn assert_settled_with_nothing_besides(&self) {
         assert_eq!(self.broken, None);
         assert_eq!(self.is_settled_with_nothing_besides(), Ok(()));

@@ -129,6 +129,14 @@ async fn everything(vsn: &str) {
     assert_push!(ben, "phx_close", {});
     let gone = ben.push("say", json!({})).await;
     assert_reply!(gone, error, { "reason": "unmatched topic" });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_is_seen() {
+    let test = TestSockets::new(sockets());
+    let socket = connect(&test).await;
+    let anna = socket.join("room:1", json!({ "user": "anna" })).await;
+    let anna = anna.unwrap();
     anna.push("unknown", json!({})).await;
     assert_push!(anna, "phx_error");
 }

@@ -28,6 +28,8 @@ pub(crate) const CONTROL_STREAM_BYTES: usize = 256 * 1024;
 pub(crate) struct Bounds {
     /// Of each user lane.
     pub(crate) user_lane_bytes: usize,
+    /// Of the tracker's lane and the control lane.
+    pub(crate) tracker_lane_bytes: usize,
 }
 
 /// `S` is how whoever writes is woken; nothing here calls it.
@@ -52,6 +54,7 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             user_lane_bytes: USER_LANE_BYTES,
+            tracker_lane_bytes: TRACKER_LANE_BYTES,
         }
     }
 }
@@ -61,7 +64,7 @@ impl<S> Outbox<S> {
     pub(crate) fn new(bounds: Bounds, signals: S) -> Self {
         let queue = |lane| {
             Mutex::new(LaneQueue::new(match class_of(lane) {
-                TrafficClass::Control | TrafficClass::Tracker => TRACKER_LANE_BYTES,
+                TrafficClass::Control | TrafficClass::Tracker => bounds.tracker_lane_bytes,
                 TrafficClass::User => bounds.user_lane_bytes,
                 TrafficClass::Bulk => BULK_LANE_BYTES,
             }))

@@ -18,7 +18,7 @@ use super::nodes::{self, Node};
 use super::receiving::Receiving;
 
 const NODES: usize = 20;
-const DEFAULT_RING: usize = 4 * 1024 * 1024;
+const DEFAULT_RING: usize = 8 * 1024 * 1024;
 const BYTES: usize = 1_024;
 /// Published at once, twenty a millisecond.
 const BURST: u64 = 20;
@@ -55,7 +55,7 @@ pub(crate) fn run() {
         let nodes = nodes::mesh(NODES, None, |builder| builder).await;
         publish(&nodes).await.print(Duration::ZERO, DEFAULT_RING);
     });
-    for ring_bytes in [DEFAULT_RING, 2 * DEFAULT_RING, 4 * DEFAULT_RING] {
+    for ring_bytes in [DEFAULT_RING / 2, DEFAULT_RING] {
         relayed(Duration::from_millis(100), ring_bytes);
     }
 }

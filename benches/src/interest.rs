@@ -14,6 +14,8 @@ use matryoshka_pubsub::cluster::interest::{
 };
 use matryoshka_pubsub::{Edge, Envelope, Kind, LinkId, TopicName, TrafficClass};
 
+use crate::bar::Bar;
+
 const MEMBERS: usize = 20;
 const TOPICS: usize = 1_000;
 const WANTED: usize = 50;
@@ -62,15 +64,11 @@ struct Outcome {
 
 impl Outcome {
     fn print(&self, round_trip: Duration, flooding: &Self) {
-        let share = |copies: u64| {
-            format!(
-                "{:.3} %",
-                100.0 * copies as f64 / (MESSAGES * MEMBERS) as f64
-            )
-        };
+        let percent = |copies: u64| 100.0 * copies as f64 / (MESSAGES * MEMBERS) as f64;
+        let share = |copies: u64| format!("{:.3} %", percent(copies));
         let counters = &self.counters;
         println!(
-            "{:>10?}  {:>9} {:>9} {:>9} {:>9} {:>8} kB {:>12?} {:>12?} {:>6.2}x",
+            "{:>10?}  {:>9} {:>9} {:>9} {:>9} {:>8} kB {:>12?} {:>12?} {:>6.2}x  flooded {}, nobody {}",
             round_trip,
             share(counters.sent),
             share(counters.flooded()),
@@ -80,6 +78,8 @@ impl Outcome {
             self.per_message,
             flooding.per_message,
             self.per_message.as_secs_f64() / flooding.per_message.as_secs_f64(),
+            Bar::AtMost(1.0).judge(percent(counters.flooded())),
+            Bar::AtMost(1.0).judge(percent(self.for_nobody)),
         );
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! `cargo run -p matryoshka-benches --release`, or with the beginnings of the names of those that are wanted behind `--`.
 
+mod bar;
 mod dispatch;
 mod harness;
 mod interest;

@@ -4,7 +4,7 @@
 //! One node wants the topics: with one peer, then with 19, which do not. The difference is what a peer keeps to know what the
 //! node wants. Then all twenty want 100,000 topics, each its own.
 //!
-//! `cargo run -p matryoshka-benches --release --bin mesh-memory`
+//! `cargo xtask bench mesh-memory`
 
 use std::alloc::System;
 use std::time::{Duration, Instant};

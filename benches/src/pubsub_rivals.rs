@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use matryoshka_pubsub::{PubSub, Subscription, TopicName};
 use tokio::sync::{broadcast, mpsc};
 
+use crate::bar::Bar;
 use crate::harness::{Comparison, Work};
 
 const TOPIC: &str = "room:lobby";
@@ -37,7 +38,8 @@ fn compare(count: u32, name: &str, rival: &mut dyn Work) {
     let runs = (DELIVERIES / count).clamp(1, 1_000);
     let result = Comparison::of(rival, &mut Ours::new(count), runs);
     let (theirs, ours, ratio) = (result.baseline, result.subject, result.ratio());
-    println!("{count:>8}  {name:<22} {theirs:>12.1?} {ours:>12.1?} {ratio:>7.2}x");
+    let verdict = Bar::AtMost(1.0).judge(ratio);
+    println!("{count:>8}  {name:<22} {theirs:>12.1?} {ours:>12.1?} {ratio:>7.2}x  {verdict}");
 }
 
 struct Ours {

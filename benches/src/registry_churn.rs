@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use matryoshka_pubsub::registry::{DuplicateRegistry, Owner};
 
+use crate::bar::Bar;
 use crate::harness::{Comparison, Work};
 
 /// Keys that are there all the time, so that the tables are no toys.
@@ -26,7 +27,8 @@ pub(crate) fn run() {
         let (mut map, mut registry) = (Map::new(company), Registry::new(company));
         let result = Comparison::of(&mut map, &mut registry, 1_000);
         let (baseline, time, ratio) = (result.baseline, result.subject, result.ratio());
-        println!("{name:>28}  {baseline:>12.1?} {time:>12.1?} {ratio:>7.2}x");
+        let verdict = Bar::AtMost(2.0).judge(ratio);
+        println!("{name:>28}  {baseline:>12.1?} {time:>12.1?} {ratio:>7.2}x  {verdict}");
     }
 }
 

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use matryoshka_pubsub::registry::{DuplicateRegistry, Owner, Registration, ShardBy};
 
+use crate::bar::Bar;
+
 const CROWD: &str = "crowd";
 const ENTRIES: usize = 150_000;
 const DISPATCHES: usize = 200;
@@ -21,6 +23,10 @@ const BETWEEN_DISPATCHES: Duration = Duration::from_millis(100);
 const BETWEEN_JOINS: Duration = Duration::from_millis(1);
 /// How many of those who joined stay, so that who leaves is not who just came.
 const VISITORS: usize = 500;
+
+/// Bars.
+const JOIN_P99_US: f64 = 100.0;
+const RATIO: f64 = 1.5;
 
 type Crowd = DuplicateRegistry<&'static str, Arc<AtomicU64>>;
 
@@ -54,9 +60,10 @@ fn measure(shard_by: ShardBy) {
     }
     let (quiet, _) = dispatches_beside(&crowd, "elsewhere");
     let (busy, (joins, leaves)) = dispatches_beside(&crowd, CROWD);
+    let join_us = at(&joins, 99).as_secs_f64() * 1e6;
     let ratio = at(&busy, 90).as_secs_f64() / at(&quiet, 90).as_secs_f64();
     println!(
-        "{:>8}  {:>11.1?} {:>11.1?} {:>11.1?} {:>11.1?} {:>12.1?} {:>12.1?} {ratio:>7.2}x",
+        "{:>8}  {:>11.1?} {:>11.1?} {:>11.1?} {:>11.1?} {:>12.1?} {:>12.1?} {ratio:>7.2}x  join {}, ratio {}",
         format!("{shard_by:?}"),
         at(&joins, 50),
         at(&joins, 99),
@@ -64,6 +71,8 @@ fn measure(shard_by: ShardBy) {
         at(&leaves, 99),
         at(&quiet, 90),
         at(&busy, 90),
+        Bar::AtMost(JOIN_P99_US).judge(join_us),
+        Bar::AtMost(RATIO).judge(ratio),
     );
 }
 

@@ -1,9 +1,11 @@
-//! What is measured and how it is printed: time, CPU time of the process, medians, bars.
+//! What is measured and how it is printed: time, CPU time of the process, medians.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
+
+pub(super) use crate::bar::Bar;
 
 /// What something took.
 #[derive(Debug, Clone, Copy)]
@@ -81,25 +83,6 @@ impl fmt::Display for Values {
 impl FromIterator<f64> for Values {
     fn from_iter<I: IntoIterator<Item = f64>>(values: I) -> Self {
         Self(values.into_iter().collect())
-    }
-}
-
-/// What a value has to be.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Bar {
-    AtLeast(f64),
-    AtMost(f64),
-}
-
-impl Bar {
-    /// The bar and whether `value` is within it.
-    pub(super) fn judge(self, value: f64) -> String {
-        let (sign, bar, met) = match self {
-            Self::AtLeast(bar) => (">=", bar, value >= bar),
-            Self::AtMost(bar) => ("<=", bar, value <= bar),
-        };
-        let verdict = if met { "met" } else { "MISSED" };
-        format!("bar {sign} {bar}: {verdict}")
     }
 }
 

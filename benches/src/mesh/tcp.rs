@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 /// What may wait for one peer, as in a user lane of the mesh.
-const QUEUE_BYTES: usize = 8 * 1024 * 1024;
+const QUEUE_BYTES: usize = 16 * 1024 * 1024;
 const READ_BYTES: usize = 64 * 1024;
 /// A header's kind and length, then the length of the head.
 const HEADER_BYTES: usize = 10;

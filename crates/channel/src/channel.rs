@@ -2,6 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
+use crate::transport::{Payload, WhenSlow};
 use crate::{Broadcast, Flow, Refused, Reply, Socket};
 
 /// One client's conversation on one topic.
@@ -59,6 +60,38 @@ pub trait Channel<App>: Sized + Send + 'static {
     /// Names of the broadcasts on this channel's topic that go through [`handle_out`](Self::handle_out) instead of
     /// straight to the client.
     const INTERCEPT: &'static [&'static str] = &[];
+
+    /// What becomes of an event on its way to a client that reads slowly, be it a push or a broadcast. As provided, all wait as
+    /// long as there is room, and beyond that the connection is closed with 1008, so that its client comes back and misses nothing
+    /// without knowing. Replies always do.
+    ///
+    /// A key of [`WhenSlow::Latest`] is one of the event's own: events of other names, topics and joins do not share it. What the
+    /// payload says may be part of it, by [`WhenSlow::latest_of`].
+    ///
+    /// It is asked once for each push, and once for each broadcast, node and type of channel, in whatever thread sends it.
+    ///
+    /// ```
+    /// use matryoshka_channel::transport::{Payload, WhenSlow};
+    ///
+    /// fn when_slow(event: &str, payload: &Payload) -> WhenSlow {
+    ///     #[derive(serde::Deserialize)]
+    ///     struct Moved { user: String }
+    ///     match (event, payload) {
+    ///         ("typing", _) => WhenSlow::Drop,
+    ///         ("progress", _) => WhenSlow::Latest(0),
+    ///         ("cursor", Payload::Json(json)) => match json.to() {
+    ///             Ok(Moved { user }) => WhenSlow::latest_of(user),
+    ///             Err(_) => WhenSlow::Drop,
+    ///         },
+    ///         _ => WhenSlow::Close,
+    ///     }
+    /// }
+    /// # assert_eq!(when_slow("typing", &Payload::object()), WhenSlow::Drop);
+    /// ```
+    fn when_slow(event: &str, payload: &Payload) -> WhenSlow {
+        let _ = (event, payload);
+        WhenSlow::Close
+    }
 
     /// A client wants to join. Its error is the client's answer, and then there is no channel.
     ///

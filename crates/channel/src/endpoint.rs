@@ -111,7 +111,8 @@ impl Endpoint {
         if route.is_none() {
             tracing::warn!(
                 topic = excerpt(topic),
-                "a join was refused: no channel serves its topic"
+                patterns = self.0.router.patterns(),
+                "a join was refused: no channel serves its topic; Sockets::channel declares one"
             );
         }
         route

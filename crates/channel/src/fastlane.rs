@@ -6,16 +6,19 @@
 //! in parts.
 
 use std::mem;
+use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::Broadcast;
+use crate::channel_type::{ChannelType, within};
 use crate::excerpt::excerpt;
 use crate::inbox::{InboxSender, Item};
 use crate::link::Link;
 use crate::pubsub::mailbox::Pushed;
 use crate::pubsub::{Delivery, Dispatcher, Memo, Message, Sink, Subscribers};
-use crate::transport::{Frame, Serializer, ServerMessage};
+use crate::pusher::Join;
+use crate::transport::{Frame, Serializer, ServerMessage, WhenSlow};
 
 /// How many frames wait for a join's answer to be written; more are dropped. The wait is a few microseconds.
 const HELD_FRAMES: usize = 1024;
@@ -81,20 +84,16 @@ impl FanOut {
 pub(crate) struct Lane {
     link: Arc<Link>,
     inbox: InboxSender,
-    intercept: &'static [&'static str],
+    join: Join,
     gate: Gate,
 }
 
 impl Lane {
-    pub(crate) fn new(
-        link: Arc<Link>,
-        inbox: InboxSender,
-        intercept: &'static [&'static str],
-    ) -> Self {
+    pub(crate) fn new(link: Arc<Link>, inbox: InboxSender, join: Join) -> Self {
         Self {
             link,
             inbox,
-            intercept,
+            join,
             gate: Gate::default(),
         }
     }
@@ -106,22 +105,31 @@ impl Lane {
 
     /// The join's answer is on its way: what came since the subscription follows it.
     pub(crate) fn open(&self) {
-        self.gate.open(|frame| {
-            self.link.outbox.frame(frame);
+        self.gate.open(|Held { frame, when_slow }| {
+            self.link.outbox.frame_when_slow(frame, when_slow);
         });
     }
 
     fn broadcast(&self, encodings: &mut Encodings) -> Delivery {
         let broadcast = &encodings.broadcast;
-        if self.intercept.contains(&broadcast.event()) {
+        if self
+            .join
+            .channel_type
+            .intercept
+            .contains(&broadcast.event())
+        {
             return self.intercepted(broadcast.clone());
         }
         let Some(frame) = encodings.frame(self.link.serializer) else {
             self.link.counters.unencodable.add_one();
             return Delivery::Dropped;
         };
-        match self.gate.pass(frame) {
-            Passed::Open(frame) => delivery(self.link.outbox.frame(frame)),
+        let when_slow = encodings.when_slow(self.join.channel_type);
+        let when_slow = within(when_slow, self.join.id);
+        match self.gate.pass(Held { frame, when_slow }) {
+            Passed::Open(Held { frame, when_slow }) => {
+                delivery(self.link.outbox.frame_when_slow(frame, when_slow))
+            }
             Passed::Held => Delivery::Delivered,
             Passed::Dropped => Delivery::Dropped,
         }
@@ -155,6 +163,8 @@ struct Encodings {
     broadcast: Broadcast,
     /// Two versions exist, so a list beats a map. `None` is a version that cannot carry it.
     done: Vec<(&'static str, Option<Frame>)>,
+    /// What the type of channel that was asked last says of it. Those on one topic are mostly of one.
+    when_slow: Option<(&'static ChannelType, WhenSlow)>,
     misfits: usize,
 }
 
@@ -163,7 +173,20 @@ impl Encodings {
         Self {
             broadcast,
             done: Vec::new(),
+            when_slow: None,
             misfits: 0,
+        }
+    }
+
+    fn when_slow(&mut self, channel_type: &'static ChannelType) -> WhenSlow {
+        match self.when_slow {
+            Some((known, when_slow)) if ptr::eq(known, channel_type) => when_slow,
+            _ => {
+                let (topic, event) = (self.broadcast.topic(), self.broadcast.event());
+                let when_slow = channel_type.when_slow(topic, event, self.broadcast.payload());
+                self.when_slow = Some((channel_type, when_slow));
+                when_slow
+            }
         }
     }
 
@@ -211,17 +234,24 @@ fn message(broadcast: &Broadcast) -> ServerMessage {
 #[derive(Default)]
 struct Gate {
     is_open: AtomicBool,
-    held: Mutex<Vec<Frame>>,
+    held: Mutex<Vec<Held>>,
+}
+
+/// A frame, and what becomes of it when its reader is slow.
+#[derive(Debug, PartialEq)]
+struct Held {
+    frame: Frame,
+    when_slow: WhenSlow,
 }
 
 enum Passed {
-    Open(Frame),
+    Open(Held),
     Held,
     Dropped,
 }
 
 impl Gate {
-    fn pass(&self, frame: Frame) -> Passed {
+    fn pass(&self, frame: Held) -> Passed {
         if self.is_open.load(Ordering::Acquire) {
             return Passed::Open(frame);
         }
@@ -237,13 +267,13 @@ impl Gate {
         Passed::Held
     }
 
-    fn open(&self, mut put: impl FnMut(Frame)) {
+    fn open(&self, mut put: impl FnMut(Held)) {
         let mut held = self.held();
         mem::take(&mut *held).into_iter().for_each(&mut put);
         self.is_open.store(true, Ordering::Release);
     }
 
-    fn held(&self) -> MutexGuard<'_, Vec<Frame>> {
+    fn held(&self) -> MutexGuard<'_, Vec<Held>> {
         // A list of frames is whole whenever a panic could strike.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -253,8 +283,11 @@ impl Gate {
 mod tests {
     use super::*;
 
-    fn frame(n: usize) -> Frame {
-        Frame::text(n.to_string())
+    fn frame(n: usize) -> Held {
+        Held {
+            frame: Frame::text(n.to_string()),
+            when_slow: WhenSlow::Latest(n as u64),
+        }
     }
 
     #[test]

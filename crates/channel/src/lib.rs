@@ -8,6 +8,7 @@ mod broadcast;
 mod by_id;
 mod census;
 mod channel;
+mod channel_type;
 mod config;
 mod connection;
 mod endpoint;

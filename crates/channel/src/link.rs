@@ -14,7 +14,7 @@ use crate::order::Order;
 use crate::pubsub::PubSub;
 use crate::pubsub::mailbox::Bound;
 use crate::stats::Counters;
-use crate::transport::{EncodeError, Field, Outbox, Payload, Serializer, ServerMessage};
+use crate::transport::{EncodeError, Field, Outbox, Payload, Serializer, ServerMessage, WhenSlow};
 
 /// One connection, seen from its channels, reply handles and subscriptions.
 pub(crate) struct Link {
@@ -37,7 +37,17 @@ pub(crate) struct Link {
 impl Link {
     /// Puts a message into the connection's outbox. A connection that has ended takes it and does nothing.
     pub(crate) fn send(&self, message: &ServerMessage) -> Result<(), EncodeError> {
-        self.outbox.frame(self.serializer.encode(message)?);
+        self.send_when_slow(message, WhenSlow::Close)
+    }
+
+    /// As [`send`](Self::send), for a message that may give way.
+    pub(crate) fn send_when_slow(
+        &self,
+        message: &ServerMessage,
+        when_slow: WhenSlow,
+    ) -> Result<(), EncodeError> {
+        let frame = self.serializer.encode(message)?;
+        self.outbox.frame_when_slow(frame, when_slow);
         Ok(())
     }
 

@@ -2,10 +2,13 @@
 
 use bytestring::ByteString;
 use serde::Serialize;
+use std::fmt;
 use std::sync::Arc;
 
+use crate::channel_type::{ChannelType, within};
 use crate::inbox::InboxSender;
 use crate::link::Link;
+use crate::multiplexer::InstanceId;
 use crate::transport::{Field, Payload, ServerMessage};
 use crate::{PushError, payload};
 
@@ -13,11 +16,12 @@ use crate::{PushError, payload};
 /// client.
 ///
 /// It does not keep the channel alive. What is pushed by several tasks has no order; what one pushes arrives in its order.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Pusher {
     pub(crate) link: Arc<Link>,
     pub(crate) topic: ByteString,
     pub(crate) join_ref: Option<Field>,
+    pub(crate) join: Join,
     /// Closed with the channel.
     pub(crate) inbox: InboxSender,
 }
@@ -49,8 +53,25 @@ impl Pusher {
         }
         let (topic, join_ref) = (&self.topic, self.join_ref.clone());
         self.link
-            .push(topic, join_ref, event.into(), payload.into())
+            .push(topic, join_ref, self.join, event.into(), payload.into())
     }
+}
+
+impl fmt::Debug for Pusher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pusher")
+            .field("link", &self.link)
+            .field("topic", &self.topic)
+            .field("join_ref", &self.join_ref)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which join a push is of, and what type of channel serves it.
+#[derive(Clone, Copy)]
+pub(crate) struct Join {
+    pub(crate) id: InstanceId,
+    pub(crate) channel_type: &'static ChannelType,
 }
 
 impl Link {
@@ -59,16 +80,19 @@ impl Link {
         &self,
         topic: &ByteString,
         join_ref: Option<Field>,
+        join: Join,
         event: ByteString,
         payload: Payload,
     ) -> Result<(), PushError> {
+        let payload = payload::checked(payload)?;
+        let when_slow = join.channel_type.when_slow(topic, &event, &payload);
         let message = ServerMessage::Push {
             join_ref,
             reference: None,
             topic: Field::Text(topic.clone()),
             event,
-            payload: payload::checked(payload)?,
+            payload,
         };
-        Ok(self.send(&message)?)
+        Ok(self.send_when_slow(&message, within(when_slow, join.id))?)
     }
 }

@@ -40,6 +40,15 @@ impl<T> Router<T> {
         Ok(())
     }
 
+    /// All patterns, in the order in which they are asked.
+    pub(crate) fn patterns(&self) -> String {
+        let shown = self.routes.iter().map(|(pattern, _)| match pattern {
+            Pattern::Exact(exact) => exact.to_string(),
+            Pattern::Prefix(prefix) => format!("{prefix}*"),
+        });
+        shown.collect::<Vec<_>>().join(", ")
+    }
+
     /// What the first matching route leads to.
     pub fn find(&self, topic: &str) -> Option<&T> {
         self.routes

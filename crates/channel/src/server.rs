@@ -1,7 +1,6 @@
 //! The task of one channel: its join, its messages one at a time, its end. Whatever happens in here ends this channel
 //! only.
 
-use std::any::TypeId;
 use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::pin::{Pin, pin};
@@ -15,6 +14,7 @@ use tracing::Span;
 
 use crate::assigns::Assigns;
 use crate::channel::{Channel, Terminated};
+use crate::channel_type::ChannelType;
 use crate::config::REPLACED_CHANNEL_WAIT;
 use crate::event::{decode_event, decode_params};
 use crate::excerpt::excerpt;
@@ -26,6 +26,7 @@ use crate::multiplexer::{End, InstanceId, JoinRefs, Refusal, Request, Wait};
 use crate::panics::{Panic, caught};
 use crate::pubsub::SinkSubscription;
 use crate::pubsub::mailbox::Received;
+use crate::pusher::Join;
 use crate::socket::{Parts, Socket};
 use crate::spans::{channel_span, event_span, kept};
 use crate::transport::{Field, Payload, ServerMessage};
@@ -118,13 +119,17 @@ where
     };
     let (payload, (sender, inbox)) = (seat.payload, seat.inbox);
     let span = kept(channel_span(&seat.link, &seat.topic, &payload));
+    let join = Join {
+        id: seat.id,
+        channel_type: ChannelType::of::<App, C>(),
+    };
     let socket = Socket::new(Parts {
         link: Arc::clone(&seat.link),
         topic: seat.topic.clone(),
         join_ref: seat.refs.push,
         assigns: seat.assigns,
         inbox: sender.clone(),
-        channel: TypeId::of::<C>(),
+        join,
     });
     let server = Server {
         lane: None,
@@ -141,7 +146,9 @@ where
             span,
         },
     };
-    server.join::<App, C>(app, payload, answer, sender).await
+    server
+        .join::<App, C>(app, payload, join, answer, sender)
+        .await
 }
 
 /// Waits for the channel that this one replaces.
@@ -186,6 +193,7 @@ impl Server {
         mut self,
         app: App,
         payload: Payload,
+        join: Join,
         answer: AnswerRefs,
         sender: InboxSender,
     ) -> Option<(Self, C)>
@@ -211,7 +219,7 @@ impl Server {
             self.notice.handling(Callback::Join, joining).await
         };
         match joined {
-            Ok(Ok(channel)) => match self.accept(C::INTERCEPT, answer, sender) {
+            Ok(Ok(channel)) => match self.accept(join, answer, sender) {
                 Ok(()) => Some((self, channel)),
                 Err(error) => {
                     tracing::warn!(topic = self.notice.shown_topic(), error, "a join crashed");
@@ -240,7 +248,7 @@ impl Server {
     /// Subscribes, answers, and lets broadcasts follow the answer. Nothing in here waits.
     fn accept(
         &mut self,
-        intercept: &'static [&'static str],
+        join: Join,
         answer: AnswerRefs,
         sender: InboxSender,
     ) -> Result<(), String> {
@@ -249,7 +257,7 @@ impl Server {
             return Err("its answer cannot be sent to this client".to_owned());
         }
         let link = &self.notice.link;
-        let lane = Arc::new(Lane::new(Arc::clone(link), sender, intercept));
+        let lane = Arc::new(Lane::new(Arc::clone(link), sender, join));
         let topic = self.notice.topic.clone();
         let publisher = self.socket.publisher();
         let subscription = publisher.subscribe_sink(topic, Arc::<Lane>::clone(&lane));

@@ -21,6 +21,7 @@ use crate::pubsub::{
     Message, Payload as Envelope, PubSub, Publisher, Sent, SinkSubscription, SubscribeError,
     TopicName,
 };
+use crate::pusher::Join;
 use crate::timers::{Alarm, MIN_PERIOD, Timer, Timers, TooManyTimers};
 use crate::transport::{Field, Payload, ServerMessage};
 use crate::{
@@ -41,7 +42,7 @@ pub struct Socket {
     assigns: Assigns,
     publisher: Publisher,
     inbox: InboxSender,
-    channel: TypeId,
+    join: Join,
     is_joined: bool,
     handling: Handling,
     /// Never locked: the mutex only makes the socket `Sync`.
@@ -70,7 +71,7 @@ pub(crate) struct Parts {
     pub(crate) join_ref: Option<Field>,
     pub(crate) assigns: Assigns,
     pub(crate) inbox: InboxSender,
-    pub(crate) channel: TypeId,
+    pub(crate) join: Join,
 }
 
 impl Socket {
@@ -81,7 +82,7 @@ impl Socket {
             join_ref,
             assigns,
             inbox,
-            channel,
+            join,
         } = parts;
         let publisher = link.pubsub.publisher();
         Self {
@@ -91,7 +92,7 @@ impl Socket {
             assigns,
             publisher,
             inbox,
-            channel,
+            join,
             is_joined: false,
             handling: Handling::Other,
             put_off: Mutex::default(),
@@ -152,7 +153,7 @@ impl Socket {
         self.expect_joined("push");
         let (topic, join_ref) = (self.topic.as_byte_string(), self.join_ref.clone());
         self.link
-            .push(topic, join_ref, event.into(), payload.into())
+            .push(topic, join_ref, self.join, event.into(), payload.into())
     }
 
     /// The way to push to this client from other tasks, as long as the channel lives.
@@ -165,6 +166,7 @@ impl Socket {
             link: Arc::clone(&self.link),
             topic: self.topic.as_byte_string().clone(),
             join_ref: self.join_ref.clone(),
+            join: self.join,
             inbox: self.inbox.clone(),
         }
     }
@@ -532,7 +534,7 @@ impl Socket {
     }
 
     fn expect_channel<C: 'static>(&self) {
-        let is_this = self.channel == TypeId::of::<C>();
+        let is_this = self.join.channel_type.id() == TypeId::of::<C>();
         assert!(
             is_this,
             "{} is not the channel of this socket",

@@ -17,7 +17,7 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use matryoshka_presence::channel::SocketsConfig;
 use matryoshka_presence::channel::pubsub::NodeName;
 use matryoshka_presence::channel::transport::{
-    ConnectionLimits, Connections, LongPolling, OriginPolicy, Rate,
+    ConnectionLimits, Connections, LongPolling, OriginPolicy, Rate, TrustedProxies,
 };
 use matryoshka_pubsub_quic::{NEWEST_PROTOCOL, OLDEST_PROTOCOL};
 
@@ -118,6 +118,15 @@ pub(crate) struct Flags {
     #[arg(long, env = "MATRYOSHKA_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', value_parser = allowed_origin)]
     pub(crate) allow_origin: Vec<String>,
 
+    /// Host by which browsers reach this node; repeatable. With it, neither the Host header nor loopback counts as the server's
+    /// own host, so that no page gets in by a name that its owner leads here
+    #[arg(long, env = "MATRYOSHKA_HOST", value_name = "HOST", value_delimiter = ',', value_parser = own_host)]
+    pub(crate) host: Vec<String>,
+
+    /// Proxy, or network of proxies, that is believed when it says in X-Forwarded-For where a client is; repeatable
+    #[arg(long, env = "MATRYOSHKA_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = ',', value_parser = trusted_proxy)]
+    pub(crate) trusted_proxy: Vec<String>,
+
     /// Messages per second that one socket may send, twice as many at once; 0 is no limit
     #[arg(long, env = "MATRYOSHKA_INBOUND_RATE", value_name = "N", default_value = "0", value_parser = inbound_rate)]
     pub(crate) inbound_rate: u32,
@@ -190,13 +199,23 @@ where
 impl Flags {
     /// Whose pages may open sockets and post.
     pub(crate) fn origins(&self) -> OriginPolicy {
-        self.allow_origin
-            .iter()
-            .fold(OriginPolicy::new(), |policy, entry| {
-                policy
-                    .allow(entry)
-                    .expect("each entry was checked with the flags")
-            })
+        let hosts = self.host.iter().fold(OriginPolicy::new(), |policy, host| {
+            policy
+                .served_as(host)
+                .expect("each host was checked with the flags")
+        });
+        self.allow_origin.iter().fold(hosts, |policy, entry| {
+            policy
+                .allow(entry)
+                .expect("each entry was checked with the flags")
+        })
+    }
+
+    /// Who may say where a client is.
+    fn trusted_proxies(&self) -> TrustedProxies {
+        let networks = self.trusted_proxy.iter().map(String::as_str);
+        TrustedProxies::by_x_forwarded_for(networks)
+            .expect("each network was checked with the flags")
     }
 
     /// Who may open sockets, how many there may be, and how much each may send.
@@ -213,6 +232,7 @@ impl Flags {
         config.http = config
             .http
             .with_origins(self.origins())
+            .with_trusted_proxies(self.trusted_proxies())
             .with_limits(limits)
             .with_connections(&Connections::with_limits(most))
             .with_long_polling(long_polling);
@@ -419,6 +439,21 @@ fn allowed_origin(value: &str) -> Result<String, String> {
          https://chat.example.com or //*.example.com, or * for every origin"
             .to_owned()
     })
+}
+
+fn own_host(value: &str) -> Result<String, String> {
+    let host = OriginPolicy::new().served_as(value);
+    host.map(|_| value.to_owned()).map_err(|_| {
+        "it takes a host name or an address without scheme and port, such as chat.example.com"
+            .to_owned()
+    })
+}
+
+fn trusted_proxy(value: &str) -> Result<String, String> {
+    let network = TrustedProxies::by_x_forwarded_for([value]);
+    network
+        .map(|_| value.to_owned())
+        .map_err(|_| "it takes an address or a network, such as 10.0.0.0/8 or fd00::1".to_owned())
 }
 
 fn inbound_rate(value: &str) -> Result<u32, String> {

@@ -246,6 +246,7 @@ impl Builder {
             mesh: self.mesh_config(name, incarnation, local_addr, offer),
             bounds: Bounds {
                 user_lane_bytes: USER_LANE_BYTES.max(2 * self.interest.ring_bytes),
+                ..Bounds::default()
             },
             interest: self.interest_config(),
             endpoint,

@@ -2,5 +2,6 @@
 
 mod bare;
 pub mod fuzz;
+pub mod sim;
 
 pub use bare::{BareQuic, HEARTBEAT_EVERY, head_of_message, heartbeat, udp_bytes_sent};

@@ -6,5 +6,5 @@ mod incarnation;
 pub mod interest;
 mod member;
 
-pub use incarnation::{Acceptance, Refusal, Renumbering, Step, accept};
+pub use incarnation::{Acceptance, Alive, Refusal, Renumbering, Step, accept};
 pub use member::{Member, MemberEvent, MemberState, MemberTable};

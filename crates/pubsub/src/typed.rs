@@ -45,7 +45,7 @@ impl<T: DeserializeOwned> Topic<T> {
     ///
     /// [`SubscribeError`] if the name is too long.
     pub fn subscribe(&self) -> Result<TypedSubscription<T>, SubscribeError> {
-        Ok(self.typed(self.pubsub.subscribe(&self.name)?))
+        Ok(self.pubsub.subscribe(&self.name)?.typed())
     }
 
     /// As [`PubSub::subscribe_bounded`]. A key of [`Bound::keep_latest_by`](crate::mailbox::Bound::keep_latest_by) is one of the values: each is then decoded once
@@ -62,12 +62,7 @@ impl<T: DeserializeOwned> Topic<T> {
         T: 'static,
     {
         let policy = bound.into().of(value_or_key);
-        Ok(self.typed(self.pubsub.subscribe_bounded(&self.name, policy)?))
-    }
-
-    fn typed(&self, messages: Subscription) -> TypedSubscription<T> {
-        let values = PhantomData;
-        TypedSubscription { messages, values }
+        Ok(self.pubsub.subscribe_bounded(&self.name, policy)?.typed())
     }
 }
 
@@ -78,7 +73,7 @@ impl<T: Serialize> Topic<T> {
     ///
     /// [`BroadcastError::Encode`] if the value's `Serialize` refuses, else as [`PubSub::broadcast`].
     pub fn broadcast(&self, value: &T) -> Result<Sent, BroadcastError> {
-        self.pubsub.broadcast(&self.name, encode(value)?)
+        self.pubsub.broadcast(&self.name, Payload::value(value)?)
     }
 
     /// As [`PubSub::local_broadcast`].
@@ -87,7 +82,8 @@ impl<T: Serialize> Topic<T> {
     ///
     /// [`BroadcastError::Encode`] if the value's `Serialize` refuses, else as [`PubSub::local_broadcast`].
     pub fn local_broadcast(&self, value: &T) -> Result<Sent, BroadcastError> {
-        self.pubsub.local_broadcast(&self.name, encode(value)?)
+        self.pubsub
+            .local_broadcast(&self.name, Payload::value(value)?)
     }
 }
 
@@ -96,9 +92,37 @@ fn value_or_key<T: DeserializeOwned>(message: &Message) -> Result<T, u128> {
     decode(Ok(message.clone())).map_err(|_| 0)
 }
 
-fn encode<T: Serialize>(value: &T) -> Result<Payload, BroadcastError> {
-    let bytes = rmp_serde::to_vec_named(value).map_err(BroadcastError::Encode)?;
-    Ok(Payload::new(Kind::TYPED, bytes))
+impl Payload {
+    /// A value as a [`Topic`] publishes it, for all other ways to publish one: by a named publisher, to one node, in parts.
+    ///
+    /// ```
+    /// use matryoshka_pubsub::{Payload, PubSub};
+    ///
+    /// let pubsub = PubSub::local();
+    /// let publisher = pubsub.publisher();
+    /// let mut own = publisher.subscribe("job:42")?.typed::<(u32, u32)>();
+    /// let mut other = pubsub.topic::<(u32, u32)>("job:42").subscribe()?;
+    /// publisher.broadcast_from("job:42", Payload::value(&(3, 10))?)?;
+    /// assert!(own.try_next().is_none());
+    /// assert_eq!(other.try_next().expect("it is there")?, (3, 10));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`BroadcastError::Encode`] if the value's `Serialize` refuses.
+    pub fn value<T: Serialize>(value: &T) -> Result<Self, BroadcastError> {
+        let bytes = rmp_serde::to_vec_named(value).map_err(BroadcastError::Encode)?;
+        Ok(Self::new(Kind::TYPED, bytes))
+    }
+}
+
+impl Subscription {
+    /// This subscription as one to a [`Topic`] of `T`s; [`TypedSubscription::into_inner`] is the way back.
+    pub fn typed<T>(self) -> TypedSubscription<T> {
+        let (messages, values) = (self, PhantomData);
+        TypedSubscription { messages, values }
+    }
 }
 
 impl<T> Clone for Topic<T> {

@@ -40,6 +40,23 @@ use store::Store;
 /// let groups = DuplicateRegistry::<&str, u32>::new();
 /// groups.whereis("lobby"); // many could be there
 /// ```
+///
+/// ```compile_fail
+/// # use matryoshka_registry::{DuplicateRegistry, Owner};
+/// let (groups, owner) = (DuplicateRegistry::<&str, u32>::new(), Owner::new());
+/// let _guard = groups.register(&owner, "lobby", 1);
+/// groups.update_value(&owner, "lobby", |old| old + 1); // which of its values?
+/// ```
+///
+/// For comparison, the same with a [`UniqueRegistry`](crate::UniqueRegistry):
+///
+/// ```
+/// # use matryoshka_registry::{UniqueRegistry, Owner};
+/// let (names, owner) = (UniqueRegistry::<&str, u32>::new(), Owner::new());
+/// let _guard = names.register(&owner, "lobby", 1);
+/// names.update_value(&owner, "lobby", |old| old + 1);
+/// assert_eq!(names.whereis("lobby"), Some(2));
+/// ```
 pub struct DuplicateRegistry<K, V, S = RandomState> {
     store: Arc<Store<K, V, S>>,
 }

@@ -14,6 +14,7 @@ use crate::{
     drive::drive,
     limits::Limits,
     outbox::{Inbox, outbox},
+    params::Params,
     session::{Handler, Session},
     stats::Counters,
     transport::Connection,
@@ -46,9 +47,23 @@ pub(crate) async fn admit<H: Handler>(
     limits: &Limits,
     connections: &Connections,
 ) -> Result<Admitted<H::Session>, NotAdmitted> {
+    let names = names(&info.params);
     let admitted = try_admit(handler, info, limits, connections).await;
     count(&admitted, connections.counters());
+    if let Err(NotAdmitted::Refused(refused)) = &admitted {
+        tracing::info!(
+            status = refused.status.as_u16(),
+            params = names,
+            "a connection was refused by its handler, which got these parameters"
+        );
+    }
     admitted
+}
+
+/// The names of what a client sent along, and none of the values, which may be secret.
+fn names(params: &Params) -> String {
+    let names: Vec<&str> = params.iter().map(|(name, _)| name).collect();
+    names.join(", ").chars().take(100).collect()
 }
 
 async fn try_admit<H: Handler>(

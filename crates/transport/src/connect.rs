@@ -10,12 +10,15 @@ use thiserror::Error;
 
 use crate::{
     params::Params,
+    request::RequestInfo,
     serializer::{Serializer, UnknownVsn, serializer_for},
+    subprotocol::AuthToken,
 };
 
 /// A connection that asks to be served.
 ///
-/// Headers are left out on purpose: browsers attach cookies to requests of foreign pages too.
+/// Headers are left out on purpose: browsers attach cookies to requests of foreign pages too. Which of them are handed on in
+/// [`request`](Self::request) is for each mount to say.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectInfo {
@@ -23,10 +26,15 @@ pub struct ConnectInfo {
     pub params: Params,
     /// For the version of the wire that the client asked for.
     pub serializer: &'static dyn Serializer,
-    /// Where the client is, if the carrier knows.
+    /// Where the client is, if the carrier knows; behind a proxy it is what [`TrustedProxies`](crate::TrustedProxies) says.
     pub peer_addr: Option<SocketAddr>,
     /// Name of the carrier, such as `websocket`.
     pub transport: &'static str,
+    /// The token that the client sent beside its parameters, on a mount that takes one
+    /// ([`HttpConfig::with_auth_token`](crate::HttpConfig::with_auth_token)).
+    pub auth_token: Option<AuthToken>,
+    /// What else of the request the mount hands on. Boxed, since most hand on nothing.
+    pub request: Box<RequestInfo>,
 }
 
 impl ConnectInfo {
@@ -44,12 +52,26 @@ impl ConnectInfo {
             serializer,
             peer_addr: None,
             transport,
+            auth_token: None,
+            request: Box::default(),
         })
     }
 
     /// Says where the client is.
     pub fn with_peer_addr(mut self, peer_addr: Option<SocketAddr>) -> Self {
         self.peer_addr = peer_addr;
+        self
+    }
+
+    /// Hands on a token.
+    pub fn with_auth_token(mut self, auth_token: Option<AuthToken>) -> Self {
+        self.auth_token = auth_token;
+        self
+    }
+
+    /// Hands on what is known of the request.
+    pub(crate) fn with_request(mut self, request: RequestInfo) -> Self {
+        *self.request = request;
         self
     }
 }

@@ -238,7 +238,8 @@ impl<C: Connection, S: Session> Drive<C, S> {
     fn read_in(&mut self, cx: &mut Context<'_>, budget: &mut usize) -> Result<(), End> {
         while *budget > 0 {
             let hold = self.poll_hold(cx)?;
-            if hold.is_none() && self.held.is_some() {
+            if hold.is_none() != self.held.is_none() {
+                // Until now the client could be heard, or from now on it can be.
                 self.heard = Instant::now();
             }
             self.held = hold;
@@ -280,18 +281,25 @@ impl<C: Connection, S: Session> Drive<C, S> {
 
     /// Ready when the client has been silent for too long. The timer is moved only when it fires.
     fn poll_idle(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<End> {
-        let is_held = self.held == Some(Hold::Session) && !self.blocked;
-        if is_held && !self.connection.is_heard_apart() {
-            return Poll::Pending;
-        }
         while timer.as_mut().poll(cx).is_ready() {
             let deadline = self.last_heard() + self.idle_timeout;
             if deadline <= Instant::now() {
+                self.explain_idle();
                 return Poll::Ready(End::Idle);
             }
             timer.as_mut().reset(deadline);
         }
         Poll::Pending
+    }
+
+    /// A client that was not read says nothing about itself, and its connection ends for what the session does.
+    fn explain_idle(&self) {
+        if self.held == Some(Hold::Session) && !self.blocked {
+            tracing::warn!(
+                limit = ?self.idle_timeout,
+                "a connection is closed: its session took nothing for the idle time-out, so its client was not heard"
+            );
+        }
     }
 
     fn last_heard(&self) -> Instant {
@@ -306,6 +314,9 @@ impl<C: Connection, S: Session> Drive<C, S> {
 /// Tells the session of the end, and lets go of it.
 fn tell<S: Session>(mut session: S, end: End) {
     tracing::debug!(?end, "connection ends");
+    if let End::Breach(breach) = end {
+        breach.explain();
+    }
     let reason = match end {
         End::Client(code) => Some(CloseReason::Client(code)),
         End::Lost => Some(CloseReason::Lost),
@@ -388,6 +399,23 @@ impl End {
 }
 
 impl Breach {
+    /// One line that names the limit, where it is one that somebody may want to set.
+    fn explain(self) {
+        let (limit, what) = match self {
+            Self::Slow => (
+                "Limits::outbox_bytes, outbox_large_bytes or outbox_items",
+                "its client reads too slowly",
+            ),
+            Self::Inbound => ("Limits::inbound", "its client sends too much"),
+            Self::TooBig => (
+                "WebSocketConfig::max_message_bytes",
+                "its client sent a message over the limit",
+            ),
+            Self::NotUtf8 | Self::Protocol => return,
+        };
+        tracing::warn!(limit, "a connection is closed: {what}");
+    }
+
     fn code(self) -> CloseCode {
         match self {
             Self::Slow | Self::Inbound => CloseCode::POLICY,

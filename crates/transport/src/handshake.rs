@@ -5,7 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode, Version,
-    header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE},
+    header::{
+        CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+        SEC_WEBSOCKET_VERSION, UPGRADE,
+    },
 };
 use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
@@ -20,6 +23,7 @@ use crate::{
     http_service::{HttpConfig, HttpService},
     params::{Params, ParamsError},
     session::{Handler, Session},
+    subprotocol::Agreed,
     websocket::{WEBSOCKET, WebSocket},
 };
 
@@ -46,14 +50,16 @@ async fn shake<H: Handler>(
     if !service.allows_origin(head) {
         return Err(Refusal::empty(StatusCode::FORBIDDEN));
     }
+    let forbidden = |_| Refusal::empty(StatusCode::FORBIDDEN);
+    let Agreed { spoken, token } = service.agree(head).map_err(forbidden)?;
     let info = service
-        .connect_info(WEBSOCKET, params, head)
+        .connect_info(WEBSOCKET, params, head, token)
         .map_err(|_unknown| Refusal::empty(StatusCode::FORBIDDEN))?;
     let admitted = service.admit(info, &service.config().limits).await?;
     match accept_key(head) {
         Ok(accept) => {
             tokio::spawn(upgrade(on_upgrade, admitted, service.shared_config()));
-            Ok(switching_protocols(accept))
+            Ok(switching_protocols(accept, spoken))
         }
         Err(refusal) => {
             admitted.abandon();
@@ -141,13 +147,16 @@ impl From<ParamsError> for Refusal {
     }
 }
 
-fn switching_protocols(accept: HeaderValue) -> Response<Full<Bytes>> {
+fn switching_protocols(accept: HeaderValue, spoken: Option<HeaderValue>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    if let Some(spoken) = spoken {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, spoken);
+    }
     response
 }
 

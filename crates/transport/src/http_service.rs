@@ -26,20 +26,38 @@ use crate::{
     longpoll::{self, LONGPOLL, LongPolling},
     origin::OriginPolicy,
     params::Params,
+    path::Match,
+    proxies::TrustedProxies,
+    request::{RequestInfo, Reveal},
     serializer::UnknownVsn,
     session::Handler,
+    subprotocol::{Agreed, AuthToken, Disagreed, agree},
     websocket::{WEBSOCKET, WebSocketConfig},
 };
 
 /// What an HTTP service accepts.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct HttpConfig {
     /// The path that stands before `/websocket` and `/longpoll`, such as `/socket`; default none, for routers that strip the prefix
-    /// of a nested service.
+    /// of a nested service. A segment `:name` takes any one segment and becomes the parameter of that name, which wins over one in the
+    /// query; `:_name` takes any and is dropped.
     pub mount: String,
+    /// The path of the WebSocket below the mount; default `websocket`. It may have several segments, variables among them.
+    pub websocket_path: String,
+    /// The same of long polling; default `longpoll`. Official clients make it from that of the WebSocket, by replacing `websocket`.
+    pub longpoll_path: String,
     /// Which pages may connect; default the server's own host and loopback hosts.
     pub origins: OriginPolicy,
+    /// Which proxies may say where a client is; default none.
+    pub trusted_proxies: TrustedProxies,
+    /// What of a request sessions are told beside its parameters; default nothing.
+    pub reveal: Reveal,
+    /// The subprotocols that a WebSocket may speak, the best first; default none, and then what clients offer means nothing. A client that
+    /// offers some, but none of these, is refused.
+    pub subprotocols: Vec<String>,
+    /// Whether clients may send a token beside their parameters; default no. See [`with_auth_token`](Self::with_auth_token).
+    pub auth_token: bool,
     /// Limits of each connection.
     pub limits: Limits,
     /// Limits of each WebSocket.
@@ -51,10 +69,65 @@ pub struct HttpConfig {
     pub long_polling: Option<LongPolling>,
 }
 
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            mount: String::new(),
+            websocket_path: WEBSOCKET.to_owned(),
+            longpoll_path: LONGPOLL.to_owned(),
+            origins: OriginPolicy::default(),
+            trusted_proxies: TrustedProxies::none(),
+            reveal: Reveal::nothing(),
+            subprotocols: Vec::new(),
+            auth_token: false,
+            limits: Limits::default(),
+            websocket: WebSocketConfig::default(),
+            connections: Connections::default(),
+            long_polling: None,
+        }
+    }
+}
+
 impl HttpConfig {
     /// Sets [`mount`](Self::mount).
     pub fn with_mount(mut self, mount: impl Into<String>) -> Self {
         self.mount = mount.into();
+        self
+    }
+
+    /// Sets [`websocket_path`](Self::websocket_path) and [`longpoll_path`](Self::longpoll_path).
+    pub fn with_paths(mut self, websocket: impl Into<String>, longpoll: impl Into<String>) -> Self {
+        self.websocket_path = websocket.into();
+        self.longpoll_path = longpoll.into();
+        self
+    }
+
+    /// Sets [`trusted_proxies`](Self::trusted_proxies).
+    pub fn with_trusted_proxies(mut self, trusted_proxies: TrustedProxies) -> Self {
+        self.trusted_proxies = trusted_proxies;
+        self
+    }
+
+    /// Sets [`reveal`](Self::reveal).
+    pub fn with_reveal(mut self, reveal: Reveal) -> Self {
+        self.reveal = reveal;
+        self
+    }
+
+    /// Sets [`subprotocols`](Self::subprotocols).
+    pub fn with_subprotocols(
+        mut self,
+        subprotocols: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        self.subprotocols = subprotocols.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Takes the token that official clients send as `authToken`, and hands it on as
+    /// [`ConnectInfo::auth_token`]. It comes as a subprotocol, or over long polling in the header
+    /// `X-Phoenix-AuthToken`, and so stands in no URL. A client without one is not refused for that.
+    pub fn with_auth_token(mut self) -> Self {
+        self.auth_token = true;
         self
     }
 
@@ -147,7 +220,8 @@ impl<H: Handler, B: RequestBody> Service<Request<B>> for HttpService<H> {
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        match self.carrier(request.uri().path()) {
+        let path = request.uri().path().to_owned();
+        match self.carrier(&path) {
             Some(Carrier::WebSocket) => {
                 let on_upgrade = hyper::upgrade::on(&mut request);
                 // The body is dropped here: a handshake has none.
@@ -160,7 +234,7 @@ impl<H: Handler, B: RequestBody> Service<Request<B>> for HttpService<H> {
                 let answer = longpoll::answer(self.clone(), polling, parts.into(), body);
                 Box::pin(async move { Ok(answer.await) })
             }
-            None => Box::pin(ready(Ok(not_found()))),
+            None => Box::pin(ready(Ok(self.not_found(&path)))),
         }
     }
 }
@@ -174,12 +248,43 @@ enum Carrier {
 impl<H: Handler> HttpService<H> {
     /// Compares by segment, so trailing and doubled slashes do not matter.
     fn carrier(&self, path: &str) -> Option<Carrier> {
-        let is = |name| segments(path).eq(segments(&self.config.mount).chain([name]));
-        if is(WEBSOCKET) {
+        if self.variables(WEBSOCKET, path).is_some() {
             return Some(Carrier::WebSocket);
         }
-        let polling = self.config.long_polling.as_ref().filter(|_| is(LONGPOLL))?;
+        let polling = self.config.long_polling.as_ref();
+        let polling = polling.filter(|_| self.variables(LONGPOLL, path).is_some())?;
         Some(Carrier::LongPoll(polling.clone()))
+    }
+
+    /// What a path says beside the name of its carrier.
+    fn variables(&self, transport: &'static str, path: &str) -> Option<Match<'_>> {
+        let below = match transport {
+            WEBSOCKET => &self.config.websocket_path,
+            _ => &self.config.longpoll_path,
+        };
+        Match::of([&self.config.mount, below], path)
+    }
+
+    fn not_found(&self, path: &str) -> Response<Full<Bytes>> {
+        let HttpConfig {
+            mount,
+            websocket_path,
+            long_polling,
+            ..
+        } = &*self.config;
+        tracing::warn!(
+            path = path.chars().take(100).collect::<String>(),
+            mount,
+            websocket_path,
+            long_polling = long_polling.is_some(),
+            "nothing is served at this path: sockets are at the mount and the websocket path behind it, which official \
+             clients add by themselves"
+        );
+        let mut response = Response::new(Full::from(
+            "no socket is served at this path: official clients add /websocket to the path that they are given",
+        ));
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        response
     }
 
     /// Whether the page that asks may; one that may not is worth a line in the log.
@@ -189,7 +294,8 @@ impl<H: Handler> HttpService<H> {
             let origin = excerpt(head.headers.get(ORIGIN));
             tracing::warn!(
                 origin,
-                "a connection was refused: its page's origin is not among those allowed"
+                "a connection was refused: its page's origin is not among those allowed; allow it by OriginPolicy::allow \
+                 (test server: --allow-origin)"
             );
         }
         allowed
@@ -199,13 +305,47 @@ impl<H: Handler> HttpService<H> {
     pub(crate) fn connect_info(
         &self,
         transport: &'static str,
-        params: Params,
+        mut params: Params,
         head: &Head,
+        auth_token: Option<AuthToken>,
     ) -> Result<ConnectInfo, UnknownVsn> {
+        if let Some(variables) = self.variables(transport, head.uri.path()) {
+            variables.set(&mut params);
+        }
+        let vsn = params
+            .get("vsn")
+            .map(|vsn| vsn.chars().take(20).collect::<String>());
         let info = ConnectInfo::new(transport, params).inspect_err(|_| {
-            tracing::warn!("a connection was refused: its vsn is unknown, ask for 1.0.0 or 2.0.0");
+            tracing::warn!(
+                vsn,
+                "a connection was refused: its vsn is unknown, ask for 1.0.0 or 2.0.0"
+            );
         })?;
-        Ok(info.with_peer_addr(head.peer_addr))
+        let client = |peer| self.config.trusted_proxies.client(peer, &head.headers);
+        let request = RequestInfo::of(&head.uri, &head.headers, self.config.reveal);
+        Ok(info
+            .with_peer_addr(head.peer_addr.map(client))
+            .with_auth_token(auth_token)
+            .with_request(request))
+    }
+
+    /// Agrees with a client on a subprotocol.
+    pub(crate) fn agree(&self, head: &Head) -> Result<Agreed, Disagreed> {
+        let HttpConfig {
+            subprotocols,
+            auth_token,
+            ..
+        } = &*self.config;
+        agree(&head.headers, subprotocols, *auth_token).inspect_err(|disagreed| match disagreed {
+            Disagreed::Token => {
+                tracing::warn!("a connection was refused: its auth token is no base64 of a text")
+            }
+            Disagreed::Subprotocol => tracing::warn!(
+                ?subprotocols,
+                "a connection was refused: it offers none of these subprotocols; allow more by \
+                 HttpConfig::with_subprotocols"
+            ),
+        })
     }
 
     /// Asks the handler for a session.
@@ -222,18 +362,8 @@ impl<H: Handler> HttpService<H> {
     }
 }
 
-fn not_found() -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::default());
-    *response.status_mut() = StatusCode::NOT_FOUND;
-    response
-}
-
 /// Enough of a header to recognise it in a log, whatever a client sent.
 fn excerpt(header: Option<&HeaderValue>) -> String {
     let bytes = header.map_or(&b""[..], HeaderValue::as_bytes);
     String::from_utf8_lossy(bytes).chars().take(100).collect()
-}
-
-fn segments(path: &str) -> impl Iterator<Item = &str> {
-    path.split('/').filter(|segment| !segment.is_empty())
 }

@@ -20,7 +20,7 @@ pub struct Limits {
     ///
     /// Any byte from the client counts, nothing the server sends does. Official clients send a heartbeat every 30 s,
     /// and browsers slow hidden pages down to one per minute. A client whose writes to us are held back because the
-    /// session is not ready is not idle, as long as it reads what it is sent.
+    /// session is not ready is not idle, as long as it reads what it is sent and the session takes something within the same time.
     pub idle_timeout: Duration,
     /// How long the closing handshake may take before the connection is dropped; default 5 s.
     pub close_timeout: Duration,

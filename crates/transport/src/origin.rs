@@ -12,10 +12,16 @@ use thiserror::Error;
 /// A request without that header is allowed: it comes from no browser. By default a page is allowed if it was served
 /// from the host that the request itself names (its `Host` header), or from any loopback host, whatever the scheme
 /// and port. Further origins are added one by one; `*` allows all.
+///
+/// That default needs no configuration, and has one hole: whoever owns a name can have it lead to an address of yours after their
+/// page was loaded, loopback included, and then page and request name the same host. A server that holds anything of value says by
+/// which names it is reached: [`served_as`](Self::served_as).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OriginPolicy {
     allow_all: bool,
     listed: Vec<Pattern>,
+    /// The names of this server; none for whatever the request says, and loopback.
+    served_as: Vec<String>,
 }
 
 impl OriginPolicy {
@@ -28,7 +34,29 @@ impl OriginPolicy {
     pub fn any() -> Self {
         Self {
             allow_all: true,
-            listed: Vec::new(),
+            ..Self::default()
+        }
+    }
+
+    /// Says by which host this server is reached, such as `chat.example.com` or `192.168.1.5`; several may be added. From then on the
+    /// `Host` header and loopback count for nothing: a page is allowed if it was served from one of these hosts, or is of an
+    /// [allowed](Self::allow) origin.
+    ///
+    /// # Errors
+    /// [`InvalidOrigin`] if it is no host: a scheme, a port or a path does not belong here.
+    pub fn served_as(mut self, host: &str) -> Result<Self, InvalidOrigin> {
+        let invalid = || InvalidOrigin(host.to_owned());
+        let bracketed = host.parse().is_ok_and(|ip: IpAddr| ip.is_ipv6());
+        let text = match bracketed {
+            true => format!("[{host}]"),
+            false => host.to_owned(),
+        };
+        match Authority::parse(&text) {
+            Some(Authority { host, port: None }) if !host.contains('*') => {
+                self.served_as.push(host);
+                Ok(self)
+            }
+            _ => Err(invalid()),
         }
     }
 
@@ -55,13 +83,20 @@ impl OriginPolicy {
         let Some(origin) = origin.to_str().ok().and_then(Origin::parse) else {
             return false;
         };
-        let own = headers
-            .get(header::HOST)
-            .and_then(|host| host.to_str().ok())
-            .and_then(Authority::parse);
-        is_loopback(&origin.host)
-            || own.is_some_and(|own| own.host == origin.host)
+        self.is_own(&origin.host, headers)
             || self.listed.iter().any(|pattern| pattern.matches(&origin))
+    }
+
+    /// Whether a page of this host is one of the server's own.
+    fn is_own(&self, host: &str, headers: &HeaderMap) -> bool {
+        if !self.served_as.is_empty() {
+            return self.served_as.iter().any(|own| own == host);
+        }
+        let named = headers
+            .get(header::HOST)
+            .and_then(|named| named.to_str().ok());
+        let named = named.and_then(Authority::parse);
+        is_loopback(host) || named.is_some_and(|named| named.host == host)
     }
 }
 

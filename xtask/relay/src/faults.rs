@@ -15,6 +15,9 @@ pub struct Faults {
     pub delay: Duration,
     /// Each copy takes up to this much longer: what was closer together than that comes out of order.
     pub jitter: Duration,
+    /// How many bytes a second get through; none: as many as come. What comes faster waits, up to
+    /// [`MAX_BEHIND`](crate::MAX_BEHIND), and beyond that is lost.
+    pub bytes_per_second: Option<u32>,
     /// Nothing gets through, and neither does what is under way already.
     pub cut: bool,
 }
@@ -26,6 +29,7 @@ impl Faults {
         doubled: 0.0,
         delay: Duration::ZERO,
         jitter: Duration::ZERO,
+        bytes_per_second: None,
         cut: false,
     };
 

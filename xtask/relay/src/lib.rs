@@ -31,7 +31,7 @@ mod tally;
 
 pub use dice::Dice;
 pub use faults::Faults;
-pub use line::{Fate, Line, MAX_WAITING, MAX_WAITING_BYTES};
+pub use line::{Fate, Line, MAX_BEHIND, MAX_WAITING, MAX_WAITING_BYTES};
 pub use relay::{MAX_PLACES, Relay};
 pub use switch::{Departure, Mistaken, Onward, Place, Switch};
 pub use tally::Tally;

@@ -12,6 +12,9 @@ use crate::tally::Tally;
 pub const MAX_WAITING: usize = 16_384;
 /// How many bytes wait on one line at most. Full: further ones are lost, and counted.
 pub const MAX_WAITING_BYTES: usize = 8 * 1024 * 1024;
+/// How far a line with a limited rate may be behind: what comes then is lost, and counted as without room. As the buffer before
+/// a slow line.
+pub const MAX_BEHIND: Duration = Duration::from_millis(200);
 
 /// What becomes of a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +41,8 @@ pub struct Line {
     ordered: Ordered,
     waiting: usize,
     waiting_bytes: usize,
+    /// When a line with a limited rate has carried all that it was given.
+    busy_until: Option<Instant>,
     /// One above the highest number that has left.
     left: u64,
 }
@@ -59,6 +64,7 @@ impl Line {
             ordered: Ordered::default(),
             waiting: 0,
             waiting_bytes: 0,
+            busy_until: None,
             left: 0,
         }
     }
@@ -67,12 +73,14 @@ impl Line {
     ///
     /// # Panics
     ///
-    /// If a share is not from 0 to 1.
+    /// If a share is not from 0 to 1, or a rate is 0.
     pub fn set(&mut self, faults: Faults) {
         for share in [faults.lost, faults.doubled] {
             assert!((0.0..=1.0).contains(&share), "{share} is no share: 0 to 1");
         }
+        assert_ne!(faults.bytes_per_second, Some(0), "a cut is `cut`");
         self.faults = faults;
+        self.busy_until = None;
     }
 
     /// Drops exactly the next `count` datagrams of `at_least` so many bytes, whatever else is set.
@@ -87,8 +95,7 @@ impl Line {
         // Always as many rolls: what becomes of datagram n depends on the seed, n and the faults, not on earlier ones.
         let lost = self.dice.happens(self.faults.lost);
         let doubled = self.dice.happens(self.faults.doubled);
-        let at = now + self.under_way();
-        let again = now + self.under_way();
+        let (way, other_way) = (self.under_way(), self.under_way());
         if self.faults.cut {
             self.tally.cut += 1;
             return Fate::Lost;
@@ -102,6 +109,11 @@ impl Line {
             self.tally.lost += 1;
             return Fate::Lost;
         }
+        let Some(carried) = self.carry(now, bytes) else {
+            self.tally.overflowed += 1;
+            return Fate::Lost;
+        };
+        let (at, again) = (carried + way, carried + other_way);
         if at > now {
             if !self.has_room(bytes) {
                 self.tally.overflowed += 1;
@@ -146,6 +158,20 @@ impl Line {
     /// What became of everything so far.
     pub fn tally(&self) -> Tally {
         self.tally
+    }
+
+    /// When a datagram has passed the slowest part of the line, behind all before it; none if too much is before it.
+    fn carry(&mut self, now: Instant, bytes: usize) -> Option<Instant> {
+        let Some(rate) = self.faults.bytes_per_second else {
+            return Some(now);
+        };
+        let begins = self.busy_until.map_or(now, |until| until.max(now));
+        if begins - now > MAX_BEHIND {
+            return None;
+        }
+        let ends = begins + Duration::from_secs_f64(bytes as f64 / f64::from(rate));
+        self.busy_until = Some(ends);
+        Some(ends)
     }
 
     fn under_way(&mut self) -> Duration {

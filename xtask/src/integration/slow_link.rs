@@ -20,24 +20,26 @@ const NODES: usize = 3;
 const SPEAKER: usize = 0;
 const SLOW: usize = 1;
 const THIRD: usize = 2;
-/// Together 3.2 MB a second, of which the link carries a small part.
+/// Together 3.2 MB a second, of which the link carries an eighth.
 const PER_SECOND: u32 = 100;
 const PADDING_BYTES: usize = 32 * 1024;
 /// What is still said while the queue drains.
 const FEW_PER_SECOND: u32 = 5;
 const MUD: Faults = Faults {
-    lost: 0.1,
+    lost: 0.01,
     delay: Duration::from_millis(150),
+    bytes_per_second: Some(400_000),
     ..Faults::NONE
 };
 /// Well again, but not so fast that a whole queue is upon the listener at once, whose own node would take it for too slow.
 const WELL: Faults = Faults {
     lost: 0.0,
     delay: Duration::from_millis(50),
+    bytes_per_second: Some(4_000_000),
     ..MUD
 };
-/// Until a queue of 8 MiB is full, with much to spare.
-const FULL_WITHIN: Duration = Duration::from_secs(30);
+/// Until a queue of 16 MiB is full: six seconds, if the machine can say so much.
+const FULL_WITHIN: Duration = Duration::from_secs(60);
 /// How long messages are dropped before the link is well again.
 const DROPS_FOR: Duration = Duration::from_secs(1);
 /// A user who enters while the queue is full is in the list at its other end by then: a round trip, and losses.

@@ -19,6 +19,7 @@ mod pushing;
 mod rates;
 mod results;
 mod routing;
+mod slow;
 mod sockets;
 mod storm;
 mod testing;

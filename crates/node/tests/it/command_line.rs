@@ -43,6 +43,8 @@ async fn help_lists_every_flag_with_its_default() {
         "--link-protocol <N>",
         "[default: 2]",
         "--allow-origin <ORIGIN>",
+        "--host <HOST>",
+        "--trusted-proxy <CIDR>",
         "--inbound-rate <N>",
         "[default: 0]",
         "--max-sockets <N>",
@@ -120,6 +122,14 @@ async fn a_wrong_value_is_one_line_that_names_flag_value_and_what_is_allowed() {
         (
             &["--allow-origin", "http://"],
             &["--allow-origin", "\"http://\"", "scheme://host:port"],
+        ),
+        (
+            &["--host", "http://chat.example"],
+            &["--host", "\"http://chat.example\"", "chat.example.com"],
+        ),
+        (
+            &["--trusted-proxy", "10.0.0.0/33"],
+            &["--trusted-proxy", "\"10.0.0.0/33\"", "10.0.0.0/8"],
         ),
         (
             &["--assets", "/nonexistent"],

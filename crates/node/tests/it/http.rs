@@ -169,6 +169,21 @@ async fn strange_origins_may_neither_post_nor_connect() {
     assert_eq!(upgrade.status, 403);
 }
 
+/// A page whose name its owner has lead to this machine names the same host as its request does.
+#[tokio::test]
+async fn a_node_that_knows_its_host_is_not_reached_by_a_rebound_name() {
+    let node = Node::start(&["--host", "chat.example"]).await;
+    let post_from = async |host: &str| {
+        let origin = format!("http://{host}");
+        let headers = [("host", host), ("origin", origin.as_str())];
+        let answer = send(node.http, "POST", "/api/disconnect/anna", &headers, b"");
+        answer.await.status
+    };
+    assert_eq!(post_from("chat.example").await, 204);
+    assert_eq!(post_from("evil.example").await, 403);
+    assert_eq!(post_from("localhost").await, 403);
+}
+
 #[tokio::test]
 async fn every_origin_is_allowed_by_a_star() {
     let node = Node::start(&["--allow-origin", "*"]).await;

@@ -86,6 +86,22 @@ async fn sockets_are_counted_in_all_and_by_user() {
     }
 }
 
+/// Clients behind a proxy are told from each other, and cannot claim to be somewhere else.
+#[tokio::test]
+async fn sockets_are_counted_by_the_address_that_a_trusted_proxy_names() {
+    let flags = ["--max-address-sockets", "1", "--trusted-proxy", "127.0.0.1"];
+    let node = Node::start(&flags).await;
+    let open = async |claim: &str| {
+        let headers = [("x-forwarded-for", claim)];
+        let path = "/socket/longpoll?user=anna&vsn=2.0.0";
+        send(node.http, "GET", path, &headers, b"").await.status
+    };
+    assert_eq!(open("192.0.2.1").await, 200);
+    assert_eq!(open("192.0.2.1").await, 429);
+    assert_eq!(open("192.0.2.9, 192.0.2.1").await, 429);
+    assert_eq!(open("192.0.2.2").await, 200);
+}
+
 /// A client that asks for more than its network carries, and reads all the time, is not slow.
 #[tokio::test]
 async fn large_echoes_in_a_row_all_come_back_to_a_client_that_keeps_reading() {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use matryoshka_pubsub::NodeName;
+use matryoshka_pubsub::{Incarnation, NodeName};
 use rand::Rng;
 
 use super::peer::ConnectionId;
@@ -29,8 +29,10 @@ const MAX_ADDRESS_BYTES: usize = 261;
 pub(crate) struct Target {
     /// Given by the operator: never forgotten.
     pub(crate) seed: bool,
-    /// Who was met there, or is said to be there.
+    /// Who was met there last, or is said to be there.
     pub(crate) name: Option<NodeName>,
+    /// Which life of it.
+    pub(crate) incarnation: Incarnation,
     /// The attempt that is under way.
     pub(crate) dialling: Option<ConnectionId>,
     /// How often it was dialled.
@@ -55,23 +57,30 @@ impl AddressBook {
         target.seed = true;
     }
 
-    /// Adds what another member said; dialled after `delay`. False if the book is full.
+    /// Adds what another member said: that life of a node is there. Dialled after `delay`. False if the book is full.
+    ///
+    /// One address may lead to another node after a restart; one that leads to a node which `is_linked` there does not.
     pub(crate) fn learn(
         &mut self,
         address: &str,
-        name: &NodeName,
+        (name, incarnation): (&NodeName, Incarnation),
         now: Instant,
         delay: Duration,
+        is_linked: impl Fn(&NodeName) -> bool,
     ) -> bool {
-        if !self.targets.contains_key(address) && self.targets.len() >= MAX_TARGETS {
+        let known = self.targets.contains_key(address);
+        if !known && self.targets.len() >= MAX_TARGETS {
             return false;
         }
-        let known = self.targets.contains_key(address);
         let target = self.entry(address, now);
         if !known {
             target.next_at = now + delay;
         }
-        target.name.get_or_insert_with(|| name.clone());
+        if target.name.as_ref() == Some(name) {
+            target.incarnation = target.incarnation.max(incarnation);
+        } else if !target.name.as_ref().is_some_and(is_linked) {
+            (target.name, target.incarnation) = (Some(name.clone()), incarnation);
+        }
         true
     }
 
@@ -86,22 +95,24 @@ impl AddressBook {
         }
     }
 
-    /// The node called `name` was met, and is to be found at `address`, having been dialled at `dialled`.
+    /// That life of a node was met, and is to be found at `address`, having been dialled at `dialled`. Where earlier lives of it
+    /// were it is no more; where a later one is said to be is still worth knowing.
     pub(crate) fn met(
         &mut self,
-        name: &NodeName,
+        (name, incarnation): (&NodeName, Incarnation),
         address: &str,
         dialled: Option<&str>,
         now: Instant,
     ) {
         self.targets.retain(|at, target| {
-            target.seed || target.name.as_ref() != Some(name) || at.as_str() == address
+            let is_elsewhere = target.name.as_ref() == Some(name) && at.as_str() != address;
+            target.seed || !is_elsewhere || target.incarnation > incarnation
         });
         let full = self.targets.len() >= MAX_TARGETS && !self.targets.contains_key(address);
         let main = (!full).then_some(address);
         for at in main.into_iter().chain(dialled) {
             let target = self.entry(at, now);
-            target.name = Some(name.clone());
+            (target.name, target.incarnation) = (Some(name.clone()), incarnation);
             target.reached = true;
             target.failures = 0;
         }
@@ -125,9 +136,16 @@ impl AddressBook {
         }
     }
 
-    /// An attempt at `address` is over.
-    pub(crate) fn dial_ended(&mut self, address: &str, now: Instant, rng: &mut impl Rng) {
-        if let Some(target) = self.targets.get_mut(address) {
+    /// The attempt at `address` that was made by `connection` is over. A later one may have begun since.
+    pub(crate) fn dial_ended(
+        &mut self,
+        address: &str,
+        connection: ConnectionId,
+        now: Instant,
+        rng: &mut impl Rng,
+    ) {
+        let target = self.targets.get_mut(address);
+        if let Some(target) = target.filter(|target| target.dialling == Some(connection)) {
             target.dialling = None;
             if target.next_at <= now {
                 target.schedule(now, rng);
@@ -143,20 +161,25 @@ impl AddressBook {
         }
     }
 
-    /// An address that is due, of a node for which `wanted` holds; `dial` marks it as under way.
+    /// The address that has been due longest, of a life of a node for which `wanted` holds; `dial` marks it as under way. So of several
+    /// that lead to one node, each has its turn.
     pub(crate) fn next_due(
         &self,
         now: Instant,
-        wanted: impl Fn(&NodeName) -> bool,
+        wanted: impl Fn(&NodeName, Incarnation) -> bool,
     ) -> Option<String> {
         self.targets
             .iter()
-            .find(|(_, target)| {
+            .filter(|(_, target)| {
                 target.dialling.is_none()
                     && !target.myself
                     && target.next_at <= now
-                    && target.name.as_ref().is_none_or(&wanted)
+                    && target
+                        .name
+                        .as_ref()
+                        .is_none_or(|name| wanted(name, target.incarnation))
             })
+            .min_by_key(|(_, target)| target.next_at)
             .map(|(address, _)| address.clone())
     }
 
@@ -207,6 +230,7 @@ impl AddressBook {
             .or_insert_with(|| Target {
                 seed: false,
                 name: None,
+                incarnation: Incarnation(0),
                 dialling: None,
                 attempts: 0,
                 myself: false,

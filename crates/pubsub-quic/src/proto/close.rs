@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use matryoshka_pubsub::cluster::Alive;
 use serde::{Deserialize, Serialize};
 
 use super::codec::{Skipped, read_named};
@@ -23,8 +24,8 @@ pub(crate) enum Close {
     Older {
         /// The newer incarnation.
         incarnation: u64,
-        /// Whether the newer one is connected to who says this.
-        up: bool,
+        /// Whether the newer one lives, as far as who says this knows. Version 1 knew no doubt, and takes it for a yes.
+        alive: Alive,
         /// Where the newer one is.
         address: String,
     },
@@ -77,6 +78,8 @@ struct Detail {
     #[serde(default)]
     up: bool,
     #[serde(default)]
+    unsure: bool,
+    #[serde(default)]
     address: String,
     #[serde(default)]
     protocol: u16,
@@ -114,11 +117,12 @@ impl Close {
         match self {
             Self::Older {
                 incarnation,
-                up,
+                alive,
                 address,
             } => {
                 detail.incarnation = *incarnation;
-                detail.up = *up;
+                detail.up = *alive != Alive::No;
+                detail.unsure = *alive == Alive::Unsure;
                 detail.address = shortened(address);
             }
             Self::Version { protocol, oldest } => {
@@ -141,7 +145,11 @@ impl Close {
             1 => Self::Duplicate,
             2 => Self::Older {
                 incarnation: detail.incarnation,
-                up: detail.up,
+                alive: match (detail.up, detail.unsure) {
+                    (_, true) => Alive::Unsure,
+                    (true, false) => Alive::Yes,
+                    (false, false) => Alive::No,
+                },
                 address: detail.address,
             },
             3 => Self::Myself,
@@ -216,8 +224,18 @@ mod tests {
             Close::Duplicate,
             Close::Older {
                 incarnation: u64::MAX,
-                up: true,
+                alive: Alive::Yes,
                 address: "10.0.0.1:5000".into(),
+            },
+            Close::Older {
+                incarnation: 0,
+                alive: Alive::Unsure,
+                address: String::new(),
+            },
+            Close::Older {
+                incarnation: 1,
+                alive: Alive::No,
+                address: String::new(),
             },
             Close::Myself,
             Close::Twin,

@@ -52,6 +52,8 @@ pub(crate) enum Verdict {
 #[derive(Debug, Default)]
 pub(crate) struct Liveness {
     silence: Duration,
+    /// Something arrived since the last time that was listened: how late in it is not known.
+    heard: bool,
     suspect: bool,
 }
 
@@ -59,11 +61,25 @@ impl Liveness {
     /// Something arrived. True if the link was suspected until now.
     pub(crate) fn heard(&mut self) -> bool {
         self.silence = Duration::ZERO;
+        self.heard = true;
         std::mem::take(&mut self.suspect)
     }
 
-    /// Nothing arrived in `listened` more of listening.
+    /// Whether something arrived since [`silent`](Self::silent) was called last.
+    pub(crate) fn was_heard(&self) -> bool {
+        self.heard
+    }
+
+    /// Whether it has been silent for so long that it counts as gone.
+    pub(crate) fn is_down(&self) -> bool {
+        self.silence >= DOWN_AFTER
+    }
+
+    /// So much more listening is over. In which something was heard, that is no silence, however long it was: ticks may be late.
     pub(crate) fn silent(&mut self, listened: Duration) -> Verdict {
+        if std::mem::take(&mut self.heard) {
+            return Verdict::Unchanged;
+        }
         self.silence += listened;
         if self.silence >= DOWN_AFTER {
             Verdict::Down
@@ -89,6 +105,18 @@ mod tests {
         assert!(link.heard());
         assert!(!link.heard());
         assert_eq!(link.silent(TICK), Verdict::Unchanged);
+    }
+
+    #[test]
+    fn a_late_tick_in_whose_time_something_came_is_no_silence() {
+        let mut link = Liveness::default();
+        link.heard();
+        assert_eq!(link.silent(STOOD_STILL), Verdict::Unchanged);
+        let quiet = (DOWN_AFTER - TICK).as_millis() / TICK.as_millis();
+        for _ in 0..quiet {
+            assert_ne!(link.silent(TICK), Verdict::Down);
+        }
+        assert_eq!(link.silent(TICK), Verdict::Down);
     }
 
     #[test]

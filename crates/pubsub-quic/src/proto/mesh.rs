@@ -27,7 +27,7 @@ use super::codec::Codec;
 use super::frame::{Frame, Hello, MAX_ADDRESSES, MemberAddress};
 use super::liveness::{Attention, HEARTBEAT, Verdict};
 use super::notice::{Allowance, Level, Notice, Notices};
-use super::peer::{Certified, ConnectionId, Link, Peer, Stage};
+use super::peer::{Certified, ConnectionId, Link, Peer, RETURN_LIMIT, Stage};
 use super::terms::{Offer, Terms};
 use super::trouble::Trouble;
 
@@ -299,7 +299,7 @@ impl Mesh {
             Ended::Broken { .. } | Ended::Failed(_) | Ended::ClosedHere => {}
         }
         if let Some(address) = &link.dialled {
-            self.book.dial_ended(address, now, &mut self.rng);
+            self.book.dial_ended(address, id, now, &mut self.rng);
         }
         if let Some(guest) = &link.guest {
             self.guest_gone(now, id, &link, &guest.name, &ended);
@@ -376,8 +376,10 @@ impl Mesh {
                 continue;
             };
             let known = self.peers.get(&name);
+            // A later life than the linked one is to be met: that one is dead, or a twin.
             let is_old = known.is_some_and(|peer| {
-                peer.link.is_some() || peer.guest.incarnation.0 > member.incarnation
+                let linked = peer.guest.incarnation.0 == member.incarnation && peer.link.is_some();
+                linked || peer.guest.incarnation.0 > member.incarnation
             });
             if name == self.config.name || is_old || !is_dialable(&member.address) {
                 continue;
@@ -387,7 +389,14 @@ impl Mesh {
             } else {
                 HEAD_START
             };
-            self.book.learn(&member.address, &name, now, delay);
+            let peers = &self.peers;
+            let is_linked = |name: &NodeName| {
+                let linked = peers.get(name).filter(|peer| peer.link.is_some());
+                linked.is_some_and(|peer| peer.guest.address == member.address)
+            };
+            let life = (&name, Incarnation(member.incarnation));
+            self.book
+                .learn(&member.address, life, now, delay, is_linked);
         }
         self.dial_due(now);
     }
@@ -429,6 +438,9 @@ impl Mesh {
             return;
         }
         let gone_for_good = peer.state == MemberState::Leaving;
+        let is_dead = link.liveness.is_down()
+            || matches!(peer.state, MemberState::Leaving | MemberState::Restarting);
+        peer.may_return_until = if is_dead { now } else { now + RETURN_LIMIT };
         peer.link = None;
         peer.state = MemberState::Down;
         peer.gone_since = now;
@@ -487,6 +499,9 @@ impl Mesh {
                 frame,
             });
         }
+        if link.liveness.was_heard() {
+            link.heard_at = now;
+        }
         match link.liveness.silent(listened) {
             Verdict::Unchanged => {}
             Verdict::Suspect => self.change_state(id, MemberState::Up, MemberState::Suspect),
@@ -540,8 +555,12 @@ impl Mesh {
         let dialling = |link: &&Link| link.dialled.is_some() && link.is_pending();
         let mut under_way = self.links.values().filter(dialling).count();
         while under_way < MAX_DIALS {
-            let busy = self.names_being_met();
-            let Some(address) = self.book.next_due(now, |name| !busy.contains(&name)) else {
+            let busy = self.lives_being_met();
+            let is_news = |name: &NodeName, incarnation| {
+                let met = busy.iter().filter(|(met, _)| *met == name);
+                met.map(|(_, life)| *life).max() < Some(incarnation)
+            };
+            let Some(address) = self.book.next_due(now, is_news) else {
                 return;
             };
             let connection = self.next_connection();
@@ -557,15 +576,18 @@ impl Mesh {
         }
     }
 
-    /// Nodes with a link, or an attempt at one.
-    fn names_being_met(&self) -> Vec<&NodeName> {
+    /// Nodes with a link, or an attempt at one, and with which life of theirs.
+    fn lives_being_met(&self) -> Vec<(&NodeName, Incarnation)> {
         let open = self
             .links
             .values()
             .filter(|link| link.stage != Stage::Closing);
         open.filter_map(|link| match (&link.guest, &link.dialled) {
-            (Some(guest), _) => Some(&guest.name),
-            (None, Some(address)) => self.book.get(address)?.name.as_ref(),
+            (Some(guest), _) => Some((&guest.name, guest.incarnation)),
+            (None, Some(address)) => {
+                let target = self.book.get(address)?;
+                Some((target.name.as_ref()?, target.incarnation))
+            }
             (None, None) => None,
         })
         .collect()
@@ -636,7 +658,5 @@ fn reason(ended: &Ended) -> String {
 
 mod refusal;
 mod settle;
-#[cfg(test)]
-mod sim;
 #[cfg(test)]
 mod tests;

@@ -15,7 +15,7 @@ use super::lane::{Encoded, LANES, LaneQueue, Pushed, class_of};
 
 /// How many bytes may wait for one peer on one user lane: twice the default ring, so that neither a flush nor a replay alone
 /// overflows it. Full: the newest message is dropped for that peer, which is told how many it lost.
-pub(crate) const USER_LANE_BYTES: usize = 8 * 1024 * 1024;
+pub(crate) const USER_LANE_BYTES: usize = 16 * 1024 * 1024;
 /// As [`USER_LANE_BYTES`], for the bulk lane.
 pub(crate) const BULK_LANE_BYTES: usize = 32 * 1024 * 1024;
 /// How many bytes may wait for one peer on the tracker's or the control lane. Full: the link is closed.
@@ -28,6 +28,8 @@ pub(crate) const CONTROL_STREAM_BYTES: usize = 256 * 1024;
 pub(crate) struct Bounds {
     /// Of each user lane.
     pub(crate) user_lane_bytes: usize,
+    /// Of the tracker's lane and the control lane.
+    pub(crate) tracker_lane_bytes: usize,
 }
 
 /// `S` is how whoever writes is woken; nothing here calls it.
@@ -52,6 +54,7 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             user_lane_bytes: USER_LANE_BYTES,
+            tracker_lane_bytes: TRACKER_LANE_BYTES,
         }
     }
 }
@@ -61,7 +64,7 @@ impl<S> Outbox<S> {
     pub(crate) fn new(bounds: Bounds, signals: S) -> Self {
         let queue = |lane| {
             Mutex::new(LaneQueue::new(match class_of(lane) {
-                TrafficClass::Control | TrafficClass::Tracker => TRACKER_LANE_BYTES,
+                TrafficClass::Control | TrafficClass::Tracker => bounds.tracker_lane_bytes,
                 TrafficClass::User => bounds.user_lane_bytes,
                 TrafficClass::Bulk => BULK_LANE_BYTES,
             }))

@@ -22,6 +22,10 @@ pub(crate) const DIAL_LIMIT: Duration = Duration::from_secs(2);
 /// How long a connection may take from its handshake to being settled.
 pub(crate) const HELLO_LIMIT: Duration = Duration::from_secs(3);
 
+/// How long a peer whose link ended otherwise than by silence or a goodbye may take to be back: its redial, and a dial that fails
+/// before it.
+pub(crate) const RETURN_LIMIT: Duration = Duration::from_secs(3);
+
 /// Which connection, in whatever stage. Not what others see: a connection that comes up gets a `LinkId`, so that
 /// those grow in the order in which links come up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -129,6 +133,8 @@ pub(crate) struct Link {
     pub(crate) deadline: Instant,
     /// When the next heartbeat is due, once it is up.
     pub(crate) heartbeat_at: Instant,
+    /// When something was known to have arrived last, once it is up: by the clock, whether this node listened or not.
+    pub(crate) heard_at: Instant,
     /// What its silence means, once it is up.
     pub(crate) liveness: Liveness,
 }
@@ -145,6 +151,7 @@ impl Link {
             number: None,
             deadline: now + DIAL_LIMIT,
             heartbeat_at: now,
+            heard_at: now,
             liveness: Liveness::default(),
         }
     }
@@ -219,6 +226,8 @@ pub(crate) struct Peer {
     pub(crate) next: Option<ConnectionId>,
     /// Since when it has had no link.
     pub(crate) gone_since: Instant,
+    /// Without a link: until when it may be back at once, so that it is not taken for dead.
+    pub(crate) may_return_until: Instant,
 }
 
 /// Checks all of a hello that can be judged without knowing other nodes.

@@ -68,6 +68,9 @@ struct Links<S> {
     wakes: Vec<Wake<S>>,
     /// Of links that are down.
     past: Sent,
+    /// What queues were too full for: link, lane, position.
+    #[cfg(any(test, feature = "test-util"))]
+    refused: Vec<(LinkId, u16, u64)>,
 }
 
 #[derive(Debug)]
@@ -92,6 +95,8 @@ impl<S> Traffic<S> {
                 written: Written::default(),
                 wakes: Vec::new(),
                 past: Sent::default(),
+                #[cfg(any(test, feature = "test-util"))]
+                refused: Vec::new(),
             },
             names: BTreeMap::new(),
             past: BTreeMap::new(),
@@ -252,6 +257,12 @@ impl<S> Traffic<S> {
         std::mem::take(&mut self.links.wakes)
     }
 
+    /// What queues were too full for since this was asked last: link, lane and position.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(crate) fn take_refused(&mut self) -> Vec<(LinkId, u16, u64)> {
+        std::mem::take(&mut self.links.refused)
+    }
+
     /// What was sent to that peer since it was last forgotten.
     pub(crate) fn sent_to(&self, name: &NodeName) -> Sent {
         let mut sent = self.past.get(name).copied().unwrap_or_default();
@@ -317,6 +328,18 @@ impl<S> Traffic<S> {
 
 impl<S> Lanes for Links<S> {
     fn push(&mut self, id: LinkId, lane: u16, frames: &[LaneFrame]) -> bool {
+        let taken = self.try_push(id, lane, frames);
+        #[cfg(any(test, feature = "test-util"))]
+        if !taken {
+            let refused = frames.iter().filter_map(position);
+            self.refused.extend(refused.map(|pos| (id, lane, pos)));
+        }
+        taken
+    }
+}
+
+impl<S> Links<S> {
+    fn try_push(&mut self, id: LinkId, lane: u16, frames: &[LaneFrame]) -> bool {
         let Some(link) = self.by_id.get_mut(&id) else {
             return true;
         };
@@ -347,6 +370,14 @@ impl<S> Lanes for Links<S> {
             Pushed::Closed => {}
         }
         true
+    }
+}
+
+#[cfg(any(test, feature = "test-util"))]
+fn position(frame: &LaneFrame) -> Option<u64> {
+    match frame {
+        LaneFrame::Message { pos, .. } => Some(*pos),
+        LaneFrame::Gap(_) => None,
     }
 }
 

@@ -126,14 +126,19 @@ pub(crate) async fn cluster<const N: usize>(changes: [fn(Builder) -> Builder; N]
 }
 
 /// Looks again and again, under the deadline, until `is_it`.
-pub(crate) async fn until(what: &str, mut is_it: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, is_it: impl FnMut() -> bool) {
+    until_within(DEADLINE, what, is_it).await;
+}
+
+/// The same, for what is much work.
+pub(crate) async fn until_within(deadline: Duration, what: &str, mut is_it: impl FnMut() -> bool) {
     let waiting = async {
         let mut look = tokio::time::interval(Duration::from_millis(1));
         while !is_it() {
             look.tick().await;
         }
     };
-    let waited = tokio::time::timeout(DEADLINE, waiting).await;
+    let waited = tokio::time::timeout(deadline, waiting).await;
     waited.unwrap_or_else(|_| panic!("waited in vain: {what}"));
 }
 

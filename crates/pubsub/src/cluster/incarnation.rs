@@ -18,20 +18,31 @@ pub enum Acceptance {
     Refuse(Refusal),
 }
 
+/// Whether the later life of a name lives, as far as the node knows that refuses the earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alive {
+    /// There is a link to it, and it is heard.
+    Yes,
+    /// It said that it goes, or was silent for so long that it is down.
+    No,
+    /// Its link is in doubt, or ended a moment ago for another reason: it may be back at once.
+    Unsure,
+}
+
 /// What a refused node is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The later incarnation known under its name.
     pub newest: Incarnation,
-    /// Whether there is a link to that one now.
-    pub up: bool,
+    /// Whether that one lives.
+    pub alive: Alive,
 }
 
 /// Whether a hello that offers `offered` is believed, given the latest incarnation `known` under that name and whether it is
-/// `up` now. An equal incarnation is the same life, on a new link.
-pub fn accept(known: Option<Incarnation>, up: bool, offered: Incarnation) -> Acceptance {
+/// `alive`. An equal incarnation is the same life, on a new link.
+pub fn accept(known: Option<Incarnation>, alive: Alive, offered: Incarnation) -> Acceptance {
     match known {
-        Some(newest) if newest > offered => Acceptance::Refuse(Refusal { newest, up }),
+        Some(newest) if newest > offered => Acceptance::Refuse(Refusal { newest, alive }),
         _ => Acceptance::Accept,
     }
 }
@@ -51,18 +62,27 @@ pub enum Step {
 #[derive(Clone, Debug)]
 pub struct Renumbering {
     own: Incarnation,
-    first_refused: Option<Instant>,
+    /// When it was first said that the other lives, of refusals that came one soon after another.
+    alive_since: Option<Instant>,
+    /// When that was said last.
+    alive_at: Option<Instant>,
+    refused_at: Option<Instant>,
 }
 
 impl Renumbering {
     /// How long a refused node asks on while the other is up.
     pub const PATIENCE: Duration = Duration::from_secs(5);
+    /// So long after one peer said that the other lives, it is not believed of another peer that it is gone: between those two
+    /// only the link may be gone. Longer than a refused node takes to ask the same peer again.
+    pub const CONTRADICTED: Duration = Duration::from_millis(1_500);
 
     /// Of a node that has not been refused.
     pub fn new(own: Incarnation) -> Self {
         Self {
             own,
-            first_refused: None,
+            alive_since: None,
+            alive_at: None,
+            refused_at: None,
         }
     }
 
@@ -71,26 +91,37 @@ impl Renumbering {
         self.own
     }
 
-    /// A peer refused our hello at `now`.
+    /// A peer refused our hello at `now`. That others accept it says nothing: they have not heard of the later life.
     pub fn handle_refusal(&mut self, refusal: Refusal, now: Instant) -> Step {
         if refusal.newest < self.own {
             return Step::AskAgain;
         }
-        if !refusal.up {
-            self.own = refusal.newest.next();
-            self.first_refused = None;
-            return Step::Renumber(self.own);
+        let passed = |since: Instant| now.saturating_duration_since(since);
+        if self.refused_at.is_none_or(|at| passed(at) > Self::PATIENCE) {
+            (self.alive_since, self.alive_at) = (None, None);
         }
-        let since = *self.first_refused.get_or_insert(now);
-        match now.saturating_duration_since(since) {
-            waited if waited < Self::PATIENCE => Step::AskAgain,
-            _ => Step::Leave,
+        self.refused_at = Some(now);
+        match refusal.alive {
+            Alive::Unsure => Step::AskAgain,
+            Alive::No
+                if self
+                    .alive_at
+                    .is_some_and(|at| passed(at) < Self::CONTRADICTED) =>
+            {
+                Step::AskAgain
+            }
+            Alive::No => {
+                *self = Self::new(refusal.newest.next());
+                Step::Renumber(self.own)
+            }
+            Alive::Yes => {
+                self.alive_at = Some(now);
+                match passed(*self.alive_since.get_or_insert(now)) {
+                    waited if waited < Self::PATIENCE => Step::AskAgain,
+                    _ => Step::Leave,
+                }
+            }
         }
-    }
-
-    /// A peer accepted our hello.
-    pub fn handle_accepted(&mut self) {
-        self.first_refused = None;
     }
 }
 

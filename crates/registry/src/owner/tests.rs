@@ -24,9 +24,9 @@ fn it_notes_exactly_the_entries_it_has() {
     });
 }
 
-/// Also R28, and row 8 of the races: refusals for ever leave nothing behind.
+/// Row 8 of the races too: refusals for ever leave nothing behind.
 #[test]
-fn p3_a_refused_registration_leaves_no_note() {
+fn p3_r28_a_refused_registration_leaves_no_note() {
     once(|| {
         let (holder, other) = (Owner::new(), Owner::new());
         let names = UniqueRegistry::<&str, ()>::new();

@@ -145,7 +145,7 @@ fn a_dropped_listener_is_told_nothing_and_keeps_nothing() {
 }
 
 #[test]
-fn zero_changes_that_may_wait_are_refused() {
+fn r1_r33_zero_bounds_are_refused() {
     let (names, groups) = (
         UniqueRegistry::<u8, u8>::new(),
         DuplicateRegistry::<u8, u8>::new(),
@@ -192,6 +192,23 @@ fn who_waits_is_woken_by_a_change_and_by_the_end() {
     drop(groups);
     assert_eq!(woken.0.load(SeqCst), 2);
     assert!(matches!(listener.poll_recv(&mut cx), Poll::Ready(None)));
+}
+
+#[test]
+fn who_waits_is_woken_by_a_death() {
+    let (groups, names) = (DuplicateRegistry::new(), UniqueRegistry::new());
+    let owner = Owner::new();
+    groups.register(&owner, "a", 1).detach();
+    names.register(&owner, "a", 1).unwrap().detach();
+    let mut listeners = [groups.listen(10).unwrap(), names.listen(10).unwrap()];
+    let woken = [(); 2].map(|()| Arc::new(Woken::default()));
+    for (listener, woken) in listeners.iter_mut().zip(&woken) {
+        let waker = Waker::from(Arc::clone(woken));
+        let poll = listener.poll_recv(&mut Context::from_waker(&waker));
+        assert!(poll.is_pending());
+    }
+    drop(owner);
+    assert_eq!(woken.map(|woken| woken.0.load(SeqCst)), [1, 1]);
 }
 
 #[test]

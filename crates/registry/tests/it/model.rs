@@ -1,9 +1,11 @@
 //! P1, P3, P4, P5, P8, P9, P11: any history against a plain vector.
 
 use std::collections::BTreeSet;
+use std::hash::{BuildHasher, Hasher};
 
 use matryoshka_registry::{
-    Change, DuplicateRegistry, Listener, Owner, OwnerId, Registration, ShardBy, UniqueRegistry,
+    Change, DuplicateRegistry, Listener, Owner, OwnerId, RandomState as Usual, Registration,
+    ShardBy, UniqueRegistry,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -12,6 +14,31 @@ const OWNERS: usize = 4;
 const KEYS: u8 = 4;
 /// So few that a death of an owner goes beyond it now and then.
 const LISTENER_BOUND: usize = 4;
+
+trait Hashing: BuildHasher + Clone + Send + Sync + 'static {}
+impl<S: BuildHasher + Clone + Send + Sync + 'static> Hashing for S {}
+
+/// Gives all keys one hash, so that nothing but the keys themselves tells them apart.
+#[derive(Clone)]
+struct AllAlike;
+
+struct OneHash;
+
+impl BuildHasher for AllAlike {
+    type Hasher = OneHash;
+
+    fn build_hasher(&self) -> OneHash {
+        OneHash
+    }
+}
+
+impl Hasher for OneHash {
+    fn write(&mut self, _: &[u8]) {}
+
+    fn finish(&self) -> u64 {
+        7
+    }
+}
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -156,10 +183,17 @@ fn sorted<T: Ord>(mut list: Vec<T>) -> Vec<T> {
 }
 
 /// P8 too: a listener follows.
-fn run_duplicate(shards: usize, shard_by: ShardBy, edges: bool, steps: &[Step]) {
+fn run_duplicate(
+    hasher: impl Hashing,
+    shards: usize,
+    shard_by: ShardBy,
+    edges: bool,
+    steps: &[Step],
+) {
     let builder = DuplicateRegistry::builder()
         .shards(shards)
-        .shard_by(shard_by);
+        .shard_by(shard_by)
+        .hasher(hasher);
     let groups = &match edges {
         true => builder.edges(|| ()).build(),
         false => builder.build(),
@@ -204,7 +238,11 @@ fn run_duplicate(shards: usize, shard_by: ShardBy, edges: bool, steps: &[Step]) 
     assert_eq!((groups.count(), groups.count_keys()), (0, 0));
 }
 
-fn check_duplicate(groups: &DuplicateRegistry<u8, u8>, world: &World, in_order: bool) {
+fn check_duplicate(
+    groups: &DuplicateRegistry<u8, u8, impl Hashing>,
+    world: &World,
+    in_order: bool,
+) {
     assert_eq!(groups.count(), world.facts.len());
     assert_eq!(groups.count_keys(), world.keys().len());
     for key in 0..KEYS {
@@ -229,7 +267,7 @@ fn check_duplicate(groups: &DuplicateRegistry<u8, u8>, world: &World, in_order: 
     }
 }
 
-fn run_unique(names: &UniqueRegistry<u8, u8>, steps: &[Step]) {
+fn run_unique(names: &UniqueRegistry<u8, u8, impl Hashing>, steps: &[Step]) {
     let mut listener = names.listen(LISTENER_BOUND).unwrap();
     let mut heard = Vec::new();
     let mut world = World::new();
@@ -277,7 +315,7 @@ fn run_unique(names: &UniqueRegistry<u8, u8>, steps: &[Step]) {
     assert_eq!(names.count(), 0);
 }
 
-fn check_unique(names: &UniqueRegistry<u8, u8>, world: &World) {
+fn check_unique(names: &UniqueRegistry<u8, u8, impl Hashing>, world: &World) {
     assert_eq!(names.count(), world.facts.len());
     for key in 0..KEYS {
         let expected = world.of(key).first().copied();
@@ -296,20 +334,24 @@ proptest! {
     #[test]
     fn p1_p11_duplicate_is_a_vector_in_any_layout(steps in prop::collection::vec(step(), 1..120)) {
         for shard_by in [ShardBy::Key, ShardBy::Owner] {
-            run_duplicate(1, shard_by, false, &steps);
-            run_duplicate(8, shard_by, false, &steps);
+            run_duplicate(Usual::default(), 1, shard_by, false, &steps);
+            run_duplicate(Usual::default(), 8, shard_by, false, &steps);
+            run_duplicate(AllAlike, 1, shard_by, false, &steps);
         }
     }
 
     #[test]
     fn p9_edges_are_where_the_set_of_keys_changes(steps in prop::collection::vec(step(), 1..120)) {
-        run_duplicate(8, ShardBy::Key, true, &steps);
-        run_duplicate(8, ShardBy::Owner, true, &steps);
+        for shard_by in [ShardBy::Key, ShardBy::Owner] {
+            run_duplicate(Usual::default(), 8, shard_by, true, &steps);
+            run_duplicate(AllAlike, 1, shard_by, true, &steps);
+        }
     }
 
     #[test]
     fn p1_p11_unique_is_a_vector_without_doubles(steps in prop::collection::vec(step(), 1..120)) {
-        run_unique(&UniqueRegistry::with_shards(1, Default::default()), &steps);
-        run_unique(&UniqueRegistry::with_shards(8, Default::default()), &steps);
+        run_unique(&UniqueRegistry::with_shards(1, Usual::default()), &steps);
+        run_unique(&UniqueRegistry::with_shards(8, Usual::default()), &steps);
+        run_unique(&UniqueRegistry::with_shards(1, AllAlike), &steps);
     }
 }

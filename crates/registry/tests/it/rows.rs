@@ -1,7 +1,5 @@
 //! The rows of behaviour that a registry of names and groups must show, R1 to R33, each in one and in eight shards, and groups in
-//! both layouts. Rows about processes have no meaning here (R1, R23, R24, and the liveness of R26), nor have rows about
-//! wrong kinds, which do not compile (R26, R33; see the docs of the two registries). R28 stands with the owner's own
-//! tests, since it looks at what the owner remembers; R29 to R31 stand in `locks`; R32 is the docs' examples.
+//! both layouts. Which row is shown where: [`main`](super).
 
 use std::collections::BTreeSet;
 
@@ -154,9 +152,9 @@ fn r9_values_are_one_owners() {
     });
 }
 
-/// Also R11: what a pattern would bind, a closure compares.
+/// What a pattern would bind, a closure compares.
 #[test]
-fn r10_a_closure_matches_values() {
+fn r10_r11_a_closure_matches_values() {
     let owner = Owner::new();
     let twins = |value: &(u32, &str, u32)| value.0 == value.2;
     each_names(|names| {
@@ -227,9 +225,9 @@ fn r14_what_is_registered_again_stands_last() {
     });
 }
 
-/// Also R17: no key is a pattern, in no position.
+/// No key is a pattern, in no position.
 #[test]
-fn r15_keys_that_look_like_patterns_are_keys() {
+fn r15_r17_keys_that_look_like_patterns_are_keys() {
     let owner = Owner::new();
     each_groups(|groups| {
         let keys = ["_", "$1", "*", "", "a", "(?:a)"];

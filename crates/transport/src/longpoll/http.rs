@@ -28,11 +28,15 @@ use crate::{
     http_service::{HttpService, RequestBody},
     params::{Params, ParamsError},
     session::Handler,
+    subprotocol::AuthToken,
 };
 
 /// Where a client may put its token beside the parameter `token`. The header wins.
 const TOKEN_HEADER: &str = "x-phoenix-longpoll-token";
 const TOKEN_PARAM: &str = "token";
+
+/// Where a client puts its user's token, as it is.
+const AUTH_TOKEN_HEADER: &str = "x-phoenix-authtoken";
 
 /// How long a browser may keep the answer to a preflight, in seconds.
 const PREFLIGHT_AGE: &str = "3600";
@@ -91,7 +95,11 @@ async fn open<H: Handler>(
     params: Params,
     head: &Head,
 ) -> Response<Full<Bytes>> {
-    let Ok(info) = service.connect_info(LONGPOLL, params, head) else {
+    let token = service
+        .config()
+        .auth_token
+        .then(|| auth_token(&head.headers));
+    let Ok(info) = service.connect_info(LONGPOLL, params, head, token.flatten()) else {
         return status(403);
     };
     let Some(seat) = polling.sessions.take_seat() else {
@@ -129,7 +137,13 @@ async fn post<B: RequestBody>(
     }
     let body = match read(body, polling.config()).await {
         Ok(body) => body,
-        Err(why) => return plain(StatusCode::BAD_REQUEST, &why),
+        Err(why) => {
+            tracing::warn!(
+                why,
+                "a post was refused; LongPollConfig::with_body sets the limits"
+            );
+            return plain(StatusCode::BAD_REQUEST, &why);
+        }
     };
     match polling.post(token, place, Layout::of(headers), body).await {
         Ok(PostAnswer::Taken) => status(200),
@@ -199,6 +213,12 @@ fn token<'a>(headers: &'a HeaderMap, params: &'a Params) -> Option<&'a str> {
     let header = header.and_then(|value| value.to_str().ok());
     let token = header.or_else(|| params.get(TOKEN_PARAM));
     token.filter(|token| !token.is_empty())
+}
+
+/// The token that official clients send with each poll; the one that opens the session counts.
+fn auth_token(headers: &HeaderMap) -> Option<AuthToken> {
+    let token = headers.get(AUTH_TOKEN_HEADER)?;
+    Some(AuthToken::new(token.to_str().ok()?))
 }
 
 /// Every origin may ask, since each is checked when it does.

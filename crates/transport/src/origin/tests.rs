@@ -143,3 +143,45 @@ fn an_entry_without_a_host_is_an_error() {
         );
     }
 }
+
+/// A page of a name that its owner has lead to this machine.
+#[test]
+fn a_rebound_name_passes_unless_the_server_knows_its_own() {
+    let (host, origin) = ("evil.example:4000", "http://evil.example:4000");
+    assert!(allows(&OriginPolicy::new(), host, origin), "as documented");
+    let policy = OriginPolicy::new().served_as("chat.example").unwrap();
+    let policy = policy.served_as("192.168.1.5").unwrap();
+    let policy = policy.served_as("::1").unwrap();
+    let policy = policy.allow("https://friend.example").unwrap();
+    let rows = [
+        (host, origin, false),
+        ("chat.example", "https://chat.example", true),
+        ("evil.example", "http://CHAT.example:8080", true),
+        ("192.168.1.5:4000", "http://192.168.1.5:4000", true),
+        ("[::1]:4000", "http://[::1]:4000", true),
+        ("127.0.0.1:4000", "http://127.0.0.1:4000", false),
+        ("chat.example", "http://localhost:3000", false),
+        ("chat.example", "https://friend.example", true),
+    ];
+    for (host, origin, expected) in rows {
+        assert_eq!(
+            allows(&policy, host, origin),
+            expected,
+            "{origin} on {host}"
+        );
+    }
+}
+
+#[test]
+fn what_is_no_host_is_no_name_of_a_server() {
+    for wrong in [
+        "",
+        "http://chat.example",
+        "chat.example:80",
+        "*.example",
+        "a b",
+        "x/y",
+    ] {
+        assert!(OriginPolicy::new().served_as(wrong).is_err(), "{wrong}");
+    }
+}

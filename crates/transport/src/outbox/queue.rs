@@ -2,7 +2,10 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 use crate::{close::Close, frame::Frame, limits::Limits};
 
@@ -26,6 +29,16 @@ pub enum WhenSlow {
     /// It takes the place of a waiting frame of the same key: a reader sees the latest state, and none of those before. Where
     /// none waits it is as [`Drop`](Self::Drop).
     Latest(u64),
+}
+
+impl WhenSlow {
+    /// [`Latest`](Self::Latest) of a key that is no number: a name, or several values together. Two keys get the same number
+    /// by an accident that nobody has to reckon with.
+    pub fn latest_of(key: impl Hash) -> Self {
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        Self::Latest(hasher.finish())
+    }
 }
 
 /// One thing that waits.

@@ -43,21 +43,38 @@ async fn while_the_session_is_not_ready_no_further_frame_is_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_idle_clock_stands_still_while_the_session_is_not_ready() {
+async fn a_busy_session_does_not_make_its_client_idle() {
     let lab = Lab::new();
-    let mut client = MemoryService::new(lab.clone())
-        .connect(info(""))
-        .await
-        .unwrap();
-    lab.gate.shut();
-    client.send_text("held back").await.unwrap();
-    for _ in 0..10 {
-        advance(Limits::default().idle_timeout).await;
+    let service = MemoryService::new(lab.clone());
+    let mut client = service.connect(info("")).await.unwrap();
+    for n in 0..5 {
+        lab.gate.shut();
+        client.send_text(n.to_string()).await.unwrap();
+        advance(Limits::default().idle_timeout * 9 / 10).await;
         tokio::task::yield_now().await;
+        lab.gate.open();
+        assert_eq!(client.recv_frame().await, Some(Frame::text(n.to_string())));
     }
-    lab.gate.open();
-    assert_eq!(client.recv_frame().await, Some(Frame::text("held back")));
     assert!(lab.nothing_closed());
+}
+
+/// Else a client that is gone would never be noticed behind a handler that hangs.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_takes_nothing_for_the_idle_timeout_loses_its_client() {
+    let lab = Lab::new();
+    let service = MemoryService::new(lab.clone());
+    let mut client = service.connect(info("")).await.unwrap();
+    advance(Limits::default().idle_timeout / 2).await;
+    lab.gate.shut();
+    let start = Instant::now();
+    client.send_text("held back").await.unwrap();
+    assert_eq!(
+        client.recv().await,
+        Some(Outgoing::Close(Close::new(CloseCode::GOING_AWAY)))
+    );
+    assert_eq!(start.elapsed(), Limits::default().idle_timeout);
+    assert_eq!(lab.closed().await, CloseReason::Idle);
+    assert_eq!(service.connections().stats().closed_idle, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -275,7 +292,7 @@ async fn the_time_that_a_session_was_busy_does_not_count_once_its_client_reads_n
     let (_, outbox) = lab.connected().await;
     lab.gate.shut();
     client.send_text("held back").await.unwrap();
-    advance(Limits::default().idle_timeout * 10).await;
+    advance(Limits::default().idle_timeout * 9 / 10).await;
     for n in 0..5 {
         outbox.frame(Frame::text(n.to_string()));
     }

@@ -2,12 +2,14 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 mod connections;
+mod contract;
 mod custom;
 mod forwarding;
 mod handshake;
 mod lab;
 mod limits;
 mod longpoll;
+mod mounts;
 mod poller;
 mod sessions;
 mod websocket;

@@ -46,7 +46,7 @@ fn a_seed_repeats_every_fate() {
         doubled: 0.2,
         delay: 5 * MS,
         jitter: 10 * MS,
-        cut: false,
+        ..Faults::NONE
     };
     let run = |seed| {
         let mut line = Line::new(seed);
@@ -157,4 +157,30 @@ fn a_share_above_one_is_refused() {
         lost: 5.0,
         ..Faults::NONE
     });
+}
+
+#[test]
+fn a_slow_line_carries_so_many_bytes_a_second_and_loses_what_finds_its_buffer_full() {
+    let start = Instant::now();
+    let mut line = Line::new(1);
+    line.set(Faults {
+        bytes_per_second: Some(10_000),
+        delay: 5 * MS,
+        ..Faults::NONE
+    });
+    // Ten milliseconds each: the first waits for none, and 21 more find one that is at most 200 ms behind.
+    let at_once: Vec<Fate> = (0..30).map(|_| line.arrive(start, 100)).collect();
+    for (n, fate) in at_once.iter().enumerate() {
+        match fate {
+            Fate::Leaves { at, .. } => assert_eq!(*at, start + MS * (10 * (n as u32 + 1) + 5)),
+            Fate::Lost => assert!(n > 20, "{n}"),
+        }
+    }
+    assert_eq!(line.tally().overflowed, 9);
+    // A second later nothing is before it.
+    let later = start + 1_000 * MS;
+    match line.arrive(later, 100) {
+        Fate::Leaves { at, .. } => assert_eq!(at, later + 15 * MS),
+        Fate::Lost => panic!("there is room"),
+    }
 }

@@ -131,7 +131,7 @@ fn story(seed: u64, others_speak: bool) -> Vec<(Instant, Vec<u8>)> {
         doubled: 0.1,
         delay: 10 * MS,
         jitter: 5 * MS,
-        cut: false,
+        ..Faults::NONE
     });
     let start = story_start();
     let mut left = Vec::new();

@@ -9,8 +9,17 @@ fn name(name: &str) -> NodeName {
     NodeName::new(name).unwrap()
 }
 
-fn everyone(_: &NodeName) -> bool {
+fn nobody(_: &NodeName) -> bool {
+    false
+}
+
+fn everyone(_: &NodeName, _: Incarnation) -> bool {
     true
+}
+
+fn learn(book: &mut AddressBook, at: &str, node: &str, life: u64, now: Instant) -> bool {
+    let life = (&name(node), Incarnation(life));
+    book.learn(at, life, now, Duration::ZERO, nobody)
 }
 
 /// Lets every attempt at the one address in `book` fail for `time`; gives the delays between attempts.
@@ -22,7 +31,7 @@ fn delays(book: &mut AddressBook, start: Instant, time: Duration) -> Vec<Duratio
             delays.push(now - last);
             last = now;
             book.dial(&address, ConnectionId(1));
-            book.dial_ended(&address, now, &mut rng);
+            book.dial_ended(&address, ConnectionId(1), now, &mut rng);
         }
         now += Duration::from_millis(10);
     }
@@ -62,7 +71,7 @@ fn a_seed_gone_for_long_is_dialled_less_often_but_for_ever() {
 fn a_learned_address_that_leads_nowhere_expires() {
     let mut book = AddressBook::default();
     let now = Instant::now();
-    assert!(book.learn("10.0.0.1:5000", &name("a"), now, Duration::ZERO));
+    assert!(learn(&mut book, "10.0.0.1:5000", "a", 1, now));
     book.expire(now + RECENT / 2, |_| false);
     assert_eq!(book.len(), 1);
     book.expire(now + RECENT, |_| true);
@@ -75,9 +84,10 @@ fn a_learned_address_that_leads_nowhere_expires() {
 fn a_node_met_elsewhere_leaves_its_old_address() {
     let mut book = AddressBook::default();
     let now = Instant::now();
-    book.learn("10.0.0.1:5000", &name("a"), now, Duration::ZERO);
+    learn(&mut book, "10.0.0.1:5000", "a", 1, now);
     book.add_seed("seed.internal:5000", now);
-    book.met(&name("a"), "10.0.0.2:5000", Some("seed.internal:5000"), now);
+    let life = (&name("a"), Incarnation(1));
+    book.met(life, "10.0.0.2:5000", Some("seed.internal:5000"), now);
     assert!(book.get("10.0.0.1:5000").is_none());
     assert!(book.get("10.0.0.2:5000").is_some());
     assert!(book.is_seed(&name("a")));
@@ -104,7 +114,7 @@ fn the_book_does_not_grow_without_limit() {
     let now = Instant::now();
     for port in 1..3000 {
         let address = format!("10.0.0.1:{port}");
-        book.learn(&address, &name(&format!("n{port}")), now, Duration::ZERO);
+        learn(&mut book, &address, &format!("n{port}"), 1, now);
     }
     assert_eq!(book.len(), MAX_TARGETS);
 }
@@ -132,4 +142,64 @@ fn wildcards_and_nonsense_are_not_dialled() {
         assert!(!is_dialable(bad), "{bad}");
     }
     assert!(!is_dialable(&format!("{}:1", "a".repeat(300))));
+}
+
+#[test]
+fn where_a_later_life_is_said_to_be_outlives_a_meeting_with_an_earlier_one() {
+    let mut book = AddressBook::default();
+    let now = Instant::now();
+    learn(&mut book, "10.0.0.9:5000", "a", 3, now);
+    book.met((&name("a"), Incarnation(2)), "10.0.0.1:5000", None, now);
+    assert!(book.get("10.0.0.9:5000").is_some());
+    book.met((&name("a"), Incarnation(3)), "10.0.0.1:5000", None, now);
+    assert!(book.get("10.0.0.9:5000").is_none());
+}
+
+#[test]
+fn of_several_addresses_of_one_node_each_has_its_turn() {
+    let mut book = AddressBook::default();
+    let mut rng = StdRng::seed_from_u64(3);
+    let mut now = Instant::now();
+    for at in ["10.0.0.1:5000", "10.0.0.2:5000", "10.0.0.3:5000"] {
+        learn(&mut book, at, "a", 1, now);
+    }
+    let mut dialled = std::collections::BTreeMap::<String, u32>::new();
+    for number in 0..300 {
+        now += Duration::from_millis(900);
+        let Some(address) = book.next_due(now, everyone) else {
+            continue;
+        };
+        book.dial(&address, ConnectionId(number));
+        book.dial_ended(&address, ConnectionId(number), now, &mut rng);
+        *dialled.entry(address).or_default() += 1;
+    }
+    assert_eq!(dialled.len(), 3, "{dialled:?}");
+    assert!(dialled.values().all(|times| *times > 30), "{dialled:?}");
+}
+
+#[test]
+fn an_address_goes_over_to_who_is_said_to_be_there_unless_the_other_is_linked_there() {
+    let mut book = AddressBook::default();
+    let now = Instant::now();
+    learn(&mut book, "10.0.0.1:5000", "a", 1, now);
+    let (b, life) = (name("b"), Incarnation(1));
+    let linked = |node: &NodeName| *node == "a";
+    book.learn("10.0.0.1:5000", (&b, life), now, Duration::ZERO, linked);
+    assert_eq!(book.get("10.0.0.1:5000").unwrap().name, Some(name("a")));
+    book.learn("10.0.0.1:5000", (&b, life), now, Duration::ZERO, nobody);
+    assert_eq!(book.get("10.0.0.1:5000").unwrap().name, Some(b));
+}
+
+#[test]
+fn a_late_end_of_an_earlier_attempt_leaves_the_present_one_alone() {
+    let mut book = AddressBook::default();
+    let mut rng = StdRng::seed_from_u64(3);
+    let now = Instant::now();
+    book.add_seed("10.0.0.1:5000", now);
+    book.dial("10.0.0.1:5000", ConnectionId(1));
+    book.dial("10.0.0.1:5000", ConnectionId(2));
+    book.dial_ended("10.0.0.1:5000", ConnectionId(1), now, &mut rng);
+    assert_eq!(book.next_due(now + RECENT, everyone), None);
+    book.dial_ended("10.0.0.1:5000", ConnectionId(2), now, &mut rng);
+    assert!(book.next_due(now + RECENT, everyone).is_some());
 }

@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use matryoshka_pubsub::Incarnation;
-use matryoshka_pubsub::cluster::{Refusal, Renumbering, Step};
+use matryoshka_pubsub::cluster::{Alive, Refusal, Renumbering, Step};
 
 use super::super::close::Close;
 use super::super::codec::OLDEST_PROTOCOL;
@@ -21,7 +21,7 @@ impl Mesh {
         match close {
             Close::Older {
                 incarnation,
-                up,
+                alive,
                 address,
             } => {
                 if let Some(dialled) = &link.dialled {
@@ -29,7 +29,7 @@ impl Mesh {
                 }
                 let refusal = Refusal {
                     newest: Incarnation(*incarnation),
-                    up: *up,
+                    alive: *alive,
                 };
                 self.refused(now, refusal, address);
             }
@@ -132,8 +132,10 @@ impl Mesh {
 
     pub(super) fn refuse_older(&mut self, id: ConnectionId, guest: &Guest, close: Close) {
         let what_to_do = match &close {
-            Close::Older { up: true, .. } => "; if both are alive, give each a name of its own",
-            _ => "; it will take a higher incarnation",
+            Close::Older {
+                alive: Alive::No, ..
+            } => "; it will take a higher incarnation",
+            _ => "; if both are alive, give each a name of its own",
         };
         let text = format!("refused {}: {close}{what_to_do}", guest.label());
         self.tell_once(&guest.address, Level::Warn, text);

@@ -4,12 +4,12 @@
 
 use std::time::Instant;
 
-use matryoshka_pubsub::cluster::{Member, MemberEvent, MemberState, Refusal};
+use matryoshka_pubsub::cluster::{Alive, Member, MemberEvent, MemberState, Refusal};
 use matryoshka_pubsub::{LinkId, NodeName, Origin};
 
 use super::super::close::Close;
 use super::super::frame::{Frame, Hello, MAX_ADDRESSES, MemberAddress};
-use super::super::liveness::HEARTBEAT;
+use super::super::liveness::{HEARTBEAT, SUSPECT_AFTER};
 use super::super::notice::Level;
 use super::super::peer::{ConnectionId, Guest, Link, Peer, Stage, check_hello};
 use super::{Effect, MAX_PEERS, Mesh, REINTRODUCE_EVERY};
@@ -30,7 +30,7 @@ impl Mesh {
         if !self.peers.contains_key(&guest.name) && self.peers.len() >= MAX_PEERS {
             return self.refuse_hello(id, &hello, Close::Full);
         }
-        self.receive(id, guest);
+        self.receive(now, id, guest);
     }
 
     /// A node that says this node's name: itself, or a twin.
@@ -54,7 +54,7 @@ impl Mesh {
                 id,
                 Close::Older {
                     incarnation,
-                    up: true,
+                    alive: Alive::Yes,
                     address,
                 },
             );
@@ -62,23 +62,18 @@ impl Mesh {
         self.close(id, Close::Twin);
         let refusal = Refusal {
             newest: guest.incarnation,
-            up: true,
+            alive: Alive::Yes,
         };
         self.refused(now, refusal, &guest.address);
     }
 
     /// A proper guest: newer, older or the same life as the one known.
-    pub(super) fn receive(&mut self, id: ConnectionId, guest: Guest) {
-        let name = guest.name.clone();
-        if let Some(peer) = self.peers.get(&name) {
-            if guest.life() < peer.guest.life() {
-                let close = self.older_than_known(peer);
-                return self.refuse_older(id, &guest, close);
-            }
-            if guest.life() > peer.guest.life() {
-                self.supersede(&guest);
-            }
+    pub(super) fn receive(&mut self, now: Instant, id: ConnectionId, guest: Guest) {
+        if let Some(close) = self.older_than_known(now, &guest) {
+            return self.refuse_older(id, &guest, close);
         }
+        self.supersede(&guest);
+        let name = guest.name.clone();
         if let Some(link) = self.links.get_mut(&id) {
             link.guest = Some(guest);
             link.stage = Stage::Waiting;
@@ -92,15 +87,32 @@ impl Mesh {
         }
     }
 
-    pub(super) fn older_than_known(&self, peer: &Peer) -> Close {
-        let up = peer
-            .link
-            .and_then(|link| self.links.get(&link))
-            .is_some_and(|link| link.stage == Stage::Up);
-        Close::Older {
-            incarnation: peer.guest.incarnation.0,
-            up,
-            address: peer.guest.address.clone(),
+    /// What to say to a guest of whom a later life is known: one that is or was linked, or one that only said hello so far.
+    fn older_than_known(&self, now: Instant, guest: &Guest) -> Option<Close> {
+        let known = self.peers.get(&guest.name);
+        let known = known.map(|peer| (&peer.guest, self.is_alive(now, peer)));
+        let open = self.links.values().filter(|link| link.is_open());
+        let greeted = open.filter_map(|link| link.guest.as_ref());
+        let greeted = greeted.filter(|other| other.name == guest.name);
+        let greeted = greeted.map(|other| (other, Alive::Unsure));
+        let (newest, alive) = greeted.chain(known).max_by_key(|(other, _)| other.life())?;
+        (newest.life() > guest.life()).then(|| Close::Older {
+            incarnation: newest.incarnation.0,
+            alive,
+            address: newest.address.clone(),
+        })
+    }
+
+    fn is_alive(&self, now: Instant, peer: &Peer) -> Alive {
+        let link = peer.link.and_then(|link| self.links.get(&link));
+        match link {
+            // Not by its state: after a pause of this node a peer may be long dead and not even suspected.
+            Some(link) if link.stage == Stage::Up && now < link.heard_at + SUSPECT_AFTER => {
+                Alive::Yes
+            }
+            Some(_) => Alive::Unsure,
+            None if now < peer.may_return_until => Alive::Unsure,
+            None => Alive::No,
         }
     }
 
@@ -108,7 +120,7 @@ impl Mesh {
     pub(super) fn supersede(&mut self, guest: &Guest) {
         let close = Close::Older {
             incarnation: guest.incarnation.0,
-            up: true,
+            alive: Alive::Yes,
             address: guest.address.clone(),
         };
         let earlier = |link: &Link| {
@@ -196,17 +208,22 @@ impl Mesh {
         link.stage = Stage::Up;
         link.number = Some(number);
         link.heartbeat_at = now + HEARTBEAT;
+        link.heard_at = now;
         let member = Member::up(guest.name.clone(), guest.incarnation, number);
         let place = link.place();
         let dialled = link.dialled.clone();
-        self.book
-            .met(&guest.name, &guest.address, dialled.as_deref(), now);
+        let incarnation = guest.incarnation;
+        self.book.met(
+            (&guest.name, incarnation),
+            &guest.address,
+            dialled.as_deref(),
+            now,
+        );
         let machine = link.remote.map(|remote| remote.ip().to_string());
         let places = [Some(place), dialled, Some(guest.address.clone()), machine];
         for place in places.into_iter().flatten() {
             self.notices.settle(&place);
         }
-        self.renumbering.handle_accepted();
         let name = guest.name.clone();
         let origin = Origin {
             node: name.clone(),
@@ -219,6 +236,7 @@ impl Mesh {
             link: Some(id),
             next: None,
             gone_since: now,
+            may_return_until: now,
         };
         let event = MemberEvent::Up(member);
         let text = format!("{name} is up, at {}", peer.guest.address);

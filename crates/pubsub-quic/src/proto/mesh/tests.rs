@@ -12,8 +12,8 @@ use super::super::frame::Frame;
 use super::super::notice::{Allowance, Level};
 use super::super::terms::Offer;
 use super::super::trouble::Trouble;
-use super::sim::World;
 use super::{Effect, Ended, MAX_LINKS, MAX_PEERS, Mesh, MeshConfig};
+use crate::testing::sim::World;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Long enough for every time limit of the protocol, save the ten minutes.
@@ -117,13 +117,13 @@ fn a_node_that_stood_still_finds_nobody_dead_by_itself() {
     world.run(SETTLED);
     // Shorter than others take for dead, so what is told is all its own doing.
     for _ in 0..20 {
-        world.nodes[1].paused = true;
+        world.pause(1);
         world.run(Duration::from_millis(1_200));
         world.resume(1);
         world.run(Duration::from_millis(700));
     }
     assert_eq!(downs(&world), 0);
-    world.nodes[1].paused = true;
+    world.pause(1);
     world.run(30 * SECOND);
     let before = world.clock();
     world.resume(1);
@@ -246,7 +246,8 @@ fn a_node_that_joins_at_itself_stays_alone_in_peace() {
     for knows_its_address in [true, false] {
         let mut world = World::new(1);
         let node = world.add("n1", &[0]);
-        world.configure(node, |config| {
+        let incarnation = world.wall_clock();
+        world.start_as(node, incarnation, |config| {
             if !knows_its_address {
                 config.own.clear();
             }
@@ -446,84 +447,13 @@ fn two_that_forgot_each_other_meet_again_by_way_of_a_third() {
     world.assert_settled();
 }
 
-#[test]
-fn whatever_happens_all_living_nodes_end_up_linked() {
-    let mut seen = [0_u32; 6];
-    for seed in 0..150 {
-        let nodes = 2 + (seed as usize % 4);
-        let mut world = chain(seed, nodes);
-        for _ in 0..40 {
-            let fault = world.rng.random_range(0..6);
-            seen[fault] += 1;
-            disturb(&mut world, fault, nodes);
-            let wait = world.rng.random_range(0..1_500);
-            world.run(Duration::from_millis(wait));
-        }
-        world.heal_all();
-        for index in 0..nodes {
-            world.resume(index);
-            if world.nodes[index].mesh.is_none() {
-                world.restart(index);
-            }
-        }
-        world.run(2 * SETTLED);
-        let left = world.nodes.iter().filter(|node| node.left.is_some());
-        assert_eq!(left.count(), 0, "seed {seed}: a node left without a twin");
-        world.assert_settled_with_nothing_besides();
-    }
-    assert!(seen.iter().all(|count| *count > 100), "{seen:?}");
-}
-
-fn disturb(world: &mut World, fault: usize, nodes: usize) {
-    let one = world.rng.random_range(0..nodes);
-    let other = (one + world.rng.random_range(1..nodes)) % nodes;
-    match fault {
-        0 => world.kill(one),
-        1 => {
-            // Some clocks go back a little; none of the lives so numbered may win over a later one.
-            let back = world.rng.random_range(0..3_000_000);
-            let incarnation = 1_000_000 + (world.clock().as_micros() as u64).saturating_sub(back);
-            world.kill(one);
-            world.start(one, incarnation);
-        }
-        2 => world.nodes[one].paused = true,
-        3 => world.resume(one),
-        4 => {
-            let both_ends = world.rng.random();
-            world.break_one(one, both_ends);
-        }
-        _ => {
-            if world.rng.random() {
-                world.cut(one, other);
-            } else {
-                world.heal_all();
-            }
-        }
-    }
-}
-
-#[test]
-fn a_history_depends_on_its_seed_alone() {
-    let history = |seed| {
-        let mut world = chain(seed, 4);
-        for _ in 0..20 {
-            let fault = world.rng.random_range(0..6);
-            disturb(&mut world, fault, 4);
-            world.run(SECOND);
-        }
-        let events = world.nodes.iter().map(|node| node.events.clone());
-        events.collect::<Vec<_>>()
-    };
-    assert_eq!(history(11), history(11));
-    assert_ne!(history(11), history(12));
-}
-
 /// What `world`'s first node says of a second one made by `change`, and the other way round.
 fn notices_of_a_pair(change: impl FnOnce(&mut MeshConfig)) -> [Vec<String>; 2] {
     let mut world = World::new(1);
     world.add("n1", &[]);
     let other = world.add("n2", &[0]);
-    world.configure(other, change);
+    let incarnation = world.wall_clock();
+    world.start_as(other, incarnation, change);
     world.run(SETTLED);
     let warnings = |node: usize| {
         let notices = world.nodes[node].notices.iter();

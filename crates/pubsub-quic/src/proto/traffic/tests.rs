@@ -247,20 +247,20 @@ fn a_full_lane_of_users_drops_for_that_peer_and_tells_it() {
     let mut quick = Peer::up(&mut traffic, 2, v1(), None);
     let payload = bytes::Bytes::from(vec![b'x'; 1_000_000]);
     let mut dropped = 0;
-    for _ in 0..12 {
+    for _ in 0..20 {
         let reached = traffic.publish(To::All, &message("a", payload.clone()), Instant::now());
         assert!(reached.dropped.iter().all(|name| *name == slow.name));
         dropped += reached.dropped.len();
         assert_eq!(quick.texts().len(), 1);
     }
-    assert_eq!(dropped, 4, "eight fit into eight MiB");
-    assert_eq!(slow.texts().len(), 8);
+    assert_eq!(dropped, 4, "sixteen fit into sixteen MiB");
+    assert_eq!(slow.texts().len(), 16);
     publish(&mut traffic, "a", "small");
     assert_eq!(slow.texts(), ["gap 4", "0 small"]);
     let sent = traffic.sent_to(&slow.name);
     assert_eq!(
         (sent.routing.dropped, sent.routing.gaps, sent.bytes),
-        (4, 1, 8_000_005)
+        (4, 1, 16_000_005)
     );
 }
 

@@ -1,0 +1,144 @@
+//! Plays histories of the whole link, each from a seed, until one breaks a promise: what `cargo xtask sim --link` runs.
+//!
+//! `simulate [--seed S] [--seeds N]`; with `--show`, the one history of seed S is told line by line.
+
+use std::io::{self, Write};
+use std::num::NonZero;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use matryoshka_pubsub_quic::testing::sim::{Outcome, Tally, play};
+
+/// How often it says how far it is.
+const PROGRESS: Duration = Duration::from_secs(2);
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let (mut seed, mut seeds, mut show) = (1, u64::MAX, false);
+    while let Some(argument) = arguments.next() {
+        let mut number = || arguments.next().and_then(|text| text.parse().ok());
+        match argument.as_str() {
+            "--seed" => seed = number().unwrap_or(seed),
+            "--seeds" => seeds = number().unwrap_or(seeds),
+            "--show" => show = true,
+            other => {
+                eprintln!("unknown argument {other:?}: use --seed S, --seeds N, --show");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    if show {
+        tell(seed)
+    } else {
+        search(seed, seeds)
+    }
+}
+
+fn tell(seed: u64) -> ExitCode {
+    let outcome = play(seed, None, true);
+    let mut out = io::stdout().lock();
+    for line in &outcome.lines {
+        // Whoever reads may have seen enough.
+        if writeln!(out, "{line}").is_err() {
+            return ExitCode::FAILURE;
+        }
+    }
+    println!(
+        "seed {seed}: hash {:016x}: {}",
+        outcome.hash,
+        verdict(&outcome)
+    );
+    code(outcome.broken.is_none())
+}
+
+fn verdict(outcome: &Outcome) -> &str {
+    outcome
+        .broken
+        .as_deref()
+        .unwrap_or("every promise was kept")
+}
+
+fn search(first: u64, seeds: u64) -> ExitCode {
+    let (next, played, stop) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+    let tally = Mutex::new(Tally::default());
+    let broken: Mutex<Option<(u64, String)>> = Mutex::new(None);
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let began = Instant::now();
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut seen = Tally::default();
+                    while !stop.load(Ordering::Relaxed) {
+                        let number = next.fetch_add(1, Ordering::Relaxed);
+                        if number >= seeds {
+                            break;
+                        }
+                        let seed = first.wrapping_add(number);
+                        match examine(seed, &mut seen) {
+                            Ok(()) => {}
+                            Err(text) => {
+                                stop.store(true, Ordering::Relaxed);
+                                let mut broken = broken.lock().expect("no worker panics with it");
+                                broken.get_or_insert((seed, text));
+                            }
+                        }
+                        played.fetch_add(1, Ordering::Relaxed);
+                    }
+                    tally.lock().expect("no worker panics with it").merge(&seen);
+                })
+            })
+            .collect();
+        let mut said = Instant::now();
+        while workers.iter().any(|worker| !worker.is_finished()) {
+            thread::park_timeout(Duration::from_millis(100));
+            if said.elapsed() >= PROGRESS {
+                said = Instant::now();
+                let (played, seconds) = (played.load(Ordering::Relaxed), began.elapsed().as_secs());
+                eprintln!("{played} histories in {seconds} s");
+            }
+        }
+    });
+    let (played, seconds) = (
+        played.load(Ordering::Relaxed),
+        began.elapsed().as_secs_f64(),
+    );
+    print!(
+        "{}",
+        tally.into_inner().expect("no worker panicked with it")
+    );
+    println!("{played} histories in {seconds:.1} s");
+    let broken = broken.into_inner().expect("no worker panicked with it");
+    if let Some((seed, text)) = &broken {
+        println!("seed {seed} FAILED: {text}");
+        println!("replay it: cargo xtask sim --link --seed {seed} --show");
+    }
+    code(broken.is_none())
+}
+
+/// Plays it twice: the second time must be like the first.
+fn examine(seed: u64, seen: &mut Tally) -> Result<(), String> {
+    let run = || std::panic::catch_unwind(|| play(seed, None, false));
+    let Ok(first) = run() else {
+        return Err("it panicked, as said above".to_owned());
+    };
+    seen.merge(&first.tally);
+    if let Some(broken) = first.broken {
+        return Err(broken);
+    }
+    match run() {
+        Ok(second) if second.hash == first.hash => Ok(()),
+        _ => Err("its second run was not like its first".to_owned()),
+    }
+}
+
+fn code(good: bool) -> ExitCode {
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

@@ -1,0 +1,126 @@
+//! What stays as it is throughout a history: how many nodes, how far apart, with what room.
+//!
+//! Pure: no clock, no I/O, no tasks.
+
+use std::time::Duration;
+
+use matryoshka_pubsub::cluster::interest::{Config, HashKey};
+use rand::Rng;
+use rand::rngs::StdRng;
+
+use crate::proto::codec::Codec;
+use crate::proto::outbox::Bounds;
+use crate::proto::terms::Offer;
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub(crate) struct Setup {
+    /// Nodes at the beginning; twins and intruders come on top.
+    pub(crate) nodes: usize,
+    /// Steps of the plan.
+    pub(crate) steps: usize,
+    pub(super) topics: u8,
+    /// How long a packet is under way at least and at most.
+    pub(super) flight: (Duration, Duration),
+    /// Of a thousand packets, so many are lost and sent again.
+    pub(super) loss: u32,
+    /// Whether anything breaks.
+    pub(super) calm: bool,
+    /// Whether clocks jump and names are borne twice.
+    pub(super) quarrels: bool,
+    pub(super) ring_bytes: usize,
+    pub(super) ring_entries: usize,
+    pub(super) lane_bytes: usize,
+    pub(super) tracker_bytes: usize,
+    /// What may be under way on one stream.
+    pub(super) window: usize,
+    /// Of a hundred nodes, so many speak only the older version, or do not route.
+    pub(super) old: u32,
+    pub(super) no_interest: u32,
+    /// Waits between steps are drawn from up to this.
+    pub(super) pace: Duration,
+}
+
+impl Setup {
+    /// Nodes that nothing happens to but what a test tells them.
+    #[cfg(test)]
+    pub(crate) fn plain(nodes: usize) -> Self {
+        Self {
+            nodes,
+            steps: 0,
+            topics: 4,
+            flight: (Duration::from_micros(200), Duration::from_millis(20)),
+            loss: 0,
+            calm: true,
+            quarrels: false,
+            ring_bytes: 4 * 1024 * 1024,
+            ring_entries: 65_536,
+            lane_bytes: 8 * 1024 * 1024,
+            tracker_bytes: 64 * 1024 * 1024,
+            window: 1024 * 1024,
+            old: 0,
+            no_interest: 0,
+            pace: Duration::from_millis(100),
+        }
+    }
+
+    /// One of its own for each seed.
+    pub(super) fn random(rng: &mut StdRng, nodes: usize) -> Self {
+        let ring = [600, 1_500, 4_000, 64 * 1024][rng.random_range(0..4)];
+        let slowest = [2_000, 20_000, 100_000][rng.random_range(0..3)];
+        let calm = rng.random_ratio(1, 8);
+        Self {
+            nodes,
+            steps: 200,
+            topics: rng.random_range(2..6),
+            flight: (Duration::from_micros(200), Duration::from_micros(slowest)),
+            loss: [0, 0, 10, 60][rng.random_range(0..4)],
+            calm,
+            quarrels: !calm && rng.random_ratio(1, 3),
+            ring_bytes: ring,
+            ring_entries: [3, 10, 65_536][rng.random_range(0..3)],
+            lane_bytes: [2 * ring, 3_000, 64 * 1024][rng.random_range(0..3)],
+            tracker_bytes: if calm { 64 * 1024 * 1024 } else { 20_000 },
+            window: [600, 4_000, 64 * 1024][rng.random_range(0..3)],
+            old: [0, 0, 30][rng.random_range(0..3)],
+            no_interest: [0, 0, 30][rng.random_range(0..3)],
+            pace: Duration::from_millis([40, 100, 200][rng.random_range(0..3)]),
+        }
+    }
+
+    pub(super) fn interest(&self) -> Config {
+        let mut config = Config::new(HashKey([7; 16]));
+        config.ring_bytes = self.ring_bytes;
+        config.ring_entries = self.ring_entries;
+        config
+    }
+
+    pub(super) fn bounds(&self) -> Bounds {
+        Bounds {
+            user_lane_bytes: self.lane_bytes,
+            tracker_lane_bytes: self.tracker_bytes,
+        }
+    }
+
+    /// What one more node is willing to do.
+    pub(super) fn offer(&self, rng: &mut StdRng) -> Offer {
+        let newest = match rng.random_ratio(self.old, 100) {
+            true => Codec::V1,
+            false => Codec::NEWEST,
+        };
+        Offer {
+            newest,
+            interest: !rng.random_ratio(self.no_interest, 100),
+            max_message_bytes: match rng.random_ratio(1, 10) {
+                // A node of version 1 cannot be told.
+                true if !self.calm && self.old == 0 => 50_000,
+                _ => Offer::default().max_message_bytes,
+            },
+        }
+    }
+
+    /// How long a packet is under way.
+    pub(super) fn flight(&self, rng: &mut StdRng) -> Duration {
+        rng.random_range(self.flight.0..self.flight.1)
+    }
+}

@@ -1,0 +1,191 @@
+//! What a session may be told of the request it came by, beside the parameters.
+//!
+//! Pure: no clock, no I/O, no tasks.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header::USER_AGENT};
+
+/// What of a request is handed on in [`RequestInfo`]; by default nothing. Cookies and all other headers never are: browsers attach
+/// them to requests of foreign pages too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reveal {
+    /// [`RequestInfo::uri`].
+    pub uri: bool,
+    /// [`RequestInfo::user_agent`].
+    pub user_agent: bool,
+    /// [`RequestInfo::trace_context`].
+    pub trace_context: bool,
+    /// [`RequestInfo::x_headers`].
+    pub x_headers: bool,
+    /// [`RequestInfo::websocket_headers`].
+    pub websocket_headers: bool,
+}
+
+impl Reveal {
+    /// Nothing.
+    pub fn nothing() -> Self {
+        Self::default()
+    }
+
+    /// Sets [`uri`](Self::uri).
+    pub fn with_uri(mut self) -> Self {
+        self.uri = true;
+        self
+    }
+
+    /// Sets [`user_agent`](Self::user_agent).
+    pub fn with_user_agent(mut self) -> Self {
+        self.user_agent = true;
+        self
+    }
+
+    /// Sets [`trace_context`](Self::trace_context).
+    pub fn with_trace_context(mut self) -> Self {
+        self.trace_context = true;
+        self
+    }
+
+    /// Sets [`x_headers`](Self::x_headers).
+    pub fn with_x_headers(mut self) -> Self {
+        self.x_headers = true;
+        self
+    }
+
+    /// Sets [`websocket_headers`](Self::websocket_headers).
+    pub fn with_websocket_headers(mut self) -> Self {
+        self.websocket_headers = true;
+        self
+    }
+}
+
+/// Of the request that a connection began with, what [`Reveal`] allows; of a long-poll session it is the one that opened it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RequestInfo {
+    /// Path and query as they came; a router may have taken the path's beginning off.
+    pub uri: Option<Uri>,
+    /// The header `user-agent`.
+    pub user_agent: Option<String>,
+    /// The headers `traceparent` and `tracestate`.
+    pub trace_context: HeaderMap,
+    /// All headers whose names begin with `x-`, but for those that carry tokens.
+    pub x_headers: HeaderMap,
+    /// All headers whose names begin with `sec-websocket-`; a token among the subprotocols is left out.
+    pub websocket_headers: HeaderMap,
+}
+
+impl RequestInfo {
+    pub(crate) fn of(uri: &Uri, headers: &HeaderMap, reveal: Reveal) -> Self {
+        let those = |reveal: bool, wanted: fn(&str) -> bool| match reveal {
+            true => chosen(headers, wanted),
+            false => HeaderMap::new(),
+        };
+        let user_agent = headers.get(USER_AGENT).filter(|_| reveal.user_agent);
+        Self {
+            uri: reveal.uri.then(|| uri.clone()),
+            user_agent: user_agent.map(|agent| String::from_utf8_lossy(agent.as_bytes()).into()),
+            trace_context: those(reveal.trace_context, |name| {
+                matches!(name, "traceparent" | "tracestate")
+            }),
+            x_headers: those(reveal.x_headers, |name| {
+                name.starts_with("x-") && !name.starts_with("x-phoenix-")
+            }),
+            websocket_headers: those(reveal.websocket_headers, |name| {
+                name.starts_with("sec-websocket-")
+            }),
+        }
+    }
+}
+
+fn chosen(headers: &HeaderMap, wanted: fn(&str) -> bool) -> HeaderMap {
+    let wanted = headers
+        .iter()
+        .filter(|(name, value)| wanted(name.as_str()) && !is_token(value));
+    let wanted =
+        wanted.map(|(name, value): (&HeaderName, &HeaderValue)| (name.clone(), value.clone()));
+    let mut chosen = HeaderMap::new();
+    for (name, value) in wanted {
+        chosen.append(name, value);
+    }
+    chosen
+}
+
+fn is_token(value: &HeaderValue) -> bool {
+    let text = String::from_utf8_lossy(value.as_bytes());
+    text.contains("base64url.bearer.phx.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers() -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("cookie", "session=1"),
+            ("authorization", "Bearer 1"),
+            ("user-agent", "Lab/1"),
+            ("traceparent", "00-1"),
+            ("tracestate", "a=b"),
+            ("x-one", "1"),
+            ("x-one", "2"),
+            ("x-phoenix-authtoken", "secret"),
+            ("x-phoenix-longpoll-token", "secret"),
+            ("sec-websocket-version", "13"),
+            (
+                "sec-websocket-protocol",
+                "phoenix, base64url.bearer.phx.MTIzNA",
+            ),
+        ] {
+            headers.append(name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn by_default_nothing_is_handed_on() {
+        let uri = Uri::from_static("/websocket?user=al");
+        let info = RequestInfo::of(&uri, &headers(), Reveal::nothing());
+        assert_eq!(info, RequestInfo::default());
+    }
+
+    #[test]
+    fn each_is_handed_on_where_asked_for_and_nothing_beside_it() {
+        let uri = Uri::from_static("/websocket?user=al");
+        let of = |reveal| RequestInfo::of(&uri, &headers(), reveal);
+        let names = |headers: &HeaderMap| {
+            headers
+                .keys()
+                .map(|name| name.to_string())
+                .collect::<Vec<_>>()
+        };
+        let default = RequestInfo::default;
+
+        let info = of(Reveal::nothing().with_uri());
+        assert_eq!(
+            info,
+            RequestInfo {
+                uri: Some(uri.clone()),
+                ..default()
+            }
+        );
+        let info = of(Reveal::nothing().with_user_agent());
+        assert_eq!(
+            info,
+            RequestInfo {
+                user_agent: Some("Lab/1".into()),
+                ..default()
+            }
+        );
+        let info = of(Reveal::nothing().with_trace_context());
+        let mut traces = names(&info.trace_context);
+        traces.sort();
+        assert_eq!(traces, ["traceparent", "tracestate"]);
+        let info = of(Reveal::nothing().with_x_headers());
+        assert_eq!(names(&info.x_headers), ["x-one"]);
+        assert_eq!(info.x_headers.get_all("x-one").iter().count(), 2);
+        let info = of(Reveal::nothing().with_websocket_headers());
+        assert_eq!(names(&info.websocket_headers), ["sec-websocket-version"]);
+        assert!(info.x_headers.is_empty() && info.trace_context.is_empty());
+    }
+}

@@ -1,0 +1,278 @@
+//! What a mount says beside who serves it: paths, proxies, subprotocols, tokens, and what it tells of a request.
+
+use std::net::SocketAddr;
+
+use http_body_util::{BodyExt, Full};
+use matryoshka_transport::{
+    AuthToken, ConnectInfo, ConnectionLimits, Connections, HttpConfig, HttpService, LongPolling,
+    PeerAddr, Reveal, TrustedProxies,
+    bytes::Bytes,
+    http::{HeaderMap, Request, StatusCode},
+    pubsub::PubSub,
+};
+use serde_json::Value;
+use tower::Service;
+
+use crate::lab::Lab;
+
+const PROXY: &str = "10.0.0.1:443";
+
+/// A service that is asked without a network.
+struct Mount {
+    lab: Lab,
+    service: HttpService<Lab>,
+}
+
+impl Mount {
+    fn new(config: HttpConfig) -> Self {
+        let polling = LongPolling::new(&PubSub::local()).unwrap();
+        let lab = Lab::new();
+        let config = config.with_long_polling(&polling);
+        Self {
+            service: HttpService::with_config(lab.clone(), config),
+            lab,
+        }
+    }
+
+    async fn ask(
+        &self,
+        uri: &str,
+        headers: &[(&str, &str)],
+        peer: &str,
+    ) -> (StatusCode, HeaderMap, Bytes) {
+        let mut request = Request::get(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut request = request.body(Full::<Bytes>::default()).unwrap();
+        let peer: SocketAddr = peer.parse().unwrap();
+        request.extensions_mut().insert(PeerAddr(peer));
+        let (parts, body) = self
+            .service
+            .clone()
+            .call(request)
+            .await
+            .unwrap()
+            .into_parts();
+        (
+            parts.status,
+            parts.headers,
+            body.collect().await.unwrap().to_bytes(),
+        )
+    }
+
+    /// Upgrades as far as the answer; with these headers beside those of every upgrade.
+    async fn upgrade(&self, uri: &str, headers: &[(&str, &str)]) -> (StatusCode, HeaderMap) {
+        let mut all = vec![
+            ("connection", "upgrade"),
+            ("upgrade", "websocket"),
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ];
+        all.extend(headers);
+        let (status, headers, _) = self.ask(uri, &all, PROXY).await;
+        (status, headers)
+    }
+
+    /// What the handler was told of the client that came last.
+    async fn info(&self) -> ConnectInfo {
+        self.lab.connected().await.0
+    }
+
+    async fn poll(&self, uri: &str, headers: &[(&str, &str)], peer: &str) -> (StatusCode, Value) {
+        let (status, _, body) = self.ask(uri, headers, peer).await;
+        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    }
+}
+
+fn spoken(headers: &HeaderMap) -> Option<&str> {
+    headers
+        .get("sec-websocket-protocol")
+        .map(|spoken| spoken.to_str().unwrap())
+}
+
+#[tokio::test]
+async fn paths_may_have_variables_on_both_carriers_and_they_win_over_the_query() {
+    let config = HttpConfig::default()
+        .with_mount("/custom/:socket_var/:_skipped")
+        .with_paths("nested/:path_var/ws", "nested/:path_var/lp");
+    let mount = Mount::new(config);
+    for (uri, transport) in [
+        (
+            "/custom/a/b/nested/c%20d/ws?socket_var=query&user=al",
+            "websocket",
+        ),
+        (
+            "/custom/a/b/nested/c%20d/lp/?socket_var=query&user=al",
+            "longpoll",
+        ),
+    ] {
+        mount.upgrade(uri, &[]).await;
+        let info = mount.info().await;
+        assert_eq!(info.transport, transport);
+        let params =
+            ["socket_var", "path_var", "user", "_skipped"].map(|name| info.params.get(name));
+        assert_eq!(params, [Some("a"), Some("c d"), Some("al"), None]);
+    }
+    for uri in [
+        "/custom/a/nested/c/ws",
+        "/custom/a/b/nested/c/websocket",
+        "/websocket",
+    ] {
+        assert_eq!(
+            mount.upgrade(uri, &[]).await.0,
+            StatusCode::NOT_FOUND,
+            "{uri}"
+        );
+    }
+    let (_, _, body) = mount.ask("/socket", &[], PROXY).await;
+    assert!(
+        String::from_utf8_lossy(&body).contains("/websocket"),
+        "it says what to ask for"
+    );
+}
+
+#[tokio::test]
+async fn subprotocols_are_agreed_on_or_the_client_is_refused() {
+    let mount = Mount::new(HttpConfig::default().with_subprotocols(["sip", "xmpp"]));
+    let offer = async |offered: &'static str| {
+        let (status, headers) = mount
+            .upgrade("/websocket", &[("sec-websocket-protocol", offered)])
+            .await;
+        (status.as_u16(), spoken(&headers).map(str::to_owned))
+    };
+    assert_eq!(offer("sip").await, (101, Some("sip".into())));
+    assert_eq!(offer("xmpp, sip").await, (101, Some("sip".into())));
+    assert_eq!(offer("mqtt").await, (403, None));
+    let (status, headers) = mount.upgrade("/websocket", &[]).await;
+    assert_eq!((status.as_u16(), spoken(&headers)), (101, None));
+
+    let mount = Mount::new(HttpConfig::default());
+    let offer = [(
+        "sec-websocket-protocol",
+        "phoenix, base64url.bearer.phx.MTIzNA",
+    )];
+    let (status, headers) = mount.upgrade("/websocket", &offer).await;
+    assert_eq!(
+        (status.as_u16(), spoken(&headers)),
+        (101, None),
+        "nothing is asked for here"
+    );
+    assert_eq!(mount.info().await.auth_token, None);
+}
+
+#[tokio::test]
+async fn an_auth_token_comes_as_a_subprotocol_or_in_a_header() {
+    let mount = Mount::new(HttpConfig::default().with_auth_token());
+    let token = Some(AuthToken::new("1234"));
+    let offer = [(
+        "sec-websocket-protocol",
+        "phoenix, base64url.bearer.phx.MTIzNA",
+    )];
+    let (status, headers) = mount.upgrade("/websocket?vsn=2.0.0", &offer).await;
+    assert_eq!((status.as_u16(), spoken(&headers)), (101, Some("phoenix")));
+    let info = mount.info().await;
+    assert_eq!(info.auth_token, token);
+    assert!(!format!("{info:?}").contains("1234"), "{info:?}");
+
+    let (status, _) = mount.upgrade("/websocket", &[]).await;
+    assert_eq!(status.as_u16(), 101, "no token is no refusal");
+    assert_eq!(mount.info().await.auth_token, None);
+    let bad = [("sec-websocket-protocol", "phoenix, base64url.bearer.phx.!!")];
+    assert_eq!(
+        mount.upgrade("/websocket", &bad).await.0,
+        StatusCode::FORBIDDEN
+    );
+
+    let header = [
+        ("x-phoenix-authtoken", "1234"),
+        ("authorization", "Bearer 5678"),
+    ];
+    let (_, body) = mount.poll("/longpoll?vsn=2.0.0", &header, PROXY).await;
+    assert_eq!(body["status"], 410);
+    assert_eq!(mount.info().await.auth_token, token);
+    mount
+        .poll("/longpoll", &[("authorization", "Bearer 5678")], PROXY)
+        .await;
+    assert_eq!(mount.info().await.auth_token, None);
+
+    let closed = Mount::new(HttpConfig::default());
+    closed.poll("/longpoll", &header, PROXY).await;
+    assert_eq!(closed.info().await.auth_token, None, "only where asked for");
+}
+
+#[tokio::test]
+async fn a_session_is_told_of_its_request_what_the_mount_reveals() {
+    let headers = [
+        ("user-agent", "Lab/1"),
+        ("cookie", "id=1"),
+        ("traceparent", "00-1"),
+        ("x-one", "1"),
+    ];
+    let silent = Mount::new(HttpConfig::default());
+    silent.upgrade("/websocket?user=al", &headers).await;
+    let info = silent.info().await;
+    assert!(info.request.uri.is_none() && info.request.user_agent.is_none());
+    assert!(info.request.x_headers.is_empty() && info.request.trace_context.is_empty());
+
+    let all = Reveal::nothing()
+        .with_uri()
+        .with_user_agent()
+        .with_trace_context()
+        .with_x_headers()
+        .with_websocket_headers();
+    let open = Mount::new(HttpConfig::default().with_reveal(all));
+    for path in ["/websocket?user=al", "/longpoll?user=al"] {
+        open.upgrade(path, &headers).await;
+        let request = open.info().await.request;
+        assert_eq!(request.uri.unwrap().to_string(), path);
+        assert_eq!(request.user_agent.as_deref(), Some("Lab/1"));
+        assert_eq!(request.trace_context["traceparent"], "00-1");
+        assert_eq!(request.x_headers["x-one"], "1");
+        assert_eq!(request.websocket_headers["sec-websocket-version"], "13");
+        assert!(!request.x_headers.contains_key("cookie"));
+    }
+}
+
+#[tokio::test]
+async fn a_clients_address_is_what_a_trusted_proxy_says_and_counts_for_the_limit() {
+    let most = ConnectionLimits::default().with_max_per_address(Some(2));
+    let proxies = TrustedProxies::by_x_forwarded_for(["10.0.0.0/8"]).unwrap();
+    let config = HttpConfig::default()
+        .with_trusted_proxies(proxies)
+        .with_connections(&Connections::with_limits(most));
+    let mount = Mount::new(config);
+    let come = async |claim: &str, peer: &str| {
+        let (status, _) = mount
+            .poll("/longpoll", &[("x-forwarded-for", claim)], peer)
+            .await;
+        status.as_u16()
+    };
+    assert_eq!(come("1.2.3.4", PROXY).await, 200);
+    let address = mount.info().await.peer_addr.unwrap();
+    assert_eq!(address.to_string(), "1.2.3.4:0");
+    assert_eq!(come("6.6.6.6, 1.2.3.4", PROXY).await, 200);
+    assert_eq!(mount.info().await.peer_addr, Some(address));
+    // What it claims to be does not help a client past its limit, nor does it cost anybody else.
+    for claim in [
+        "127.0.0.1, 1.2.3.4",
+        "10.9.9.9, 1.2.3.4",
+        "nonsense,1.2.3.4",
+    ] {
+        assert_eq!(come(claim, PROXY).await, 429, "{claim}");
+    }
+    assert_eq!(come("5.6.7.8", PROXY).await, 200);
+    mount.info().await;
+    for _ in 0..2 {
+        assert_eq!(
+            come("5.6.7.8", "9.9.9.9:1").await,
+            200,
+            "a stranger is where it is"
+        );
+        assert_eq!(
+            mount.info().await.peer_addr.unwrap().to_string(),
+            "9.9.9.9:1"
+        );
+    }
+    assert_eq!(come("127.0.0.1", "9.9.9.9:2").await, 429);
+}

@@ -16,6 +16,7 @@ use crate::visible::{HeldBy, SharedNames};
 impl Shard {
     /// Whether a message of that life counts. The first of a higher life ends what was known of the one before.
     pub(super) fn hear(&mut self, node: &NodeName, life: Life, now: Duration) -> bool {
+        self.raise_floor(node, life);
         let Some(peer) = self.peers.get(node) else {
             return false;
         };
@@ -32,6 +33,25 @@ impl Shard {
         }
         self.begin_copy(node, life);
         true
+    }
+
+    /// A life that is remembered to be over speaks, though it may never have been heard here: nothing up to it counts.
+    fn raise_floor(&mut self, node: &NodeName, life: Life) {
+        let admitted = self
+            .peers
+            .get(node)
+            .is_some_and(|peer| peer.floor.admits(life));
+        if !admitted || !self.ended.contains(node, life) {
+            return;
+        }
+        self.hide(node);
+        if let Some(peer) = self.peers.get_mut(node) {
+            peer.replica = None;
+            peer.floor = Floor { life, ended: true };
+        }
+        if let Some(link) = self.link_mut(node) {
+            link.restart();
+        }
     }
 
     /// The life before is over: held if it had announced that, else dropped.

@@ -206,6 +206,9 @@ impl Shard {
             return;
         }
         self.stats.renumbered += 1;
+        // What others hold of the old number is this log under its new one.
+        let (node, before) = (self.own.node().clone(), self.own.at().life);
+        self.ended.insert(&node, before, now);
         self.own.renumber(life);
         for link in self
             .peers

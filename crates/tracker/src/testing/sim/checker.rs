@@ -16,6 +16,9 @@ use crate::reference::PresenceRef;
 pub(super) struct Truth {
     values: BTreeMap<PresenceRef, Fate>,
     restarts: BTreeMap<(Index, u64), Restart>,
+    /// Trackers that took a higher number. Two nodes may hold their entries under two numbers, so what was held under one
+    /// may be listed once more under the other, for the rest of its grace: a known limit.
+    renumbered: BTreeSet<(Index, u64)>,
 }
 
 #[derive(Debug)]
@@ -69,6 +72,10 @@ impl Truth {
         }
     }
 
+    pub(super) fn renumbered(&mut self, writer: Index, generation: u64) {
+        self.renumbered.insert((writer, generation));
+    }
+
     pub(super) fn restart_announced(&mut self, writer: Index, generation: u64, grace: Duration) {
         let restart = Restart { grace, ended: None };
         self.restarts.insert((writer, generation), restart);
@@ -99,9 +106,10 @@ impl Truth {
             .collect()
     }
 
-    fn restarted(&self, fate: &Fate) -> bool {
-        let restart = self.restarts.get(&(fate.writer, fate.generation));
-        restart.is_some_and(|restart| restart.ended.is_some())
+    /// Whether the tracker has ended that announced a restart; nothing if it did not announce one.
+    fn restarted(&self, fate: &Fate) -> Option<bool> {
+        let restart = self.restarts.get(&(fate.writer, fate.generation))?;
+        Some(restart.ended.is_some())
     }
 
     /// Whether entries of that tracker may be listed though it is not heard.
@@ -156,7 +164,9 @@ impl Watcher {
             }
             // What was held and is not hidden by the end of a link is over: its user is back, or its grace has ended. Only a
             // node that was thought to be over and was not may list it again.
-            if fate.held && steady(fate.writer) && (linked || truth.restarted(fate)) {
+            let last = truth.restarted(fate).unwrap_or(linked);
+            let renumbered = truth.renumbered.contains(&(fate.writer, fate.generation));
+            if fate.held && steady(fate.writer) && last && !renumbered {
                 self.over.insert(entry.reference);
             }
         }
@@ -166,7 +176,7 @@ impl Watcher {
             assert_eq!(was, None, "I14: joined what was there");
             self.joined(entry, sight, truth, &link_born);
         }
-        self.updates(diff);
+        self.updates(diff, sight, truth);
     }
 
     fn joined(
@@ -211,8 +221,12 @@ impl Watcher {
     }
 
     /// An update is one leave and one join in one diff, as long as the reader saw the value before.
-    fn updates(&self, diff: &Diff) {
+    /// Of a tracker that restarts, two nodes may hold two values of one slot, if it took a higher number in its drain.
+    fn updates(&self, diff: &Diff, sight: Sight, truth: &Truth) {
         for entry in &diff.joins {
+            if truth.may_be_held(truth.fate(entry.reference), sight.now) {
+                continue;
+            }
             let Some(previous) = entry.previous else {
                 continue;
             };

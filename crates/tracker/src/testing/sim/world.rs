@@ -664,6 +664,9 @@ impl World {
         let before = self.lives_seen(&running);
         input(self, &mut running, now);
         let after = self.lives_seen(&running);
+        if running.shard.stats().renumbered > 0 {
+            self.truth.renumbered(node, self.nodes[node].generation);
+        }
         running.shard.settle();
         self.acts += 1;
         let mut look = self.acts.is_multiple_of(LOOK_EVERY);

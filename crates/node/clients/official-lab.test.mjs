@@ -179,7 +179,8 @@ for (const generation of generations) {
       await anna.join(stopping.channel.topic);
     });
 
-    test("leave and join again back to back: a fresh channel", async () => {
+    // Without a join_ref it takes the close of the old channel for that of the new one, from any server.
+    test("leave and join again back to back: a fresh channel", { skip: generation.firstVersion && "it cannot tell joins apart" }, async () => {
       const anna = await client("anna");
       const topic = freshTopic();
       const first = await anna.join(topic);

@@ -31,6 +31,8 @@ mod serializer;
 mod session;
 mod stats;
 mod subprotocol;
+#[cfg(feature = "test-util")]
+pub mod testing;
 mod transport;
 mod websocket;
 

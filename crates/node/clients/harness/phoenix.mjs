@@ -1,26 +1,39 @@
-// The official client, unmodified, in two generations and over two carriers behind one small face: what a test does with a
+// The official client, unmodified, in five generations and over two carriers behind one small face: what a test does with a
 // client (connect, join, push, read what arrives) reads the same for all.
 
+// First: some of them look for a window as they are loaded.
+import "./xhr.mjs";
 import * as phoenix18 from "phoenix";
+import phoenix12 from "phoenix-1.2";
 import phoenix13 from "phoenix-1.3";
+import * as phoenix16 from "phoenix-1.6";
+import * as phoenix17 from "phoenix-1.7";
 import { createRequire } from "node:module";
 import WebSocket from "ws";
 import { Inbox, within } from "./wait.mjs";
-import "./xhr.mjs";
 
-const [new18, old13] = [
+const [new18, old17, old16, old13, old12] = [
   { name: "phoenix 1.8", phoenix: phoenix18, follow: followWithClass(phoenix18.Presence), binary: true },
+  { name: "phoenix 1.7", phoenix: phoenix17, follow: followWithClass(phoenix17.Presence), binary: true },
+  { name: "phoenix 1.6", phoenix: phoenix16, follow: followWithClass(phoenix16.Presence), binary: true },
   { name: "phoenix 1.3", phoenix: phoenix13, follow: followWithFunctions(phoenix13.Presence), binary: false },
+  // The last that speaks version 1.0.0.
+  { name: "phoenix 1.2", phoenix: phoenix12, follow: followWithFunctions(phoenix12.Presence), binary: false, firstVersion: true },
 ];
 
 /**
  * What a generation of the client can do beside the common ground: binary payloads, `upstream` over long polling, and learning
- * the server's close code. A `balanced` one is meant to come to another node with each request.
+ * the server's close code. One of the `firstVersion` of the wire knows no `join_ref`. A `balanced` one is meant to come to another node with each request.
  */
 export const generations = [
   { ...new18, transport: WebSocket, learnsCode: true },
+  { ...old17, transport: WebSocket, learnsCode: true },
+  { ...old16, transport: WebSocket, learnsCode: true },
   { ...old13, transport: WebSocket, learnsCode: true },
+  { ...old12, transport: WebSocket, learnsCode: true },
   { ...new18, name: "phoenix 1.8 over long polling", ...longPolling(phoenix18), upstream: true },
+  { ...old17, name: "phoenix 1.7 over long polling", ...longPolling(phoenix17), upstream: true },
+  { ...old16, name: "phoenix 1.6 over long polling", ...longPolling(phoenix16) },
   { ...old13, name: "phoenix 1.3 over long polling", ...longPolling(phoenix13) },
   { ...new18, name: "phoenix 1.8 over long polling to any node", ...longPolling(phoenix18), upstream: true, balanced: true },
 ];

@@ -11,6 +11,8 @@ class XMLHttpRequest {
   responseText = "";
   timeout = 0;
   #headers = {};
+  #asked;
+  #isAborted = false;
 
   open(method, url) {
     this.method = method;
@@ -31,16 +33,25 @@ class XMLHttpRequest {
         asked.destroy();
       });
     }
-    asked.on("error", () => (isLate ? this.ontimeout?.() : this.onerror?.()));
+    this.#asked = asked;
+    asked.on("error", () => {
+      if (!this.#isAborted) isLate ? this.ontimeout?.() : this.onerror?.();
+    });
     asked.on("response", (answer) => {
       answer.setEncoding("utf8");
       answer.on("data", (text) => (this.responseText += text));
       answer.on("end", () => {
+        if (this.#isAborted) return;
         this.readyState = 4;
         this.onreadystatechange?.();
       });
     });
     asked.end(body ?? undefined);
+  }
+
+  abort() {
+    this.#isAborted = true;
+    this.#asked?.destroy();
   }
 }
 

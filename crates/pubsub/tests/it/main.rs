@@ -5,6 +5,7 @@
 //! | what | test |
 //! | --- | --- |
 //! | B3 a node's name | `names`, `contract::names_and_members` |
+//! | the contract fails whoever breaks it | `broken_adapters` |
 //! | B4, B5 unsubscribing, also by metadata | `broadcast::b4_b5_..`, `broadcast::a_publisher_unsubscribes_by_metadata` |
 //! | B6, B7 broadcast to the topic and no other | `broadcast::b6_b7_..` |
 //! | B8 `broadcast_from`; B11 the local forms | `broadcast::b8_..`; the contract's `broadcast_from_skips_its_own_only`, `local_broadcast_stays` |

@@ -64,6 +64,16 @@
 //! | the dying hold their names | `races::race_3_..`, `interleavings::names::p6_..` |
 //! | the dying are found by name | `races::race_1_and_2_..` |
 //! | a late guard removes whoever has the name | `unique::p6_..`, `rows::r6_..` |
+//! | a late burial removes what has the hash of the name | `model::p1_p11_unique_..`, by keys that all hash alike |
+//! | burial and removal both free the note | `interleavings::groups::p3_..`, `interleavings::names::p2_..` |
+//! | a guard leaves the note of its entry | `owner::tests::it_notes_exactly_..` |
+//! | the shard still knows the hub of the dead | `owned::tests::each_ring_..` |
+//! | the count keeps the dead one's entries | `interleavings::groups::p3_..` |
+//! | a replaced entry is told as one whose owner died | `races::race_3_..` |
+//! | a holder that panics keeps its lock | `locks::r31_a_panicking_holder_..` |
+//! | a grant to who gave up is lost | `key_lock::tests::p10_..` |
+//! | an edge is queued after its entry can be seen | `interleavings::groups::p9_what_can_be_seen_..` |
+//! | a replaced entry stays noted | nothing, and rightly: its owner is in the midst of its burial, which forgets the note |
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 

@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Bench(BenchFlags),
     /// Feed the decoders what no honest peer sends, from a stored corpus on, with libFuzzer
     Fuzz(FuzzFlags),
+    /// Play histories of the cluster's cores from seeds, until one breaks a promise
+    Sim(SimFlags),
     /// Run a program that ends when this process's standard input does (for xtask itself)
     #[command(hide = true)]
     Guard(GuardFlags),
@@ -96,6 +98,26 @@ pub(crate) struct FuzzFlags {
     /// Add what covers something new to the stored corpus
     #[arg(long)]
     pub(crate) keep: bool,
+}
+
+#[derive(Args)]
+#[command(group = clap::ArgGroup::new("what").required(true))]
+pub(crate) struct SimFlags {
+    /// The whole link between nodes: mesh, traffic, queues, codecs
+    #[arg(long, group = "what")]
+    pub(crate) link: bool,
+    /// How many seeds to play; without it, all that there are
+    #[arg(long, value_name = "N")]
+    pub(crate) seeds: Option<u64>,
+    /// The first seed; without it, one of the clock's, so that each run plays others
+    #[arg(long, value_name = "S")]
+    pub(crate) seed: Option<u64>,
+    /// Nodes in each history; without it 3 to 5, as its seed says
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u8).range(3..=50))]
+    pub(crate) nodes: Option<u8>,
+    /// Tell the one history of the seed line by line
+    #[arg(long, requires = "seed")]
+    pub(crate) show: bool,
 }
 
 #[derive(Args)]

@@ -15,6 +15,7 @@ mod node;
 mod npm;
 mod progress;
 mod signals;
+mod sim;
 mod test;
 mod tidy;
 mod workspace;
@@ -44,6 +45,7 @@ fn run(command: Command) -> Outcome<ExitCode> {
         Command::Integration(flags) => integration::run(&flags),
         Command::Bench(flags) => bench::run(&flags),
         Command::Fuzz(flags) => fuzz::run(&flags),
+        Command::Sim(flags) => sim::run(&flags),
         Command::Guard(flags) => return guard::run(&flags),
     };
     done.map(|()| ExitCode::SUCCESS)

@@ -1,6 +1,7 @@
 //! Plays histories of the whole link, each from a seed, until one breaks a promise: what `cargo xtask sim --link` runs.
 //!
-//! `simulate [--seed S] [--seeds N]`; with `--show`, the one history of seed S is told line by line.
+//! `simulate [--seed S] [--seeds N] [--nodes K]`; with `--show`, the one history of seed S is told line by line. Without
+//! `--nodes`, each history has 3 to 5 as its seed says.
 
 use std::io::{self, Write};
 use std::num::NonZero;
@@ -17,28 +18,29 @@ const PROGRESS: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let (mut seed, mut seeds, mut show) = (1, u64::MAX, false);
+    let (mut seed, mut seeds, mut nodes, mut show) = (1, u64::MAX, None, false);
     while let Some(argument) = arguments.next() {
-        let mut number = || arguments.next().and_then(|text| text.parse().ok());
+        let mut number = || arguments.next().and_then(|text| text.parse::<u64>().ok());
         match argument.as_str() {
             "--seed" => seed = number().unwrap_or(seed),
             "--seeds" => seeds = number().unwrap_or(seeds),
+            "--nodes" => nodes = number().and_then(|nodes| usize::try_from(nodes).ok()),
             "--show" => show = true,
             other => {
-                eprintln!("unknown argument {other:?}: use --seed S, --seeds N, --show");
+                eprintln!("unknown argument {other:?}: use --seed S, --seeds N, --nodes K, --show");
                 return ExitCode::FAILURE;
             }
         }
     }
     if show {
-        tell(seed)
+        tell(seed, nodes)
     } else {
-        search(seed, seeds)
+        search(seed, seeds, nodes)
     }
 }
 
-fn tell(seed: u64) -> ExitCode {
-    let outcome = play(seed, None, true);
+fn tell(seed: u64, nodes: Option<usize>) -> ExitCode {
+    let outcome = play(seed, nodes, true);
     let mut out = io::stdout().lock();
     for line in &outcome.lines {
         // Whoever reads may have seen enough.
@@ -61,7 +63,7 @@ fn verdict(outcome: &Outcome) -> &str {
         .unwrap_or("every promise was kept")
 }
 
-fn search(first: u64, seeds: u64) -> ExitCode {
+fn search(first: u64, seeds: u64, nodes: Option<usize>) -> ExitCode {
     let (next, played, stop) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
     let tally = Mutex::new(Tally::default());
     let broken: Mutex<Option<(u64, String)>> = Mutex::new(None);
@@ -78,7 +80,7 @@ fn search(first: u64, seeds: u64) -> ExitCode {
                             break;
                         }
                         let seed = first.wrapping_add(number);
-                        match examine(seed, &mut seen) {
+                        match examine(seed, nodes, &mut seen) {
                             Ok(()) => {}
                             Err(text) => {
                                 stop.store(true, Ordering::Relaxed);
@@ -114,14 +116,16 @@ fn search(first: u64, seeds: u64) -> ExitCode {
     let broken = broken.into_inner().expect("no worker panicked with it");
     if let Some((seed, text)) = &broken {
         println!("seed {seed} FAILED: {text}");
-        println!("replay it: cargo xtask sim --link --seed {seed} --show");
+        let nodes = nodes.map(|nodes| format!(" --nodes {nodes}"));
+        let nodes = nodes.unwrap_or_default();
+        println!("replay it: cargo xtask sim --link --seed {seed}{nodes} --show");
     }
     code(broken.is_none())
 }
 
 /// Plays it twice: the second time must be like the first.
-fn examine(seed: u64, seen: &mut Tally) -> Result<(), String> {
-    let run = || std::panic::catch_unwind(|| play(seed, None, false));
+fn examine(seed: u64, nodes: Option<usize>, seen: &mut Tally) -> Result<(), String> {
+    let run = || std::panic::catch_unwind(|| play(seed, nodes, false));
     let Ok(first) = run() else {
         return Err("it panicked, as said above".to_owned());
     };

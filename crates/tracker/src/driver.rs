@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Track {
         slot: Slot,
         meta: Bytes,
+        /// For how long it is held when its connection ends.
+        drop_grace: Duration,
         owner: OwnerWatch,
         reply: oneshot::Sender<TrackAnswer>,
     },
@@ -51,6 +53,10 @@ pub(crate) enum Command {
     UntrackOwner {
         owner: u64,
         reply: oneshot::Sender<usize>,
+    },
+    Restart {
+        grace: Duration,
+        reply: oneshot::Sender<()>,
     },
     Close {
         reply: oneshot::Sender<()>,
@@ -198,9 +204,10 @@ impl Driver {
             Command::Track {
                 slot,
                 meta,
+                drop_grace,
                 owner,
                 reply,
-            } => self.track(&slot, meta, owner, reply, now),
+            } => self.track(&slot, (meta, drop_grace), owner, reply, now),
             Command::Update {
                 slot,
                 expected,
@@ -220,6 +227,10 @@ impl Driver {
                 self.unhook(owner);
                 self.answer(reply, count);
             }
+            Command::Restart { grace, reply } => {
+                self.shard.restart(grace);
+                self.answer(reply, ());
+            }
             Command::Close { reply } => return Some(reply),
         }
         None
@@ -228,7 +239,7 @@ impl Driver {
     fn track(
         &mut self,
         slot: &Slot,
-        meta: Bytes,
+        (meta, drop_grace): (Bytes, Duration),
         owner: OwnerWatch,
         reply: oneshot::Sender<TrackAnswer>,
         now: Duration,
@@ -239,6 +250,9 @@ impl Driver {
         }
         let result = self.shard.track(slot, meta, now);
         self.hooks.entry(slot.owner).or_insert(owner.hook);
+        if let Ok((ticket, _)) = &result {
+            self.shard.set_drop_grace(*ticket, drop_grace);
+        }
         let result = result.map(|(ticket, entry)| (self.lease(ticket), entry));
         self.answer(reply, result);
     }
@@ -261,7 +275,7 @@ impl Driver {
             }
         }
         for owner in endings.owners {
-            self.shard.untrack_owner(owner, now);
+            self.shard.owner_died(owner, now);
             self.unhook(owner);
         }
     }

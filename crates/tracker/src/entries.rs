@@ -46,13 +46,11 @@ impl Entries {
             .take_while(move |entry| entry.key.as_ref() == key)
     }
 
-    pub(crate) fn contains(&self, place: &Place<'_>) -> bool {
+    pub(crate) fn get(&self, place: &Place<'_>) -> Option<&Arc<Entry>> {
         let at = self.chunk_where(|last| Place::of(last) < *place);
-        self.chunks.get(at).is_some_and(|chunk| {
-            chunk
-                .binary_search_by(|entry| Place::of(entry).cmp(place))
-                .is_ok()
-        })
+        let chunk = self.chunks.get(at)?;
+        let found = chunk.binary_search_by(|entry| Place::of(entry).cmp(place));
+        found.ok().map(|index| &chunk[index])
     }
 
     /// Adds an entry, or puts it in place of the one with its identity.
@@ -93,7 +91,7 @@ impl Entries {
     /// Takes the entry of that identity out. Tells whether it was there.
     pub(crate) fn remove(&mut self, entry: &Entry) -> bool {
         let place = Place::of(entry);
-        if !self.contains(&place) {
+        if self.get(&place).is_none() {
             return false;
         }
         let at = self.chunk_where(|last| Place::of(last) < place);

@@ -9,6 +9,7 @@ mod driver;
 mod entries;
 mod entry;
 mod error;
+mod held;
 mod inbox;
 mod life;
 mod message;
@@ -18,9 +19,9 @@ mod published;
 mod reference;
 mod replica;
 mod shard;
-#[cfg(any(test, feature = "test-util"))]
-pub mod sim;
 mod stats;
+#[cfg(any(test, feature = "test-util"))]
+pub mod testing;
 mod tracked;
 mod tracker;
 mod visible;

@@ -11,15 +11,17 @@
 
 use std::io::Cursor;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::life::Life;
+use crate::reference::PresenceRef;
 
-/// One message from a shard to the shard of the same number on other nodes. All but the hints of a vector are about
-/// the sender itself: nobody speaks for others.
+/// One message from a shard to the shard of the same number on other nodes. All are about the sender itself, but for the
+/// hints of a vector and for held sets: of a life that is over and said so, whoever has its entries may pass them on.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Message {
     /// First on a link, from both ends.
@@ -34,8 +36,12 @@ pub(crate) enum Message {
     Part(Part),
     /// That part is here, the next ones may come.
     PartTaken(PartTaken),
-    /// The sender ends for good.
+    /// The sender ends, for good or for a restart.
     Goodbye(Goodbye),
+    /// Please tell me that held set, from one entry on.
+    HeldPull(HeldPull),
+    /// A part of a held set.
+    HeldPart(HeldPart),
 }
 
 /// How far somebody is: a life, and the number of operations in it.
@@ -61,6 +67,9 @@ pub(crate) struct Hello {
     /// The goodbye that the sender has already said, for those who came too late for it.
     #[serde(default)]
     pub(crate) goodbye: Option<Farewell>,
+    /// The held sets that the sender has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) held: Vec<Offer>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,6 +78,59 @@ pub(crate) struct Vector {
     /// How far the sender sees others that it hears directly.
     #[serde(default)]
     pub(crate) heard: Vec<Heard>,
+    /// The goodbye that the sender has already said, should it have been lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) goodbye: Option<Farewell>,
+    /// The held sets that the sender has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) held: Vec<Offer>,
+}
+
+/// A held set that somebody has: what a node tracked in a life that ended in a restart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Offer {
+    #[serde(rename = "n")]
+    pub(crate) node: String,
+    #[serde(rename = "at")]
+    pub(crate) at: Position,
+    /// Milliseconds until it is over.
+    #[serde(rename = "l")]
+    pub(crate) left: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct HeldPull {
+    pub(crate) node: String,
+    pub(crate) life: Life,
+    /// The entries after this number; nothing: from the first one on.
+    #[serde(default)]
+    pub(crate) after: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct HeldPart {
+    pub(crate) set: Offer,
+    /// In the order of their numbers.
+    pub(crate) entries: Vec<HeldValue>,
+    /// Whether entries follow that have to be asked for.
+    pub(crate) more: bool,
+}
+
+/// A held entry. Whoever passes it on may not know the life in which it was put, so the reference itself is sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct HeldValue {
+    #[serde(rename = "t")]
+    pub(crate) topic: Arc<str>,
+    #[serde(rename = "k")]
+    pub(crate) key: Arc<str>,
+    #[serde(rename = "m")]
+    pub(crate) meta: Bytes,
+    #[serde(rename = "w")]
+    pub(crate) owner: u64,
+    #[serde(rename = "r")]
+    pub(crate) reference: PresenceRef,
+    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) previous: Option<PresenceRef>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -119,12 +181,60 @@ pub(crate) struct Goodbye {
 /// In which way a node ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Farewell {
-    /// [`Farewell::LEAVING`]; other numbers are an ordinary end of the link to whoever does not know them.
+    /// One of the kinds below; other numbers are an ordinary end of the link to whoever does not know them.
     pub(crate) kind: u8,
+    /// With a restart: for how many milliseconds its entries are held after its end.
+    #[serde(default)]
+    pub(crate) grace: u64,
 }
 
 impl Farewell {
-    pub(crate) const LEAVING: Self = Self { kind: 1 };
+    /// It ends for good, and all its entries with it.
+    const LEAVING: u8 = 1;
+    /// It will end, and be back soon.
+    const RESTARTING: u8 = 2;
+    /// That end is now.
+    const RESTARTED: u8 = 3;
+
+    pub(crate) fn leaving() -> Self {
+        Self {
+            kind: Self::LEAVING,
+            grace: 0,
+        }
+    }
+
+    pub(crate) fn restarting(grace: Duration) -> Self {
+        Self {
+            kind: Self::RESTARTING,
+            grace: millis(grace),
+        }
+    }
+
+    pub(crate) fn restarted(grace: Duration) -> Self {
+        Self {
+            kind: Self::RESTARTED,
+            grace: millis(grace),
+        }
+    }
+
+    pub(crate) fn is_leaving(self) -> bool {
+        self.kind == Self::LEAVING
+    }
+
+    pub(crate) fn is_over(self) -> bool {
+        self.kind == Self::RESTARTED
+    }
+
+    /// For how long entries are held after a restart's end.
+    pub(crate) fn grace(self) -> Option<Duration> {
+        let restarts = matches!(self.kind, Self::RESTARTING | Self::RESTARTED);
+        restarts.then(|| Duration::from_millis(self.grace))
+    }
+}
+
+/// Whole milliseconds, as they are sent.
+pub(crate) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// One operation. Only the fields of its kind are there.
@@ -135,7 +245,7 @@ pub(crate) struct Op {
     /// What is put.
     #[serde(rename = "v", default, skip_serializing_if = "Option::is_none")]
     pub(crate) value: Option<Value>,
-    /// The number of the entry that goes: with a put, the one it replaces.
+    /// The number of the entry that goes or is held: with a put, the one it replaces.
     #[serde(rename = "g", default, skip_serializing_if = "Option::is_none")]
     pub(crate) gone: Option<u64>,
 }
@@ -145,6 +255,8 @@ impl Op {
     pub(crate) const PUT: u8 = 1;
     /// An entry goes.
     pub(crate) const DELETE: u8 = 2;
+    /// The connection of an entry ended, and its user may come back: it stays until another entry takes its place.
+    pub(crate) const HOLD: u8 = 3;
 }
 
 /// What an entry says. Its node is the sender, its number that of the operation.
@@ -176,6 +288,9 @@ pub(crate) struct Stored {
     pub(crate) put_seq: u64,
     #[serde(rename = "v")]
     pub(crate) value: Value,
+    /// Whether it is only held.
+    #[serde(rename = "h", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) held: bool,
 }
 
 /// Why bytes are not a message.
@@ -208,6 +323,8 @@ impl Message {
             Self::Part(body) => frame(kind::PART, body),
             Self::PartTaken(body) => frame(kind::PART_TAKEN, body),
             Self::Goodbye(body) => frame(kind::GOODBYE, body),
+            Self::HeldPull(body) => frame(kind::HELD_PULL, body),
+            Self::HeldPart(body) => frame(kind::HELD_PART, body),
         }
     }
 
@@ -222,6 +339,8 @@ impl Message {
             kind::PART => Self::Part(read(kind, body)?),
             kind::PART_TAKEN => Self::PartTaken(read(kind, body)?),
             kind::GOODBYE => Self::Goodbye(read(kind, body)?),
+            kind::HELD_PULL => Self::HeldPull(read(kind, body)?),
+            kind::HELD_PART => Self::HeldPart(read(kind, body)?),
             _ => return Ok(None),
         };
         message.check()?;
@@ -291,7 +410,7 @@ fn read<T: DeserializeOwned>(kind: u16, body: &[u8]) -> Result<T, Malformed> {
     }
 }
 
-/// The numbers of the kinds. 16 to 31 are kept for entries that are held through a restart of their node.
+/// The numbers of the kinds. 16 to 31 are for entries that are held through a restart of their node.
 mod kind {
     pub(super) const HELLO: u16 = 1;
     pub(super) const VECTOR: u16 = 2;
@@ -300,6 +419,8 @@ mod kind {
     pub(super) const PART: u16 = 5;
     pub(super) const PART_TAKEN: u16 = 6;
     pub(super) const GOODBYE: u16 = 7;
+    pub(super) const HELD_PULL: u16 = 16;
+    pub(super) const HELD_PART: u16 = 17;
 }
 
 /// Bytes of kind and length.

@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use matryoshka_pubsub::NodeName;
@@ -16,6 +17,7 @@ use crate::entry::Entry;
 use crate::life::Life;
 use crate::message::{OP_OVERHEAD_BYTES, Op, Position, Stored, Value};
 use crate::reference::{PresenceRef, Writer};
+use crate::replica::Kept;
 
 /// The entries that one node tracks in one shard, and their recent history.
 #[derive(Debug)]
@@ -32,6 +34,8 @@ pub(crate) struct OwnerLog {
     pushed: u64,
     /// By the number of the operation that put them.
     entries: BTreeMap<u64, Owned>,
+    /// Entries whose connection ended and whose user may come back. They are in no slot, and nobody's any more.
+    held: BTreeMap<u64, Held>,
     places: BTreeMap<u64, BTreeMap<TopicKey, u64>>,
     tickets: BTreeMap<Ticket, u64>,
     /// The last operations: the newest has the number `seq`, and there is no gap between them.
@@ -66,6 +70,7 @@ impl OwnerLog {
             seq: 0,
             pushed: 0,
             entries: BTreeMap::new(),
+            held: BTreeMap::new(),
             places: BTreeMap::new(),
             tickets: BTreeMap::new(),
             log: VecDeque::new(),
@@ -148,7 +153,7 @@ impl OwnerLog {
             return Err(Arc::clone(there));
         }
         let ticket = Ticket(self.seq + 1);
-        let entry = self.write(slot, meta, ticket, None);
+        let entry = self.write(slot, meta, (ticket, Duration::ZERO), None);
         Ok((ticket, entry))
     }
 
@@ -156,13 +161,101 @@ impl OwnerLog {
     pub(crate) fn update(&mut self, slot: &Slot, meta: Bytes) -> Option<(Arc<Entry>, Arc<Entry>)> {
         let put_seq = self.put_seq(slot)?;
         let old = self.entries.remove(&put_seq)?;
-        let new = self.write(slot, meta, old.ticket, Some(old.entry.reference));
+        let stays = (old.ticket, old.drop_grace);
+        let new = self.write(slot, meta, stays, Some(old.entry.reference));
         Some((old.entry, new))
     }
 
     /// Takes the entry out of a slot.
     pub(crate) fn delete(&mut self, slot: &Slot) -> Option<Arc<Entry>> {
         let put_seq = self.put_seq(slot)?;
+        let owned = self.vacate(slot, put_seq)?;
+        self.append(LogOp::Delete(put_seq), OP_OVERHEAD_BYTES);
+        Some(owned.entry)
+    }
+
+    /// How long the entry of a ticket is held when its connection ends.
+    pub(crate) fn set_drop_grace(&mut self, ticket: Ticket, grace: Duration) {
+        let owned = self
+            .tickets
+            .get(&ticket)
+            .and_then(|put_seq| self.entries.get_mut(put_seq));
+        if let Some(owned) = owned {
+            owned.drop_grace = grace;
+        }
+    }
+
+    /// How long the entry in a slot is held when its connection ends.
+    pub(crate) fn drop_grace(&self, slot: &Slot) -> Duration {
+        let owned = self
+            .put_seq(slot)
+            .and_then(|put_seq| self.entries.get(&put_seq));
+        owned.map_or(Duration::ZERO, |owned| owned.drop_grace)
+    }
+
+    /// Holds the entry in a slot, which is free then: until that time, or to the end of this log.
+    pub(crate) fn hold(&mut self, slot: &Slot, until: Option<Duration>) -> Option<Arc<Entry>> {
+        let put_seq = self.put_seq(slot)?;
+        let owned = self.vacate(slot, put_seq)?;
+        let held = Held {
+            entry: Arc::clone(&owned.entry),
+            until,
+            gone: false,
+        };
+        self.held.insert(put_seq, held);
+        self.append(LogOp::Hold(put_seq), OP_OVERHEAD_BYTES);
+        Some(owned.entry)
+    }
+
+    /// Held entries that are not gone.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(crate) fn held(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        let held = self.held.values().filter(|held| !held.gone);
+        held.map(|held| &held.entry)
+    }
+
+    /// A held entry is not shown any more: its user is back. The others find out by themselves, so that no deletion
+    /// overtakes the new entry on its way to them.
+    pub(crate) fn mark_gone(&mut self, put_seq: u64) {
+        if let Some(held) = self.held.get_mut(&put_seq) {
+            held.gone = true;
+        }
+    }
+
+    /// Gives up all entries, as the end of the process does: without operations, so that nobody is told that they ended.
+    pub(crate) fn clear(&mut self) -> Vec<Arc<Entry>> {
+        self.tickets.clear();
+        self.places.clear();
+        let live = std::mem::take(&mut self.entries).into_values();
+        let held = std::mem::take(&mut self.held).into_values();
+        live.map(|owned| owned.entry)
+            .chain(held.map(|held| held.entry))
+            .collect()
+    }
+
+    /// When the next held entry is over.
+    pub(crate) fn next_expiry(&self) -> Option<Duration> {
+        self.held.values().filter_map(|held| held.until).min()
+    }
+
+    /// Deletes the held entries that are over.
+    pub(crate) fn expire(&mut self, now: Duration) -> Vec<Arc<Entry>> {
+        let over = |held: &Held| held.until.is_some_and(|until| until <= now);
+        let over: Vec<u64> = self
+            .held
+            .iter()
+            .filter(|(_, held)| over(held))
+            .map(|(put_seq, _)| *put_seq)
+            .collect();
+        let mut entries = Vec::new();
+        for put_seq in over {
+            entries.extend(self.held.remove(&put_seq).map(|held| held.entry));
+            self.append(LogOp::Delete(put_seq), OP_OVERHEAD_BYTES);
+        }
+        entries
+    }
+
+    fn vacate(&mut self, slot: &Slot, put_seq: u64) -> Option<Owned> {
         let owned = self.entries.remove(&put_seq)?;
         self.tickets.remove(&owned.ticket);
         if let Some(places) = self.places.get_mut(&slot.owner) {
@@ -171,15 +264,14 @@ impl OwnerLog {
                 self.places.remove(&slot.owner);
             }
         }
-        self.append(LogOp::Delete(put_seq), OP_OVERHEAD_BYTES);
-        Some(owned.entry)
+        Some(owned)
     }
 
     fn write(
         &mut self,
         slot: &Slot,
         meta: Bytes,
-        ticket: Ticket,
+        (ticket, drop_grace): (Ticket, Duration),
         previous: Option<PresenceRef>,
     ) -> Arc<Entry> {
         let put_seq = self.seq + 1;
@@ -195,6 +287,7 @@ impl OwnerLog {
         let owned = Owned {
             entry: Arc::clone(&entry),
             ticket,
+            drop_grace,
         };
         self.entries.insert(put_seq, owned);
         self.tickets.insert(ticket, put_seq);
@@ -248,16 +341,23 @@ impl OwnerLog {
             .map(|logged| (self.op(&logged.op), logged.bytes))
     }
 
-    /// Everything tracked at this moment, frozen: later changes do not show in it.
-    pub(crate) fn frozen(&self) -> Vec<Arc<Entry>> {
-        self.iter().cloned().collect()
+    /// Everything tracked and held at this moment, frozen: later changes do not show in it.
+    pub(crate) fn frozen(&self) -> Vec<Kept> {
+        let kept = |entry: &Arc<Entry>, held| Kept {
+            entry: Arc::clone(entry),
+            held,
+        };
+        let live = self.iter().map(|entry| kept(entry, false));
+        let held = self.held.values().map(|held| kept(&held.entry, true));
+        live.chain(held).collect()
     }
 
     /// An entry of this log as it is sent.
-    pub(crate) fn stored(&self, entry: &Entry) -> Stored {
+    pub(crate) fn stored(&self, kept: &Kept) -> Stored {
         Stored {
-            put_seq: entry.reference.put_seq(),
-            value: self.value(entry),
+            put_seq: kept.entry.reference.put_seq(),
+            value: self.value(&kept.entry),
+            held: kept.held,
         }
     }
 
@@ -270,6 +370,11 @@ impl OwnerLog {
             },
             LogOp::Delete(put_seq) => Op {
                 kind: Op::DELETE,
+                value: None,
+                gone: Some(*put_seq),
+            },
+            LogOp::Hold(put_seq) => Op {
+                kind: Op::HOLD,
                 value: None,
                 gone: Some(*put_seq),
             },
@@ -325,13 +430,15 @@ impl OwnerLog {
         let (node, shard) = (&self.node, self.shard);
         let logged = self.log.iter().filter_map(|logged| match &logged.op {
             LogOp::Put { put, .. } => Some(put),
-            LogOp::Delete(_) => None,
+            LogOp::Delete(_) | LogOp::Hold(_) => None,
         });
+        let held = self.held.values().map(|held| &held.entry);
         let named: Vec<Writer> = self
             .entries
             .values()
             .map(|owned| &owned.entry)
             .chain(logged)
+            .chain(held)
             .flat_map(|entry| [Some(entry.reference), entry.previous])
             .flatten()
             .map(PresenceRef::writer)
@@ -399,6 +506,16 @@ type TopicKey = (Arc<str>, Arc<str>);
 struct Owned {
     entry: Arc<Entry>,
     ticket: Ticket,
+    /// How long it is held when its connection ends.
+    drop_grace: Duration,
+}
+
+#[derive(Debug)]
+struct Held {
+    entry: Arc<Entry>,
+    until: Option<Duration>,
+    /// Its user is back: it is not shown any more.
+    gone: bool,
 }
 
 #[derive(Debug)]
@@ -414,6 +531,7 @@ enum LogOp {
         replaces: Option<u64>,
     },
     Delete(u64),
+    Hold(u64),
 }
 
 /// The bytes that an entry needs on the wire at most.

@@ -2,16 +2,16 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use matryoshka_pubsub::LinkId;
+use matryoshka_pubsub::{LinkId, NodeName};
 
-use crate::entry::Entry;
+use crate::held::Taking;
 use crate::life::Life;
 use crate::message::Position;
 use crate::owner_log::wire_size;
-use crate::replica::{Assembly, Replica};
+use crate::replica::{Assembly, Kept, Replica};
 
 /// One other node. What is remembered of it outlives its link by the permdown period, and its copy by another one.
 #[derive(Debug)]
@@ -23,6 +23,11 @@ pub(crate) struct Peer {
     pub(crate) replica: Option<Replica>,
     /// Whether the copy's entries are visible. Only with a link, and only once it has caught up over that link.
     pub(crate) shown: bool,
+    /// That the present life will restart, and for how long its entries are held then.
+    pub(crate) restarting: Option<(Life, Duration)>,
+    /// Over how much a copy has to be to be shown, besides what was said over the link: while a held set of the same life
+    /// is shown instead, as far as that.
+    pub(crate) at_least: u64,
     /// When the link ended, or what was left of the copy was dropped.
     pub(crate) since: Duration,
 }
@@ -37,6 +42,8 @@ impl Peer {
             link: None,
             replica: None,
             shown: false,
+            restarting: None,
+            at_least: 0,
             since: Duration::ZERO,
         }
     }
@@ -54,7 +61,8 @@ impl Peer {
     /// Whether the copy has all that the peer said was there when the link came up.
     pub(crate) fn caught_up(&self) -> bool {
         self.heard().is_some_and(|(link, replica)| {
-            link.target.is_some_and(|target| replica.seq() >= target)
+            link.target
+                .is_some_and(|target| replica.seq() >= target.max(self.at_least))
         })
     }
 
@@ -110,6 +118,10 @@ pub(crate) struct Link {
     pub(crate) assembly: Option<Assembly>,
     /// Own entries on their way to the peer.
     pub(crate) sending: Option<Sending>,
+    /// Held sets that the peer offered and that are still to be asked for.
+    pub(crate) wanted: BTreeSet<(NodeName, Life)>,
+    /// The held set that the peer is being asked for.
+    pub(crate) taking: Option<Taking>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -128,15 +140,19 @@ impl Link {
             suspicion: None,
             assembly: None,
             sending: None,
+            wanted: BTreeSet::new(),
+            taking: None,
         }
     }
 
     /// A new life speaks over the same link: nothing said before is about it.
     pub(crate) fn restart(&mut self) {
-        let sending = self.sending.take();
+        let (sending, taking) = (self.sending.take(), self.taking.take());
         *self = Self {
             asked: None,
             sending,
+            wanted: std::mem::take(&mut self.wanted),
+            taking,
             ..Self::new(self.id, Duration::ZERO)
         };
     }
@@ -177,7 +193,7 @@ impl Link {
 #[derive(Debug)]
 pub(crate) struct Sending {
     pub(crate) at: Position,
-    entries: Vec<Arc<Entry>>,
+    entries: Vec<Kept>,
     /// Where each part ends.
     ends: Vec<usize>,
     sent: u32,
@@ -186,8 +202,9 @@ pub(crate) struct Sending {
 
 impl Sending {
     /// Cuts the entries into parts of at most `part_bytes`.
-    pub(crate) fn new(at: Position, entries: Vec<Arc<Entry>>, part_bytes: usize) -> Self {
-        let ends = cut(entries.iter().map(|entry| wire_size(entry)), part_bytes);
+    pub(crate) fn new(at: Position, entries: Vec<Kept>, part_bytes: usize) -> Self {
+        let sizes = entries.iter().map(|kept| wire_size(&kept.entry));
+        let ends = cut(sizes, part_bytes);
         Self {
             at,
             entries,
@@ -214,7 +231,7 @@ impl Sending {
     }
 
     /// The next part to send, if the peer has taken enough of those before.
-    pub(crate) fn next(&mut self) -> Option<(u32, &[Arc<Entry>])> {
+    pub(crate) fn next(&mut self) -> Option<(u32, &[Kept])> {
         if self.sent == self.parts() || self.sent - self.taken >= PARTS_IN_FLIGHT {
             return None;
         }

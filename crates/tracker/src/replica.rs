@@ -5,14 +5,14 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use matryoshka_pubsub::NodeName;
 
 use crate::entry::Entry;
 use crate::life::Life;
-use crate::message::{Op, Ops, Part, Position, Stored, Value};
+use crate::message::{Op, Ops, Part, Position, Value};
 use crate::reference::{PresenceRef, Writer};
 use crate::visible::SharedNames;
 
@@ -24,14 +24,27 @@ pub(crate) struct Replica {
     life: Life,
     writer: Writer,
     seq: u64,
-    entries: BTreeMap<u64, Arc<Entry>>,
+    entries: BTreeMap<u64, Kept>,
+    /// Held entries that another entry took the place of here: they stay in `entries`, which is what the owner has, and
+    /// are not shown any more.
+    gone: BTreeSet<u64>,
 }
 
-/// An entry that came into a copy or went out of it.
+/// An entry of a copy.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Kept {
+    pub(crate) entry: Arc<Entry>,
+    /// Its connection ended, and its user may come back.
+    pub(crate) held: bool,
+}
+
+/// An entry that came into a copy, went out of it, or is only held from now on.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Change {
     Joined(Arc<Entry>),
     Left(Arc<Entry>),
+    /// It is only held from now on, or came as a held one.
+    Held(Arc<Entry>),
 }
 
 /// What operations did to a copy.
@@ -54,7 +67,13 @@ impl Replica {
             life,
             seq: 0,
             entries: BTreeMap::new(),
+            gone: BTreeSet::new(),
         }
+    }
+
+    /// The empty copy of a life of which a held set is here: what is gone of that stays so.
+    pub(crate) fn after(self, gone: BTreeSet<u64>) -> Self {
+        Self { gone, ..self }
     }
 
     pub(crate) fn life(&self) -> Life {
@@ -72,8 +91,40 @@ impl Replica {
         }
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Entry>> {
-        self.entries.values()
+    /// What is tracked.
+    pub(crate) fn live(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        let live = self.entries.values().filter(|kept| !kept.held);
+        live.map(|kept| &kept.entry)
+    }
+
+    /// What is held, and not gone.
+    pub(crate) fn held(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        let held = self.entries.iter();
+        held.filter(|(put_seq, kept)| kept.held && !self.gone.contains(put_seq))
+            .map(|(_, kept)| &kept.entry)
+    }
+
+    /// A held entry is not shown any more, for good.
+    pub(crate) fn mark_gone(&mut self, put_seq: u64) {
+        if self.entries.contains_key(&put_seq) {
+            self.gone.insert(put_seq);
+        }
+    }
+
+    /// What is tracked is shown, in place of a set of which that is gone. What is tracked is not, whatever was thought of it.
+    pub(crate) fn shown_after(&mut self, gone: &BTreeSet<u64>) {
+        self.gone.extend(gone);
+        let held = |put_seq: &u64| self.entries.get(put_seq).is_some_and(|kept| kept.held);
+        self.gone.retain(held);
+    }
+
+    /// All entries that are not gone, and the numbers of those that are.
+    pub(crate) fn into_parts(mut self) -> (BTreeMap<u64, Arc<Entry>>, BTreeSet<u64>) {
+        self.entries
+            .retain(|put_seq, _| !self.gone.contains(put_seq));
+        let entries = self.entries.into_iter();
+        let entries = entries.map(|(put_seq, kept)| (put_seq, kept.entry));
+        (entries.collect(), self.gone)
     }
 
     /// The node took a higher number and went on: the copy is of the new life now, and as far as it was.
@@ -104,17 +155,30 @@ impl Replica {
             (Op::PUT, Some(value), gone) => {
                 changes.extend(gone.and_then(|gone| self.take(gone)));
                 let entry = self.entry(self.seq, value, names);
-                self.entries.insert(self.seq, Arc::clone(&entry));
+                let kept = Kept {
+                    entry: Arc::clone(&entry),
+                    held: false,
+                };
+                self.entries.insert(self.seq, kept);
                 changes.push(Change::Joined(entry));
             }
             (Op::DELETE, _, Some(gone)) => changes.extend(self.take(gone)),
+            (Op::HOLD, _, Some(held)) => changes.extend(self.hold(held)),
             // A later version's kind of operation: it has its number, and means nothing here.
             _ => {}
         }
     }
 
     fn take(&mut self, put_seq: u64) -> Option<Change> {
-        self.entries.remove(&put_seq).map(Change::Left)
+        self.gone.remove(&put_seq);
+        let kept = self.entries.remove(&put_seq)?;
+        Some(Change::Left(kept.entry))
+    }
+
+    fn hold(&mut self, put_seq: u64) -> Option<Change> {
+        let kept = self.entries.get_mut(&put_seq)?;
+        let was_held = std::mem::replace(&mut kept.held, true);
+        (!was_held).then(|| Change::Held(Arc::clone(&kept.entry)))
     }
 
     /// Replaces everything by a complete state, if that is newer. Nothing else changes the copy's past: an entry that
@@ -126,15 +190,27 @@ impl Replica {
         let State { at, mut entries } = state;
         // A number up to the own one that is not here was deleted here: whatever the state says, it stays so.
         let fresh = entries.split_off(&(self.seq + 1));
-        let mut changes = Vec::new();
-        self.entries.retain(|put_seq, entry| {
-            let stays = entries.contains_key(put_seq);
-            if !stays {
-                changes.push(Change::Left(Arc::clone(entry)));
+        let (mut left, mut held) = (Vec::new(), Vec::new());
+        self.entries.retain(|put_seq, kept| {
+            let entry = || Arc::clone(&kept.entry);
+            let Some(now) = entries.get(put_seq) else {
+                left.push(Change::Left(entry()));
+                return false;
+            };
+            if now.held && !kept.held {
+                held.push(Change::Held(entry()));
+                kept.held = true;
             }
-            stays
+            true
         });
-        changes.extend(fresh.values().cloned().map(Change::Joined));
+        let exists = |put_seq: &u64| entries.contains_key(put_seq) || fresh.contains_key(put_seq);
+        self.gone.retain(exists);
+        let mut changes = left;
+        changes.extend(held);
+        for Kept { entry, held } in fresh.values() {
+            let change = if *held { Change::Held } else { Change::Joined };
+            changes.push(change(Arc::clone(entry)));
+        }
         self.entries.extend(fresh);
         self.seq = at.seq;
         Some(changes)
@@ -171,7 +247,7 @@ impl Replica {
 #[derive(Clone, Debug)]
 pub(crate) struct State {
     pub(crate) at: Position,
-    pub(crate) entries: BTreeMap<u64, Arc<Entry>>,
+    pub(crate) entries: BTreeMap<u64, Kept>,
 }
 
 /// A state of which not all parts are here yet. Nobody sees it before the last one.
@@ -216,9 +292,12 @@ impl Assembly {
         if (part.at, part.parts, part.part) != (self.state.at, self.parts, self.next) {
             return (Assembled::Broken, None);
         }
-        for Stored { put_seq, value } in &part.entries {
-            let entry = replica.entry(*put_seq, value, names);
-            self.state.entries.insert(*put_seq, entry);
+        for stored in &part.entries {
+            let kept = Kept {
+                entry: replica.entry(stored.put_seq, &stored.value, names),
+                held: stored.held,
+            };
+            self.state.entries.insert(stored.put_seq, kept);
         }
         self.next += 1;
         if self.next == self.parts {

@@ -7,14 +7,15 @@
 //!
 //! The rules, in the order in which they matter:
 //! * An entry is written by the node where it was tracked, by nobody else, ever. Messages about entries are about their
-//!   sender's entries. Nobody repeats what others said, so the dead cannot come back by way of the living.
+//!   sender's entries. Nobody repeats what others said, so the dead cannot come back by way of the living; but for held
+//!   sets, which nobody writes any more, and of which it is remembered that they are over.
 //! * A message counts only if it came over the sender's current link and from a life that is neither lower than the
 //!   highest known one nor over.
 //! * A copy moves only forward, without gaps, or to a complete newer state.
 //! * A copy is shown while its node's link is up, and once it has caught up with what that node said first over the
 //!   link. So nothing that was deleted before a break shows after it.
 //! * The end of a link hides the copy at once; the permdown period later it is dropped. A goodbye drops it at once, and
-//!   ends that life for good.
+//!   ends that life for good. After the announcement of a restart its entries are held for a while (`restarts.rs`).
 //! * A gap is filled by asking the owner. If another node sees more of an owner, the owner is asked, not that node.
 //!
 //! Pure: no clock, no I/O, no tasks.
@@ -28,12 +29,13 @@ use matryoshka_pubsub::cluster::{Member, MemberEvent, MemberState};
 use matryoshka_pubsub::{Incarnation, LinkId, NodeName, Origin};
 
 use crate::entry::Entry;
+use crate::held::{Ended, HeldSet};
 use crate::life::Life;
-use crate::message::{Farewell, Goodbye, Message};
+use crate::message::{Farewell, Message, Position};
 use crate::owner_log::{OwnerLog, Slot, Ticket};
 use crate::peer::Peer;
 use crate::stats::Stats;
-use crate::visible::{SharedNames, TopicStep, VisibleSet};
+use crate::visible::{HeldBy, SharedNames, TopicStep, VisibleSet};
 
 /// The whole state of one shard on one node.
 #[derive(Debug)]
@@ -48,6 +50,11 @@ pub(crate) struct Shard {
     /// Up to here the last vector told of others.
     hinted: Option<NodeName>,
     left: bool,
+    /// This node said that it restarts, and for how long its entries are held then.
+    restarting: Option<Duration>,
+    /// What ended in a restart not long ago.
+    held: BTreeMap<(NodeName, Life), HeldSet>,
+    ended: Ended,
     caught_up_once: bool,
     stats: Stats,
 }
@@ -110,6 +117,9 @@ impl Shard {
             vector_at: settings.vector_period,
             hinted: None,
             left: false,
+            restarting: None,
+            held: BTreeMap::new(),
+            ended: Ended::default(),
             caught_up_once: false,
             stats: Stats::default(),
         }
@@ -135,10 +145,17 @@ impl Shard {
         peers
             .flatten()
             .chain(self.push_at)
+            .chain(self.next_deadline())
+            .chain(self.own.next_expiry())
             .fold(self.vector_at, Duration::min)
     }
 
-    /// Whether a peer's whole state was here at some time.
+    /// How far the copy of another node is, shown or not.
+    pub(crate) fn have(&self, node: &NodeName) -> Option<Position> {
+        self.peers.get(node)?.have()
+    }
+
+    /// Whether a peer's whole state, and all held sets that it has, were here at some time.
     pub(crate) fn caught_up_once(&self) -> bool {
         self.caught_up_once
     }
@@ -149,6 +166,7 @@ impl Shard {
             own_entries: self.own.len() as u64,
             linked_peers: known.clone().filter(|peer| peer.link.is_some()).count() as u64,
             remembered_peers: known.count() as u64,
+            held_sets_now: self.held.len() as u64,
             ..self.stats
         }
     }
@@ -178,9 +196,14 @@ impl Shard {
             ..slot.clone()
         };
         let (ticket, entry) = self.own.put(&slot, meta)?;
-        self.visible.insert(&entry);
+        self.show_entry(&entry);
         self.written(now);
         Ok((ticket, entry))
+    }
+
+    /// When its connection ends, what that `track` made is held for so long: its user may come back.
+    pub(crate) fn set_drop_grace(&mut self, ticket: Ticket, grace: Duration) {
+        self.own.set_drop_grace(ticket, grace);
     }
 
     /// Replaces the value in a slot, if it is still `expected`.
@@ -200,7 +223,7 @@ impl Shard {
         self.settle_before(&there);
         let (old, new) = self.own.update(slot, meta).expect("it is there");
         self.visible.remove(&old);
-        self.visible.insert(&new);
+        self.show_entry(&new);
         self.written(now);
         Ok(new)
     }
@@ -227,10 +250,38 @@ impl Shard {
         true
     }
 
-    /// Ends what that `track` made. Whose it was, if it had not ended before.
+    /// The connection of what that `track` made has ended. Whose it was, if it had not ended before.
     pub(crate) fn release(&mut self, ticket: Ticket, now: Duration) -> Option<u64> {
         let slot = self.own.slot_of(ticket)?;
-        self.delete(&slot, now).then_some(slot.owner)
+        self.disconnect(&slot, now);
+        Some(slot.owner)
+    }
+
+    /// An owner is dead: all its connections have ended. How much it tracked.
+    pub(crate) fn owner_died(&mut self, owner: u64, now: Duration) -> usize {
+        let slots = self.own.slots(owner);
+        for slot in &slots {
+            self.disconnect(slot, now);
+        }
+        slots.len()
+    }
+
+    /// Nobody wished that it ends: if its user may come back, it is held.
+    fn disconnect(&mut self, slot: &Slot, now: Duration) {
+        let drop_grace = self.own.drop_grace(slot);
+        let until = match self.restarting {
+            Some(_) => None,
+            None if drop_grace.is_zero() => {
+                self.delete(slot, now);
+                return;
+            }
+            None => Some(now + drop_grace),
+        };
+        if let Some(entry) = self.own.hold(slot, until) {
+            self.visible.remove(&entry);
+            self.show_held(&entry, HeldBy::Own);
+            self.written(now);
+        }
     }
 
     /// Ends all that an owner tracks. How much it was.
@@ -242,20 +293,26 @@ impl Shard {
         slots.len()
     }
 
-    /// Ends everything that is tracked here, and says goodbye.
+    /// Ends everything that is tracked here, and says goodbye. If a restart was announced, the others hold what was tracked to
+    /// the end.
     pub(crate) fn leave(&mut self, now: Duration) {
+        if self.left {
+            return;
+        }
+        if self.restarting.is_some() {
+            self.push();
+            for entry in self.own.clear() {
+                self.visible.remove(&entry);
+            }
+        }
+        self.left = true;
         for slot in self.own.all_slots() {
             self.delete(&slot, now);
         }
-        self.left = true;
         self.push_at = None;
-        let life = self.own.at().life;
-        let farewell = Farewell::LEAVING;
-        self.outbox
-            .push_back(Effect::Broadcast(Message::Goodbye(Goodbye {
-                life,
-                farewell,
-            })));
+        if let Some(farewell) = self.farewell() {
+            self.say_goodbye(farewell);
+        }
     }
 
     /// Ends the step: what is listed otherwise than before becomes diffs in the outbox.
@@ -276,6 +333,9 @@ impl Shard {
     }
 
     fn written(&mut self, now: Duration) {
+        if self.left {
+            return;
+        }
         if self.push_at.is_none() {
             self.push_at = Some(now + self.settings.broadcast_period);
         }
@@ -296,16 +356,22 @@ impl Shard {
             MemberEvent::Leaving(member) => {
                 self.end_life(&member.node, Life::last_of(member.incarnation.0), now);
             }
+            MemberEvent::Restarting(member, grace) => {
+                let heard = self.have(&member.node).map(|at| at.life);
+                if let Some(life) = heard.filter(|l| l.incarnation == member.incarnation.0) {
+                    self.remember_farewell(&member.node, life, Farewell::restarting(*grace));
+                }
+            }
             MemberEvent::Forgotten(node) => self.forget(node, now),
             MemberEvent::Gap { node, link, .. } => self.handle_gap(node, *link, now),
             MemberEvent::Renumbered(incarnation) => {
-                self.renumber(Life {
+                let life = Life {
                     incarnation: incarnation.0,
                     ..self.own.at().life
-                });
+                };
+                self.renumber(life, now);
             }
-            // A suspect may recover, and the end of its link says when it did not. A restarting node's entries end with
-            // its link, like any other's.
+            // A suspect may recover, and the end of its link says when it did not.
             _ => {}
         }
     }
@@ -356,9 +422,11 @@ impl Shard {
             Message::Hello(hello) => self.handle_hello(node, &hello, now),
             Message::Vector(vector) => self.handle_vector(node, &vector, now),
             Message::Ops(ops) => self.handle_ops(node, &ops, now),
-            Message::Pull(pull) => self.serve(node, pull.have),
+            Message::Pull(pull) => self.serve(node, pull.have, now),
             Message::Part(part) => self.handle_part(node, &part, now),
             Message::PartTaken(taken) => self.handle_part_taken(node, &taken),
+            Message::HeldPull(pull) => self.serve_held(node, &pull, now),
+            Message::HeldPart(part) => self.handle_held_part(node, &part, now),
             Message::Goodbye(goodbye) => self.handle_goodbye(node, &goodbye, now),
         }
     }
@@ -368,17 +436,20 @@ impl Shard {
         if self.push_at.is_some_and(|at| at <= now) {
             self.push();
         }
+        self.end_graces(now);
         self.ask_again(now);
         self.forget_absent(now);
         if self.vector_at <= now {
             self.vector_at = now + self.settings.vector_period;
-            self.send_vector();
+            self.send_vector(now);
+            self.ended.forget(now, 2 * self.settings.permdown_period);
         }
     }
 }
 
 mod links;
 mod listening;
+mod restarts;
 mod telling;
 
 #[cfg(any(test, feature = "test-util"))]

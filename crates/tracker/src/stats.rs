@@ -22,6 +22,8 @@ pub struct Stats {
     pub pulls_sent: u64,
     /// Answers to peers made of the operations that they missed.
     pub ops_served: u64,
+    /// Times that a peer had missed more than the log has.
+    pub log_truncated: u64,
     /// Answers to peers made of everything tracked here.
     pub states_served: u64,
     /// Complete states of peers taken over.
@@ -46,6 +48,18 @@ pub struct Stats {
     pub resets: u64,
     /// Messages dropped because the queue into a shard was full.
     pub inbox_dropped: u64,
+    /// What nodes tracked before a restart and is held now, one for each restart, counted once per shard.
+    pub held_sets_now: u64,
+    /// Copies of nodes that announced a restart and ended: held from then on.
+    pub held_sets: u64,
+    /// Times that a peer was asked for what it holds of a third node.
+    pub held_sets_asked: u64,
+    /// Held sets taken over from peers.
+    pub held_sets_taken: u64,
+    /// Held entries whose user came back in time.
+    pub grace_used: u64,
+    /// Held sets, and held entries of this node, whose time was over.
+    pub grace_ended: u64,
     /// Entries that [`list`](crate::Tracker::list) left out because their value was not of the type asked for.
     pub undecodable: u64,
 }
@@ -62,6 +76,7 @@ impl Add for Stats {
             vectors_sent: self.vectors_sent + other.vectors_sent,
             pulls_sent: self.pulls_sent + other.pulls_sent,
             ops_served: self.ops_served + other.ops_served,
+            log_truncated: self.log_truncated + other.log_truncated,
             states_served: self.states_served + other.states_served,
             states_taken: self.states_taken + other.states_taken,
             old_states: self.old_states + other.old_states,
@@ -74,6 +89,12 @@ impl Add for Stats {
             renumbered: self.renumbered + other.renumbered,
             resets: self.resets + other.resets,
             inbox_dropped: self.inbox_dropped + other.inbox_dropped,
+            held_sets_now: self.held_sets_now + other.held_sets_now,
+            held_sets: self.held_sets + other.held_sets,
+            held_sets_asked: self.held_sets_asked + other.held_sets_asked,
+            held_sets_taken: self.held_sets_taken + other.held_sets_taken,
+            grace_used: self.grace_used + other.grace_used,
+            grace_ended: self.grace_ended + other.grace_ended,
             undecodable: self.undecodable + other.undecodable,
         }
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use matryoshka_pubsub::registry::{Owner, OwnerId};
@@ -148,6 +148,25 @@ impl Tracker {
         key: &str,
         meta: impl Into<Bytes>,
     ) -> Result<Tracked, TrackError> {
+        self.track_with_grace(owner, topic, key, meta, Duration::ZERO)
+            .await
+    }
+
+    /// As [`track_bytes`](Self::track_bytes), and when the guard is dropped or the owner dies, the entry stays listed for
+    /// `drop_grace`, or until another entry with its topic and key comes, from any node: then one diff has that in `joins`
+    /// and this in `leaves`. So somebody whose connection breaks for a moment is not seen to leave. What is untracked ends at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`track`](Self::track).
+    pub async fn track_with_grace(
+        &self,
+        owner: &Owner,
+        topic: &str,
+        key: &str,
+        meta: impl Into<Bytes>,
+        drop_grace: Duration,
+    ) -> Result<Tracked, TrackError> {
         let meta = measured(meta.into())?;
         check_names(topic, key)?;
         let shard = self.shard(topic);
@@ -155,6 +174,7 @@ impl Tracker {
         let command = Command::Track {
             slot: slot(owner.id(), topic, key),
             meta,
+            drop_grace,
             owner: watch_owner(owner, shard),
             reply,
         };
@@ -364,7 +384,23 @@ impl Tracker {
         })
     }
 
-    /// Ends the tracker: all its entries leave this node's lists and the other nodes'. Streams end, lists are empty, and
+    /// This node is about to restart. From now on entries are held when their connections end: this node lists them to its end, and
+    /// the others for `grace` after that (at most the permdown period), the restarted node among them. A held entry leaves in the
+    /// same diff as the next entry under its topic and key joins, whichever node that is on. So users who come back in
+    /// time are not seen to leave. What is untracked still ends at once.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it returns, some shards may have announced it and others not: call it again.
+    pub async fn restart(&self, grace: Duration) {
+        for shard in &self.inner.shards {
+            let (reply, answer) = oneshot::channel();
+            let _ = shard.ask(Command::Restart { grace, reply }, answer).await;
+        }
+    }
+
+    /// Ends the tracker: all its entries leave this node's lists and the other nodes', unless a [`restart`](Self::restart) was
+    /// announced. Streams end, lists are empty, and
     /// calls answer [`Closed`]. Closing again does nothing.
     ///
     /// The name is free for another tracker when all handles and guards are gone.

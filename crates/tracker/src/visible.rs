@@ -8,14 +8,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use matryoshka_pubsub::NodeName;
+
 use crate::diff::Diff;
 use crate::entries::{Entries, Place};
 use crate::entry::Entry;
+use crate::life::Life;
 
 /// All visible entries, by topic.
 #[derive(Debug, Default)]
 pub(crate) struct VisibleSet {
     topics: BTreeMap<Arc<str>, Entries>,
+    /// Those of them that are held. Under one topic and key there are either held entries or others, never both.
+    held: BTreeMap<TopicKey, Vec<ShownHeld>>,
     touched: BTreeMap<Arc<str>, Vec<Touched>>,
 }
 
@@ -31,6 +36,12 @@ impl VisibleSet {
     #[cfg(any(test, feature = "test-util"))]
     pub(crate) fn entries(&self, topic: &str) -> Entries {
         self.topics.get(topic).cloned().unwrap_or_default()
+    }
+
+    /// The visible entries that are held.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(crate) fn held(&self) -> impl Iterator<Item = &ShownHeld> {
+        self.held.values().flatten()
     }
 
     #[cfg(any(test, feature = "test-util"))]
@@ -60,32 +71,89 @@ impl VisibleSet {
         })
     }
 
-    /// Makes an entry visible.
-    pub(crate) fn insert(&mut self, entry: &Arc<Entry>) {
-        let entries = self.topics.entry(Arc::clone(&entry.topic)).or_default();
-        let was = entries.contains(&Place::of(entry));
-        entries.insert(Arc::clone(entry));
-        self.touch(entry, was);
+    /// Makes an entry visible. Held entries under its topic and key are not visible any more: those are given back.
+    pub(crate) fn insert(&mut self, entry: &Arc<Entry>) -> Vec<ShownHeld> {
+        let displaced = self.take_held(entry);
+        for held in &displaced {
+            self.take_out(&held.entry);
+        }
+        self.put_in(entry);
+        displaced
+    }
+
+    /// Makes a held entry visible, unless the user is back under its topic and key. Whether it is.
+    pub(crate) fn insert_held(&mut self, entry: &Arc<Entry>, of: HeldBy) -> bool {
+        let listed = self.by_key(&entry.topic, &entry.key).next().is_some();
+        let key = topic_key(entry);
+        match self.held.get_mut(&key) {
+            None if listed => return false,
+            Some(held) => {
+                if held
+                    .iter()
+                    .any(|held| Place::of(&held.entry) == Place::of(entry))
+                {
+                    return false;
+                }
+                held.push(ShownHeld::new(entry, of));
+            }
+            None => {
+                self.held.insert(key, vec![ShownHeld::new(entry, of)]);
+            }
+        }
+        self.put_in(entry);
+        true
     }
 
     /// Makes an entry invisible.
     pub(crate) fn remove(&mut self, entry: &Arc<Entry>) {
-        let Some(entries) = self.topics.get_mut(&entry.topic) else {
-            return;
-        };
-        if !entries.remove(entry) {
-            return;
+        if self.take_out(entry) && !self.held.is_empty() {
+            self.forget_held(entry);
         }
+    }
+
+    fn take_held(&mut self, entry: &Entry) -> Vec<ShownHeld> {
+        if self.held.is_empty() {
+            return Vec::new();
+        }
+        self.held.remove(&topic_key(entry)).unwrap_or_default()
+    }
+
+    fn forget_held(&mut self, entry: &Entry) {
+        let key = topic_key(entry);
+        if let Some(held) = self.held.get_mut(&key) {
+            held.retain(|held| Place::of(&held.entry) != Place::of(entry));
+            if held.is_empty() {
+                self.held.remove(&key);
+            }
+        }
+    }
+
+    fn put_in(&mut self, entry: &Arc<Entry>) {
+        let entries = self.topics.entry(Arc::clone(&entry.topic)).or_default();
+        let before = entries.get(&Place::of(entry)).cloned();
+        entries.insert(Arc::clone(entry));
+        self.touch(entry, before);
+    }
+
+    fn take_out(&mut self, entry: &Arc<Entry>) -> bool {
+        let Some(entries) = self.topics.get_mut(&entry.topic) else {
+            return false;
+        };
+        let Some(before) = entries.get(&Place::of(entry)).cloned() else {
+            return false;
+        };
+        entries.remove(&before);
         if entries.is_empty() {
             self.topics.remove(&entry.topic);
         }
-        self.touch(entry, true);
+        self.touch(entry, Some(before));
+        true
     }
 
-    fn touch(&mut self, entry: &Arc<Entry>, was_visible: bool) {
+    fn touch(&mut self, entry: &Arc<Entry>, before: Option<Arc<Entry>>) {
         let touched = Touched {
             entry: Arc::clone(entry),
-            was_visible,
+            before,
         };
         self.touched
             .entry(Arc::clone(&entry.topic))
@@ -107,11 +175,12 @@ impl VisibleSet {
         touched.dedup_by(|later, first| Place::of(&later.entry) == Place::of(&first.entry));
         let entries = self.topics.get(&topic).cloned().unwrap_or_default();
         let (mut joins, mut leaves) = (Vec::new(), Vec::new());
-        for Touched { entry, was_visible } in touched {
-            match (was_visible, entries.contains(&Place::of(&entry))) {
-                (false, true) => joins.push(entry),
-                (true, false) => leaves.push(entry),
-                (true, true) | (false, false) => {}
+        for Touched { entry, before } in touched {
+            let now = entries.get(&Place::of(&entry));
+            // The same by identity may still differ in what it says, if a peer does not speak the truth.
+            if before.as_ref() != now {
+                joins.extend(now.cloned());
+                leaves.extend(before);
             }
         }
         let changed = !(joins.is_empty() && leaves.is_empty());
@@ -152,11 +221,42 @@ impl<'a> SharedNames<'a> {
     }
 }
 
-/// An entry that the running step changed, and whether it was visible before that change.
+/// An entry that the running step changed, and what was visible in its place before that change.
 #[derive(Debug)]
 struct Touched {
     entry: Arc<Entry>,
-    was_visible: bool,
+    before: Option<Arc<Entry>>,
+}
+
+/// A held entry that is visible.
+#[derive(Debug)]
+pub(crate) struct ShownHeld {
+    pub(crate) entry: Arc<Entry>,
+    pub(crate) of: HeldBy,
+}
+
+impl ShownHeld {
+    fn new(entry: &Arc<Entry>, of: HeldBy) -> Self {
+        let entry = Arc::clone(entry);
+        Self { entry, of }
+    }
+}
+
+/// Who has a held entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum HeldBy {
+    /// This node's own log.
+    Own,
+    /// The copy of that node.
+    Copy(NodeName),
+    /// The held set of that life of that node.
+    Set(NodeName, Life),
+}
+
+type TopicKey = (Arc<str>, Arc<str>);
+
+fn topic_key(entry: &Entry) -> TopicKey {
+    (Arc::clone(&entry.topic), Arc::clone(&entry.key))
 }
 
 #[cfg(test)]

@@ -118,6 +118,13 @@ impl AddressBook {
         }
     }
 
+    /// Who answered at `address` is that life of a node, whatever was said.
+    pub(crate) fn led_to(&mut self, address: &str, name: &NodeName, incarnation: Incarnation) {
+        if let Some(target) = self.targets.get_mut(address) {
+            (target.name, target.incarnation) = (Some(name.clone()), incarnation);
+        }
+    }
+
     /// Somebody answered at `address`: worth dialling again soon.
     pub(crate) fn answered(&mut self, address: &str) {
         if let Some(target) = self.targets.get_mut(address) {

@@ -557,8 +557,7 @@ impl Mesh {
         while under_way < MAX_DIALS {
             let busy = self.lives_being_met();
             let is_news = |name: &NodeName, incarnation| {
-                let met = busy.iter().filter(|(met, _)| *met == name);
-                met.map(|(_, life)| *life).max() < Some(incarnation)
+                busy.get(name).is_none_or(|life| *life < incarnation)
             };
             let Some(address) = self.book.next_due(now, is_news) else {
                 return;
@@ -576,8 +575,17 @@ impl Mesh {
         }
     }
 
-    /// Nodes with a link, or an attempt at one, and with which life of theirs.
-    fn lives_being_met(&self) -> Vec<(&NodeName, Incarnation)> {
+    /// Nodes with a link, or an attempt at one, and with which life of theirs; of several, the latest.
+    fn lives_being_met(&self) -> BTreeMap<&NodeName, Incarnation> {
+        let mut lives = BTreeMap::new();
+        for (name, incarnation) in self.meetings() {
+            let life = lives.entry(name).or_insert(incarnation);
+            *life = incarnation.max(*life);
+        }
+        lives
+    }
+
+    fn meetings(&self) -> impl Iterator<Item = (&NodeName, Incarnation)> {
         let open = self
             .links
             .values()
@@ -590,7 +598,6 @@ impl Mesh {
             }
             (None, None) => None,
         })
-        .collect()
     }
 
     fn up_links(&self) -> Vec<ConnectionId> {

@@ -76,6 +76,10 @@ impl Renumbering {
     /// only the link may be gone. Longer than a refused node takes to ask the same peer again.
     pub const CONTRADICTED: Duration = Duration::from_millis(1_500);
 
+    /// Refusals further apart than this have nothing to do with each other: a refused node asks each second. One that was paused
+    /// reads what was said before, and must not leave for it.
+    pub const FORGOTTEN: Duration = Duration::from_secs(3);
+
     /// Of a node that has not been refused.
     pub fn new(own: Incarnation) -> Self {
         Self {
@@ -97,7 +101,10 @@ impl Renumbering {
             return Step::AskAgain;
         }
         let passed = |since: Instant| now.saturating_duration_since(since);
-        if self.refused_at.is_none_or(|at| passed(at) > Self::PATIENCE) {
+        if self
+            .refused_at
+            .is_none_or(|at| passed(at) > Self::FORGOTTEN)
+        {
             (self.alive_since, self.alive_at) = (None, None);
         }
         self.refused_at = Some(now);

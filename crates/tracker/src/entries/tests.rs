@@ -66,7 +66,7 @@ proptest! {
             prop_assert!(entries.by_key(&key).eq(expected));
         }
         for entry in model.values() {
-            prop_assert!(entries.contains(&Place::of(entry)));
+            prop_assert!(entries.get(&Place::of(entry)).is_some());
         }
     }
 }

@@ -33,6 +33,7 @@ fn hello() -> Bytes {
         least: None,
         formerly: Vec::new(),
         goodbye: None,
+        held: Vec::new(),
     })
     .encode()
 }

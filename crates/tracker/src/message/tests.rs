@@ -38,6 +38,26 @@ fn every_kind() -> Vec<Message> {
     let stored = Stored {
         put_seq: 4,
         value: value(),
+        held: true,
+    };
+    let offer = Offer {
+        node: "n3".into(),
+        at: AT,
+        left: 5_000,
+    };
+    let reference: PresenceRef = "LqtnsevVAAAAAAAB".parse().unwrap();
+    let held = HeldValue {
+        topic: "room:1".into(),
+        key: "ann".into(),
+        meta: Bytes::from_static(b"{}"),
+        owner: 9,
+        reference,
+        previous: Some(reference),
+    };
+    let hold = Op {
+        kind: Op::HOLD,
+        value: None,
+        gone: Some(5),
     };
     vec![
         Message::Hello(Hello {
@@ -45,7 +65,8 @@ fn every_kind() -> Vec<Message> {
             have: Some(AT),
             least: Some(AT.life),
             formerly: vec![Life::first_of(2)],
-            goodbye: Some(Farewell::LEAVING),
+            goodbye: Some(Farewell::leaving()),
+            held: vec![offer.clone()],
         }),
         Message::Vector(Vector {
             at: AT,
@@ -53,11 +74,13 @@ fn every_kind() -> Vec<Message> {
                 node: "n2".into(),
                 at: AT,
             }],
+            goodbye: Some(Farewell::restarting(Duration::from_secs(9))),
+            held: vec![offer.clone()],
         }),
         Message::Ops(Ops {
             life: AT.life,
             from: 7,
-            ops: vec![put, delete],
+            ops: vec![put, delete, hold],
         }),
         Message::Pull(Pull { have: None }),
         Message::Part(Part {
@@ -69,7 +92,17 @@ fn every_kind() -> Vec<Message> {
         Message::PartTaken(PartTaken { at: AT, part: 1 }),
         Message::Goodbye(Goodbye {
             life: AT.life,
-            farewell: Farewell::LEAVING,
+            farewell: Farewell::leaving(),
+        }),
+        Message::HeldPull(HeldPull {
+            node: "n3".into(),
+            life: AT.life,
+            after: Some(3),
+        }),
+        Message::HeldPart(HeldPart {
+            set: offer,
+            entries: vec![held],
+            more: true,
         }),
     ]
 }
@@ -167,6 +200,7 @@ fn contradicting_numbers_are_refused() {
     let entries = vec![Stored {
         put_seq: AT.seq + 1,
         value: value(),
+        held: false,
     }];
     let part = |part, parts, entries| {
         Message::Part(Part {
@@ -207,6 +241,7 @@ fn an_operation_needs_no_more_than_its_overhead() {
     let stored = Stored {
         put_seq: u64::MAX,
         value: longest,
+        held: true,
     };
     let sizes = [
         rmp_serde::to_vec_named(&op).unwrap().len(),
@@ -224,7 +259,10 @@ fn only_what_nobody_would_miss_must_arrive() {
         .iter()
         .map(|message| Message::must_arrive(&message.encode()))
         .collect();
-    assert_eq!(must, [true, false, false, false, false, false, true]);
+    assert_eq!(
+        must,
+        [true, false, false, false, false, false, true, false, false]
+    );
     assert!(!Message::must_arrive(b""));
 }
 

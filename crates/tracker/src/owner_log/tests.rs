@@ -87,10 +87,11 @@ fn renumbering_keeps_entries_references_and_history() {
     assert_eq!(log.iter().cloned().collect::<Vec<_>>(), before);
     assert_eq!((log.at().seq, log.at().life), (3, LIFE.next().unwrap()));
     assert_eq!(log.formerly(), [LIFE]);
-    let sent = log.stored(&kept).value;
+    let stored = |log: &OwnerLog, entry| log.stored(&Kept { entry, held: false }).value;
+    let sent = stored(&log, kept);
     assert_eq!((sent.born, sent.previous_born), (Some(LIFE), None));
     let (_, new) = log.update(&slot(1, "t", "kept"), meta("new")).unwrap();
-    let sent = log.stored(&new).value;
+    let sent = stored(&log, new);
     assert_eq!(
         (sent.born, sent.previous, sent.previous_born),
         (None, Some(1), Some(LIFE))

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
+use crate::message::Stored;
 use crate::owner_log::{OwnerLog, Slot};
 use crate::visible::VisibleSet;
 
@@ -18,7 +19,7 @@ fn node() -> NodeName {
     NodeName::new("a").unwrap()
 }
 
-type Contents = BTreeMap<u64, Arc<Entry>>;
+type Contents = BTreeMap<u64, Kept>;
 
 /// An owner's whole past: all its operations, and what it tracked after each of them.
 #[derive(Clone, Debug)]
@@ -31,8 +32,9 @@ impl Past {
     fn of(wishes: &[(u8, usize)]) -> Self {
         let mut log = OwnerLog::new(node(), 0, LIFE, usize::MAX);
         let contents = |log: &OwnerLog| -> Contents {
-            log.iter()
-                .map(|entry| (entry.reference.put_seq(), Arc::clone(entry)))
+            let frozen = log.frozen().into_iter();
+            frozen
+                .map(|kept| (kept.entry.reference.put_seq(), kept))
                 .collect()
         };
         let mut states = vec![contents(&log)];
@@ -46,6 +48,7 @@ impl Past {
             let done = match what {
                 0 | 1 => log.put(&slot, meta).is_ok(),
                 2 => log.update(&slot, meta).is_some(),
+                3 => log.hold(&slot, None).is_some(),
                 _ => log.delete(&slot).is_some(),
             };
             if done {
@@ -116,15 +119,25 @@ fn replay(contents: &mut Contents, changes: &[Change]) {
     for change in changes {
         match change {
             Change::Joined(entry) => {
-                let was = contents.insert(entry.reference.put_seq(), Arc::clone(entry));
+                let was = contents.insert(entry.reference.put_seq(), kept(entry, false));
                 assert_eq!(was, None, "I14: joined what was there");
+            }
+            Change::Held(entry) => {
+                let was = contents.insert(entry.reference.put_seq(), kept(entry, true));
+                assert!(was.is_none_or(|was| was == kept(entry, false)), "held once");
             }
             Change::Left(entry) => {
                 let was = contents.remove(&entry.reference.put_seq());
+                let was = was.map(|kept| kept.entry);
                 assert_eq!(was.as_ref(), Some(entry), "I14: left what was not there");
             }
         }
     }
+}
+
+fn kept(entry: &Arc<Entry>, held: bool) -> Kept {
+    let entry = Arc::clone(entry);
+    Kept { entry, held }
 }
 
 fn assert_same(a: &Replica, b: &Replica) {
@@ -132,7 +145,7 @@ fn assert_same(a: &Replica, b: &Replica) {
 }
 
 fn past() -> impl Strategy<Value = Past> {
-    prop::collection::vec((0..5u8, 0..4usize), 0..40).prop_map(|wishes| Past::of(&wishes))
+    prop::collection::vec((0..6u8, 0..4usize), 0..40).prop_map(|wishes| Past::of(&wishes))
 }
 
 fn say() -> impl Strategy<Value = Say> {
@@ -235,7 +248,8 @@ proptest! {
 fn parts(past: &Past, size: usize) -> Vec<Part> {
     let stored: Vec<Stored> = past.states[past.last() as usize]
         .iter()
-        .map(|(put_seq, entry)| Stored {
+        .map(|(put_seq, Kept { entry, held })| Stored {
+            held: *held,
             put_seq: *put_seq,
             value: Value {
                 topic: Arc::clone(&entry.topic),
@@ -286,7 +300,7 @@ fn assemble(replica: &Replica, parts: &[Part]) -> (Option<State>, usize) {
 }
 
 fn some_past() -> Past {
-    Past::of(&[(0, 0), (0, 1), (2, 0), (0, 2), (3, 1), (0, 3)])
+    Past::of(&[(0, 0), (0, 1), (2, 0), (0, 2), (4, 1), (0, 3)])
 }
 
 #[test]
@@ -316,7 +330,7 @@ fn i8_a_newer_state_cannot_bring_back_what_was_deleted() {
     let mut replica = past.copy(past.last());
     let mut lie = past.state(past.last());
     lie.at.seq += 1;
-    lie.entries.insert(2, Arc::clone(&past.states[2][&2]));
+    lie.entries.insert(2, past.states[2][&2].clone());
     assert_eq!(replica.apply_state(lie), Some(Vec::new()));
     assert_eq!(replica.entries, past.states[past.last() as usize]);
 }
@@ -330,9 +344,9 @@ fn i10_an_entry_in_place_is_not_changed_by_a_later_state() {
     let (seq, honest) = past.states[past.last() as usize].last_key_value().unwrap();
     let other = Entry {
         meta: Bytes::from_static(b"a lie"),
-        ..Entry::clone(honest)
+        ..Entry::clone(&honest.entry)
     };
-    lie.entries.insert(*seq, Arc::new(other));
+    lie.entries.insert(*seq, kept(&Arc::new(other), false));
     replica.apply_state(lie);
     assert_eq!(replica.entries.get(seq), Some(honest));
 }

@@ -2,16 +2,17 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-
-use matryoshka_pubsub::NodeName;
 
 use super::Shard;
 use crate::entries::Entries;
 use crate::entry::Entry;
+use crate::held::HeldSet;
 use crate::message::Position;
 use crate::owner_log::Slot;
+use crate::replica::Replica;
 
 impl Shard {
     pub(crate) fn listed(&self) -> impl Iterator<Item = &Arc<Entry>> {
@@ -30,9 +31,9 @@ impl Shard {
         self.own.at()
     }
 
-    /// What is held of another node, shown or not.
-    pub(crate) fn have(&self, node: &NodeName) -> Option<Position> {
-        self.peers.get(node)?.have()
+    /// How many lives are remembered to be over.
+    pub(crate) fn ended_lives(&self) -> usize {
+        self.ended.len()
     }
 
     /// Whether a timer is due.
@@ -58,10 +59,27 @@ impl Shard {
                 "{node} is shown before it caught up"
             );
         }
-        let own = self.own.iter();
         let shown = self.peers.values().filter(|peer| peer.shown);
-        let shown = shown.flat_map(|peer| peer.replica.iter().flat_map(|replica| replica.iter()));
-        let mut expected: Vec<&Arc<Entry>> = own.chain(shown).collect();
+        let copies: Vec<&Replica> = shown.filter_map(|peer| peer.replica.as_ref()).collect();
+        let live = copies.iter().flat_map(|copy| copy.live());
+        let live: Vec<&Arc<Entry>> = self.own.iter().chain(live).collect();
+        let held = copies.iter().flat_map(|copy| copy.held());
+        let sets = self.held.values().flat_map(HeldSet::iter);
+        let held: Vec<&Arc<Entry>> = self.own.held().chain(held).chain(sets).collect();
+        let place = |entry: &Arc<Entry>| (Arc::clone(&entry.topic), Arc::clone(&entry.key));
+        let taken: BTreeSet<_> = live.iter().map(|entry| place(entry)).collect();
+        for entry in &held {
+            assert!(
+                !taken.contains(&place(entry)),
+                "a held entry whose user is back is gone: {entry:?}"
+            );
+        }
+        assert_eq!(
+            held.len(),
+            self.visible.held().count(),
+            "all that is held and not gone is listed as such"
+        );
+        let mut expected: Vec<&Arc<Entry>> = live.into_iter().chain(held).collect();
         let mut listed: Vec<&Arc<Entry>> = self.visible.iter().collect();
         let order = |entry: &&Arc<Entry>| (entry.reference, entry.node.clone());
         expected.sort_by_key(order);

@@ -2,15 +2,18 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use matryoshka_pubsub::cluster::Member;
 use matryoshka_pubsub::{LinkId, NodeName};
 
 use super::Shard;
+use crate::entry::Entry;
 use crate::life::Life;
 use crate::peer::{Floor, Link, Peer};
 use crate::replica::Replica;
+use crate::visible::HeldBy;
 
 impl Shard {
     pub(super) fn current_link(&self, node: &NodeName) -> Option<LinkId> {
@@ -41,23 +44,39 @@ impl Shard {
             .entry(node.clone())
             .or_insert_with(|| Peer::new(member.incarnation.0));
         let first = Life::first_of(member.incarnation.0);
+        peer.link = Some(Link::new(member.link, now));
         if peer.floor.life < first {
             peer.floor = Floor {
                 life: first,
                 ended: false,
             };
-            peer.replica = None;
+            peer.restarting = None;
+            if let Some(before) = peer.replica.take() {
+                self.ended.insert(node, before.life(), now);
+            }
         }
-        peer.link = Some(Link::new(member.link, now));
-        self.send_hello(node);
+        self.send_hello(node, now);
     }
 
     pub(super) fn link_down(&mut self, node: &NodeName, now: Duration) {
-        self.hide(node);
+        if !self.retire(node, now) {
+            self.hide(node);
+            self.drop_copy_of_held(node);
+        }
         if let Some(peer) = self.peers.get_mut(node)
             && peer.link.take().is_some()
         {
             peer.since = now;
+        }
+    }
+
+    /// A copy that was to take the place of a held set, and did not get as far.
+    fn drop_copy_of_held(&mut self, node: &NodeName) {
+        if let Some(peer) = self.peers.get_mut(node)
+            && let Some(life) = peer.replica.as_ref().map(Replica::life)
+            && self.held.contains_key(&(node.clone(), life))
+        {
+            peer.replica = None;
         }
     }
 
@@ -72,12 +91,16 @@ impl Shard {
         self.hide(node);
         if let Some(peer) = self.peers.get_mut(node) {
             peer.floor = Floor { life, ended: true };
-            peer.replica = None;
+            peer.restarting = None;
             peer.since = now;
             if let Some(link) = &mut peer.link {
                 link.restart();
             }
+            if let Some(before) = peer.replica.take() {
+                self.ended.insert(node, before.life(), now);
+            }
         }
+        self.drop_sets_of(node, life, now);
     }
 
     pub(super) fn forget(&mut self, node: &NodeName, now: Duration) {
@@ -109,19 +132,46 @@ impl Shard {
             return;
         }
         peer.shown = true;
-        self.caught_up_once = true;
-        for entry in peer.replica.iter().flat_map(Replica::iter) {
-            self.visible.insert(entry);
+        let Some(replica) = &mut peer.replica else {
+            return;
+        };
+        let life = replica.life();
+        if let Some(set) = self.held.get(&(node.clone(), life)) {
+            replica.shown_after(set.gone());
+        }
+        let live: Vec<Arc<Entry>> = replica.live().cloned().collect();
+        let held: Vec<Arc<Entry>> = replica.held().cloned().collect();
+        self.drop_set(node, life);
+        for entry in &live {
+            self.show_entry(entry);
+        }
+        for entry in &held {
+            self.show_held(entry, HeldBy::Copy(node.clone()));
+        }
+        self.check_caught_up(node);
+    }
+
+    /// Whether this peer has told all that a node which starts waits for.
+    pub(super) fn check_caught_up(&mut self, node: &NodeName) {
+        let peer = self.peers.get(node).filter(|peer| peer.shown);
+        let link = peer.and_then(|peer| peer.link.as_ref());
+        if link.is_some_and(|link| link.wanted.is_empty() && link.taking.is_none()) {
+            self.caught_up_once = true;
         }
     }
 
     pub(super) fn hide(&mut self, node: &NodeName) {
         if let Some(peer) = self.peers.get_mut(node)
             && std::mem::take(&mut peer.shown)
+            && let Some(replica) = &peer.replica
         {
-            for entry in peer.replica.iter().flat_map(Replica::iter) {
+            for entry in replica.live().chain(replica.held()) {
                 self.visible.remove(entry);
             }
         }
+    }
+
+    pub(super) fn link_mut(&mut self, node: &NodeName) -> Option<&mut Link> {
+        self.peers.get_mut(node)?.link.as_mut()
     }
 }

@@ -11,11 +11,12 @@ use crate::life::Life;
 use crate::message::{Farewell, Goodbye, Heard, Hello, Ops, Part, PartTaken, Vector};
 use crate::peer::Floor;
 use crate::replica::{Applied, Assembled, Assembly, Change, Replica, State};
-use crate::visible::SharedNames;
+use crate::visible::{HeldBy, SharedNames};
 
 impl Shard {
     /// Whether a message of that life counts. The first of a higher life ends what was known of the one before.
-    pub(super) fn hear(&mut self, node: &NodeName, life: Life) -> bool {
+    pub(super) fn hear(&mut self, node: &NodeName, life: Life, now: Duration) -> bool {
+        self.raise_floor(node, life);
         let Some(peer) = self.peers.get(node) else {
             return false;
         };
@@ -23,48 +24,92 @@ impl Shard {
             self.stats.refused_lives += 1;
             return false;
         }
-        if peer.replica.as_ref().map(Replica::life) == Some(life) {
+        let before = peer.replica.as_ref().map(Replica::life);
+        if before == Some(life) {
             return true;
         }
+        if let Some(before) = before {
+            self.supersede(node, before, now);
+        }
+        self.begin_copy(node, life);
+        true
+    }
+
+    /// A life that is remembered to be over speaks, though it may never have been heard here: nothing up to it counts.
+    fn raise_floor(&mut self, node: &NodeName, life: Life) {
+        let admitted = self
+            .peers
+            .get(node)
+            .is_some_and(|peer| peer.floor.admits(life));
+        if !admitted || !self.ended.contains(node, life) {
+            return;
+        }
         self.hide(node);
-        let replica = Replica::new(node.clone(), self.settings.shard, life);
         if let Some(peer) = self.peers.get_mut(node) {
-            if peer.replica.replace(replica).is_some()
-                && let Some(link) = &mut peer.link
-            {
-                link.restart();
-            }
+            peer.replica = None;
+            peer.floor = Floor { life, ended: true };
+        }
+        if let Some(link) = self.link_mut(node) {
+            link.restart();
+        }
+    }
+
+    /// The life before is over: held if it had announced that, else dropped.
+    fn supersede(&mut self, node: &NodeName, before: Life, now: Duration) {
+        if !self.retire(node, now) {
+            self.hide(node);
+            self.life_over(node, before, now);
+        }
+        if let Some(link) = self.link_mut(node) {
+            link.restart();
+        }
+    }
+
+    fn begin_copy(&mut self, node: &NodeName, life: Life) {
+        let mut replica = Replica::new(node.clone(), self.settings.shard, life);
+        let mut at_least = 0;
+        if let Some(set) = self.held.get(&(node.clone(), life)) {
+            // It was not over, only out of reach during its drain: the set is shown until the copy is as far.
+            replica = replica.after(set.gone().clone());
+            at_least = set.seq;
+        }
+        if let Some(peer) = self.peers.get_mut(node) {
+            peer.replica = Some(replica);
+            peer.at_least = at_least;
             peer.floor = Floor { life, ended: false };
         }
-        true
     }
 
     pub(super) fn handle_hello(&mut self, node: &NodeName, hello: &Hello, now: Duration) {
         if hello.least.is_some_and(|least| self.own.at().life < least)
             && let Some(life) = hello.least.and_then(Life::next)
         {
-            self.renumber(life);
+            self.renumber(life, now);
         }
-        if hello.goodbye == Some(Farewell::LEAVING) {
+        if hello.goodbye.is_some_and(Farewell::is_leaving) {
             return self.end_life(node, hello.at.life, now);
         }
-        self.follow_renumbering(node, hello);
-        if self.hear(node, hello.at.life) {
+        self.follow_renumbering(node, hello, now);
+        // First what is held: whoever waits for this peer's first word waits for that too.
+        self.handle_offers(node, &hello.held, now);
+        if self.hear(node, hello.at.life, now) {
+            self.heard_farewell(node, hello.at.life, hello.goodbye, now);
             self.announced(node, hello.at.seq);
-            self.serve(node, hello.have);
+            self.serve(node, hello.have, now);
             self.show(node);
             self.ask_if_behind(node, now);
         } else {
-            self.tell_refused(node, hello.at.life);
+            self.tell_refused(node, hello.at.life, now);
         }
     }
 
     /// A peer that took a higher number is the same tracker with the same entries: nothing leaves because of it.
-    pub(super) fn follow_renumbering(&mut self, node: &NodeName, hello: &Hello) {
+    pub(super) fn follow_renumbering(&mut self, node: &NodeName, hello: &Hello, now: Duration) {
+        let life = hello.at.life;
         let Some(peer) = self.peers.get_mut(node) else {
             return;
         };
-        let life = hello.at.life;
+        let admitted = peer.floor.admits(life);
         if let Some(replica) = &mut peer.replica
             && peer.floor.admits(life)
             && replica.life() < life
@@ -72,25 +117,31 @@ impl Shard {
         {
             replica.renumber(life);
             peer.floor = Floor { life, ended: false };
+            peer.restarting = peer.restarting.map(|(_, grace)| (life, grace));
+        }
+        if admitted {
+            self.renumber_sets(node, &hello.formerly, life, now);
         }
     }
 
     /// Tells a peer which life it needs to be heard. It takes a higher one, and says hello again.
-    pub(super) fn tell_refused(&mut self, node: &NodeName, life: Life) {
+    pub(super) fn tell_refused(&mut self, node: &NodeName, life: Life, now: Duration) {
         let floor = self.peers.get(node).map(|peer| peer.floor);
         if floor
             .and_then(Floor::least)
             .is_some_and(|least| life < least)
         {
-            self.send_hello(node);
+            self.send_hello(node, now);
         }
     }
 
     pub(super) fn handle_vector(&mut self, node: &NodeName, vector: &Vector, now: Duration) {
-        if !self.hear(node, vector.at.life) {
+        self.handle_offers(node, &vector.held, now);
+        if !self.hear(node, vector.at.life, now) {
             // Its hello was lost, or the answer to it.
-            return self.tell_refused(node, vector.at.life);
+            return self.tell_refused(node, vector.at.life, now);
         }
+        self.heard_farewell(node, vector.at.life, vector.goodbye, now);
         self.announced(node, vector.at.seq);
         self.show(node);
         self.ask_if_behind(node, now);
@@ -110,7 +161,7 @@ impl Shard {
     }
 
     pub(super) fn handle_ops(&mut self, node: &NodeName, ops: &Ops, now: Duration) {
-        if !self.hear(node, ops.life) {
+        if !self.hear(node, ops.life, now) {
             return;
         }
         self.told_of(node, ops.to());
@@ -132,7 +183,7 @@ impl Shard {
     }
 
     pub(super) fn handle_part(&mut self, node: &NodeName, part: &Part, now: Duration) {
-        if !self.hear(node, part.at.life) {
+        if !self.hear(node, part.at.life, now) {
             return;
         }
         self.announced(node, part.at.seq);
@@ -188,21 +239,29 @@ impl Shard {
 
     /// A copy has moved on: list what came of it, and ask for the rest, if there is one.
     pub(super) fn copied(&mut self, node: &NodeName, changes: Vec<Change>, now: Duration) {
+        if self.peers.get(node).is_some_and(|peer| peer.shown) {
+            changes.iter().for_each(|change| self.list(node, change));
+        }
         let Some(peer) = self.peers.get_mut(node) else {
             return;
         };
-        for change in changes.iter().filter(|_| peer.shown) {
-            match change {
-                Change::Joined(entry) => self.visible.insert(entry),
-                Change::Left(entry) => self.visible.remove(entry),
-            }
-        }
         let behind = peer.behind();
         if let Some(link) = &mut peer.link {
             // What was asked for has come, or a piece of it.
             link.asked = (behind && link.asked.is_some()).then_some(now);
         }
         self.ask_if_behind(node, now);
+    }
+
+    fn list(&mut self, node: &NodeName, change: &Change) {
+        match change {
+            Change::Joined(entry) => self.show_entry(entry),
+            Change::Left(entry) => self.visible.remove(entry),
+            Change::Held(entry) => {
+                self.visible.remove(entry);
+                self.show_held(entry, HeldBy::Copy(node.clone()));
+            }
+        }
     }
 
     pub(super) fn handle_part_taken(&mut self, node: &NodeName, taken: &PartTaken) {
@@ -216,8 +275,28 @@ impl Shard {
     }
 
     pub(super) fn handle_goodbye(&mut self, node: &NodeName, goodbye: &Goodbye, now: Duration) {
-        if goodbye.farewell == Farewell::LEAVING {
+        if goodbye.farewell.is_leaving() {
             self.end_life(node, goodbye.life, now);
+        } else if self.hear(node, goodbye.life, now) {
+            self.heard_farewell(node, goodbye.life, Some(goodbye.farewell), now);
+        }
+    }
+
+    /// A peer that is heard has told how it ends.
+    fn heard_farewell(
+        &mut self,
+        node: &NodeName,
+        life: Life,
+        farewell: Option<Farewell>,
+        now: Duration,
+    ) {
+        let Some(farewell) = farewell else { return };
+        self.remember_farewell(node, life, farewell);
+        if farewell.is_over() && self.retire(node, now) {
+            // Whoever speaks next over this link is another life.
+            if let Some(link) = self.link_mut(node) {
+                link.restart();
+            }
         }
     }
 

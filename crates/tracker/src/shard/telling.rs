@@ -8,9 +8,7 @@ use matryoshka_pubsub::NodeName;
 
 use super::{Effect, Shard};
 use crate::life::Life;
-use crate::message::{
-    Farewell, Heard, Hello, Message, Ops, Part, PartTaken, Position, Pull, Vector,
-};
+use crate::message::{Heard, Hello, Message, Ops, Part, PartTaken, Position, Pull, Vector};
 use crate::peer::{Peer, Sending, cut};
 use crate::replica::Replica;
 
@@ -55,9 +53,9 @@ impl Shard {
     }
 
     /// Tells a peer what it lacks: the operations it missed, or everything if those are not in the log.
-    pub(super) fn serve(&mut self, node: &NodeName, have: Option<Position>) {
+    pub(super) fn serve(&mut self, node: &NodeName, have: Option<Position>, now: Duration) {
         if self.left {
-            return self.send_hello(node);
+            return self.send_hello(node, now);
         }
         let at = self.own.at();
         match have {
@@ -69,6 +67,8 @@ impl Shard {
             }
             _ if at.seq == 0 => self.send(node, Message::Ops(self.no_ops())),
             _ => {
+                let known = have.is_some_and(|have| have.life == at.life && have.seq > 0);
+                self.stats.log_truncated += u64::from(known);
                 self.stats.states_served += 1;
                 let sending = Sending::new(at, self.own.frozen(), self.settings.chunk_bytes);
                 if let Some(link) = self.peers.get_mut(node).and_then(|peer| peer.link.as_mut()) {
@@ -87,7 +87,7 @@ impl Shard {
         };
         let (at, parts) = (sending.at, sending.parts());
         while let Some((part, entries)) = sending.next() {
-            let entries = entries.iter().map(|entry| self.own.stored(entry)).collect();
+            let entries = entries.iter().map(|kept| self.own.stored(kept)).collect();
             let part = Part {
                 at,
                 part,
@@ -107,7 +107,7 @@ impl Shard {
         self.send(node, Message::PartTaken(PartTaken { at, part }));
     }
 
-    pub(super) fn send_hello(&mut self, node: &NodeName) {
+    pub(super) fn send_hello(&mut self, node: &NodeName, now: Duration) {
         let Some(peer) = self.peers.get(node) else {
             return;
         };
@@ -116,7 +116,8 @@ impl Shard {
             have: peer.have(),
             least: peer.floor.least(),
             formerly: self.own.formerly(),
-            goodbye: self.left.then_some(Farewell::LEAVING),
+            goodbye: self.farewell(),
+            held: self.offers(now),
         };
         self.send(node, Message::Hello(hello));
     }
@@ -162,7 +163,7 @@ impl Shard {
         }
     }
 
-    pub(super) fn send_vector(&mut self) {
+    pub(super) fn send_vector(&mut self, now: Duration) {
         if self.left || self.linked().next().is_none() {
             return;
         }
@@ -173,7 +174,12 @@ impl Shard {
         let at = self.own.at();
         self.stats.vectors_sent += 1;
         self.outbox
-            .push_back(Effect::Broadcast(Message::Vector(Vector { at, heard })));
+            .push_back(Effect::Broadcast(Message::Vector(Vector {
+                at,
+                heard,
+                goodbye: self.farewell(),
+                held: self.offers(now),
+            })));
     }
 
     /// How far some of those are that are heard directly: the next ones after the last vector's, round and round.
@@ -195,11 +201,14 @@ impl Shard {
             .collect()
     }
 
-    pub(super) fn renumber(&mut self, life: Life) {
+    pub(super) fn renumber(&mut self, life: Life, now: Duration) {
         if life <= self.own.at().life || self.left {
             return;
         }
         self.stats.renumbered += 1;
+        // What others hold of the old number is this log under its new one.
+        let (node, before) = (self.own.node().clone(), self.own.at().life);
+        self.ended.insert(&node, before, now);
         self.own.renumber(life);
         for link in self
             .peers
@@ -210,7 +219,7 @@ impl Shard {
         }
         let linked: Vec<NodeName> = self.linked().cloned().collect();
         for node in &linked {
-            self.send_hello(node);
+            self.send_hello(node, now);
         }
     }
 }

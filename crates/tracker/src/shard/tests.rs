@@ -46,6 +46,15 @@ fn settings() -> Settings {
     }
 }
 
+fn vector(at: Position, heard: Vec<Heard>) -> Vector {
+    Vector {
+        at,
+        heard,
+        goodbye: None,
+        held: Vec::new(),
+    }
+}
+
 fn slot(key: &str) -> Slot {
     Slot {
         owner: 1,
@@ -495,12 +504,7 @@ fn after_a_break_nothing_shows_before_it_has_caught_up() {
     net.up(0, 1);
     net.deaf.clear();
     let at = net.shards[0].at();
-    net.hear(
-        1,
-        0,
-        net.link(1, 0),
-        Message::Vector(Vector { at, heard: vec![] }),
-    );
+    net.hear(1, 0, net.link(1, 0), Message::Vector(vector(at, vec![])));
     net.shards[1].settle();
     assert!(
         net.shards[1].poll_effect().is_none(),
@@ -683,10 +687,7 @@ fn i13_nobody_exists_by_hearsay() {
             seq: 9,
         },
     };
-    let vector = Vector {
-        at: net.shards[0].at(),
-        heard: vec![hint],
-    };
+    let vector = vector(net.shards[0].at(), vec![hint]);
     net.take_sent();
     net.hear(1, 0, link, Message::Vector(vector));
     net.run();
@@ -706,7 +707,7 @@ fn i24_what_another_sees_more_of_is_asked_from_its_owner() {
     net.take_sent();
     let at = net.shards[2].at();
     let heard = net.shards[2].next_hints();
-    net.hear(1, 2, net.link(1, 2), Message::Vector(Vector { at, heard }));
+    net.hear(1, 2, net.link(1, 2), Message::Vector(vector(at, heard)));
     net.run();
     assert_eq!(net.take_sent(), [], "it may be under way");
     net.pass(3 * PERIOD);
@@ -743,6 +744,7 @@ fn i10_a_peer_speaks_only_for_itself() {
     net.track(0, "ann");
     net.pass(PERIOD);
     let stored = Stored {
+        held: false,
         put_seq: 1,
         value: put("forged").value.unwrap(),
     };

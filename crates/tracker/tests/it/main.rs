@@ -2,6 +2,8 @@
 
 mod cluster;
 mod consumers;
+#[cfg(feature = "test-util")]
+mod histories;
 mod owners;
 mod single;
 mod support;

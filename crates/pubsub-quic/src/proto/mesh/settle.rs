@@ -69,6 +69,9 @@ impl Mesh {
 
     /// A proper guest: newer, older or the same life as the one known.
     pub(super) fn receive(&mut self, now: Instant, id: ConnectionId, guest: Guest) {
+        if let Some(address) = self.links.get(&id).and_then(|link| link.dialled.as_ref()) {
+            self.book.led_to(address, &guest.name, guest.incarnation);
+        }
         if let Some(close) = self.older_than_known(now, &guest) {
             return self.refuse_older(id, &guest, close);
         }

@@ -5,11 +5,11 @@
 use std::time::Duration;
 
 use matryoshka_pubsub::{Goodbye, TrafficClass};
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::Rng;
 
 use super::network::NodeIndex;
 use super::node::State;
+use super::random::Random;
 use super::setup::Setup;
 use super::tally::{Seen, Tally};
 use super::world::World;
@@ -40,7 +40,7 @@ pub struct Outcome {
 /// Plays the history of that seed; with its `lines` if they are to be read.
 #[must_use]
 pub fn play(seed: u64, nodes: Option<usize>, lines: bool) -> Outcome {
-    let mut rng = StdRng::seed_from_u64(seed);
+    let mut rng = Random::new(seed);
     let nodes = nodes.unwrap_or_else(|| rng.random_range(3..6));
     let setup = Setup::random(&mut rng, nodes);
     let mut history = History::new(setup, rng, lines);
@@ -64,7 +64,7 @@ struct History {
 }
 
 impl History {
-    fn new(setup: Setup, rng: StdRng, lines: bool) -> Self {
+    fn new(setup: Setup, rng: Random, lines: bool) -> Self {
         let (nodes, steps) = (setup.nodes, setup.steps);
         let mut world = World::with(setup, rng, lines);
         for index in 0..nodes {

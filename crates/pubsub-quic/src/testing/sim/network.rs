@@ -6,7 +6,7 @@
 //! Pure: no clock, no I/O, no tasks.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeSet, BinaryHeap};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -62,8 +62,10 @@ pub(super) enum Happening {
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Network {
-    queue: BinaryHeap<Reverse<(Duration, u64)>>,
-    waiting: BTreeMap<u64, Happening>,
+    /// When, in which order, and where it waits.
+    queue: BinaryHeap<Reverse<(Duration, u64, usize)>>,
+    waiting: Vec<Option<Happening>>,
+    free: Vec<usize>,
     sequence: u64,
     pub(super) cables: Vec<Cable>,
     /// From whom to whom nothing comes.
@@ -74,18 +76,23 @@ pub(super) struct Network {
 impl Network {
     pub(super) fn at(&mut self, time: Duration, what: Happening) {
         self.sequence += 1;
-        self.queue.push(Reverse((time, self.sequence)));
-        self.waiting.insert(self.sequence, what);
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.waiting.push(None);
+            self.waiting.len() - 1
+        });
+        self.waiting[place] = Some(what);
+        self.queue.push(Reverse((time, self.sequence, place)));
     }
 
     /// The next thing that happens until then.
     pub(super) fn next(&mut self, until: Duration) -> Option<(Duration, Happening)> {
-        let Reverse((at, sequence)) = *self.queue.peek()?;
+        let Reverse((at, _, place)) = *self.queue.peek()?;
         if at > until {
             return None;
         }
         self.queue.pop();
-        Some((at, self.waiting.remove(&sequence)?))
+        self.free.push(place);
+        Some((at, self.waiting[place].take()?))
     }
 
     pub(super) fn is_cut(&self, from: NodeIndex, to: NodeIndex) -> bool {

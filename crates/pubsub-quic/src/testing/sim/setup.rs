@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use matryoshka_pubsub::cluster::interest::{Config, HashKey};
 use rand::Rng;
-use rand::rngs::StdRng;
 
+use super::random::Random;
 use crate::proto::codec::Codec;
 use crate::proto::outbox::Bounds;
 use crate::proto::terms::Offer;
@@ -65,7 +65,7 @@ impl Setup {
     }
 
     /// One of its own for each seed.
-    pub(super) fn random(rng: &mut StdRng, nodes: usize) -> Self {
+    pub(super) fn random(rng: &mut Random, nodes: usize) -> Self {
         let ring = [600, 1_500, 4_000, 64 * 1024][rng.random_range(0..4)];
         let slowest = [2_000, 20_000, 100_000][rng.random_range(0..3)];
         let calm = rng.random_ratio(1, 8);
@@ -84,7 +84,11 @@ impl Setup {
             window: [600, 4_000, 64 * 1024][rng.random_range(0..3)],
             old: [0, 0, 30][rng.random_range(0..3)],
             no_interest: [0, 0, 30][rng.random_range(0..3)],
-            pace: Duration::from_millis([40, 100, 200][rng.random_range(0..3)]),
+            pace: match nodes {
+                0..10 => Duration::from_millis([25, 60, 120][rng.random_range(0..3)]),
+                // They are costly, and enough of them happens at once.
+                _ => Duration::from_millis(15),
+            },
         }
     }
 
@@ -103,7 +107,7 @@ impl Setup {
     }
 
     /// What one more node is willing to do.
-    pub(super) fn offer(&self, rng: &mut StdRng) -> Offer {
+    pub(super) fn offer(&self, rng: &mut Random) -> Offer {
         let newest = match rng.random_ratio(self.old, 100) {
             true => Codec::V1,
             false => Codec::NEWEST,
@@ -120,7 +124,7 @@ impl Setup {
     }
 
     /// How long a packet is under way.
-    pub(super) fn flight(&self, rng: &mut StdRng) -> Duration {
+    pub(super) fn flight(&self, rng: &mut Random) -> Duration {
         rng.random_range(self.flight.0..self.flight.1)
     }
 }

@@ -1,28 +1,82 @@
-//! Histories, in so many tests that all cores have something to do.
+//! Histories, in so many tests that all cores have something to do: 10,000 of 3 to 5 nodes, 20 of 50, each played twice.
 
-use super::{Tally, play};
+use std::panic::catch_unwind;
 
-/// Plays each seed twice.
-fn histories(seeds: std::ops::Range<u64>, nodes: Option<usize>) -> Tally {
+use super::seeds::FOUND;
+use super::{Seen, Tally, play};
+
+/// How many histories of few nodes one test plays.
+const FEW: u64 = 1_250;
+/// How many of many nodes.
+const MANY: u64 = 2;
+const MANY_NODES: usize = 50;
+
+/// Plays each seed twice: the second time must be like the first.
+fn histories(seeds: impl IntoIterator<Item = u64>, nodes: Option<usize>) -> Tally {
     let mut tally = Tally::default();
     for seed in seeds {
-        let replay = format!("replay it: cargo xtask sim --link --seed {seed} --show");
-        let first = std::panic::catch_unwind(|| play(seed, nodes, false));
-        let first = first.unwrap_or_else(|_| panic!("seed {seed} panicked; {replay}"));
-        assert_eq!(first.broken, None, "seed {seed}; {replay}");
+        let of = nodes.map(|nodes| format!(" --nodes {nodes}"));
+        let of = of.unwrap_or_default();
+        let replay = format!("cargo xtask sim --link --seed {seed}{of} --show");
+        let run = || catch_unwind(|| play(seed, nodes, false));
+        let first = run().unwrap_or_else(|_| panic!("seed {seed} panicked; replay it: {replay}"));
+        if let Some(broken) = first.broken {
+            panic!("seed {seed}: {broken}; replay it: {replay}");
+        }
         let second = play(seed, nodes, false);
-        assert_eq!(
-            first.hash, second.hash,
-            "seed {seed} is not its own; {replay}"
-        );
+        assert_eq!(first.hash, second.hash, "not the same twice: {replay}");
         tally.merge(&first.tally);
     }
     tally
 }
 
+/// One share of them; every fault and every path must have come up.
+fn few(share: u64) {
+    let tally = histories(share * FEW..(share + 1) * FEW, None);
+    println!("{tally}");
+    assert!(tally.of(Seen::Step) >= 200 * FEW);
+    assert_eq!(tally.missing(), [], "never came up");
+}
+
+fn many(share: u64) {
+    let seeds = share * MANY..(share + 1) * MANY;
+    println!("{}", histories(seeds, Some(MANY_NODES)));
+}
+
+macro_rules! shares {
+    ($play:ident: $($name:ident = $share:literal),*) => {
+        $(
+            #[test]
+            fn $name() {
+                $play($share);
+            }
+        )*
+    };
+}
+
+mod every_promise_is_kept_by_few_nodes {
+    use super::few;
+
+    shares!(few: share_0 = 0, share_1 = 1, share_2 = 2, share_3 = 3, share_4 = 4, share_5 = 5, share_6 = 6, share_7 = 7);
+}
+
+mod every_promise_is_kept_by_many_nodes {
+    use super::many;
+
+    shares!(many: share_0 = 0, share_1 = 1, share_2 = 2, share_3 = 3, share_4 = 4, share_5 = 5, share_6 = 6, share_7 = 7, share_8 = 8, share_9 = 9);
+}
+
 #[test]
-fn histories_of_few_nodes_keep_every_promise() {
-    let tally = histories(0..300, None);
-    print!("{tally}");
-    assert_eq!(tally.missing(), []);
+fn seeds_that_found_something_find_nothing_more() {
+    histories(FOUND.iter().copied(), None);
+}
+
+#[test]
+fn a_history_depends_on_its_seed_alone_and_another_seed_is_another_history() {
+    let hash = |seed| play(seed, None, false).hash;
+    assert_eq!(hash(11), hash(11));
+    assert_ne!(hash(11), hash(12));
+    let told = play(11, None, true);
+    assert_eq!(told.hash, hash(11), "being told changes nothing");
+    assert!(!told.lines.is_empty());
 }

@@ -12,13 +12,11 @@ use std::time::{Duration, Instant};
 use matryoshka_pubsub::cluster::{MemberEvent, MemberTable};
 use matryoshka_pubsub::{Incarnation, NodeName};
 use rand::Rng;
-#[cfg(test)]
-use rand::SeedableRng;
-use rand::rngs::StdRng;
 
 use super::ledger::Ledger;
 use super::network::{Happening, Network, NodeIndex, Packet};
 use super::node::{Life, Node, State, address};
+use super::random::Random;
 use super::registry::Registry;
 use super::setup::Setup;
 use super::tally::{Seen, Tally};
@@ -98,7 +96,7 @@ enum Moment {
 pub(crate) struct World {
     start: Instant,
     pub(super) now: Duration,
-    pub(crate) rng: StdRng,
+    pub(crate) rng: Random,
     pub(super) setup: Setup,
     pub(crate) nodes: Vec<Node>,
     pub(super) net: Network,
@@ -113,11 +111,11 @@ impl World {
     /// A world without nodes, with plain settings.
     #[cfg(test)]
     pub(crate) fn new(seed: u64) -> Self {
-        let rng = StdRng::seed_from_u64(seed);
+        let rng = Random::new(seed);
         Self::with(Setup::plain(0), rng, false)
     }
 
-    pub(super) fn with(setup: Setup, rng: StdRng, readable: bool) -> Self {
+    pub(super) fn with(setup: Setup, rng: Random, readable: bool) -> Self {
         Self {
             // Where instants begin is no matter: only what lies between them is looked at.
             start: Instant::now(),

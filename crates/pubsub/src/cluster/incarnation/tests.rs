@@ -56,6 +56,8 @@ fn two_that_live_do_not_take_turns() {
         alive: Alive::Yes,
     };
     assert_eq!(node.handle_refusal(alive, now), Step::AskAgain);
+    let between = now + Renumbering::PATIENCE / 2;
+    assert_eq!(node.handle_refusal(alive, between), Step::AskAgain);
     let almost = now + Renumbering::PATIENCE - Duration::from_millis(1);
     assert_eq!(node.handle_refusal(alive, almost), Step::AskAgain);
     assert_eq!(

@@ -239,7 +239,14 @@ impl World {
         stream: u16,
         bytes: usize,
     ) {
-        let other = self.net.cables[cable].ends[1 - side].node;
+        let ends = &self.net.cables[cable];
+        let other = ends.ends[1 - side].node;
+        let state = &ends.streams[1 - side][usize::from(stream)];
+        // Only a writer that waits for it needs a packet of its own.
+        if state.under_way < self.setup.window && !self.net.is_cut(index, other) {
+            self.net.cables[cable].streams[1 - side][usize::from(stream)].under_way -= bytes;
+            return;
+        }
         let credit = Packet::Credit(cable, 1 - side, stream, bytes);
         self.post(index, other, credit);
     }

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::network::Index;
 use crate::diff::Diff;
@@ -14,6 +15,10 @@ use crate::reference::PresenceRef;
 #[derive(Debug, Default)]
 pub(super) struct Truth {
     values: BTreeMap<PresenceRef, Fate>,
+    restarts: BTreeMap<(Index, u64), Restart>,
+    /// Trackers that took a higher number. Two nodes may hold their entries under two numbers, so what was held under one
+    /// may be listed once more under the other, for the rest of its grace: a known limit.
+    renumbered: BTreeSet<(Index, u64)>,
 }
 
 #[derive(Debug)]
@@ -22,6 +27,16 @@ struct Fate {
     writer: Index,
     generation: u64,
     ended: Option<u64>,
+    /// Its connection ended, or its tracker did after announcing a restart: it may be listed for a while.
+    held: bool,
+}
+
+/// A tracker that announced a restart.
+#[derive(Clone, Copy, Debug)]
+struct Restart {
+    grace: Duration,
+    /// When it ended, if it has.
+    ended: Option<Duration>,
 }
 
 /// Who looks, and what it knows of links.
@@ -29,6 +44,7 @@ struct Fate {
 pub(super) struct Sight {
     pub(super) viewer: Index,
     pub(super) step: u64,
+    pub(super) now: Duration,
 }
 
 impl Truth {
@@ -38,6 +54,7 @@ impl Truth {
             writer,
             generation,
             ended: None,
+            held: false,
         };
         let before = self.values.insert(entry.reference, fate);
         assert!(before.is_none(), "{} was given twice", entry.reference);
@@ -49,20 +66,59 @@ impl Truth {
         }
     }
 
-    /// A node's tracker is over, and all it tracked.
-    pub(super) fn generation_ended(&mut self, writer: Index, generation: u64, step: u64) {
+    pub(super) fn held(&mut self, reference: PresenceRef) {
+        if let Some(fate) = self.values.get_mut(&reference) {
+            fate.held = true;
+        }
+    }
+
+    pub(super) fn renumbered(&mut self, writer: Index, generation: u64) {
+        self.renumbered.insert((writer, generation));
+    }
+
+    pub(super) fn restart_announced(&mut self, writer: Index, generation: u64, grace: Duration) {
+        let restart = Restart { grace, ended: None };
+        self.restarts.insert((writer, generation), restart);
+    }
+
+    /// A node's tracker is over, and all it tracked: at once, or as announced.
+    pub(super) fn generation_ended(&mut self, of: (Index, u64), step: u64, now: Duration) {
+        let restart = self.restarts.get_mut(&of);
+        let held = restart.is_some();
+        if let Some(restart) = restart {
+            restart.ended = Some(now);
+        }
         for fate in self.values.values_mut() {
-            if (fate.writer, fate.generation) == (writer, generation) {
-                fate.ended.get_or_insert(step);
+            if (fate.writer, fate.generation) == of {
+                fate.held |= held;
+                if !held {
+                    fate.ended.get_or_insert(step);
+                }
             }
         }
     }
 
     /// Everything tracked on live nodes.
     pub(super) fn now(&self) -> BTreeMap<PresenceRef, Arc<Entry>> {
-        let live = self.values.iter().filter(|(_, fate)| fate.ended.is_none());
+        let values = self.values.iter();
+        let live = values.filter(|(_, fate)| fate.ended.is_none() && !fate.held);
         live.map(|(reference, fate)| (*reference, Arc::clone(&fate.entry)))
             .collect()
+    }
+
+    /// Whether the tracker has ended that announced a restart; nothing if it did not announce one.
+    fn restarted(&self, fate: &Fate) -> Option<bool> {
+        let restart = self.restarts.get(&(fate.writer, fate.generation))?;
+        Some(restart.ended.is_some())
+    }
+
+    /// Whether entries of that tracker may be listed though it is not heard.
+    fn may_be_held(&self, fate: &Fate, now: Duration) -> bool {
+        let restart = self.restarts.get(&(fate.writer, fate.generation));
+        restart.is_some_and(|restart| {
+            let over = restart.ended.map(|ended| ended + restart.grace + NOTICE);
+            over.is_none_or(|over| now <= over)
+        })
     }
 
     fn fate(&self, reference: PresenceRef) -> &Fate {
@@ -106,6 +162,13 @@ impl Watcher {
             if fate.ended.is_some() && (linked || fate.writer == sight.viewer) {
                 self.over.insert(entry.reference);
             }
+            // What was held and is not hidden by the end of a link is over: its user is back, or its grace has ended. Only a
+            // node that was thought to be over and was not may list it again.
+            let last = truth.restarted(fate).unwrap_or(linked);
+            let renumbered = truth.renumbered.contains(&(fate.writer, fate.generation));
+            if fate.held && steady(fate.writer) && last && !renumbered {
+                self.over.insert(entry.reference);
+            }
         }
         for entry in &diff.joins {
             assert_eq!(entry.topic, diff.topic, "I14: a diff has one topic");
@@ -113,7 +176,7 @@ impl Watcher {
             assert_eq!(was, None, "I14: joined what was there");
             self.joined(entry, sight, truth, &link_born);
         }
-        self.updates(diff);
+        self.updates(diff, sight, truth);
     }
 
     fn joined(
@@ -132,6 +195,9 @@ impl Watcher {
             !self.over.contains(&entry.reference),
             "I8: {entry:?} came back after it was over and had left"
         );
+        if truth.may_be_held(fate, sight.now) {
+            return;
+        }
         let latest = self
             .generations
             .entry(fate.writer)
@@ -155,8 +221,12 @@ impl Watcher {
     }
 
     /// An update is one leave and one join in one diff, as long as the reader saw the value before.
-    fn updates(&self, diff: &Diff) {
+    /// Of a tracker that restarts, two nodes may hold two values of one slot, if it took a higher number in its drain.
+    fn updates(&self, diff: &Diff, sight: Sight, truth: &Truth) {
         for entry in &diff.joins {
+            if truth.may_be_held(truth.fate(entry.reference), sight.now) {
+                continue;
+            }
             let Some(previous) = entry.previous else {
                 continue;
             };
@@ -182,17 +252,20 @@ impl Watcher {
     /// At any time, all entries of a node are of one of its lives, and only of nodes that there is a link to.
     pub(super) fn lives(
         &self,
-        viewer: Index,
+        sight: Sight,
         truth: &Truth,
         link_born: impl Fn(Index) -> Option<u64>,
     ) {
         let mut lives = BTreeMap::new();
         for entry in self.list.values() {
             let fate = truth.fate(entry.reference);
+            if truth.may_be_held(fate, sight.now) {
+                continue;
+            }
             let life = lives.entry(fate.writer).or_insert(fate.generation);
             assert_eq!(*life, fate.generation, "I15: two lives of one node at once");
             assert!(
-                fate.writer == viewer || link_born(fate.writer).is_some(),
+                fate.writer == sight.viewer || link_born(fate.writer).is_some(),
                 "I17: an entry of a node without link is listed"
             );
         }
@@ -205,6 +278,10 @@ impl Watcher {
             .collect()
     }
 }
+
+/// So long after the end of a tracker and its grace the last node has noticed both: links are found to be over within 2.5 s,
+/// pauses last up to 5 s, and what is passed on takes its way.
+const NOTICE: Duration = Duration::from_secs(12);
 
 fn place(entry: &Entry) -> (Arc<str>, Arc<str>, PresenceRef) {
     (

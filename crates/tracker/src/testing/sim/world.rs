@@ -13,7 +13,7 @@ use matryoshka_pubsub::{Incarnation, LinkId, NodeName, Origin};
 use super::checker::{Sight, Truth, Watcher};
 use super::network::{Index, Network, Packet, Weather, What};
 use super::random::Random;
-use super::{Plan, QUIET, Report, SETTLING};
+use super::{QUIET, Report, SETTLING};
 use crate::entry::Entry;
 use crate::life::Life;
 use crate::message::Message;
@@ -33,6 +33,8 @@ pub(super) struct World {
     report: Report,
     settings: Settings,
     acts: u64,
+    /// Whether it prints what happens.
+    pub(super) tells: bool,
     /// Messages sent since the cluster is quiet, vectors not counted.
     noise: Vec<&'static str>,
 }
@@ -44,6 +46,8 @@ struct Node {
     /// Counts the trackers that ran on this node.
     generation: u64,
     life: Life,
+    /// The tracker said that it restarts, with that grace.
+    draining: Option<Duration>,
     running: Option<Running>,
     paused_until: Duration,
 }
@@ -57,7 +61,15 @@ struct Running {
     /// The links that this node was told of.
     links: BTreeMap<Index, LinkView>,
     /// What it should track, kept apart from the shard.
-    own: BTreeMap<(u64, usize, usize), (Ticket, Arc<Entry>)>,
+    own: BTreeMap<(u64, usize, usize), Own>,
+}
+
+#[derive(Clone, Debug)]
+struct Own {
+    ticket: Ticket,
+    entry: Arc<Entry>,
+    /// It is held for a while when its connection ends.
+    drop_grace: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +80,7 @@ struct LinkView {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, plan: Plan) -> Self {
+    pub(super) fn new(seed: u64, nodes: usize) -> Self {
         let mut random = Random::new(seed);
         let settings = Settings {
             shard: 0,
@@ -80,11 +92,13 @@ impl World {
             chunk_bytes: [400, 1_000, 100_000][random.below(3)],
         };
         let weather = [Weather::Fair, Weather::Foul][random.below(2)];
-        let nodes = (0..plan.nodes).map(|index| Node {
+        let count = nodes;
+        let nodes = (0..count).map(|index| Node {
             name: NodeName::new(format!("n{index}")).expect("a good name"),
             incarnation: 0,
             generation: 0,
             life: Life::first_of(0),
+            draining: None,
             running: None,
             paused_until: Duration::ZERO,
         });
@@ -100,14 +114,17 @@ impl World {
             report: Report::default(),
             settings,
             acts: 0,
+            tells: false,
             noise: Vec::new(),
         };
-        (0..plan.nodes).for_each(|node| world.start(node));
+        (0..count).for_each(|node| world.start(node));
         world
     }
 
-    pub(super) fn random_step(&mut self) {
+    /// One random step; `action` decides all of it.
+    pub(super) fn step(&mut self, action: u64) {
         self.step += 1;
+        self.random = Random::new(action);
         let node = self.random.below(self.nodes.len());
         match self.random.below(100) {
             0..=29 => self.track(node),
@@ -133,7 +150,9 @@ impl World {
         if self.nodes[node].running.is_none() {
             return self.start(node);
         }
-        match self.random.below(9) {
+        match self.random.below(13) {
+            9..=11 => self.announce_restart(node),
+            12 => self.restart_as_announced(node),
             0 | 1 => self.crash(node),
             2 => {
                 self.crash(node);
@@ -159,15 +178,30 @@ impl World {
     fn track(&mut self, node: Index) {
         let at = self.slot();
         let meta = self.meta();
+        let grace = if self.random.one_in(5) {
+            self.random.millis(4_000)
+        } else {
+            Duration::ZERO
+        };
         self.act(node, |world, running, now| {
             let result = running.shard.track(&slot_at(at), meta, now);
             match (running.own.get(&at), result) {
                 (None, Ok((ticket, entry))) => {
                     let node_at = &world.nodes[node];
                     world.truth.written(&entry, node, node_at.generation);
-                    running.own.insert(at, (ticket, entry));
+                    running.shard.set_drop_grace(ticket, grace);
+                    let drop_grace = !grace.is_zero();
+                    let own = Own {
+                        ticket,
+                        entry,
+                        drop_grace,
+                    };
+                    running.own.insert(at, own);
                 }
-                (Some((_, there)), Err(found)) => assert_eq!(*there, found, "I27"),
+                (Some(own), Err(found)) => {
+                    assert_eq!(own.entry, found, "I27");
+                    world.report.count("track refused: tracked already");
+                }
                 (expected, got) => panic!("I27: tracked {expected:?}, track gave {got:?}"),
             }
         });
@@ -179,7 +213,7 @@ impl World {
         self.act(node, |world, running, now| {
             let result = running.shard.update(&slot_at(at), None, meta, now);
             match (running.own.get_mut(&at), result) {
-                (Some((_, there)), Ok(new)) => {
+                (Some(Own { entry: there, .. }), Ok(new)) => {
                     assert_eq!(new.previous, Some(there.reference), "I16");
                     let generation = world.nodes[node].generation;
                     world.truth.written(&new, node, generation);
@@ -202,14 +236,18 @@ impl World {
         self.act(node, |world, running, now| {
             let tracked = running.own.remove(&at);
             let removed = match &tracked {
-                Some((ticket, _)) if by_ticket => running.shard.release(*ticket, now) == Some(at.0),
+                Some(own) if by_ticket => running.shard.release(own.ticket, now) == Some(at.0),
                 _ => running.shard.untrack(&slot_at(at), now) == Ok(true),
             };
             assert_eq!(removed, tracked.is_some(), "I27: untrack");
-            if let Some((ticket, entry)) = tracked {
-                world.truth.ended(entry.reference, world.step);
+            if let Some(own) = tracked {
+                if by_ticket {
+                    world.connection_ended(node, &own);
+                } else {
+                    world.truth.ended(own.entry.reference, world.step);
+                }
                 assert_eq!(
-                    running.shard.release(ticket, now),
+                    running.shard.release(own.ticket, now),
                     None,
                     "a ticket ends once"
                 );
@@ -219,8 +257,13 @@ impl World {
 
     fn owner_dies(&mut self, node: Index) {
         let owner = 1 + self.random.below(4) as u64;
+        let died = self.random.below(4) > 0;
         self.act(node, |world, running, now| {
-            let count = running.shard.untrack_owner(owner, now);
+            let count = if died {
+                running.shard.owner_died(owner, now)
+            } else {
+                running.shard.untrack_owner(owner, now)
+            };
             let dead: Vec<_> = running
                 .own
                 .keys()
@@ -229,11 +272,25 @@ impl World {
                 .collect();
             assert_eq!(count, dead.len(), "I26: all that a dead owner tracked goes");
             for at in dead {
-                if let Some((_, entry)) = running.own.remove(&at) {
-                    world.truth.ended(entry.reference, world.step);
+                match running.own.remove(&at) {
+                    Some(own) if died => world.connection_ended(node, &own),
+                    Some(own) => world.truth.ended(own.entry.reference, world.step),
+                    None => {}
                 }
             }
+            world.report.count("owner died");
         });
+    }
+
+    /// Nobody untracked it: it is held if a restart was announced, or if it was tracked so.
+    fn connection_ended(&mut self, node: Index, own: &Own) {
+        self.report.count("connection ended");
+        let reference = own.entry.reference;
+        if own.drop_grace || self.nodes[node].draining.is_some() {
+            self.truth.held(reference);
+        } else {
+            self.truth.ended(reference, self.step);
+        }
     }
 
     fn meta(&mut self) -> Bytes {
@@ -259,6 +316,7 @@ impl World {
     fn run(&mut self, node: Index, links: BTreeMap<Index, LinkView>) {
         let at = &mut self.nodes[node];
         at.generation += 1;
+        at.draining = None;
         at.running = Some(Running {
             shard: Shard::new(at.name.clone(), at.life, self.settings),
             started: self.now,
@@ -269,8 +327,8 @@ impl World {
     }
 
     fn stop(&mut self, node: Index) -> Option<Running> {
-        let generation = self.nodes[node].generation;
-        self.truth.generation_ended(node, generation, self.step);
+        let of = (node, self.nodes[node].generation);
+        self.truth.generation_ended(of, self.step, self.now);
         let running = self.nodes[node].running.take();
         if let Some(running) = &running {
             self.report.count_stats(&running.shard.stats());
@@ -289,6 +347,9 @@ impl World {
 
     /// The node says goodbye for good, goes on for a moment, and ends.
     fn leave(&mut self, node: Index) {
+        if self.nodes[node].draining.is_some() {
+            return self.restart_as_announced(node);
+        }
         self.report.count("node left");
         self.network.tell_all(node, &What::Leaving, self.now);
         if self.random.one_in(2) {
@@ -298,14 +359,51 @@ impl World {
         self.crash(node);
     }
 
+    fn announce_restart(&mut self, node: Index) {
+        if self.nodes[node].draining.is_some() {
+            return self.restart_as_announced(node);
+        }
+        self.report.count("restart announced");
+        let grace = self.random.millis(4_000);
+        let generation = self.nodes[node].generation;
+        self.nodes[node].draining = Some(grace);
+        self.truth.restart_announced(node, generation, grace);
+        self.act(node, |_, running, _| running.shard.restart(grace));
+    }
+
+    /// The drain is over: the process ends, and another begins soon.
+    fn restart_as_announced(&mut self, node: Index) {
+        if self.nodes[node].draining.is_none() {
+            return self.announce_restart(node);
+        }
+        self.report.count("restarted as announced");
+        if self.random.below(4) > 0 {
+            self.act(node, |_, running, now| {
+                running.own.clear();
+                running.shard.leave(now);
+            });
+            let time = self.random.millis(200);
+            self.pass(time);
+        }
+        self.crash(node);
+        if self.random.below(3) > 0 {
+            let time = self.random.millis(3_000);
+            self.pass(time);
+        }
+        self.start(node);
+    }
+
     /// The tracker is closed, or lost without a word, and another starts in the same process, perhaps with a clock that
     /// went back.
     fn restart_tracker(&mut self, node: Index) {
         self.report.count("tracker restarted");
         if self.random.one_in(2) {
+            let draining = self.nodes[node].draining.is_some();
             self.act(node, |world, running, now| {
-                for (_, entry) in std::mem::take(&mut running.own).into_values() {
-                    world.truth.ended(entry.reference, world.step);
+                for own in std::mem::take(&mut running.own).into_values() {
+                    if !draining {
+                        world.truth.ended(own.entry.reference, world.step);
+                    }
                 }
                 running.shard.leave(now);
                 world.report.count("tracker said goodbye");
@@ -499,6 +597,10 @@ impl World {
             ..
         } = packet;
         let member = self.member(from, link, incarnation);
+        self.tell(|| match &what {
+            What::Message(_) => String::new(),
+            event => format!("n{node} is told {event:?} of n{from}, {link:?}"),
+        });
         self.act(node, |_, running, now| match what {
             What::Up => {
                 let view = LinkView {
@@ -559,9 +661,12 @@ impl World {
             return;
         };
         let now = self.now.saturating_sub(running.started);
-        let before = self.lives_seen(&running.shard);
+        let before = self.lives_seen(&running);
         input(self, &mut running, now);
-        let after = self.lives_seen(&running.shard);
+        let after = self.lives_seen(&running);
+        if running.shard.stats().renumbered > 0 {
+            self.truth.renumbered(node, self.nodes[node].generation);
+        }
         running.shard.settle();
         self.acts += 1;
         let mut look = self.acts.is_multiple_of(LOOK_EVERY);
@@ -576,11 +681,14 @@ impl World {
         self.nodes[node].running = Some(running);
     }
 
-    /// The life of each node that a shard holds a copy of.
-    fn lives_seen(&self, shard: &Shard) -> Vec<Option<Life>> {
-        let nodes = self.nodes.iter();
+    /// The life of each node that a shard holds a copy of, and the link to it.
+    fn lives_seen(&self, running: &Running) -> Vec<(Option<Life>, Option<LinkId>)> {
+        let nodes = self.nodes.iter().enumerate();
         nodes
-            .map(|node| shard.have(&node.name).map(|at| at.life))
+            .map(|(index, node)| {
+                let life = running.shard.have(&node.name).map(|at| at.life);
+                (life, running.links.get(&index).map(|view| view.link))
+            })
             .collect()
     }
 
@@ -605,10 +713,22 @@ impl World {
                 }
             }
             Effect::Step(step) => {
-                let sight = Sight {
-                    viewer: node,
-                    step: self.step,
-                };
+                let sight = self.sight(node);
+                self.tell(|| {
+                    let names = |entries: &[Arc<Entry>]| -> Vec<String> {
+                        let name =
+                            |e: &Arc<Entry>| format!("{} {} of {}", e.key, e.reference, e.node);
+                        entries.iter().map(name).collect()
+                    };
+                    let (joins, leaves) = (names(&step.diff.joins), names(&step.diff.leaves));
+                    format!(
+                        "n{node} lists in {}: +{joins:?} -{leaves:?}",
+                        step.diff.topic
+                    )
+                });
+                for entry in step.diff.joins.iter().chain(&step.diff.leaves) {
+                    self.trace(&entry.reference.put_seq().to_be_bytes());
+                }
                 let links = &running.links;
                 let born = |other: Index| links.get(&other).map(|view| view.born);
                 running
@@ -621,12 +741,31 @@ impl World {
     fn send(&mut self, way: (Index, Index, LinkId), message: &Message) {
         let bytes = message.encode();
         self.trace(&bytes);
+        let (from, to, link) = way;
+        self.tell(|| format!("n{from} sends to n{to} on {link:?}: {message:?}"));
         if !matches!(message, Message::Vector(_)) {
             self.noise.push(name_of(message));
         }
         let when = (self.now, self.weather);
         if let Some(fate) = self.network.send(way, bytes, when, &mut self.random) {
             self.report.count(fate);
+        }
+    }
+
+    fn tell(&self, what: impl FnOnce() -> String) {
+        if self.tells {
+            let what = what();
+            if !what.is_empty() {
+                println!("{:?} {what}", self.now);
+            }
+        }
+    }
+
+    fn sight(&self, viewer: Index) -> Sight {
+        Sight {
+            viewer,
+            step: self.step,
+            now: self.now,
         }
     }
 
@@ -643,8 +782,8 @@ impl World {
         running.watcher.compare(running.shard.listed());
         let links = &running.links;
         let born = |other: Index| links.get(&other).map(|view| view.born);
-        running.watcher.lives(node, &self.truth, born);
-        for (at, (_, entry)) in &running.own {
+        running.watcher.lives(self.sight(node), &self.truth, born);
+        for (at, Own { entry, .. }) in &running.own {
             let there = running.shard.own_slot(&slot_at(*at));
             assert_eq!(there, Some(entry), "I10: only its owner changes an entry");
             let listed = running.shard.entries(&entry.topic);
@@ -657,7 +796,13 @@ impl World {
     /// No more faults: all that is alive is connected, and stays so.
     pub(super) fn become_quiet(&mut self) {
         self.step += 1;
+        self.random = Random::new(self.seed);
         self.weather = Weather::Fair;
+        for node in 0..self.nodes.len() {
+            if self.nodes[node].draining.is_some() && self.nodes[node].running.is_some() {
+                self.restart_as_announced(node);
+            }
+        }
         self.pass(Duration::from_secs(6));
         for node in 0..self.nodes.len() {
             self.nodes[node].paused_until = Duration::ZERO;
@@ -699,6 +844,9 @@ impl World {
             }
             let stats = running.shard.stats();
             assert!(stats.remembered_peers < 2 * self.nodes.len() as u64, "I18");
+            let lives = running.shard.ended_lives();
+            assert!(lives <= 16 * self.nodes.len(), "I18: {lives} lives");
+            assert_eq!(stats.held_sets_now, 0, "the grace is over");
             self.report.count_stats(&stats);
         }
         std::mem::take(&mut self.report)
@@ -740,5 +888,7 @@ fn name_of(message: &Message) -> &'static str {
         Message::Part(_) => "part",
         Message::PartTaken(_) => "part taken",
         Message::Goodbye(_) => "goodbye",
+        Message::HeldPull(_) => "held pull",
+        Message::HeldPart(_) => "held part",
     }
 }

@@ -1,0 +1,285 @@
+//! What a node tracked in a life that ended in a restart, held until its users are back or the grace is over.
+//!
+//! The owner of these entries is over, so they change no more: they can only be shown no longer, here because their users
+//! are back (`gone`), everywhere when the deadline is there. So nodes may pass them on to each other, which they must
+//! with nothing else; that a life is over, and that its sets are, is remembered, so that nobody gets them back.
+//!
+//! Pure: no clock, no I/O, no tasks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use matryoshka_pubsub::NodeName;
+
+use crate::entry::Entry;
+use crate::life::Life;
+use crate::message::{HeldPart, HeldValue, Offer, Position, millis};
+use crate::owner_log::wire_size;
+use crate::replica::Replica;
+
+/// The held entries of one life of one node.
+#[derive(Debug)]
+pub(crate) struct HeldSet {
+    /// How far the copy was that this came from, or the most complete of those that it was merged from.
+    pub(crate) seq: u64,
+    entries: BTreeMap<u64, Arc<Entry>>,
+    gone: BTreeSet<u64>,
+    pub(crate) deadline: Duration,
+}
+
+impl HeldSet {
+    /// All that a copy showed.
+    pub(crate) fn of(replica: Replica, deadline: Duration) -> Self {
+        let seq = replica.seq();
+        let (entries, gone) = replica.into_parts();
+        Self {
+            seq,
+            entries,
+            gone,
+            deadline,
+        }
+    }
+
+    /// What another node had.
+    pub(crate) fn taken(seq: u64, entries: BTreeMap<u64, Arc<Entry>>, deadline: Duration) -> Self {
+        Self {
+            seq,
+            entries,
+            gone: BTreeSet::new(),
+            deadline,
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.entries.values()
+    }
+
+    pub(crate) fn gone(&self) -> &BTreeSet<u64> {
+        &self.gone
+    }
+
+    /// An entry is not shown any more, for good.
+    pub(crate) fn mark_gone(&mut self, put_seq: u64) {
+        if self.entries.remove(&put_seq).is_some() {
+            self.gone.insert(put_seq);
+        }
+    }
+
+    /// Adds what a more complete set has besides. What this one does not have of the numbers that it covers was deleted, and what
+    /// the other one lacks may be gone there because of an entry that is still on its way here.
+    pub(crate) fn merge(&mut self, other: Self) -> Merged {
+        self.deadline = self.deadline.min(other.deadline);
+        let mut merged = Merged::default();
+        if other.seq <= self.seq {
+            return merged;
+        }
+        let mut entries = other.entries;
+        let later = entries.split_off(&(self.seq + 1));
+        self.seq = other.seq;
+        let slots = self.entries.iter();
+        let slots: BTreeMap<_, u64> = slots.map(|(put_seq, e)| (slot(e), *put_seq)).collect();
+        for (put_seq, entry) in later {
+            if self.gone.contains(&put_seq) {
+                continue;
+            }
+            // It was updated: nobody tracks two values in one slot.
+            if let Some(before) = slots.get(&slot(&entry)) {
+                merged.replaced.extend(self.entries.remove(before));
+                self.gone.insert(*before);
+            }
+            self.entries.insert(put_seq, Arc::clone(&entry));
+            merged.fresh.push(entry);
+        }
+        merged
+    }
+
+    /// Says that this node has it.
+    pub(crate) fn offer(&self, node: &NodeName, life: Life, now: Duration) -> Offer {
+        Offer {
+            node: node.as_str().to_owned(),
+            at: Position {
+                life,
+                seq: self.seq,
+            },
+            left: millis(self.deadline.saturating_sub(now)),
+        }
+    }
+
+    /// The entries after a number, as many as fit into so many bytes, at least one if there is any.
+    pub(crate) fn part(&self, set: Offer, after: Option<u64>, bytes: usize) -> HeldPart {
+        let start = after.map_or(0, |after| after.saturating_add(1));
+        let mut room = bytes;
+        let mut entries = Vec::new();
+        let mut more = false;
+        for entry in self.entries.range(start..).map(|(_, entry)| entry) {
+            let size = wire_size(entry);
+            if size > room && !entries.is_empty() {
+                more = true;
+                break;
+            }
+            room = room.saturating_sub(size);
+            entries.push(value(entry));
+        }
+        HeldPart { set, entries, more }
+    }
+}
+
+/// What another set added to one.
+#[derive(Debug, Default)]
+pub(crate) struct Merged {
+    pub(crate) fresh: Vec<Arc<Entry>>,
+    /// Whose newer value is among the fresh ones.
+    pub(crate) replaced: Vec<Arc<Entry>>,
+}
+
+fn slot(entry: &Entry) -> (u64, Arc<str>, Arc<str>) {
+    (
+        entry.owner,
+        Arc::clone(&entry.topic),
+        Arc::clone(&entry.key),
+    )
+}
+
+fn value(entry: &Entry) -> HeldValue {
+    HeldValue {
+        topic: Arc::clone(&entry.topic),
+        key: Arc::clone(&entry.key),
+        meta: entry.meta.clone(),
+        owner: entry.owner,
+        reference: entry.reference,
+        previous: entry.previous,
+    }
+}
+
+/// A held set that is on its way here. Nobody sees it before its last part.
+#[derive(Debug)]
+pub(crate) struct Taking {
+    pub(crate) node: NodeName,
+    pub(crate) life: Life,
+    pub(crate) asked: Duration,
+    seq: Option<u64>,
+    pub(crate) entries: BTreeMap<u64, Arc<Entry>>,
+}
+
+/// What becomes of a set that is on its way.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// The entries after that number are to be asked for; nothing: all of them, since the set has changed.
+    Ask(Option<u64>),
+    /// That was the last part.
+    Complete,
+    /// The peer does not have it any more, or does not speak the truth.
+    Dropped,
+}
+
+impl Taking {
+    pub(crate) fn new(node: NodeName, life: Life, asked: Duration) -> Self {
+        Self {
+            node,
+            life,
+            asked,
+            seq: None,
+            entries: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a part.
+    pub(crate) fn add(
+        &mut self,
+        part: &HeldPart,
+        share: impl FnMut(&Arc<str>) -> Arc<str>,
+    ) -> Taken {
+        let set = &part.set;
+        if set.left == 0 {
+            return Taken::Dropped;
+        }
+        if *self.seq.get_or_insert(set.at.seq) != set.at.seq {
+            self.entries.clear();
+            self.seq = None;
+            return Taken::Ask(None);
+        }
+        if !self.put_all(&part.entries, share) {
+            return Taken::Dropped;
+        }
+        match (part.more, self.entries.last_key_value()) {
+            (false, _) => Taken::Complete,
+            (true, Some((last, _))) if !part.entries.is_empty() => Taken::Ask(Some(*last)),
+            (true, _) => Taken::Dropped,
+        }
+    }
+
+    /// Whether all numbers follow each other, and none is beyond what the set covers.
+    fn put_all(
+        &mut self,
+        values: &[HeldValue],
+        mut share: impl FnMut(&Arc<str>) -> Arc<str>,
+    ) -> bool {
+        for value in values {
+            let put_seq = value.reference.put_seq();
+            let last = self.entries.last_key_value();
+            let follows = last.is_none_or(|(last, _)| put_seq > *last);
+            if !follows || self.seq.is_none_or(|seq| put_seq > seq) {
+                return false;
+            }
+            let entry = Entry {
+                topic: share(&value.topic),
+                key: Arc::clone(&value.key),
+                meta: value.meta.clone(),
+                reference: value.reference,
+                previous: value.previous,
+                node: self.node.clone(),
+                owner: value.owner,
+            };
+            self.entries.insert(put_seq, Arc::new(entry));
+        }
+        true
+    }
+}
+
+/// Which lives are over, for as long as anybody may still have their entries.
+#[derive(Debug, Default)]
+pub(crate) struct Ended {
+    lives: BTreeMap<NodeName, BTreeMap<Life, Duration>>,
+}
+
+impl Ended {
+    pub(crate) fn insert(&mut self, node: &NodeName, life: Life, now: Duration) {
+        let lives = self.lives.entry(node.clone()).or_default();
+        lives.insert(life, now);
+        // All below the lowest one are taken for over then: see `contains`.
+        while lives.len() > REMEMBERED_LIVES {
+            lives.pop_first();
+        }
+    }
+
+    /// Whether that life is over.
+    pub(crate) fn contains(&self, node: &NodeName, life: Life) -> bool {
+        let Some(lives) = self.lives.get(node) else {
+            return false;
+        };
+        let full = lives.len() == REMEMBERED_LIVES;
+        let below = full
+            && lives
+                .first_key_value()
+                .is_some_and(|(first, _)| life < *first);
+        below || lives.contains_key(&life)
+    }
+
+    /// Forgets what ended so long ago.
+    pub(crate) fn forget(&mut self, now: Duration, after: Duration) {
+        self.lives.retain(|_, lives| {
+            lives.retain(|_, since| now < *since + after);
+            !lives.is_empty()
+        });
+    }
+
+    /// How many lives are remembered.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(crate) fn len(&self) -> usize {
+        self.lives.values().map(BTreeMap::len).sum()
+    }
+}
+
+/// Lives of one node that are remembered one by one.
+const REMEMBERED_LIVES: usize = 16;

@@ -1,0 +1,432 @@
+//! Restarts that were announced: what a node tracked stays listed for a while after its end, until its users are back.
+//!
+//! Whoever was told of the restart and sees the life end turns its copy into a held set, and offers it to the others, the
+//! node's own next life among them. A held entry is listed as long as nothing else is under its topic and key; the first
+//! entry that comes there takes its place, for good and in the same diff.
+//!
+//! Two breaks of one link within a drain: the second one hides a copy that has not caught up yet, if nobody here has a
+//! held set of that life. Its entries come back with the set of a peer that saw the end, as they come back after a
+//! partition. They were hidden, not over.
+//!
+//! Pure: no clock, no I/O, no tasks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use matryoshka_pubsub::NodeName;
+
+use super::{Effect, Shard};
+use crate::entry::Entry;
+use crate::held::{HeldSet, Taken, Taking};
+use crate::life::Life;
+use crate::message::{Farewell, Goodbye, HeldPart, HeldPull, Message, Offer, Position};
+use crate::peer::RETRY_PERIOD;
+use crate::replica::Replica;
+use crate::visible::{HeldBy, SharedNames};
+
+impl Shard {
+    // This node.
+
+    /// This node will end soon and be back. From now on what loses its connection is held, here and for that long after
+    /// the end on the other nodes.
+    pub(crate) fn restart(&mut self, grace: Duration) {
+        if self.left {
+            return;
+        }
+        self.restarting = Some(grace);
+        self.say_goodbye(Farewell::restarting(grace));
+    }
+
+    pub(super) fn say_goodbye(&mut self, farewell: Farewell) {
+        let life = self.own.at().life;
+        let goodbye = Message::Goodbye(Goodbye { life, farewell });
+        self.outbox.push_back(Effect::Broadcast(goodbye));
+    }
+
+    /// The goodbye that was said.
+    pub(super) fn farewell(&self) -> Option<Farewell> {
+        match (self.left, self.restarting) {
+            (false, None) => None,
+            (false, Some(grace)) => Some(Farewell::restarting(grace)),
+            (true, Some(grace)) => Some(Farewell::restarted(grace)),
+            (true, None) => Some(Farewell::leaving()),
+        }
+    }
+
+    // What is listed.
+
+    /// Lists an entry, in place of the held ones under its topic and key.
+    pub(super) fn show_entry(&mut self, entry: &Arc<Entry>) {
+        for held in self.visible.insert(entry) {
+            self.stats.grace_used += 1;
+            self.mark_gone(&held.of, &held.entry);
+        }
+    }
+
+    /// Lists a held entry, or marks it as gone if its user is back.
+    pub(super) fn show_held(&mut self, entry: &Arc<Entry>, of: HeldBy) {
+        if !self.visible.insert_held(entry, of.clone()) {
+            self.mark_gone(&of, entry);
+        }
+    }
+
+    fn mark_gone(&mut self, of: &HeldBy, entry: &Entry) {
+        let put_seq = entry.reference.put_seq();
+        match of {
+            HeldBy::Own => self.own.mark_gone(put_seq),
+            HeldBy::Copy(node) => {
+                let peer = self.peers.get_mut(node);
+                if let Some(replica) = peer.and_then(|peer| peer.replica.as_mut()) {
+                    replica.mark_gone(put_seq);
+                }
+            }
+            HeldBy::Set(node, life) => {
+                if let Some(set) = self.held.get_mut(&(node.clone(), *life)) {
+                    set.mark_gone(put_seq);
+                }
+            }
+        }
+    }
+
+    // Lives that end.
+
+    /// A peer has said how it ends.
+    pub(super) fn remember_farewell(&mut self, node: &NodeName, life: Life, farewell: Farewell) {
+        let most = self.settings.permdown_period;
+        if let (Some(grace), Some(peer)) = (farewell.grace(), self.peers.get_mut(node)) {
+            peer.restarting = Some((life, grace.min(most)));
+        }
+    }
+
+    /// Turns the copy of a life that is over, and that had announced a restart, into a held set. A copy that is not shown is
+    /// not: it may still have what was deleted long ago.
+    pub(super) fn retire(&mut self, node: &NodeName, now: Duration) -> bool {
+        let Some(peer) = self.peers.get_mut(node) else {
+            return false;
+        };
+        let (Some((life, grace)), true) = (peer.restarting, peer.shown) else {
+            return false;
+        };
+        if peer.replica.as_ref().map(Replica::life) != Some(life) {
+            return false;
+        }
+        self.hide(node);
+        let replica = self.peers.get_mut(node).and_then(|peer| {
+            peer.restarting = None;
+            peer.replica.take()
+        });
+        if let Some(replica) = replica {
+            let deadline = now + grace;
+            self.keep_set(node, life, HeldSet::of(replica, deadline), now);
+        }
+        true
+    }
+
+    /// A life is over without an announcement, or that is over too.
+    pub(super) fn life_over(&mut self, node: &NodeName, life: Life, now: Duration) {
+        self.ended.insert(node, life, now);
+        if let Some(peer) = self.peers.get_mut(node)
+            && peer.floor.life == life
+        {
+            peer.floor.ended = true;
+        }
+    }
+
+    fn is_over(&self, node: &NodeName, life: Life) -> bool {
+        let ended = |floor: crate::peer::Floor| {
+            floor.ended && life.incarnation == floor.life.incarnation && life <= floor.life
+        };
+        self.ended.contains(node, life) || self.peers.get(node).is_some_and(|p| ended(p.floor))
+    }
+
+    // Held sets.
+
+    fn keep_set(&mut self, node: &NodeName, life: Life, set: HeldSet, now: Duration) {
+        let entries: Vec<Arc<Entry>> = set.iter().cloned().collect();
+        self.held.insert((node.clone(), life), set);
+        self.stats.held_sets += 1;
+        for entry in &entries {
+            self.show_held(entry, HeldBy::Set(node.clone(), life));
+        }
+        // Who may never have met the node is offered it at once.
+        self.vector_at = self.vector_at.min(now);
+    }
+
+    /// Ends a held set.
+    pub(super) fn drop_set(&mut self, node: &NodeName, life: Life) {
+        if let Some(set) = self.held.remove(&(node.clone(), life)) {
+            for entry in set.iter() {
+                self.visible.remove(entry);
+            }
+        }
+    }
+
+    /// That life and those before it in the same process left for good: what is held of them goes too.
+    pub(super) fn drop_sets_of(&mut self, node: &NodeName, life: Life, now: Duration) {
+        let of = |(name, held): &(NodeName, Life)| {
+            name == node && held.incarnation == life.incarnation && *held <= life
+        };
+        let sets: Vec<Life> = self
+            .held
+            .keys()
+            .filter(|key| of(key))
+            .map(|key| key.1)
+            .collect();
+        for life in sets {
+            self.drop_set(node, life);
+            self.ended.insert(node, life, now);
+        }
+    }
+
+    /// A peer took a higher number during its drain: what is held of the old one is of the new one now.
+    pub(super) fn renumber_sets(
+        &mut self,
+        node: &NodeName,
+        from: &[Life],
+        to: Life,
+        now: Duration,
+    ) {
+        for life in from {
+            // Who was told of the old number only must not bring it back.
+            self.ended.insert(node, *life, now);
+            if let Some(set) = self.held.remove(&(node.clone(), *life)) {
+                set.iter().for_each(|entry| self.visible.remove(entry));
+                self.keep_set(node, to, set, now);
+            }
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        self.held.values().map(|set| set.deadline).min()
+    }
+
+    /// Ends the grace of those whose users did not come back.
+    pub(super) fn end_graces(&mut self, now: Duration) {
+        let over: Vec<(NodeName, Life)> = self
+            .held
+            .iter()
+            .filter(|(_, set)| set.deadline <= now)
+            .map(|(key, _)| key.clone())
+            .collect();
+        for (node, life) in over {
+            if self.hears(&node, life) {
+                self.outlast(&node, life, now);
+            } else {
+                self.stats.grace_ended += 1;
+                self.drop_set(&node, life);
+                self.life_over(&node, life, now);
+            }
+        }
+        for entry in self.own.expire(now) {
+            self.stats.grace_ended += 1;
+            self.visible.remove(&entry);
+            self.written(now);
+        }
+    }
+
+    /// A life that was thought to be over is heard again, so its set is only shown until the copy has caught up as usual.
+    fn outlast(&mut self, node: &NodeName, life: Life, now: Duration) {
+        if let Some(set) = self.held.get_mut(&(node.clone(), life)) {
+            set.deadline = now + RETRY_PERIOD;
+        }
+        if let Some(peer) = self.peers.get_mut(node) {
+            peer.at_least = 0;
+        }
+        self.show(node);
+    }
+
+    /// Whether that life of a node is heard directly.
+    fn hears(&self, node: &NodeName, life: Life) -> bool {
+        let heard = self.peers.get(node).and_then(|peer| peer.heard());
+        heard.is_some_and(|(_, replica)| replica.life() == life)
+    }
+
+    // Between nodes.
+
+    pub(super) fn offers(&self, now: Duration) -> Vec<Offer> {
+        let offers = self.held.iter().take(MAX_SETS);
+        offers
+            .map(|((node, life), set)| set.offer(node, *life, now))
+            .collect()
+    }
+
+    pub(super) fn handle_offers(&mut self, from: &NodeName, offers: &[Offer], now: Duration) {
+        for offer in offers.iter().take(MAX_SETS) {
+            let Ok(node) = NodeName::new(&offer.node) else {
+                continue;
+            };
+            if self.lacks(&node, offer, now)
+                && let Some(link) = self.link_mut(from)
+            {
+                link.wanted.insert((node, offer.at.life));
+            }
+        }
+        let lost = |taking: &Taking| taking.asked + RETRY_PERIOD <= now;
+        if let Some(link) = self.link_mut(from)
+            && link.taking.as_ref().is_some_and(lost)
+            && let Some(taking) = link.taking.take()
+        {
+            link.wanted.insert((taking.node, taking.life));
+        }
+        self.ask_for_sets(from, now);
+    }
+
+    /// Whether what is offered has to be asked for.
+    fn lacks(&mut self, node: &NodeName, offer: &Offer, now: Duration) -> bool {
+        let Position { life, seq } = offer.at;
+        if !self.may_hold(node, life) {
+            return false;
+        }
+        let deadline = self.deadline(offer, now);
+        if let Some(set) = self.held.get_mut(&(node.clone(), life)) {
+            set.deadline = set.deadline.min(deadline);
+            return set.seq < seq;
+        }
+        if self.copy_seq(node, life).is_some_and(|here| here >= seq) {
+            self.take_copy(node, life, deadline, now);
+            return false;
+        }
+        self.held.len() < MAX_SETS
+    }
+
+    fn deadline(&self, offer: &Offer, now: Duration) -> Duration {
+        let left = Duration::from_millis(offer.left);
+        now + left.min(self.settings.permdown_period)
+    }
+
+    /// Whether a held set of that life may be shown: not of one that is over, nor of one that is heard itself.
+    fn may_hold(&self, node: &NodeName, life: Life) -> bool {
+        if self.is_over(node, life) {
+            return false;
+        }
+        if node == self.own.node() {
+            return life < self.own.at().life;
+        }
+        let heard = self.peers.get(node).and_then(|peer| peer.heard());
+        heard.is_none_or(|(_, replica)| life < replica.life())
+    }
+
+    /// How far the hidden copy of that life is, if there is one.
+    fn copy_seq(&self, node: &NodeName, life: Life) -> Option<u64> {
+        let replica = self.peers.get(node)?.replica.as_ref()?;
+        (replica.life() == life).then(|| replica.seq())
+    }
+
+    /// What was only out of reach has ended in a restart, as a peer knows.
+    fn take_copy(&mut self, node: &NodeName, life: Life, deadline: Duration, now: Duration) {
+        let replica = self.peers.get_mut(node).and_then(|p| p.replica.take());
+        if let Some(replica) = replica {
+            self.keep_set(node, life, HeldSet::of(replica, deadline), now);
+        }
+    }
+
+    fn ask_for_sets(&mut self, from: &NodeName, now: Duration) {
+        let Some(link) = self.link_mut(from) else {
+            return;
+        };
+        if link.taking.is_some() {
+            return;
+        }
+        let Some((node, life)) = link.wanted.pop_first() else {
+            return self.check_caught_up(from);
+        };
+        link.taking = Some(Taking::new(node.clone(), life, now));
+        self.stats.held_sets_asked += 1;
+        self.ask_for_part(from, &node, life, None);
+    }
+
+    fn ask_for_part(&mut self, from: &NodeName, node: &NodeName, life: Life, after: Option<u64>) {
+        let node = node.as_str().to_owned();
+        let pull = HeldPull { node, life, after };
+        self.send(from, Message::HeldPull(pull));
+    }
+
+    pub(super) fn serve_held(&mut self, from: &NodeName, pull: &HeldPull, now: Duration) {
+        let set = NodeName::new(&pull.node)
+            .ok()
+            .and_then(|node| Some((self.held.get(&(node.clone(), pull.life))?, node)));
+        let part = match set {
+            Some((set, node)) => {
+                let offer = set.offer(&node, pull.life, now);
+                set.part(offer, pull.after, self.settings.chunk_bytes)
+            }
+            None => nothing_of(pull),
+        };
+        self.send(from, Message::HeldPart(part));
+    }
+
+    pub(super) fn handle_held_part(&mut self, from: &NodeName, part: &HeldPart, now: Duration) {
+        let Some(link) = self.peers.get_mut(from).and_then(|p| p.link.as_mut()) else {
+            return;
+        };
+        let of = |taking: &mut Taking| {
+            taking.node == part.set.node.as_str() && taking.life == part.set.at.life
+        };
+        let Some(mut taking) = link.taking.take_if(of) else {
+            return;
+        };
+        let mut names = SharedNames::new(&self.visible);
+        match taking.add(part, |topic| names.share(topic)) {
+            Taken::Ask(after) => {
+                taking.asked = now;
+                let (node, life) = (taking.node.clone(), taking.life);
+                link.taking = Some(taking);
+                self.ask_for_part(from, &node, life, after);
+            }
+            Taken::Complete => {
+                self.take_set(taking, &part.set, now);
+                self.ask_for_sets(from, now);
+            }
+            Taken::Dropped => self.ask_for_sets(from, now),
+        }
+    }
+
+    fn take_set(&mut self, taking: Taking, offer: &Offer, now: Duration) {
+        let Taking {
+            node,
+            life,
+            entries,
+            ..
+        } = taking;
+        // Much may have happened since it was asked for.
+        if !self.lacks(&node, offer, now) {
+            return;
+        }
+        let deadline = self.deadline(offer, now);
+        let set = HeldSet::taken(offer.at.seq, entries, deadline);
+        self.stats.held_sets_taken += 1;
+        if self.copy_seq(&node, life).is_some() {
+            // What the copy lacks of the numbers that it covers was deleted: that shows in a merge.
+            self.take_copy(&node, life, deadline, now);
+        }
+        if let Some(here) = self.held.get_mut(&(node.clone(), life)) {
+            let merged = here.merge(set);
+            for entry in &merged.replaced {
+                self.visible.remove(entry);
+            }
+            for entry in &merged.fresh {
+                self.show_held(entry, HeldBy::Set(node.clone(), life));
+            }
+        } else {
+            self.keep_set(&node, life, set, now);
+        }
+    }
+}
+
+fn nothing_of(pull: &HeldPull) -> HeldPart {
+    HeldPart {
+        set: Offer {
+            node: pull.node.clone(),
+            at: Position {
+                life: pull.life,
+                seq: 0,
+            },
+            left: 0,
+        },
+        entries: Vec::new(),
+        more: false,
+    }
+}
+
+/// Held sets that a node keeps. There is one for each restart within a grace; more are not taken over from others.
+const MAX_SETS: usize = 256;

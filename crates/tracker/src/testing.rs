@@ -1,0 +1,3 @@
+//! Tools for testing the tracker, with feature `test-util`.
+
+pub mod sim;

@@ -1,0 +1,192 @@
+//! A deterministic simulator of a whole cluster of shards.
+//!
+//! The shipped shards talk through the shipped encoder over a simulated network and clock, while nodes crash, restart,
+//! leave, pause and lose their news, links break on one side first, and messages are late, doubled, swapped or lost. Checkers
+//! that know what really happened look at every step of every node. A seed decides everything: the same seed gives the
+//! same history, to the last byte.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::stats::Stats;
+use random::Random;
+use world::World;
+
+mod checker;
+mod corpus;
+mod many;
+mod network;
+mod random;
+mod shrink;
+mod world;
+
+pub use corpus::CORPUS;
+pub use many::{ENOUGH, many};
+pub use shrink::{Failure, examine};
+
+/// What to simulate.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// How many nodes; at least 2.
+    pub nodes: usize,
+    /// How many random steps before the quiet phase.
+    pub steps: usize,
+}
+
+impl Plan {
+    /// The plan that a seed has when nobody says otherwise: 2 to 5 nodes, 200 steps.
+    pub fn usual(seed: u64) -> Self {
+        Self {
+            nodes: 2 + (seed % 4) as usize,
+            steps: 200,
+        }
+    }
+
+    /// What happens, step by step. Each step has chance of its own, so that the others stay what they are without it.
+    pub fn actions(self, seed: u64) -> Vec<u64> {
+        let mut random = Random::new(seed);
+        (0..self.steps).map(|_| random.next()).collect()
+    }
+}
+
+/// What happened in a history, by name, and a hash of all of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// How often each fault and each path was taken.
+    pub counts: BTreeMap<&'static str, u64>,
+    /// Two runs of one seed have the same.
+    pub trace: u64,
+}
+
+impl Report {
+    /// Adds what happened in another history.
+    pub fn add(&mut self, other: &Self) {
+        for (name, count) in &other.counts {
+            *self.counts.entry(name).or_default() += count;
+        }
+        // In whatever order histories are added.
+        self.trace = self.trace.wrapping_add(other.trace);
+    }
+
+    pub(crate) fn count(&mut self, name: &'static str) {
+        *self.counts.entry(name).or_default() += 1;
+    }
+
+    fn count_stats(&mut self, stats: &Stats) {
+        let paths = [
+            ("gap noticed", stats.gaps),
+            ("pull", stats.pulls_sent),
+            ("operations served", stats.ops_served),
+            ("state served", stats.states_served),
+            ("state taken", stats.states_taken),
+            ("state broken", stats.broken_states),
+            ("stale message dropped", stats.stale_messages),
+            ("life refused", stats.refused_lives),
+            ("renumbered", stats.renumbered),
+            ("reset", stats.resets),
+            ("log truncated", stats.log_truncated),
+            ("held set made", stats.held_sets),
+            ("held set asked for", stats.held_sets_asked),
+            ("held set taken from a peer", stats.held_sets_taken),
+            ("grace used", stats.grace_used),
+            ("grace ended", stats.grace_ended),
+        ];
+        for (name, count) in paths {
+            *self.counts.entry(name).or_default() += count;
+        }
+    }
+}
+
+/// Runs one history: `plan.steps` random steps with faults, then quiet.
+///
+/// # Panics
+///
+/// When a checker finds something wrong; the message names the seed and the step.
+pub fn run(seed: u64, plan: Plan) -> Report {
+    play(seed, plan.nodes, &plan.actions(seed))
+}
+
+/// Runs a history of these steps, then quiet.
+///
+/// # Panics
+///
+/// As [`run`].
+pub fn play(seed: u64, nodes: usize, actions: &[u64]) -> Report {
+    let mut world = World::new(seed, nodes);
+    for action in actions {
+        world.step(*action);
+    }
+    world.become_quiet();
+    world.finish()
+}
+
+/// As [`play`], and prints what every node hears, sends and lists.
+///
+/// # Panics
+///
+/// As [`run`].
+pub fn tell(seed: u64, nodes: usize, actions: &[u64]) {
+    let mut world = World::new(seed, nodes);
+    world.tells = true;
+    for action in actions {
+        world.step(*action);
+    }
+    world.become_quiet();
+    world.finish();
+}
+
+/// What a run of many histories did not do at all: then it proves less than it should.
+pub fn never_happened(report: &Report) -> Vec<&'static str> {
+    let happened = |name: &&str| report.counts.get(*name).is_some_and(|count| *count > 0);
+    let all = EVERYTHING.iter().copied();
+    all.filter(|name| !happened(name)).collect()
+}
+
+/// Faults and paths that many histories must have had.
+const EVERYTHING: [&str; 36] = [
+    "clock went back",
+    "connection ended",
+    "crash",
+    "gap noticed",
+    "grace ended",
+    "grace used",
+    "held set asked for",
+    "held set made",
+    "held set taken from a peer",
+    "life refused",
+    "link broken",
+    "log truncated",
+    "message doubled",
+    "message lost",
+    "message overtaken",
+    "node left",
+    "operations served",
+    "owner died",
+    "partition",
+    "pause",
+    "permdown period passed",
+    "pull",
+    "renumbered",
+    "reset",
+    "restart announced",
+    "restart at once",
+    "restarted as announced",
+    "stale message dropped",
+    "start",
+    "state broken",
+    "state served",
+    "state taken",
+    "track refused: tracked already",
+    "tracker restarted",
+    "tracker said goodbye",
+    "update refused: not the owner",
+];
+
+/// After so much time without faults, every list is complete.
+const SETTLING: Duration = Duration::from_secs(12);
+
+/// For so long, only vectors may flow after that.
+const QUIET: Duration = Duration::from_secs(20);
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,8 @@ use crate::adapter::{LinkView, MemberView, QuicAdapter, Shared, Wish};
 use crate::connect::Connector;
 use crate::link::{Established, LinkTask, Outgoing, Raise};
 use crate::losses::Losses;
+use crate::proto::address::is_host_name;
+use crate::proto::admission::{Admission, MAX_HANDSHAKES_PER_ADDRESS, Verdict};
 use crate::proto::close::Close;
 use crate::proto::frame::{Frame, Hello};
 use crate::proto::liveness::TICK;
@@ -30,11 +32,6 @@ use crate::runtime::Gone;
 use crate::stats::PeerCounters;
 use crate::tls::Identity;
 
-/// Handshakes of others that may be under way at once. Further ones wait in the endpoint, which refuses what is too
-/// much for it.
-const MAX_HANDSHAKES: usize = 64;
-/// From this many on, whoever connects has to prove first that its address is its own.
-const MAX_UNPROVEN_HANDSHAKES: usize = 16;
 /// Control frames that wait for the mesh. Full: the links' readers wait, and QUIC holds back the peers.
 const MAX_WAITING_FRAMES: usize = 256;
 /// How long a shutdown waits until what is queued has arrived.
@@ -48,6 +45,8 @@ pub(crate) const LOG_TARGET: &str = "matryoshka::mesh";
 /// What a driver is started with.
 pub(crate) struct Setup {
     pub(crate) mesh: MeshConfig,
+    /// How often a seed's host name is looked up again though somebody was met there.
+    pub(crate) look_again: Duration,
     pub(crate) interest: interest::Config,
     pub(crate) bounds: Bounds,
     pub(crate) endpoint: Endpoint,
@@ -89,6 +88,7 @@ async fn run(
 ) {
     let Setup {
         mesh,
+        look_again,
         bounds,
         endpoint,
         gone,
@@ -102,8 +102,13 @@ async fn run(
     };
     if let Some(inbound) = inbound {
         let (frames, incoming_frames) = mpsc::channel(MAX_WAITING_FRAMES);
+        let own = mesh.own.iter().filter_map(|own| own.parse().ok());
+        let own_addresses = own.collect();
+        let mut mesh = Mesh::new(mesh, Instant::now());
+        mesh.look_again_every(look_again);
         let driver = Driver {
-            mesh: Mesh::new(mesh, Instant::now()),
+            mesh,
+            own_addresses,
             endpoint: endpoint.clone(),
             connector: Arc::new(connector),
             identity,
@@ -112,7 +117,7 @@ async fn run(
             left,
             links: HashMap::new(),
             dials: HashMap::new(),
-            handshakes: 0,
+            admission: Admission::default(),
             tasks: JoinSet::new(),
             task_ids: HashMap::new(),
             frames,
@@ -135,6 +140,7 @@ async fn run(
 
 struct Driver {
     mesh: Mesh,
+    own_addresses: Vec<SocketAddr>,
     endpoint: Endpoint,
     connector: Arc<Connector>,
     identity: Arc<Identity>,
@@ -143,9 +149,9 @@ struct Driver {
     left: watch::Sender<Option<String>>,
     links: HashMap<ConnectionId, LinkHandle>,
     dials: HashMap<ConnectionId, AbortHandle>,
-    handshakes: usize,
+    admission: Admission,
     tasks: JoinSet<Done>,
-    task_ids: HashMap<tokio::task::Id, ConnectionId>,
+    task_ids: HashMap<tokio::task::Id, TaskOf>,
     frames: mpsc::Sender<(ConnectionId, Frame)>,
     incoming_frames: mpsc::Receiver<(ConnectionId, Frame)>,
     counters: HashMap<NodeName, Arc<PeerCounters>>,
@@ -164,6 +170,14 @@ struct LinkHandle {
     /// Once it is up.
     link: Option<LinkId>,
     certificate_end: Option<SystemTime>,
+}
+
+/// What a task of the driver's is for.
+enum TaskOf {
+    /// A dial, or a connection.
+    Connection(ConnectionId),
+    /// The handshake of somebody who connects from there.
+    Handshake(SocketAddr),
 }
 
 /// What a task of the driver's ends with.
@@ -197,7 +211,7 @@ impl Driver {
             let event = tokio::select! {
                 _ = tick.tick() => Event::Tick,
                 Some((id, frame)) = self.incoming_frames.recv() => Event::Frame(id, frame),
-                Some(incoming) = self.endpoint.accept(), if self.handshakes < MAX_HANDSHAKES => {
+                Some(incoming) = self.endpoint.accept(), if self.admission.has_room() => {
                     Event::Incoming(Box::new(incoming))
                 }
                 Some(done) = self.tasks.join_next_with_id() => Event::Done(done),
@@ -269,19 +283,29 @@ impl Driver {
     }
 
     fn handle_incoming(&mut self, incoming: Incoming) {
-        if self.handshakes >= MAX_UNPROVEN_HANDSHAKES
-            && !incoming.remote_address_validated()
-            && incoming.may_retry()
-        {
-            // It may fail only if the two conditions above do not hold.
-            let _ = incoming.retry();
-            return;
-        }
-        self.handshakes += 1;
         let remote = incoming.remote_address();
+        let is_proven = incoming.remote_address_validated() || !incoming.may_retry();
+        match self.admission.enter(remote.ip(), is_proven) {
+            Verdict::Enter => self.accept(remote, incoming),
+            Verdict::Prove => {
+                // It may fail only for one that has proven its address.
+                let _ = incoming.retry();
+            }
+            Verdict::Refuse => {
+                incoming.refuse();
+                self.shared.counters.refused.add(1);
+                let trouble = too_many_handshakes();
+                self.mesh.handle_intruder(Instant::now(), remote, &trouble);
+            }
+        }
+    }
+
+    fn accept(&mut self, remote: SocketAddr, incoming: Incoming) {
         let connector = self.connector.clone();
-        self.tasks
+        let handle = self
+            .tasks
             .spawn(async move { Done::Accepted(remote, connector.accept(incoming).await) });
+        self.task_ids.insert(handle.id(), TaskOf::Handshake(remote));
     }
 
     fn handle_done(&mut self, done: Result<(tokio::task::Id, Done), JoinError>) {
@@ -291,8 +315,9 @@ impl Driver {
                 self.task_ids.remove(&task);
                 self.handle_dialled(now, id, dialled);
             }
-            Ok((_, Done::Accepted(remote, accepted))) => {
-                self.handshakes -= 1;
+            Ok((task, Done::Accepted(remote, accepted))) => {
+                self.task_ids.remove(&task);
+                self.admission.leave(remote.ip());
                 self.handle_accepted(now, remote, accepted);
             }
             Ok((task, Done::Ended(id, ended))) => {
@@ -345,9 +370,10 @@ impl Driver {
 
     /// A task panicked, or was ended from outside. What it stood for has ended as well.
     fn handle_failed_task(&mut self, now: Instant, error: &JoinError) {
-        let Some(id) = self.task_ids.remove(&error.id()) else {
-            self.handshakes -= 1;
-            return;
+        let id = match self.task_ids.remove(&error.id()) {
+            Some(TaskOf::Connection(id)) => id,
+            Some(TaskOf::Handshake(remote)) => return self.admission.leave(remote.ip()),
+            None => return,
         };
         self.dials.remove(&id);
         let ended = if error.is_cancelled() {
@@ -386,7 +412,7 @@ impl Driver {
         };
         let run = task.run(established.send, established.receive);
         let handle = self.tasks.spawn(async move { Done::Ended(id, run.await) });
-        self.task_ids.insert(handle.id(), id);
+        self.task_ids.insert(handle.id(), TaskOf::Connection(id));
         let link = LinkHandle {
             outgoing,
             activity,
@@ -470,12 +496,25 @@ impl Driver {
 
     fn dial(&mut self, id: ConnectionId, address: String, attempt: u32) {
         self.shared.counters.dials.add(1);
-        let dialled = self.connector.clone().dial(address, attempt);
+        // A host name may stand for nodes that are not met yet: those go first.
+        let known = if is_host_name(&address) {
+            self.known_addresses()
+        } else {
+            Vec::new()
+        };
+        let dialled = self.connector.clone().dial(address, attempt, known);
         let handle = self
             .tasks
             .spawn(async move { Done::Dialled(id, dialled.await) });
-        self.task_ids.insert(handle.id(), id);
+        self.task_ids.insert(handle.id(), TaskOf::Connection(id));
         self.dials.insert(id, handle);
+    }
+
+    /// Where this node is, and where those are that it has a link with.
+    fn known_addresses(&self) -> Vec<SocketAddr> {
+        let linked = self.links.values().filter(|link| link.link.is_some());
+        let known = linked.map(|link| link.outgoing.connection().remote_address());
+        known.chain(self.own_addresses.iter().copied()).collect()
     }
 
     fn send(&mut self, id: ConnectionId, mut frame: Frame) {
@@ -575,6 +614,13 @@ impl Driver {
             members.insert(peer.guest.name.clone(), view);
         }
     }
+}
+
+fn too_many_handshakes() -> Trouble {
+    let text = format!(
+        "{MAX_HANDSHAKES_PER_ADDRESS} handshakes from its address are under way; further ones are refused until some are over"
+    );
+    Trouble::new("too many", text)
 }
 
 async fn wait_until(time: Option<tokio::time::Instant>) {

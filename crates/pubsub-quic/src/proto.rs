@@ -14,6 +14,7 @@
 //! Pure: no clock, no I/O, no tasks.
 
 pub(crate) mod address;
+pub(crate) mod admission;
 pub(crate) mod close;
 pub(crate) mod codec;
 pub(crate) mod control;

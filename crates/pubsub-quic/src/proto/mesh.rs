@@ -181,6 +181,11 @@ impl Mesh {
         }
     }
 
+    /// How often a seed's host name is looked up again, in place of [`LOOK_AGAIN`](super::address::LOOK_AGAIN).
+    pub(crate) fn look_again_every(&mut self, time: Duration) {
+        self.book.look_again_every(time);
+    }
+
     /// The next thing to do.
     pub(crate) fn poll_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
@@ -299,7 +304,8 @@ impl Mesh {
             Ended::Broken { .. } | Ended::Failed(_) | Ended::ClosedHere => {}
         }
         if let Some(address) = &link.dialled {
-            self.book.dial_ended(address, now, &mut self.rng);
+            let guest = link.guest.as_ref().map(|guest| &guest.name);
+            self.book.dial_ended(address, id, guest, now, &mut self.rng);
         }
         if let Some(guest) = &link.guest {
             self.guest_gone(now, id, &link, &guest.name, &ended);

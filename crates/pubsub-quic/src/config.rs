@@ -16,7 +16,7 @@ use crate::congestion::Openable;
 use crate::connect::{Connector, LookUp, system_look_up};
 use crate::driver::{self, Setup};
 use crate::error::StartError;
-use crate::proto::address::is_dialable;
+use crate::proto::address::{LOOK_AGAIN, is_dialable};
 use crate::proto::codec::{Codec, MAX_INTEREST_BYTES, NEWEST_PROTOCOL};
 use crate::proto::lane::LANES;
 use crate::proto::mesh::MeshConfig;
@@ -69,6 +69,7 @@ pub struct Builder {
     incarnation: Option<Incarnation>,
     clock: Clock,
     look_up: LookUp,
+    look_again: Duration,
     protocol: u16,
     offers_interest: bool,
     interest: interest::Config,
@@ -89,6 +90,7 @@ impl Builder {
             incarnation: None,
             clock: Clock::system(),
             look_up: system_look_up(),
+            look_again: LOOK_AGAIN,
             protocol: NEWEST_PROTOCOL,
             offers_interest: true,
             // Each node takes a key of its own when it starts.
@@ -112,7 +114,8 @@ impl Builder {
     }
 
     /// The address or host name of any node of the cluster; repeatable. It is tried, with back-off, for as long as no
-    /// node is met there, and host names are looked up anew each time. The rest of the cluster is found by itself.
+    /// node is met there, and host names are looked up anew each time. A host name may stand for several nodes, and for others later: it
+    /// is looked up every 30 s as well while the node that was met there is linked. The rest of the cluster is found by itself.
     pub fn join(mut self, address: impl ToString) -> Self {
         self.join.push(address.to_string());
         self
@@ -198,6 +201,13 @@ impl Builder {
         self
     }
 
+    /// Lets names be looked up again more often.
+    #[cfg(test)]
+    pub(crate) fn look_again_every(mut self, time: Duration) -> Self {
+        self.look_again = time;
+        self
+    }
+
     /// Opens the socket and starts the tasks, on the current tokio runtime.
     ///
     /// Nobody is dialled or let in until the adapter is given to [`PubSub::with`](crate::pubsub::PubSub::with).
@@ -244,6 +254,7 @@ impl Builder {
         );
         Ok(driver::start(Setup {
             mesh: self.mesh_config(name, incarnation, local_addr, offer),
+            look_again: self.look_again,
             bounds: Bounds {
                 user_lane_bytes: USER_LANE_BYTES.max(2 * self.interest.ring_bytes),
                 ..Bounds::default()

@@ -50,14 +50,15 @@ impl Connector {
         }
     }
 
-    /// Looks `address` up and connects; of several addresses takes number `attempt`, counted round. The caller limits
-    /// the time.
+    /// Looks `address` up and connects; of several addresses takes number `attempt`, counted round, of those that are not `known`,
+    /// or of all if all are. The caller limits the time.
     pub(crate) async fn dial(
         self: Arc<Self>,
         address: String,
         attempt: u32,
+        known: Vec<SocketAddr>,
     ) -> Result<Established, Trouble> {
-        let remote = self.find(&address, attempt).await?;
+        let remote = self.find(&address, attempt, &known).await?;
         let handshake = Handshake::new(self.identity.clone());
         let mut config = handshake.client_config().map_err(|error| no_tls(&error))?;
         config.transport_config(self.transport.clone());
@@ -92,7 +93,12 @@ impl Connector {
         Ok(established(connection, send, receive, handshake))
     }
 
-    async fn find(&self, address: &str, attempt: u32) -> Result<SocketAddr, Trouble> {
+    async fn find(
+        &self,
+        address: &str,
+        attempt: u32,
+        known: &[SocketAddr],
+    ) -> Result<SocketAddr, Trouble> {
         let failed = |text| Trouble::new("name", text);
         let found = (self.look_up)(address.to_owned())
             .await
@@ -101,7 +107,7 @@ impl Connector {
             .endpoint
             .local_addr()
             .map_err(|error| failed(format!("the socket is gone: {error}")))?;
-        choose(found, local, attempt).ok_or_else(|| {
+        choose(found, local, known, attempt).ok_or_else(|| {
             failed("the name has no address that this node's listener can reach".to_owned())
         })
     }
@@ -188,14 +194,28 @@ fn established(
 }
 
 /// Number `attempt`, counted round, of those that a socket bound to `local` reaches: one for IPv4 reaches no IPv6
-/// address; one for IPv6 may reach both.
-fn choose(mut found: Vec<SocketAddr>, local: SocketAddr, attempt: u32) -> Option<SocketAddr> {
+/// address; one for IPv6 may reach both. Those at which nobody is known yet go before.
+fn choose(
+    mut found: Vec<SocketAddr>,
+    local: SocketAddr,
+    known: &[SocketAddr],
+    attempt: u32,
+) -> Option<SocketAddr> {
     found.retain(|remote| local.is_ipv6() || remote.is_ipv4());
     // Name servers shuffle their answers, which must not make the same address come up again and again.
     found.sort();
     found.dedup();
+    let is_new = |at: &SocketAddr| !known.iter().any(|known| is_same(known, at));
+    if found.iter().any(is_new) {
+        found.retain(is_new);
+    }
     let at = (attempt as usize).checked_rem(found.len())?;
     Some(found[at])
+}
+
+/// An IPv4 address may be written as an IPv6 one, by a socket that is for both.
+fn is_same(one: &SocketAddr, other: &SocketAddr) -> bool {
+    (one.ip().to_canonical(), one.port()) == (other.ip().to_canonical(), other.port())
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crate::adapter::{LinkView, MemberView, QuicAdapter, Shared, Wish};
 use crate::connect::Connector;
 use crate::link::{Established, LinkTask, Outgoing, Raise};
 use crate::losses::Losses;
+use crate::proto::address::is_host_name;
 use crate::proto::admission::{Admission, MAX_HANDSHAKES_PER_ADDRESS, Verdict};
 use crate::proto::close::Close;
 use crate::proto::frame::{Frame, Hello};
@@ -44,6 +45,8 @@ pub(crate) const LOG_TARGET: &str = "matryoshka::mesh";
 /// What a driver is started with.
 pub(crate) struct Setup {
     pub(crate) mesh: MeshConfig,
+    /// How often a seed's host name is looked up again though somebody was met there.
+    pub(crate) look_again: Duration,
     pub(crate) interest: interest::Config,
     pub(crate) bounds: Bounds,
     pub(crate) endpoint: Endpoint,
@@ -85,6 +88,7 @@ async fn run(
 ) {
     let Setup {
         mesh,
+        look_again,
         bounds,
         endpoint,
         gone,
@@ -98,8 +102,13 @@ async fn run(
     };
     if let Some(inbound) = inbound {
         let (frames, incoming_frames) = mpsc::channel(MAX_WAITING_FRAMES);
+        let own = mesh.own.iter().filter_map(|own| own.parse().ok());
+        let own_addresses = own.collect();
+        let mut mesh = Mesh::new(mesh, Instant::now());
+        mesh.look_again_every(look_again);
         let driver = Driver {
-            mesh: Mesh::new(mesh, Instant::now()),
+            mesh,
+            own_addresses,
             endpoint: endpoint.clone(),
             connector: Arc::new(connector),
             identity,
@@ -131,6 +140,7 @@ async fn run(
 
 struct Driver {
     mesh: Mesh,
+    own_addresses: Vec<SocketAddr>,
     endpoint: Endpoint,
     connector: Arc<Connector>,
     identity: Arc<Identity>,
@@ -486,12 +496,25 @@ impl Driver {
 
     fn dial(&mut self, id: ConnectionId, address: String, attempt: u32) {
         self.shared.counters.dials.add(1);
-        let dialled = self.connector.clone().dial(address, attempt);
+        // A host name may stand for nodes that are not met yet: those go first.
+        let known = if is_host_name(&address) {
+            self.known_addresses()
+        } else {
+            Vec::new()
+        };
+        let dialled = self.connector.clone().dial(address, attempt, known);
         let handle = self
             .tasks
             .spawn(async move { Done::Dialled(id, dialled.await) });
         self.task_ids.insert(handle.id(), TaskOf::Connection(id));
         self.dials.insert(id, handle);
+    }
+
+    /// Where this node is, and where those are that it has a link with.
+    fn known_addresses(&self) -> Vec<SocketAddr> {
+        let linked = self.links.values().filter(|link| link.link.is_some());
+        let known = linked.map(|link| link.outgoing.connection().remote_address());
+        known.chain(self.own_addresses.iter().copied()).collect()
     }
 
     fn send(&mut self, id: ConnectionId, mut frame: Frame) {

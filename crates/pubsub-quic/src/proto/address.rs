@@ -2,7 +2,7 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,9 @@ pub(crate) const RECENT_BACKOFF: Duration = Duration::from_secs(1);
 pub(crate) const OTHER_BACKOFF: Duration = Duration::from_secs(5);
 /// How long a member that is gone counts as recent; after that it is forgotten, if it is no seed.
 pub(crate) const RECENT: Duration = Duration::from_secs(600);
+/// How long it takes until a seed's host name is looked up again although the node that was met there last is linked: others
+/// may stand behind it by now. A quarter more or less, at random.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// How many addresses are kept. Further ones that peers tell are not taken in.
 pub(crate) const MAX_TARGETS: usize = 1024;
 /// The longest address text that is taken in.
@@ -33,24 +36,47 @@ pub(crate) struct Target {
     pub(crate) name: Option<NodeName>,
     /// Which life of it.
     pub(crate) incarnation: Incarnation,
-    /// The attempt that is under way.
+    /// The attempt that is under way, or the link that it has become.
     pub(crate) dialling: Option<ConnectionId>,
+    /// Whether it is the link.
+    is_link: bool,
+    /// A look at who else stands behind the name meanwhile.
+    looking: Option<ConnectionId>,
     /// How often it was dialled.
     pub(crate) attempts: u32,
     myself: bool,
     failures: u32,
     next_at: Instant,
+    /// Of a seed that is a host name, once somebody was met there: when it is looked up again in any case.
+    look_again_at: Option<Instant>,
     recent_until: Instant,
     reached: bool,
 }
 
 /// All addresses.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct AddressBook {
     targets: BTreeMap<String, Target>,
+    linked: BTreeSet<NodeName>,
+    look_again: Duration,
+}
+
+impl Default for AddressBook {
+    fn default() -> Self {
+        Self {
+            targets: BTreeMap::new(),
+            linked: BTreeSet::new(),
+            look_again: LOOK_AGAIN,
+        }
+    }
 }
 
 impl AddressBook {
+    /// In place of [`LOOK_AGAIN`].
+    pub(crate) fn look_again_every(&mut self, time: Duration) {
+        self.look_again = time;
+    }
+
     /// Adds an address of the operator's.
     pub(crate) fn add_seed(&mut self, address: &str, now: Instant) {
         let target = self.entry(address, now);
@@ -86,11 +112,10 @@ impl AddressBook {
 
     /// This address is this node's own.
     pub(crate) fn is_myself(&mut self, address: &str, now: Instant) {
-        let fixed = address.parse::<SocketAddr>().is_ok();
+        let fixed = !is_host_name(address);
         if let Some(target) = self.targets.get_mut(address) {
             // A host name may mean other nodes as well: worth another look, but not a hurried one.
             target.myself = fixed;
-            target.name = None;
             target.next_at = now + OTHER_BACKOFF;
         }
     }
@@ -109,12 +134,22 @@ impl AddressBook {
             target.seed || !is_elsewhere || target.incarnation > incarnation
         });
         let full = self.targets.len() >= MAX_TARGETS && !self.targets.contains_key(address);
+        self.linked.insert(name.clone());
+        let again = now + self.look_again;
         let main = (!full).then_some(address);
         for at in main.into_iter().chain(dialled) {
             let target = self.entry(at, now);
             (target.name, target.incarnation) = (Some(name.clone()), incarnation);
             target.reached = true;
             target.failures = 0;
+        }
+        if let Some(target) = dialled.and_then(|at| self.targets.get_mut(at)) {
+            if let Some(looking) = target.looking.filter(|_| target.is_link) {
+                target.dialling = Some(looking);
+                target.looking = None;
+            }
+            target.is_link = true;
+            target.look_again_at = Some(again);
         }
     }
 
@@ -132,10 +167,14 @@ impl AddressBook {
         }
     }
 
-    /// The link to `name` is gone: its addresses are to be dialled soon, and often.
+    /// The link to `name` is gone: its addresses are to be dialled soon, and often. If it was the last one, so are the host names
+    /// among the seeds, whoever was met there.
     pub(crate) fn lost(&mut self, name: &NodeName, now: Instant, rng: &mut impl Rng) {
-        for target in self.targets.values_mut() {
-            if target.name.as_ref() == Some(name) {
+        self.linked.remove(name);
+        let alone = self.linked.is_empty();
+        for (address, target) in &mut self.targets {
+            let others = alone && target.seed && is_host_name(address);
+            if others || target.name.as_ref() == Some(name) {
                 target.failures = 0;
                 target.recent_until = now + RECENT;
                 target.schedule(now, rng);
@@ -143,7 +182,8 @@ impl AddressBook {
         }
     }
 
-    /// The attempt at `address` that was made by `connection` is over. A later one may have begun since.
+    /// The attempt at `address` that was made by `connection`, or the link that it had become, is over. A later one may have begun
+    /// since.
     pub(crate) fn dial_ended(
         &mut self,
         address: &str,
@@ -151,12 +191,21 @@ impl AddressBook {
         now: Instant,
         rng: &mut impl Rng,
     ) {
-        let target = self.targets.get_mut(address);
-        if let Some(target) = target.filter(|target| target.dialling == Some(connection)) {
+        let again = self.look_again.mul_f64(rng.random_range(0.75..1.25));
+        let Some(target) = self.targets.get_mut(address) else {
+            return;
+        };
+        if target.looking == Some(connection) {
+            target.looking = None;
+        } else if target.dialling == Some(connection) {
             target.dialling = None;
-            if target.next_at <= now {
-                target.schedule(now, rng);
-            }
+            target.is_link = false;
+        } else {
+            return;
+        }
+        target.look_again_at = Some(now + again);
+        if target.next_at <= now {
+            target.schedule(now, rng);
         }
     }
 
@@ -168,8 +217,8 @@ impl AddressBook {
         }
     }
 
-    /// The address that has been due longest, of a life of a node for which `wanted` holds; `dial` marks it as under way. So of several
-    /// that lead to one node, each has its turn.
+    /// The address that has been due longest, of a life of a node for which `wanted` holds, or a host name to be looked up again;
+    /// `dial` marks it as under way. So of several that lead to one node, each has its turn.
     pub(crate) fn next_due(
         &self,
         now: Instant,
@@ -177,14 +226,11 @@ impl AddressBook {
     ) -> Option<String> {
         self.targets
             .iter()
-            .filter(|(_, target)| {
-                target.dialling.is_none()
-                    && !target.myself
-                    && target.next_at <= now
-                    && target
-                        .name
-                        .as_ref()
-                        .is_none_or(|name| wanted(name, target.incarnation))
+            .filter(|(address, target)| {
+                let is_wanted = |name| wanted(name, target.incarnation);
+                let wanted = || target.name.as_ref().is_none_or(is_wanted);
+                let is_due = target.dialling.is_none() && target.next_at <= now && wanted();
+                !target.myself && (is_due || target.looks_again(address, now))
             })
             .min_by_key(|(_, target)| target.next_at)
             .map(|(address, _)| address.clone())
@@ -195,7 +241,10 @@ impl AddressBook {
         let Some(target) = self.targets.get_mut(address) else {
             return 0;
         };
-        target.dialling = Some(connection);
+        match target.dialling {
+            Some(_) if target.is_link => target.looking = Some(connection),
+            _ => target.dialling = Some(connection),
+        }
         target.attempts = target.attempts.wrapping_add(1);
         target.attempts.wrapping_sub(1)
     }
@@ -239,10 +288,13 @@ impl AddressBook {
                 name: None,
                 incarnation: Incarnation(0),
                 dialling: None,
+                is_link: false,
+                looking: None,
                 attempts: 0,
                 myself: false,
                 failures: 0,
                 next_at: now,
+                look_again_at: None,
                 recent_until: now + RECENT,
                 reached: false,
             })
@@ -250,6 +302,13 @@ impl AddressBook {
 }
 
 impl Target {
+    /// Whether the time has come to look up once more what a seed's host name stands for.
+    fn looks_again(&self, address: &str, now: Instant) -> bool {
+        let is_idle = self.looking.is_none() && (self.dialling.is_none() || self.is_link);
+        let is_due = self.look_again_at.is_some_and(|at| at <= now);
+        is_idle && is_due && self.seed && is_host_name(address)
+    }
+
     fn schedule(&mut self, now: Instant, rng: &mut impl Rng) {
         let recent = (self.seed || self.reached) && now < self.recent_until;
         let longest = if recent {
@@ -261,6 +320,11 @@ impl Target {
         self.next_at = now + doubled.min(longest).mul_f64(rng.random_range(0.5..1.0));
         self.failures = self.failures.saturating_add(1);
     }
+}
+
+/// Whether `address` has a host name, which may stand for any number of nodes, and for others later.
+pub(crate) fn is_host_name(address: &str) -> bool {
+    address.parse::<SocketAddr>().is_err()
 }
 
 /// Whether `address` can be dialled: a host (never a wildcard) and a port other than 0.

@@ -181,6 +181,11 @@ impl Mesh {
         }
     }
 
+    /// How often a seed's host name is looked up again, in place of [`LOOK_AGAIN`](super::address::LOOK_AGAIN).
+    pub(crate) fn look_again_every(&mut self, time: Duration) {
+        self.book.look_again_every(time);
+    }
+
     /// The next thing to do.
     pub(crate) fn poll_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()

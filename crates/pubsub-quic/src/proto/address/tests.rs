@@ -203,3 +203,127 @@ fn a_late_end_of_an_earlier_attempt_leaves_the_present_one_alone() {
     book.dial_ended("10.0.0.1:5000", ConnectionId(2), now, &mut rng);
     assert!(book.next_due(now + RECENT, everyone).is_some());
 }
+
+fn met(book: &mut AddressBook, node: &str, at: &str, dialled: Option<&str>, now: Instant) {
+    book.met((&name(node), Incarnation(1)), at, dialled, now);
+}
+
+/// A book with two seeds, at each of which "a" was met and is linked.
+fn linked_with_a(now: Instant) -> AddressBook {
+    let mut book = AddressBook::default();
+    for (number, seed) in ["10.0.0.1:5000", "seeds.internal:5000"].iter().enumerate() {
+        book.add_seed(seed, now);
+        book.dial(seed, ConnectionId(number as u64));
+        met(&mut book, "a", "10.0.0.1:5000", Some(seed), now);
+    }
+    book
+}
+
+/// The attempts at addresses that are due while "a" is linked, each of which finds `guest` there.
+fn attempts(book: &mut AddressBook, from: Instant, time: Duration, guest: &str) -> Vec<Duration> {
+    let mut rng = StdRng::seed_from_u64(7);
+    let (step, mut tried) = (Duration::from_millis(100), Vec::new());
+    for tick in 0..time.as_millis() / step.as_millis() {
+        let now = from + step * tick as u32;
+        if let Some(address) = book.next_due(now, |node, _| *node != name("a")) {
+            assert_eq!(address, "seeds.internal:5000");
+            tried.push(now - from);
+            book.dial(&address, ConnectionId(9));
+            book.led_to(&address, &name(guest), Incarnation(1));
+            book.dial_ended(&address, ConnectionId(9), now, &mut rng);
+        }
+    }
+    tried
+}
+
+#[test]
+fn a_host_name_is_looked_up_again_calmly_while_who_was_met_there_is_linked() {
+    let now = Instant::now();
+    let mut book = linked_with_a(now);
+    let tried = attempts(&mut book, now, 20 * LOOK_AGAIN, "a");
+    assert_eq!(tried[0], LOOK_AGAIN);
+    for pair in tried.windows(2) {
+        let delay = pair[1] - pair[0];
+        assert!(delay >= LOOK_AGAIN * 3 / 4, "{delay:?}");
+        assert!(delay <= LOOK_AGAIN * 5 / 4 + Duration::from_millis(100));
+    }
+    assert!((15..=25).contains(&tried.len()), "{tried:?}");
+}
+
+#[test]
+fn of_two_links_by_one_name_each_ends_for_itself() {
+    const SEED: &str = "seeds.internal:5000";
+    let now = Instant::now();
+    let mut rng = StdRng::seed_from_u64(7);
+    let (a, b) = (name("a"), name("b"));
+    let mut book = linked_with_a(now);
+    let none_is_due = |book: &AddressBook, now| book.next_due(now, |_, _| false).is_none();
+    book.dial(SEED, ConnectionId(9));
+    assert!(none_is_due(&book, now + 2 * LOOK_AGAIN), "one look at once");
+    met(&mut book, "b", "10.0.0.2:5000", Some(SEED), now);
+    assert!(none_is_due(&book, now + LOOK_AGAIN / 2));
+    assert!(!none_is_due(&book, now + LOOK_AGAIN));
+    // The first link ends, then the second.
+    book.dial_ended(SEED, ConnectionId(1), now, &mut rng);
+    book.lost(&a, now, &mut rng);
+    assert!(none_is_due(&book, now + LOOK_AGAIN / 2));
+    assert_eq!(book.get(SEED).unwrap().dialling, Some(ConnectionId(9)));
+    book.dial_ended(SEED, ConnectionId(9), now, &mut rng);
+    book.lost(&b, now, &mut rng);
+    let is_b = |node: &NodeName, _| *node == b;
+    let soon = book.next_due(now + RECENT_BACKOFF, is_b).unwrap();
+    book.dial(&soon, ConnectionId(10));
+    let then = book.next_due(now + RECENT_BACKOFF, is_b).unwrap();
+    assert_eq!([soon, then], ["10.0.0.2:5000", SEED]);
+}
+
+#[test]
+fn who_is_alone_looks_up_every_host_name_soon_and_often() {
+    let now = Instant::now();
+    let mut book = AddressBook::default();
+    let mut rng = StdRng::seed_from_u64(7);
+    book.add_seed("seeds.internal:5000", now);
+    book.dial("seeds.internal:5000", ConnectionId(1));
+    met(
+        &mut book,
+        "a",
+        "10.0.0.1:5000",
+        Some("seeds.internal:5000"),
+        now,
+    );
+    // Another node was met elsewhere, and then found there: it is the only one that is linked now.
+    met(&mut book, "b", "10.0.0.2:5000", None, now);
+    book.dial_ended("seeds.internal:5000", ConnectionId(1), now, &mut rng);
+    book.lost(&name("a"), now, &mut rng);
+    book.forget(&name("a"));
+    let later = now + RECENT_BACKOFF;
+    book.dial("seeds.internal:5000", ConnectionId(2));
+    let b = name("b");
+    book.led_to("seeds.internal:5000", &b, Incarnation(1));
+    book.dial_ended("seeds.internal:5000", ConnectionId(2), later, &mut rng);
+    assert_eq!(
+        book.next_due(later + RECENT_BACKOFF, |node, _| *node != b),
+        None
+    );
+    book.lost(&b, later, &mut rng);
+    book.forget(&b);
+    let delays = delays(&mut book, later, Duration::from_secs(20));
+    assert!(delays[0] <= RECENT_BACKOFF, "{delays:?}");
+    assert!(delays.len() > 15, "{delays:?}");
+}
+
+#[test]
+fn a_seed_at_which_a_linked_node_is_found_is_not_dialled_again_at_once() {
+    let now = Instant::now();
+    let mut book = AddressBook::default();
+    let mut rng = StdRng::seed_from_u64(7);
+    book.add_seed("10.0.0.1:5000", now);
+    book.dial("10.0.0.1:5000", ConnectionId(1));
+    book.led_to("10.0.0.1:5000", &name("a"), Incarnation(1));
+    book.dial_ended("10.0.0.1:5000", ConnectionId(1), now, &mut rng);
+    assert_eq!(
+        book.next_due(now + RECENT, |node, _| *node != name("a")),
+        None
+    );
+    assert!(book.next_due(now + RECENT, everyone).is_some());
+}

@@ -1,4 +1,13 @@
 //! Whose certificate is accepted, and for how long.
+//!
+//! Each rule below was broken by hand, one at a time, and these tests noticed:
+//!
+//! | What was broken | The test that noticed |
+//! |---|---|
+//! | a certificate out of its time is accepted | `a_leaf_counts_from_a_day_before_to_a_week_after_its_issue` |
+//! | a certificate for one side only is accepted | `a_leaf_for_one_side_only_is_refused` |
+//! | a certificate of another authority is accepted | `nodes_with_one_secret_accept_each_other_and_nobody_else` |
+//! | a stranger is told the time or purpose of its certificate | `of_a_strangers_certificate_neither_time_nor_purpose_is_told` |
 
 use std::time::{Duration, SystemTime};
 

@@ -1,4 +1,22 @@
 //! Histories, in so many tests that all cores have something to do: 10,000 of 3 to 5 nodes, 20 of 50, each played twice.
+//!
+//! Each rule of the mesh below was broken by hand, one at a time. These tests noticed, of [`crate::proto`]:
+//!
+//! | What was broken | The test that noticed |
+//! |---|---|
+//! | a hello ends the connections of later lives, not of earlier ones | `mesh::tests::a_node_restarted_at_once_replaces_its_earlier_life_at_once` |
+//! | a later life is refused, not an earlier one | `mesh::tests::a_killed_node_is_down_within_three_seconds_and_comes_back` |
+//! | of two nodes with one name the later one has to go | `mesh::tests::twins_that_meet_only_each_other_settle_it_as_well` |
+//! | a second connection to one peer is kept | `mesh::tests::nodes_that_all_dial_each_other_settle_on_one_link_without_a_gap` |
+//! | a gap is not written to the lane | `traffic::tests::a_full_lane_of_users_drops_for_that_peer_and_tells_it` |
+//! | a name is not compared with the certificate | `peer::tests::a_wrong_hello_is_refused_with_the_reason` |
+//! | down is told twice | `mesh::tests::one_that_says_goodbye_is_leaving_then_down_then_forgotten` |
+//! | up is told twice | `mesh::tests::silence_is_suspicious_first_and_may_end` |
+//! | a link comes up while an earlier one to that peer has not ended | `mesh::tests::of_two_nodes_with_one_name_the_older_leaves_and_stays_out` |
+//! | the router does not hear that a link is down | `traffic::tests::what_was_sent_outlives_the_link_and_in_the_sum_the_member_too` |
+//!
+//! The rules of the router of interest, its ring and the order of what was heard and the edges among them, are broken
+//! by a test of their own: `every_wrong_variant_is_caught` of `matryoshka-pubsub`.
 
 use std::panic::catch_unwind;
 

@@ -1,4 +1,5 @@
-//! Runs many simulated histories and says what happened in them: `cargo xtask sim --seeds N [--seed S]`.
+//! Runs many simulated histories and says what happened in them:
+//! `cargo run -p matryoshka-tracker --features test-util --example sim -- FIRST_SEED NUMBER_OF_SEEDS`.
 
 use std::process::ExitCode;
 

@@ -20,14 +20,19 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let (mut seed, mut seeds, mut nodes, mut show) = (1, u64::MAX, None, false);
     while let Some(argument) = arguments.next() {
-        let mut number = || arguments.next().and_then(|text| text.parse::<u64>().ok());
-        match argument.as_str() {
-            "--seed" => seed = number().unwrap_or(seed),
-            "--seeds" => seeds = number().unwrap_or(seeds),
-            "--nodes" => nodes = number().and_then(|nodes| usize::try_from(nodes).ok()),
-            "--show" => show = true,
-            other => {
-                eprintln!("unknown argument {other:?}: use --seed S, --seeds N, --nodes K, --show");
+        if argument == "--show" {
+            show = true;
+            continue;
+        }
+        let number = arguments.next().and_then(|text| text.parse::<u64>().ok());
+        match (argument.as_str(), number) {
+            ("--seed", Some(number)) => seed = number,
+            ("--seeds", Some(number)) => seeds = number,
+            ("--nodes", Some(number)) => nodes = usize::try_from(number).ok(),
+            _ => {
+                eprintln!(
+                    "{argument:?}: use --seed S, --seeds N, --nodes K with a whole number, or --show"
+                );
                 return ExitCode::FAILURE;
             }
         }

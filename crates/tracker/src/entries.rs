@@ -128,6 +128,17 @@ impl Entries {
     }
 }
 
+/// Puts them in order; of several with one key and reference on one node the last stays.
+impl FromIterator<Arc<Entry>> for Entries {
+    fn from_iter<I: IntoIterator<Item = Arc<Entry>>>(entries: I) -> Self {
+        let mut all = Self::default();
+        for entry in entries {
+            all.insert(entry);
+        }
+        all
+    }
+}
+
 impl<'a> IntoIterator for &'a Entries {
     type Item = &'a Arc<Entry>;
     type IntoIter = Box<dyn Iterator<Item = &'a Arc<Entry>> + 'a>;

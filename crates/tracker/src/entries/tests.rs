@@ -72,6 +72,18 @@ proptest! {
 }
 
 #[test]
+fn collected_entries_stand_in_order_whatever_order_they_came_in() {
+    let mut model = Model::new();
+    let entries: Vec<_> = (0..300)
+        .map(|n| entry(["a", "b"][n % 2], ["k", "l", "m"][n % 3], (n as u64 * 7) % 300))
+        .collect();
+    for entry in &entries {
+        model.insert(place(entry), Arc::clone(entry));
+    }
+    assert_same(&entries.into_iter().rev().collect(), &model);
+}
+
+#[test]
 fn s8_by_key_gives_all_of_the_key_and_nothing_else() {
     let mut entries = Entries::default();
     for entry in [entry("a", "k", 1), entry("b", "k", 1), entry("a", "kk", 2)] {

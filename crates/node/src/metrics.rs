@@ -304,11 +304,31 @@ impl Page<'_> {
             "presence_diff broadcasts to this node's clients",
             stats.diffs,
         )?;
+        self.counter(
+            "presence_counts",
+            "presence_count broadcasts to this node's clients",
+            stats.counts,
+        )?;
         self.counter("presence_states", "presence_state pushes", stats.states)?;
         self.counter(
+            "presence_lists_written",
+            "Lists written for those pushes, each shared by clients that join at about the same time",
+            stats.lists_written,
+        )?;
+        self.counter(
             "presence_resyncs",
-            "Times that single diffs were lost and differences sent instead",
+            "Times that single diffs were lost and lists compared instead",
             stats.resyncs,
+        )?;
+        self.counter(
+            "presence_fetches_failed",
+            "Fetches that failed, panicked or took too long",
+            stats.fetches_failed,
+        )?;
+        self.counter(
+            "presence_handler_panics",
+            "Calls of a handler of metas that panicked",
+            stats.handler_panics,
         )
     }
 

@@ -1,79 +1,187 @@
-//! The task that turns the tracker's diffs into `presence_diff` for this node's clients.
+//! The task that tells this node's clients who is here.
 //!
-//! One task tells everything, in the tracker's order, so a client never hears of a leave before its join. Every node
-//! hears of every change from its own tracker and tells its own clients: a `presence_diff` never crosses to another node.
+//! One task decides everything, so a list that is given and the differences that are told have one order. Every node hears of
+//! every change from its own tracker and tells its own clients: a `presence_diff` never crosses to another node.
 
-use std::pin::pin;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures::FutureExt;
-use futures::future::{Either, select};
-use matryoshka_channel::Broadcast;
 use matryoshka_channel::pubsub::PubSub;
 use matryoshka_channel::transport::Json;
-use matryoshka_tracker::{DiffEvent, Diffs, Snapshot};
+use matryoshka_channel::{Broadcast, Pusher};
+use matryoshka_tracker::{DiffEvent, Diffs, Tracker};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
-use crate::listing::Listing;
-use crate::presence::{DIFF_EVENT, STATE_EVENT};
+use crate::events::Events;
+use crate::extras::Extras;
+use crate::fetch::Fetcher;
+use crate::greeting::{Greeting, count_json};
+use crate::handling::HandlerQueue;
+use crate::list::PresenceDiff;
 use crate::stats::Counters;
-use crate::told::Told;
+use crate::teller::{Greet, Job, Teller, Telling};
+
+/// Somebody who wants the list of a topic.
+pub(crate) struct Wanted {
+    pub(crate) topic: Arc<str>,
+    pub(crate) waiter: Waiter,
+}
+
+/// A channel that waits for its greeting.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    /// For the count: a client takes the last one that comes for the newest, so all are sent from here.
+    pub(crate) pusher: Pusher,
+    /// For the list, which a client can put into its place among the differences.
+    pub(crate) reply: oneshot::Sender<Arc<Greeting>>,
+}
 
 pub(crate) struct Broadcaster {
     pub(crate) pubsub: PubSub,
+    pub(crate) tracker: Tracker,
     pub(crate) diffs: Diffs,
-    pub(crate) told: Told,
-    pub(crate) listing: Arc<Listing>,
+    pub(crate) wanted: mpsc::Receiver<Wanted>,
+    pub(crate) teller: Teller<Waiter>,
+    pub(crate) fetching: Option<Fetching>,
+    pub(crate) handler: Option<Arc<HandlerQueue>>,
+    pub(crate) events: Arc<Events>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) started: Instant,
+}
+
+/// The fetches under way and those that wait for a place. Of each topic there is at most one for a difference and one for a list.
+pub(crate) struct Fetching {
+    fetcher: Fetcher,
+    most: usize,
+    under_way: JoinSet<(Job<Waiter>, Extras)>,
+    waiting: VecDeque<Job<Waiter>>,
 }
 
 impl Broadcaster {
     /// Runs until the tracker ends.
     pub(crate) async fn run(mut self) {
-        while let Some(event) = self.next().await {
-            match event {
-                DiffEvent::Diff(diff) => {
-                    if let Some(news) = self.told.diff(&diff) {
-                        self.counters.diff();
-                        self.tell(&diff.topic, DIFF_EVENT, news.to_json());
-                    }
+        loop {
+            self.work();
+            let wake_at = self.teller.poll_timeout().map(|at| self.started + at);
+            let fetched = async {
+                match &mut self.fetching {
+                    Some(fetching) => fetching.done().await,
+                    None => std::future::pending().await,
                 }
-                DiffEvent::Resync(snapshot) => self.resync(&snapshot),
+            };
+            let slept = async {
+                match wake_at {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                event = self.diffs.next() => match event {
+                    Some(event) => self.changed(&event),
+                    None => return,
+                },
+                Some(wanted) = self.wanted.recv() => self.want(wanted),
+                (job, extras) = fetched => self.finish(job, extras),
+                () = slept => {}
             }
-            // A burst of diffs must not keep the thread from everyone else.
+            self.take_what_waits();
+            // A burst must not keep the thread from everyone else.
             tokio::task::consume_budget().await;
         }
     }
 
-    async fn next(&mut self) -> Option<DiffEvent> {
-        loop {
-            let waiting = |diffs: &mut Diffs| diffs.next().now_or_never();
-            if let Some(event) = waiting(&mut self.diffs) {
-                return event;
+    /// Takes in what is there already, so that it goes into one look at each topic.
+    fn take_what_waits(&mut self) {
+        for _ in 0..BATCH {
+            match self.diffs.next().now_or_never() {
+                Some(Some(event)) => self.changed(&event),
+                // Its end is seen again.
+                Some(None) | None => break,
             }
-            if let Some(event) = self.listing.forget_unless(|| waiting(&mut self.diffs)) {
-                return event;
-            }
-            let (event, crowded) = (pin!(self.diffs.next()), pin!(self.listing.crowded()));
-            if let Either::Left((event, _)) = select(event, crowded).await {
-                return event;
+        }
+        for _ in 0..BATCH {
+            match self.wanted.try_recv() {
+                Ok(wanted) => self.want(wanted),
+                Err(_) => break,
             }
         }
     }
 
-    fn resync(&mut self, snapshot: &Snapshot) {
-        self.counters.resync();
-        tracing::warn!("presence fell behind its tracker; clients are told whole lists");
-        let listing = Arc::clone(&self.listing);
-        listing.resync(|listed| {
-            let lists = snapshot.topics().map(|(_, entries)| entries);
-            let all = lists.flat_map(|entries| entries.iter().cloned());
-            for (topic, list) in self.told.resync(all, &listed) {
-                self.tell(&topic, STATE_EVENT, list.to_json());
+    fn changed(&mut self, event: &DiffEvent) {
+        match event {
+            DiffEvent::Diff(diff) => self.teller.changed(&diff.topic),
+            DiffEvent::Resync(snapshot) => {
+                self.counters.resync();
+                tracing::warn!("presence fell behind its tracker; all lists are compared");
+                self.teller
+                    .all_changed(snapshot.topics().map(|(topic, _)| topic));
             }
-        });
+        }
     }
 
-    fn tell(&self, topic: &str, event: &'static str, payload: Json) {
+    fn want(&mut self, wanted: Wanted) {
+        self.teller.wanted(&wanted.topic, wanted.waiter);
+    }
+
+    fn work(&mut self) {
+        loop {
+            let tracker = &self.tracker;
+            let job = self
+                .teller
+                .poll(self.started.elapsed(), |topic| tracker.entries(topic));
+            match (job, &mut self.fetching) {
+                (None, _) => break,
+                (Some(job), Some(fetching)) if job.needs_fetch() => fetching.start(job),
+                (Some(job), _) => self.finish(job, Extras::default()),
+            }
+        }
+    }
+
+    fn finish(&mut self, job: Job<Waiter>, extras: Extras) {
+        match job {
+            Job::Tell(telling) => self.tell(telling, extras),
+            Job::Greet(greet) => self.greet(greet, extras),
+        }
+    }
+
+    fn tell(&mut self, telling: Telling, extras: Extras) {
+        let topic = &telling.topic;
+        if !telling.news.is_empty() {
+            self.counters.diff();
+            let diff = PresenceDiff::new(telling.news, &extras);
+            self.send(topic, &self.events.diff, diff.to_json());
+        }
+        if let Some(count) = telling.count {
+            self.counters.count();
+            self.send(topic, &self.events.count, count_json(count));
+        }
+        if let (Some(handler), Some(list)) = (&self.handler, telling.handled) {
+            handler.feed(topic, list, extras);
+        }
+        self.teller.told(&telling.topic);
+    }
+
+    fn greet(&mut self, greet: Greet<Waiter>, extras: Extras) {
+        let greeting = match extras == Extras::default() {
+            true => greet.greeting,
+            false => Arc::new(greet.greeting.with_extras(extras)),
+        };
+        for waiter in greet.waiters {
+            // Whoever has gone meanwhile needs neither.
+            if let Some(count) = greeting.count {
+                let _ = waiter
+                    .pusher
+                    .push_payload(self.events.count.clone(), count_json(count));
+            }
+            let _ = waiter.reply.send(Arc::clone(&greeting));
+        }
+        self.teller.greeted(&greet.topic, greeting.count);
+    }
+
+    fn send(&self, topic: &str, event: &str, payload: Json) {
         let sent = Broadcast::with_payload(topic, event, payload)
             .and_then(|broadcast| broadcast.send_local(&self.pubsub));
         if let Err(error) = sent {
@@ -81,3 +189,70 @@ impl Broadcaster {
         }
     }
 }
+
+impl Fetching {
+    pub(crate) fn new(fetcher: Fetcher, most: usize) -> Self {
+        Self {
+            fetcher,
+            most,
+            under_way: JoinSet::new(),
+            waiting: VecDeque::new(),
+        }
+    }
+
+    fn start(&mut self, job: Job<Waiter>) {
+        if self.under_way.len() >= self.most {
+            return self.waiting.push_back(job);
+        }
+        let fetcher = self.fetcher.clone();
+        self.under_way.spawn(async move {
+            let extras = fetcher.extras(job.topic(), &job.keys()).await;
+            (job, extras)
+        });
+    }
+
+    /// The next one that is done; never, if none is under way.
+    async fn done(&mut self) -> (Job<Waiter>, Extras) {
+        loop {
+            let done = self.under_way.join_next().await;
+            if let Some(next) = self.waiting.pop_front() {
+                self.start(next);
+            }
+            match done {
+                Some(Ok(done)) => return done,
+                // Panics are caught inside, so this is the runtime's end.
+                Some(Err(_)) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+}
+
+impl<W> Job<W> {
+    fn topic(&self) -> &str {
+        match self {
+            Self::Tell(telling) => &telling.topic,
+            Self::Greet(greet) => &greet.topic,
+        }
+    }
+
+    fn keys(&self) -> Vec<Arc<str>> {
+        match self {
+            Self::Tell(telling) => telling.keys.clone(),
+            Self::Greet(greet) => greet.greeting.keys(),
+        }
+    }
+
+    fn needs_fetch(&self) -> bool {
+        match self {
+            Self::Tell(telling) => !telling.keys.is_empty(),
+            Self::Greet(greet) => greet.greeting.names_somebody(),
+        }
+    }
+}
+
+/// Changes and wishes taken in at a time.
+const BATCH: usize = 256;
+
+/// Wishes for lists that may wait. Beyond, channels wait.
+pub(crate) const WANTED: usize = 1_024;

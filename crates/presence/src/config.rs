@@ -1,21 +1,48 @@
 //! What can be set when a presence starts.
 
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
 use matryoshka_tracker::TrackerConfig;
+
+use crate::error::StartError;
+use crate::events::Events;
+use crate::fetch::{AnyFetch, Fetch};
+use crate::handler::HandleMetas;
+use crate::handling::AnyHandler;
+use crate::rules::{Rules, TopicConfig};
 
 /// Settings of a [`Presence`](crate::Presence). The default is right for one presence in an application.
 ///
 /// ```
-/// # use matryoshka_presence::PresenceConfig;
-/// let config = PresenceConfig::default().name("support");
+/// # use std::time::Duration;
+/// # use matryoshka_presence::{Mode, PresenceConfig, TopicConfig};
+/// let config = PresenceConfig::default()
+///     .name("support")
+///     .topics("stadium:*", TopicConfig::default().mode(Mode::Count))
+///     .topics("room:*", TopicConfig::default().drop_grace(Duration::from_secs(3)));
 /// ```
-#[derive(Clone, Debug)]
 pub struct PresenceConfig {
     pub(crate) tracker: TrackerConfig,
+    pub(crate) period: Duration,
+    pub(crate) events: Events,
+    pub(crate) topics: Vec<(String, TopicConfig)>,
+    pub(crate) fetch: Option<Arc<dyn AnyFetch>>,
+    pub(crate) fetch_limit: Duration,
+    pub(crate) fetches: usize,
+    pub(crate) handler: Option<Box<dyn AnyHandler>>,
 }
 
 impl PresenceConfig {
     /// The name of a presence that was given no other.
     pub const DEFAULT_NAME: &'static str = "presence";
+
+    /// The time for which changes are collected if none is set.
+    pub const DEFAULT_PERIOD: Duration = Duration::from_millis(50);
+
+    /// The time limit of a fetch if none is set.
+    pub const DEFAULT_FETCH_LIMIT: Duration = Duration::from_secs(5);
 
     /// The name under which the presences of all nodes find each other. Default: [`DEFAULT_NAME`](Self::DEFAULT_NAME).
     ///
@@ -32,12 +59,119 @@ impl PresenceConfig {
         self.tracker = tracker;
         self
     }
+
+    /// The least time between two `presence_diff` of a topic: the first change after a quiet time is told at once, and what comes
+    /// until the time is over goes into one diff. Clients that join a topic within that time share one list, which they are given at its
+    /// end. Default: [`DEFAULT_PERIOD`](Self::DEFAULT_PERIOD).
+    #[must_use]
+    pub fn period(mut self, period: Duration) -> Self {
+        self.period = period;
+        self
+    }
+
+    /// The event that clients get whole lists by. Default: [`STATE_EVENT`](crate::STATE_EVENT).
+    #[must_use]
+    pub fn state_event(mut self, name: impl Into<String>) -> Self {
+        self.events.state = name.into();
+        self
+    }
+
+    /// The event that clients hear of changes by. Default: [`DIFF_EVENT`](crate::DIFF_EVENT).
+    #[must_use]
+    pub fn diff_event(mut self, name: impl Into<String>) -> Self {
+        self.events.diff = name.into();
+        self
+    }
+
+    /// The event that clients get numbers by. Default: [`COUNT_EVENT`](crate::COUNT_EVENT).
+    #[must_use]
+    pub fn count_event(mut self, name: impl Into<String>) -> Self {
+        self.events.count = name.into();
+        self
+    }
+
+    /// How the topics of a pattern are treated: one topic, or with a `*` at the end all that begin alike, as the channels' patterns
+    /// do. Of several that fit a topic the first one given counts.
+    #[must_use]
+    pub fn topics(mut self, pattern: impl Into<String>, config: TopicConfig) -> Self {
+        self.topics.push((pattern.into(), config));
+        self
+    }
+
+    /// Adds data of the application to what clients are told. Default: nothing is added.
+    #[must_use]
+    pub fn fetch(mut self, fetch: impl Fetch) -> Self {
+        self.fetch = Some(Arc::new(fetch));
+        self
+    }
+
+    /// How long a fetch may take; then clients get the metas alone. Default:
+    /// [`DEFAULT_FETCH_LIMIT`](Self::DEFAULT_FETCH_LIMIT).
+    #[must_use]
+    pub fn fetch_limit(mut self, limit: Duration) -> Self {
+        self.fetch_limit = limit;
+        self
+    }
+
+    /// How many fetches for clients are under way at a time, over all topics; at least 1. Further topics wait for their turn.
+    /// Default: two for each core.
+    #[must_use]
+    pub fn fetches_at_once(mut self, most: usize) -> Self {
+        self.fetches = most;
+        self
+    }
+
+    /// Calls the application for everybody who comes, goes or changes. Default: nobody is called.
+    #[must_use]
+    pub fn handle_metas(mut self, handler: impl HandleMetas) -> Self {
+        self.handler = Some(Box::new(handler));
+        self
+    }
+
+    /// The topics' settings, once all settings are found to make sense.
+    pub(crate) fn checked(&self) -> Result<Rules, StartError> {
+        if let Some(name) = self.events.wrong() {
+            return Err(StartError::EventName(name.to_owned()));
+        }
+        if self.fetches == 0 {
+            return Err(StartError::NoFetches);
+        }
+        let mut rules = Rules::default();
+        for (pattern, config) in &self.topics {
+            let added = rules.add(pattern, *config);
+            added.ok_or_else(|| StartError::Pattern(pattern.clone()))?;
+        }
+        Ok(rules)
+    }
 }
 
 impl Default for PresenceConfig {
     fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             tracker: TrackerConfig::named(Self::DEFAULT_NAME),
+            period: Self::DEFAULT_PERIOD,
+            events: Events::default(),
+            topics: Vec::new(),
+            fetch: None,
+            fetch_limit: Self::DEFAULT_FETCH_LIMIT,
+            fetches: 2 * cores,
+            handler: None,
         }
+    }
+}
+
+impl fmt::Debug for PresenceConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PresenceConfig")
+            .field("tracker", &self.tracker)
+            .field("period", &self.period)
+            .field("events", &self.events)
+            .field("topics", &self.topics)
+            .field("fetch", &self.fetch.is_some())
+            .field("fetch_limit", &self.fetch_limit)
+            .field("fetches", &self.fetches)
+            .field("handler", &self.handler.is_some())
+            .finish()
     }
 }

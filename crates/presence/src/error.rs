@@ -53,6 +53,17 @@ pub enum StartError {
     /// The tracker beneath could not: for example its name is in use in this pubsub.
     #[error(transparent)]
     Tracker(#[from] TrackerError),
+    /// The pattern of some topics is none: one topic, or the beginning of several with a `*` after it.
+    #[error("{0:?} is no pattern of topics: give one topic, or a beginning and then *")]
+    Pattern(String),
+    /// An event's name is empty, too long, one of the protocol's, or that of another event.
+    #[error(
+        "{0:?} cannot be an event's name: give three different ones of 1 to 65,535 bytes that do not begin with phx_"
+    )]
+    EventName(String),
+    /// No fetch could ever be under way.
+    #[error("at least one fetch at a time must be allowed")]
+    NoFetches,
 }
 
 /// The client is told no more than that it failed; the cause goes to the log.

@@ -2,19 +2,34 @@
 
 mod broadcaster;
 mod config;
+mod difference;
 mod error;
+mod events;
+mod extras;
+mod fetch;
+mod greeting;
+mod handler;
+mod handling;
 mod list;
-mod listing;
 mod meta;
+mod mode;
 mod presence;
+mod rules;
 mod stats;
-mod told;
+mod teller;
+#[cfg(test)]
+mod testing;
 
 pub use config::PresenceConfig;
 pub use error::{MetaError, PresenceError, PresenceUpdateError, StartError};
+pub use events::{COUNT_EVENT, DIFF_EVENT, STATE_EVENT};
+pub use fetch::Fetch;
+pub use handler::{Change, HandleMetas};
 pub use list::PresenceState;
 pub use meta::Meta;
-pub use presence::{DIFF_EVENT, Presence, STATE_EVENT};
+pub use mode::Mode;
+pub use presence::Presence;
+pub use rules::TopicConfig;
 pub use stats::Stats;
 
 pub use matryoshka_channel as channel;

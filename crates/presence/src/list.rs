@@ -1,4 +1,4 @@
-//! Metas grouped by key, in the shape that clients know: `{key: {"metas": [...]}}`.
+//! Metas grouped by key, in the shape that clients know: `{key: {"metas": [...]}}`, with what was fetched beside them.
 //!
 //! Pure: no clock, no I/O, no tasks.
 
@@ -6,9 +6,13 @@ use std::sync::Arc;
 
 use matryoshka_channel::transport::Json;
 use matryoshka_tracker::Entry;
+use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::difference::Difference;
+use crate::error::MetaError;
+use crate::extras::Extras;
 use crate::meta::{Fields, Meta};
 
 /// Who is here: keys in order, each with its metas.
@@ -19,13 +23,21 @@ use crate::meta::{Fields, Meta};
 pub struct PresenceState {
     /// Sorted by key.
     metas: Vec<Meta>,
+    extras: Extras,
 }
 
 impl PresenceState {
     pub(crate) fn new(entries: impl IntoIterator<Item = Arc<Entry>>) -> Self {
+        Self::with_extras(entries, Extras::default())
+    }
+
+    pub(crate) fn with_extras(
+        entries: impl IntoIterator<Item = Arc<Entry>>,
+        extras: Extras,
+    ) -> Self {
         let mut metas: Vec<Meta> = entries.into_iter().map(Meta::new).collect();
         metas.sort_by(|a, b| a.key().cmp(b.key())); // stable: keeps the order within a key
-        Self { metas }
+        Self { metas, extras }
     }
 
     /// Whether nobody is here.
@@ -56,6 +68,18 @@ impl PresenceState {
         !self.get(key).is_empty()
     }
 
+    /// What a [`Fetch`](crate::Fetch) has added to a key; nothing if it has not.
+    ///
+    /// # Errors
+    ///
+    /// [`MetaError::Shape`] if it does not have the shape of `T`.
+    pub fn extra<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, MetaError> {
+        match self.contains_key(key) {
+            true => self.extras.read(key),
+            false => Ok(None),
+        }
+    }
+
     /// The payload of `presence_state`.
     pub fn to_json(&self) -> Json {
         checked(|out, fields| self.write(out, fields))
@@ -72,7 +96,12 @@ impl PresenceState {
                 separate(out, at);
                 meta.write(out, fields);
             }
-            out.push_str("]}");
+            out.push(']');
+            if let Some(fields) = self.extras.fields(key) {
+                out.push(',');
+                out.push_str(fields);
+            }
+            out.push('}');
         }
         out.push('}');
     }
@@ -94,6 +123,15 @@ pub(crate) struct PresenceDiff {
 }
 
 impl PresenceDiff {
+    /// Both sides have what was fetched for their keys.
+    pub(crate) fn new(news: Difference, extras: &Extras) -> Self {
+        let side = |entries| PresenceState::with_extras(entries, extras.clone());
+        Self {
+            joins: side(news.joins),
+            leaves: side(news.leaves),
+        }
+    }
+
     pub(crate) fn to_json(&self) -> Json {
         checked(|out, fields| {
             out.push_str("{\"joins\":");

@@ -7,25 +7,26 @@ use bytes::Bytes;
 use matryoshka_channel::pubsub::PubSub;
 use matryoshka_channel::pubsub::registry::Owner;
 use matryoshka_channel::{Flow, PushError, Socket};
-use matryoshka_tracker::{PresenceRef, TrackError, Tracker, UpdateError};
+use matryoshka_tracker::{Entries, PresenceRef, TrackError, Tracker, UpdateError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
-use crate::broadcaster::Broadcaster;
+use crate::broadcaster::{Broadcaster, Fetching, WANTED, Waiter, Wanted};
 use crate::config::PresenceConfig;
 use crate::error::{PresenceError, PresenceUpdateError, StartError};
+use crate::events::Events;
+use crate::extras::Extras;
+use crate::fetch::Fetcher;
+use crate::greeting::Greeting;
+use crate::handling::HandlerQueue;
 use crate::list::PresenceState;
-use crate::listing::Listing;
 use crate::meta::{self, Meta};
+use crate::rules::Rules;
 use crate::stats::{Counters, Stats};
-use crate::told::Told;
-
-/// The event that tells a client the whole list of its topic.
-pub const STATE_EVENT: &str = "presence_state";
-
-/// The event that tells clients who came and who went.
-pub const DIFF_EVENT: &str = "presence_diff";
+use crate::teller::{Settings, Teller};
 
 /// Who is here, by topic and key, on all nodes of the cluster. A clone is the same presence.
 ///
@@ -40,9 +41,12 @@ pub struct Presence {
 
 struct Shared {
     tracker: Tracker,
-    listing: Arc<Listing>,
+    rules: Rules,
+    events: Arc<Events>,
+    fetcher: Option<Fetcher>,
+    wanted: mpsc::Sender<Wanted>,
     counters: Arc<Counters>,
-    broadcaster: AbortHandle,
+    tasks: Vec<AbortHandle>,
 }
 
 impl Presence {
@@ -69,21 +73,47 @@ impl Presence {
     ///
     /// If this is called outside a tokio runtime.
     pub fn start(pubsub: &PubSub, config: PresenceConfig) -> Result<Self, StartError> {
+        let rules = config.checked()?;
         let tracker = Tracker::new(pubsub, config.tracker)?;
-        let (listing, counters) = (Arc::<Listing>::default(), Arc::<Counters>::default());
+        let (counters, events) = (Arc::<Counters>::default(), Arc::new(config.events));
+        let fetcher = config
+            .fetch
+            .map(|fetch| Fetcher::new(fetch, config.fetch_limit, Arc::clone(&counters)));
+        let mut tasks = Vec::new();
+        let handler = config.handler.map(|handler| {
+            let queue = Arc::<HandlerQueue>::default();
+            let calls = handler.run(Arc::clone(&queue), Arc::clone(&counters));
+            tasks.push(tokio::spawn(calls).abort_handle());
+            queue
+        });
+        let (sender, wanted) = mpsc::channel(WANTED);
         let broadcaster = Broadcaster {
             pubsub: pubsub.clone(),
+            tracker: tracker.clone(),
             diffs: tracker.diffs(),
-            told: Told::default(),
-            listing: Arc::clone(&listing),
+            wanted,
+            teller: Teller::new(Settings {
+                period: config.period,
+                rules: rules.clone(),
+                has_handler: handler.is_some(),
+            }),
+            fetching: fetcher
+                .clone()
+                .map(|fetcher| Fetching::new(fetcher, config.fetches)),
+            handler,
+            events: Arc::clone(&events),
             counters: Arc::clone(&counters),
+            started: Instant::now(),
         };
-        let broadcaster = tokio::spawn(broadcaster.run()).abort_handle();
+        tasks.push(tokio::spawn(broadcaster.run()).abort_handle());
         let shared = Shared {
             tracker,
-            listing,
+            rules,
+            events,
+            fetcher,
+            wanted: sender,
             counters,
-            broadcaster,
+            tasks,
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -121,7 +151,7 @@ impl Presence {
             .track_bytes(socket.owner(), socket.topic(), key, meta)
             .await
         {
-            Ok(_) => self.push_state(socket).into(),
+            Ok(_) => self.push_state(socket).await.into(),
             Err(error) => Flow::Fail(error.to_string()),
         }
     }
@@ -184,7 +214,13 @@ impl Presence {
         let tracked = self
             .shared
             .tracker
-            .track_bytes(owner, topic, key, meta)
+            .track_with_grace(
+                owner,
+                topic,
+                key,
+                meta,
+                self.shared.rules.of(topic).drop_grace,
+            )
             .await?;
         let reference = tracked.reference();
         tracked.leave_to_owner();
@@ -285,20 +321,74 @@ impl Presence {
             .collect()
     }
 
-    /// Pushes a client the whole list of its topic as `presence_state`, which it must get after every join to be able to
-    /// follow. [`track_after_join`](Self::track_after_join) has it included; this is for those who only watch. Call it
-    /// from `Socket::after_join`. Pushing a [`list`](Self::list) by hand is not quite the same: this one also keeps its
-    /// place among the lists that are sent to all when this node fell behind.
+    /// As [`list`](Self::list), with what the application's [`Fetch`](crate::Fetch) adds, as clients get it. It is called here, and within
+    /// its time limit; if it fails, this is the plain list.
+    pub async fn list_fetched(&self, topic: &str) -> PresenceState {
+        let list = self.shared.tracker.entries(topic);
+        let greeting = Greeting::new(Some(list.clone()), None);
+        let extras = self.fetched(topic, &greeting.keys()).await;
+        PresenceState::with_extras(list.iter().cloned(), extras)
+    }
+
+    /// As [`list_fetched`](Self::list_fetched), of one key: a list with that key, or an empty one.
+    pub async fn get_by_key_fetched(&self, topic: &str, key: &str) -> PresenceState {
+        let metas: Vec<_> = self
+            .shared
+            .tracker
+            .entries(topic)
+            .by_key(key)
+            .cloned()
+            .collect();
+        let keys: Vec<Arc<str>> = metas
+            .iter()
+            .take(1)
+            .map(|meta| Arc::clone(&meta.key))
+            .collect();
+        let extras = self.fetched(topic, &keys).await;
+        PresenceState::with_extras(metas, extras)
+    }
+
+    async fn fetched(&self, topic: &str, keys: &[Arc<str>]) -> Extras {
+        match &self.shared.fetcher {
+            Some(fetcher) => fetcher.extras(topic, keys).await,
+            None => Extras::default(),
+        }
+    }
+
+    /// Pushes a client what the [mode](crate::Mode) of its topic gives those who join: the whole list as `presence_state`, if no other
+    /// was set. It must get that after every join to be able to follow.
+    /// [`track_after_join`](Self::track_after_join) has it included; this is for those who only watch. Call it
+    /// from `Socket::after_join`.
+    ///
+    /// Clients that join a topic within one [period](PresenceConfig::period) share one list, which is written once; so this may
+    /// wait until the end of the period, and for the [fetch](crate::Fetch). Pushing a [`list`](Self::list) by hand is not quite the
+    /// same: this one also has its place among the differences that clients are told.
     ///
     /// # Errors
     ///
     /// [`PushError`] if the list cannot be sent to this client.
-    pub fn push_state(&self, socket: &Socket) -> Result<(), PushError> {
-        self.shared.counters.state();
-        let topic = socket.topic();
-        self.shared.listing.give(topic, || {
-            socket.push_payload(STATE_EVENT, self.list(topic).to_json())
-        })
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped before it is done, nothing was pushed.
+    pub async fn push_state(&self, socket: &Socket) -> Result<(), PushError> {
+        let greeting = self.greeting(socket).await;
+        greeting.push_list(socket, &self.shared.events, &self.shared.counters)
+    }
+
+    async fn greeting(&self, socket: &Socket) -> Arc<Greeting> {
+        let (reply, greeting) = oneshot::channel();
+        let pusher = socket.pusher();
+        let wanted = Wanted {
+            topic: Arc::from(socket.topic()),
+            waiter: Waiter { pusher, reply },
+        };
+        let sent = self.shared.wanted.send(wanted).await;
+        match (sent, greeting.await) {
+            (Ok(()), Ok(greeting)) => greeting,
+            // The tracker was closed: nobody is here any more.
+            _ => Arc::new(Greeting::new(Some(Entries::default()), None)),
+        }
     }
 
     /// The tracker beneath. What it tracks are the JSON texts of metas.
@@ -322,29 +412,6 @@ impl fmt::Debug for Presence {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.broadcaster.abort();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::listing::CROWDED_TOPICS;
-    use crate::listing::tests::given;
-
-    /// Those who only watch cause no diff.
-    #[tokio::test]
-    async fn lists_given_where_nobody_is_tracked_do_not_pile_up() {
-        let presence = Presence::new(&PubSub::local());
-        let listing = &presence.shared.listing;
-        for n in 0..4 * CROWDED_TOPICS {
-            listing.give(&format!("topic {n}"), || ());
-            tokio::task::yield_now().await;
-        }
-        assert!(
-            given(listing) <= CROWDED_TOPICS,
-            "{} topics",
-            given(listing)
-        );
+        self.tasks.iter().for_each(AbortHandle::abort);
     }
 }

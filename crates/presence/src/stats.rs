@@ -8,38 +8,75 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Stats {
     /// `presence_diff` broadcasts sent to this node's clients.
     pub diffs: u64,
+    /// `presence_count` broadcasts sent to this node's clients.
+    pub counts: u64,
     /// `presence_state` pushes sent by [`Presence::track_after_join`](crate::Presence::track_after_join) and
     /// [`Presence::push_state`](crate::Presence::push_state).
     pub states: u64,
-    /// How often this node fell so far behind that diffs were lost, and clients were told whole lists instead.
+    /// Lists that were written as JSON for those pushes. Clients that join at about the same time share one.
+    pub lists_written: u64,
+    /// How often this node fell so far behind its tracker that single changes were lost, and lists were compared instead.
     pub resyncs: u64,
+    /// Fetches that failed, panicked or took too long.
+    pub fetches_failed: u64,
+    /// Calls of the [`HandleMetas`](crate::HandleMetas) that panicked.
+    pub handler_panics: u64,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     diffs: AtomicU64,
+    counts: AtomicU64,
     states: AtomicU64,
+    lists_written: AtomicU64,
     resyncs: AtomicU64,
+    fetches_failed: AtomicU64,
+    handler_panics: AtomicU64,
 }
 
 impl Counters {
     pub(crate) fn diff(&self) {
-        self.diffs.fetch_add(1, Ordering::Relaxed);
+        add_one(&self.diffs);
+    }
+
+    pub(crate) fn count(&self) {
+        add_one(&self.counts);
     }
 
     pub(crate) fn state(&self) {
-        self.states.fetch_add(1, Ordering::Relaxed);
+        add_one(&self.states);
+    }
+
+    pub(crate) fn list_written(&self) {
+        add_one(&self.lists_written);
     }
 
     pub(crate) fn resync(&self) {
-        self.resyncs.fetch_add(1, Ordering::Relaxed);
+        add_one(&self.resyncs);
+    }
+
+    pub(crate) fn fetch_failed(&self) {
+        add_one(&self.fetches_failed);
+    }
+
+    pub(crate) fn handler_panicked(&self) {
+        add_one(&self.handler_panics);
     }
 
     pub(crate) fn snapshot(&self) -> Stats {
+        let now = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
-            diffs: self.diffs.load(Ordering::Relaxed),
-            states: self.states.load(Ordering::Relaxed),
-            resyncs: self.resyncs.load(Ordering::Relaxed),
+            diffs: now(&self.diffs),
+            counts: now(&self.counts),
+            states: now(&self.states),
+            lists_written: now(&self.lists_written),
+            resyncs: now(&self.resyncs),
+            fetches_failed: now(&self.fetches_failed),
+            handler_panics: now(&self.handler_panics),
         }
     }
+}
+
+fn add_one(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
 }

@@ -79,6 +79,22 @@ impl Client {
         payload
     }
 
+    /// The next events, which must be these, in whatever order.
+    pub(crate) async fn expect_in_any_order(&mut self, wanted: &[&str]) {
+        let mut wanted = wanted.to_vec();
+        while !wanted.is_empty() {
+            let (event, payload) = match self.waiting.is_empty() {
+                true => self
+                    .receive()
+                    .await
+                    .unwrap_or_else(|| panic!("nothing came, waiting for {wanted:?}")),
+                false => self.waiting.remove(0),
+            };
+            let at = wanted.iter().position(|wanted| *wanted == event);
+            wanted.remove(at.unwrap_or_else(|| panic!("{event} {payload}")));
+        }
+    }
+
     /// All events until nothing can happen any more.
     pub(crate) async fn settle(&mut self) -> Vec<(String, Value)> {
         let mut all = std::mem::take(&mut self.waiting);

@@ -105,7 +105,7 @@ impl Channel<Presence> for Watcher {
     async fn join(presence: &Presence, socket: &mut Socket, (): ()) -> Result<Self, Refused> {
         let presence = presence.clone();
         socket.after_join(move |socket| {
-            Box::pin(async move { Flow::from(presence.push_state(socket)) })
+            Box::pin(async move { Flow::from(presence.push_state(socket).await) })
         });
         Ok(Self)
     }

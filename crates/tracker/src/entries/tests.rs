@@ -75,7 +75,13 @@ proptest! {
 fn collected_entries_stand_in_order_whatever_order_they_came_in() {
     let mut model = Model::new();
     let entries: Vec<_> = (0..300)
-        .map(|n| entry(["a", "b"][n % 2], ["k", "l", "m"][n % 3], (n as u64 * 7) % 300))
+        .map(|n| {
+            entry(
+                ["a", "b"][n % 2],
+                ["k", "l", "m"][n % 3],
+                (n as u64 * 7) % 300,
+            )
+        })
         .collect();
     for entry in &entries {
         model.insert(place(entry), Arc::clone(entry));

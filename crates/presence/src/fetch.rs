@@ -1,0 +1,128 @@
+//! Data of the application beside the metas of a key: asked for in batches, with a time limit, and never fatal.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use serde::Serialize;
+use tokio::time::timeout;
+
+use crate::extras::Extras;
+use crate::stats::Counters;
+
+/// Adds data to the keys of a list, such as the name and the picture of a user, before clients see it.
+///
+/// It is called with all keys of one list, or all that one `presence_diff` names, so it can ask a database once. Of one topic one
+/// diff is fetched at a time, and the changes that come meanwhile go into the next one; other topics do not wait. When it
+/// fails, panics or takes too long, clients get the metas without the data. It goes into
+/// [`PresenceConfig::fetch`](crate::PresenceConfig::fetch).
+///
+/// ```
+/// use std::collections::HashMap;
+/// use std::sync::Arc;
+///
+/// use matryoshka_presence::Fetch;
+///
+/// struct Names;
+///
+/// #[derive(serde::Serialize)]
+/// struct Named { name: String }
+///
+/// impl Fetch for Names {
+///     type Extra = Named;
+///     type Error = std::io::Error;
+///
+///     async fn fetch(&self, _topic: &str, keys: &[Arc<str>]) -> std::io::Result<HashMap<Arc<str>, Named>> {
+///         // One query for all of them.
+///         Ok(keys.iter().map(|key| (Arc::clone(key), Named { name: key.to_uppercase() })).collect())
+///     }
+/// }
+/// ```
+pub trait Fetch: Send + Sync + 'static {
+    /// The data of one key: anything that serializes as a JSON object. Its fields stand beside `metas`; one named `metas` is left out.
+    type Extra: Serialize + Send;
+
+    /// Why there are no data now. It goes to the log.
+    type Error: fmt::Display + Send;
+
+    /// The data of these keys of a topic, as far as there are any. `keys` is never empty and names each once.
+    ///
+    /// # Cancel safety
+    ///
+    /// It is dropped when its time is over, or when the presence ends.
+    fn fetch(
+        &self,
+        topic: &str,
+        keys: &[Arc<str>],
+    ) -> impl Future<Output = Result<HashMap<Arc<str>, Self::Extra>, Self::Error>> + Send;
+}
+
+/// A [`Fetch`] whose types are forgotten.
+pub(crate) trait AnyFetch: Send + Sync {
+    fn extras<'a>(
+        &'a self,
+        topic: &'a str,
+        keys: &'a [Arc<str>],
+    ) -> BoxFuture<'a, Result<Extras, String>>;
+}
+
+impl<F: Fetch> AnyFetch for F {
+    fn extras<'a>(
+        &'a self,
+        topic: &'a str,
+        keys: &'a [Arc<str>],
+    ) -> BoxFuture<'a, Result<Extras, String>> {
+        Box::pin(async move {
+            let found = self.fetch(topic, keys).await;
+            let mut extras = Extras::default();
+            for (key, extra) in found.map_err(|error| error.to_string())? {
+                if keys.binary_search(&key).is_ok() {
+                    let added = extras.add(key, &extra);
+                    added.map_err(|error| error.to_string())?;
+                }
+            }
+            Ok(extras)
+        })
+    }
+}
+
+/// A fetch with its limits. A clone is the same.
+#[derive(Clone)]
+pub(crate) struct Fetcher {
+    fetch: Arc<dyn AnyFetch>,
+    limit: Duration,
+    counters: Arc<Counters>,
+}
+
+impl Fetcher {
+    pub(crate) fn new(fetch: Arc<dyn AnyFetch>, limit: Duration, counters: Arc<Counters>) -> Self {
+        Self {
+            fetch,
+            limit,
+            counters,
+        }
+    }
+
+    /// The data of these keys, which are in order; none if that fails.
+    pub(crate) async fn extras(&self, topic: &str, keys: &[Arc<str>]) -> Extras {
+        if keys.is_empty() {
+            return Extras::default();
+        }
+        // Made inside, so that a panic of the call itself is caught as well.
+        let fetching = async { self.fetch.extras(topic, keys).await };
+        let fetching = AssertUnwindSafe(fetching).catch_unwind();
+        let failure = match timeout(self.limit, fetching).await {
+            Ok(Ok(Ok(extras))) => return extras,
+            Ok(Ok(Err(error))) => error,
+            Ok(Err(_)) => "it panicked".to_owned(),
+            Err(_) => format!("it took longer than {:?}", self.limit),
+        };
+        self.counters.fetch_failed();
+        tracing::warn!(topic, keys = keys.len(), %failure, "no data fetched; clients get the metas alone");
+        Extras::default()
+    }
+}

@@ -1,0 +1,337 @@
+//! When which topic's clients are told what. It decides; the broadcaster does it.
+//!
+//! The tracker's diffs only say that a topic has changed. What clients are told is the difference between the list now and
+//! what they may hold: the list they were last told the way to, or one that was given to some of them since. So what
+//! comes and goes between two looks costs nothing, lost diffs do no harm, and nobody keeps a ghost who was given a list in between.
+//!
+//! Why that is enough: a client is subscribed before it is given a list, so each later difference reaches it, before or after the list.
+//! One that was made before the list may undo a part of it, but only to what was told then, which is one of the bases of
+//! the next difference; and there is a next one, since the list was another than what was told.
+//!
+//! Pure: no clock, no I/O, no tasks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use matryoshka_tracker::Entries;
+
+use crate::difference::Difference;
+use crate::greeting::Greeting;
+use crate::mode::{Count, Mode};
+use crate::rules::Rules;
+
+/// The least time between two counts of a topic.
+pub(crate) const COUNT_PERIOD: Duration = Duration::from_secs(1);
+
+/// How many lists may be given before clients are told the difference. Who wants a further one waits for that.
+const BASES: usize = 8;
+
+/// What a teller goes by.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// The least time between two differences of a topic, and between two lists.
+    pub(crate) period: Duration,
+    pub(crate) rules: Rules,
+    /// Whether a handler is to have every change.
+    pub(crate) has_handler: bool,
+}
+
+/// Something to be done now.
+#[derive(Debug)]
+pub(crate) enum Job<W> {
+    Tell(Telling),
+    Greet(Greet<W>),
+}
+
+/// What to tell the clients of a topic, and its handler. [`Teller::told`] is owed.
+#[derive(Debug)]
+pub(crate) struct Telling {
+    pub(crate) topic: Arc<str>,
+    pub(crate) news: Difference,
+    pub(crate) count: Option<Count>,
+    /// The list for the handler, if it has changed.
+    pub(crate) handled: Option<Entries>,
+    /// Who is named in any of it, in order.
+    pub(crate) keys: Vec<Arc<str>>,
+}
+
+/// What to give those who wait for a list. [`Teller::greeted`] is owed.
+#[derive(Debug)]
+pub(crate) struct Greet<W> {
+    pub(crate) topic: Arc<str>,
+    pub(crate) greeting: Arc<Greeting>,
+    pub(crate) waiters: Vec<W>,
+}
+
+/// What is known of all topics, and who waits: `W` is whatever the greeting is to be given to.
+#[derive(Debug)]
+pub(crate) struct Teller<W> {
+    settings: Settings,
+    topics: BTreeMap<Arc<str>, Topic<W>>,
+    /// When to look at which topic, each at most once.
+    due: BTreeSet<(Duration, Arc<str>)>,
+}
+
+#[derive(Debug)]
+struct Topic<W> {
+    mode: Mode,
+    /// The list that clients have been told the way to.
+    told: Entries,
+    /// Lists that some were given since.
+    given: Vec<Entries>,
+    /// The number that all clients were last told; nothing if some were given another.
+    told_count: Option<Count>,
+    handled: Entries,
+    list_changed: bool,
+    count_changed: bool,
+    is_telling: bool,
+    is_greeting: bool,
+    waiters: Vec<W>,
+    /// Not before these times.
+    tell_at: Duration,
+    count_at: Duration,
+    greet_at: Duration,
+    scheduled: Option<Duration>,
+}
+
+impl<W> Teller<W> {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            topics: BTreeMap::new(),
+            due: BTreeSet::new(),
+        }
+    }
+
+    /// A topic's list may have changed.
+    pub(crate) fn changed(&mut self, topic: &Arc<str>) {
+        let has_handler = self.settings.has_handler;
+        self.with(topic, |topic| {
+            topic.list_changed |= topic.mode.lists() || has_handler;
+            topic.count_changed |= topic.mode.counts();
+        });
+    }
+
+    /// Changes were lost: any topic may have changed, and these have lists.
+    pub(crate) fn all_changed<'a>(&mut self, listed: impl Iterator<Item = &'a Arc<str>>) {
+        let mut all: BTreeSet<Arc<str>> = self.topics.keys().cloned().collect();
+        all.extend(listed.cloned());
+        all.iter().for_each(|topic| self.changed(topic));
+    }
+
+    /// Somebody is to have the list of a topic, as it will be when the greeting is made.
+    pub(crate) fn wanted(&mut self, topic: &Arc<str>, waiter: W) {
+        self.with(topic, |topic| topic.waiters.push(waiter));
+    }
+
+    /// What was to be told has been.
+    pub(crate) fn told(&mut self, topic: &Arc<str>) {
+        self.with(topic, |topic| topic.is_telling = false);
+    }
+
+    /// What was to be given has been, with this count.
+    pub(crate) fn greeted(&mut self, topic: &Arc<str>, count: Option<Count>) {
+        self.with(topic, |topic| {
+            topic.is_greeting = false;
+            if count.is_some() && count != topic.told_count {
+                // Not all have been told the same now.
+                topic.told_count = None;
+                topic.count_changed = true;
+            }
+        });
+    }
+
+    /// When there may be something to do; nothing: only when something happens.
+    pub(crate) fn poll_timeout(&self) -> Option<Duration> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// What is to be done now. `read` gives the list of a topic.
+    pub(crate) fn poll(&mut self, now: Duration, read: impl Fn(&str) -> Entries) -> Option<Job<W>> {
+        while self.poll_timeout().is_some_and(|at| at <= now) {
+            let (_, name) = self.due.pop_first()?;
+            let topic = self.topics.get_mut(&name)?;
+            topic.scheduled = None;
+            let job = topic.act(&name, now, &self.settings, &read);
+            if job.is_none() && topic.is_idle(now) {
+                self.topics.remove(&name);
+                continue;
+            }
+            self.with(&name, |_| ());
+            if job.is_some() {
+                return job;
+            }
+        }
+        None
+    }
+
+    /// Changes a topic and sees to it that it is looked at in time.
+    fn with(&mut self, name: &Arc<str>, change: impl FnOnce(&mut Topic<W>)) {
+        let topic = self
+            .topics
+            .entry(Arc::clone(name))
+            .or_insert_with(|| Topic::new(self.settings.rules.of(name).mode));
+        change(topic);
+        let due = topic.due();
+        if due != topic.scheduled {
+            if let Some(at) = topic.scheduled.take() {
+                self.due.remove(&(at, Arc::clone(name)));
+            }
+            self.due.extend(due.map(|at| (at, Arc::clone(name))));
+            topic.scheduled = due;
+        }
+    }
+}
+
+impl<W> Topic<W> {
+    fn new(mode: Mode) -> Self {
+        Self {
+            mode,
+            told: Entries::default(),
+            given: Vec::new(),
+            told_count: None,
+            handled: Entries::default(),
+            list_changed: false,
+            count_changed: false,
+            is_telling: false,
+            is_greeting: false,
+            waiters: Vec::new(),
+            tell_at: Duration::ZERO,
+            count_at: Duration::ZERO,
+            greet_at: Duration::ZERO,
+            scheduled: None,
+        }
+    }
+
+    fn act(
+        &mut self,
+        name: &Arc<str>,
+        now: Duration,
+        settings: &Settings,
+        read: &impl Fn(&str) -> Entries,
+    ) -> Option<Job<W>> {
+        // First the difference: who waits for a list is then given one that needs none after it.
+        let tells_list = self.list_changed && self.tell_at <= now;
+        let tells_count = self.count_changed && self.count_at <= now;
+        if !self.is_telling && (tells_list || tells_count) {
+            let list = read(name);
+            let telling = self.tell(name, &list, (tells_list, tells_count), now, settings);
+            if telling.is_some() {
+                self.is_telling = true;
+                return telling.map(Job::Tell);
+            }
+        }
+        if self.may_greet() && self.greet_at <= now {
+            self.is_greeting = true;
+            return Some(Job::Greet(Greet {
+                topic: Arc::clone(name),
+                greeting: self.greet(&read(name), now, settings),
+                waiters: std::mem::take(&mut self.waiters),
+            }));
+        }
+        None
+    }
+
+    fn may_greet(&self) -> bool {
+        !self.is_greeting && !self.waiters.is_empty() && self.given.len() < BASES
+    }
+
+    fn tell(
+        &mut self,
+        name: &Arc<str>,
+        list: &Entries,
+        (tells_list, tells_count): (bool, bool),
+        now: Duration,
+        settings: &Settings,
+    ) -> Option<Telling> {
+        let mut telling = Telling {
+            topic: Arc::clone(name),
+            news: Difference::default(),
+            count: None,
+            handled: None,
+            keys: Vec::new(),
+        };
+        if tells_list {
+            self.list_changed = false;
+            self.tell_at = now + settings.period;
+            let view = self.mode.view(list);
+            telling.news = Difference::between(self.given.iter().chain([&self.told]), &view);
+            telling.keys = telling.news.keys();
+            self.given.clear();
+            self.told = view;
+            if settings.has_handler {
+                self.hand_over(list, &mut telling);
+            }
+        }
+        if tells_count {
+            self.count_changed = false;
+            self.count_at = now + COUNT_PERIOD;
+            let count = Some(Count::of(list));
+            if std::mem::replace(&mut self.told_count, count) != count {
+                telling.count = count;
+            }
+        }
+        let is_something =
+            !telling.news.is_empty() || telling.count.is_some() || telling.handled.is_some();
+        is_something.then_some(telling)
+    }
+
+    fn hand_over(&mut self, list: &Entries, telling: &mut Telling) {
+        let changes = Difference::between([&self.handled], list);
+        if !changes.is_empty() {
+            telling.keys.extend(changes.keys());
+            telling.keys.sort();
+            telling.keys.dedup();
+            telling.handled = Some(list.clone());
+            self.handled = list.clone();
+        }
+    }
+
+    fn greet(&mut self, list: &Entries, now: Duration, settings: &Settings) -> Arc<Greeting> {
+        self.greet_at = now + settings.period;
+        let view = self.mode.lists().then(|| self.mode.view(list));
+        let count = self.mode.counts().then(|| Count::of(list));
+        if let Some(view) = &view {
+            self.given.push(view.clone());
+            self.list_changed |= self.given.len() >= BASES;
+        }
+        Arc::new(Greeting::new(view, count))
+    }
+
+    /// When to look at it again, if nothing happens.
+    fn due(&self) -> Option<Duration> {
+        let tell = (self.list_changed && !self.is_telling).then_some(self.tell_at);
+        let count = (self.count_changed && !self.is_telling).then_some(self.count_at);
+        let greet = self.may_greet().then_some(self.greet_at);
+        let next = [tell, count, greet].into_iter().flatten().min();
+        next.or_else(|| self.is_empty().then(|| self.quiet_at()))
+    }
+
+    /// Whether there is nothing to remember of it once it has been quiet for a while.
+    fn is_empty(&self) -> bool {
+        let is_busy = self.is_telling || self.is_greeting || !self.waiters.is_empty();
+        let is_changed = self.list_changed || self.count_changed;
+        !is_busy
+            && !is_changed
+            && self.told.is_empty()
+            && self.handled.is_empty()
+            && self.holds_nobody()
+    }
+
+    /// Whether nobody was given a list that names somebody.
+    fn holds_nobody(&self) -> bool {
+        self.given.iter().all(Entries::is_empty)
+    }
+
+    fn quiet_at(&self) -> Duration {
+        self.tell_at.max(self.count_at).max(self.greet_at)
+    }
+
+    fn is_idle(&self, now: Duration) -> bool {
+        self.is_empty() && self.quiet_at() <= now
+    }
+}
+
+#[cfg(test)]
+mod tests;

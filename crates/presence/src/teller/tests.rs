@@ -1,0 +1,501 @@
+//! Whatever happens in the tracker, however late and in whatever order it reaches clients, and however much of it is lost on
+//! the way: a client ends with the tracker's list.
+
+use matryoshka_tracker::Entry;
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::*;
+use crate::extras::Extras;
+use crate::list::{PresenceDiff, PresenceState};
+use crate::rules::TopicConfig;
+use crate::testing::{TOPIC, entry, entry_of, list};
+
+#[path = "../../tests/it/js_client.rs"]
+mod js_client;
+use js_client::{JsPresence, held, sorted};
+
+const PERIOD: Duration = Duration::from_millis(50);
+
+fn teller<W>(mode: Mode) -> Teller<W> {
+    let mut rules = Rules::default();
+    rules.add("*", TopicConfig::default().mode(mode)).unwrap();
+    Teller::new(Settings {
+        period: PERIOD,
+        rules,
+        has_handler: false,
+    })
+}
+
+fn telling<W>(job: Option<Job<W>>) -> Telling {
+    match job {
+        Some(Job::Tell(telling)) => telling,
+        Some(Job::Greet(_)) => panic!("a greeting"),
+        None => panic!("nothing"),
+    }
+}
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn topic() -> Arc<str> {
+    TOPIC.into()
+}
+
+#[test]
+fn the_first_change_is_told_at_once_and_what_follows_at_the_end_of_the_period() {
+    let mut teller = teller::<()>(Mode::Full);
+    teller.changed(&topic());
+    let first = telling(teller.poll(ms(1000), |_| list(&[("a", 1)])));
+    assert_eq!(first.news.joins, [entry("a", 1)]);
+    teller.told(&topic());
+
+    teller.changed(&topic());
+    let later = |_: &str| list(&[("a", 1), ("b", 2), ("c", 3)]);
+    assert!(teller.poll(ms(1049), later).is_none());
+    assert_eq!(teller.poll_timeout(), Some(ms(1050)));
+    let second = telling(teller.poll(ms(1050), later));
+    assert_eq!(second.news.joins, [entry("b", 2), entry("c", 3)]);
+}
+
+#[test]
+fn of_one_topic_one_difference_is_under_way() {
+    let mut teller = teller::<()>(Mode::Full);
+    teller.changed(&topic());
+    telling(teller.poll(ms(0), |_| list(&[("a", 1)])));
+    teller.changed(&topic());
+    let now = |_: &str| list(&[("b", 2)]);
+    assert!(teller.poll(ms(10_000), now).is_none());
+    teller.told(&topic());
+    let merged = telling(teller.poll(ms(10_000), now));
+    assert_eq!(
+        (merged.news.joins, merged.news.leaves),
+        (vec![entry("b", 2)], vec![entry("a", 1)])
+    );
+}
+
+#[test]
+fn who_comes_and_goes_within_a_period_is_told_only_if_a_list_named_them() {
+    let mut teller = teller(Mode::Full);
+    let ghost = |_: &str| list(&[("ghost", 1)]);
+    teller.wanted(&topic(), "anna");
+    assert!(matches!(teller.poll(ms(0), ghost), Some(Job::Greet(_))));
+    teller.greeted(&topic(), None);
+    teller.changed(&topic());
+    teller.changed(&topic());
+    let after = telling(teller.poll(ms(1), |_| list(&[])));
+    assert_eq!(after.news.leaves, [entry("ghost", 1)]);
+    teller.told(&topic());
+
+    teller.changed(&topic());
+    assert!(teller.poll(ms(60), |_| list(&[])).is_none());
+}
+
+#[test]
+fn who_asks_within_a_period_shares_one_greeting() {
+    let mut teller = teller(Mode::Full);
+    teller.wanted(&topic(), 0);
+    assert!(matches!(
+        teller.poll(ms(0), |_| list(&[])),
+        Some(Job::Greet(_))
+    ));
+    teller.greeted(&topic(), None);
+    for waiter in 1..=1_000 {
+        teller.wanted(&topic(), waiter);
+    }
+    assert!(teller.poll(ms(49), |_| list(&[])).is_none());
+    match teller.poll(ms(50), |_| list(&[])) {
+        Some(Job::Greet(greet)) => assert_eq!(greet.waiters.len(), 1_000),
+        _ => panic!("no greeting"),
+    }
+}
+
+#[test]
+fn counts_come_once_a_second_and_only_when_they_change() {
+    let mut teller = teller(Mode::Count);
+    let count = |n| {
+        (0..n)
+            .map(|n| entry(&n.to_string(), n))
+            .collect::<Entries>()
+    };
+    teller.changed(&topic());
+    let first = telling(teller.poll(ms(0), |_| count(1)));
+    assert_eq!(first.count, Some(Count { keys: 1, metas: 1 }));
+    assert!(first.news.is_empty());
+    teller.told(&topic());
+    teller.changed(&topic());
+    assert!(teller.poll(ms(999), |_| count(50)).is_none());
+    let second = telling(teller.poll(ms(1_000), |_| count(50)));
+    assert_eq!(
+        second.count,
+        Some(Count {
+            keys: 50,
+            metas: 50
+        })
+    );
+    teller.told(&topic());
+    teller.changed(&topic());
+    assert!(teller.poll(ms(2_000), |_| count(50)).is_none());
+
+    // One who was given another number in between makes it be told again.
+    teller.wanted(&topic(), ());
+    assert!(matches!(
+        teller.poll(ms(2_100), |_| count(51)),
+        Some(Job::Greet(_))
+    ));
+    teller.greeted(
+        &topic(),
+        Some(Count {
+            keys: 51,
+            metas: 51,
+        }),
+    );
+    teller.changed(&topic());
+    let third = telling(teller.poll(ms(3_000), |_| count(50)));
+    assert_eq!(
+        third.count,
+        Some(Count {
+            keys: 50,
+            metas: 50
+        })
+    );
+}
+
+#[test]
+fn topics_where_nobody_is_are_forgotten() {
+    for mode in [Mode::Full, Mode::Count, Mode::Window(2)] {
+        let mut teller = teller(mode);
+        for n in 0..100 {
+            let topic = Arc::from(format!("topic {n}"));
+            teller.wanted(&topic, ());
+            teller.changed(&topic);
+        }
+        let mut now = ms(0);
+        while let Some(at) = teller.poll_timeout() {
+            now = now.max(at);
+            match teller.poll(now, |_| Entries::default()) {
+                Some(Job::Tell(telling)) => teller.told(&telling.topic),
+                Some(Job::Greet(greet)) => teller.greeted(&greet.topic, greet.greeting.count),
+                None => {}
+            }
+        }
+        assert!(
+            teller.topics.is_empty(),
+            "{} in {mode:?}",
+            teller.topics.len()
+        );
+    }
+}
+
+#[test]
+fn lists_that_are_given_while_a_fetch_hangs_are_few() {
+    let mut teller = teller(Mode::Full);
+    teller.changed(&topic());
+    telling(teller.poll(ms(0), |_| list(&[("a", 1)])));
+    let mut greetings = 0;
+    for n in 0..1_000 {
+        teller.wanted(&topic(), ());
+        while let Some(job) = teller.poll(ms(100 * n), |_| list(&[("a", 1), ("b", n + 2)])) {
+            assert!(matches!(job, Job::Greet(_)));
+            greetings += 1;
+            teller.greeted(&topic(), None);
+        }
+    }
+    assert_eq!(greetings, BASES);
+    teller.told(&topic());
+    let now = ms(1_000_000);
+    telling(teller.poll(now, |_| list(&[("a", 1)])));
+    assert!(matches!(
+        teller.poll(now, |_| list(&[("a", 1)])),
+        Some(Job::Greet(_))
+    ));
+}
+
+/// One thing that happens, in any order.
+#[derive(Clone, Debug)]
+enum Happens {
+    Track {
+        key: usize,
+    },
+    Update {
+        which: usize,
+    },
+    Untrack {
+        which: usize,
+    },
+    /// A node's link breaks: some entries are hidden. Broken again, it heals: the same entries are back.
+    Break,
+    /// The tracker ends a step: its lists show it, and its diff is queued for the broadcaster.
+    Step,
+    /// The queue overflows: everything in it becomes one resync.
+    Overflow,
+    /// The broadcaster takes one item from the queue.
+    Notice,
+    /// Time passes, and the broadcaster starts one thing that is due.
+    Work {
+        ms: u64,
+    },
+    /// What is fetched for a difference has come: it is told.
+    Tell,
+    /// What is fetched for a list has come: it is on its way to those who wait.
+    Greet,
+    /// A client joins (again) and asks for the list.
+    Join {
+        client: usize,
+    },
+    /// A list arrives at the client.
+    Arrive {
+        client: usize,
+    },
+}
+
+fn happens() -> impl Strategy<Value = Happens> {
+    let client = || 0..CLIENTS;
+    prop_oneof![
+        4 => (0..4usize).prop_map(|key| Happens::Track { key }),
+        2 => any::<usize>().prop_map(|which| Happens::Update { which }),
+        2 => any::<usize>().prop_map(|which| Happens::Untrack { which }),
+        1 => Just(Happens::Break),
+        4 => Just(Happens::Step),
+        1 => Just(Happens::Overflow),
+        4 => Just(Happens::Notice),
+        6 => (0..80u64).prop_map(|ms| Happens::Work { ms }),
+        3 => Just(Happens::Tell),
+        3 => Just(Happens::Greet),
+        2 => client().prop_map(|client| Happens::Join { client }),
+        3 => client().prop_map(|client| Happens::Arrive { client }),
+    ]
+}
+
+const CLIENTS: usize = 2;
+const KEYS: [&str; 4] = ["anna", "ben", "__proto__", "constructor"];
+
+/// The client, and the join of it that waits.
+type Waiter = (usize, u64);
+
+#[derive(Default)]
+struct Client {
+    presence: JsPresence,
+    join: u64,
+    count: Option<Count>,
+    on_their_way: Vec<(u64, Arc<Greeting>)>,
+}
+
+/// A tracker, a teller, and clients of one topic.
+struct World {
+    mode: Mode,
+    teller: Teller<Waiter>,
+    now: Duration,
+    /// Whether it can be seen now, and which.
+    tracked: Vec<(bool, Arc<Entry>)>,
+    is_broken: bool,
+    list: Entries,
+    queue: Vec<bool>, // true: resync
+    telling: Option<Telling>,
+    greet: Option<Greet<Waiter>>,
+    numbers: u64,
+    clients: [Client; CLIENTS],
+    handled: Entries,
+}
+
+impl World {
+    fn new(mode: Mode, has_handler: bool) -> Self {
+        let mut teller = teller(mode);
+        teller.settings.has_handler = has_handler;
+        Self {
+            mode,
+            teller,
+            now: Duration::ZERO,
+            tracked: Vec::new(),
+            is_broken: false,
+            list: Entries::default(),
+            queue: Vec::new(),
+            telling: None,
+            greet: None,
+            numbers: 0,
+            clients: Default::default(),
+            handled: Entries::default(),
+        }
+    }
+
+    fn happen(&mut self, what: &Happens) {
+        match *what {
+            Happens::Track { key } => {
+                let added = self.entry(KEYS[key], None);
+                self.tracked.push((self.numbers % 2 == 0, added));
+            }
+            Happens::Update { which } => {
+                let Some(at) = which.checked_rem(self.tracked.len()) else {
+                    return;
+                };
+                let (far, old) = self.tracked[at].clone();
+                self.tracked[at] = (far, self.entry(&old.key, Some(&old)));
+            }
+            Happens::Untrack { which } => {
+                if let Some(at) = which.checked_rem(self.tracked.len()) {
+                    self.tracked.remove(at);
+                }
+            }
+            Happens::Break => self.is_broken = !self.is_broken,
+            Happens::Step => self.step(),
+            Happens::Overflow => self.queue = vec![true],
+            Happens::Notice => self.notice(),
+            Happens::Work { ms } => {
+                self.now += Duration::from_millis(ms);
+                self.work();
+            }
+            Happens::Tell => self.tell(),
+            Happens::Greet => self.greet(),
+            Happens::Join { client } => {
+                self.clients[client].join += 1;
+                self.teller
+                    .wanted(&topic(), (client, self.clients[client].join));
+            }
+            Happens::Arrive { client } => self.arrive(client),
+        }
+    }
+
+    fn entry(&mut self, key: &str, old: Option<&Arc<Entry>>) -> Arc<Entry> {
+        self.numbers += 1;
+        match old {
+            Some(old) => entry_of(key, self.numbers, old.owner, Some(old.reference)),
+            None => entry(key, self.numbers),
+        }
+    }
+
+    fn step(&mut self) {
+        let seen = self
+            .tracked
+            .iter()
+            .filter(|(is_far, _)| !is_far || !self.is_broken);
+        let list: Entries = seen.map(|(_, entry)| Arc::clone(entry)).collect();
+        if !list.iter().eq(self.list.iter()) {
+            self.list = list;
+            self.queue.push(false);
+        }
+    }
+
+    fn notice(&mut self) {
+        if self.queue.is_empty() {
+            return;
+        }
+        match self.queue.remove(0) {
+            true => self.teller.all_changed([&topic()].into_iter()),
+            false => self.teller.changed(&topic()),
+        }
+    }
+
+    fn work(&mut self) {
+        match self.teller.poll(self.now, |_| self.list.clone()) {
+            Some(Job::Tell(telling)) => assert!(self.telling.replace(telling).is_none()),
+            Some(Job::Greet(greet)) => assert!(self.greet.replace(greet).is_none()),
+            None => {}
+        }
+    }
+
+    fn tell(&mut self) {
+        let Some(telling) = self.telling.take() else {
+            return;
+        };
+        let news = !telling.news.is_empty();
+        let diff = PresenceDiff::new(telling.news, &Extras::default());
+        let diff: Value = diff.to_json().to().unwrap();
+        // Before its first join a client is not subscribed.
+        for client in self.clients.iter_mut().filter(|client| client.join > 0) {
+            if news {
+                client.presence.handle_diff(client.join, &diff);
+            }
+            client.count = telling.count.or(client.count);
+        }
+        self.handled = telling.handled.unwrap_or_else(|| self.handled.clone());
+        self.teller.told(&topic());
+    }
+
+    fn greet(&mut self) {
+        if let Some(greet) = self.greet.take() {
+            for (client, join) in greet.waiters {
+                let greeting = Arc::clone(&greet.greeting);
+                let client = &mut self.clients[client];
+                if join == client.join {
+                    client.count = greeting.count.or(client.count);
+                }
+                client.on_their_way.push((join, greeting));
+            }
+            self.teller.greeted(&topic(), greet.greeting.count);
+        }
+    }
+
+    fn arrive(&mut self, client: usize) {
+        let client = &mut self.clients[client];
+        for (join, greeting) in std::mem::take(&mut client.on_their_way) {
+            if join != client.join {
+                continue;
+            }
+            if let Some(list) = &greeting.list {
+                let state = PresenceState::new(list.iter().cloned()).to_json();
+                client.presence.handle_state(join, &state.to().unwrap());
+            }
+        }
+    }
+
+    /// Nothing happens any more, and everything on its way arrives.
+    fn settle(&mut self) {
+        self.step();
+        for _ in 0..20 {
+            while !self.queue.is_empty() {
+                self.notice();
+            }
+            self.tell();
+            self.greet();
+            (0..CLIENTS).for_each(|client| self.arrive(client));
+            self.now += COUNT_PERIOD;
+            self.work();
+        }
+        assert!(self.telling.is_none() && self.greet.is_none());
+    }
+}
+
+fn modes() -> impl Strategy<Value = Mode> {
+    prop_oneof![
+        Just(Mode::Full),
+        Just(Mode::Count),
+        (0..4usize).prop_map(Mode::Window)
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_048))]
+
+    #[test]
+    fn in_the_end_every_client_holds_what_its_mode_says_of_the_servers_list(
+        mode in modes(),
+        has_handler in any::<bool>(),
+        history in proptest::collection::vec(happens(), 0..120),
+    ) {
+        let mut world = World::new(mode, has_handler);
+        for what in &history {
+            world.happen(what);
+        }
+        for client in 0..CLIENTS {
+            if world.clients[client].join == 0 {
+                world.happen(&Happens::Join { client });
+            }
+        }
+        world.settle();
+        let view = PresenceState::new(world.mode.view(&world.list).iter().cloned());
+        let view = sorted(held(&view.to_json().to().unwrap()));
+        for client in &world.clients {
+            if mode.lists() {
+                prop_assert_eq!(client.presence.list(), view.clone());
+            }
+            if mode.counts() {
+                prop_assert_eq!(client.count, Some(Count::of(&world.list)));
+            }
+        }
+        if has_handler {
+            prop_assert!(world.handled.iter().eq(world.list.iter()));
+        }
+        prop_assert_eq!(world.teller.topics.len(), usize::from(!world.list.is_empty() && (mode.lists() || has_handler) && !(mode == Mode::Window(0) && !has_handler)));
+    }
+}

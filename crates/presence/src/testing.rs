@@ -1,0 +1,41 @@
+//! Lists for the tests of this crate.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use matryoshka_tracker::pubsub::NodeName;
+use matryoshka_tracker::{Entries, Entry, PresenceRef};
+
+/// The topic of all of them.
+pub(crate) const TOPIC: &str = "t";
+
+/// An entry with the meta `{"n":number}`, by an owner of its own.
+pub(crate) fn entry(key: &str, number: u64) -> Arc<Entry> {
+    entry_of(key, number, number, None)
+}
+
+/// An entry that an owner has in place of another, or first.
+pub(crate) fn entry_of(
+    key: &str,
+    number: u64,
+    owner: u64,
+    previous: Option<PresenceRef>,
+) -> Arc<Entry> {
+    Arc::new(Entry {
+        topic: TOPIC.into(),
+        key: key.into(),
+        meta: format!("{{\"n\":{number}}}").into(),
+        reference: PresenceRef::from_str(&format!("{number:016}")).unwrap(),
+        previous,
+        node: NodeName::new("n1").unwrap(),
+        owner,
+    })
+}
+
+/// A list of such entries.
+pub(crate) fn list(entries: &[(&str, u64)]) -> Entries {
+    entries
+        .iter()
+        .map(|(key, number)| entry(key, *number))
+        .collect()
+}

@@ -1,0 +1,268 @@
+//! Data of the application beside the metas: in lists and differences alike, in order, in batches, and never fatal.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use matryoshka_presence::channel::Broadcast;
+use matryoshka_presence::channel::pubsub::registry::Owner;
+use matryoshka_presence::channel::pubsub::{PubSub, Subscription};
+use matryoshka_presence::{Fetch, Presence, PresenceConfig};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::room::Node;
+
+const ROOM: &str = "room:1";
+
+/// What a fetch has been asked, and how it answers.
+#[derive(Clone, Default)]
+struct Names {
+    asked: Arc<Mutex<Vec<(String, Vec<String>)>>>,
+    at_once: Arc<AtomicUsize>,
+    most_at_once: Arc<AtomicUsize>,
+}
+
+impl Names {
+    fn asked(&self) -> Vec<(String, Vec<String>)> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+impl Fetch for Names {
+    type Extra = Value;
+    type Error = &'static str;
+
+    /// The topic's name says how it goes.
+    async fn fetch(
+        &self,
+        topic: &str,
+        keys: &[Arc<str>],
+    ) -> Result<HashMap<Arc<str>, Value>, &'static str> {
+        let names: Vec<String> = keys.iter().map(ToString::to_string).collect();
+        self.asked.lock().unwrap().push((topic.to_owned(), names));
+        let now = self.at_once.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most_at_once.fetch_max(now, Ordering::SeqCst);
+        if topic.contains("slow") || keys.contains(&"slow".into()) {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        if topic.contains("hanging") {
+            std::future::pending::<()>().await;
+        }
+        assert!(!topic.contains("panicking"), "as the test asked");
+        self.at_once.fetch_sub(1, Ordering::SeqCst);
+        if topic.contains("failing") {
+            return Err("no database today");
+        }
+        let extra = |key: &Arc<str>| json!({ "name": key.to_uppercase(), "metas": "not taken" });
+        let unasked = ("nobody".into(), json!({ "name": "NOBODY" }));
+        let asked = keys.iter().map(|key| (Arc::clone(key), extra(key)));
+        Ok(asked.chain([unasked]).collect())
+    }
+}
+
+fn start(config: PresenceConfig) -> (PubSub, Presence, Names) {
+    let (pubsub, names) = (PubSub::local(), Names::default());
+    let presence = Presence::start(&pubsub, config.fetch(names.clone())).unwrap();
+    (pubsub, presence, names)
+}
+
+async fn next(subscription: &mut Subscription) -> Value {
+    let message = subscription.next().await.unwrap().unwrap();
+    let broadcast = Broadcast::from_message(&message).unwrap().unwrap();
+    broadcast.to().unwrap()
+}
+
+fn keys(side: &Value) -> Vec<&String> {
+    side.as_object().unwrap().keys().collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn n4_n8_what_was_fetched_is_in_states_and_on_both_sides_of_diffs() {
+    let (pubsub, presence, _) = start(PresenceConfig::default());
+    let node = Node::with(&pubsub, presence);
+    let mut anna = node.join(ROOM, "anna", Value::Null).await;
+    let events = anna.settle().await;
+    let (_, state) = events
+        .iter()
+        .find(|(event, _)| event == "presence_state")
+        .unwrap();
+    assert_eq!(state["anna"]["name"], "ANNA");
+    assert_eq!(state["anna"]["metas"].as_array().unwrap().len(), 1);
+
+    let ben = node.join(ROOM, "ben", Value::Null).await;
+    let came = anna.expect("presence_diff").await;
+    assert_eq!(came["joins"]["ben"]["name"], "BEN");
+    drop(ben);
+    let left = anna.expect("presence_diff").await;
+    assert_eq!(left["leaves"]["ben"]["name"], "BEN");
+    assert_eq!(keys(&left["leaves"]), ["ben"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn n2_n6_lists_are_plain_or_fetched_as_one_asks() {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        name: String,
+    }
+    let (_pubsub, presence, _) = start(PresenceConfig::default());
+    let owner = Owner::new();
+    presence.track_for(&owner, ROOM, "anna", &()).await.unwrap();
+    let plain: Value = presence.list(ROOM).to_json().to().unwrap();
+    assert_eq!(plain["anna"]["name"], Value::Null);
+    let list = presence.list_fetched(ROOM).await;
+    assert_eq!(list.extra::<Named>("anna").unwrap().unwrap().name, "ANNA");
+    assert!(list.extra::<Named>("ben").unwrap().is_none());
+    let anna = presence.get_by_key_fetched(ROOM, "anna").await;
+    assert_eq!(anna, list);
+    assert!(presence.get_by_key_fetched(ROOM, "ben").await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_fetch_delays_its_own_topic_alone() {
+    let (pubsub, presence, _) = start(PresenceConfig::default());
+    let (mut slow, mut quick) = (
+        pubsub.subscribe("slow").unwrap(),
+        pubsub.subscribe("quick").unwrap(),
+    );
+    let owner = Owner::new();
+    let start = Instant::now();
+    presence
+        .track_for(&owner, "slow", "anna", &())
+        .await
+        .unwrap();
+    presence
+        .track_for(&owner, "quick", "anna", &())
+        .await
+        .unwrap();
+    assert_eq!(next(&mut quick).await["joins"]["anna"]["name"], "ANNA");
+    assert!(start.elapsed() < Duration::from_millis(100));
+    assert_eq!(next(&mut slow).await["joins"]["anna"]["name"], "ANNA");
+    assert!(start.elapsed() >= Duration::from_millis(300));
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_diffs_of_one_topic_stay_in_order_and_what_comes_meanwhile_is_one() {
+    let (pubsub, presence, names) = start(PresenceConfig::default());
+    let mut diffs = pubsub.subscribe(ROOM).unwrap();
+    let owners: Vec<Owner> = (0..50).map(|_| Owner::new()).collect();
+    // The first one takes 300 ms, all others none.
+    presence
+        .track_for(&owners[0], ROOM, "slow", &())
+        .await
+        .unwrap();
+    for (n, owner) in owners.iter().enumerate().skip(1) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        presence
+            .track_for(owner, ROOM, &format!("user-{n}"), &())
+            .await
+            .unwrap();
+    }
+    let first = next(&mut diffs).await;
+    assert_eq!(keys(&first["joins"]), ["slow"]);
+    let second = next(&mut diffs).await;
+    assert_eq!(keys(&second["joins"]).len(), 49);
+    assert_eq!(
+        names.asked().len(),
+        2,
+        "one call for each diff, with all its keys"
+    );
+    assert_eq!(presence.stats().diffs, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_that_fails_panics_or_hangs_costs_its_data_alone() {
+    let limit = Duration::from_secs(5);
+    let (pubsub, presence, _) = start(PresenceConfig::default().fetch_limit(limit));
+    let owner = Owner::new();
+    for (topic, failures) in [("failing", 1), ("panicking", 2), ("hanging", 3)] {
+        let mut diffs = pubsub.subscribe(topic).unwrap();
+        let start = Instant::now();
+        let reference = presence
+            .track_for(&owner, topic, "anna", &())
+            .await
+            .unwrap();
+        let diff = next(&mut diffs).await;
+        assert_eq!(
+            diff,
+            json!({ "joins": { "anna": { "metas": [{ "phx_ref": reference }] } }, "leaves": {} })
+        );
+        assert!(start.elapsed() <= limit + Duration::from_millis(100));
+        assert_eq!(presence.stats().fetches_failed, failures);
+    }
+    let list = presence.list_fetched("panicking").await;
+    assert_eq!(
+        (list.len(), list.extra::<Value>("anna").unwrap()),
+        (1, None)
+    );
+    let mut diffs = pubsub.subscribe(ROOM).unwrap();
+    presence.track_for(&owner, ROOM, "anna", &()).await.unwrap();
+    assert_eq!(next(&mut diffs).await["joins"]["anna"]["name"], "ANNA");
+}
+
+#[tokio::test(start_paused = true)]
+async fn fetches_at_once_are_bounded_and_all_topics_get_their_turn() {
+    let (pubsub, presence, names) = start(PresenceConfig::default().fetches_at_once(2));
+    let topics: Vec<String> = (0..21).map(|n| format!("slow {n}")).collect();
+    let mut subscriptions: Vec<_> = topics
+        .iter()
+        .map(|topic| pubsub.subscribe(topic.as_str()).unwrap())
+        .collect();
+    let owner = Owner::new();
+    let start = Instant::now();
+    for topic in &topics {
+        presence
+            .track_for(&owner, topic, "anna", &())
+            .await
+            .unwrap();
+    }
+    for subscription in &mut subscriptions {
+        assert_eq!(next(subscription).await["joins"]["anna"]["name"], "ANNA");
+    }
+    assert_eq!(names.most_at_once.load(Ordering::SeqCst), 2);
+    assert!(start.elapsed() >= Duration::from_millis(11 * 300));
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_without_end_during_a_hanging_fetch_are_one_diff() {
+    let (pubsub, presence, names) = start(PresenceConfig::default());
+    let mut diffs = pubsub.subscribe("hanging").unwrap();
+    let stays = Owner::new();
+    presence
+        .track_for(&stays, "hanging", "stays", &())
+        .await
+        .unwrap();
+    for round in 0..1_000 {
+        let passes = Owner::new();
+        let key = format!("passes-{round}");
+        presence
+            .track_for(&passes, "hanging", &key, &())
+            .await
+            .unwrap();
+        presence.untrack_for(&passes, "hanging", &key).await;
+    }
+    presence
+        .update_for(&stays, "hanging", "stays", &json!({ "n": 1 }))
+        .await
+        .unwrap();
+    assert_eq!(keys(&next(&mut diffs).await["joins"]), ["stays"]);
+    let second = next(&mut diffs).await;
+    assert_eq!(second["joins"]["stays"]["metas"][0]["n"], 1);
+    assert_eq!(keys(&second["leaves"]), ["stays"], "nobody who only passed");
+    assert_eq!(names.asked().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_that_join_at_once_share_one_fetch_of_the_list() {
+    let (pubsub, presence, names) = start(PresenceConfig::default());
+    let node = Node::with(&pubsub, presence);
+    let users: Vec<String> = (0..100).map(|n| format!("user-{n}")).collect();
+    let join = |user| node.join(ROOM, user, Value::Null);
+    let mut clients = futures::future::join_all(users.iter().map(|user| join(user))).await;
+    for client in &mut clients {
+        assert_eq!(client.held().await.len(), 100);
+    }
+    let asked = names.asked().len();
+    assert!(asked <= 10, "{asked} calls for 100 clients");
+}

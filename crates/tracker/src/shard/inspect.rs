@@ -6,10 +6,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use matryoshka_pubsub::NodeName;
+
 use super::Shard;
 use crate::entries::Entries;
 use crate::entry::Entry;
 use crate::held::HeldSet;
+use crate::life::Life;
 use crate::message::Position;
 use crate::owner_log::Slot;
 use crate::replica::Replica;
@@ -29,6 +32,20 @@ impl Shard {
 
     pub(crate) fn at(&self) -> Position {
         self.own.at()
+    }
+
+    /// The life of a node's copy, if it is shown.
+    pub(crate) fn shown_life(&self, node: &NodeName) -> Option<Life> {
+        let peer = self.peers.get(node).filter(|peer| peer.shown)?;
+        peer.replica.as_ref().map(Replica::life)
+    }
+
+    /// Lives that are held because their node said that they are over.
+    pub(crate) fn lives_said_over(&self, node: &NodeName) -> impl Iterator<Item = Life> {
+        let confirmed = self.held.iter().filter(|(_, set)| set.is_confirmed());
+        confirmed
+            .filter(move |((of, _), _)| of == node)
+            .map(|((_, life), _)| *life)
     }
 
     /// How many lives are remembered to be over.

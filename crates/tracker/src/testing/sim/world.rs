@@ -10,7 +10,7 @@ use bytes::Bytes;
 use matryoshka_pubsub::cluster::{Member, MemberEvent, MemberState};
 use matryoshka_pubsub::{Incarnation, LinkId, NodeName, Origin};
 
-use super::checker::{Sight, Truth, Watcher};
+use super::checker::{Sight, Truth, View, Watcher};
 use super::network::{Index, Network, Packet, Weather, What};
 use super::random::Random;
 use super::{QUIET, Report, SETTLING};
@@ -28,6 +28,8 @@ pub(super) struct World {
     step: u64,
     weather: Weather,
     nodes: Vec<Node>,
+    /// Which tracker of a node had which life; one that took a higher number had several.
+    generations: BTreeMap<(Index, Life), u64>,
     network: Network,
     truth: Truth,
     report: Report,
@@ -72,6 +74,44 @@ struct Own {
     drop_grace: bool,
 }
 
+/// The life of a node of which there is a copy, and the link to it.
+type Seen = (Option<Life>, Option<LinkId>);
+
+/// What one node sees of the others.
+struct Eyes<'a> {
+    world: &'a World,
+    shard: &'a Shard,
+    links: &'a BTreeMap<Index, LinkView>,
+    before: &'a [Seen],
+    after: &'a [Seen],
+}
+
+impl Eyes<'_> {
+    fn is_of(&self, node: Index, life: Life, generation: u64) -> bool {
+        self.world.generations.get(&(node, life)) == Some(&generation)
+    }
+}
+
+impl View for Eyes<'_> {
+    fn link_born(&self, node: Index) -> Option<u64> {
+        self.links.get(&node).map(|view| view.born)
+    }
+
+    fn steady(&self, node: Index) -> bool {
+        self.before[node] == self.after[node]
+    }
+
+    fn shows(&self, node: Index, generation: u64) -> bool {
+        let shown = self.shard.shown_life(&self.world.nodes[node].name);
+        shown.is_some_and(|life| self.is_of(node, life, generation))
+    }
+
+    fn said_over(&self, node: Index, generation: u64) -> bool {
+        let mut lives = self.shard.lives_said_over(&self.world.nodes[node].name);
+        lives.any(|life| self.is_of(node, life, generation))
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct LinkView {
     link: LinkId,
@@ -109,6 +149,7 @@ impl World {
             step: 0,
             weather,
             nodes: nodes.collect(),
+            generations: BTreeMap::new(),
             network: Network::default(),
             truth: Truth::default(),
             report: Report::default(),
@@ -664,16 +705,15 @@ impl World {
         let before = self.lives_seen(&running);
         input(self, &mut running, now);
         let after = self.lives_seen(&running);
-        if running.shard.stats().renumbered > 0 {
-            self.truth.renumbered(node, self.nodes[node].generation);
-        }
+        let life = running.shard.at().life;
+        self.generations
+            .insert((node, life), self.nodes[node].generation);
         running.shard.settle();
         self.acts += 1;
         let mut look = self.acts.is_multiple_of(LOOK_EVERY);
         while let Some(effect) = running.shard.poll_effect() {
             look |= matches!(effect, Effect::Step(_));
-            let steady = |other: Index| before[other] == after[other];
-            self.effect(node, &mut running, effect, steady);
+            self.effect(node, &mut running, effect, (&before, &after));
         }
         if look {
             self.check(node, &running);
@@ -682,7 +722,7 @@ impl World {
     }
 
     /// The life of each node that a shard holds a copy of, and the link to it.
-    fn lives_seen(&self, running: &Running) -> Vec<(Option<Life>, Option<LinkId>)> {
+    fn lives_seen(&self, running: &Running) -> Vec<Seen> {
         let nodes = self.nodes.iter().enumerate();
         nodes
             .map(|(index, node)| {
@@ -697,7 +737,7 @@ impl World {
         node: Index,
         running: &mut Running,
         effect: Effect,
-        steady: impl Fn(Index) -> bool,
+        (before, after): (&[Seen], &[Seen]),
     ) {
         match effect {
             Effect::Broadcast(message) => {
@@ -729,11 +769,14 @@ impl World {
                 for entry in step.diff.joins.iter().chain(&step.diff.leaves) {
                     self.trace(&entry.reference.put_seq().to_be_bytes());
                 }
-                let links = &running.links;
-                let born = |other: Index| links.get(&other).map(|view| view.born);
-                running
-                    .watcher
-                    .diff(&step.diff, sight, &self.truth, born, steady);
+                let view = Eyes {
+                    world: self,
+                    shard: &running.shard,
+                    links: &running.links,
+                    before,
+                    after,
+                };
+                running.watcher.diff(&step.diff, sight, &self.truth, &view);
             }
         }
     }

@@ -203,7 +203,10 @@ impl Watcher {
         let back = self.over.contains(&entry.reference)
             || (self.presumed.remove(&entry.reference)
                 && !view.shows(fate.writer, fate.generation));
-        assert!(!back, "I8: {entry:?} came back after it was over and had left");
+        assert!(
+            !back,
+            "I8: {entry:?} came back after it was over and had left"
+        );
         if truth.may_be_held(fate, sight.now) {
             return;
         }

@@ -143,15 +143,42 @@ mod tests {
         (Serving::start(listener, router), address)
     }
 
+    /// Asks on a connection that is already there.
+    async fn ask(client: &mut TcpStream) {
+        let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        client.write_all(request).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"here") {
+            answer.push(client.read_u8().await.unwrap());
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200"));
+    }
+
+    /// Connected and silent, half a line, half a head, and a head whose lines drip in for ever; beside them one that asks.
     #[tokio::test(start_paused = true)]
-    async fn whoever_sends_no_whole_head_is_let_go() {
+    async fn whoever_sends_no_whole_head_is_let_go_in_time_and_nobody_else_is() {
         let (serving, address) = start().await;
-        for beginning in ["", "GET / HTTP/1.1\r\nHost: a\r\n"] {
+        let half = "GET /socket/websocket HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n";
+        for beginning in ["", "GE", half] {
+            let mut bystander = TcpStream::connect(address).await.unwrap();
+            ask(&mut bystander).await;
             let mut client = TcpStream::connect(address).await.unwrap();
             client.write_all(beginning.as_bytes()).await.unwrap();
-            let mut answer = Vec::new();
-            let end = client.read_to_end(&mut answer);
-            timeout(2 * HEAD_LIMIT, end).await.expect("an end").unwrap();
+            let began = tokio::time::Instant::now();
+            tokio::time::advance(HEAD_LIMIT / 2).await;
+            ask(&mut bystander).await;
+            if beginning == half {
+                client.write_all(b"X-Drip: drop\r\n").await.unwrap();
+            }
+            let end = client.read_to_end(&mut Vec::new()).await;
+            // A connection that is closed before all of it was read ends by a reset.
+            assert!(
+                end.is_ok()
+                    || end.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset)
+            );
+            let took = began.elapsed();
+            assert!(took >= HEAD_LIMIT && took < HEAD_LIMIT * 5 / 4, "{took:?}");
+            ask(&mut bystander).await;
         }
         serving.stop().await;
     }

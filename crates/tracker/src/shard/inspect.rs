@@ -84,7 +84,11 @@ impl Shard {
         let sets = self.held.values().flat_map(HeldSet::iter);
         let held: Vec<&Arc<Entry>> = self.own.held().chain(held).chain(sets).collect();
         let place = |entry: &Arc<Entry>| (Arc::clone(&entry.topic), Arc::clone(&entry.key));
-        let taken: BTreeSet<_> = live.iter().map(|entry| place(entry)).collect();
+        let taken: BTreeSet<_> = if held.is_empty() {
+            BTreeSet::new()
+        } else {
+            live.iter().map(|entry| place(entry)).collect()
+        };
         for entry in &held {
             assert!(
                 !taken.contains(&place(entry)),
@@ -98,9 +102,12 @@ impl Shard {
         );
         let mut expected: Vec<&Arc<Entry>> = live.into_iter().chain(held).collect();
         let mut listed: Vec<&Arc<Entry>> = self.visible.iter().collect();
-        let order = |entry: &&Arc<Entry>| (entry.reference, entry.node.clone());
-        expected.sort_by_key(order);
-        listed.sort_by_key(order);
+        let order = |a: &&Arc<Entry>, b: &&Arc<Entry>| {
+            let by_reference = a.reference.cmp(&b.reference);
+            by_reference.then_with(|| a.node.cmp(&b.node))
+        };
+        expected.sort_unstable_by(order);
+        listed.sort_unstable_by(order);
         assert_eq!(
             expected, listed,
             "I21: the list is what the copies that are shown hold"

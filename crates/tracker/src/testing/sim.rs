@@ -14,6 +14,7 @@ use world::World;
 
 mod checker;
 mod corpus;
+mod eyes;
 mod many;
 mod network;
 mod random;

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use matryoshka_pubsub::cluster::{Member, MemberEvent, MemberState};
 use matryoshka_pubsub::{Incarnation, LinkId, NodeName, Origin};
 
-use super::checker::{Sight, Truth, View, Watcher};
+use super::checker::{Sight, Truth, Watcher};
+use super::eyes::{Eyes, LinkView, Seen};
 use super::network::{Index, Network, Packet, Weather, What};
 use super::random::Random;
 use super::{QUIET, Report, SETTLING};
@@ -28,6 +29,7 @@ pub(super) struct World {
     step: u64,
     weather: Weather,
     nodes: Vec<Node>,
+    names: Vec<NodeName>,
     /// Which tracker of a node had which life; one that took a higher number had several.
     generations: BTreeMap<(Index, Life), u64>,
     network: Network,
@@ -74,51 +76,6 @@ struct Own {
     drop_grace: bool,
 }
 
-/// The life of a node of which there is a copy, and the link to it.
-type Seen = (Option<Life>, Option<LinkId>);
-
-/// What one node sees of the others.
-struct Eyes<'a> {
-    world: &'a World,
-    shard: &'a Shard,
-    links: &'a BTreeMap<Index, LinkView>,
-    before: &'a [Seen],
-    after: &'a [Seen],
-}
-
-impl Eyes<'_> {
-    fn is_of(&self, node: Index, life: Life, generation: u64) -> bool {
-        self.world.generations.get(&(node, life)) == Some(&generation)
-    }
-}
-
-impl View for Eyes<'_> {
-    fn link_born(&self, node: Index) -> Option<u64> {
-        self.links.get(&node).map(|view| view.born)
-    }
-
-    fn steady(&self, node: Index) -> bool {
-        self.before[node] == self.after[node]
-    }
-
-    fn shows(&self, node: Index, generation: u64) -> bool {
-        let shown = self.shard.shown_life(&self.world.nodes[node].name);
-        shown.is_some_and(|life| self.is_of(node, life, generation))
-    }
-
-    fn said_over(&self, node: Index, generation: u64) -> bool {
-        let mut lives = self.shard.lives_said_over(&self.world.nodes[node].name);
-        lives.any(|life| self.is_of(node, life, generation))
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct LinkView {
-    link: LinkId,
-    born: u64,
-    incarnation: u64,
-}
-
 impl World {
     pub(super) fn new(seed: u64, nodes: usize) -> Self {
         let mut random = Random::new(seed);
@@ -142,13 +99,15 @@ impl World {
             running: None,
             paused_until: Duration::ZERO,
         });
+        let nodes: Vec<Node> = nodes.collect();
         let mut world = Self {
             seed,
             random,
             now: Duration::ZERO,
             step: 0,
             weather,
-            nodes: nodes.collect(),
+            names: nodes.iter().map(|node| node.name.clone()).collect(),
+            nodes,
             generations: BTreeMap::new(),
             network: Network::default(),
             truth: Truth::default(),
@@ -702,9 +661,9 @@ impl World {
             return;
         };
         let now = self.now.saturating_sub(running.started);
-        let before = self.lives_seen(&running);
+        let before = Seen::all(&self.names, &running.shard, &running.links);
         input(self, &mut running, now);
-        let after = self.lives_seen(&running);
+        let after = Seen::all(&self.names, &running.shard, &running.links);
         let life = running.shard.at().life;
         self.generations
             .insert((node, life), self.nodes[node].generation);
@@ -719,17 +678,6 @@ impl World {
             self.check(node, &running);
         }
         self.nodes[node].running = Some(running);
-    }
-
-    /// The life of each node that a shard holds a copy of, and the link to it.
-    fn lives_seen(&self, running: &Running) -> Vec<Seen> {
-        let nodes = self.nodes.iter().enumerate();
-        nodes
-            .map(|(index, node)| {
-                let life = running.shard.have(&node.name).map(|at| at.life);
-                (life, running.links.get(&index).map(|view| view.link))
-            })
-            .collect()
     }
 
     fn effect(
@@ -770,7 +718,8 @@ impl World {
                     self.trace(&entry.reference.put_seq().to_be_bytes());
                 }
                 let view = Eyes {
-                    world: self,
+                    names: &self.names,
+                    generations: &self.generations,
                     shard: &running.shard,
                     links: &running.links,
                     before,
@@ -877,7 +826,7 @@ impl World {
             };
             assert_eq!(
                 running.watcher.by_reference(),
-                truth,
+                &truth,
                 "I1, I9: node {index} lists something else"
             );
             for (name, at) in &positions {

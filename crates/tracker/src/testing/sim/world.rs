@@ -21,6 +21,17 @@ use crate::message::Message;
 use crate::owner_log::{Slot, Ticket};
 use crate::shard::{Effect, Refusal, Settings, Shard};
 
+/// What a world prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Voice {
+    /// Nothing.
+    Silent,
+    /// Where it was, if a checker fails.
+    Fails,
+    /// That, and whatever happens.
+    Tells,
+}
+
 #[derive(Debug)]
 pub(super) struct World {
     seed: u64,
@@ -37,8 +48,7 @@ pub(super) struct World {
     report: Report,
     settings: Settings,
     acts: u64,
-    /// Whether it prints what happens.
-    pub(super) tells: bool,
+    pub(super) voice: Voice,
     /// Messages sent since the cluster is quiet, vectors not counted.
     noise: Vec<&'static str>,
 }
@@ -114,7 +124,7 @@ impl World {
             report: Report::default(),
             settings,
             acts: 0,
-            tells: false,
+            voice: Voice::Fails,
             noise: Vec::new(),
         };
         (0..count).for_each(|node| world.start(node));
@@ -745,7 +755,7 @@ impl World {
     }
 
     fn tell(&self, what: impl FnOnce() -> String) {
-        if self.tells {
+        if self.voice == Voice::Tells {
             let what = what();
             if !what.is_empty() {
                 println!("{:?} {what}", self.now);
@@ -848,7 +858,7 @@ impl World {
 /// A failed checker says which seed to run again.
 impl Drop for World {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if std::thread::panicking() && self.voice != Voice::Silent {
             eprintln!(
                 "simulation failed: seed {}, {} nodes, step {}, at {:?}",
                 self.seed,

@@ -8,6 +8,7 @@
 mod authentication;
 mod chat;
 mod client;
+mod custom_transport;
 mod limits;
 mod log_lines;
 mod phoenix;

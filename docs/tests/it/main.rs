@@ -7,6 +7,7 @@
 
 mod authentication;
 mod chat;
+mod checklists;
 mod client;
 mod custom_transport;
 mod limits;

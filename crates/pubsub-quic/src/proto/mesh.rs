@@ -12,6 +12,7 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -560,9 +561,10 @@ impl Mesh {
         let dialling = |link: &&Link| link.dialled.is_some() && link.is_pending();
         let mut under_way = self.links.values().filter(dialling).count();
         while under_way < MAX_DIALS {
-            let busy = self.lives_being_met();
+            let busy = LazyCell::new(|| self.lives_being_met());
             let is_news = |name: &NodeName, incarnation| {
-                busy.get(name).is_none_or(|life| *life < incarnation)
+                !self.is_linked(name, incarnation)
+                    && busy.get(name).is_none_or(|life| *life < incarnation)
             };
             let Some(address) = self.book.next_due(now, is_news) else {
                 return;
@@ -578,6 +580,15 @@ impl Mesh {
             });
             under_way += 1;
         }
+    }
+
+    /// Whether the link to that node is one to that life or a later one: known at once, without looking at all connections.
+    fn is_linked(&self, name: &NodeName, incarnation: Incarnation) -> bool {
+        let link = self.peers.get(name).and_then(|peer| peer.link);
+        let link = link.and_then(|link| self.links.get(&link));
+        let link = link.filter(|link| link.stage != Stage::Closing);
+        let guest = link.and_then(|link| link.guest.as_ref());
+        guest.is_some_and(|guest| guest.incarnation >= incarnation)
     }
 
     /// Nodes with a link, or an attempt at one, and with which life of theirs; of several, the latest.

@@ -10,6 +10,7 @@ use super::super::address::RECENT;
 use super::super::close::Close;
 use super::super::frame::Frame;
 use super::super::notice::{Allowance, Level};
+use super::super::peer::HELLO_LIMIT;
 use super::super::terms::Offer;
 use super::super::trouble::Trouble;
 use super::{Effect, Ended, MAX_LINKS, MAX_PEERS, Mesh, MeshConfig};
@@ -169,6 +170,50 @@ fn silence_is_suspicious_first_and_may_end() {
         MemberState::Up
     );
     assert_eq!(downs(&world), 0);
+}
+
+#[test]
+fn two_heartbeats_lost_in_a_row_are_no_alarm_and_three_are() {
+    for seed in 0..20 {
+        let mut world = chain(seed, 3);
+        let phase = Duration::from_millis(37 * seed);
+        world.run(SETTLED + phase);
+        world.lose_heartbeats(2);
+        world.run(5 * SECOND);
+        let suspects = |event: &&(_, _)| matches!(event.1, MemberEvent::Suspect(_));
+        for node in &world.nodes {
+            let suspected = node.events.iter().filter(suspects).count();
+            assert_eq!(suspected, 2, "each was silent for long enough");
+        }
+        assert_eq!(downs(&world), 0);
+        world.assert_settled();
+        world.lose_heartbeats(3);
+        world.run(5 * SECOND);
+        assert!(downs(&world) > 0, "this is what down means");
+    }
+}
+
+#[test]
+fn handshakes_that_never_go_on_are_ended_in_time_and_disturb_nobody() {
+    for seed in 0..20 {
+        let mut world = chain(seed, 3);
+        world.run(SETTLED);
+        let silent = (0..10).map(|_| world.add_intruder(2));
+        let silent: Vec<usize> = silent.collect();
+        let mut most = 0;
+        for _ in 0..100 {
+            world.run(SECOND / 10);
+            let mesh = world.nodes[0].mesh.as_ref();
+            most = most.max(mesh.map_or(0, Mesh::connections));
+        }
+        assert!(most > 10, "they were not there");
+        for index in silent {
+            world.kill(index);
+        }
+        world.run(HELLO_LIMIT + SECOND);
+        world.assert_settled_with_nothing_besides();
+        assert_eq!(downs(&world), 0);
+    }
 }
 
 #[test]

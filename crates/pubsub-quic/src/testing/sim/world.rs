@@ -121,10 +121,10 @@ impl World {
             start: Instant::now(),
             now: Duration::ZERO,
             rng,
-            setup,
             nodes: Vec::new(),
             net: Network::default(),
             ledger: Ledger::default(),
+            setup,
             tally: Tally::default(),
             trace: Trace::new(readable),
             broken: None,
@@ -162,6 +162,7 @@ impl World {
             events: Vec::new(),
             traffic: Traffic::new(self.setup.interest()),
             registry: Registry::default(),
+            asked: BTreeMap::new(),
             links: BTreeMap::new(),
             by_link: BTreeMap::new(),
             dials: BTreeMap::new(),
@@ -171,6 +172,7 @@ impl World {
             awake_since: self.now,
             died: Duration::ZERO,
             slow: false,
+            stalls: false,
             flushing: false,
             alarm: None,
             incarnation: Incarnation(0),
@@ -235,6 +237,7 @@ impl World {
         node.table = MemberTable::new();
         node.traffic = Traffic::new(self.setup.interest());
         node.registry = Registry::default();
+        node.asked.clear();
         node.newest.clear();
         node.published.clear();
         let life = node.life;

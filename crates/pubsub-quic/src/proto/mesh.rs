@@ -377,6 +377,7 @@ impl Mesh {
 
     /// Takes in where others are. What is malformed, old or too much is passed over.
     fn learn(&mut self, now: Instant, told: Vec<MemberAddress>) {
+        let mut is_news = false;
         for member in told.into_iter().take(MAX_ADDRESSES) {
             let Ok(name) = NodeName::new(&member.name) else {
                 continue;
@@ -401,10 +402,14 @@ impl Mesh {
                 linked.is_some_and(|peer| peer.guest.address == member.address)
             };
             let life = (&name, Incarnation(member.incarnation));
-            self.book
+            is_news |= self
+                .book
                 .learn(&member.address, life, now, delay, is_linked);
         }
-        self.dial_due(now);
+        // In a large mesh most of what is told is known: the next tick is soon enough for what is due anyway.
+        if is_news {
+            self.dial_due(now);
+        }
     }
 
     fn handle_goodbye(&mut self, id: ConnectionId, grace: Option<Duration>) {

@@ -462,7 +462,7 @@ fn a_restarting_node_tells_how_long_it_means_to_be_away() {
 }
 
 #[test]
-fn a_member_gone_for_ten_minutes_is_forgotten_unless_it_is_a_seed() {
+fn a_member_gone_for_ten_minutes_is_forgotten_and_left_alone_unless_it_is_a_seed() {
     let mut world = chain(2, 3);
     world.run(SETTLED);
     world.kill(0);
@@ -472,6 +472,12 @@ fn a_member_gone_for_ten_minutes_is_forgotten_unless_it_is_a_seed() {
     let table = &world.nodes[1].table;
     assert_eq!(table.get(&name("n1")).unwrap().state, MemberState::Down);
     assert_eq!(table.get(&name("n3")), None);
+    let dials = |world: &World| (world.dials(1, 0), world.dials(1, 2));
+    let before = dials(&world);
+    world.run(RECENT);
+    let after = dials(&world);
+    assert!(after.0 > before.0 + 100, "a seed is dialled for ever");
+    assert_eq!(after.1, before.1, "who is forgotten is not dialled");
     world.restart(0);
     world.run(2 * SETTLED);
     world.assert_settled();

@@ -13,6 +13,8 @@ use matryoshka_pubsub::cluster::{MemberEvent, MemberTable};
 use matryoshka_pubsub::{Incarnation, NodeName};
 use rand::Rng;
 
+#[cfg(test)]
+use super::cable::Cable;
 use super::ledger::Ledger;
 use super::network::{Happening, Network, NodeIndex, Packet};
 use super::node::{Life, Node, State, address};
@@ -189,6 +191,13 @@ impl World {
     #[cfg(test)]
     pub(crate) fn clock(&self) -> Duration {
         self.now
+    }
+
+    /// How often the one node dialled the other.
+    #[cfg(test)]
+    pub(crate) fn dials(&self, from: NodeIndex, to: NodeIndex) -> usize {
+        let is_one = |cable: &&Cable| cable.ends[0].node == from && cable.ends[1].node == to;
+        self.net.cables.iter().filter(is_one).count()
     }
 
     pub(super) fn instant(&self) -> Instant {

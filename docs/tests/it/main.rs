@@ -14,5 +14,6 @@ mod limits;
 mod log_lines;
 mod phoenix;
 mod program;
+mod promises;
 mod testing;
 mod two_terminals;

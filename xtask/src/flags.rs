@@ -106,7 +106,7 @@ pub(crate) struct SimFlags {
     #[arg(long)]
     pub(crate) link: bool,
     /// How many seeds to play; without it, all that there are
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) seeds: Option<u64>,
     /// The first seed; without it, one of the clock's, so that each run plays others
     #[arg(long, value_name = "S")]

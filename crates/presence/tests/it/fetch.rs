@@ -16,16 +16,19 @@ use crate::room::Node;
 
 const ROOM: &str = "room:1";
 
+/// Topics, each with the keys of one call.
+type Asked = Vec<(String, Vec<String>)>;
+
 /// What a fetch has been asked, and how it answers.
 #[derive(Clone, Default)]
 struct Names {
-    asked: Arc<Mutex<Vec<(String, Vec<String>)>>>,
+    asked: Arc<Mutex<Asked>>,
     at_once: Arc<AtomicUsize>,
     most_at_once: Arc<AtomicUsize>,
 }
 
 impl Names {
-    fn asked(&self) -> Vec<(String, Vec<String>)> {
+    fn asked(&self) -> Asked {
         self.asked.lock().unwrap().clone()
     }
 }
@@ -45,6 +48,7 @@ impl Fetch for Names {
         let now = self.at_once.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_at_once.fetch_max(now, Ordering::SeqCst);
         if topic.contains("slow") || keys.contains(&"slow".into()) {
+            // tidy: sleep because this is what is slow, on a paused clock
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
         if topic.contains("hanging") {
@@ -153,7 +157,7 @@ async fn two_diffs_of_one_topic_stay_in_order_and_what_comes_meanwhile_is_one() 
         .await
         .unwrap();
     for (n, owner) in owners.iter().enumerate().skip(1) {
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        tokio::time::advance(Duration::from_millis(1)).await;
         presence
             .track_for(owner, ROOM, &format!("user-{n}"), &())
             .await

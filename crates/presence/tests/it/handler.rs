@@ -35,6 +35,7 @@ impl Scribe {
         assert_eq!(change.metas(), change.list().get(change.key()));
         let note = format!("{what} {} {of} [{}]", change.key(), there.join(" "));
         self.notes.send(note).unwrap();
+        // tidy: sleep because this is what is slow, on a paused clock
         tokio::time::sleep(self.busy).await;
     }
 }

@@ -6,6 +6,7 @@ use matryoshka_presence::channel::pubsub::PubSub;
 use matryoshka_presence::channel::pubsub::registry::Owner;
 use matryoshka_presence::{Mode, Presence, PresenceConfig, StartError, TopicConfig};
 use serde_json::{Value, json};
+// tidy: sleep because the clock is paused and only moved on by it
 use tokio::time::sleep;
 
 use crate::room::Node;

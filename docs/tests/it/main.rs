@@ -13,6 +13,7 @@ mod custom_transport;
 mod limits;
 mod log_lines;
 mod phoenix;
+mod presence_ids;
 mod program;
 mod promises;
 mod testing;

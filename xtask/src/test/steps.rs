@@ -20,9 +20,10 @@ use crate::workspace::Profile;
 /// How often a scenario repeats its fault here; by hand it does so ten times.
 const ROUNDS: &str = "3";
 /// Suites that drive nodes with the official client or with raw frames.
-const CLIENT_SUITES: [&str; 7] = [
+const CLIENT_SUITES: [&str; 8] = [
     "official-lab.test.mjs",
     "official-room.test.mjs",
+    "official-presence.test.mjs",
     "official-reconnect.test.mjs",
     "official-fallback.test.mjs",
     "wire.test.mjs",

@@ -1,0 +1,65 @@
+//! Every row of Phoenix's Presence is on the page, and every test that the page names exists.
+
+use std::path::Path;
+
+const PAGE: &str = include_str!("../../src/presence-ids.md");
+const SUITE: &str = include_str!("../../../crates/node/clients/official-presence.test.mjs");
+
+/// All sources of the crate, one after the other.
+fn sources(folder: &Path) -> String {
+    let mut all = String::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.push_str(&sources(&path));
+        } else if path.extension().is_some_and(|kind| kind == "rs") {
+            all.push_str(&std::fs::read_to_string(path).unwrap());
+        }
+    }
+    all
+}
+
+#[test]
+fn every_id_has_its_row() {
+    let rows = PAGE.lines().filter(|line| line.starts_with("| "));
+    let ids: Vec<&str> = rows
+        .filter_map(|row| row.trim_start_matches("| ").split(" | ").next())
+        .flat_map(|ids| ids.split(", "))
+        .collect();
+    for (letter, count) in [("N", 22), ("J", 13)] {
+        for number in 1..=count {
+            let id = format!("{letter}{number}");
+            let rows = ids.iter().filter(|other| **other == id).count();
+            assert_eq!(rows, 1, "{id}");
+        }
+    }
+}
+
+#[test]
+fn every_test_that_the_page_names_exists() {
+    let all = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/presence"));
+    let mut tests = 0;
+    for name in PAGE.split('`').skip(1).step_by(2) {
+        if name.contains('_')
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        {
+            if name == "PRESENCE_SEED" {
+                continue;
+            }
+            assert!(
+                all.contains(&format!("fn {name}(")),
+                "no test is called {name}"
+            );
+            tests += 1;
+        }
+    }
+    assert!(tests >= 20, "{tests}");
+    for title in PAGE.split('"').skip(1).step_by(2) {
+        assert!(
+            SUITE.contains(&format!("test(\"{title} ")),
+            "no test begins with {title}"
+        );
+    }
+}

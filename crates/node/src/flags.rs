@@ -151,6 +151,11 @@ pub(crate) struct Flags {
     #[arg(long, env = "MATRYOSHKA_DRAIN_LIMIT", value_name = "SECONDS", default_value = "30", value_parser = drain_limit)]
     pub(crate) drain_limit: Seconds,
 
+    /// Over 0: told to stop, the node announces a restart, and who was on its presence lists stays on all lists until they are back or
+    /// this long after its end
+    #[arg(long, env = "MATRYOSHKA_RESTART_GRACE", value_name = "SECONDS", default_value = "0", value_parser = restart_grace)]
+    pub(crate) restart_grace: Seconds,
+
     /// Folder with the official client's browser files for the page
     #[arg(long, env = "MATRYOSHKA_ASSETS", value_name = "DIR", value_parser = file_path)]
     pub(crate) assets: Option<PathBuf>,
@@ -245,6 +250,12 @@ impl Flags {
             per_second: self.drain_rate,
             limit: self.drain_limit.0,
         }
+    }
+
+    /// How long those on this node's presence lists may take to come back after its end; nothing if it does not come back.
+    pub(crate) fn restart_grace(&self) -> Option<Duration> {
+        let Seconds(grace) = self.restart_grace;
+        (!grace.is_zero()).then_some(grace)
     }
 
     /// Certificates of one's own, if there are any.
@@ -480,6 +491,13 @@ fn drain_limit(value: &str) -> Result<Seconds, String> {
     match value.parse() {
         Ok(seconds @ 1..=86_400) => Ok(Seconds(Duration::from_secs(seconds))),
         _ => Err("it takes whole seconds, from 1 to 86400".to_owned()),
+    }
+}
+
+fn restart_grace(value: &str) -> Result<Seconds, String> {
+    match value.parse() {
+        Ok(seconds @ 0..=1_200) => Ok(Seconds(Duration::from_secs(seconds))),
+        _ => Err("it takes whole seconds, from 0 to 1200".to_owned()),
     }
 }
 

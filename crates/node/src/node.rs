@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use matryoshka_presence::Presence;
-use matryoshka_presence::channel::pubsub::PubSub;
 use matryoshka_presence::channel::pubsub::cluster::MemberState;
+use matryoshka_presence::channel::pubsub::{Goodbye, PubSub};
 use matryoshka_presence::channel::transport::LongPolling;
 use matryoshka_pubsub_quic::{Builder, QuicAdapter};
 use tokio::net::TcpListener;
@@ -80,6 +80,7 @@ struct Node {
     http: SocketAddr,
     serving: Serving,
     drain: Drain,
+    restart_grace: Option<Duration>,
 }
 
 impl Node {
@@ -137,6 +138,7 @@ impl Node {
             http,
             serving,
             drain: flags.drain(),
+            restart_grace: flags.restart_grace(),
         };
         tracing::info!(name = %node.server.name, http = %node.http, quic = %node.quic(), "listening");
         Ok((node, source))
@@ -200,7 +202,7 @@ impl Node {
     async fn stop(self, cause: Cause, shutdown: &mut Shutdown) -> Ended {
         let connections = self.server.sockets.connections();
         self.server.readiness.advance(Phase::Draining);
-        self.server.pubsub.leave();
+        self.say_goodbye().await;
         connections.refuse();
         // Only now: whoever reads this line may count on all of it.
         tracing::info!(%cause, sockets = connections.count(), "draining");
@@ -209,6 +211,17 @@ impl Node {
             cause = shutdown.insisted() => {
                 tracing::warn!(%cause, "told twice: the drain is cut short");
                 Ended::CutShort
+            }
+        }
+    }
+
+    /// Before the first socket is closed: with a restart announced, nobody is seen to leave who is sent elsewhere.
+    async fn say_goodbye(&self) {
+        match self.restart_grace {
+            None => self.server.pubsub.leave(),
+            Some(grace) => {
+                self.server.presence.tracker().restart(grace).await;
+                self.server.pubsub.leave_with(Goodbye::Restarting { grace });
             }
         }
     }
@@ -231,6 +244,8 @@ impl Node {
 
     async fn finish(self) {
         self.serving.stop().await;
+        // While there are links: what was tracked here leaves the others' lists, or is theirs to hold.
+        self.server.presence.tracker().close().await;
         if let Some(mesh) = &self.server.mesh {
             mesh.shutdown().await;
         }

@@ -305,6 +305,15 @@ impl Presence {
             .unwrap_or(false)
     }
 
+    /// Takes all that this channel tracks off the lists, at once: whoever goes on purpose is not
+    /// [held](crate::TopicConfig::drop_grace), nor is a node's [restart](Tracker::restart) waited out. For a channel's `terminate`, where
+    /// the reason says so; without a grace the channel's end does the same. Gives how many keys it was.
+    pub async fn untrack_all(&self, socket: &Socket) -> usize {
+        let untracked = self.shared.tracker.untrack_owner(socket.owner().id());
+        // A tracker that was closed tracks nothing.
+        untracked.await.unwrap_or(0)
+    }
+
     /// Who is on a topic's list, as this node knows it. Takes no lock and asks no other node.
     ///
     /// It is never older than a `presence_diff` that this node sent.

@@ -170,6 +170,8 @@ fn a_drain_has_a_rate_and_a_limit() {
         ("--drain-rate", "0"),
         ("--drain-rate", "-1"),
         ("--drain-rate", "fast"),
+        ("--restart-grace", "-1"),
+        ("--restart-grace", "1201"),
         ("--drain-limit", "0"),
         ("--drain-limit", "1.5"),
     ] {

@@ -54,6 +54,7 @@ async fn help_lists_every_flag_with_its_default() {
         "--drain-rate <N>",
         "[default: 1000]",
         "--drain-limit <SECONDS>",
+        "--restart-grace <SECONDS>",
         "[default: 30]",
         "--assets <DIR>",
         "--page-link <NAME=URL>",

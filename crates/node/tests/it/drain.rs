@@ -8,7 +8,8 @@ use serde_json::json;
 use tokio_tungstenite::tungstenite;
 
 use crate::client::{Client, VERSIONS, Version, open};
-use crate::process::{Node, Starting};
+use crate::cluster::state_becomes;
+use crate::process::{DEADLINE, Node, Starting};
 use crate::request::get;
 
 #[tokio::test]
@@ -84,6 +85,50 @@ async fn the_rest_is_closed_at_once_when_the_limit_strikes_and_the_status_is_1()
     }
     node.logged("the rest is closed at once").await;
     assert_eq!(node.exited().await.code(), Some(1));
+}
+
+#[tokio::test]
+async fn with_a_grace_who_comes_back_from_a_restarting_node_is_never_seen_to_leave() {
+    let first = Node::start_member("n1", &["--restart-grace", "60"]).await;
+    let join = first.quic.unwrap().to_string();
+    let mut second = Node::start_member("n2", &["--join", &join, "--restart-grace", "60"]).await;
+    state_becomes(&first, "n2", "up").await;
+    let mut ben = Client::connect(&first, "ben", Version::V2).await;
+    ben.join_ok("room:lobby", json!({})).await;
+    let mut anna = Client::connect(&second, "anna", Version::V2).await;
+    anna.join_ok("room:lobby", json!({})).await;
+    let mut carl = Client::connect(&second, "carl", Version::V2).await;
+    carl.join_ok("room:lobby", json!({})).await;
+    listed(&first, &["anna", "ben", "carl"]).await;
+
+    carl.push("phx_leave", json!({})).await;
+    listed(&first, &["anna", "ben"]).await;
+    second.signal("TERM");
+    assert_eq!(anna.closed().await, 1012);
+    assert_eq!(second.exited().await.code(), Some(0));
+    state_becomes(&first, "n2", "restarting").await;
+    assert_eq!(keys(&first).await, ["anna", "ben"]);
+
+    // The new one has her before it takes clients.
+    let again = Node::start_member("n2", &["--join", &join]).await;
+    assert_eq!(keys(&again).await, ["anna", "ben"]);
+    let mut anna = Client::connect(&again, "anna", Version::V2).await;
+    anna.join_ok("room:lobby", json!({})).await;
+    let list = get(again.http, "/api/presence/room:lobby").await.json();
+    assert_eq!(list["anna"]["metas"].as_array().unwrap().len(), 1);
+}
+
+async fn keys(node: &Node) -> Vec<String> {
+    let list = get(node.http, "/api/presence/room:lobby").await.json();
+    list.as_object().unwrap().keys().cloned().collect()
+}
+
+/// Asks until `node` lists these; the request itself is the pause.
+async fn listed(node: &Node, wanted: &[&str]) {
+    let deadline = Instant::now() + DEADLINE;
+    while keys(node).await != wanted {
+        assert!(Instant::now() < deadline, "{:?}", keys(node).await);
+    }
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod channels;
 mod client;
 mod cluster;
 mod fetch;
+mod grace;
 mod handler;
 mod js_client;
 mod modes;

@@ -4,7 +4,7 @@ use matryoshka_presence::Presence;
 use matryoshka_presence::channel::pubsub::PubSub;
 use matryoshka_presence::channel::transport::memory::MemoryService;
 use matryoshka_presence::channel::transport::{ConnectInfo, Params};
-use matryoshka_presence::channel::{Channel, Flow, Refused, Reply, Socket, Sockets};
+use matryoshka_presence::channel::{Channel, Flow, Refused, Reply, Socket, Sockets, Terminated};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -63,6 +63,12 @@ impl Channel<Presence> for Room {
             presence: presence.clone(),
             user: params.user,
         })
+    }
+
+    async fn terminate(&mut self, socket: &mut Socket, reason: Terminated) {
+        if reason == Terminated::Left {
+            self.presence.untrack_all(socket).await;
+        }
     }
 
     async fn handle_in(&mut self, socket: &mut Socket, event: Event) -> Reply {

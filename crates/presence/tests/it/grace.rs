@@ -1,0 +1,103 @@
+//! Who is away for a moment, since a connection broke or a node restarts, is not seen to leave.
+
+use std::time::Duration;
+
+use matryoshka_presence::channel::pubsub::memory::MemoryMesh;
+use matryoshka_presence::channel::pubsub::{Goodbye, PubSub};
+use matryoshka_presence::{Presence, PresenceConfig, TopicConfig};
+use serde_json::{Value, json};
+
+use crate::js_client::held;
+use crate::room::Node;
+
+const ROOM: &str = "room:1";
+const GRACE: Duration = Duration::from_secs(5);
+
+fn node() -> Node {
+    let pubsub = PubSub::local();
+    let topics = TopicConfig::default().drop_grace(GRACE);
+    let config = PresenceConfig::default().topics("room:*", topics);
+    let presence = Presence::start(&pubsub, config).unwrap();
+    Node::with(&pubsub, presence)
+}
+
+/// One diff, in which the one place of a user takes that of the other.
+fn assert_replaced(events: &[(String, Value)], user: &str) {
+    assert_eq!(events.len(), 1, "{events:?}");
+    let diff = &events[0].1;
+    assert_eq!(held(&diff["joins"])[user].len(), 1, "{diff}");
+    assert_eq!(held(&diff["leaves"])[user].len(), 1, "{diff}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_back_in_time_has_not_left() {
+    let node = node();
+    let mut ben = node.join(ROOM, "ben", Value::Null).await;
+    let anna = node.join(ROOM, "anna", json!({ "life": 1 })).await;
+    ben.settle().await;
+    drop(anna);
+    assert_eq!(ben.settle().await, []);
+    let mut anna = node.join(ROOM, "anna", json!({ "life": 2 })).await;
+    assert_replaced(&ben.settle().await, "anna");
+    let (of_anna, of_ben) = (anna.held().await, ben.held().await);
+    assert_eq!(of_anna, of_ben);
+    assert_eq!(
+        (of_ben["anna"].len(), &of_ben["anna"][0]["life"]),
+        (1, &json!(2))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_not_back_in_time_leaves_then() {
+    let node = node();
+    let mut ben = node.join(ROOM, "ben", Value::Null).await;
+    let anna = node.join(ROOM, "anna", Value::Null).await;
+    ben.settle().await;
+    drop(anna);
+    assert_eq!(ben.settle().await, []);
+    tokio::time::advance(GRACE).await;
+    let left = ben.settle().await;
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert_eq!(ben.held().await.keys().collect::<Vec<_>>(), ["ben"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_on_purpose_is_gone_at_once() {
+    let node = node();
+    let mut ben = node.join(ROOM, "ben", Value::Null).await;
+    let mut anna = node.join(ROOM, "anna", Value::Null).await;
+    ben.settle().await;
+    anna.call("phx_leave", json!({})).await;
+    assert_eq!(ben.held().await.keys().collect::<Vec<_>>(), ["ben"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_that_was_announced_shows_nobody_leave_who_comes_back() {
+    let mesh = MemoryMesh::new();
+    let (of_a, of_b) = (PubSub::with(mesh.node("a")), PubSub::with(mesh.node("b")));
+    let (a, b) = (Node::start(of_a.clone()), Node::start(of_b));
+    let mut ben = b.join(ROOM, "ben", Value::Null).await;
+    let anna = a.join(ROOM, "anna", json!({ "life": 1 })).await;
+    let carl = a.join(ROOM, "carl", Value::Null).await;
+    assert_eq!(ben.held().await.len(), 3);
+    ben.settle().await;
+
+    a.presence.tracker().restart(GRACE).await;
+    of_a.leave_with(Goodbye::Restarting { grace: GRACE });
+    drop((anna, carl));
+    a.presence.tracker().close().await;
+    drop((a, of_a));
+    assert_eq!(ben.settle().await, []);
+
+    let a = Node::start(PubSub::with(mesh.node("a")));
+    a.presence.tracker().first_snapshot().await;
+    assert_eq!(a.presence.list(ROOM).len(), 3, "before it takes clients");
+    let mut anna = a.join(ROOM, "anna", json!({ "life": 2 })).await;
+    assert_replaced(&ben.settle().await, "anna");
+    assert_eq!(anna.held().await, ben.held().await);
+    assert_eq!(ben.held().await["anna"][0]["life"], 2);
+
+    tokio::time::advance(GRACE).await;
+    ben.settle().await;
+    assert_eq!(ben.held().await.keys().collect::<Vec<_>>(), ["anna", "ben"]);
+}

@@ -51,6 +51,9 @@ pub(super) struct World {
     pub(super) voice: Voice,
     /// Messages sent since the cluster is quiet, vectors not counted.
     noise: Vec<&'static str>,
+    /// All that was ever sent: from whom, to whom.
+    #[cfg(test)]
+    said: Vec<(Index, Index, Bytes)>,
 }
 
 #[derive(Debug)]
@@ -126,6 +129,8 @@ impl World {
             acts: 0,
             voice: Voice::Fails,
             noise: Vec::new(),
+            #[cfg(test)]
+            said: Vec::new(),
         };
         (0..count).for_each(|node| world.start(node));
         world
@@ -748,6 +753,8 @@ impl World {
         if !matches!(message, Message::Vector(_)) {
             self.noise.push(name_of(message));
         }
+        #[cfg(test)]
+        self.said.push((from, to, bytes.clone()));
         let when = (self.now, self.weather);
         if let Some(fate) = self.network.send(way, bytes, when, &mut self.random) {
             self.report.count(fate);
@@ -894,3 +901,6 @@ fn name_of(message: &Message) -> &'static str {
         Message::HeldPart(_) => "held part",
     }
 }
+
+#[cfg(test)]
+mod promises;

@@ -14,23 +14,12 @@ use super::checker::{Sight, Truth, Watcher};
 use super::eyes::{Eyes, LinkView, Seen};
 use super::network::{Index, Network, Packet, Weather, What};
 use super::random::Random;
-use super::{QUIET, Report, SETTLING};
+use super::{QUIET, Report, SETTLING, Voice};
 use crate::entry::Entry;
 use crate::life::Life;
 use crate::message::Message;
 use crate::owner_log::{Slot, Ticket};
 use crate::shard::{Effect, Refusal, Settings, Shard};
-
-/// What a world prints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Voice {
-    /// Nothing.
-    Silent,
-    /// Where it was, if a checker fails.
-    Fails,
-    /// That, and whatever happens.
-    Tells,
-}
 
 #[derive(Debug)]
 pub(super) struct World {

@@ -107,7 +107,9 @@ impl Cluster {
             self.runtime.block_on(async {
                 for owner in owners {
                     let (topic, key) = (topic(entry / TOPIC_ENTRIES), format!("user-{entry:06}"));
-                    let tracked = tracker.track_bytes(owner, &topic, &key, META).await;
+                    let tracked = tracker
+                        .track_bytes(owner, &topic, &key, META.to_vec())
+                        .await;
                     tracked.expect("the tracker runs").leave_to_owner();
                     entry += 1;
                 }

@@ -56,8 +56,8 @@ impl Cluster {
             sites: Vec::new(),
         };
         for n in 0..count {
-            let site = cluster.add(&format!("node-{n}"), relay.as_deref_mut());
-            let site = site.await;
+            let name = format!("node-{n}");
+            let site = cluster.add(&name, relay.as_deref_mut()).await;
             cluster.sites.push(site);
         }
         for site in &cluster.sites {

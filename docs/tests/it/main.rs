@@ -7,7 +7,9 @@
 
 mod authentication;
 mod chat;
+mod checklists;
 mod client;
+mod custom_transport;
 mod limits;
 mod log_lines;
 mod phoenix;

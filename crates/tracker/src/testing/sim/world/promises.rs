@@ -46,6 +46,8 @@ use crate::message::{Heard, Position, Pull, Vector};
 use crate::reference::PresenceRef;
 
 type History = (u64, usize, Vec<u64>);
+/// Owner, topic and key.
+type At = (u64, usize, usize);
 type Lists = Vec<Option<BTreeMap<PresenceRef, Arc<Entry>>>>;
 
 /// The same cases each time, so that a rare history fails a search and not somebody's build.
@@ -385,12 +387,12 @@ proptest! {
         world.track(node);
         let mut over = vec![false; world.nodes.len()];
         world.watch(Duration::from_secs(8), |world| {
-            for viewer in 0..world.nodes.len() {
+            for (viewer, over) in over.iter_mut().enumerate() {
                 let list = world.list(viewer).into_values().filter(|entry| entry.node == name);
                 let (before, now): (Vec<_>, Vec<_>) = list.partition(|entry| old.contains(&entry.reference));
                 assert!(before.is_empty() || now.is_empty(), "two lives at once: {before:?} {now:?}");
-                assert!(before.is_empty() || !over[viewer], "it came back: {before:?}");
-                over[viewer] |= before.is_empty();
+                assert!(before.is_empty() || !*over, "it came back: {before:?}");
+                *over |= before.is_empty();
             }
         });
         prop_assert!(over.into_iter().all(|over| over));
@@ -403,7 +405,7 @@ proptest! {
             .flat_map(|node| world.running(node).own.keys().map(move |at| (node, *at)).collect::<Vec<_>>())
             .collect();
         prop_assume!(!slots.is_empty());
-        let mut last: BTreeMap<(Index, Index, (u64, usize, usize)), PresenceRef> = BTreeMap::new();
+        let mut last: BTreeMap<(Index, Index, At), PresenceRef> = BTreeMap::new();
         for (pick, wait) in updates {
             let (node, at) = *pick.get(&slots);
             let before = world.running(node).own[&at].entry.reference;

@@ -103,7 +103,7 @@ impl<M> Outbox<M> {
         let (placed, old) = state.queue.push(item, bytes, when_slow, &self.shared.bound);
         let let_go = match placed {
             Placed::Last => {
-                let reader = state.reader_of_items();
+                let reader = state.reader.take();
                 drop(state);
                 reader.into_iter().for_each(Waker::wake);
                 return Pushed::Queued;
@@ -159,9 +159,6 @@ struct State<M> {
     end: End,
     /// The connection's task, when it waits for something to come in.
     reader: Option<Waker>,
-    /// Whether it waits for the end alone: while its client takes nothing, it has no use for more. To wake it for each
-    /// item would make whoever sends pay for those who do not read.
-    waits_for_end: bool,
     /// Few ever wait for room: hence the box.
     waiting: Option<Box<Waiting>>,
 }
@@ -179,16 +176,6 @@ enum End {
     Overflowed,
     /// Nobody reads any more.
     Gone,
-}
-
-impl<M> State<M> {
-    /// Whom to wake for an item that came in.
-    fn reader_of_items(&mut self) -> Option<Waker> {
-        match self.waits_for_end {
-            true => None,
-            false => self.reader.take(),
-        }
-    }
 }
 
 impl<M> Shared<M> {
@@ -223,7 +210,7 @@ impl<M> Inbox<M> {
             if state.end == End::Overflowed {
                 return Poll::Ready(Err(Overflowed));
             }
-            wait(state, cx, WaitsFor::Items);
+            wait(state, cx);
             return Poll::Pending;
         };
         if state.waiting.is_some() && !state.queue.is_half_full(&self.shared.bound) {
@@ -235,14 +222,13 @@ impl<M> Inbox<M> {
         Poll::Ready(Ok(item))
     }
 
-    /// Ready once the reader was too slow; else the task is woken when that is so or the order to close is inside, and not for
-    /// what else comes in. Takes nothing out.
+    /// Ready once the reader was too slow; else the task is woken when that may be so. Takes nothing out.
     pub(crate) fn poll_overflowed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let state = self.shared.lock();
         if state.end == End::Overflowed {
             return Poll::Ready(());
         }
-        wait(state, cx, WaitsFor::End);
+        wait(state, cx);
         Poll::Pending
     }
 
@@ -252,16 +238,8 @@ impl<M> Inbox<M> {
     }
 }
 
-/// What the connection's task waits for.
-#[derive(PartialEq, Eq)]
-enum WaitsFor {
-    Items,
-    End,
-}
-
-/// Notes whom to wake, and when.
-fn wait<M>(mut state: MutexGuard<'_, State<M>>, cx: &Context<'_>, what: WaitsFor) {
-    state.waits_for_end = what == WaitsFor::End;
+/// Notes whom to wake when something comes in.
+fn wait<M>(mut state: MutexGuard<'_, State<M>>, cx: &Context<'_>) {
     let known = state.reader.as_ref();
     if known.is_some_and(|waker| waker.will_wake(cx.waker())) {
         return;
@@ -290,7 +268,6 @@ pub(crate) fn outbox<M>(limits: &Limits, counters: &Arc<Counters>) -> (Outbox<M>
             queue: Queue::default(),
             end: End::Open,
             reader: None,
-            waits_for_end: false,
             waiting: None,
         }),
     });
@@ -303,68 +280,3 @@ pub(crate) fn outbox<M>(limits: &Limits, counters: &Arc<Counters>) -> (Outbox<M>
 /// Every idle connection pays for it.
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(size_of::<Shared<Box<()>>>() + 2 * size_of::<usize>() <= 160);
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-    use std::task::Wake;
-
-    use super::*;
-    use crate::CloseCode;
-
-    #[derive(Default)]
-    struct Woken(AtomicUsize);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, SeqCst);
-        }
-    }
-
-    impl Woken {
-        fn take(&self) -> usize {
-            self.0.swap(0, SeqCst)
-        }
-    }
-
-    #[test]
-    fn a_reader_that_can_write_nothing_is_woken_by_the_end_alone() {
-        let frame = || Frame::text("0123456789");
-        let limits = Limits::default().with_outbox(50, 100);
-        let (outbox, mut inbox) = outbox::<()>(&limits, &Arc::default());
-        let woken = Arc::<Woken>::default();
-        let waker = Waker::from(Arc::clone(&woken));
-        let mut cx = Context::from_waker(&waker);
-
-        assert!(inbox.poll_recv(&mut cx).is_pending());
-        outbox.frame(frame());
-        assert_eq!(woken.take(), 1, "a reader of items is woken by one");
-
-        assert!(inbox.poll_overflowed(&mut cx).is_pending());
-        for _ in 0..5 {
-            assert_eq!(outbox.frame(frame()), Pushed::Queued);
-        }
-        assert_eq!(woken.take(), 0, "one that waits for the end is not");
-        assert_eq!(outbox.frame(frame()), Pushed::Dropped);
-        assert_eq!(woken.take(), 1, "too much is an end");
-        assert!(inbox.poll_overflowed(&mut cx).is_ready());
-    }
-
-    #[test]
-    fn an_order_to_close_wakes_a_reader_that_can_write_nothing() {
-        let (outbox, mut inbox) = outbox::<()>(&Limits::default(), &Arc::default());
-        let woken = Arc::<Woken>::default();
-        let waker = Waker::from(Arc::clone(&woken));
-        let mut cx = Context::from_waker(&waker);
-        assert!(inbox.poll_overflowed(&mut cx).is_pending());
-        outbox.close(CloseCode::RESTART.into());
-        assert_eq!(woken.take(), 1);
-
-        // Once it can write again, items wake it as before.
-        let (outbox, mut inbox) = super::outbox::<()>(&Limits::default(), &Arc::default());
-        assert!(inbox.poll_overflowed(&mut cx).is_pending());
-        assert!(inbox.poll_recv(&mut cx).is_pending());
-        outbox.mail(());
-        assert_eq!(woken.take(), 1);
-    }
-}

@@ -14,9 +14,10 @@ mod pubsub_slow;
 mod registry_churn;
 mod registry_giant;
 mod sockets;
+mod tracker;
 
 /// Every measurement, by the name it is asked for.
-const ALL: [(&str, fn()); 20] = [
+const ALL: [(&str, fn()); 26] = [
     ("dispatch", dispatch::run),
     ("pubsub-huge", pubsub_huge::run),
     ("pubsub-rivals", pubsub_rivals::run),
@@ -37,6 +38,12 @@ const ALL: [(&str, fn()); 20] = [
     ("sockets-latency", sockets::latency),
     ("sockets-slow", sockets::slow),
     ("sockets-storm", sockets::storm),
+    ("tracker-fresh", tracker::fresh),
+    ("tracker-heal", tracker::heal),
+    ("tracker-idle", tracker::idle),
+    ("tracker-latency", tracker::latency),
+    ("tracker-quiet", tracker::quiet),
+    ("tracker-rate", tracker::rate),
 ];
 
 fn main() {

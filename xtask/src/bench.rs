@@ -10,7 +10,7 @@ use crate::workspace::{Profile, Workspace};
 const PACKAGE: &str = "matryoshka-benches";
 
 /// Measurements that are programs of their own, since their allocators count.
-const PROGRAMS: [&str; 2] = ["mesh-memory", "pubsub-memory"];
+const PROGRAMS: [&str; 3] = ["mesh-memory", "pubsub-memory", "tracker-memory"];
 
 /// How the names of those begin that need a node, unless the environment names a server that runs already.
 const NEED_A_NODE: &str = "sockets";

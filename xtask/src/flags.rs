@@ -70,6 +70,9 @@ pub(crate) struct IntegrationFlags {
     /// How often a scenario repeats its fault, each time at another moment; from 10 on the long ones take their time
     #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) rounds: u32,
+    /// How many users fill a room in the scenarios of large rooms
+    #[arg(long, default_value_t = 300, value_name = "N", value_parser = clap::value_parser!(u32).range(30..=15_000))]
+    pub(crate) users: u32,
     /// Repeat the choices of an earlier run
     #[arg(long, value_name = "SEED")]
     pub(crate) seed: Option<u64>,
@@ -101,10 +104,9 @@ pub(crate) struct FuzzFlags {
 }
 
 #[derive(Args)]
-#[command(group = clap::ArgGroup::new("what").required(true))]
 pub(crate) struct SimFlags {
-    /// The whole link between nodes: mesh, traffic, queues, codecs
-    #[arg(long, group = "what")]
+    /// The whole link between nodes (mesh, traffic, queues, codecs) instead of a cluster of trackers
+    #[arg(long)]
     pub(crate) link: bool,
     /// How many seeds to play; without it, all that there are
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -112,8 +114,8 @@ pub(crate) struct SimFlags {
     /// The first seed; without it, one of the clock's, so that each run plays others
     #[arg(long, value_name = "S")]
     pub(crate) seed: Option<u64>,
-    /// Nodes in each history; without it 3 to 5, as its seed says
-    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u8).range(3..=50))]
+    /// Nodes in each history, at least 2 (3 with `--link`); without it up to 5, as its seed says
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u8).range(2..=50))]
     pub(crate) nodes: Option<u8>,
     /// Tell the one history of the seed line by line
     #[arg(long, requires = "seed")]

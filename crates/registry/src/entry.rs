@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::slice;
+use std::sync::Arc;
 
 use crate::OwnerId;
-use crate::chunks::{Chunk, SharedList};
+use crate::list::{Runs, SharedList};
 use crate::rings::Slot;
 
 /// One registration: who owns it, and its value.
@@ -68,14 +69,9 @@ impl<V> Entries<V> {
     /// Each entry, oldest first.
     pub fn iter(&self) -> EntriesIter<'_, V> {
         EntriesIter {
-            chunks: self.list.chunks().iter(),
+            runs: self.list.runs(),
             current: [].iter(),
         }
-    }
-
-    /// The same entries in runs that lie together in memory.
-    pub fn slices(&self) -> impl Iterator<Item = &[Entry<V>]> + Clone {
-        self.list.chunks().iter().map(|chunk| chunk.as_slice())
     }
 
     /// How many there are.
@@ -85,7 +81,7 @@ impl<V> Entries<V> {
 
     /// Always false for entries that a registry handed out.
     pub fn is_empty(&self) -> bool {
-        self.list.len() == 0
+        self.len() == 0
     }
 }
 
@@ -106,14 +102,14 @@ impl<V: fmt::Debug> fmt::Debug for Entries<V> {
 
 /// Iterates over [`Entries`], oldest first.
 pub struct EntriesIter<'a, V> {
-    chunks: slice::Iter<'a, Chunk<V>>,
-    current: slice::Iter<'a, Entry<V>>,
+    runs: Runs<'a, V>,
+    current: slice::Iter<'a, Arc<Entry<V>>>,
 }
 
 impl<V> Clone for EntriesIter<'_, V> {
     fn clone(&self) -> Self {
         Self {
-            chunks: self.chunks.clone(),
+            runs: self.runs.clone(),
             current: self.current.clone(),
         }
     }
@@ -122,12 +118,13 @@ impl<V> Clone for EntriesIter<'_, V> {
 impl<'a, V> Iterator for EntriesIter<'a, V> {
     type Item = &'a Entry<V>;
 
+    #[inline]
     fn next(&mut self) -> Option<&'a Entry<V>> {
         loop {
             if let Some(entry) = self.current.next() {
                 return Some(entry);
             }
-            self.current = self.chunks.next()?.iter();
+            self.current = self.runs.next()?.iter();
         }
     }
 }

@@ -20,8 +20,8 @@ fn p3_an_owner_may_die_while_its_guards_drop() {
         for layout in LAYOUTS {
             let (groups, owner) = (groups(layout), Owner::new());
             let life = owner.life().clone();
-            let guards = [1, 2].map(|value| groups.register(&owner, 1, value));
-            groups.register(&owner, 2, 3).detach();
+            let guards = [1, 2].map(|value| groups.register(&owner, 1, value).unwrap());
+            groups.register(&owner, 2, 3).unwrap().detach();
             let theirs = groups.clone();
             let (gone, ()) = both(
                 move || {
@@ -43,7 +43,7 @@ fn p7_a_snapshot_has_what_stays_once_and_what_never_was_not() {
     interleaved(|| {
         for layout in LAYOUTS {
             let (groups, resident, visitor) = (groups(layout), Owner::new(), Owner::new());
-            let _stays = [1, 2].map(|value| groups.register(&resident, 1, value));
+            let _stays = [1, 2].map(|value| groups.register(&resident, 1, value).unwrap());
             let theirs = groups.clone();
             let (seen, ()) = both(
                 {
@@ -58,8 +58,8 @@ fn p7_a_snapshot_has_what_stays_once_and_what_never_was_not() {
                     }
                 },
                 move || {
-                    drop(theirs.register(&visitor, 1, 9));
-                    theirs.register(&visitor, 2, 7).detach();
+                    drop(theirs.register(&visitor, 1, 9).unwrap());
+                    theirs.register(&visitor, 2, 7).unwrap().detach();
                     drop(visitor);
                 },
             );
@@ -94,9 +94,9 @@ fn p9_edges_taken_then_asked_give_the_truth() {
                 known
             };
             let changes = move || {
-                let guard = theirs.register(&first, 0, 1);
+                let guard = theirs.register(&first, 0, 1).unwrap();
                 let queued = theirs.edges_pending();
-                theirs.register(&second, 1, 1).detach();
+                theirs.register(&second, 1, 1).unwrap().detach();
                 drop(guard);
                 drop(first);
                 (queued, second)
@@ -117,7 +117,7 @@ fn p9_each_first_and_each_last_is_seen_by_who_takes_at_once() {
             let groups = groups(layout);
             let come_and_go = |value| {
                 let groups = groups.clone();
-                move || drop(groups.register(&Owner::new(), 0, value))
+                move || drop(groups.register(&Owner::new(), 0, value).unwrap())
             };
             both(come_and_go(1), come_and_go(2));
             assert_eq!(
@@ -139,7 +139,7 @@ fn p9_what_can_be_seen_has_its_edge_queued() {
             let owner = Arc::new(Owner::new());
             let (theirs, kept) = (groups.clone(), Arc::clone(&owner));
             both(
-                move || theirs.register(&owner, 0, 1).detach(),
+                move || theirs.register(&owner, 0, 1).unwrap().detach(),
                 move || {
                     let seen = groups.is_registered(&0);
                     assert!(!seen || groups.edges_pending());

@@ -13,10 +13,13 @@ fn all_entries_in_all_registries_are_gone_when_drop_returns() {
     let (owner, other) = (Owner::new(), Owner::new());
     for n in 0..1_000 {
         names.register(&owner, n.to_string(), n).unwrap().detach();
-        groups.register(&owner, u64::from(n % 3), n).detach();
+        groups
+            .register(&owner, u64::from(n % 3), n)
+            .unwrap()
+            .detach();
     }
     let _name = names.register(&other, "other".into(), 1).unwrap();
-    let _group = groups.register(&other, 0, 1);
+    let _group = groups.register(&other, 0, 1).unwrap();
     drop(owner);
     assert_eq!(
         (names.count(), groups.count(), groups.count_keys()),
@@ -28,7 +31,7 @@ fn all_entries_in_all_registries_are_gone_when_drop_returns() {
 fn hooks_run_once_and_after_the_entries_are_gone() {
     let groups = DuplicateRegistry::<&str, ()>::new();
     let owner = Owner::new();
-    groups.register(&owner, "a", ()).detach();
+    groups.register(&owner, "a", ()).unwrap().detach();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let hook = {
         let (groups, seen) = (groups.clone(), Arc::clone(&seen));
@@ -101,7 +104,7 @@ fn an_owner_dies_with_the_panic_of_its_task() {
     let groups = DuplicateRegistry::<&str, ()>::new();
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let owner = Owner::new();
-        let _guard = groups.register(&owner, "a", ());
+        let _guard = groups.register(&owner, "a", ()).unwrap();
         assert_eq!(groups.count(), 0, "the task fails");
     }));
     assert!(outcome.is_err());
@@ -112,7 +115,9 @@ fn an_owner_dies_with_the_panic_of_its_task() {
 fn a_registry_may_go_before_its_owners() {
     let owner = Owner::new();
     let value = Arc::new(());
-    let guard = DuplicateRegistry::new().register(&owner, "a", Arc::clone(&value));
+    let guard = DuplicateRegistry::new()
+        .register(&owner, "a", Arc::clone(&value))
+        .unwrap();
     assert_eq!(
         Arc::strong_count(&value),
         1,

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher};
 
 use matryoshka_registry::{
-    Change, DuplicateRegistry, Listener, Owner, OwnerId, RandomState as Usual, Registration,
-    ShardBy, UniqueRegistry,
+    Change, DuplicateRegistry, Listener, Owner, OwnerId, RandomState as Usual, RegisterError,
+    Registration, ShardBy, UniqueRegistry,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -74,6 +74,10 @@ struct Fact {
     owner: OwnerId,
     key: u8,
     value: u8,
+}
+
+fn taken_by(owner: OwnerId) -> RegisterError {
+    RegisterError::AlreadyRegistered { owner }
 }
 
 struct World {
@@ -159,14 +163,14 @@ impl World {
 fn follow(listener: &mut Listener<u8, u8>, heard: &mut Vec<(u8, OwnerId, u8)>) {
     while let Some(change) = listener.try_recv() {
         match change {
-            Change::Registered { key, entry } => heard.push((key, entry.owner(), *entry.value())),
+            Change::Registered { key, entry } => heard.push((*key, entry.owner(), *entry.value())),
             Change::Unregistered { key, entry, .. } => {
-                let gone = (key, entry.owner(), *entry.value());
+                let gone = (*key, entry.owner(), *entry.value());
                 let at = heard.iter().position(|fact| *fact == gone);
                 heard.swap_remove(at.expect("what goes has come"));
             }
             Change::Updated { key, entry } => {
-                let fact = heard.iter_mut().find(|fact| fact.0 == key);
+                let fact = heard.iter_mut().find(|fact| fact.0 == *key);
                 fact.expect("what is updated has come").2 = *entry.value();
             }
             Change::Resync(now) => {
@@ -207,7 +211,7 @@ fn run_duplicate(
         let before = world.keys();
         match *step {
             Step::Register { owner, key, value } => {
-                let guard = groups.register(&world.owners[owner], key, value);
+                let guard = groups.register(&world.owners[owner], key, value).unwrap();
                 world.note(guard, key, value);
             }
             Step::DropGuard(at) => world.drop_guard(at),
@@ -280,7 +284,7 @@ fn run_unique(names: &UniqueRegistry<u8, u8, impl Hashing>, steps: &[Step]) {
                         assert_eq!(holder, None);
                         world.note(guard, key, value);
                     }
-                    Err(refused) => assert_eq!(holder, Some(refused.owner)),
+                    Err(refused) => assert_eq!(holder.map(taken_by), Some(refused)),
                 }
             }
             Step::DropGuard(at) => world.drop_guard(at),

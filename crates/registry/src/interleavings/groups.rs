@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use shuttle::thread;
+
 use super::{both, interleaved};
-use crate::{DuplicateRegistry, Owner, ShardBy};
+use crate::{DuplicateRegistry, Owner, OwnerDead, ShardBy};
 
 type Groups = DuplicateRegistry<u8, u8>;
 
@@ -126,6 +128,7 @@ fn p9_each_first_and_each_last_is_seen_by_who_takes_at_once() {
                 "once, however often it came and went"
             );
             assert!(!groups.is_registered(&0));
+            assert!(groups.is_bare(), "no row stays for an edge that was taken");
         }
     });
 }
@@ -146,6 +149,61 @@ fn p9_what_can_be_seen_has_its_edge_queued() {
                 },
             );
             drop(kept);
+        }
+    });
+}
+
+/// An owner is ended while two others register for it: each is refused or succeeds, and either way nothing stays, not
+/// even where the refused one was the first of this owner in the shard, and the other came between.
+#[test]
+fn p3_who_registers_for_the_dying_is_told_or_buried() {
+    interleaved(|| {
+        for layout in LAYOUTS {
+            let (groups, owner) = (groups(layout), Arc::new(Owner::new()));
+            let late = [1, 2].map(|value| {
+                let (groups, owner) = (groups.clone(), Arc::clone(&owner));
+                thread::spawn(move || {
+                    groups
+                        .register(&owner, 1, value)
+                        .map(|guard| guard.detach())
+                })
+            });
+            owner.end();
+            for thread in late {
+                let outcome = thread.join().unwrap();
+                let dead = OwnerDead { owner: owner.id() };
+                assert!(outcome == Ok(()) || outcome == Err(dead));
+            }
+            assert_eq!(groups.count(), 0);
+            assert_eq!(groups.register(&owner, 1, 3).unwrap_err().owner, owner.id());
+            groups.take_edges();
+            assert!(groups.is_bare() && owner.life().noted() == 0);
+        }
+    });
+}
+
+/// Both comings of the key, and its going, are under one pointer or under two, and all that know it agree.
+#[test]
+fn p3_a_key_that_comes_and_goes_under_two_threads_leaves_nothing() {
+    interleaved(|| {
+        for layout in LAYOUTS {
+            let groups = groups(layout);
+            let come_and_go = |value| {
+                let groups = groups.clone();
+                move || {
+                    let owner = Owner::new();
+                    let first = groups.register(&owner, 1, value).unwrap();
+                    groups.take_edges();
+                    drop(first);
+                    drop(groups.lookup_and_listen(1, 1).unwrap());
+                    groups.register(&owner, 1, value).unwrap().detach();
+                    assert!(groups.lookup(&1).is_some_and(|there| there.len() <= 2));
+                }
+            };
+            both(come_and_go(1), come_and_go(2));
+            groups.take_edges();
+            assert!(groups.is_bare());
+            assert_eq!((groups.count_keys(), groups.is_registered(&1)), (0, false));
         }
     });
 }

@@ -79,6 +79,7 @@
 
 mod death;
 mod duplicate;
+mod foreign_code;
 mod listeners;
 mod locks;
 mod model;

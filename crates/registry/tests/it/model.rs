@@ -12,6 +12,8 @@ use proptest::sample::Index;
 
 const OWNERS: usize = 4;
 const KEYS: u8 = 4;
+/// The one that a second listener listens to.
+const KEY: u8 = 1;
 /// So few that a death of an owner goes beyond it now and then.
 const LISTENER_BOUND: usize = 4;
 
@@ -123,6 +125,9 @@ impl World {
     fn die(&mut self, owner: usize) {
         let dead = std::mem::take(&mut self.owners[owner]);
         let id = dead.id();
+        if id.get().is_multiple_of(2) {
+            dead.end();
+        }
         drop(dead);
         self.facts.retain(|fact| fact.owner != id);
     }
@@ -204,7 +209,8 @@ fn run_duplicate(
     }
     .unwrap();
     let mut listener = groups.listen(LISTENER_BOUND).unwrap();
-    let mut heard = Vec::new();
+    let (_, mut keyed) = groups.lookup_and_listen(KEY, LISTENER_BOUND).unwrap();
+    let (mut heard, mut heard_of_key) = (Vec::new(), Vec::new());
     let mut world = World::new();
     let mut expected_edges = BTreeSet::new();
     for step in steps {
@@ -237,6 +243,9 @@ fn run_duplicate(
         check_duplicate(groups, &world, shard_by == ShardBy::Key);
         follow(&mut listener, &mut heard);
         assert_eq!(sorted(heard.clone()), world.all());
+        follow(&mut keyed, &mut heard_of_key);
+        let of_key = world.all().into_iter().filter(|fact| fact.0 == KEY);
+        assert!(sorted(heard_of_key.clone()).into_iter().eq(of_key));
     }
     world.owners.clear();
     assert_eq!((groups.count(), groups.count_keys()), (0, 0));
@@ -273,7 +282,8 @@ fn check_duplicate(
 
 fn run_unique(names: &UniqueRegistry<u8, u8, impl Hashing>, steps: &[Step]) {
     let mut listener = names.listen(LISTENER_BOUND).unwrap();
-    let mut heard = Vec::new();
+    let (_, mut keyed) = names.lookup_and_listen(KEY, LISTENER_BOUND).unwrap();
+    let (mut heard, mut heard_of_key) = (Vec::new(), Vec::new());
     let mut world = World::new();
     for step in steps {
         match *step {
@@ -314,6 +324,9 @@ fn run_unique(names: &UniqueRegistry<u8, u8, impl Hashing>, steps: &[Step]) {
         check_unique(names, &world);
         follow(&mut listener, &mut heard);
         assert_eq!(sorted(heard.clone()), world.all());
+        follow(&mut keyed, &mut heard_of_key);
+        let of_key = world.all().into_iter().filter(|fact| fact.0 == KEY);
+        assert!(sorted(heard_of_key.clone()).into_iter().eq(of_key));
     }
     world.owners.clear();
     assert_eq!(names.count(), 0);

@@ -4,6 +4,7 @@ use std::borrow::Borrow;
 use std::sync::Arc;
 
 use crate::rows::{Row, Rows, Table, find, read};
+use crate::sharable::Sharable;
 use crate::shards::Shards;
 use crate::sync::{Mutex, MutexGuard};
 
@@ -65,13 +66,22 @@ impl<K> Directory<K> {
     /// The pointer of that key, with one more holder. Called under no lock.
     pub(crate) fn hold(&self, hash: u64, key: K) -> Arc<K>
     where
-        K: Eq,
+        K: Eq + 'static,
     {
         let mut found = find(self.shards.of(hash), hash, &key);
-        let known = found.key_or(key);
-        let row = found.table.rows.get_or_insert(hash, &known, Known::default);
+        let rows = &mut found.table.rows;
+        let (place, spare) = match found.place {
+            Some(place) => (place, Some(key)),
+            None => {
+                let key = Sharable::own(key);
+                (rows.insert(hash, key, Known::default()), None)
+            }
+        };
+        let row = rows.at(place);
         row.content.holders += 1;
+        let known = row.key.share();
         drop(found);
+        drop(spare);
         known
     }
 

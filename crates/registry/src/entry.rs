@@ -5,8 +5,9 @@ use std::slice;
 use std::sync::Arc;
 
 use crate::OwnerId;
-use crate::list::{Runs, SharedList};
+use crate::list::SharedList;
 use crate::rings::Slot;
+use crate::tree::{Children, Node};
 
 /// One registration: who owns it, and its value.
 #[derive(Clone)]
@@ -68,10 +69,7 @@ impl<V> Entries<V> {
 
     /// Each entry, oldest first.
     pub fn iter(&self) -> EntriesIter<'_, V> {
-        EntriesIter {
-            runs: self.list.runs(),
-            current: [].iter(),
-        }
+        self.list.iter()
     }
 
     /// How many there are.
@@ -102,15 +100,46 @@ impl<V: fmt::Debug> fmt::Debug for Entries<V> {
 
 /// Iterates over [`Entries`], oldest first.
 pub struct EntriesIter<'a, V> {
-    runs: Runs<'a, V>,
-    current: slice::Iter<'a, Arc<Entry<V>>>,
+    /// What is left of one run of entries that lie together.
+    run: slice::Iter<'a, Arc<Entry<V>>>,
+    /// What is left of each branch on the way from the root to it.
+    path: Vec<Children<'a, V>>,
+}
+
+impl<'a, V> EntriesIter<'a, V> {
+    pub(crate) fn run(entries: &'a [Arc<Entry<V>>]) -> Self {
+        Self {
+            run: entries.iter(),
+            path: Vec::new(),
+        }
+    }
+
+    pub(crate) fn tree(children: Children<'a, V>) -> Self {
+        Self {
+            run: [].iter(),
+            path: vec![children],
+        }
+    }
+
+    fn next_run(&mut self) -> Option<()> {
+        loop {
+            match self.path.last_mut()?.next() {
+                None => drop(self.path.pop()),
+                Some(Node::Branch(branch)) => self.path.push(branch.children()),
+                Some(Node::Leaf(entries)) => {
+                    self.run = entries.iter();
+                    return Some(());
+                }
+            }
+        }
+    }
 }
 
 impl<V> Clone for EntriesIter<'_, V> {
     fn clone(&self) -> Self {
         Self {
-            runs: self.runs.clone(),
-            current: self.current.clone(),
+            run: self.run.clone(),
+            path: self.path.clone(),
         }
     }
 }
@@ -121,10 +150,10 @@ impl<'a, V> Iterator for EntriesIter<'a, V> {
     #[inline]
     fn next(&mut self) -> Option<&'a Entry<V>> {
         loop {
-            if let Some(entry) = self.current.next() {
+            if let Some(entry) = self.run.next() {
                 return Some(entry);
             }
-            self.current = self.runs.next()?.iter();
+            self.next_run()?;
         }
     }
 }

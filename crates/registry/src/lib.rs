@@ -15,6 +15,7 @@ mod owner;
 mod registration;
 mod rings;
 mod rows;
+mod sharable;
 mod shards;
 mod sync;
 mod tap;

@@ -3,13 +3,18 @@
 //! Under the lock rows are told apart by their hash and by the pointer to their key. Who has a key of his own first takes
 //! along the keys of the rows with its hash, hardly ever more than one, and compares them with the lock let go. A reader
 //! ([`read`]) takes along what he came for too, and is done. A writer ([`find`]) comes back, knowing which pointer he means.
+//!
+//! Writers come back for nothing where the comparison is the standard library's own code, which neither waits nor calls
+//! back. So keys of its plain types are compared at once ([`is_plain`]).
 
+use std::any::TypeId;
 use std::borrow::Borrow;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
-use hashbrown::hash_table::{Entry as Place, OccupiedEntry};
+use hashbrown::hash_table::OccupiedEntry;
 
+use crate::sharable::Sharable;
 use crate::sync::{Mutex, MutexGuard, lock};
 
 /// Rows with their keys, each key once.
@@ -18,10 +23,14 @@ pub(crate) struct Rows<K, T> {
 }
 
 pub(crate) struct Row<K, T> {
-    pub(crate) key: Arc<K>,
+    pub(crate) key: Sharable<K>,
     hash: u64,
     pub(crate) content: T,
 }
+
+/// Where a row stands, until rows come or go.
+#[derive(Clone, Copy)]
+pub(crate) struct Place(usize);
 
 impl<K, T> Default for Rows<K, T> {
     fn default() -> Self {
@@ -33,11 +42,17 @@ impl<K, T> Default for Rows<K, T> {
 
 impl<K, T> Row<K, T> {
     fn is(&self, hash: u64, key: &Arc<K>) -> bool {
-        self.hash == hash && Arc::ptr_eq(&self.key, key)
+        self.hash == hash && self.key.is(key)
     }
 }
 
 impl<K, T> Rows<K, T> {
+    /// The row that stands there.
+    pub(crate) fn at(&mut self, Place(index): Place) -> &mut Row<K, T> {
+        let row = self.table.get_bucket_mut(index);
+        row.expect("a place is used before rows come or go")
+    }
+
     /// The row of that very key.
     pub(crate) fn get_mut(&mut self, hash: u64, key: &Arc<K>) -> Option<&mut Row<K, T>> {
         self.table.find_mut(hash, |row| row.is(hash, key))
@@ -62,25 +77,18 @@ impl<K, T> Rows<K, T> {
         self.table.find_entry(hash, is_it).ok()
     }
 
-    /// The row of that very key, made if there is none.
-    pub(crate) fn get_or_insert(
-        &mut self,
-        hash: u64,
-        key: &Arc<K>,
-        content: impl FnOnce() -> T,
-    ) -> &mut Row<K, T> {
-        let place = self
-            .table
-            .entry(hash, |row| row.is(hash, key), |row| row.hash);
-        match place {
-            Place::Occupied(row) => row.into_mut(),
-            Place::Vacant(place) => {
-                let (key, content) = (Arc::clone(key), content());
-                place.insert(Row { key, hash, content }).into_mut()
-            }
-        }
+    /// Adds a row, whose key is known to have none.
+    pub(crate) fn insert(&mut self, hash: u64, key: Sharable<K>, content: T) -> Place {
+        let row = Row { key, hash, content };
+        let row = self.table.insert_unique(hash, row, |row| row.hash);
+        Place(row.bucket_index())
     }
 
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Row<K, T>> {
+        self.table.iter_mut()
+    }
+
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Row<K, T>> {
         self.table.iter()
     }
@@ -90,11 +98,21 @@ impl<K, T> Rows<K, T> {
         self.table.is_empty()
     }
 
+    fn place(&self, hash: u64, is_it: impl Fn(&Row<K, T>) -> bool) -> Option<Place> {
+        let is_it = |row: &Row<K, T>| row.hash == hash && is_it(row);
+        self.table.find_bucket_index(hash, is_it).map(Place)
+    }
+
+    /// Where the row of that very key stands.
+    pub(crate) fn place_of(&self, hash: u64, key: &Arc<K>) -> Option<Place> {
+        self.place(hash, |row| row.key.is(key))
+    }
+
     /// The key of a row with that hash, other than those.
-    fn stranger(&self, hash: u64, known: &[Arc<K>]) -> Option<&Arc<K>> {
-        let rows = self.table.iter_hash(hash).filter(|row| row.hash == hash);
-        let mut keys = rows.map(|row| &row.key);
-        keys.find(|key| !known.iter().any(|known| Arc::ptr_eq(known, key)))
+    fn stranger(&mut self, hash: u64, known: &[Arc<K>]) -> Option<Arc<K>> {
+        let mut rows = self.table.iter_hash_mut(hash);
+        let row = rows.find(|row| row.hash == hash && !known.iter().any(|key| row.key.is(key)));
+        row.map(|row| row.key.share())
     }
 }
 
@@ -106,6 +124,7 @@ pub(crate) trait Table<K> {
 }
 
 /// What `look` takes along from the row of `key`, under one lock, and without waiting for anybody's `Eq`.
+#[inline]
 pub(crate) fn read<K, Q, M, R>(
     table: &Mutex<M>,
     hash: u64,
@@ -117,92 +136,113 @@ where
     K: Borrow<Q>,
     Q: Eq + ?Sized,
 {
+    let (mut first, mut others) = (None, Vec::new());
     let mut guard = lock(table);
-    let rows = guard.rows().table.iter_hash_mut(hash);
-    let mut seen = rows
-        .filter(|row| row.hash == hash)
-        .filter_map(|row| Some((look(&mut row.content)?, Arc::clone(&row.key))));
-    let first = seen.next();
-    let others: Vec<(R, Arc<K>)> = seen.collect();
+    for row in guard.rows().table.iter_hash_mut(hash) {
+        if row.hash != hash {
+            continue;
+        }
+        let Some(seen) = look(&mut row.content) else {
+            continue;
+        };
+        let seen = (row.key.share(), seen);
+        match first {
+            None => first = Some(seen),
+            Some(_) => others.push(seen),
+        }
+    }
     drop(guard);
     let mut all = first.into_iter().chain(others);
-    let (seen, _) = all.find(|(_, found)| K::borrow(found) == key)?;
+    let (_, seen) = all.find(|(found, _)| K::borrow(found) == key)?;
     Some(seen)
 }
 
-/// A table, locked, after the key was found in it, or found to be missing.
+/// A table, locked, after a key was found in it, or found to be missing.
 ///
 /// Dropped as a whole it unlocks first: what else is in it may be the last of a key, and the user's to drop.
 pub(crate) struct Found<'a, K, M> {
     pub(crate) table: MutexGuard<'a, M>,
-    /// The key as it stands in the table, whose row is there as long as the lock is held.
-    pub(crate) key: Option<Arc<K>>,
+    /// The row of the key, if there is one.
+    pub(crate) place: Option<Place>,
     #[expect(dead_code, reason = "kept to be dropped")]
-    others: Vec<Arc<K>>,
-    /// The key that was sought, where its like is there.
-    spare: Option<K>,
+    compared: Vec<Arc<K>>,
 }
 
 impl<'a, K, M> Found<'a, K, M> {
-    /// The table, locked, without looking for anything.
-    pub(crate) fn locked(table: &'a Mutex<M>) -> Self {
+    /// Without looking for anything.
+    pub(crate) fn nothing(table: &'a Mutex<M>) -> Self {
         Self {
             table: lock(table),
-            key: None,
-            others: Vec::new(),
-            spare: None,
-        }
-    }
-
-    /// The key as it stands in the table, or else as it is to stand there.
-    pub(crate) fn key_or(&mut self, key: K) -> Arc<K> {
-        match self.key.take() {
-            Some(known) => {
-                self.spare = Some(key);
-                known
-            }
-            None => Arc::new(key),
+            place: None,
+            compared: Vec::new(),
         }
     }
 }
 
 /// Finds `key`, and comes back with the lock held. Whenever it meets a row that it does not know, it lets go and compares.
-pub(crate) fn find<'a, K, Q, M>(table: &'a Mutex<M>, hash: u64, key: &Q) -> Found<'a, K, M>
+#[inline]
+pub(crate) fn find<'a, K, M>(table: &'a Mutex<M>, hash: u64, key: &K) -> Found<'a, K, M>
 where
     M: Table<K>,
-    K: Borrow<Q>,
-    Q: Eq + ?Sized,
+    K: Eq + 'static,
 {
-    let mut equal = None;
-    let mut others = Vec::new();
+    if is_plain::<K>() {
+        let mut found = Found::nothing(table);
+        found.place = found.table.rows().place(hash, |row| *row.key == *key);
+        return found;
+    }
+    find_by_comparing(table, hash, key)
+}
+
+/// [`find`] whatever the key is.
+pub(crate) fn find_by_comparing<'a, K: Eq, M: Table<K>>(
+    table: &'a Mutex<M>,
+    hash: u64,
+    key: &K,
+) -> Found<'a, K, M> {
+    let mut compared: Vec<Arc<K>> = Vec::new();
+    let mut is_equal = false;
     loop {
-        let mut guard = lock(table);
-        if let Some(equal) = equal.take() {
-            if guard.rows().get_mut(hash, &equal).is_some() {
-                return Found {
-                    table: guard,
-                    key: Some(equal),
-                    others,
-                    spare: None,
-                };
-            }
-            // It went meanwhile, and may have come again as another.
-            others.push(equal);
-        }
-        let Some(stranger) = guard.rows().stranger(hash, &others) else {
+        let mut table = lock(table);
+        let equal = compared.last().filter(|_| is_equal);
+        let place = equal.and_then(|equal| table.rows().place_of(hash, equal));
+        let stranger = match place {
+            Some(_) => None,
+            // If there was an equal one it went meanwhile, and may have come again as another.
+            None => table.rows().stranger(hash, &compared),
+        };
+        let Some(stranger) = stranger else {
             return Found {
-                table: guard,
-                key: None,
-                others,
-                spare: None,
+                table,
+                place,
+                compared,
             };
         };
-        let stranger = Arc::clone(stranger);
-        drop(guard);
-        if K::borrow(&stranger) == key {
-            equal = Some(stranger);
-        } else {
-            others.push(stranger);
-        }
+        drop(table);
+        is_equal = *stranger == *key;
+        compared.push(stranger);
     }
+}
+
+/// Whether no comparison of such keys runs anybody's code but the standard library's.
+fn is_plain<K: 'static>() -> bool {
+    let key = TypeId::of::<K>();
+    let numbers = [
+        TypeId::of::<u8>(),
+        TypeId::of::<u16>(),
+        TypeId::of::<u32>(),
+        TypeId::of::<u64>(),
+        TypeId::of::<u128>(),
+        TypeId::of::<usize>(),
+        TypeId::of::<i32>(),
+        TypeId::of::<i64>(),
+    ];
+    let texts = [
+        TypeId::of::<&'static str>(),
+        TypeId::of::<String>(),
+        TypeId::of::<Box<str>>(),
+        TypeId::of::<Arc<str>>(),
+        TypeId::of::<Vec<u8>>(),
+    ];
+    numbers.contains(&key) || texts.contains(&key)
 }

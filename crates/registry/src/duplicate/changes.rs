@@ -15,7 +15,7 @@ type Part<K, V> = (Arc<K>, Entries<V>);
 
 impl<K, V, S> Source<K, V> for Store<K, V, S>
 where
-    K: Eq + Hash + Send + Sync,
+    K: Eq + Hash + Send + Sync + 'static,
     V: Send + Sync,
     S: BuildHasher + Send + Sync,
 {
@@ -79,7 +79,10 @@ fn all<K, V>(shard: &Shard<K, V>, tap: &Arc<Tap<K, V>>, first: bool) -> Vec<Part
         table.watchers.add(tap);
     }
     tap.start(shard.index());
-    let rows = table.rows.iter();
-    let shared = rows.filter_map(|row| Some(part(&row.key, row.content.list.share()?)));
+    let rows = table.rows.iter_mut();
+    let shared = rows.filter_map(|row| {
+        let list = row.content.list.share()?;
+        Some((row.key.share(), Entries::new(list)))
+    });
     shared.collect()
 }

@@ -2,7 +2,6 @@
 
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
-use std::sync::Arc;
 
 use super::DuplicateRegistry;
 use crate::list::SharedList;
@@ -121,10 +120,10 @@ where
 
     fn each_row(&self, mut visit: impl FnMut(&K, &Entries<V>)) {
         for shard in self.store.shards.iter() {
-            let table = shard.table();
-            let shared = table.rows.iter().filter_map(|row| {
+            let mut table = shard.table();
+            let shared = table.rows.iter_mut().filter_map(|row| {
                 let list = row.content.list.share()?;
-                Some((Arc::clone(&row.key), Entries::new(list)))
+                Some((row.key.share(), Entries::new(list)))
             });
             let rows: Vec<_> = shared.collect();
             drop(table);

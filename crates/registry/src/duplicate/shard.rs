@@ -10,10 +10,11 @@ use crate::list::{List, SharedList};
 use crate::owned::{Note, Owned};
 use crate::owner::OwnerDead;
 use crate::registration::Removal;
-use crate::rows::{Found, Rows, find, read};
+use crate::rows::{Found, Place, Row, Rows, find, read};
+use crate::sharable::Sharable;
 use crate::sync::{Mutex, MutexGuard, lock};
 use crate::tap::Tap;
-use crate::watchers::Watchers;
+use crate::watchers::{Notices, Watchers};
 use crate::{Change, Entry, Owner, OwnerId, Reason, Registration};
 
 /// Guards and owners hold on to the shard; what is in it goes with the registry.
@@ -43,7 +44,7 @@ pub(super) struct Group<K, V> {
 impl<K, V> Default for Group<K, V> {
     fn default() -> Self {
         Self {
-            list: List::Empty,
+            list: List::default(),
             watchers: Watchers::default(),
         }
     }
@@ -154,9 +155,9 @@ impl<K, V> Shard<K, V> {
             let chosen = |note: &Note| list.get(note.serial).is_some_and(|e| matches(&e.value));
             return noted.filter(chosen).collect();
         }
-        let own = list.runs().flatten();
+        let own = list.iter();
         let own = own.filter(|entry| entry.owner == owner && matches(&entry.value));
-        let note = |entry: &Arc<Entry<V>>| Note {
+        let note = |entry: &Entry<V>| Note {
             hash,
             serial: entry.serial,
         };
@@ -173,21 +174,23 @@ impl<K, V> Shard<K, V> {
         tap: &Arc<Tap<K, V>>,
     ) -> (Arc<K>, Option<SharedList<V>>)
     where
-        K: Eq,
+        K: Eq + 'static,
     {
         let mut found = find(&self.table, hash, &**key);
-        let key = found.key.take().unwrap_or_else(|| {
-            if let Some(directory) = found.table.directory() {
-                directory
-                    .directory
-                    .iter()
-                    .for_each(|d| d.hold_again(hash, key));
+        let row = match found.place {
+            Some(place) => found.table.rows.at(place),
+            None => {
+                if let Some(keys) = found.table.directory() {
+                    let directory = keys.directory.iter();
+                    directory.for_each(|directory| directory.hold_again(hash, key));
+                }
+                let (key, group) = (Sharable::Shared(Arc::clone(key)), Group::default());
+                let place = found.table.rows.insert(hash, key, group);
+                found.table.rows.at(place)
             }
-            Arc::clone(key)
-        });
-        let row = found.table.rows.get_or_insert(hash, &key, Group::default);
+        };
         row.content.watchers.add(tap);
-        let list = row.content.list.share();
+        let (key, list) = (row.key.share(), row.content.list.share());
         tap.start(self.index);
         drop(found);
         (key, list)
@@ -246,6 +249,9 @@ impl<K, V> Table<K, V> {
     }
 }
 
+/// A table, locked, with the row of a key in it, and that key if its like was there.
+type Placed<'a, K, V> = (Found<'a, K, Table<K, V>>, Place, Option<K>);
+
 impl<K, V> Shard<K, V>
 where
     K: Eq + Send + Sync + 'static,
@@ -262,36 +268,40 @@ where
         value: V,
     ) -> Result<Registration, OwnerDead> {
         owner.life().check()?;
-        let (mut found, key) = self.row(hash, key);
+        let (mut found, place, spare) = self.place(hash, key);
         let table = &mut *found.table;
         let serial = table.next_serial;
         table.next_serial += 1;
         let note = Note { hash, serial };
         let (slot, is_first) = table.owned.insert(owner.id(), note);
-        let entry = Arc::new(Entry {
+        let entry = Entry {
             owner: owner.id(),
             serial,
             slot,
             value,
-        });
-        let row = table.rows.get_or_insert(hash, &key, Group::default);
-        let registered = || Change::Registered {
-            key: Arc::clone(&key),
-            entry: Arc::clone(&entry),
         };
-        let watchers = &row.content.watchers;
-        let notices = table.watchers.tell(watchers, self.index, registered);
-        let appears = row.content.list.is_empty();
-        row.content.list.push(entry);
+        let Row { key, content, .. } = table.rows.at(place);
         let mut edge = None;
-        if appears {
+        if content.list.is_empty() {
             table.groups += 1;
             let keys = table.keys.as_ref();
-            edge = keys.and_then(|keys| keys.appeared(hash, &key));
+            edge = keys.and_then(|keys| keys.appeared(hash, &key.share()));
         }
         table.entries += 1;
+        let mut notices = Notices::none();
+        if table.watchers.is_empty() && content.watchers.is_empty() {
+            content.list.push(entry);
+        } else {
+            let entry = Arc::new(entry);
+            content.list.push_shared(Arc::clone(&entry));
+            let key = key.share();
+            let registered = || Change::Registered { key, entry };
+            notices = table
+                .watchers
+                .tell(&content.watchers, self.index, registered);
+        }
         drop(found);
-        drop(key);
+        drop(spare);
         let shard = Arc::clone(self) as Arc<dyn Removal>;
         let noted = match is_first {
             true => owner.life().note(Arc::clone(&shard)),
@@ -306,27 +316,35 @@ where
         Ok(Registration::new(shard, note, owner.id()))
     }
 
-    /// Locks the table, in which `key` is to have a row, under the pointer returned.
-    fn row(&self, hash: u64, key: K) -> (Found<'_, K, Table<K, V>>, Arc<K>) {
+    /// Locks the table, in which `key` has a row or gets one now; and gives the key back if it is not needed.
+    #[inline]
+    fn place(&self, hash: u64, key: K) -> Placed<'_, K, V> {
         let mut found = find(&self.table, hash, &key);
-        let keys = match found.key {
-            Some(_) => None,
-            None => found.table.directory(),
-        };
-        let Some(keys) = keys else {
-            let key = found.key_or(key);
-            return (found, key);
+        if let Some(place) = found.place {
+            return (found, place, Some(key));
+        }
+        let Some(keys) = found.table.directory() else {
+            let place = found
+                .table
+                .rows
+                .insert(hash, Sharable::own(key), Group::default());
+            return (found, place, None);
         };
         // Another lock, and with it another order: who is in the directory goes there first.
         drop(found);
         let directory = keys.directory.as_ref().expect("asked for just now");
         let known = directory.hold(hash, key);
-        let mut found = Found::locked(&self.table);
-        if found.table.rows.get_mut(hash, &known).is_some() {
-            // A row came meanwhile, which holds it.
-            drop(directory.let_go(hash, &known, || true));
-        }
-        (found, known)
+        let mut found = Found::nothing(&self.table);
+        let rows = &mut found.table.rows;
+        let place = match rows.place_of(hash, &known) {
+            Some(place) => {
+                // A row came meanwhile, which holds it.
+                drop(directory.let_go(hash, &known, || true));
+                place
+            }
+            None => rows.insert(hash, Sharable::Shared(known), Group::default()),
+        };
+        (found, place, None)
     }
 
     /// Takes that entry out; whether it was there.
@@ -338,31 +356,36 @@ where
         let Note { hash, serial } = note;
         let table = &mut *guard;
         let holds = |group: &Group<K, V>| group.list.contains(serial);
-        let Some(mut row) = table.rows.entry_where(hash, holds) else {
+        let Some(mut place) = table.rows.entry_where(hash, holds) else {
             return false;
         };
-        let row = row.get_mut();
-        let Some(entry) = row.content.list.remove(serial) else {
+        let Row { key, content, .. } = place.get_mut();
+        let Some(mut entry) = content.list.remove(serial) else {
             return false;
         };
-        let unregistered = || Change::Unregistered {
-            key: Arc::clone(&row.key),
-            entry: Arc::clone(&entry),
-            reason,
-        };
-        let watchers = &row.content.watchers;
-        let notices = table.watchers.tell(watchers, self.index, unregistered);
         if reason != Reason::OwnerDied {
             table.owned.remove(entry.slot);
         }
         table.entries -= 1;
-        let vanished = row.content.list.is_empty().then(|| Arc::clone(&row.key));
-        let (mut edge, mut gone) = (None, None);
-        if let Some(key) = &vanished {
+        let unregistered = || Change::Unregistered {
+            key: key.share(),
+            entry: entry.share(),
+            reason,
+        };
+        let watchers = &content.watchers;
+        let notices = table.watchers.tell(watchers, self.index, unregistered);
+        let (mut edge, mut vanished, mut gone) = (None, None, None);
+        if content.list.is_empty() {
             table.groups -= 1;
-            let keys = table.keys.as_ref();
-            edge = keys.and_then(|keys| keys.vanished(hash, key));
-            gone = Some(table.settle(hash, key));
+            match &table.keys {
+                None if content.watchers.is_empty() => gone = Some(place.remove().0),
+                None => {}
+                Some(keys) => {
+                    let key = key.share();
+                    edge = keys.vanished(hash, &key);
+                    vanished = Some((table.settle(hash, &key), key));
+                }
+            }
         }
         drop(guard);
         edge.into_iter().for_each(Queued::announce);

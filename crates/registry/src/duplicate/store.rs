@@ -73,7 +73,10 @@ impl<K, V, S> Store<K, V, S> {
 
 impl<K: Eq + Hash, V, S: BuildHasher> Store<K, V, S> {
     /// A pointer to that key; where several shards know it by one, that one, to be [let go](Self::let_go).
-    pub(super) fn hold(&self, hash: u64, key: K) -> Arc<K> {
+    pub(super) fn hold(&self, hash: u64, key: K) -> Arc<K>
+    where
+        K: 'static,
+    {
         match self.directory() {
             None => Arc::new(key),
             Some(directory) => directory.hold(hash, key),

@@ -5,7 +5,8 @@ use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 use std::task::Waker;
 
-use crate::rows::{Rows, Table, find};
+use crate::rows::{Rows, Table, find_by_comparing};
+use crate::sharable::Sharable;
 use crate::shards::Shards;
 use crate::sync::Mutex;
 
@@ -72,25 +73,24 @@ impl<K, S> Queues<K, S> {
     where
         K: Eq,
     {
-        let mut found = find(self.shards.of(hash), hash, &key);
+        let mut found = find_by_comparing(self.shards.of(hash), hash, &key);
         let table = &mut *found.table;
         let ticket = table.next_ticket;
         table.next_ticket += 1;
-        let Some(known) = found.key.take() else {
-            let key = Arc::new(key);
-            let queue = || Queue {
+        let Some(place) = found.place else {
+            let queue = Queue {
                 holder: ticket,
                 waiters: BTreeMap::new(),
             };
-            table.rows.get_or_insert(hash, &key, queue);
-            return Entered::Held(key);
+            let place = table.rows.insert(hash, Sharable::own(key), queue);
+            return Entered::Held(table.rows.at(place).key.share());
         };
-        let row = table.rows.get_mut(hash, &known);
-        let (Some(waker), Some(row)) = (waker, row) else {
+        let Some(waker) = waker else {
             return Entered::Refused;
         };
+        let row = table.rows.at(place);
         row.content.waiters.insert(ticket, waker);
-        Entered::Queued(known, ticket)
+        Entered::Queued(row.key.share(), ticket)
     }
 
     /// Whether the lock was granted to that ticket; if not, `waker` is woken when it is.

@@ -6,33 +6,33 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::{List, SharedList};
+use crate::sharable::Sharable;
 use crate::tree::{Node, WIDTH};
 use crate::{Entry, OwnerId};
 
 /// No `Clone`: nothing here needs it.
 struct Value(Arc<u64>);
 
-fn entry(owner: OwnerId, serial: u64) -> Arc<Entry<Value>> {
-    Arc::new(Entry {
+fn entry(owner: OwnerId, serial: u64) -> Entry<Value> {
+    Entry {
         owner,
         serial,
         slot: serial as u32 + 7,
         value: Value(Arc::new(serial)),
-    })
+    }
 }
 
 fn serials(list: &SharedList<Value>) -> Vec<u64> {
-    let entries = list.runs().flatten();
-    entries.map(|entry| *entry.value.0).collect()
+    list.iter().map(|entry| *entry.value.0).collect()
 }
 
-fn shared(list: &List<Value>) -> Vec<u64> {
+fn shared(list: &mut List<Value>) -> Vec<u64> {
     list.share().iter().flat_map(serials).collect()
 }
 
 /// A list of the serials `0..count`.
 fn list_of(owner: OwnerId, count: u64) -> List<Value> {
-    let mut list = List::Empty;
+    let mut list = List::default();
     for serial in 0..count {
         list.push(entry(owner, serial));
     }
@@ -53,7 +53,7 @@ fn nodes(list: &List<Value>) -> BTreeMap<usize, usize> {
         }
     }
     let mut all = BTreeMap::new();
-    if let List::Many(root) = list {
+    if let Some(SharedList::Many(root)) = &list.seen {
         gather(root, &mut all);
     }
     all
@@ -83,27 +83,28 @@ fn most_levels(entries: usize) -> usize {
 }
 
 fn assert_well_formed(list: &List<Value>) {
-    let List::Many(root) = list else {
-        assert!(list.len() <= 1);
+    assert!(list.fresh.len() < WIDTH);
+    let Some(SharedList::Many(root)) = &list.seen else {
+        assert!(list.len() - list.fresh.len() <= 1);
         return;
     };
-    assert!(list.len() >= 2);
+    assert!(root.len() >= 2);
     assert!(
         nodes(list)
             .values()
             .all(|width| (1..=WIDTH).contains(width))
     );
-    assert!(depth(root) <= most_levels(list.len()), "{}", depth(root));
-    assert_eq!(list.len(), shared(list).len());
+    assert!(depth(root) <= most_levels(root.len()), "{}", depth(root));
 }
 
 const CROWD: u64 = 150_000;
 
-/// The nodes that a change made anew, and the pointers in them, with a snapshot out.
+/// The nodes that a change made anew, and the pointers in them, with a snapshot out, until the next is taken.
 fn copied(list: &mut List<Value>, change: impl FnOnce(&mut List<Value>)) -> (usize, usize) {
-    let before = nodes(list);
     let _snapshot = list.share();
+    let before = nodes(list);
     change(list);
+    drop(list.share());
     let after = nodes(list);
     let new = after.iter().filter(|(at, _)| !before.contains_key(at));
     (new.clone().count(), new.map(|(_, width)| width).sum())
@@ -141,9 +142,11 @@ fn without_a_snapshot_nothing_is_copied() {
     let owner = OwnerId::next();
     for count in [10, 1_000] {
         let mut list = list_of(owner, count);
+        drop(list.share());
         let before = nodes(&list);
         assert!(list.remove(5).is_some());
         list.push(entry(owner, count));
+        drop(list.share());
         assert_eq!(
             nodes(&list).keys().collect::<Vec<_>>(),
             before.keys().collect::<Vec<_>>()
@@ -154,7 +157,7 @@ fn without_a_snapshot_nothing_is_copied() {
 #[test]
 fn a_snapshot_is_one_pointer_whoever_asks() {
     for count in [2, 1_000] {
-        let list = list_of(OwnerId::next(), count);
+        let mut list = list_of(OwnerId::next(), count);
         let [Some(SharedList::Many(one)), Some(SharedList::Many(two))] =
             [list.share(), list.share()]
         else {
@@ -187,6 +190,25 @@ fn only_who_takes_an_entry_out_has_the_last_of_it() {
     }
 }
 
+/// What nobody has looked at is not shared, hence needs no pointer of its own; what a snapshot had once keeps it.
+#[test]
+fn an_entry_gets_a_pointer_when_it_is_first_seen() {
+    let owner = OwnerId::next();
+    let mut list = list_of(owner, 3);
+    assert!(matches!(list.remove(1), Some(Sharable::Own(_))));
+    let snapshot = list.share();
+    assert!(matches!(list.remove(0), Some(Sharable::Shared(_))));
+    list.push(entry(owner, 3));
+    assert_eq!(
+        (list.len(), snapshot.map(|s| serials(&s))),
+        (2, Some(vec![0, 2]))
+    );
+    assert!(matches!(list.remove(3), Some(Sharable::Own(_))));
+    assert!(list.remove(3).is_none() && list.remove(1).is_none());
+    list.push_shared(Arc::new(entry(owner, 4)));
+    assert_eq!(shared(&mut list), [2, 4]);
+}
+
 #[test]
 fn few_entries_left_of_many_stand_in_few_nodes() {
     let owner = OwnerId::next();
@@ -197,6 +219,7 @@ fn few_entries_left_of_many_stand_in_few_nodes() {
         assert!(list.remove(serial).is_none());
     }
     assert_eq!(list.len(), 64);
+    drop(list.share());
     assert!(nodes(&list).len() <= 6, "{:?}", nodes(&list));
     assert_well_formed(&list);
 }
@@ -273,7 +296,7 @@ proptest! {
             prop_assert_eq!(list.len(), model.len());
             prop_assert_eq!(list.is_empty(), model.is_empty());
         }
-        prop_assert_eq!(shared(&list), model.into_keys().collect::<Vec<_>>());
+        prop_assert_eq!(shared(&mut list), model.into_keys().collect::<Vec<_>>());
         for (snapshot, then) in snapshots {
             prop_assert_eq!(serials(&snapshot), then);
         }

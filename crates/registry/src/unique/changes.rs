@@ -12,7 +12,7 @@ use crate::{Entries, Entry, Snapshot};
 
 impl<K, V, S> Source<K, V> for Store<K, V, S>
 where
-    K: Eq + Hash + Send + Sync,
+    K: Eq + Hash + Send + Sync + 'static,
     V: Send + Sync,
     S: BuildHasher + Send + Sync,
 {

@@ -9,6 +9,7 @@ use crate::owned::{Note, Owned};
 use crate::owner::Life;
 use crate::registration::Removal;
 use crate::rows::{Row, Rows, find, read};
+use crate::sharable::Sharable;
 use crate::sync::{Mutex, MutexGuard, lock};
 use crate::tap::Tap;
 use crate::watchers::{Notices, Watchers};
@@ -79,9 +80,12 @@ impl<K, V> Name<K, V> {
 }
 
 impl<K, V> Table<K, V> {
-    fn entries(&self) -> Vec<Keyed<K, V>> {
-        let row = |row: &Row<K, Name<K, V>>| Some((Arc::clone(&row.key), row.content.entry()?));
-        self.rows.iter().filter_map(row).collect()
+    fn entries(&mut self) -> Vec<Keyed<K, V>> {
+        let row = |row: &mut Row<K, Name<K, V>>| {
+            let entry = row.content.entry()?;
+            Some((row.key.share(), entry))
+        };
+        self.rows.iter_mut().filter_map(row).collect()
     }
 
     /// Takes out the row of a key that is not held, unless somebody listens. What is returned is the user's to drop.
@@ -152,7 +156,7 @@ impl<K, V> Shard<K, V> {
 
     /// The same for a tap that was added before.
     pub(super) fn watched_all(&self, tap: &Arc<Tap<K, V>>) -> Vec<Keyed<K, V>> {
-        let table = self.table();
+        let mut table = self.table();
         tap.start(self.index);
         table.entries()
     }
@@ -169,15 +173,24 @@ impl<K, V> Shard<K, V> {
         tap: &Arc<Tap<K, V>>,
     ) -> (Arc<K>, Option<Arc<Entry<V>>>)
     where
-        K: Eq,
+        K: Eq + 'static,
     {
         let mut found = find(&self.table, hash, &key);
-        let key = found.key_or(key);
-        let row = found.table.rows.get_or_insert(hash, &key, Name::default);
+        let rows = &mut found.table.rows;
+        let (place, spare) = match found.place {
+            Some(place) => (place, Some(key)),
+            None => {
+                let key = Sharable::own(key);
+                (rows.insert(hash, key, Name::default()), None)
+            }
+        };
+        let row = rows.at(place);
         row.content.watchers.add(tap);
         let entry = row.content.entry();
+        let key = row.key.share();
         tap.start(self.index);
         drop(found);
+        drop(spare);
         (key, entry)
     }
 
@@ -218,7 +231,7 @@ impl<K, V> Shard<K, V> {
         };
         mem::swap(&mut held.entry, &mut new);
         let updated = || Change::Updated {
-            key: Arc::clone(&row.key),
+            key: row.key.share(),
             entry: Arc::clone(&held.entry),
         };
         let notices = table
@@ -243,10 +256,10 @@ impl<K, V> Shard<K, V> {
     ) -> bool {
         let table = &mut *guard;
         let is_it = |name: &Name<K, V>| name.held.as_ref().is_some_and(|held| meant(&held.entry));
-        let Some(mut row) = table.rows.entry_where(hash, is_it) else {
+        let Some(mut place) = table.rows.entry_where(hash, is_it) else {
             return false;
         };
-        let row = row.get_mut();
+        let row = place.get_mut();
         let Some(held) = row.content.held.take() else {
             return false;
         };
@@ -254,16 +267,16 @@ impl<K, V> Shard<K, V> {
         if reason != Reason::OwnerDied {
             table.owned.remove(held.entry.slot);
         }
-        let key = Arc::clone(&row.key);
-        let unregistered = || unregistered(&key, &held, reason);
+        let (key, name) = (&mut row.key, &row.content);
+        let unregistered = || unregistered(key.share(), &held, reason);
         let notices = table
             .watchers
-            .tell(&row.content.watchers, self.index, unregistered);
-        let gone = table.settle(hash, &key);
+            .tell(&name.watchers, self.index, unregistered);
+        let gone = name.watchers.is_empty().then(|| place.remove().0);
         drop(guard);
         notices.deliver();
         // The user's keys and values go last: should one panic in its drop, everybody has been told.
-        drop((held, key, gone));
+        drop((held, gone));
         true
     }
 }
@@ -275,9 +288,9 @@ impl<K, V> Name<K, V> {
     }
 }
 
-fn unregistered<K, V>(key: &Arc<K>, held: &Held<V>, reason: Reason) -> Change<K, V> {
+fn unregistered<K, V>(key: Arc<K>, held: &Held<V>, reason: Reason) -> Change<K, V> {
     Change::Unregistered {
-        key: Arc::clone(key),
+        key,
         entry: Arc::clone(&held.entry),
         reason,
     }
@@ -300,9 +313,15 @@ where
     ) -> Result<Registration, RegisterError> {
         owner.life().check()?;
         let mut found = find(&self.table, hash, &key);
-        let key = found.key_or(key);
         let table = &mut *found.table;
-        let row = table.rows.get_or_insert(hash, &key, Name::default);
+        let (place, spare) = match found.place {
+            Some(place) => (place, Some(key)),
+            None => {
+                let (key, name) = (Sharable::own(key), Name::default());
+                (table.rows.insert(hash, key, name), None)
+            }
+        };
+        let row = table.rows.at(place);
         if let Some(held) = &row.content.held
             && held.life.is_alive()
         {
@@ -320,25 +339,22 @@ where
             slot,
             value,
         });
-        let registered = || Change::Registered {
-            key: Arc::clone(&key),
-            entry: Arc::clone(&entry),
-        };
+        let (key, name) = (&mut row.key, &mut row.content);
         let mut gone = Notices::none();
-        let replaced = row.content.held.take();
+        let replaced = name.held.take();
         if let Some(held) = &replaced {
-            let change = || unregistered(&key, held, Reason::Replaced);
-            gone = table
-                .watchers
-                .tell(&row.content.watchers, self.index, change);
+            let change = || unregistered(key.share(), held, Reason::Replaced);
+            gone = table.watchers.tell(&name.watchers, self.index, change);
             table.owned.remove(held.entry.slot);
             table.names -= 1;
         }
-        let come = table
-            .watchers
-            .tell(&row.content.watchers, self.index, registered);
+        let registered = || Change::Registered {
+            key: key.share(),
+            entry: Arc::clone(&entry),
+        };
+        let come = table.watchers.tell(&name.watchers, self.index, registered);
         let life = Arc::clone(owner.life());
-        row.content.held = Some(Held { entry, life });
+        name.held = Some(Held { entry, life });
         table.names += 1;
         drop(found);
         let shard = Arc::clone(self) as Arc<dyn Removal>;
@@ -348,7 +364,7 @@ where
         };
         gone.deliver();
         come.deliver();
-        drop((replaced, key));
+        drop((replaced, spare));
         if let Err(dead) = noted {
             while self.bury(owner.id()) {}
             return Err(dead.into());

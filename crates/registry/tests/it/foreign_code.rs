@@ -1,5 +1,5 @@
 //! P7, to the letter: whatever the user wrote for keys and values runs under no lock. Each call of it here changes and reads
-//! the registry itself, and then waits for another thread that does the same, in the one shard there is.
+//! the registry, first in another thread, which has to finish meanwhile, then in this one, in the one shard there is.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -84,8 +84,8 @@ impl Hasher for Constant {
     }
 }
 
-/// Runs `work`, and `meddle` whenever foreign code runs in it, here and in another thread that has to finish meanwhile. What
-/// ran.
+/// Runs `work`, and `meddle` whenever foreign code runs in it, in another thread that has to finish meanwhile and then here.
+/// What ran.
 fn watched(
     meddle: impl Fn() + Clone + Send + 'static,
     work: impl FnOnce(),
@@ -94,7 +94,6 @@ fn watched(
     let seen = Rc::clone(&ran);
     let watch: Watch = Rc::new(move |what| {
         seen.borrow_mut().insert(what);
-        meddle();
         let theirs = meddle.clone();
         let (done, is_done) = mpsc::channel();
         thread::spawn(move || {
@@ -103,6 +102,7 @@ fn watched(
         });
         let outcome = is_done.recv_timeout(LONG);
         outcome.unwrap_or_else(|_| panic!("another thread waits for a {what}"));
+        meddle();
     });
     WATCH.set(Some(watch));
     work();

@@ -37,6 +37,17 @@ impl Failure {
         }
     }
 
+    /// The same, with what may help behind it; a stop needs no help.
+    pub(crate) fn followed_by(self, help: &str) -> Self {
+        if self.is_stop {
+            return self;
+        }
+        Failure {
+            line: format!("{}; {help}", self.line),
+            ..self
+        }
+    }
+
     pub(crate) fn is_stop(&self) -> bool {
         self.is_stop
     }

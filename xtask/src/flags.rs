@@ -101,19 +101,18 @@ pub(crate) struct FuzzFlags {
 }
 
 #[derive(Args)]
-#[command(group = clap::ArgGroup::new("what").required(true))]
 pub(crate) struct SimFlags {
-    /// The whole link between nodes: mesh, traffic, queues, codecs
-    #[arg(long, group = "what")]
+    /// The whole link between nodes (mesh, traffic, queues, codecs) instead of a cluster of trackers
+    #[arg(long)]
     pub(crate) link: bool,
     /// How many seeds to play; without it, all that there are
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) seeds: Option<u64>,
     /// The first seed; without it, one of the clock's, so that each run plays others
     #[arg(long, value_name = "S")]
     pub(crate) seed: Option<u64>,
-    /// Nodes in each history; without it 3 to 5, as its seed says
-    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u8).range(3..=50))]
+    /// Nodes in each history, at least 2 (3 with `--link`); without it up to 5, as its seed says
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u8).range(2..=50))]
     pub(crate) nodes: Option<u8>,
     /// Tell the one history of the seed line by line
     #[arg(long, requires = "seed")]

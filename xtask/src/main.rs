@@ -14,6 +14,7 @@ mod integration;
 mod node;
 mod npm;
 mod progress;
+mod python;
 mod signals;
 mod sim;
 mod test;

@@ -7,22 +7,48 @@ use crate::flags::SimFlags;
 use crate::signals::StopRequests;
 use crate::workspace::Workspace;
 
-/// The program that plays the link between nodes; it says itself how far it is and how to replay what it found.
-const LINK: [&str; 9] = [
-    "run",
-    "--quiet",
-    "--release",
-    "--package",
-    "matryoshka-pubsub-quic",
-    "--features",
-    "test-util",
-    "--example",
-    "simulate",
-];
+/// The programs that play; each says itself how far it is and how to replay what it found.
+const LINK: Player = Player {
+    package: "matryoshka-pubsub-quic",
+    example: "simulate",
+    least_nodes: 3,
+};
+const TRACKER: Player = Player {
+    package: "matryoshka-tracker",
+    example: "sim",
+    least_nodes: 2,
+};
+
+struct Player {
+    package: &'static str,
+    example: &'static str,
+    least_nodes: u8,
+}
+
+impl Player {
+    fn command(&self) -> [&'static str; 10] {
+        [
+            "run",
+            "--quiet",
+            "--release",
+            "--package",
+            self.package,
+            "--features",
+            "test-util",
+            "--example",
+            self.example,
+            "--",
+        ]
+    }
+}
 
 pub(crate) fn run(flags: &SimFlags) -> Outcome {
+    let player = if flags.link { LINK } else { TRACKER };
+    if flags.nodes.is_some_and(|nodes| nodes < player.least_nodes) {
+        fail!("--nodes: at least {} there", player.least_nodes);
+    }
     let stop = StopRequests::listen()?;
-    let command = Workspace::find()?.cargo().args(LINK).arg("--");
+    let command = Workspace::find()?.cargo().args(player.command());
     let command = command.args(arguments(flags, a_seed_of_the_clock()));
     let status = command.start_visibly()?.wait(&stop)?;
     if !status.success() {

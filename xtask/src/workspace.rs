@@ -97,6 +97,16 @@ impl Workspace {
     pub(crate) fn clients(&self) -> PathBuf {
         self.root.join("crates/node/clients")
     }
+
+    /// The suites among them that are Python's.
+    pub(crate) fn python_clients(&self) -> PathBuf {
+        self.clients().join("python")
+    }
+
+    /// The package among them that is Rust's.
+    pub(crate) fn rust_client(&self) -> PathBuf {
+        self.clients().join("rust")
+    }
 }
 
 /// The root of this repository: xtask is always one level below it.

@@ -1,4 +1,4 @@
-// The chat page in headless Chromium: two tabs on two nodes of one cluster.
+// The chat page in headless Chromium, over WebSocket and over long polling: two tabs on two nodes of one cluster.
 
 import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
@@ -23,12 +23,18 @@ const FLAGS = [
   "--disable-sync",
 ];
 
+/** The carriers, each with what a page runs first to be left with it alone: the client takes what the browser has. */
+const CARRIERS = { WebSocket: "", "long polling": "delete globalThis.WebSocket;" };
+
 /** One tab and the page's parts, by the names that the page gives them for tests. */
 class Tab {
-  static async open(node, options = {}) {
+  static async open(node, { carrier = "WebSocket", ...options } = {}) {
     const context = await browser.newContext({ viewport: { width: 900, height: 640 }, ...options });
     context.setDefaultTimeout(DEADLINE_MS);
+    await context.addInitScript(CARRIERS[carrier]);
     const tab = new Tab(context, await context.newPage());
+    tab.page.on("websocket", () => tab.carriers.add("WebSocket"));
+    tab.page.on("request", (request) => request.url().includes("/longpoll?") && tab.carriers.add("long polling"));
     tab.page.on("pageerror", (error) => tab.errors.push(String(error)));
     tab.page.on("console", (line) => line.type() === "error" && tab.errors.push(line.text()));
     await tab.page.goto(node.url);
@@ -39,6 +45,7 @@ class Tab {
     this.context = context;
     this.page = page;
     this.errors = [];
+    this.carriers = new Set();
   }
 
   part(name) {
@@ -92,60 +99,82 @@ after(async () => {
   await cluster?.stop();
 });
 
-describe("the chat page, two tabs on two nodes", { concurrency: 1 }, () => {
-  let anna;
-  let ben;
-  beforeEach(async () => {
-    anna = await Tab.open(cluster.nodes[0]);
-    ben = await Tab.open(cluster.nodes[1]);
-    await anna.enter("Anna");
-    await ben.enter("Ben");
-    for (const tab of [anna, ben]) await tab.lists("Anna", "Ben");
-  });
-  const closeBoth = () => Promise.all([anna.close(), ben.close()]);
+for (const carrier of Object.keys(CARRIERS)) {
+  const slug = carrier.replaceAll(" ", "-").toLowerCase();
 
-  test("they see each other, chat, and the picture is kept", async () => {
-    assert.equal(await anna.part("node-name").textContent(), "n1");
-    assert.equal(await ben.part("node-name").textContent(), "n2");
-    await anna.say("Hello from the first node");
-    await ben.hears("Anna", "Hello from the first node");
-    await ben.say("And hello from the second");
-    for (const tab of [anna, ben]) await tab.hears("Ben", "And hello from the second");
-    await anna.page.screenshot({ path: join(artifacts, "chat-n1.png") });
-    await ben.page.screenshot({ path: join(artifacts, "chat-n2.png") });
-    assert.deepEqual([...anna.errors, ...ben.errors], []);
-    await closeBoth();
-  });
+  describe(`the chat page over ${carrier}, two tabs on two nodes`, { concurrency: 1 }, () => {
+    let anna;
+    let ben;
+    beforeEach(async () => {
+      anna = await Tab.open(cluster.nodes[0], { carrier });
+      ben = await Tab.open(cluster.nodes[1], { carrier });
+      await anna.enter("Anna");
+      await ben.enter("Ben");
+      for (const tab of [anna, ben]) await tab.lists("Anna", "Ben");
+      for (const tab of [anna, ben]) assert.deepEqual([...tab.carriers], [carrier]);
+    });
+    const closeBoth = () => Promise.all([anna.close(), ben.close()]);
 
-  test("typing is shown to the other, and only there", async () => {
-    await anna.part("message-input").pressSequentially("Hmm");
-    await ben.part("typing").filter({ hasText: "Anna" }).waitFor();
-    assert.doesNotMatch(await anna.part("typing").textContent(), /Anna/);
-    await closeBoth();
-  });
+    test("they see each other, chat, and the picture is kept", async () => {
+      assert.equal(await anna.part("node-name").textContent(), "n1");
+      assert.equal(await ben.part("node-name").textContent(), "n2");
+      await anna.say("Hello from the first node");
+      await ben.hears("Anna", "Hello from the first node");
+      await ben.say("And hello from the second");
+      for (const tab of [anna, ben]) await tab.hears("Ben", "And hello from the second");
+      await anna.page.screenshot({ path: join(artifacts, `chat-n1-${slug}.png`) });
+      await ben.page.screenshot({ path: join(artifacts, `chat-n2-${slug}.png`) });
+      assert.deepEqual([...anna.errors, ...ben.errors], []);
+      await closeBoth();
+    });
 
-  test("one closes its tab and leaves the other's list", async () => {
-    await ben.close();
-    await anna.lists("Anna");
-    await anna.close();
-  });
+    test("typing is shown to the other, and only there", async () => {
+      await anna.part("message-input").pressSequentially("Hmm");
+      await ben.part("typing").filter({ hasText: "Anna" }).waitFor();
+      assert.doesNotMatch(await anna.part("typing").textContent(), /Anna/);
+      await closeBoth();
+    });
 
-  test("the drop button cuts the connection, and it comes back by itself", async () => {
-    await anna.part("drop").click();
-    await anna.page.locator('[data-testid="status"]:not([data-state="online"])').waitFor();
-    await anna.isAt("online");
-    for (const tab of [anna, ben]) await tab.lists("Anna", "Ben");
-    await ben.say("Welcome back");
-    await anna.hears("Ben", "Welcome back");
-    await closeBoth();
-  });
+    test("one closes its tab and leaves the other's list", async () => {
+      await ben.close();
+      await anna.lists("Anna");
+      await anna.close();
+    });
 
-  test("away is seen by the other", async () => {
-    await ben.part("away").check();
-    await anna.part("people").locator('li[data-user="Ben"][data-status="away"]').waitFor();
-    await closeBoth();
+    test("the drop button cuts the connection, and it comes back by itself", async () => {
+      await anna.part("drop").click();
+      await anna.page.locator('[data-testid="status"]:not([data-state="online"])').waitFor();
+      await anna.isAt("online");
+      for (const tab of [anna, ben]) await tab.lists("Anna", "Ben");
+      await ben.say("Welcome back");
+      await anna.hears("Ben", "Welcome back");
+      await closeBoth();
+    });
+
+    test("away is seen by the other", async () => {
+      await ben.part("away").check();
+      await anna.part("people").locator('li[data-user="Ben"][data-status="away"]').waitFor();
+      await closeBoth();
+    });
   });
-});
+}
+
+/** A page of one node whose client talks to another: each request is one to a foreign origin, and some are asked for before. */
+for (const carrier of Object.keys(CARRIERS)) {
+  test(`over ${carrier} from a page of another origin: joined, answered, and told what others say`, async () => {
+    const [home, away] = cluster.nodes;
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    await page.goto(`${home.url}/health/live`);
+    const heard = await page.evaluate(talkFrom, { socket: away.socket, carrier, topic: `lab:foreign-${carrier}` });
+    assert.deepEqual(heard, [
+      ["ok", { n: 1 }],
+      ["shout", { n: 2 }],
+      ["error", { n: 3 }],
+    ]);
+    await context.close();
+  });
+}
 
 test("a name is text, never markup", async () => {
   const evil = await Tab.open(cluster.nodes[0]);
@@ -204,6 +233,27 @@ test("three tabs on three nodes are one room, and the picture of them is kept", 
   await sideBySide(shots, join(artifacts, "chat.png"));
   for (const tab of tabs) await tab.close();
 });
+
+/** Runs in the page: a conversation of the official client over that carrier. */
+async function talkFrom({ socket: url, carrier, topic }) {
+  const { Socket, LongPoll } = await import("/assets/phoenix.mjs");
+  const transport = carrier === "WebSocket" ? WebSocket : LongPoll;
+  const socket = new Socket(url, { transport, params: { user: "frank" } });
+  socket.connect();
+  const channel = socket.channel(topic, {});
+  const answered = (push) =>
+    new Promise((resolve, reject) => {
+      for (const status of ["ok", "error"]) push.receive(status, (response) => resolve([status, response]));
+      push.receive("timeout", () => reject(new Error("no answer")));
+    });
+  await answered(channel.join());
+  const heard = [await answered(channel.push("echo", { n: 1 }))];
+  const shouted = new Promise((resolve) => channel.on("shout", (payload) => resolve(["shout", payload])));
+  channel.push("shout", { n: 2 });
+  heard.push(await shouted, await answered(channel.push("fail", { n: 3 })));
+  socket.disconnect();
+  return heard;
+}
 
 /** Puts pictures of the same height into one. */
 async function sideBySide(pictures, path) {

@@ -197,6 +197,23 @@ for (const generation of generations) {
       replies.forEach((reply, n) => assert.deepEqual(reply.response, { n }));
     });
 
+    test("150 messages in one go: all taken, in order, each answered", async () => {
+      const anna = await joined("anna");
+      const replies = await Promise.all(Array.from({ length: 150 }, () => anna.push("count")));
+      replies.forEach(({ response }, n) => assert.deepEqual(response, { count: n + 1 }));
+    });
+
+    test("heartbeats are answered, and tell the client that the connection lives", { skip: generation.polls && "polling is its heartbeat" }, async () => {
+      const anna = await connect(generation, cluster.nodes[0], "anna", { heartbeatIntervalMs: 50 });
+      clients.push(anna);
+      for (let n = 0; n < 3; n++) {
+        const answered = (frame) => frame.topic === "phoenix" && frame.event === "phx_reply";
+        const answer = await anna.frames.take(answered, "answer to a heartbeat");
+        assert.deepEqual(answer.payload, { status: "ok", response: {} });
+      }
+      assert.equal(anna.states.items.length, 0, "the socket stayed open");
+    });
+
     test("HTTP broadcast reaches the channels of every node", async () => {
       const all = await three();
       const topic = all[0].channel.topic;

@@ -23,6 +23,17 @@ struct Peer {
     name: NodeName,
     addr: String,
     state: MemberState,
+    /// Links to it after the first.
+    reconnects: u64,
+    sent: u64,
+    received: u64,
+    dropped: u64,
+    lost: u64,
+    gaps: u64,
+    flooded_start: u64,
+    flooded_full: u64,
+    flooded_old_peer: u64,
+    replayed: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     link: Option<Link>,
 }
@@ -53,6 +64,16 @@ impl From<PeerInfo> for Peer {
             name: peer.name,
             addr: peer.addr,
             state: peer.state,
+            reconnects: peer.links.saturating_sub(1),
+            sent: peer.sent,
+            received: peer.received,
+            dropped: peer.dropped,
+            lost: peer.lost,
+            gaps: peer.gaps,
+            flooded_start: peer.routing.flooded_start,
+            flooded_full: peer.routing.flooded_full,
+            flooded_old_peer: peer.routing.flooded_old_peer,
+            replayed: peer.routing.replayed,
             link: peer.link.map(Link::from),
         }
     }

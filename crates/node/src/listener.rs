@@ -37,8 +37,12 @@ pub(crate) struct Serving {
 impl Serving {
     /// Serves whoever connects.
     pub(crate) fn start(listener: TcpListener, router: Router) -> Self {
+        Self::with(listener, router, HEAD_LIMIT)
+    }
+
+    fn with(listener: TcpListener, router: Router, head_limit: Duration) -> Self {
         let (stop, stopped) = oneshot::channel();
-        let ended = tokio::spawn(serve(listener, router, stopped));
+        let ended = tokio::spawn(serve(listener, router, head_limit, stopped));
         Self { stop, ended }
     }
 
@@ -52,7 +56,12 @@ impl Serving {
     }
 }
 
-async fn serve(listener: TcpListener, router: Router, stopped: oneshot::Receiver<()>) {
+async fn serve(
+    listener: TcpListener,
+    router: Router,
+    head_limit: Duration,
+    stopped: oneshot::Receiver<()>,
+) {
     let (last_request, is_last) = watch::channel(());
     let mut connections = JoinSet::new();
     let mut stopped = pin!(stopped);
@@ -62,7 +71,8 @@ async fn serve(listener: TcpListener, router: Router, stopped: oneshot::Receiver
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     exhausted = false;
-                    connections.spawn(connection(stream, peer, router.clone(), is_last.clone()));
+                    let answering = connection(stream, peer, router.clone(), head_limit, is_last.clone());
+                    connections.spawn(answering);
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -90,6 +100,7 @@ async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     router: Router,
+    head_limit: Duration,
     mut is_last: watch::Receiver<()>,
 ) {
     // Without it a small frame may wait for the acknowledgement of the one before.
@@ -102,7 +113,7 @@ async fn connection(
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_LIMIT)
+        .header_read_timeout(head_limit)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = pin!(connection);
@@ -131,34 +142,76 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
 
-    async fn start() -> (Serving, SocketAddr) {
+    async fn start(head_limit: Duration) -> (Serving, SocketAddr) {
         let router = Router::new().route("/", get(async || "here"));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        (Serving::start(listener, router), address)
+        (Serving::with(listener, router, head_limit), address)
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn whoever_sends_no_whole_head_is_let_go() {
-        let (serving, address) = start().await;
-        for beginning in ["", "GET / HTTP/1.1\r\nHost: a\r\n"] {
+    /// Asks on a connection that is already there.
+    async fn ask(client: &mut TcpStream) {
+        let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        client.write_all(request).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"here") {
+            answer.push(client.read_u8().await.unwrap());
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200"));
+    }
+
+    /// Connected and silent, half a line, half a head, and a head whose lines drip in for ever; beside them one that asks.
+    #[tokio::test]
+    async fn whoever_sends_no_whole_head_is_let_go_in_time_and_nobody_else_is() {
+        const LIMIT: Duration = Duration::from_millis(500);
+        let (serving, address) = start(LIMIT).await;
+        let mut bystander = TcpStream::connect(address).await.unwrap();
+        ask(&mut bystander).await;
+        let began = Instant::now();
+        let mut half_open = JoinSet::new();
+        let half = "GET /socket/websocket HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n";
+        for beginning in ["", "GE", half] {
             let mut client = TcpStream::connect(address).await.unwrap();
             client.write_all(beginning.as_bytes()).await.unwrap();
-            let mut answer = Vec::new();
-            let end = client.read_to_end(&mut answer);
-            timeout(2 * HEAD_LIMIT, end).await.expect("an end").unwrap();
+            half_open.spawn(async move { client.read_to_end(&mut Vec::new()).await });
         }
+        let mut dripping = TcpStream::connect(address).await.unwrap();
+        dripping.write_all(half.as_bytes()).await.unwrap();
+        let (mut answers, mut drips) = dripping.into_split();
+        half_open.spawn(async move { answers.read_to_end(&mut Vec::new()).await });
+        while !half_open.is_empty() {
+            assert!(
+                began.elapsed() < Duration::from_secs(30),
+                "nobody is let go"
+            );
+            // The drips of one that is gone go nowhere.
+            let _ = drips.write_all(b"X-Drip: drop\r\n").await;
+            ask(&mut bystander).await;
+            if let Ok(Some(end)) = timeout(LIMIT / 20, half_open.join_next()).await {
+                let took = began.elapsed();
+                assert!(took >= LIMIT, "{took:?}");
+                // A connection that is closed before all of it was read ends by a reset.
+                let end = end.unwrap();
+                assert!(
+                    end.is_ok()
+                        || end.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset)
+                );
+            }
+        }
+        ask(&mut bystander).await;
         serving.stop().await;
     }
 
     #[tokio::test]
     async fn a_stop_ends_connections_that_ask_nothing() {
-        let (serving, address) = start().await;
+        let (serving, address) = start(HEAD_LIMIT).await;
         let mut client = TcpStream::connect(address).await.unwrap();
         client
             .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")

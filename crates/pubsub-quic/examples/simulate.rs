@@ -1,4 +1,5 @@
-//! Plays histories of the whole link, each from a seed, until one breaks a promise: what `cargo xtask sim --link` runs.
+//! Plays histories of the whole link, each from a seed, until one breaks a promise or somebody stops it: what `cargo xtask sim --link`
+//! runs. Told to stop (Ctrl-C, SIGTERM) it ends the histories that it has begun and says what was seen.
 //!
 //! `simulate [--seed S] [--seeds N] [--nodes K]`; with `--show`, the one history of seed S is told line by line. Without
 //! `--nodes`, each history has 3 to 5 as its seed says.
@@ -6,8 +7,8 @@
 use std::io::{self, Write};
 use std::num::NonZero;
 use std::process::ExitCode;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -69,7 +70,14 @@ fn verdict(outcome: &Outcome) -> &str {
 }
 
 fn search(first: u64, seeds: u64, nodes: Option<usize>) -> ExitCode {
-    let (next, played, stop) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+    let (next, played) = (AtomicU64::new(0), AtomicU64::new(0));
+    let stop = match stop_requests() {
+        Ok(stop) => stop,
+        Err(error) => {
+            eprintln!("cannot listen for signals: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let tally = Mutex::new(Tally::default());
     let broken: Mutex<Option<(u64, String)>> = Mutex::new(None);
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
@@ -126,6 +134,16 @@ fn search(first: u64, seeds: u64, nodes: Option<usize>) -> ExitCode {
         println!("replay it: cargo xtask sim --link --seed {seed}{nodes} --show");
     }
     code(broken.is_none())
+}
+
+/// True once somebody asked for an end.
+fn stop_requests() -> io::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    #[cfg(unix)]
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, stop.clone())?;
+    }
+    Ok(stop)
 }
 
 /// Plays it twice: the second time must be like the first.

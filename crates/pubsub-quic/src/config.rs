@@ -255,10 +255,7 @@ impl Builder {
         Ok(driver::start(Setup {
             mesh: self.mesh_config(name, incarnation, local_addr, offer),
             look_again: self.look_again,
-            bounds: Bounds {
-                user_lane_bytes: USER_LANE_BYTES.max(2 * self.interest.ring_bytes),
-                ..Bounds::default()
-            },
+            bounds: self.bounds(),
             interest: self.interest_config(),
             endpoint,
             gone,
@@ -294,6 +291,14 @@ impl Builder {
             interest: self.offers_interest,
             max_message_bytes: bytes,
         })
+    }
+
+    /// So that neither a flush nor a replay of the whole ring overflows a lane.
+    fn bounds(&self) -> Bounds {
+        Bounds {
+            user_lane_bytes: USER_LANE_BYTES.max(2 * self.interest.ring_bytes),
+            ..Bounds::default()
+        }
     }
 
     fn interest_config(&self) -> interest::Config {
@@ -407,4 +412,21 @@ pub(crate) fn transport() -> Arc<TransportConfig> {
         .initial_rtt(INITIAL_RTT)
         .congestion_controller_factory(Arc::new(Openable::default()));
     Arc::new(transport)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_of_users_takes_twice_the_ring_however_large_that_is() {
+        for ring_bytes in [1, 1024, 8 * 1024 * 1024, 64 * 1024 * 1024] {
+            let builder = Builder::new("n1".to_owned());
+            let tuned = builder.tune_interest(|interest| interest.ring_bytes = ring_bytes);
+            assert!(tuned.bounds().user_lane_bytes >= 2 * ring_bytes);
+        }
+        let untuned = Builder::new("n1".to_owned());
+        let ring_bytes = untuned.interest_config().ring_bytes;
+        assert!(untuned.bounds().user_lane_bytes >= 2 * ring_bytes);
+    }
 }

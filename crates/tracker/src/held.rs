@@ -15,7 +15,7 @@ use matryoshka_pubsub::NodeName;
 use crate::entry::Entry;
 use crate::life::Life;
 use crate::message::{HeldPart, HeldValue, Offer, Position, millis};
-use crate::owner_log::wire_size;
+use crate::owner_log::{FORMER_LIVES, wire_size};
 use crate::replica::Replica;
 
 /// The held entries of one life of one node.
@@ -26,28 +26,63 @@ pub(crate) struct HeldSet {
     entries: BTreeMap<u64, Arc<Entry>>,
     gone: BTreeSet<u64>,
     pub(crate) deadline: Duration,
+    /// Lives that the same tracker had before it took this number: what is held of them is a part of this.
+    formerly: Vec<Life>,
+    /// The owner itself said that this life is over: whatever of it still arrives is late.
+    said_over: bool,
 }
 
 impl HeldSet {
     /// All that a copy showed.
     pub(crate) fn of(replica: Replica, deadline: Duration) -> Self {
         let seq = replica.seq();
+        let formerly = replica.formerly().to_vec();
         let (entries, gone) = replica.into_parts();
         Self {
             seq,
             entries,
             gone,
             deadline,
+            formerly,
+            said_over: false,
         }
     }
 
-    /// What another node had.
-    pub(crate) fn taken(seq: u64, entries: BTreeMap<u64, Arc<Entry>>, deadline: Duration) -> Self {
+    /// What another node had, which offered it so.
+    pub(crate) fn taken(
+        offer: &Offer,
+        entries: BTreeMap<u64, Arc<Entry>>,
+        deadline: Duration,
+    ) -> Self {
         Self {
-            seq,
+            seq: offer.at.seq,
             entries,
             gone: BTreeSet::new(),
             deadline,
+            formerly: offer.formerly.clone(),
+            said_over: false,
+        }
+    }
+
+    /// Its owner said that it is over.
+    pub(crate) fn confirm(&mut self) {
+        self.said_over = true;
+    }
+
+    pub(crate) fn is_confirmed(&self) -> bool {
+        self.said_over
+    }
+
+    pub(crate) fn formerly(&self) -> &[Life] {
+        &self.formerly
+    }
+
+    /// Notes lives that its tracker had before.
+    pub(crate) fn was(&mut self, formerly: &[Life]) {
+        for life in formerly {
+            if !self.formerly.contains(life) && self.formerly.len() < FORMER_LIVES {
+                self.formerly.push(*life);
+            }
         }
     }
 
@@ -70,6 +105,8 @@ impl HeldSet {
     /// the other one lacks may be gone there because of an entry that is still on its way here.
     pub(crate) fn merge(&mut self, other: Self) -> Merged {
         self.deadline = self.deadline.min(other.deadline);
+        self.was(&other.formerly);
+        self.said_over |= other.said_over;
         let mut merged = Merged::default();
         if other.seq <= self.seq {
             return merged;
@@ -103,6 +140,7 @@ impl HeldSet {
                 seq: self.seq,
             },
             left: millis(self.deadline.saturating_sub(now)),
+            formerly: self.formerly.clone(),
         }
     }
 
@@ -240,17 +278,56 @@ impl Taking {
 /// Which lives are over, for as long as anybody may still have their entries.
 #[derive(Debug, Default)]
 pub(crate) struct Ended {
-    lives: BTreeMap<NodeName, BTreeMap<Life, Duration>>,
+    lives: BTreeMap<NodeName, BTreeMap<Life, End>>,
+}
+
+/// The end of a life.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    since: Duration,
+    /// It was held, and its grace has ended here: so it is over under every later number that its tracker took.
+    held_to_the_end: bool,
 }
 
 impl Ended {
     pub(crate) fn insert(&mut self, node: &NodeName, life: Life, now: Duration) {
         let lives = self.lives.entry(node.clone()).or_default();
-        lives.insert(life, now);
+        let end = lives.entry(life).or_insert(End {
+            since: now,
+            held_to_the_end: false,
+        });
+        end.since = now;
         // All below the lowest one are taken for over then: see `contains`.
         while lives.len() > REMEMBERED_LIVES {
             lives.pop_first();
         }
+    }
+
+    /// That life was held here, and its grace has ended.
+    pub(crate) fn insert_held(&mut self, node: &NodeName, life: Life, now: Duration) {
+        self.insert(node, life, now);
+        self.note(node, life, true);
+    }
+
+    /// The tracker of that life is listed again, under a later number.
+    pub(crate) fn went_on(&mut self, node: &NodeName, life: Life) {
+        self.note(node, life, false);
+    }
+
+    fn note(&mut self, node: &NodeName, life: Life, held_to_the_end: bool) {
+        let end = self
+            .lives
+            .get_mut(node)
+            .and_then(|lives| lives.get_mut(&life));
+        if let Some(end) = end {
+            end.held_to_the_end = held_to_the_end;
+        }
+    }
+
+    /// Whether that life was held here until its grace ended.
+    pub(crate) fn was_held(&self, node: &NodeName, life: Life) -> bool {
+        let end = self.lives.get(node).and_then(|lives| lives.get(&life));
+        end.is_some_and(|end| end.held_to_the_end)
     }
 
     /// Whether that life is over.
@@ -269,7 +346,7 @@ impl Ended {
     /// Forgets what ended so long ago.
     pub(crate) fn forget(&mut self, now: Duration, after: Duration) {
         self.lives.retain(|_, lives| {
-            lives.retain(|_, since| now < *since + after);
+            lives.retain(|_, end| now < end.since + after);
             !lives.is_empty()
         });
     }

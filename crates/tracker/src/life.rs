@@ -35,9 +35,20 @@ impl Life {
         }
     }
 
+    /// A life above this one for the tracker that has the life `own`, if numbers are left. Two trackers of one node that are
+    /// told the same take different ones, or the later one would be taken for the earlier.
+    pub(crate) fn above(self, own: Self) -> Option<Self> {
+        let step = 1 + own.started % SPREAD;
+        let started = self.started.checked_add(step)?;
+        Some(Self { started, ..self })
+    }
+
     /// The next life of the same incarnation, if numbers are left.
     pub(crate) fn next(self) -> Option<Self> {
         let started = self.started.checked_add(1)?;
         Some(Self { started, ..self })
     }
 }
+
+/// A second of microseconds, about: so far above what it was told a tracker's next number is at most.
+const SPREAD: u64 = 1 << 20;

@@ -78,6 +78,9 @@ pub(crate) struct Vector {
     /// How far the sender sees others that it hears directly.
     #[serde(default)]
     pub(crate) heard: Vec<Heard>,
+    /// Lives that the sender had before it took a higher number, should the hello that said so have been lost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) formerly: Vec<Life>,
     /// The goodbye that the sender has already said, should it have been lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) goodbye: Option<Farewell>,
@@ -96,6 +99,9 @@ pub(crate) struct Offer {
     /// Milliseconds until it is over.
     #[serde(rename = "l")]
     pub(crate) left: u64,
+    /// Lives that its node had before it took a higher number: what is held of one of them is this set, at most as new.
+    #[serde(rename = "f", default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) formerly: Vec<Life>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

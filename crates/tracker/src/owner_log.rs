@@ -419,6 +419,11 @@ impl OwnerLog {
         self.formerly.iter().copied().collect()
     }
 
+    /// Whether this log has that life, or had it not long ago: the numbers of both mean the same.
+    pub(crate) fn was(&self, life: Life) -> bool {
+        life == self.life || self.formerly.contains(&life)
+    }
+
     /// Takes a higher life. Entries, their references, their numbers and their history stay what they are, so nobody
     /// who lists them on this node notices.
     pub(crate) fn renumber(&mut self, life: Life) {
@@ -540,7 +545,7 @@ pub(crate) fn wire_size(entry: &Entry) -> usize {
 }
 
 /// How many earlier lives are told. A peer that missed more renumberings than that gets everything anew.
-const FORMER_LIVES: usize = 4;
+pub(crate) const FORMER_LIVES: usize = 4;
 
 #[cfg(test)]
 mod tests;

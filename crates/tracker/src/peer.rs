@@ -48,6 +48,24 @@ impl Peer {
         }
     }
 
+    /// The peer took a higher number and went on: its copy, and the goodbye that it said, are of that number now.
+    pub(crate) fn renumber(&mut self, to: Life, formerly: &[Life]) {
+        let Some(replica) = &mut self.replica else {
+            return;
+        };
+        let before = replica.life();
+        replica.renumber(to, formerly);
+        self.restarting = self
+            .restarting
+            .map(|(of, grace)| (if of == before { to } else { of }, grace));
+        if self.floor.life < to {
+            self.floor = Floor {
+                life: to,
+                ended: false,
+            };
+        }
+    }
+
     /// What this node holds of the peer's entries.
     pub(crate) fn have(&self) -> Option<Position> {
         self.replica.as_ref().map(Replica::at)

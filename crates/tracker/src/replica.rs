@@ -28,6 +28,8 @@ pub(crate) struct Replica {
     /// Held entries that another entry took the place of here: they stay in `entries`, which is what the owner has, and
     /// are not shown any more.
     gone: BTreeSet<u64>,
+    /// Lives that the node had before it took this number, as far as it told.
+    formerly: Vec<Life>,
 }
 
 /// An entry of a copy.
@@ -68,6 +70,7 @@ impl Replica {
             seq: 0,
             entries: BTreeMap::new(),
             gone: BTreeSet::new(),
+            formerly: Vec::new(),
         }
     }
 
@@ -127,8 +130,18 @@ impl Replica {
         (entries.collect(), self.gone)
     }
 
+    /// The lives that the node had before this one, in the same tracker.
+    pub(crate) fn formerly(&self) -> &[Life] {
+        &self.formerly
+    }
+
+    pub(crate) fn set_formerly(&mut self, formerly: &[Life]) {
+        self.formerly = formerly.to_vec();
+    }
+
     /// The node took a higher number and went on: the copy is of the new life now, and as far as it was.
-    pub(crate) fn renumber(&mut self, life: Life) {
+    pub(crate) fn renumber(&mut self, life: Life, formerly: &[Life]) {
+        self.set_formerly(formerly);
         self.life = life;
         self.writer = Writer::new(self.node.as_str(), self.shard, life);
     }

@@ -54,7 +54,7 @@ pub(crate) async fn admit<H: Handler>(
         tracing::info!(
             status = refused.status.as_u16(),
             params = names,
-            "a connection was refused by its handler, which got these parameters"
+            "a connection was refused by its handler, which got these parameters and no other: is one that it needs missing?"
         );
     }
     admitted

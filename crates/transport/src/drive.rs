@@ -399,17 +399,20 @@ impl End {
 }
 
 impl Breach {
-    /// One line that names the limit, where it is one that somebody may want to set.
+    /// One line that names the limit and the cure, where the limit is one that somebody may want to set.
     fn explain(self) {
         let (limit, what) = match self {
             Self::Slow => (
                 "Limits::outbox_bytes, outbox_large_bytes or outbox_items",
-                "its client reads too slowly",
+                "its client reads too slowly; raise the limit, or let events give way by a WhenSlow",
             ),
-            Self::Inbound => ("Limits::inbound", "its client sends too much"),
+            Self::Inbound => (
+                "Limits::inbound",
+                "its client sends too many messages; raise Limits::inbound if they are meant",
+            ),
             Self::TooBig => (
                 "WebSocketConfig::max_message_bytes",
-                "its client sent a message over the limit",
+                "its client sent a message over the limit; raise WebSocketConfig::max_message_bytes if it is meant",
             ),
             Self::NotUtf8 | Self::Protocol => return,
         };

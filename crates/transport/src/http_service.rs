@@ -11,7 +11,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header::ORIGIN};
+use http::{
+    HeaderValue, Request, Response, StatusCode,
+    header::{HOST, ORIGIN},
+};
 use http_body_util::Full;
 use hyper::body::Body;
 use tower::Service;
@@ -179,6 +182,10 @@ impl<B> RequestBody for B where
 /// It fits axum's `nest_service` and plain hyper alike; under plain hyper the connection must be served with
 /// upgrades. Every other path is answered 404. A connected client is driven in a task of its own, which outlives the
 /// HTTP connection's graceful shutdown: close it through [`connections`](Self::connections).
+///
+/// What comes before a whole request is the HTTP server's: a client that connects and says nothing, or half a request, is
+/// none that this service knows of. `axum::serve` waits for it without an end; hyper ends it where `header_read_timeout` is set, together
+/// with a timer. The crate's page has such a server, under [half a request](crate#half-a-request).
 #[derive(Clone, Debug)]
 pub struct HttpService<H> {
     handler: H,
@@ -291,9 +298,11 @@ impl<H: Handler> HttpService<H> {
     pub(crate) fn allows_origin(&self, head: &Head) -> bool {
         let allowed = self.config.origins.allows(&head.headers);
         if !allowed {
-            let origin = excerpt(head.headers.get(ORIGIN));
+            let (origin, host) = (head.headers.get(ORIGIN), head.headers.get(HOST));
+            let (origin, host) = (excerpt(origin), excerpt(host));
             tracing::warn!(
                 origin,
+                host,
                 "a connection was refused: its page's origin is not among those allowed; allow it by OriginPolicy::allow \
                  (test server: --allow-origin)"
             );

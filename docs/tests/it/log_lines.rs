@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
-const PAGE: &str = include_str!("../../src/identity-and-rotation.md");
+const IDENTITY: &str = include_str!("../../src/identity-and-rotation.md");
+const MISTAKES: &str = include_str!("../../src/first-mistakes.md");
 
-/// All sources of the mesh, with the parts of each text in one line.
-fn sources() -> String {
+/// All sources of these crates, with the parts of each text in one line.
+fn sources(crates: &[&str]) -> String {
     let mut all = String::new();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/pubsub-quic/src");
-    let mut folders = vec![root];
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates");
+    let folders = crates.iter().map(|name| root.join(name).join("src"));
+    let mut folders: Vec<_> = folders.collect();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -29,14 +31,12 @@ fn sources() -> String {
     joined
 }
 
-#[test]
-fn every_line_that_the_page_explains_is_one_that_a_node_writes() {
-    let sources = sources();
-    let (_, table) = PAGE.split_once("| the line says |").unwrap();
-    let rows = table.lines().skip(2).filter(|line| line.starts_with('|'));
+/// Looks up what stands as code in this column of a table; gives how much of it there was.
+fn look_up(table: &str, column: usize, sources: &str) -> usize {
+    let rows = table.lines().take_while(|line| line.starts_with('|'));
     let mut checked = 0;
     for row in rows {
-        let said = row.split('|').nth(1).unwrap();
+        let said = row.split('|').nth(column).unwrap();
         for phrase in said.split('`').skip(1).step_by(2) {
             // What stands in quotes differs from line to line.
             for part in phrase.split(['"']).step_by(2) {
@@ -45,5 +45,25 @@ fn every_line_that_the_page_explains_is_one_that_a_node_writes() {
             }
         }
     }
+    checked
+}
+
+#[test]
+fn every_line_that_the_page_of_identities_explains_is_one_that_a_node_writes() {
+    let (_, table) = IDENTITY.split_once("| the line says |").unwrap();
+    let (_, rows) = table.split_once("| --- |").unwrap();
+    let (_, rows) = rows.split_once('\n').unwrap();
+    let checked = look_up(rows, 1, &sources(&["pubsub-quic"]));
     assert!(checked >= 15, "only {checked} phrases");
+}
+
+#[test]
+fn every_line_that_cures_a_first_mistake_is_one_that_a_socket_writes() {
+    let (_, table) = MISTAKES
+        .split_once("| what you see | the line says |")
+        .unwrap();
+    let (_, rows) = table.split_once("| --- |").unwrap();
+    let (_, rows) = rows.split_once('\n').unwrap();
+    let checked = look_up(rows, 2, &sources(&["transport", "channel"]));
+    assert!(checked >= 14, "only {checked} phrases");
 }

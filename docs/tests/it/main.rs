@@ -7,10 +7,13 @@
 
 mod authentication;
 mod chat;
+mod checklists;
 mod client;
+mod custom_transport;
 mod limits;
 mod log_lines;
 mod phoenix;
 mod program;
+mod promises;
 mod testing;
 mod two_terminals;

@@ -65,7 +65,7 @@ impl HandleInfo<Hint> for Riddle {
     }
 }
 
-fn sockets() -> Sockets<()> {
+pub(crate) fn sockets() -> Sockets<()> {
     Sockets::new(&PubSub::local(), ()).channel::<Riddle>("riddle:*")
 }
 

@@ -12,6 +12,7 @@ use crate::demo::BROWSER_FILES;
 use crate::failure::{Explain, Failure, Outcome, fail};
 use crate::npm;
 use crate::progress::Step;
+use crate::python;
 use crate::test::Context;
 use crate::test::output::StepOutput;
 use crate::workspace::Profile;
@@ -19,12 +20,13 @@ use crate::workspace::Profile;
 /// How often a scenario repeats its fault here; by hand it does so ten times.
 const ROUNDS: &str = "3";
 /// Suites that drive nodes with the official client or with raw frames.
-const CLIENT_SUITES: [&str; 6] = [
+const CLIENT_SUITES: [&str; 7] = [
     "official-lab.test.mjs",
     "official-room.test.mjs",
     "official-reconnect.test.mjs",
     "official-fallback.test.mjs",
     "wire.test.mjs",
+    "frames.test.mjs",
     "http.test.mjs",
 ];
 const BROWSER_SUITE: [&str; 1] = ["browser.test.mjs"];
@@ -44,11 +46,13 @@ pub(crate) enum StepName {
     Node,
     Integration,
     Clients,
+    Python,
+    RustClient,
     Browser,
 }
 
 impl StepName {
-    pub(crate) const ALL: [StepName; 13] = [
+    pub(crate) const ALL: [StepName; 15] = [
         StepName::Packages,
         StepName::Chromium,
         StepName::Format,
@@ -61,6 +65,8 @@ impl StepName {
         StepName::Node,
         StepName::Integration,
         StepName::Clients,
+        StepName::Python,
+        StepName::RustClient,
         StepName::Browser,
     ];
 
@@ -78,6 +84,8 @@ impl StepName {
             StepName::Node => "node",
             StepName::Integration => "integration",
             StepName::Clients => "clients",
+            StepName::Python => "python",
+            StepName::RustClient => "rust-client",
             StepName::Browser => "browser",
         }
     }
@@ -89,20 +97,22 @@ impl StepName {
             StepName::Format => "formatting",
             StepName::Tidy => "the rules of the house",
             StepName::Lints => "clippy with warnings denied",
-            StepName::Alone => "tests of each package alone",
+            StepName::Alone => "each package by itself, with the features that it asks for",
             StepName::Together => "tests of all packages together, all features",
             StepName::Doctests => "examples in the docs",
             StepName::Docs => "docs without warnings",
             StepName::Node => "the node, for the steps that follow",
             StepName::Integration => "scenarios with real nodes over QUIC",
             StepName::Clients => "the official client against three nodes",
-            StepName::Browser => "the chat page in a browser",
+            StepName::Python => "two Python clients against a node",
+            StepName::RustClient => "a Rust client of other people's against a node",
+            StepName::Browser => "the chat page in a browser, over both carriers",
         }
     }
 
     pub(super) fn needs(self) -> &'static [StepName] {
         match self {
-            StepName::Integration => &[StepName::Node],
+            StepName::Integration | StepName::Python | StepName::RustClient => &[StepName::Node],
             StepName::Clients => &[StepName::Packages, StepName::Node],
             StepName::Browser => &[StepName::Packages, StepName::Chromium, StepName::Node],
             _ => &[],
@@ -115,8 +125,10 @@ impl StepName {
         output: &mut StepOutput,
         step: &mut Step,
     ) -> Outcome {
-        if self == StepName::Packages {
-            return packages(context, output, step);
+        match self {
+            StepName::Packages => return packages(context, output, step),
+            StepName::Python => python_clients(context, output, step)?,
+            _ => {}
         }
         for program in self.programs(context)? {
             output.run(context, &program, step)?;
@@ -151,6 +163,8 @@ impl StepName {
                 vec![xtask(context)?.args(["integration", "--rounds", ROUNDS])]
             }
             StepName::Clients => vec![suites(context, &CLIENT_SUITES)],
+            StepName::Python => vec![python_suites(context)],
+            StepName::RustClient => vec![rust_client(context)],
             StepName::Browser => vec![browser_suite(context)?],
         })
     }
@@ -167,6 +181,43 @@ fn packages(context: &Context, output: &mut StepOutput, step: &mut Step) -> Outc
         }
     }
     Ok(())
+}
+
+fn python(context: &Context) -> python::Environment {
+    python::Environment::new(
+        &context.workspace.target,
+        &context.workspace.python_clients(),
+    )
+}
+
+fn python_clients(context: &Context, output: &mut StepOutput, step: &mut Step) -> Outcome {
+    let environment = python(context);
+    let install = environment.install()?;
+    if install.is_empty() {
+        return Ok(());
+    }
+    for program in install {
+        let done = output.run(context, &program, step);
+        done.map_err(|failure| failure.followed_by(python::NEEDS_THE_NETWORK))?;
+    }
+    environment.installed()
+}
+
+fn python_suites(context: &Context) -> Program {
+    let node = context.workspace.node(Profile::Dev);
+    let suites = python(context).python().args(["-m", "unittest", "-v"]);
+    suites.env("MATRYOSHKA_NODE", node)
+}
+
+/// A workspace of its own, which says why; in a target folder of its own, so that neither build undoes the other's.
+fn rust_client(context: &Context) -> Program {
+    let manifest = context.workspace.rust_client().join("Cargo.toml");
+    let test = context.workspace.cargo().args(["test", "--locked"]);
+    test.arg("--manifest-path")
+        .arg(manifest)
+        .arg("--target-dir")
+        .arg(context.workspace.target.join("rust-client"))
+        .env("MATRYOSHKA_NODE", context.workspace.node(Profile::Dev))
 }
 
 fn page_packages(context: &Context) -> PathBuf {
@@ -186,11 +237,15 @@ fn no_chromium() -> Failure {
     Failure::new(chromium::HOW_TO_INSTALL)
 }
 
-/// One run per package: together, features of one would hide what another forgot to ask for.
+/// One check per package: together, features of one would hide what another forgot to ask for. The tests themselves run
+/// [together](StepName::Together); twice would cost a quarter of an hour.
 fn alone(context: &Context) -> Vec<Program> {
     let members = context.workspace.members.iter();
     members
-        .map(|member| test_runner(context).args(["--package", member]))
+        .map(|member| {
+            let clippy = context.workspace.cargo().arg("clippy").arg("--all-targets");
+            clippy.args(["--package", member, "--", "-D", "warnings"])
+        })
         .collect()
 }
 

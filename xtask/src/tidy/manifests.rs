@@ -15,8 +15,8 @@ const TIERS: [(&str, u8); 7] = [
 ];
 /// What stands outside the nest: it may see everything, and nothing of the nest sees it.
 const OUTSIDE: [&str; 5] = ["crates/node", "xtask", "xtask/relay", "benches", "docs"];
-/// Fuzz targets are a workspace of their own, which ordinary builds never see.
-const APART: &str = "/fuzz";
+/// Fuzz targets, and clients of other people, are workspaces of their own, which ordinary builds never see.
+const APART: [&str; 2] = ["/fuzz", "/clients/rust"];
 const PREFIX: &str = "matryoshka-";
 
 /// One dependency as a manifest states it.
@@ -31,7 +31,7 @@ pub(super) fn check(file: &TextFile) -> Vec<Complaint> {
     let Some(folder) = file.path.strip_suffix("/Cargo.toml") else {
         return vec![]; // the root manifest is where versions belong
     };
-    if folder.ends_with(APART) {
+    if APART.iter().any(|apart| folder.ends_with(apart)) {
         return vec![];
     }
     let edges = edges(&file.text);

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use matryoshka_channel::transport::{Close, CloseCode, Limits, Outgoing, memory::MemoryService};
-use matryoshka_channel::{broadcast, disconnect};
+use matryoshka_channel::{Sockets, broadcast, disconnect};
 use serde_json::json;
 use tokio::time::advance;
 
 use crate::client::{Client, Vsn};
-use crate::lab::Lab;
+use crate::lab::{Lab, Room};
 
 const JOIN: &str = r#"
     > ["1","1","lab:a","phx_join",{"last_words":true}]
@@ -63,6 +63,29 @@ async fn s3_a_channel_knows_its_sockets_id_and_assigns() {
             < ["1","2","lab:a","phx_reply",{"status":"ok","response":{"id":"user_socket:anna"}}]
             > ["1","3","lab:a","user",{}]
             < ["1","3","lab:a","phx_reply",{"status":"ok","response":{"user":"anna"}}]
+            "#,
+        )
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn s4_a_socket_without_an_id_cannot_be_addressed() {
+    let lab = Lab::new();
+    let sockets = Sockets::new(&lab.pubsub, lab.clone()).channel::<Room>("lab:*");
+    let mut client = Client::connect(&sockets, Vsn::V2).await;
+    client
+        .play(&JOIN.replace("{\"last_words\":true}", "{}"))
+        .await;
+    for id in ["user_socket:anna", "null", "none", ""] {
+        let reached = disconnect(&lab.pubsub, id).map_or(0, |sent| sent.local);
+        assert_eq!(reached, 0, "{id:?}");
+    }
+    client
+        .play(
+            r#"
+            .
+            > ["1","2","lab:a","id",{}]
+            < ["1","2","lab:a","phx_reply",{"status":"ok","response":{"id":null}}]
             "#,
         )
         .await;

@@ -475,6 +475,28 @@ async fn many_joins_of_one_topic_in_one_go_are_each_answered_once_and_in_order()
     client.play(".").await;
 }
 
+/// There is no process that might fail to start, but what a channel needs may not come to be: here an answer that its client
+/// could read.
+#[tokio::test(start_paused = true)]
+async fn j6_a_channel_that_was_accepted_and_cannot_begin_is_a_crashed_join() {
+    let lab = Lab::new();
+    let sockets = lab.sockets();
+    let mut client = Client::connect(&sockets, Vsn::V1).await;
+    client
+        .play(
+            r#"
+            > ["1","1","lab:a","phx_join",{"reply_bytes":true}]
+            < ["1","1","lab:a","phx_reply",{"status":"error","response":{"reason":"join crashed"}}]
+            > ["1","2","lab:a","echo",{}]
+            < [null,"2","lab:a","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]
+            .
+            "#,
+        )
+        .await;
+    assert_eq!(lab.pubsub.subscriptions("lab:a"), 0);
+    assert_eq!(sockets.stats().joined, 0);
+}
+
 /// A binary frame has no room for the ref; that is no reason to close the whole socket.
 #[tokio::test(start_paused = true)]
 async fn j4_a_join_whose_ref_does_not_fit_its_binary_answer_crashes_alone() {

@@ -1,4 +1,4 @@
-//! Collects the warnings and errors that are logged in one test's thread.
+//! Collects what is logged in one test's thread: warnings and errors, or more.
 
 use std::fmt::{Debug, Write};
 use std::sync::{Arc, Mutex};
@@ -17,8 +17,14 @@ pub(crate) struct Lines {
 impl Lines {
     /// Collects from now on, in tests on a single thread.
     pub(crate) fn collect() -> Self {
+        Self::down_to(Level::WARN)
+    }
+
+    /// The same, with lines of this level too.
+    pub(crate) fn down_to(level: Level) -> Self {
         let lines = Arc::<Mutex<Vec<String>>>::default();
         let collector = Collector {
+            level,
             lines: Arc::clone(&lines),
         };
         Self {
@@ -34,12 +40,13 @@ impl Lines {
 }
 
 struct Collector {
+    level: Level,
     lines: Arc<Mutex<Vec<String>>>,
 }
 
 impl Subscriber for Collector {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= Level::WARN
+        metadata.is_event() && *metadata.level() <= self.level
     }
 
     fn event(&self, event: &Event<'_>) {

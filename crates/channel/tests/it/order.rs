@@ -230,6 +230,34 @@ async fn o2_n2_two_broadcasters_have_each_their_own_order() {
     }
 }
 
+/// Either may come first, whichever was asked for first: neither waits for the other.
+#[tokio::test(start_paused = true)]
+async fn n4_a_broadcast_and_the_reply_of_another_channel_do_not_wait_for_each_other() {
+    let lab = Lab::new();
+    let mut client = Client::connect(&lab.sockets(), Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > ["1","1","lab:a","phx_join",{}]
+            < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+            > ["2","2","lab:b","phx_join",{}]
+            < ["2","2","lab:b","phx_reply",{"status":"ok","response":{}}]
+            > ["1","3","lab:a","slow",{"ms":50}]
+            > ["2","4","lab:b","shout",{"n":1}]
+            < [null,null,"lab:b","shout",{"n":1}]
+            < ["1","3","lab:a","phx_reply",{"status":"ok","response":{"ms":50}}]
+            > ["2","5","lab:b","slow",{"ms":50}]
+            > ["2","6","lab:b","shout",{"n":2}]
+            > ["1","7","lab:a","bare",{}]
+            < ["1","7","lab:a","phx_reply",{"status":"ok","response":{}}]
+            < ["2","5","lab:b","phx_reply",{"status":"ok","response":{"ms":50}}]
+            < [null,null,"lab:b","shout",{"n":2}]
+            .
+            "#,
+        )
+        .await;
+}
+
 /// Nothing is stored or repeated for a client that is away.
 #[tokio::test(start_paused = true)]
 async fn n5_what_is_broadcast_while_a_client_is_away_is_lost_to_it() {

@@ -201,11 +201,31 @@ async fn p7_p9_a_broadcast_from_outside_counts_whom_it_reached() {
             .local,
         0
     );
-    assert!(
-        broadcast(&lab.pubsub, "lab:a", "news", &1).is_err(),
-        "P10: an error, and nothing sent"
-    );
     anna.play(".").await;
+}
+
+/// One form gives the error to the caller, the other makes it the answer to the client; either way nothing is sent.
+#[tokio::test(start_paused = true)]
+async fn p10_a_broadcast_that_fails_is_an_error_for_its_caller_and_reaches_nobody() {
+    let lab = Lab::new();
+    let lines = Lines::collect();
+    let (mut anna, mut ben) = pair(&lab, Vsn::V1).await;
+    assert!(broadcast(&lab.pubsub, "lab:a", "news", &1).is_err());
+    assert!(broadcast(&lab.pubsub, "x".repeat(300), "news", &()).is_err());
+    ben.play(
+        r#"
+        > ["1","2","lab:a","say_text",{}]
+        < ["1","2","lab:a","phx_reply",{"status":"error","response":{"reason":"broadcast failed"}}]
+        .
+        "#,
+    )
+    .await;
+    anna.play(".").await;
+    let lines = lines.take();
+    assert!(
+        matches!(&lines[..], [line] if line.contains("a broadcast failed")),
+        "{lines:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

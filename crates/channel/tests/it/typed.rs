@@ -53,7 +53,7 @@ impl Channel<()> for Room {
     }
 }
 
-fn sockets() -> Sockets<()> {
+pub(crate) fn sockets() -> Sockets<()> {
     Sockets::new(&PubSub::local(), ()).channel::<Room>("room:*")
 }
 

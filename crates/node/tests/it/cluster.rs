@@ -68,6 +68,73 @@ async fn nodes_meet_and_show_each_other() {
     state_becomes(&first, "n3", "up").await;
 }
 
+/// Each thing that an operator asks of a link: what `/api/cluster` calls it, and the beginning of its line in `/metrics`.
+const COUNTED: [(&str, &str); 13] = [
+    ("/state", "state{peer=\"n1\",state=\"up\"} 1.0"),
+    ("/link/round_trip_us", "round_trip_seconds{peer=\"n1\"} "),
+    (
+        "/link/queued_bytes",
+        "queued_bytes{peer=\"n1\",class=\"tracker\"} ",
+    ),
+    ("/sent", "sent_total{peer=\"n1\"} "),
+    ("/received", "received_total{peer=\"n1\"} "),
+    ("/dropped", "dropped_total{peer=\"n1\"} "),
+    ("/lost", "lost_total{peer=\"n1\"} "),
+    ("/gaps", "gaps_total{peer=\"n1\"} "),
+    (
+        "/flooded_start",
+        "copies_total{peer=\"n1\",why=\"flooded_start\"} ",
+    ),
+    (
+        "/flooded_full",
+        "copies_total{peer=\"n1\",why=\"flooded_full\"} ",
+    ),
+    (
+        "/flooded_old_peer",
+        "copies_total{peer=\"n1\",why=\"flooded_old_peer\"} ",
+    ),
+    ("/replayed", "copies_total{peer=\"n1\",why=\"replayed\"} "),
+    ("/reconnects", "reconnects_total{peer=\"n1\"} "),
+];
+
+#[tokio::test]
+async fn every_counter_of_a_link_is_in_the_cluster_and_in_the_metrics() {
+    let (first, second) = pair().await;
+    let mut anna = Client::connect(&first, "anna", Version::V2).await;
+    let mut ben = Client::connect(&second, "ben", Version::V2).await;
+    anna.join_ok("lab:a", json!({})).await;
+    ben.join_ok("lab:a", json!({})).await;
+    anna.push("lab:a", "shout", json!({"n": 1})).await;
+    ben.event("lab:a", "shout").await;
+    ben.push("lab:a", "shout", json!({"n": 2})).await;
+    assert_eq!(ben.event("lab:a", "shout").await, json!({"n": 2}));
+    anna.event("lab:a", "shout").await;
+
+    let cluster = get(second.http, "/api/cluster").await.json();
+    let metrics = get(second.http, "/metrics").await.body;
+    let peer = &cluster["peers"][0];
+    for (field, line) in COUNTED {
+        assert!(peer.pointer(field).is_some(), "no {field} in {cluster}");
+        let line = format!("matryoshka_quic_peer_{line}");
+        let found = metrics.lines().any(|found| found.starts_with(&line));
+        assert!(found, "no {line} in {metrics}");
+    }
+    assert_eq!(peer["state"], "up");
+    for (field, least) in [("sent", 1), ("received", 1)] {
+        assert!(peer[field].as_u64().unwrap() >= least, "{field}: {cluster}");
+    }
+    assert_eq!(
+        (&peer["dropped"], &peer["reconnects"]),
+        (&json!(0), &json!(0))
+    );
+    assert!(peer["link"]["round_trip_us"].as_u64().unwrap() > 0);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let left = peer["link"]["certificate_end"].as_u64().unwrap() - now.unwrap().as_secs();
+    assert!((6..8).contains(&(left / 86_400)), "{cluster}");
+    let end = "matryoshka_quic_peer_certificate_end_seconds{peer=\"n1\"} ";
+    assert!(metrics.lines().any(|line| line.starts_with(end)));
+}
+
 #[tokio::test]
 async fn broadcasts_and_disconnects_cross_nodes() {
     let (first, second) = pair().await;

@@ -26,7 +26,7 @@ async fn arrive(client: &mut Client) -> (Value, Value) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_joiner_gets_the_state_and_its_own_diff() {
+async fn q1_q3_q10_the_joiner_gets_the_state_and_its_own_diff() {
     let node = Node::start(PubSub::local());
     let mut anna = node.join(ROOM, "anna", json!({ "status": "online" })).await;
     let (state, diff) = arrive(&mut anna).await;
@@ -110,7 +110,7 @@ async fn n12_hiding_who_is_not_listed_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn n13_an_update_is_one_diff_and_the_list_has_the_new_meta() {
+async fn n13_q5_an_update_is_one_diff_and_the_list_has_the_new_meta() {
     let node = Node::start(PubSub::local());
     let mut anna = node.join(ROOM, "anna", json!({ "status": "online" })).await;
     let (state, _) = arrive(&mut anna).await;
@@ -180,7 +180,7 @@ async fn q4_q6_q10_two_tabs_of_one_user_are_two_metas_and_leave_one_by_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn leaving_the_topic_and_crashing_both_leave_the_list() {
+async fn q6_leaving_the_topic_and_crashing_both_leave_the_list() {
     let node = Node::start(PubSub::local());
     let mut ben = node.join(ROOM, "ben", Value::Null).await;
     let mut anna = node.join(ROOM, "anna", Value::Null).await;

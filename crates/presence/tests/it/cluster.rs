@@ -32,7 +32,7 @@ async fn clients_of_two_nodes_hold_one_list() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_client_hears_of_a_change_once_whatever_the_node() {
+async fn q8_each_client_hears_of_a_change_once_whatever_the_node() {
     let mesh = MemoryMesh::new();
     let (a, b) = two_nodes(&mesh);
     let mut anna = a.join(ROOM, "anna", Value::Null).await;

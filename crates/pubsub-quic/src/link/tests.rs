@@ -1,12 +1,15 @@
 //! A rogue who has the secret but keeps no rule.
 
 use std::net::SocketAddr;
+use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use matryoshka_pubsub::cluster::MemberEvent;
 use matryoshka_pubsub::cluster::interest::{ControlFrame, Interest};
-use matryoshka_pubsub::{Envelope, Kind, PubSub, TrafficClass};
+use matryoshka_pubsub::{
+    Delivery, Envelope, Kind, MemberSink, Message, PubSub, Sink, TrafficClass,
+};
 use tokio::time::timeout;
 
 use super::*;
@@ -334,4 +337,99 @@ async fn who_talks_nonsense_about_its_interest_gets_everything_and_disturbs_nobo
     let peers = one.peers();
     let two = peers.iter().find(|peer| peer.name == "two").unwrap();
     assert_eq!((two.links, two.state.is_linked()), (1, true));
+}
+
+/// What a node was told and given, in this order.
+#[derive(Default)]
+struct Course(Mutex<Vec<String>>);
+
+impl Course {
+    fn note(&self, what: String) {
+        self.0.lock().unwrap().push(what);
+    }
+
+    fn so_far(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl Sink for Course {
+    fn deliver(&self, message: &Message) -> Delivery {
+        self.note(String::from_utf8_lossy(message.payload()).into_owned());
+        Delivery::Delivered
+    }
+}
+
+impl MemberSink for Course {
+    fn member_event(&self, event: &MemberEvent) {
+        match event {
+            MemberEvent::Up(member) if member.node == "rogue" => {
+                self.note(format!("up: {}", member.link));
+            }
+            MemberEvent::Gap { node, link, lost } => {
+                self.note(format!("gap of {lost} from {node} on {link}"));
+            }
+            MemberEvent::Down(member) => self.note(format!("down: {}", member.link)),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_gap_is_told_once_of_its_link_with_its_count_before_what_comes_after_it() {
+    let secret = Secret::generate();
+    let ((one, pubsub), _two) = pair(&secret).await;
+    let course = Arc::new(Course::default());
+    let _watch = pubsub.watch_members(course.clone());
+    let _news = pubsub.subscribe_sink("news", course.clone()).unwrap();
+    let rogue = settled(&secret, "rogue", &one).await;
+    let mut stream = rogue.connection.open_uni().await.unwrap();
+    let message = |text: &'static str| frames(&lane("news", text))[1].to_vec();
+    let gap = |lost| {
+        let mut gap = Encoded::default();
+        Codec::NEWEST.put_gap(lost, &mut gap);
+        gap.concat().to_vec()
+    };
+    let written = [
+        lane("news", "first").to_vec(),
+        gap(7),
+        message("second"),
+        message("third"),
+        gap(2),
+        gap(1),
+        message("last"),
+    ];
+    stream.write_all(&written.concat()).await.unwrap();
+    let has = |what: &'static str| {
+        let course = course.clone();
+        async move {
+            let mut look = tokio::time::interval(Duration::from_millis(1));
+            while !course.so_far().iter().any(|line| line.starts_with(what)) {
+                look.tick().await;
+            }
+        }
+    };
+    timeout(DEADLINE, has("last")).await.unwrap();
+    rogue.connection.close(0_u32.into(), b"");
+    timeout(DEADLINE, has("down")).await.unwrap();
+    let all = course.so_far();
+    let link = all[0].strip_prefix("up: ").unwrap();
+    assert_eq!(
+        all,
+        [
+            format!("up: {link}"),
+            "first".to_owned(),
+            format!("gap of 7 from rogue on {link}"),
+            "second".to_owned(),
+            "third".to_owned(),
+            format!("gap of 2 from rogue on {link}"),
+            format!("gap of 1 from rogue on {link}"),
+            "last".to_owned(),
+            format!("down: {link}"),
+        ]
+    );
+    let peers = one.peers();
+    let rogue = peers.iter().find(|peer| peer.name == "rogue").unwrap();
+    assert_eq!((rogue.lost, one.stats().lost), (10, 10));
+    assert_undisturbed(&one);
 }

@@ -12,7 +12,7 @@
 mod v1;
 mod v2;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use matryoshka_pubsub::{Envelope, TopicName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -31,6 +31,8 @@ pub(crate) const MAX_INTEREST_BYTES: usize = 64 * 1024;
 
 /// Kind and length.
 pub(crate) const HEADER_BYTES: usize = 6;
+/// Most frames of the control stream are shorter.
+const FRAME_BYTES: usize = 64;
 /// What a message's head holds beside its topic, at most; the version's own, and as much again for later ones.
 const MAX_HEAD_BYTES: usize = 64;
 /// MessagePack nested deeper than this is refused.
@@ -268,12 +270,13 @@ pub(crate) fn read_named<T: DeserializeOwned>(bytes: &[u8], skipped: &mut Skippe
 
 /// The bytes of a frame with that body.
 fn named_frame(kind: u16, body: &impl Serialize) -> Bytes {
-    let body = rmp_serde::to_vec_named(body).expect("plain structs always serialise");
-    let mut frame = BytesMut::with_capacity(HEADER_BYTES + body.len());
+    let mut frame = Vec::with_capacity(FRAME_BYTES);
     frame.put_u16(kind);
-    frame.put_u32(body.len() as u32);
-    frame.put_slice(&body);
-    frame.freeze()
+    frame.put_u32(0);
+    rmp_serde::encode::write_named(&mut frame, body).expect("plain structs always serialise");
+    let bytes = frame.len() - HEADER_BYTES;
+    frame[2..HEADER_BYTES].copy_from_slice(&(bytes as u32).to_be_bytes());
+    frame.into()
 }
 
 fn put_header(into: &mut Encoded, kind: u16, body_bytes: usize) {

@@ -12,6 +12,7 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -376,6 +377,7 @@ impl Mesh {
 
     /// Takes in where others are. What is malformed, old or too much is passed over.
     fn learn(&mut self, now: Instant, told: Vec<MemberAddress>) {
+        let mut is_news = false;
         for member in told.into_iter().take(MAX_ADDRESSES) {
             let Ok(name) = NodeName::new(&member.name) else {
                 continue;
@@ -400,10 +402,14 @@ impl Mesh {
                 linked.is_some_and(|peer| peer.guest.address == member.address)
             };
             let life = (&name, Incarnation(member.incarnation));
-            self.book
+            is_news |= self
+                .book
                 .learn(&member.address, life, now, delay, is_linked);
         }
-        self.dial_due(now);
+        // In a large mesh most of what is told is known: the next tick is soon enough for what is due anyway.
+        if is_news {
+            self.dial_due(now);
+        }
     }
 
     fn handle_goodbye(&mut self, id: ConnectionId, grace: Option<Duration>) {
@@ -560,9 +566,10 @@ impl Mesh {
         let dialling = |link: &&Link| link.dialled.is_some() && link.is_pending();
         let mut under_way = self.links.values().filter(dialling).count();
         while under_way < MAX_DIALS {
-            let busy = self.lives_being_met();
+            let busy = LazyCell::new(|| self.lives_being_met());
             let is_news = |name: &NodeName, incarnation| {
-                busy.get(name).is_none_or(|life| *life < incarnation)
+                !self.is_linked(name, incarnation)
+                    && busy.get(name).is_none_or(|life| *life < incarnation)
             };
             let Some(address) = self.book.next_due(now, is_news) else {
                 return;
@@ -578,6 +585,15 @@ impl Mesh {
             });
             under_way += 1;
         }
+    }
+
+    /// Whether the link to that node is one to that life or a later one: known at once, without looking at all connections.
+    fn is_linked(&self, name: &NodeName, incarnation: Incarnation) -> bool {
+        let link = self.peers.get(name).and_then(|peer| peer.link);
+        let link = link.and_then(|link| self.links.get(&link));
+        let link = link.filter(|link| link.stage != Stage::Closing);
+        let guest = link.and_then(|link| link.guest.as_ref());
+        guest.is_some_and(|guest| guest.incarnation >= incarnation)
     }
 
     /// Nodes with a link, or an attempt at one, and with which life of theirs; of several, the latest.

@@ -6,8 +6,9 @@
 //! event against what is promised (Q1 to Q5, Q7, and the contract of adapters) and at each tick what is held (Q6). In the end everything
 //! is mended: all must be linked within three seconds of the last stale link, and nothing that is owed may be missing.
 //!
-//! How many times a broadcast is encoded (Q8) is a test of [`proto::traffic`](crate::proto::traffic). What a local subscriber
-//! gets is played by a registry of the simulator's own; the pubsub's is tested there.
+//! How many times a broadcast is encoded (Q8) is a test of `proto::traffic`. What a local subscriber
+//! gets is played by a registry of the simulator's own; that the pubsub's gives each one copy, over these links too, is
+//! `broadcast_reaches_every_subscriber` of the contract of adapters.
 //!
 //! `cargo xtask sim --link` plays on without end.
 //!

@@ -30,10 +30,26 @@ impl Gate {
         *self.open.lock().unwrap() = true;
         self.opened.notify_all();
     }
+
+    /// How many deliveries began.
+    pub(crate) fn entered(&self) -> usize {
+        self.entered.load(Ordering::SeqCst)
+    }
+
+    /// The numbers delivered so far.
+    pub(crate) fn seen(&self) -> Vec<u32> {
+        self.seen.lock().unwrap().clone()
+    }
 }
 
 /// Opens its gate when it is dropped: a test that fails would otherwise wait for what it holds.
-struct Held(Arc<Gate>);
+pub(crate) struct Held(Arc<Gate>);
+
+impl Held {
+    pub(crate) fn new(gate: &Arc<Gate>) -> Self {
+        Self(gate.clone())
+    }
+}
 
 impl Drop for Held {
     fn drop(&mut self) {
@@ -220,7 +236,7 @@ impl Flood {
 }
 
 /// A publisher whose messages go on that lane of users.
-fn on_lane(pubsub: &PubSub, lane: u64) -> Publisher {
+pub(crate) fn on_lane(pubsub: &PubSub, lane: u64) -> Publisher {
     loop {
         let publisher = pubsub.publisher();
         if publisher.id().get() % 8 == lane {

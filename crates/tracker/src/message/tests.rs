@@ -44,6 +44,7 @@ fn every_kind() -> Vec<Message> {
         node: "n3".into(),
         at: AT,
         left: 5_000,
+        formerly: vec![Life::first_of(3)],
     };
     let reference: PresenceRef = "LqtnsevVAAAAAAAB".parse().unwrap();
     let held = HeldValue {
@@ -74,6 +75,7 @@ fn every_kind() -> Vec<Message> {
                 node: "n2".into(),
                 at: AT,
             }],
+            formerly: vec![Life::first_of(4)],
             goodbye: Some(Farewell::restarting(Duration::from_secs(9))),
             held: vec![offer.clone()],
         }),

@@ -6,10 +6,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use matryoshka_pubsub::NodeName;
+
 use super::Shard;
 use crate::entries::Entries;
 use crate::entry::Entry;
 use crate::held::HeldSet;
+use crate::life::Life;
 use crate::message::Position;
 use crate::owner_log::Slot;
 use crate::replica::Replica;
@@ -29,6 +32,20 @@ impl Shard {
 
     pub(crate) fn at(&self) -> Position {
         self.own.at()
+    }
+
+    /// The life of a node's copy, if it is shown.
+    pub(crate) fn shown_life(&self, node: &NodeName) -> Option<Life> {
+        let peer = self.peers.get(node).filter(|peer| peer.shown)?;
+        peer.replica.as_ref().map(Replica::life)
+    }
+
+    /// Lives that are held because their node said that they are over.
+    pub(crate) fn lives_said_over(&self, node: &NodeName) -> impl Iterator<Item = Life> {
+        let confirmed = self.held.iter().filter(|(_, set)| set.is_confirmed());
+        confirmed
+            .filter(move |((of, _), _)| of == node)
+            .map(|((_, life), _)| *life)
     }
 
     /// How many lives are remembered to be over.
@@ -67,7 +84,11 @@ impl Shard {
         let sets = self.held.values().flat_map(HeldSet::iter);
         let held: Vec<&Arc<Entry>> = self.own.held().chain(held).chain(sets).collect();
         let place = |entry: &Arc<Entry>| (Arc::clone(&entry.topic), Arc::clone(&entry.key));
-        let taken: BTreeSet<_> = live.iter().map(|entry| place(entry)).collect();
+        let taken: BTreeSet<_> = if held.is_empty() {
+            BTreeSet::new()
+        } else {
+            live.iter().map(|entry| place(entry)).collect()
+        };
         for entry in &held {
             assert!(
                 !taken.contains(&place(entry)),
@@ -81,9 +102,12 @@ impl Shard {
         );
         let mut expected: Vec<&Arc<Entry>> = live.into_iter().chain(held).collect();
         let mut listed: Vec<&Arc<Entry>> = self.visible.iter().collect();
-        let order = |entry: &&Arc<Entry>| (entry.reference, entry.node.clone());
-        expected.sort_by_key(order);
-        listed.sort_by_key(order);
+        let order = |a: &&Arc<Entry>, b: &&Arc<Entry>| {
+            let by_reference = a.reference.cmp(&b.reference);
+            by_reference.then_with(|| a.node.cmp(&b.node))
+        };
+        expected.sort_unstable_by(order);
+        listed.sort_unstable_by(order);
         assert_eq!(
             expected, listed,
             "I21: the list is what the copies that are shown hold"

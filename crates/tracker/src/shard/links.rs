@@ -46,14 +46,11 @@ impl Shard {
         let first = Life::first_of(member.incarnation.0);
         peer.link = Some(Link::new(member.link, now));
         if peer.floor.life < first {
+            // What is left of an earlier copy is hidden. Whether it is of the same tracker, the first word over the link says.
             peer.floor = Floor {
                 life: first,
                 ended: false,
             };
-            peer.restarting = None;
-            if let Some(before) = peer.replica.take() {
-                self.ended.insert(node, before.life(), now);
-            }
         }
         self.send_hello(node, now);
     }
@@ -136,6 +133,9 @@ impl Shard {
             return;
         };
         let life = replica.life();
+        for before in replica.formerly() {
+            self.ended.went_on(node, *before);
+        }
         if let Some(set) = self.held.get(&(node.clone(), life)) {
             replica.shown_after(set.gone());
         }

@@ -8,7 +8,7 @@ use matryoshka_pubsub::NodeName;
 
 use super::Shard;
 use crate::life::Life;
-use crate::message::{Farewell, Goodbye, Heard, Hello, Ops, Part, PartTaken, Vector};
+use crate::message::{Farewell, Goodbye, Heard, Hello, Ops, Part, PartTaken, Position, Vector};
 use crate::peer::Floor;
 use crate::replica::{Applied, Assembled, Assembly, Change, Replica, State};
 use crate::visible::{HeldBy, SharedNames};
@@ -20,7 +20,7 @@ impl Shard {
         let Some(peer) = self.peers.get(node) else {
             return false;
         };
-        if !peer.floor.admits(life) {
+        if !peer.floor.admits(life) || self.said_over(node, life) {
             self.stats.refused_lives += 1;
             return false;
         }
@@ -33,6 +33,25 @@ impl Shard {
         }
         self.begin_copy(node, life);
         true
+    }
+
+    /// Whether entries of that life count. A life is introduced by a hello or a vector, which say what it was before: who took
+    /// its entries without that would list what it has dropped for good under a former number. If those were lost, they are
+    /// asked for.
+    fn is_introduced(&mut self, node: &NodeName, life: Life, now: Duration) -> bool {
+        let Some(peer) = self.peers.get(node) else {
+            return false;
+        };
+        let known = peer.replica.as_ref().map(Replica::life);
+        if known == Some(life) {
+            return self.hear(node, life, now);
+        }
+        if !peer.floor.admits(life) || self.said_over(node, life) {
+            self.stats.refused_lives += 1;
+        } else if !peer.link.as_ref().is_none_or(|link| link.waiting(now)) {
+            self.ask(node, now);
+        }
+        false
     }
 
     /// A life that is remembered to be over speaks, though it may never have been heard here: nothing up to it counts.
@@ -81,18 +100,19 @@ impl Shard {
     }
 
     pub(super) fn handle_hello(&mut self, node: &NodeName, hello: &Hello, now: Duration) {
-        if hello.least.is_some_and(|least| self.own.at().life < least)
-            && let Some(life) = hello.least.and_then(Life::next)
-        {
+        let own = self.own.at().life;
+        let least = hello.least.filter(|least| own < *least);
+        if let Some(life) = least.and_then(|least| least.above(own)) {
             self.renumber(life, now);
         }
         if hello.goodbye.is_some_and(Farewell::is_leaving) {
             return self.end_life(node, hello.at.life, now);
         }
-        self.follow_renumbering(node, hello, now);
+        self.follow_renumbering(node, hello.at.life, &hello.formerly, now);
         // First what is held: whoever waits for this peer's first word waits for that too.
         self.handle_offers(node, &hello.held, now);
         if self.hear(node, hello.at.life, now) {
+            self.know_former(node, hello.at.life, &hello.formerly);
             self.heard_farewell(node, hello.at.life, hello.goodbye, now);
             self.announced(node, hello.at.seq);
             self.serve(node, hello.have, now);
@@ -104,23 +124,33 @@ impl Shard {
     }
 
     /// A peer that took a higher number is the same tracker with the same entries: nothing leaves because of it.
-    pub(super) fn follow_renumbering(&mut self, node: &NodeName, hello: &Hello, now: Duration) {
-        let life = hello.at.life;
+    fn follow_renumbering(
+        &mut self,
+        node: &NodeName,
+        life: Life,
+        formerly: &[Life],
+        now: Duration,
+    ) {
         let Some(peer) = self.peers.get_mut(node) else {
             return;
         };
-        let admitted = peer.floor.admits(life);
-        if let Some(replica) = &mut peer.replica
-            && peer.floor.admits(life)
-            && replica.life() < life
-            && hello.formerly.contains(&replica.life())
-        {
-            replica.renumber(life);
-            peer.floor = Floor { life, ended: false };
-            peer.restarting = peer.restarting.map(|(_, grace)| (life, grace));
+        if !peer.floor.admits(life) {
+            return;
         }
-        if admitted {
-            self.renumber_sets(node, &hello.formerly, life, now);
+        let former = |at: Position| at.life < life && formerly.contains(&at.life);
+        if peer.have().is_some_and(former) {
+            peer.renumber(life, formerly);
+        }
+        self.renumber_sets(node, formerly, life, now);
+    }
+
+    /// Those who are told of the peer's end have to know which of its numbers were the same tracker.
+    fn know_former(&mut self, node: &NodeName, life: Life, formerly: &[Life]) {
+        let peer = self.peers.get_mut(node);
+        if let Some(replica) = peer.and_then(|peer| peer.replica.as_mut())
+            && replica.life() == life
+        {
+            replica.set_formerly(formerly);
         }
     }
 
@@ -136,11 +166,13 @@ impl Shard {
     }
 
     pub(super) fn handle_vector(&mut self, node: &NodeName, vector: &Vector, now: Duration) {
+        self.follow_renumbering(node, vector.at.life, &vector.formerly, now);
         self.handle_offers(node, &vector.held, now);
         if !self.hear(node, vector.at.life, now) {
             // Its hello was lost, or the answer to it.
             return self.tell_refused(node, vector.at.life, now);
         }
+        self.know_former(node, vector.at.life, &vector.formerly);
         self.heard_farewell(node, vector.at.life, vector.goodbye, now);
         self.announced(node, vector.at.seq);
         self.show(node);
@@ -161,7 +193,7 @@ impl Shard {
     }
 
     pub(super) fn handle_ops(&mut self, node: &NodeName, ops: &Ops, now: Duration) {
-        if !self.hear(node, ops.life, now) {
+        if !self.is_introduced(node, ops.life, now) {
             return;
         }
         self.told_of(node, ops.to());
@@ -183,7 +215,7 @@ impl Shard {
     }
 
     pub(super) fn handle_part(&mut self, node: &NodeName, part: &Part, now: Duration) {
-        if !self.hear(node, part.at.life, now) {
+        if !self.is_introduced(node, part.at.life, now) {
             return;
         }
         self.announced(node, part.at.seq);
@@ -293,6 +325,7 @@ impl Shard {
         let Some(farewell) = farewell else { return };
         self.remember_farewell(node, life, farewell);
         if farewell.is_over() && self.retire(node, now) {
+            self.confirm_set(node, life);
             // Whoever speaks next over this link is another life.
             if let Some(link) = self.link_mut(node) {
                 link.restart();

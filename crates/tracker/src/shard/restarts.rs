@@ -20,7 +20,8 @@ use crate::entry::Entry;
 use crate::held::{HeldSet, Taken, Taking};
 use crate::life::Life;
 use crate::message::{Farewell, Goodbye, HeldPart, HeldPull, Message, Offer, Position};
-use crate::peer::RETRY_PERIOD;
+use crate::owner_log::FORMER_LIVES;
+use crate::peer::{Floor, RETRY_PERIOD};
 use crate::replica::Replica;
 use crate::visible::{HeldBy, SharedNames};
 
@@ -132,8 +133,21 @@ impl Shard {
         }
     }
 
+    /// The owner of a held set said that this life is over.
+    pub(super) fn confirm_set(&mut self, node: &NodeName, life: Life) {
+        if let Some(set) = self.held.get_mut(&(node.clone(), life)) {
+            set.confirm();
+        }
+    }
+
+    /// Whether that life is held here because its node said that it is over: whatever it seems to say comes late.
+    pub(super) fn said_over(&self, node: &NodeName, life: Life) -> bool {
+        let set = self.held.get(&(node.clone(), life));
+        set.is_some_and(HeldSet::is_confirmed)
+    }
+
     fn is_over(&self, node: &NodeName, life: Life) -> bool {
-        let ended = |floor: crate::peer::Floor| {
+        let ended = |floor: Floor| {
             floor.ended && life.incarnation == floor.life.incarnation && life <= floor.life
         };
         self.ended.contains(node, life) || self.peers.get(node).is_some_and(|p| ended(p.floor))
@@ -142,6 +156,10 @@ impl Shard {
     // Held sets.
 
     fn keep_set(&mut self, node: &NodeName, life: Life, set: HeldSet, now: Duration) {
+        self.renumber_sets(node, set.formerly(), life, now);
+        if self.held.contains_key(&(node.clone(), life)) {
+            return self.add_to_set(node, life, set);
+        }
         let entries: Vec<Arc<Entry>> = set.iter().cloned().collect();
         self.held.insert((node.clone(), life), set);
         self.stats.held_sets += 1;
@@ -186,13 +204,46 @@ impl Shard {
         to: Life,
         now: Duration,
     ) {
-        for life in from {
+        let shown = self.peers.get(node).is_some_and(|peer| peer.shown);
+        for before in from.iter().take(FORMER_LIVES).filter(|life| **life < to) {
+            if self.hears(node, *before) {
+                // Its own word will come, or its link ends.
+                continue;
+            }
             // Who was told of the old number only must not bring it back.
-            self.ended.insert(node, *life, now);
-            if let Some(set) = self.held.remove(&(node.clone(), *life)) {
-                set.iter().for_each(|entry| self.visible.remove(entry));
+            self.ended.insert(node, *before, now);
+            if let Some(peer) = self.peers.get_mut(node)
+                && peer.have().is_some_and(|at| at.life == *before)
+            {
+                peer.renumber(to, from);
+            }
+            let Some(mut set) = self.held.remove(&(node.clone(), *before)) else {
+                continue;
+            };
+            set.iter().for_each(|entry| self.visible.remove(entry));
+            set.was(from);
+            if shown && self.hears(node, to) {
+                continue;
+            }
+            if self.held.contains_key(&(node.clone(), to)) {
+                self.add_to_set(node, to, set);
+            } else {
                 self.keep_set(node, to, set, now);
             }
+        }
+    }
+
+    /// Another state of the same held set: whichever is further has what the other one lacks.
+    fn add_to_set(&mut self, node: &NodeName, life: Life, set: HeldSet) {
+        let Some(here) = self.held.get_mut(&(node.clone(), life)) else {
+            return;
+        };
+        let merged = here.merge(set);
+        for entry in &merged.replaced {
+            self.visible.remove(entry);
+        }
+        for entry in &merged.fresh {
+            self.show_held(entry, HeldBy::Set(node.clone(), life));
         }
     }
 
@@ -213,8 +264,7 @@ impl Shard {
                 self.outlast(&node, life, now);
             } else {
                 self.stats.grace_ended += 1;
-                self.drop_set(&node, life);
-                self.life_over(&node, life, now);
+                self.grace_over(&node, life, now);
             }
         }
         for entry in self.own.expire(now) {
@@ -222,6 +272,13 @@ impl Shard {
             self.visible.remove(&entry);
             self.written(now);
         }
+    }
+
+    /// A life and all the numbers that its tracker had before are over here.
+    fn grace_over(&mut self, node: &NodeName, life: Life, now: Duration) {
+        self.drop_set(node, life);
+        self.life_over(node, life, now);
+        self.ended.insert_held(node, life, now);
     }
 
     /// A life that was thought to be over is heard again, so its set is only shown until the copy has caught up as usual.
@@ -277,9 +334,17 @@ impl Shard {
         if !self.may_hold(node, life) {
             return false;
         }
+        let held = |before: &Life| *before < life && self.ended.was_held(node, *before);
+        if offer.formerly.iter().any(held) {
+            // Who saw the end of a later number counts its grace from later: here it is over.
+            self.ended.insert_held(node, life, now);
+            return false;
+        }
+        self.renumber_sets(node, &offer.formerly, life, now);
         let deadline = self.deadline(offer, now);
         if let Some(set) = self.held.get_mut(&(node.clone(), life)) {
             set.deadline = set.deadline.min(deadline);
+            set.was(&offer.formerly);
             return set.seq < seq;
         }
         if self.copy_seq(node, life).is_some_and(|here| here >= seq) {
@@ -393,23 +458,13 @@ impl Shard {
             return;
         }
         let deadline = self.deadline(offer, now);
-        let set = HeldSet::taken(offer.at.seq, entries, deadline);
+        let set = HeldSet::taken(offer, entries, deadline);
         self.stats.held_sets_taken += 1;
         if self.copy_seq(&node, life).is_some() {
             // What the copy lacks of the numbers that it covers was deleted: that shows in a merge.
             self.take_copy(&node, life, deadline, now);
         }
-        if let Some(here) = self.held.get_mut(&(node.clone(), life)) {
-            let merged = here.merge(set);
-            for entry in &merged.replaced {
-                self.visible.remove(entry);
-            }
-            for entry in &merged.fresh {
-                self.show_held(entry, HeldBy::Set(node.clone(), life));
-            }
-        } else {
-            self.keep_set(&node, life, set, now);
-        }
+        self.keep_set(&node, life, set, now);
     }
 }
 
@@ -422,6 +477,7 @@ fn nothing_of(pull: &HeldPull) -> HeldPart {
                 seq: 0,
             },
             left: 0,
+            formerly: Vec::new(),
         },
         entries: Vec::new(),
         more: false,

@@ -52,6 +52,15 @@ impl Shard {
         }
     }
 
+    /// A peer asks for what it lacks.
+    pub(super) fn answer(&mut self, node: &NodeName, have: Option<Position>, now: Duration) {
+        if !self.left && have.is_none_or(|have| have.life != self.own.at().life) {
+            // It does not know this life yet.
+            self.send_hello(node, now);
+        }
+        self.serve(node, have, now);
+    }
+
     /// Tells a peer what it lacks: the operations it missed, or everything if those are not in the log.
     pub(super) fn serve(&mut self, node: &NodeName, have: Option<Position>, now: Duration) {
         if self.left {
@@ -59,7 +68,7 @@ impl Shard {
         }
         let at = self.own.at();
         match have {
-            Some(have) if have.life == at.life && self.own.covers(have.seq) => {
+            Some(have) if self.own.was(have.life) && self.own.covers(have.seq) => {
                 self.stats.ops_served += 1;
                 for ops in self.ops_after(have.seq) {
                     self.send(node, Message::Ops(ops));
@@ -67,7 +76,7 @@ impl Shard {
             }
             _ if at.seq == 0 => self.send(node, Message::Ops(self.no_ops())),
             _ => {
-                let known = have.is_some_and(|have| have.life == at.life && have.seq > 0);
+                let known = have.is_some_and(|have| self.own.was(have.life) && have.seq > 0);
                 self.stats.log_truncated += u64::from(known);
                 self.stats.states_served += 1;
                 let sending = Sending::new(at, self.own.frozen(), self.settings.chunk_bytes);
@@ -177,6 +186,7 @@ impl Shard {
             .push_back(Effect::Broadcast(Message::Vector(Vector {
                 at,
                 heard,
+                formerly: self.own.formerly(),
                 goodbye: self.farewell(),
                 held: self.offers(now),
             })));

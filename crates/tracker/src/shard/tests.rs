@@ -50,6 +50,7 @@ fn vector(at: Position, heard: Vec<Heard>) -> Vector {
     Vector {
         at,
         heard,
+        formerly: Vec::new(),
         goodbye: None,
         held: Vec::new(),
     }

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use crate::stats::Stats;
 use random::Random;
-use world::World;
+use world::{Voice, World};
 
 mod checker;
 mod corpus;
+mod eyes;
 mod many;
 mod network;
 mod random;
@@ -21,7 +22,7 @@ mod shrink;
 mod world;
 
 pub use corpus::CORPUS;
-pub use many::{ENOUGH, many};
+pub use many::{ENOUGH, Search, Searched};
 pub use shrink::{Failure, examine};
 
 /// What to simulate.
@@ -112,7 +113,12 @@ pub fn run(seed: u64, plan: Plan) -> Report {
 ///
 /// As [`run`].
 pub fn play(seed: u64, nodes: usize, actions: &[u64]) -> Report {
+    play_with(seed, nodes, actions, Voice::Fails)
+}
+
+fn play_with(seed: u64, nodes: usize, actions: &[u64], voice: Voice) -> Report {
     let mut world = World::new(seed, nodes);
+    world.voice = voice;
     for action in actions {
         world.step(*action);
     }
@@ -126,13 +132,7 @@ pub fn play(seed: u64, nodes: usize, actions: &[u64]) -> Report {
 ///
 /// As [`run`].
 pub fn tell(seed: u64, nodes: usize, actions: &[u64]) {
-    let mut world = World::new(seed, nodes);
-    world.tells = true;
-    for action in actions {
-        world.step(*action);
-    }
-    world.become_quiet();
-    world.finish();
+    play_with(seed, nodes, actions, Voice::Tells);
 }
 
 /// What a run of many histories did not do at all: then it proves less than it should.
@@ -183,10 +183,10 @@ const EVERYTHING: [&str; 36] = [
 ];
 
 /// After so much time without faults, every list is complete.
-const SETTLING: Duration = Duration::from_secs(12);
+const SETTLING: Duration = Duration::from_secs(9);
 
 /// For so long, only vectors may flow after that.
-const QUIET: Duration = Duration::from_secs(20);
+const QUIET: Duration = Duration::from_secs(9);
 
 #[cfg(test)]
 mod tests;

@@ -99,7 +99,7 @@ async fn a_crashed_session_is_counted_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_closes_so_many_a_second_the_oldest_first() {
+async fn g1_a_drain_closes_so_many_a_second_the_oldest_first() {
     let lab = Lab::new();
     let service = MemoryService::new(lab.clone());
     let clients = join_all((0..50).map(|_| service.connect(info("")))).await;
@@ -122,6 +122,35 @@ async fn a_drain_closes_so_many_a_second_the_oldest_first() {
     }
     draining.await.unwrap();
     connections.closed().await;
+}
+
+/// However many services there are, one drain is for all of them, at one rate.
+#[tokio::test(start_paused = true)]
+async fn g6_services_that_share_their_connections_are_drained_together() {
+    let connections = Connections::new();
+    let [one, two] =
+        [(); 2].map(|()| MemoryService::new(Lab::new()).with_connections(&connections));
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        clients.push(one.connect(info("")).await.unwrap());
+        clients.push(two.connect(info("")).await.unwrap());
+    }
+    let start = Instant::now();
+    let draining = tokio::spawn({
+        let connections = connections.clone();
+        async move { connections.drain(CloseCode::RESTART.into(), rate(10)).await }
+    });
+    for (n, mut client) in clients.into_iter().enumerate() {
+        let closed = client.recv().await;
+        let expected = Outgoing::Close(Close::new(CloseCode::RESTART));
+        assert_eq!(closed, Some(expected));
+        assert_eq!(start.elapsed(), Duration::from_millis(100) * n as u32);
+    }
+    draining.await.unwrap();
+    for service in [one, two] {
+        let refused = service.connect(info("")).await.unwrap_err();
+        assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -229,6 +229,50 @@ async fn rows_1_to_3_and_6_are_refused_before_the_handler_is_asked() {
     assert_eq!(lab.calls.load(SeqCst), 0);
 }
 
+/// On a mount that takes tokens and names its subprotocols.
+#[tokio::test]
+async fn rows_4_and_5_are_refused_before_the_handler_is_asked_and_after_row_3() {
+    let lab = Lab::new();
+    let config = HttpConfig::default()
+        .with_auth_token()
+        .with_subprotocols(["sip"]);
+    let (addr, _) = nested_in_axum(HttpService::with_config(lab.clone(), config)).await;
+    let offering =
+        |query: &str, offer: &str| Ask::upgrade(query).with("sec-websocket-protocol", offer);
+    let good = "phoenix, base64url.bearer.phx.MTIzNA";
+    let rows = [
+        (
+            "row 4: no base64",
+            offering("", "phoenix, base64url.bearer.phx.!"),
+        ),
+        (
+            "row 4: no text",
+            offering("", "phoenix, base64url.bearer.phx._w"),
+        ),
+        ("row 5: none that is spoken here", offering("", "mqtt")),
+        (
+            "row 5: a token and none that is spoken here",
+            offering("", "mqtt, base64url.bearer.phx.MTIzNA"),
+        ),
+        (
+            "row 3 before 4 and 5",
+            offering("", "mqtt").with("origin", "http://evil.example"),
+        ),
+        ("row 6 behind 4 and 5", offering("vsn=9.9.9", good)),
+    ];
+    for (name, ask) in rows {
+        let answer = ask.of(addr).await;
+        assert!(answer.is(403, ""), "{name}: {answer:?}");
+    }
+    assert_eq!(lab.calls.load(SeqCst), 0);
+    for (offer, spoken) in [(good, "phoenix"), ("sip, mqtt", "sip")] {
+        let answer = offering("vsn=2.0.0", offer).of(addr).await;
+        assert_eq!(answer.status, 101);
+        let spoken = format!("sec-websocket-protocol: {spoken}\r\n");
+        assert!(answer.head.contains(&spoken), "{}", answer.head);
+    }
+}
+
 #[tokio::test]
 async fn row_3_allows_own_host_loopback_and_no_origin() {
     let lab = Lab::new();
@@ -440,7 +484,7 @@ async fn over_tcp_a_message_over_the_limit_still_ends_with_a_readable_1009() {
 }
 
 #[tokio::test]
-async fn a_service_that_closes_all_sends_1012_and_answers_503() {
+async fn g7_a_service_that_closes_all_at_once_sends_1012_and_answers_503() {
     let lab = Lab::new();
     let (addr, service) = nested_in_axum(HttpService::new(lab.clone())).await;
     let stream = TcpStream::connect(addr).await.unwrap();

@@ -630,7 +630,7 @@ async fn without_long_polling_the_path_is_404() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_ends_sessions_with_1012_and_tells_those_that_wait() {
+async fn g5_a_drain_ends_sessions_with_1012_and_tells_those_that_wait() {
     let polled = Polled::new();
     let token = polled.open().await;
     polled.lab.connected().await;

@@ -133,7 +133,7 @@ async fn paths_may_have_variables_on_both_carriers_and_they_win_over_the_query()
 }
 
 #[tokio::test]
-async fn subprotocols_are_agreed_on_or_the_client_is_refused() {
+async fn row_5_subprotocols_are_agreed_on_or_the_client_is_refused() {
     let mount = Mount::new(HttpConfig::default().with_subprotocols(["sip", "xmpp"]));
     let offer = async |offered: &'static str| {
         let (status, headers) = mount
@@ -162,7 +162,7 @@ async fn subprotocols_are_agreed_on_or_the_client_is_refused() {
 }
 
 #[tokio::test]
-async fn an_auth_token_comes_as_a_subprotocol_or_in_a_header() {
+async fn row_4_an_auth_token_comes_as_a_subprotocol_or_in_a_header() {
     let mount = Mount::new(HttpConfig::default().with_auth_token());
     let token = Some(AuthToken::new("1234"));
     let offer = [(

@@ -10,6 +10,7 @@ use super::super::address::RECENT;
 use super::super::close::Close;
 use super::super::frame::Frame;
 use super::super::notice::{Allowance, Level};
+use super::super::peer::HELLO_LIMIT;
 use super::super::terms::Offer;
 use super::super::trouble::Trouble;
 use super::{Effect, Ended, MAX_LINKS, MAX_PEERS, Mesh, MeshConfig};
@@ -169,6 +170,50 @@ fn silence_is_suspicious_first_and_may_end() {
         MemberState::Up
     );
     assert_eq!(downs(&world), 0);
+}
+
+#[test]
+fn two_heartbeats_lost_in_a_row_are_no_alarm_and_three_are() {
+    for seed in 0..20 {
+        let mut world = chain(seed, 3);
+        let phase = Duration::from_millis(37 * seed);
+        world.run(SETTLED + phase);
+        world.lose_heartbeats(2);
+        world.run(5 * SECOND);
+        let suspects = |event: &&(_, _)| matches!(event.1, MemberEvent::Suspect(_));
+        for node in &world.nodes {
+            let suspected = node.events.iter().filter(suspects).count();
+            assert_eq!(suspected, 2, "each was silent for long enough");
+        }
+        assert_eq!(downs(&world), 0);
+        world.assert_settled();
+        world.lose_heartbeats(3);
+        world.run(5 * SECOND);
+        assert!(downs(&world) > 0, "this is what down means");
+    }
+}
+
+#[test]
+fn handshakes_that_never_go_on_are_ended_in_time_and_disturb_nobody() {
+    for seed in 0..20 {
+        let mut world = chain(seed, 3);
+        world.run(SETTLED);
+        let silent = (0..10).map(|_| world.add_intruder(2));
+        let silent: Vec<usize> = silent.collect();
+        let mut most = 0;
+        for _ in 0..100 {
+            world.run(SECOND / 10);
+            let mesh = world.nodes[0].mesh.as_ref();
+            most = most.max(mesh.map_or(0, Mesh::connections));
+        }
+        assert!(most > 10, "they were not there");
+        for index in silent {
+            world.kill(index);
+        }
+        world.run(HELLO_LIMIT + SECOND);
+        world.assert_settled_with_nothing_besides();
+        assert_eq!(downs(&world), 0);
+    }
 }
 
 #[test]
@@ -417,7 +462,7 @@ fn a_restarting_node_tells_how_long_it_means_to_be_away() {
 }
 
 #[test]
-fn a_member_gone_for_ten_minutes_is_forgotten_unless_it_is_a_seed() {
+fn a_member_gone_for_ten_minutes_is_forgotten_and_left_alone_unless_it_is_a_seed() {
     let mut world = chain(2, 3);
     world.run(SETTLED);
     world.kill(0);
@@ -427,6 +472,12 @@ fn a_member_gone_for_ten_minutes_is_forgotten_unless_it_is_a_seed() {
     let table = &world.nodes[1].table;
     assert_eq!(table.get(&name("n1")).unwrap().state, MemberState::Down);
     assert_eq!(table.get(&name("n3")), None);
+    let dials = |world: &World| (world.dials(1, 0), world.dials(1, 2));
+    let before = dials(&world);
+    world.run(RECENT);
+    let after = dials(&world);
+    assert!(after.0 > before.0 + 100, "a seed is dialled for ever");
+    assert_eq!(after.1, before.1, "who is forgotten is not dialled");
     world.restart(0);
     world.run(2 * SETTLED);
     world.assert_settled();

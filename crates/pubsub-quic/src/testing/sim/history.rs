@@ -142,7 +142,7 @@ impl History {
     }
 
     fn slow(&mut self, node: NodeIndex) {
-        let slow = self.world.rng.random();
+        let slow = self.world.rng.random::<bool>() && !self.world.setup.prompt;
         self.world.set_slow(node, slow);
     }
 
@@ -162,7 +162,7 @@ impl History {
             (10..12, _) => self.world.cut_one_way(node, other),
             (12, _) => self.leave(node),
             (13, _) if all < self.nodes + 3 => {
-                let kind = self.world.rng.random_range(0..3);
+                let kind = self.world.rng.random_range(0..4);
                 self.world.add_intruder(kind);
             }
             // The first one's name is safe: somebody must be where the others look for somebody.
@@ -269,11 +269,25 @@ impl History {
                 healed = self.world.now;
             }
         }
-        self.world.run(REST);
+        self.rest();
         if let Err(text) = self.is_left_alone() {
             return self.world.fail(0, format!("it did not last: {text}"));
         }
         self.world.judge();
+    }
+
+    /// Time passes. Two heartbeats in a row are lost on every link, which is no reason to give anybody up.
+    fn rest(&mut self) {
+        // What was lost or paused just before is no loss of these.
+        self.world.run(2 * SECOND);
+        let silent = self.world.tally.of(Seen::Silent);
+        self.world.lose_two_heartbeats();
+        self.world.run(REST);
+        let given_up = self.world.tally.of(Seen::Silent) - silent;
+        if given_up > 0 {
+            let text = format!("{given_up} links ended after two lost heartbeats");
+            self.world.fail(0, text);
+        }
     }
 
     /// Those that left, or died with a name that another bears, are still dialled.
@@ -289,6 +303,11 @@ impl History {
             if self.world.nodes[index].state != State::Dead {
                 self.world.count_traffic(index);
             }
+        }
+        let early = self.world.ledger.early;
+        self.world.tally.add(Seen::Early, early);
+        if self.world.setup.prompt {
+            self.world.tally.add(Seen::EarlyInTime, early);
         }
         Outcome {
             hash: self.world.trace.hash(),

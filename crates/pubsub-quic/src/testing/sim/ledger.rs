@@ -3,6 +3,7 @@
 //! Pure: no clock, no I/O, no tasks.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::cable::{CableId, Side};
 use super::network::NodeIndex;
@@ -15,6 +16,7 @@ pub(super) struct Publication {
     pub(super) topic: Topic,
     pub(super) lane: u16,
     pub(super) bytes: usize,
+    pub(super) at: Duration,
     /// The subscriber who must not get it, though it is on its own node.
     pub(super) except: Option<usize>,
 }
@@ -25,6 +27,9 @@ pub(super) struct Sub {
     topic: Topic,
     /// Publications from this one on were made after `subscribe` returned.
     since: usize,
+    at: Duration,
+    /// What was published longer before than this must not come, if nothing holds anything up.
+    early: Option<Duration>,
     until: Option<usize>,
     /// How far it is with what it is owed.
     cursors: BTreeMap<(CableId, u16), usize>,
@@ -51,6 +56,8 @@ pub(super) struct Ledger {
     /// What lanes were too full for, and what was told of it.
     refused: BTreeMap<(Way, u16), u64>,
     told: BTreeMap<(Way, u16), u64>,
+    /// Messages that were older than their subscription.
+    pub(super) early: u64,
 }
 
 impl Ledger {
@@ -65,10 +72,18 @@ impl Ledger {
         number
     }
 
-    pub(super) fn subscribe(&mut self, topic: Topic) -> usize {
+    /// A subscription made now; what was published longer than `early` before must not come to it.
+    pub(super) fn subscribe(
+        &mut self,
+        topic: Topic,
+        now: Duration,
+        early: Option<Duration>,
+    ) -> usize {
         self.subs.push(Sub {
             topic,
             since: self.published.len(),
+            at: now,
+            early,
             until: None,
             cursors: BTreeMap::new(),
             last: BTreeMap::new(),
@@ -104,7 +119,11 @@ impl Ledger {
     /// `number` came over `way` to `sub`.
     pub(super) fn deliver(&mut self, way: Way, number: usize, sub: usize) -> Result<(), String> {
         let Publication {
-            node, topic, lane, ..
+            node,
+            topic,
+            lane,
+            at,
+            ..
         } = self.published[number];
         let told = self.told.get(&(way, lane)).copied().unwrap_or(0);
         self.subs[sub].take(number, (topic, node, lane))?;
@@ -113,7 +132,8 @@ impl Ledger {
         };
         let subscription = &mut self.subs[sub];
         if number < subscription.since {
-            return owed.sent(number);
+            self.early += 1;
+            return owed.sent(number).and_then(|()| self.in_time(sub, at));
         }
         let since = subscription.since;
         let first = || owed.entries.partition_point(|entry| *entry < since);
@@ -137,8 +157,20 @@ impl Ledger {
         ))
     }
 
-    /// `number` is handed to subscriptions of its own node.
-    pub(super) fn deliver_here(&mut self, number: usize, subs: &[usize]) -> Result<(), String> {
+    /// What was published before a subscription may come too, but only so long before.
+    fn in_time(&self, sub: usize, published: Duration) -> Result<(), String> {
+        let Sub { at, early, .. } = &self.subs[sub];
+        let age = at.saturating_sub(published);
+        if early.is_some_and(|bound| age > bound) {
+            return Err(format!(
+                "Q4: subscription {sub} got what was published {age:?} before it"
+            ));
+        }
+        Ok(())
+    }
+
+    /// `number` is handed to subscriptions of its own node; to how many.
+    pub(super) fn deliver_here(&mut self, number: usize, subs: &[usize]) -> Result<u64, String> {
         let Publication {
             node,
             topic,
@@ -146,10 +178,12 @@ impl Ledger {
             except,
             ..
         } = self.published[number];
+        let mut count = 0;
         for sub in subs.iter().copied().filter(|sub| Some(*sub) != except) {
             self.subs[sub].take(number, (topic, node, lane))?;
+            count += 1;
         }
-        Ok(())
+        Ok(count)
     }
 
     /// That way is whole, and nothing is under way on it: has `sub` got all it is owed?

@@ -62,8 +62,8 @@ pub(super) enum Happening {
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Network {
-    /// When, in which order, and where it waits.
-    queue: BinaryHeap<Reverse<(Duration, u64, usize)>>,
+    /// When, in nanoseconds, in which order, and where it waits.
+    queue: BinaryHeap<Reverse<(u64, u64, usize)>>,
     waiting: Vec<Option<Happening>>,
     free: Vec<usize>,
     sequence: u64,
@@ -81,12 +81,14 @@ impl Network {
             self.waiting.len() - 1
         });
         self.waiting[place] = Some(what);
+        let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.queue.push(Reverse((time, self.sequence, place)));
     }
 
     /// The next thing that happens until then.
     pub(super) fn next(&mut self, until: Duration) -> Option<(Duration, Happening)> {
         let Reverse((at, _, place)) = *self.queue.peek()?;
+        let at = Duration::from_nanos(at);
         if at > until {
             return None;
         }

@@ -13,7 +13,7 @@ use matryoshka_pubsub::{Incarnation, LinkId, NodeName};
 
 use super::cable::{CableId, Side};
 use super::network::{NodeIndex, Packet};
-use super::registry::Registry;
+use super::registry::{Registry, Topic};
 use crate::proto::codec::Codec;
 use crate::proto::control::ControlReader;
 use crate::proto::lane::{LANES, LaneReader};
@@ -58,6 +58,8 @@ pub(crate) struct Node {
     pub(crate) events: Vec<(Duration, MemberEvent)>,
     pub(super) traffic: Traffic<ConnectionId>,
     pub(super) registry: Registry,
+    /// When each topic was subscribed last.
+    pub(super) asked: BTreeMap<Topic, Duration>,
     pub(super) links: BTreeMap<ConnectionId, LinkEnd>,
     pub(super) by_link: BTreeMap<LinkId, ConnectionId>,
     pub(super) dials: BTreeMap<ConnectionId, CableId>,
@@ -70,6 +72,8 @@ pub(crate) struct Node {
     /// When its last life ended.
     pub(super) died: Duration,
     pub(super) slow: bool,
+    /// It shakes hands and never says anything.
+    pub(super) stalls: bool,
     pub(super) flushing: bool,
     pub(super) alarm: Option<Duration>,
     pub(super) incarnation: Incarnation,
@@ -84,12 +88,16 @@ pub(super) struct LinkEnd {
     pub(super) control: ControlReader,
     pub(super) lanes: Vec<Option<LaneReader>>,
     /// Once it is up.
-    pub(super) raised: Option<Raised>,
+    pub(super) raised: Option<Arc<Raised>>,
     /// Whether publishes go there.
     pub(super) routed: bool,
     pub(super) heard: bool,
     /// When anything came last.
     pub(super) heard_at: Duration,
+    /// Since when there has been this connection.
+    pub(super) since: Duration,
+    /// How many heartbeats, from the next one on, are lost on their way to the other side.
+    pub(super) loses: u8,
     /// What came on lanes and is not read yet.
     pub(super) unread: VecDeque<(u16, Vec<Bytes>)>,
     /// Lanes on which something was written.
@@ -102,7 +110,7 @@ pub(super) struct LinkEnd {
     pub(super) to_read: Option<u16>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Raised {
     pub(super) name: NodeName,
     pub(super) incarnation: Incarnation,
@@ -129,6 +137,8 @@ impl LinkEnd {
             routed: false,
             heard: false,
             heard_at: now,
+            since: now,
+            loses: 0,
             unread: VecDeque::new(),
             opened: 0,
             finished: false,

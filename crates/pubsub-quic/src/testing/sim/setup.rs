@@ -12,6 +12,10 @@ use crate::proto::codec::Codec;
 use crate::proto::outbox::Bounds;
 use crate::proto::terms::Offer;
 
+/// So soon at the latest a driver comes to what it was told of by a hint.
+pub(super) const HINT: Duration = Duration::from_millis(3);
+const MIB: usize = 1024 * 1024;
+
 /// See the module.
 #[derive(Debug, Clone)]
 pub(crate) struct Setup {
@@ -26,6 +30,8 @@ pub(crate) struct Setup {
     pub(super) loss: u32,
     /// Whether anything breaks.
     pub(super) calm: bool,
+    /// Whether nothing holds anything up: nothing is lost, nobody is slow, and there is room.
+    pub(super) prompt: bool,
     /// Whether clocks jump and names are borne twice.
     pub(super) quarrels: bool,
     pub(super) ring_bytes: usize,
@@ -52,12 +58,13 @@ impl Setup {
             flight: (Duration::from_micros(200), Duration::from_millis(20)),
             loss: 0,
             calm: true,
+            prompt: true,
             quarrels: false,
-            ring_bytes: 4 * 1024 * 1024,
+            ring_bytes: 4 * MIB,
             ring_entries: 65_536,
-            lane_bytes: 8 * 1024 * 1024,
+            lane_bytes: 8 * MIB,
             tracker_bytes: 64 * 1024 * 1024,
-            window: 1024 * 1024,
+            window: MIB,
             old: 0,
             no_interest: 0,
             pace: Duration::from_millis(100),
@@ -69,13 +76,14 @@ impl Setup {
         let ring = [600, 1_500, 4_000, 64 * 1024][rng.random_range(0..4)];
         let slowest = [2_000, 20_000, 100_000][rng.random_range(0..3)];
         let calm = rng.random_ratio(1, 8);
-        Self {
+        let mut setup = Self {
             nodes,
             steps: 200,
             topics: rng.random_range(2..6),
             flight: (Duration::from_micros(200), Duration::from_micros(slowest)),
             loss: [0, 0, 10, 60][rng.random_range(0..4)],
             calm,
+            prompt: false,
             quarrels: !calm && rng.random_ratio(1, 3),
             ring_bytes: ring,
             ring_entries: [3, 10, 65_536][rng.random_range(0..3)],
@@ -89,7 +97,29 @@ impl Setup {
                 // They are costly, and enough of them happens at once.
                 _ => Duration::from_millis(15),
             },
+        };
+        if setup.calm && setup.loss == 0 {
+            setup.prompt = true;
+            (setup.ring_bytes, setup.ring_entries) = (4 * MIB, 65_536);
+            (setup.lane_bytes, setup.window) = (8 * MIB, MIB);
         }
+        setup
+    }
+
+    /// How long before its subscription a message may have been published that comes to it, while nothing holds anything up: half
+    /// a round trip, and so long as a publisher may wait with saying how far it has published. While what an `earlier` subscription
+    /// of the same node asked for may be under way, a round trip more: whoever subscribes then gets it too.
+    pub(super) fn early(&self, earlier: Option<Duration>) -> Option<Duration> {
+        let (half, announce) = (self.flight.1, self.interest().announce_after);
+        let joins = earlier.is_some_and(|since| since <= 2 * half + HINT);
+        let bound = announce
+            + half
+            + if joins {
+                2 * half + HINT
+            } else {
+                Duration::ZERO
+            };
+        self.prompt.then_some(bound)
     }
 
     pub(super) fn interest(&self) -> Config {

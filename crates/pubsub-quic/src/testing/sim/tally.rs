@@ -32,8 +32,14 @@ seen! {
     Step = "steps",
     /// A message was published.
     Published = "published",
+    /// A subscriber of the publisher's own node got one.
+    DeliveredHere = "delivered on the publisher's node",
     /// A subscriber of another node got one.
     Delivered = "delivered to another node",
+    /// A subscriber got one that was published before it subscribed.
+    Early = "older than their subscription",
+    /// Of these, the ones that had to come within the bound for such messages.
+    EarlyInTime = "of these, held to their bound",
     /// A packet was lost once or more, so that its stream stalled.
     Lost = "packets lost",
     /// A stream arrived before an older packet of another one.
@@ -42,6 +48,14 @@ seen! {
     Duplicated = "handshakes doubled",
     /// A handshake packet was lost or cut off, and sent again.
     Redialled = "handshakes sent again",
+    /// Nobody answered at an address for so long that the attempt was given up.
+    GivenUp = "dials given up",
+    /// Somebody shook hands and then said nothing.
+    Stalled = "handshakes that stalled",
+    /// A connection took too long to be settled, and was closed.
+    TooSlow = "connections closed as too slow",
+    /// Of what a node says on a link to be heard, two in a row were lost.
+    HeartbeatsLost = "heartbeats lost twice in a row",
     /// One way between two nodes was cut.
     CutOneWay = "one-way cuts",
     /// Both ways were.

@@ -13,6 +13,8 @@ use matryoshka_pubsub::cluster::{MemberEvent, MemberTable};
 use matryoshka_pubsub::{Incarnation, NodeName};
 use rand::Rng;
 
+#[cfg(test)]
+use super::cable::Cable;
 use super::ledger::Ledger;
 use super::network::{Happening, Network, NodeIndex, Packet};
 use super::node::{Life, Node, State, address};
@@ -121,10 +123,10 @@ impl World {
             start: Instant::now(),
             now: Duration::ZERO,
             rng,
-            setup,
             nodes: Vec::new(),
             net: Network::default(),
             ledger: Ledger::default(),
+            setup,
             tally: Tally::default(),
             trace: Trace::new(readable),
             broken: None,
@@ -162,6 +164,7 @@ impl World {
             events: Vec::new(),
             traffic: Traffic::new(self.setup.interest()),
             registry: Registry::default(),
+            asked: BTreeMap::new(),
             links: BTreeMap::new(),
             by_link: BTreeMap::new(),
             dials: BTreeMap::new(),
@@ -171,6 +174,7 @@ impl World {
             awake_since: self.now,
             died: Duration::ZERO,
             slow: false,
+            stalls: false,
             flushing: false,
             alarm: None,
             incarnation: Incarnation(0),
@@ -187,6 +191,13 @@ impl World {
     #[cfg(test)]
     pub(crate) fn clock(&self) -> Duration {
         self.now
+    }
+
+    /// How often the one node dialled the other.
+    #[cfg(test)]
+    pub(crate) fn dials(&self, from: NodeIndex, to: NodeIndex) -> usize {
+        let is_one = |cable: &&Cable| cable.ends[0].node == from && cable.ends[1].node == to;
+        self.net.cables.iter().filter(is_one).count()
     }
 
     pub(super) fn instant(&self) -> Instant {
@@ -235,6 +246,7 @@ impl World {
         node.table = MemberTable::new();
         node.traffic = Traffic::new(self.setup.interest());
         node.registry = Registry::default();
+        node.asked.clear();
         node.newest.clear();
         node.published.clear();
         let life = node.life;

@@ -16,9 +16,6 @@ use crate::reference::PresenceRef;
 pub(super) struct Truth {
     values: BTreeMap<PresenceRef, Fate>,
     restarts: BTreeMap<(Index, u64), Restart>,
-    /// Trackers that took a higher number. Two nodes may hold their entries under two numbers, so what was held under one
-    /// may be listed once more under the other, for the rest of its grace: a known limit.
-    renumbered: BTreeSet<(Index, u64)>,
 }
 
 #[derive(Debug)]
@@ -47,6 +44,21 @@ pub(super) struct Sight {
     pub(super) now: Duration,
 }
 
+/// What a node knows of others.
+pub(super) trait View {
+    /// In which step the link to a node came to be, if there is one.
+    fn link_born(&self, node: Index) -> Option<u64>;
+
+    /// Whether the same life of a node is seen, over the same link, as before the input.
+    fn steady(&self, node: Index) -> bool;
+
+    /// Whether a tracker is heard directly, and its copy shown.
+    fn shows(&self, node: Index, generation: u64) -> bool;
+
+    /// Whether what that tracker had is held, because it said itself that it is over.
+    fn said_over(&self, node: Index, generation: u64) -> bool;
+}
+
 impl Truth {
     pub(super) fn written(&mut self, entry: &Arc<Entry>, writer: Index, generation: u64) {
         let fate = Fate {
@@ -70,10 +82,6 @@ impl Truth {
         if let Some(fate) = self.values.get_mut(&reference) {
             fate.held = true;
         }
-    }
-
-    pub(super) fn renumbered(&mut self, writer: Index, generation: u64) {
-        self.renumbered.insert((writer, generation));
     }
 
     pub(super) fn restart_announced(&mut self, writer: Index, generation: u64, grace: Duration) {
@@ -130,69 +138,74 @@ impl Truth {
 /// Replays one node's diffs, as a consumer does that knows nothing else.
 #[derive(Debug, Default)]
 pub(super) struct Watcher {
-    list: BTreeMap<(Arc<str>, Arc<str>, PresenceRef), Arc<Entry>>,
+    /// By reference: nobody gives one twice, as [`Truth::written`] sees to.
+    list: BTreeMap<PresenceRef, Arc<Entry>>,
     /// What left over a link when it was over at its writer: it must never come back.
     over: BTreeSet<PresenceRef>,
+    /// What left because its user was back elsewhere or its grace had ended, while its node was out of reach. Only that node's
+    /// own word, of the very life that was taken for over, brings it back: as after a partition.
+    presumed: BTreeSet<PresenceRef>,
     /// The latest generation seen of each node.
     generations: BTreeMap<Index, u64>,
 }
 
 impl Watcher {
-    /// Applies a diff that must be exact. `link_born` tells in which step the link to a node came to be, if there is one, and
-    /// `steady` whether the same life of a node is seen as before.
-    pub(super) fn diff(
-        &mut self,
-        diff: &Diff,
-        sight: Sight,
-        truth: &Truth,
-        link_born: impl Fn(Index) -> Option<u64>,
-        steady: impl Fn(Index) -> bool,
-    ) {
+    /// Applies a diff that must be exact.
+    pub(super) fn diff(&mut self, diff: &Diff, sight: Sight, truth: &Truth, view: &impl View) {
         assert!(
             !(diff.joins.is_empty() && diff.leaves.is_empty()),
             "I14: an empty diff"
         );
         for entry in &diff.leaves {
             assert_eq!(entry.topic, diff.topic, "I14: a diff has one topic");
-            let left = self.list.remove(&place(entry));
+            let left = self.list.remove(&entry.reference);
             assert_eq!(left.as_ref(), Some(entry), "I14: left what was not there");
-            let fate = truth.fate(entry.reference);
-            // Without link, or with another life, it was only hidden: then `joined` knows better what may come back.
-            let linked = link_born(fate.writer).is_some() && steady(fate.writer);
-            if fate.ended.is_some() && (linked || fate.writer == sight.viewer) {
-                self.over.insert(entry.reference);
-            }
-            // What was held and is not hidden by the end of a link is over: its user is back, or its grace has ended. Only a
-            // node that was thought to be over and was not may list it again.
-            let last = truth.restarted(fate).unwrap_or(linked);
-            let renumbered = truth.renumbered.contains(&(fate.writer, fate.generation));
-            if fate.held && steady(fate.writer) && last && !renumbered {
-                self.over.insert(entry.reference);
-            }
+            self.left(entry, sight, truth, view);
         }
         for entry in &diff.joins {
             assert_eq!(entry.topic, diff.topic, "I14: a diff has one topic");
-            let was = self.list.insert(place(entry), Arc::clone(entry));
+            let was = self.list.insert(entry.reference, Arc::clone(entry));
             assert_eq!(was, None, "I14: joined what was there");
-            self.joined(entry, sight, truth, &link_born);
+            self.joined(entry, sight, truth, view);
         }
-        self.updates(diff, sight, truth);
+        self.updates(diff);
     }
 
-    fn joined(
-        &mut self,
-        entry: &Arc<Entry>,
-        sight: Sight,
-        truth: &Truth,
-        link_born: impl Fn(Index) -> Option<u64>,
-    ) {
+    fn left(&mut self, entry: &Arc<Entry>, sight: Sight, truth: &Truth, view: &impl View) {
+        let fate = truth.fate(entry.reference);
+        let steady = view.steady(fate.writer);
+        let own = fate.writer == sight.viewer;
+        // Without link, or with another life, it was only hidden: then `joined` knows better what may come back. But what was
+        // held and is not hidden by the end of a link is over: its user is back, or its grace has ended.
+        let linked = view.link_born(fate.writer).is_some() && steady;
+        let last = truth.restarted(fate).unwrap_or(linked);
+        if !(own || linked || (steady && last && fate.held)) {
+            return;
+        }
+        let certain = own
+            || view.shows(fate.writer, fate.generation)
+            || view.said_over(fate.writer, fate.generation);
+        if fate.ended.is_some() || (fate.held && last) {
+            let over = if certain {
+                &mut self.over
+            } else {
+                &mut self.presumed
+            };
+            over.insert(entry.reference);
+        }
+    }
+
+    fn joined(&mut self, entry: &Arc<Entry>, sight: Sight, truth: &Truth, view: &impl View) {
         let fate = truth.fate(entry.reference);
         assert_eq!(
             *fate.entry, **entry,
             "I10: an entry differs from what was written"
         );
+        let back = self.over.contains(&entry.reference)
+            || (self.presumed.remove(&entry.reference)
+                && !view.shows(fate.writer, fate.generation));
         assert!(
-            !self.over.contains(&entry.reference),
+            !back,
             "I8: {entry:?} came back after it was over and had left"
         );
         if truth.may_be_held(fate, sight.now) {
@@ -210,7 +223,8 @@ impl Watcher {
         if fate.writer == sight.viewer {
             return;
         }
-        let born = link_born(fate.writer).expect("I17: no link, so nothing of that node joins");
+        let born = view.link_born(fate.writer);
+        let born = born.expect("I17: no link, so nothing of that node joins");
         if let Some(ended) = fate.ended {
             assert!(
                 ended >= born,
@@ -221,18 +235,13 @@ impl Watcher {
     }
 
     /// An update is one leave and one join in one diff, as long as the reader saw the value before.
-    /// Of a tracker that restarts, two nodes may hold two values of one slot, if it took a higher number in its drain.
-    fn updates(&self, diff: &Diff, sight: Sight, truth: &Truth) {
+    fn updates(&self, diff: &Diff) {
         for entry in &diff.joins {
-            if truth.may_be_held(truth.fate(entry.reference), sight.now) {
-                continue;
-            }
             let Some(previous) = entry.previous else {
                 continue;
             };
-            let place = (Arc::clone(&entry.topic), Arc::clone(&entry.key), previous);
             assert!(
-                !self.list.contains_key(&place),
+                !self.list.contains_key(&previous),
                 "I16: the value and the one that it replaced are both listed"
             );
         }
@@ -240,13 +249,16 @@ impl Watcher {
 
     /// The diffs so far, replayed, are the list.
     pub(super) fn compare<'a>(&self, listed: impl Iterator<Item = &'a Arc<Entry>>) {
-        let listed: BTreeMap<_, _> = listed
-            .map(|entry| (place(entry), Arc::clone(entry)))
-            .collect();
-        assert_eq!(
-            self.list, listed,
-            "I14: the diffs replayed are not the list"
-        );
+        let mut count = 0;
+        for entry in listed {
+            count += 1;
+            assert_eq!(
+                self.list.get(&entry.reference),
+                Some(entry),
+                "I14: the diffs replayed are not the list"
+            );
+        }
+        assert_eq!(count, self.list.len(), "I14: the diffs replayed list more");
     }
 
     /// At any time, all entries of a node are of one of its lives, and only of nodes that there is a link to.
@@ -271,22 +283,11 @@ impl Watcher {
         }
     }
 
-    pub(super) fn by_reference(&self) -> BTreeMap<PresenceRef, Arc<Entry>> {
-        let entries = self.list.values();
-        entries
-            .map(|entry| (entry.reference, Arc::clone(entry)))
-            .collect()
+    pub(super) fn by_reference(&self) -> &BTreeMap<PresenceRef, Arc<Entry>> {
+        &self.list
     }
 }
 
 /// So long after the end of a tracker and its grace the last node has noticed both: links are found to be over within 2.5 s,
 /// pauses last up to 5 s, and what is passed on takes its way.
 const NOTICE: Duration = Duration::from_secs(12);
-
-fn place(entry: &Entry) -> (Arc<str>, Arc<str>, PresenceRef) {
-    (
-        Arc::clone(&entry.topic),
-        Arc::clone(&entry.key),
-        entry.reference,
-    )
-}

@@ -58,6 +58,7 @@ pub(super) struct Connection {
 pub(super) struct Network {
     connections: BTreeMap<(Index, Index), Connection>,
     blocked: BTreeSet<(Index, Index)>,
+    /// By receiver and sender.
     queues: BTreeMap<(Index, Index), VecDeque<Packet>>,
     /// Copies of messages that arrive when their link is long over.
     ghosts: Vec<(Index, Index, Packet)>,
@@ -139,7 +140,7 @@ impl Network {
             return;
         };
         for (from, to) in [(a, b), (b, a)] {
-            let queue = self.queues.entry((from, to)).or_default();
+            let queue = self.queues.entry((to, from)).or_default();
             let kept = random.below(queue.len() + 1);
             // What is older than this connection was promised before.
             let mut place = 0;
@@ -256,7 +257,7 @@ impl Network {
     }
 
     fn enqueue(&mut self, from: Index, to: Index, mut packet: Packet) {
-        let queue = self.queues.entry((from, to)).or_default();
+        let queue = self.queues.entry((to, from)).or_default();
         // In order: nothing arrives before what was sent earlier.
         if let Some(last) = queue.back() {
             packet.at = packet.at.max(last.at);
@@ -266,10 +267,8 @@ impl Network {
 
     /// Everything on its way to a node is lost.
     pub(super) fn lose_all_to(&mut self, to: Index) {
-        for ((_, receiver), queue) in &mut self.queues {
-            if *receiver == to {
-                queue.clear();
-            }
+        for (_, queue) in self.queues.range_mut((to, 0)..(to + 1, 0)) {
+            queue.clear();
         }
         self.ghosts.retain(|(_, receiver, _)| *receiver != to);
     }
@@ -282,10 +281,9 @@ impl Network {
             let (from, _, packet) = self.ghosts.swap_remove(place);
             return Some((from, packet));
         }
-        let arrived = self.queues.iter_mut().filter(|((_, receiver), queue)| {
-            *receiver == to && queue.front().is_some_and(|packet| packet.at <= now)
-        });
-        let ((from, _), queue) = arrived.min_by_key(|(_, queue)| queue[0].at)?;
+        let queues = self.queues.range_mut((to, 0)..(to + 1, 0));
+        let arrived = queues.filter(|(_, queue)| queue.front().is_some_and(|p| p.at <= now));
+        let ((_, from), queue) = arrived.min_by_key(|(_, queue)| queue[0].at)?;
         let packet = queue.pop_front()?;
         Some((*from, packet))
     }

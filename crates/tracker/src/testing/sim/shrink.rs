@@ -3,7 +3,7 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{Plan, Report, play};
+use super::{Plan, Report, Voice, play_with};
 
 /// A history in which a checker found something wrong.
 #[derive(Clone, Debug)]
@@ -12,7 +12,7 @@ pub struct Failure {
     pub seed: u64,
     /// How many nodes it has.
     pub nodes: usize,
-    /// The steps without which it does not fail any more. [`play`] runs them.
+    /// The steps without which it does not fail any more. [`play`](super::play) runs them.
     pub actions: Vec<u64>,
     /// What the checker said of these steps.
     pub message: String,
@@ -89,7 +89,10 @@ impl Failure {
 }
 
 fn attempt(seed: u64, nodes: usize, actions: &[u64]) -> Result<Report, String> {
-    catch_unwind(AssertUnwindSafe(|| play(seed, nodes, actions))).map_err(|panic| {
+    catch_unwind(AssertUnwindSafe(|| {
+        play_with(seed, nodes, actions, Voice::Silent)
+    }))
+    .map_err(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         text.unwrap_or_else(|| "a panic without words".to_owned())

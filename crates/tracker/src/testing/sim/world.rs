@@ -11,6 +11,7 @@ use matryoshka_pubsub::cluster::{Member, MemberEvent, MemberState};
 use matryoshka_pubsub::{Incarnation, LinkId, NodeName, Origin};
 
 use super::checker::{Sight, Truth, Watcher};
+use super::eyes::{Eyes, LinkView, Seen};
 use super::network::{Index, Network, Packet, Weather, What};
 use super::random::Random;
 use super::{QUIET, Report, SETTLING};
@@ -20,6 +21,17 @@ use crate::message::Message;
 use crate::owner_log::{Slot, Ticket};
 use crate::shard::{Effect, Refusal, Settings, Shard};
 
+/// What a world prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Voice {
+    /// Nothing.
+    Silent,
+    /// Where it was, if a checker fails.
+    Fails,
+    /// That, and whatever happens.
+    Tells,
+}
+
 #[derive(Debug)]
 pub(super) struct World {
     seed: u64,
@@ -28,13 +40,15 @@ pub(super) struct World {
     step: u64,
     weather: Weather,
     nodes: Vec<Node>,
+    names: Vec<NodeName>,
+    /// Which tracker of a node had which life; one that took a higher number had several.
+    generations: BTreeMap<(Index, Life), u64>,
     network: Network,
     truth: Truth,
     report: Report,
     settings: Settings,
     acts: u64,
-    /// Whether it prints what happens.
-    pub(super) tells: bool,
+    pub(super) voice: Voice,
     /// Messages sent since the cluster is quiet, vectors not counted.
     noise: Vec<&'static str>,
 }
@@ -72,13 +86,6 @@ struct Own {
     drop_grace: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct LinkView {
-    link: LinkId,
-    born: u64,
-    incarnation: u64,
-}
-
 impl World {
     pub(super) fn new(seed: u64, nodes: usize) -> Self {
         let mut random = Random::new(seed);
@@ -102,19 +109,22 @@ impl World {
             running: None,
             paused_until: Duration::ZERO,
         });
+        let nodes: Vec<Node> = nodes.collect();
         let mut world = Self {
             seed,
             random,
             now: Duration::ZERO,
             step: 0,
             weather,
-            nodes: nodes.collect(),
+            names: nodes.iter().map(|node| node.name.clone()).collect(),
+            nodes,
+            generations: BTreeMap::new(),
             network: Network::default(),
             truth: Truth::default(),
             report: Report::default(),
             settings,
             acts: 0,
-            tells: false,
+            voice: Voice::Fails,
             noise: Vec::new(),
         };
         (0..count).for_each(|node| world.start(node));
@@ -661,19 +671,18 @@ impl World {
             return;
         };
         let now = self.now.saturating_sub(running.started);
-        let before = self.lives_seen(&running);
+        let before = Seen::all(&self.names, &running.shard, &running.links);
         input(self, &mut running, now);
-        let after = self.lives_seen(&running);
-        if running.shard.stats().renumbered > 0 {
-            self.truth.renumbered(node, self.nodes[node].generation);
-        }
+        let after = Seen::all(&self.names, &running.shard, &running.links);
+        let life = running.shard.at().life;
+        self.generations
+            .insert((node, life), self.nodes[node].generation);
         running.shard.settle();
         self.acts += 1;
         let mut look = self.acts.is_multiple_of(LOOK_EVERY);
         while let Some(effect) = running.shard.poll_effect() {
             look |= matches!(effect, Effect::Step(_));
-            let steady = |other: Index| before[other] == after[other];
-            self.effect(node, &mut running, effect, steady);
+            self.effect(node, &mut running, effect, (&before, &after));
         }
         if look {
             self.check(node, &running);
@@ -681,23 +690,12 @@ impl World {
         self.nodes[node].running = Some(running);
     }
 
-    /// The life of each node that a shard holds a copy of, and the link to it.
-    fn lives_seen(&self, running: &Running) -> Vec<(Option<Life>, Option<LinkId>)> {
-        let nodes = self.nodes.iter().enumerate();
-        nodes
-            .map(|(index, node)| {
-                let life = running.shard.have(&node.name).map(|at| at.life);
-                (life, running.links.get(&index).map(|view| view.link))
-            })
-            .collect()
-    }
-
     fn effect(
         &mut self,
         node: Index,
         running: &mut Running,
         effect: Effect,
-        steady: impl Fn(Index) -> bool,
+        (before, after): (&[Seen], &[Seen]),
     ) {
         match effect {
             Effect::Broadcast(message) => {
@@ -729,11 +727,15 @@ impl World {
                 for entry in step.diff.joins.iter().chain(&step.diff.leaves) {
                     self.trace(&entry.reference.put_seq().to_be_bytes());
                 }
-                let links = &running.links;
-                let born = |other: Index| links.get(&other).map(|view| view.born);
-                running
-                    .watcher
-                    .diff(&step.diff, sight, &self.truth, born, steady);
+                let view = Eyes {
+                    names: &self.names,
+                    generations: &self.generations,
+                    shard: &running.shard,
+                    links: &running.links,
+                    before,
+                    after,
+                };
+                running.watcher.diff(&step.diff, sight, &self.truth, &view);
             }
         }
     }
@@ -753,7 +755,7 @@ impl World {
     }
 
     fn tell(&self, what: impl FnOnce() -> String) {
-        if self.tells {
+        if self.voice == Voice::Tells {
             let what = what();
             if !what.is_empty() {
                 println!("{:?} {what}", self.now);
@@ -834,7 +836,7 @@ impl World {
             };
             assert_eq!(
                 running.watcher.by_reference(),
-                truth,
+                &truth,
                 "I1, I9: node {index} lists something else"
             );
             for (name, at) in &positions {
@@ -856,7 +858,7 @@ impl World {
 /// A failed checker says which seed to run again.
 impl Drop for World {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if std::thread::panicking() && self.voice != Voice::Silent {
             eprintln!(
                 "simulation failed: seed {}, {} nodes, step {}, at {:?}",
                 self.seed,

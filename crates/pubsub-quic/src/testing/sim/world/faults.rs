@@ -161,6 +161,22 @@ impl World {
         }
     }
 
+    /// On every link, both ways, the next two heartbeats are lost.
+    pub(crate) fn lose_two_heartbeats(&mut self) {
+        let links = |node: &super::Node| node.links.len();
+        let links = self.nodes.iter().map(links).sum::<usize>();
+        self.tally.add(Seen::HeartbeatsLost, links as u64);
+        self.lose_heartbeats(2);
+    }
+
+    /// On every link, both ways, the next `count` heartbeats are lost.
+    pub(crate) fn lose_heartbeats(&mut self, count: u8) {
+        for node in &mut self.nodes {
+            node.links.values_mut().for_each(|end| end.loses = count);
+        }
+        self.note(0, &Moment::Fault("lose heartbeats", count.into()));
+    }
+
     /// Mends everything. What streams had under way arrives late.
     pub(crate) fn heal_all(&mut self) {
         for (from, to) in self.net.cuts() {
@@ -214,12 +230,13 @@ impl World {
     }
 
     /// Somebody who must not be let in; what is wrong with it is told by `kind`.
-    pub(in crate::testing::sim) fn add_intruder(&mut self, kind: u32) -> NodeIndex {
+    pub(crate) fn add_intruder(&mut self, kind: u32) -> NodeIndex {
         let index = self.add(&format!("stranger{}", self.nodes.len()), &[0]);
         let node = &mut self.nodes[index];
         match kind {
             0 => node.secret += 1,
             1 => node.cluster = "another",
+            2 => node.stalls = true,
             _ => node.name = NodeName::new("impostor").expect("a valid name"),
         }
         self.end(index);

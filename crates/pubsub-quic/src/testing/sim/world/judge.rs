@@ -7,8 +7,9 @@ use rand::Rng;
 use super::World;
 use crate::proto::lane::LANES;
 use crate::proto::liveness::{DOWN_AFTER, TICK};
+use crate::proto::mesh::MAX_DIALS;
 use crate::proto::outbox::CONTROL_STREAM_BYTES;
-use crate::proto::peer::ConnectionId;
+use crate::proto::peer::{ConnectionId, HELLO_LIMIT};
 use crate::testing::sim::cable::Cable;
 use crate::testing::sim::network::NodeIndex;
 use crate::testing::sim::node::Node;
@@ -64,8 +65,16 @@ impl World {
         {
             return Err(format!("Q6: the ring holds {} bytes", totals.ring_bytes));
         }
+        if node.dials.len() > MAX_DIALS {
+            return Err(format!("{} dials are under way", node.dials.len()));
+        }
         let most = usize::from(LANES) * (self.setup.lane_bytes + LARGEST);
         for end in node.links.values() {
+            let since = end.since.max(node.awake_since);
+            if end.raised.is_none() && self.now > since + HELLO_LIMIT + 2 * TICK {
+                let open = self.now - since;
+                return Err(format!("a connection is not settled for {open:?}"));
+            }
             let queued = end.outbox.queued();
             if queued.user > most
                 || queued.tracker > self.setup.tracker_bytes + LARGEST
@@ -212,5 +221,6 @@ impl World {
 
 /// Whether it has what one needs to be let in.
 pub(in crate::testing::sim) fn is_honest(node: &Node) -> bool {
-    node.secret == super::SECRET && node.cluster == "sim" && node.certified == node.name
+    let belongs = node.secret == super::SECRET && node.cluster == "sim";
+    belongs && node.certified == node.name && !node.stalls
 }

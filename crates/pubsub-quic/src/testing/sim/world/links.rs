@@ -1,5 +1,6 @@
 //! Connections: how they come about and how they end, and what the mesh says of them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use matryoshka_pubsub::Origin;
@@ -128,6 +129,11 @@ impl World {
             mesh.handle_connected(now, id, address(other), certified);
         }
         self.follow(index);
+        if self.nodes[index].stalls {
+            // The other side knows that the handshake is done, and that is all it hears.
+            self.tally.count(Seen::Stalled);
+            self.post(index, other, Packet::Bytes(cable, 1, CONTROL, Vec::new()));
+        }
     }
 
     /// Who dialled does not trust this node.
@@ -169,9 +175,12 @@ impl World {
 
     fn send(&mut self, index: NodeIndex, id: ConnectionId, frame: &Frame) {
         let node = &mut self.nodes[index];
-        let (Some(link), Some(mesh)) = (node.links.get(&id), &node.mesh) else {
+        let (Some(link), Some(mesh)) = (node.links.get_mut(&id), &node.mesh) else {
             return;
         };
+        if node.stalls || is_lost(link, frame) {
+            return;
+        }
         let (cable, outbox) = (link.cable, link.outbox.clone());
         let pushed = outbox.push_control(mesh.codec(id), frame);
         let link = link.raised.as_ref().filter(|_| *frame == Frame::Heartbeat);
@@ -196,13 +205,13 @@ impl World {
         let Some(terms) = mesh.terms(id).cloned() else {
             return;
         };
-        link.raised = Some(Raised {
+        link.raised = Some(Arc::new(Raised {
             name: origin.node.clone(),
             incarnation: origin.incarnation,
             link: origin.link,
             terms: terms.clone(),
             since: self.now,
-        });
+        }));
         link.routed = true;
         node.by_link.insert(origin.link, id);
         let (outbox, cable) = (link.outbox.clone(), link.cable);
@@ -250,6 +259,8 @@ impl World {
             Close::Older { .. } if is_up => Seen::Superseded,
             Close::Older { .. } => Seen::RefusedOlder,
             Close::Silent => Seen::Silent,
+            Close::TooSlow if link.is_none() => Seen::GivenUp,
+            Close::TooSlow => Seen::TooSlow,
             Close::OtherCluster { .. } | Close::NameNotCertified => Seen::Refused,
             _ => return,
         };
@@ -340,4 +351,11 @@ impl World {
         self.follow(index);
         self.end_if_flushed(index);
     }
+}
+
+/// Whether that is a heartbeat which the other side is not to hear, nor what goes with it.
+fn is_lost(link: &mut LinkEnd, frame: &Frame) -> bool {
+    let lost = *frame == Frame::Heartbeat && link.loses > 0;
+    link.loses -= u8::from(lost);
+    lost
 }

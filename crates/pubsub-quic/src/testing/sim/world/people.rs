@@ -13,6 +13,7 @@ use crate::testing::sim::ledger::{Publication, Way};
 use crate::testing::sim::network::{Happening, NodeIndex};
 use crate::testing::sim::node::State;
 use crate::testing::sim::registry::{Topic, name};
+use crate::testing::sim::setup::HINT;
 use crate::testing::sim::tally::Seen;
 
 /// How long a process that said goodbye waits until all it wrote is read.
@@ -31,7 +32,10 @@ pub(in crate::testing::sim) enum Audience {
 impl World {
     pub(in crate::testing::sim) fn subscribe(&mut self, index: NodeIndex, topic: Topic) -> usize {
         let node = &mut self.nodes[index];
-        let sub = self.ledger.subscribe(topic);
+        let earlier = node.asked.insert(topic, self.now);
+        let earlier = earlier.map(|at| self.now - at);
+        let early = self.setup.early(earlier);
+        let sub = self.ledger.subscribe(topic, self.now, early);
         node.registry.subscribe(topic, sub);
         self.note(index, &Moment::Subscribe { sub, topic });
         self.hint(index);
@@ -53,7 +57,8 @@ impl World {
 
     /// The driver is told that there are edges, and comes to it soon.
     fn hint(&mut self, index: NodeIndex) {
-        let soon = self.now + Duration::from_micros(self.rng.random_range(1..3_000));
+        let soon =
+            self.now + Duration::from_micros(self.rng.random_range(1..HINT.as_micros() as u64));
         let life = self.nodes[index].life;
         self.net.at(soon, Happening::Edges(index, life));
     }
@@ -104,13 +109,14 @@ impl World {
             topic,
             lane,
             bytes,
+            at: self.now,
             except: except.copied(),
         };
         let count = ways.len();
         self.ledger.publish(publication, &ways);
         let here = match audience {
             Audience::All | Audience::AllBut => self.ledger.deliver_here(number, &own),
-            Audience::Peer => Ok(()),
+            Audience::Peer => Ok(0),
         };
         if !node.traffic.is_empty() {
             node.published.push(number);
@@ -126,7 +132,10 @@ impl World {
                 ways: count,
             },
         );
-        self.keep(index, here);
+        match here {
+            Ok(here) => self.tally.add(Seen::DeliveredHere, here),
+            Err(text) => self.fail(index, text),
+        }
         self.tally.count(Seen::Published);
         match audience {
             Audience::All => {}

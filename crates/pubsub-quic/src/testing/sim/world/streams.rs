@@ -418,25 +418,25 @@ impl World {
         if publication.bytes > PART_BYTES && raised.terms.codec > crate::proto::codec::Codec::V1 {
             self.tally.count(Seen::Parts);
         }
-        let subs = node.registry.subscribers(publication.topic).to_vec();
+        let topic = publication.topic;
+        let subs = node.registry.subscribers(topic).len();
         receipt.heard = receipt.heard.max(received.pos);
-        if subs.is_empty() {
+        if subs == 0 {
             receipt.unwanted.push(received.topic);
         }
-        self.tally.add(Seen::Delivered, subs.len() as u64);
-        let (count, way) = (subs.len(), (cable, 1 - side));
+        self.tally.add(Seen::Delivered, subs as u64);
         self.note(
             index,
             &Moment::Deliver {
                 number,
                 cable,
-                subs: count,
+                subs,
             },
         );
-        for sub in subs {
-            let kept = self.ledger.deliver(way, number, sub);
-            self.keep(index, kept);
-        }
+        let subs = self.nodes[index].registry.subscribers(topic);
+        let mut deliver = |sub: &usize| self.ledger.deliver((cable, 1 - side), number, *sub);
+        let kept = subs.iter().try_for_each(&mut deliver);
+        self.keep(index, kept);
     }
 
     /// What queues were too full for, since this was asked last.

@@ -1,0 +1,254 @@
+//! What everybody gets wrong once: each mistake is a line in the log that names the cure.
+
+use axum::Router;
+use axum::body::Body;
+use futures::{SinkExt, StreamExt};
+use matryoshka_channel::pubsub::PubSub;
+use matryoshka_channel::transport::http::{Request, StatusCode};
+use matryoshka_channel::transport::{ConnectInfo, HttpConfig, LongPolling, OriginPolicy};
+use matryoshka_channel::{Connected, KeyRing, Sockets, SocketsConfig, Tokens};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::client_async;
+use tokio_tungstenite::tungstenite::{self, Message};
+use tower::Service;
+use tracing::Level;
+
+use crate::client::{Client, Vsn};
+use crate::lab::Lab;
+use crate::log::Lines;
+
+/// A server as its author has it on a laptop, with these settings.
+fn mounted(config: SocketsConfig) -> Router {
+    Router::new().nest_service("/socket", Lab::new().sockets_with(config))
+}
+
+/// What a browser sends, with these headers beside those of every upgrade.
+fn upgrade(uri: &str, headers: &[(&str, &str)]) -> Request<Body> {
+    let mut request = Request::get(uri)
+        .header("connection", "upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(Body::empty()).unwrap()
+}
+
+/// The status of the answer, and the lines it left.
+async fn ask(router: &mut Router, request: Request<Body>) -> (StatusCode, Vec<String>) {
+    let lines = Lines::down_to(Level::INFO);
+    let answer = router.call(request).await.unwrap();
+    (answer.status(), lines.take())
+}
+
+#[track_caller]
+fn is_one_line_with(lines: &[String], parts: &[&str]) {
+    let [line] = lines else {
+        panic!("not one line: {lines:#?}");
+    };
+    for part in parts {
+        assert!(line.contains(part), "no {part:?} in {line}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_path_says_what_stands_behind_the_mount() {
+    let mut router = mounted(SocketsConfig::default());
+    for path in ["/socket", "/socket/", "/socket/websockets", "/socket/ws"] {
+        let (status, lines) = ask(&mut router, upgrade(path, &[])).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
+        let cure = "sockets are at the mount and the websocket path behind it";
+        is_one_line_with(&lines, &["WARN", cure, "websocket_path=\"websocket\""]);
+    }
+}
+
+/// Long polling is off until a mount is given it.
+#[tokio::test]
+async fn long_polling_that_nobody_switched_on_says_that_it_is_off() {
+    let mut router = mounted(SocketsConfig::default());
+    let (status, lines) = ask(&mut router, upgrade("/socket/longpoll", &[])).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    is_one_line_with(&lines, &["WARN", "long_polling=false"]);
+}
+
+#[tokio::test]
+async fn an_old_vsn_is_told_those_that_are_spoken() {
+    let mut router = mounted(SocketsConfig::default());
+    for vsn in ["0.9.0", "2.0", "3.0.0"] {
+        let uri = format!("/socket/websocket?vsn={vsn}");
+        let (status, lines) = ask(&mut router, upgrade(&uri, &[])).await;
+        assert_eq!(status, StatusCode::FORBIDDEN);
+        is_one_line_with(&lines, &["WARN", vsn, "ask for 1.0.0 or 2.0.0"]);
+    }
+}
+
+/// The phone opens the page by the laptop's address or by its name, and the page comes from a development server on another port.
+#[tokio::test]
+async fn a_phone_on_the_local_network_is_let_in_by_its_host_or_told_how() {
+    let page = |host, origin| {
+        let headers = [("host", host), ("origin", origin)];
+        upgrade("/socket/websocket?user=anna&vsn=2.0.0", &headers)
+    };
+    let mut router = mounted(SocketsConfig::default());
+    let same_host = page("192.168.1.20:4000", "http://192.168.1.20:5173");
+    let (status, lines) = ask(&mut router, same_host).await;
+    assert_eq!(status, StatusCode::SWITCHING_PROTOCOLS, "{lines:?}");
+
+    let by_name = || page("192.168.1.20:4000", "http://laptop.local:5173");
+    let (status, lines) = ask(&mut router, by_name()).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    let said = [
+        "WARN",
+        "http://laptop.local:5173",
+        "192.168.1.20:4000",
+        "OriginPolicy::allow",
+        "--allow-origin",
+    ];
+    is_one_line_with(&lines, &said);
+
+    // As the line says.
+    let mut config = SocketsConfig::default();
+    let origins = OriginPolicy::new()
+        .allow("http://laptop.local:5173")
+        .unwrap();
+    config.http = HttpConfig::default().with_origins(origins);
+    let (status, _) = ask(&mut mounted(config), by_name()).await;
+    assert_eq!(status, StatusCode::SWITCHING_PROTOCOLS);
+}
+
+#[tokio::test]
+async fn a_client_without_its_token_is_seen_by_what_it_did_send() {
+    let ring = KeyRing::new([[7; 32]]).unwrap();
+    let logins = Tokens::<String>::new(&ring, "login");
+    let sockets = Sockets::new(&PubSub::local(), ()).on_connect(move |(), info: ConnectInfo| {
+        let token = info.params.get("token").unwrap_or_default().to_owned();
+        let logins = logins.clone();
+        async move {
+            logins.verify(&token)?;
+            Ok(Connected::new())
+        }
+    });
+    let mut router = Router::new().nest_service("/socket", sockets);
+    let (status, lines) = ask(
+        &mut router,
+        upgrade("/socket/websocket?user=anna&vsn=2.0.0", &[]),
+    )
+    .await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    let [token, refused] = &lines[..] else {
+        panic!("{lines:#?}");
+    };
+    is_one_line_with(
+        std::slice::from_ref(token),
+        &["the token has not the form of one"],
+    );
+    let said = ["user, vsn", "is one that it needs missing?"];
+    is_one_line_with(std::slice::from_ref(refused), &said);
+    assert!(!refused.contains("anna"), "names, no values: {refused}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_topic_is_told_which_there_are() {
+    let lines = Lines::collect();
+    let mut client = Client::connect(&Lab::new().sockets(), Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > ["1","1","labs:a","phx_join",{}]
+            < [null,"1","labs:a","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]
+            "#,
+        )
+        .await;
+    let said = [
+        "WARN",
+        "labs:a",
+        "lab:*, exact, fixed:*",
+        "Sockets::channel",
+    ];
+    is_one_line_with(&lines.take(), &said);
+}
+
+/// A message over the limit, sent whole, and the code that answers it.
+async fn send_too_big(config: SocketsConfig) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = mounted(config);
+    let serving = tokio::spawn(async move { axum::serve(listener, router).await });
+    let stream = TcpStream::connect(address).await.unwrap();
+    let url = "ws://127.0.0.1/socket/websocket?user=anna&vsn=2.0.0";
+    let (mut client, _) = client_async(url, stream).await.unwrap();
+    client.send(Message::text("x".repeat(2_000))).await.unwrap();
+    let answer = client.next().await;
+    serving.abort();
+    match answer {
+        Some(Ok(Message::Close(Some(close)))) => close.code.into(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_message_too_big_is_told_which_limit_to_raise() {
+    let mut config = SocketsConfig::default();
+    config.http.websocket.max_message_bytes = 1_000;
+    let lines = Lines::collect();
+    let code = send_too_big(config.clone()).await;
+    assert_eq!(
+        code,
+        u16::from(tungstenite::protocol::frame::coding::CloseCode::Size)
+    );
+    let cure = "raise WebSocketConfig::max_message_bytes";
+    is_one_line_with(&lines.take(), &["WARN", cure]);
+
+    // As the line says; the text itself is no message.
+    config.http.websocket.max_message_bytes = 3_000;
+    assert_eq!(send_too_big(config).await, 1011);
+}
+
+/// The same over long polling.
+#[tokio::test(start_paused = true)]
+async fn a_post_too_big_is_told_which_limit_to_raise() {
+    let lab = Lab::new();
+    let polling = LongPolling::new(&lab.pubsub).unwrap();
+    let mut config = SocketsConfig::default();
+    config.http = HttpConfig::default().with_long_polling(&polling);
+    let mut router = Router::new().nest_service("/socket", lab.sockets_with(config));
+    let open = Request::get("/socket/longpoll?user=anna&vsn=2.0.0");
+    let opened = router
+        .call(open.body(Body::empty()).unwrap())
+        .await
+        .unwrap();
+    let opened = axum::body::to_bytes(opened.into_body(), 10_000)
+        .await
+        .unwrap();
+    let opened: serde_json::Value = serde_json::from_slice(&opened).unwrap();
+    let post = Request::post(format!(
+        "/socket/longpoll?vsn=2.0.0&token={}",
+        opened["token"].as_str().unwrap()
+    ));
+    let post = post.body(Body::from(vec![b'x'; 8_000_001])).unwrap();
+    let (status, lines) = ask(&mut router, post).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    is_one_line_with(
+        &lines,
+        &["WARN", "LongPollConfig::with_body sets the limits"],
+    );
+}
+
+/// Of a channel whose events are a type; the same for every other misfit is beside that type.
+#[tokio::test(start_paused = true)]
+async fn a_misspelt_event_is_told_those_that_there_are() {
+    let lines = Lines::collect();
+    let mut client = Client::connect(&crate::typed::sockets(), Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > ["1","1","room:1","phx_join",{"user":"anna"}]
+            < ["1","1","room:1","phx_reply",{"status":"ok","response":{}}]
+            > ["1","2","room:1","newMsg",{"body":"hi"}]
+            < ["1","1","room:1","phx_error",{"reason":"channel_crash"}]
+            "#,
+        )
+        .await;
+    is_one_line_with(&lines.take(), &["WARN", "room:1", "new_msg, typing"]);
+}

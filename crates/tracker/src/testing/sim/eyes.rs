@@ -1,0 +1,82 @@
+//! What one simulated node sees of the others, for the checkers.
+//!
+//! Pure: no clock, no I/O, no tasks.
+
+use std::collections::BTreeMap;
+
+use matryoshka_pubsub::{LinkId, NodeName};
+
+use super::checker::View;
+use super::network::Index;
+use crate::life::Life;
+use crate::shard::Shard;
+
+/// A link as one end was told of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LinkView {
+    pub(super) link: LinkId,
+    /// The step in which it came to be.
+    pub(super) born: u64,
+    pub(super) incarnation: u64,
+}
+
+/// The life of a node of which there is a copy, and the link to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    life: Option<Life>,
+    link: Option<LinkId>,
+}
+
+impl Seen {
+    /// What a shard sees of each node.
+    pub(super) fn all(
+        names: &[NodeName],
+        shard: &Shard,
+        links: &BTreeMap<Index, LinkView>,
+    ) -> Vec<Self> {
+        let nodes = names.iter().enumerate();
+        nodes
+            .map(|(index, name)| Self {
+                life: shard.have(name).map(|at| at.life),
+                link: links.get(&index).map(|view| view.link),
+            })
+            .collect()
+    }
+}
+
+/// What one node sees of the others.
+pub(super) struct Eyes<'a> {
+    pub(super) names: &'a [NodeName],
+    pub(super) generations: &'a BTreeMap<(Index, Life), u64>,
+    pub(super) shard: &'a Shard,
+    pub(super) links: &'a BTreeMap<Index, LinkView>,
+    /// Before the input that it reacts to.
+    pub(super) before: &'a [Seen],
+    pub(super) after: &'a [Seen],
+}
+
+impl Eyes<'_> {
+    fn is_of(&self, node: Index, life: Life, generation: u64) -> bool {
+        self.generations.get(&(node, life)) == Some(&generation)
+    }
+}
+
+impl View for Eyes<'_> {
+    fn link_born(&self, node: Index) -> Option<u64> {
+        self.links.get(&node).map(|view| view.born)
+    }
+
+    fn steady(&self, node: Index) -> bool {
+        self.before[node] == self.after[node]
+    }
+
+    fn shows(&self, node: Index, generation: u64) -> bool {
+        let shown = self.shard.shown_life(&self.names[node]);
+        shown.is_some_and(|life| self.is_of(node, life, generation))
+    }
+
+    fn said_over(&self, node: Index, generation: u64) -> bool {
+        let mut lives = self.shard.lives_said_over(&self.names[node]);
+        lives.any(|life| self.is_of(node, life, generation))
+    }
+}

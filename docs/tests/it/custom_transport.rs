@@ -1,0 +1,78 @@
+//! The chapter on a transport of one's own: what it shows is the example's, and channels are served over it.
+
+#[path = "../../../crates/transport/examples/lines/line_tcp.rs"]
+mod line_tcp;
+
+use matryoshka_presence::channel::transport::{CloseCode, Limits, Transport};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use self::line_tcp::LineTcp;
+use crate::program::{DEADLINE, rust_blocks};
+use crate::testing::sockets;
+
+const CHAPTER: &str = include_str!("../../src/custom-transport.md");
+const EXAMPLE: &str = include_str!("../../../crates/transport/examples/lines/line_tcp.rs");
+const SUITE: &str = include_str!("../../../crates/transport/tests/it/contract.rs");
+const HERE: &str = include_str!("custom_transport.rs");
+
+#[test]
+fn the_chapter_shows_the_example_and_its_tests() {
+    let blocks = rust_blocks(CHAPTER);
+    assert!(blocks.len() >= 10);
+    for block in blocks {
+        let known = [EXAMPLE, SUITE, HERE]
+            .iter()
+            .any(|file| file.contains(block));
+        assert!(known, "neither in the example nor in its tests:\n{block}");
+    }
+}
+
+/// A client that reads and writes lines.
+struct LineClient(BufReader<TcpStream>);
+
+impl LineClient {
+    async fn say(&mut self, line: &str) {
+        let line = format!("{line}\n");
+        self.0.write_all(line.as_bytes()).await.unwrap();
+    }
+
+    async fn hears(&mut self, line: &str) {
+        let mut heard = String::new();
+        let read = timeout(DEADLINE, self.0.read_line(&mut heard)).await;
+        read.expect("a line in time").unwrap();
+        assert_eq!(heard, format!("{line}\n"));
+    }
+}
+
+#[tokio::test]
+async fn channels_are_served_over_lines_and_drained_with_the_others() {
+    let transport = LineTcp::bind("127.0.0.1:0").await.unwrap();
+    let address = transport.local_addr();
+    let sockets = sockets();
+    let connections = sockets.connections().clone();
+    let serving = transport.serve_with(sockets, Limits::default(), connections.clone());
+    tokio::spawn(serving);
+
+    let stream = TcpStream::connect(address).await.unwrap();
+    let mut client = LineClient(BufReader::new(stream));
+    client.say("vsn=2.0.0&user=al").await;
+    client.say(r#"["1","1","riddle:1","phx_join",{}]"#).await;
+    let joined = r#"["1","1","riddle:1","phx_reply",{"status":"ok","response":{}}]"#;
+    client.hears(joined).await;
+    let answer = r#"["1","2","riddle:1","answer",{"text":"a hole"}]"#;
+    client.say(answer).await;
+    client
+        .hears(r#"[null,null,"riddle:1","solved",{"answer":"a hole"}]"#)
+        .await;
+    client
+        .hears(r#"["1","2","riddle:1","phx_reply",{"status":"ok","response":{}}]"#)
+        .await;
+    assert_eq!(connections.count(), 1);
+
+    connections.close_all(CloseCode::RESTART.into());
+    client.hears("close 1012").await;
+    drop(client);
+    connections.closed().await;
+}

@@ -3,8 +3,7 @@
 use std::borrow::Borrow;
 use std::sync::Arc;
 
-use crate::rows::{Row, Rows, Table, find, read};
-use crate::sharable::Sharable;
+use crate::rows::{Row, Rows, Table, find_or_insert, read};
 use crate::shards::Shards;
 use crate::sync::{Mutex, MutexGuard};
 
@@ -68,16 +67,8 @@ impl<K> Directory<K> {
     where
         K: Eq + 'static,
     {
-        let mut found = find(self.shards.of(hash), hash, &key);
-        let rows = &mut found.table.rows;
-        let (place, spare) = match found.place {
-            Some(place) => (place, Some(key)),
-            None => {
-                let key = Sharable::own(key);
-                (rows.insert(hash, key, Known::default()), None)
-            }
-        };
-        let row = rows.at(place);
+        let (mut found, place, spare) = find_or_insert(self.shards.of(hash), hash, key);
+        let row = found.table.rows.at(place);
         row.content.holders += 1;
         let known = row.key.share();
         drop(found);

@@ -12,10 +12,19 @@ use crate::tree::{Node, WIDTH};
 use crate::{EntriesIter, Entry};
 
 /// The entries as they are changed.
-pub(crate) struct List<V> {
-    /// What a snapshot may have seen.
-    seen: Option<SharedList<V>>,
-    /// What came since: fewer than a leaf holds.
+pub(crate) enum List<V> {
+    /// None that any snapshot has seen, fewer than a leaf holds; perhaps none at all.
+    Fresh(Vec<Entry<V>>),
+    /// One that a snapshot may have seen.
+    One(Arc<Entry<V>>),
+    /// Apart, so that the lists of most keys are small.
+    Many(Box<Many<V>>),
+}
+
+pub(crate) struct Many<V> {
+    /// What a snapshot may have seen: at least one.
+    seen: Node<V>,
+    /// What came since: fewer than a leaf holds, and at least one if only one was seen.
     fresh: Vec<Entry<V>>,
 }
 
@@ -75,22 +84,11 @@ impl<V> SharedList<V> {
             Self::Many(Node::Branch(branch)) => EntriesIter::tree(branch.children()),
         }
     }
-
-    /// Adds an entry whose serial is higher than all here.
-    fn push(&mut self, entry: Arc<Entry<V>>) {
-        match self {
-            Self::One(first) => *self = Self::Many(Node::of(vec![Arc::clone(first), entry])),
-            Self::Many(root) => root.push_at_root(entry),
-        }
-    }
 }
 
 impl<V> Default for List<V> {
     fn default() -> Self {
-        Self {
-            seen: None,
-            fresh: Vec::new(),
-        }
+        Self::Fresh(Vec::new())
     }
 }
 
@@ -98,92 +96,162 @@ impl<V> List<V> {
     /// A snapshot; `None` if it is empty.
     #[inline]
     pub(crate) fn share(&mut self) -> Option<SharedList<V>> {
-        if !self.fresh.is_empty() {
-            self.show();
+        if let Self::One(entry) = self {
+            return Some(SharedList::One(Arc::clone(entry)));
         }
-        self.seen.clone()
+        self.show();
+        match self {
+            Self::Fresh(_) => None,
+            Self::One(entry) => Some(SharedList::One(Arc::clone(entry))),
+            Self::Many(many) => Some(SharedList::Many(many.seen.clone())),
+        }
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.seen.is_none() && self.fresh.is_empty()
+        matches!(self, Self::Fresh(fresh) if fresh.is_empty())
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.seen.as_ref().map_or(0, SharedList::len) + self.fresh.len()
+        match self {
+            Self::Fresh(fresh) => fresh.len(),
+            Self::One(_) => 1,
+            Self::Many(many) => many.seen.len() + many.fresh.len(),
+        }
     }
 
     /// Whether the entry with that serial is here.
     #[inline]
     pub(crate) fn contains(&self, serial: u64) -> bool {
-        match self.fresh.first() {
-            Some(first) if first.serial <= serial => self.fresh_index(serial).is_some(),
-            _ => self
-                .seen
-                .as_ref()
-                .is_some_and(|seen| seen.get(serial).is_some()),
-        }
-    }
-
-    /// Where among the fresh ones it stands. The last is often the first to go.
-    #[inline]
-    fn fresh_index(&self, serial: u64) -> Option<usize> {
-        match self.fresh.last() {
-            Some(last) if last.serial == serial => Some(self.fresh.len() - 1),
-            _ => self.fresh.binary_search_by_key(&serial, |e| e.serial).ok(),
+        match self {
+            Self::Fresh(fresh) => find(fresh, serial).is_some(),
+            Self::One(entry) => entry.serial == serial,
+            Self::Many(many) => {
+                find(&many.fresh, serial).is_some() || many.seen.get(serial).is_some()
+            }
         }
     }
 
     /// Adds an entry whose serial is higher than all here.
     #[inline]
     pub(crate) fn push(&mut self, entry: Entry<V>) {
-        if self.fresh.len() + 1 == WIDTH {
-            self.show();
+        match self {
+            Self::Fresh(fresh) if fresh.is_empty() => {
+                // Most keys have one entry, and no room for more.
+                fresh.reserve_exact(1);
+                fresh.push(entry);
+            }
+            Self::Fresh(fresh) if fresh.len() + 1 < WIDTH => fresh.push(entry),
+            _ => self.push_to_many(entry),
         }
-        self.fresh.push(entry);
+    }
+
+    fn push_to_many(&mut self, entry: Entry<V>) {
+        match self {
+            Self::Fresh(_) => {
+                self.show();
+                self.push(entry);
+            }
+            Self::One(first) => {
+                *self = Self::many(vec![Arc::clone(first)], vec![entry]);
+            }
+            Self::Many(many) => {
+                if many.fresh.len() + 1 == WIDTH {
+                    many.show();
+                }
+                many.fresh.push(entry);
+            }
+        }
     }
 
     /// The same for one that others see at once.
     pub(crate) fn push_shared(&mut self, entry: Arc<Entry<V>>) {
         self.show();
-        self.push_seen(entry);
+        match self {
+            Self::Fresh(_) => *self = Self::One(entry),
+            Self::One(first) => *self = Self::many(vec![Arc::clone(first), entry], Vec::new()),
+            Self::Many(many) => many.seen.push_at_root(entry),
+        }
+    }
+
+    fn many(seen: Vec<Arc<Entry<V>>>, fresh: Vec<Entry<V>>) -> Self {
+        let seen = Node::of(seen);
+        Self::Many(Box::new(Many { seen, fresh }))
     }
 
     /// Makes what is fresh such that snapshots can have it.
     fn show(&mut self) {
-        for entry in std::mem::take(&mut self.fresh) {
-            self.push_seen(Arc::new(entry));
-        }
-    }
-
-    fn push_seen(&mut self, entry: Arc<Entry<V>>) {
-        match &mut self.seen {
-            None => self.seen = Some(SharedList::One(entry)),
-            Some(seen) => seen.push(entry),
+        match self {
+            Self::One(_) => {}
+            Self::Many(many) => many.show(),
+            Self::Fresh(fresh) => {
+                let fresh = std::mem::take(fresh);
+                let mut seen: Vec<_> = fresh.into_iter().map(Arc::new).collect();
+                match seen.len() {
+                    0 => {}
+                    1 => *self = seen.pop().map_or_else(Self::default, Self::One),
+                    _ => *self = Self::many(seen, Vec::new()),
+                }
+            }
         }
     }
 
     /// Takes the entry with that serial out.
     #[inline]
     pub(crate) fn remove(&mut self, serial: u64) -> Option<Sharable<Entry<V>>> {
-        if let Some(index) = self.fresh_index(serial) {
-            return Some(Sharable::own(self.fresh.remove(index)));
-        }
-        self.remove_seen(serial).map(Sharable::Shared)
-    }
-
-    fn remove_seen(&mut self, serial: u64) -> Option<Arc<Entry<V>>> {
-        self.seen.as_ref()?.get(serial)?;
-        match self.seen.take()? {
-            SharedList::One(entry) => Some(entry),
-            SharedList::Many(mut root) => {
-                let entry = root.remove_at_root(serial);
-                self.seen = Some(match root.only() {
-                    Some(last) => SharedList::One(last),
-                    None => SharedList::Many(root),
-                });
+        match self {
+            Self::Fresh(fresh) => {
+                let index = find(fresh, serial)?;
+                Some(Sharable::own(fresh.remove(index)))
+            }
+            Self::One(entry) if entry.serial != serial => None,
+            Self::One(_) => match std::mem::take(self) {
+                Self::One(entry) => Some(Sharable::Shared(entry)),
+                _ => None,
+            },
+            Self::Many(many) => {
+                let entry = many.remove(serial)?;
+                self.settle();
                 Some(entry)
             }
         }
+    }
+
+    /// After a removal from many: there may be few.
+    fn settle(&mut self) {
+        let Self::Many(many) = self else { return };
+        if many.seen.len() == 0 {
+            *self = Self::Fresh(std::mem::take(&mut many.fresh));
+        } else if many.fresh.is_empty()
+            && let Some(last) = many.seen.only()
+        {
+            *self = Self::One(last);
+        }
+    }
+}
+
+impl<V> Many<V> {
+    fn show(&mut self) {
+        for entry in std::mem::take(&mut self.fresh) {
+            self.seen.push_at_root(Arc::new(entry));
+        }
+    }
+
+    fn remove(&mut self, serial: u64) -> Option<Sharable<Entry<V>>> {
+        if let Some(index) = find(&self.fresh, serial) {
+            return Some(Sharable::own(self.fresh.remove(index)));
+        }
+        self.seen.get(serial)?;
+        Some(Sharable::Shared(self.seen.remove_at_root(serial)))
+    }
+}
+
+/// Where among the fresh ones an entry stands. The last is often the first to go.
+#[inline]
+fn find<V>(fresh: &[Entry<V>], serial: u64) -> Option<usize> {
+    match fresh.last() {
+        Some(last) if last.serial == serial => Some(fresh.len() - 1),
+        _ => fresh.binary_search_by_key(&serial, |e| e.serial).ok(),
     }
 }
 

@@ -12,7 +12,7 @@ use std::borrow::Borrow;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
-use hashbrown::hash_table::OccupiedEntry;
+use hashbrown::hash_table::{Entry, OccupiedEntry};
 
 use crate::sharable::Sharable;
 use crate::sync::{Mutex, MutexGuard, lock};
@@ -20,6 +20,8 @@ use crate::sync::{Mutex, MutexGuard, lock};
 /// Rows with their keys, each key once.
 pub(crate) struct Rows<K, T> {
     table: HashTable<Row<K, T>>,
+    /// Whether two rows ever had the same hash, which hardly any table sees.
+    has_twins: bool,
 }
 
 pub(crate) struct Row<K, T> {
@@ -32,10 +34,14 @@ pub(crate) struct Row<K, T> {
 #[derive(Clone, Copy)]
 pub(crate) struct Place(usize);
 
+/// What became of a key that was brought along: it went into a row, or its like was there.
+pub(crate) type Spare<K> = Option<K>;
+
 impl<K, T> Default for Rows<K, T> {
     fn default() -> Self {
         Self {
             table: HashTable::new(),
+            has_twins: false,
         }
     }
 }
@@ -79,9 +85,34 @@ impl<K, T> Rows<K, T> {
 
     /// Adds a row, whose key is known to have none.
     pub(crate) fn insert(&mut self, hash: u64, key: Sharable<K>, content: T) -> Place {
+        self.has_twins |= self.place(hash, |_| true).is_some();
         let row = Row { key, hash, content };
         let row = self.table.insert_unique(hash, row, |row| row.hash);
         Place(row.bucket_index())
+    }
+
+    /// The row of a key that is compared at once, made if there is none.
+    #[inline(always)]
+    fn get_or_insert(&mut self, hash: u64, key: K) -> (Place, Spare<K>)
+    where
+        K: Eq,
+        T: Default,
+    {
+        let mut has_twin = false;
+        let is_it = |row: &Row<K, T>| {
+            let is_it = row.hash == hash && *row.key == key;
+            has_twin |= row.hash == hash && !is_it;
+            is_it
+        };
+        match self.table.entry(hash, is_it, |row| row.hash) {
+            Entry::Occupied(row) => (Place(row.bucket_index()), Some(key)),
+            Entry::Vacant(place) => {
+                let (key, content) = (Sharable::own(key), T::default());
+                let row = place.insert(Row { key, hash, content });
+                self.has_twins |= has_twin;
+                (Place(row.bucket_index()), None)
+            }
+        }
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Row<K, T>> {
@@ -106,6 +137,21 @@ impl<K, T> Rows<K, T> {
     /// Where the row of that very key stands.
     pub(crate) fn place_of(&self, hash: u64, key: &Arc<K>) -> Option<Place> {
         self.place(hash, |row| row.key.is(key))
+    }
+
+    /// The keys of all rows with that hash, and what there is to be seen of them.
+    fn look_at_all<R>(
+        &mut self,
+        hash: u64,
+        look: impl Fn(&mut T) -> Option<R>,
+    ) -> Vec<(Arc<K>, R)> {
+        let rows = self.table.iter_hash_mut(hash);
+        let rows = rows.filter(|row| row.hash == hash);
+        let seen = rows.filter_map(|row| {
+            let seen = look(&mut row.content)?;
+            Some((row.key.share(), seen))
+        });
+        seen.collect()
     }
 
     /// The key of a row with that hash, other than those.
@@ -136,25 +182,19 @@ where
     K: Borrow<Q>,
     Q: Eq + ?Sized,
 {
-    let (mut first, mut others) = (None, Vec::new());
     let mut guard = lock(table);
-    for row in guard.rows().table.iter_hash_mut(hash) {
-        if row.hash != hash {
-            continue;
-        }
-        let Some(seen) = look(&mut row.content) else {
-            continue;
-        };
-        let seen = (row.key.share(), seen);
-        match first {
-            None => first = Some(seen),
-            Some(_) => others.push(seen),
-        }
+    let rows = guard.rows();
+    if rows.has_twins {
+        let seen = rows.look_at_all(hash, look);
+        drop(guard);
+        let mut seen = seen.into_iter();
+        return Some(seen.find(|(found, _)| K::borrow(found) == key)?.1);
     }
+    let row = rows.table.find_mut(hash, |row| row.hash == hash)?;
+    let seen = look(&mut row.content)?;
+    let found = row.key.share();
     drop(guard);
-    let mut all = first.into_iter().chain(others);
-    let (_, seen) = all.find(|(found, _)| K::borrow(found) == key)?;
-    Some(seen)
+    (K::borrow(&found) == key).then_some(seen)
 }
 
 /// A table, locked, after a key was found in it, or found to be missing.
@@ -175,6 +215,34 @@ impl<'a, K, M> Found<'a, K, M> {
             table: lock(table),
             place: None,
             compared: Vec::new(),
+        }
+    }
+}
+
+/// Finds `key`, or makes a row for it, and comes back with the lock held.
+#[inline(always)]
+pub(crate) fn find_or_insert<K, M>(
+    table: &Mutex<M>,
+    hash: u64,
+    key: K,
+) -> (Found<'_, K, M>, Place, Spare<K>)
+where
+    M: Table<K>,
+    M::Content: Default,
+    K: Eq + 'static,
+{
+    if is_plain::<K>() {
+        let mut found = Found::nothing(table);
+        let (place, spare) = found.table.rows().get_or_insert(hash, key);
+        return (found, place, spare);
+    }
+    let mut found = find_by_comparing(table, hash, &key);
+    match found.place {
+        Some(place) => (found, place, Some(key)),
+        None => {
+            let (key, content) = (Sharable::own(key), M::Content::default());
+            let place = found.table.rows().insert(hash, key, content);
+            (found, place, None)
         }
     }
 }

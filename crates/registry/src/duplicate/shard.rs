@@ -10,7 +10,7 @@ use crate::list::{List, SharedList};
 use crate::owned::{Note, Owned};
 use crate::owner::OwnerDead;
 use crate::registration::Removal;
-use crate::rows::{Found, Place, Row, Rows, find, read};
+use crate::rows::{Found, Place, Row, Rows, Spare, find, find_or_insert, read};
 use crate::sharable::Sharable;
 use crate::sync::{Mutex, MutexGuard, lock};
 use crate::tap::Tap;
@@ -20,11 +20,13 @@ use crate::{Change, Entry, Owner, OwnerId, Reason, Registration};
 /// Guards and owners hold on to the shard; what is in it goes with the registry.
 pub(super) struct Shard<K, V> {
     index: usize,
+    /// Whether there is a directory of keys, in which a key is looked up first.
+    is_by_owner: bool,
     table: Mutex<Table<K, V>>,
 }
 
 pub(super) struct Table<K, V> {
-    pub(super) rows: Rows<K, Group<K, V>>,
+    pub(super) rows: Rows<K, Group<V>>,
     pub(super) entries: usize,
     /// Rows with entries.
     pub(super) groups: usize,
@@ -36,16 +38,14 @@ pub(super) struct Table<K, V> {
 }
 
 /// What stands under one key. It stays without entries as long as somebody listens to it, or its edge was not taken.
-pub(super) struct Group<K, V> {
+pub(super) struct Group<V> {
     pub(super) list: List<V>,
-    watchers: Watchers<K, V>,
 }
 
-impl<K, V> Default for Group<K, V> {
+impl<V> Default for Group<V> {
     fn default() -> Self {
         Self {
             list: List::default(),
-            watchers: Watchers::default(),
         }
     }
 }
@@ -65,20 +65,25 @@ impl<K, V> Default for Table<K, V> {
 }
 
 impl<K, V> crate::rows::Table<K> for Table<K, V> {
-    type Content = Group<K, V>;
+    type Content = Group<V>;
 
-    fn rows(&mut self) -> &mut Rows<K, Group<K, V>> {
+    fn rows(&mut self) -> &mut Rows<K, Group<V>> {
         &mut self.rows
     }
 }
 
 impl<K, V> Shard<K, V> {
     pub(super) fn new(index: usize, keys: Option<Arc<Keys<K>>>) -> Arc<Self> {
+        let is_by_owner = keys.as_ref().is_some_and(|keys| keys.directory.is_some());
         let table = Mutex::new(Table {
             keys,
             ..Table::default()
         });
-        Arc::new(Self { index, table })
+        Arc::new(Self {
+            index,
+            is_by_owner,
+            table,
+        })
     }
 
     /// Which one of its registry's shards it is.
@@ -189,8 +194,8 @@ impl<K, V> Shard<K, V> {
                 found.table.rows.at(place)
             }
         };
-        row.content.watchers.add(tap);
         let (key, list) = (row.key.share(), row.content.list.share());
+        found.table.watchers.add_keyed(hash, &key, tap);
         tap.start(self.index);
         drop(found);
         (key, list)
@@ -213,9 +218,7 @@ impl<K, V> Shard<K, V> {
     /// Takes a listener out of the row of `key`.
     pub(super) fn unwatch(&self, hash: u64, key: &Arc<K>, tap: &Arc<Tap<K, V>>) {
         let mut table = self.table();
-        if let Some(row) = table.rows.get_mut(hash, key) {
-            row.content.watchers.remove(tap);
-        }
+        table.watchers.remove_keyed(hash, key, tap);
         let gone = table.settle(hash, key);
         drop(table);
         drop(gone);
@@ -238,19 +241,19 @@ impl<K, V> Table<K, V> {
     /// Takes out the row of a key that has no entries, unless something keeps it. What is returned is the user's to drop.
     fn settle(&mut self, hash: u64, key: &Arc<K>) -> impl Sized + use<K, V> {
         let keys = self.keys.as_deref();
-        let row = self.rows.entry(hash, key)?;
-        let Group { list, watchers } = &row.get().content;
-        let is_idle = list.is_empty() && watchers.is_empty();
+        let place = self.rows.entry(hash, key)?;
+        let row = place.get();
+        let is_idle = row.content.list.is_empty() && !self.watchers.has(hash, &row.key);
         if !is_idle || keys.is_some_and(|keys| keys.needs_row(hash, key)) {
             return None;
         }
-        let (row, _) = row.remove();
+        let (row, _) = place.remove();
         Some((row, keys.map(|keys| keys.row_went(hash, key))))
     }
 }
 
 /// A table, locked, with the row of a key in it, and that key if its like was there.
-type Placed<'a, K, V> = (Found<'a, K, Table<K, V>>, Place, Option<K>);
+type Placed<'a, K, V> = (Found<'a, K, Table<K, V>>, Place, Spare<K>);
 
 impl<K, V> Shard<K, V>
 where
@@ -289,16 +292,13 @@ where
         }
         table.entries += 1;
         let mut notices = Notices::none();
-        if table.watchers.is_empty() && content.watchers.is_empty() {
+        if table.watchers.is_empty() {
             content.list.push(entry);
         } else {
             let entry = Arc::new(entry);
             content.list.push_shared(Arc::clone(&entry));
-            let key = key.share();
-            let registered = || Change::Registered { key, entry };
-            notices = table
-                .watchers
-                .tell(&content.watchers, self.index, registered);
+            let registered = |key| Change::Registered { key, entry };
+            notices = table.watchers.tell(self.index, hash, key, registered);
         }
         drop(found);
         drop(spare);
@@ -317,18 +317,19 @@ where
     }
 
     /// Locks the table, in which `key` has a row or gets one now; and gives the key back if it is not needed.
-    #[inline]
+    #[inline(always)]
     fn place(&self, hash: u64, key: K) -> Placed<'_, K, V> {
-        let mut found = find(&self.table, hash, &key);
+        if !self.is_by_owner {
+            return find_or_insert(&self.table, hash, key);
+        }
+        let found = find(&self.table, hash, &key);
         if let Some(place) = found.place {
             return (found, place, Some(key));
         }
         let Some(keys) = found.table.directory() else {
-            let place = found
-                .table
-                .rows
-                .insert(hash, Sharable::own(key), Group::default());
-            return (found, place, None);
+            // The registry went, while this came.
+            drop(found);
+            return find_or_insert(&self.table, hash, key);
         };
         // Another lock, and with it another order: who is in the directory goes there first.
         drop(found);
@@ -355,7 +356,7 @@ where
     fn take_out(&self, mut guard: MutexGuard<'_, Table<K, V>>, note: Note, reason: Reason) -> bool {
         let Note { hash, serial } = note;
         let table = &mut *guard;
-        let holds = |group: &Group<K, V>| group.list.contains(serial);
+        let holds = |group: &Group<V>| group.list.contains(serial);
         let Some(mut place) = table.rows.entry_where(hash, holds) else {
             return false;
         };
@@ -367,31 +368,29 @@ where
             table.owned.remove(entry.slot);
         }
         table.entries -= 1;
-        let unregistered = || Change::Unregistered {
-            key: key.share(),
+        let unregistered = |key| Change::Unregistered {
+            key,
             entry: entry.share(),
             reason,
         };
-        let watchers = &content.watchers;
-        let notices = table.watchers.tell(watchers, self.index, unregistered);
-        let (mut edge, mut vanished, mut gone) = (None, None, None);
+        let notices = table.watchers.tell(self.index, hash, key, unregistered);
+        let (mut edge, mut _vanished, mut _gone) = (None, None, None);
         if content.list.is_empty() {
             table.groups -= 1;
             match &table.keys {
-                None if content.watchers.is_empty() => gone = Some(place.remove().0),
+                None if !table.watchers.has(hash, key) => _gone = Some(place.remove().0),
                 None => {}
                 Some(keys) => {
                     let key = key.share();
                     edge = keys.vanished(hash, &key);
-                    vanished = Some((table.settle(hash, &key), key));
+                    _vanished = Some((table.settle(hash, &key), key));
                 }
             }
         }
         drop(guard);
         edge.into_iter().for_each(Queued::announce);
         notices.deliver();
-        // The user's keys and values go last: should one panic in its drop, everybody has been told.
-        drop((entry, vanished, gone));
+        // The user's keys and values go last, here: should one panic in its drop, everybody has been told.
         true
     }
 }

@@ -53,8 +53,8 @@ fn nodes(list: &List<Value>) -> BTreeMap<usize, usize> {
         }
     }
     let mut all = BTreeMap::new();
-    if let Some(SharedList::Many(root)) = &list.seen {
-        gather(root, &mut all);
+    if let List::Many(many) = list {
+        gather(&many.seen, &mut all);
     }
     all
 }
@@ -83,18 +83,16 @@ fn most_levels(entries: usize) -> usize {
 }
 
 fn assert_well_formed(list: &List<Value>) {
-    assert!(list.fresh.len() < WIDTH);
-    let Some(SharedList::Many(root)) = &list.seen else {
-        assert!(list.len() - list.fresh.len() <= 1);
-        return;
+    let many = match list {
+        List::One(_) => return,
+        List::Fresh(fresh) => return assert!(fresh.len() < WIDTH),
+        List::Many(many) => many,
     };
-    assert!(root.len() >= 2);
-    assert!(
-        nodes(list)
-            .values()
-            .all(|width| (1..=WIDTH).contains(width))
-    );
-    assert!(depth(root) <= most_levels(root.len()), "{}", depth(root));
+    assert!(many.fresh.len() < WIDTH && list.len() >= 2 && many.seen.len() > 0);
+    let widths = nodes(list);
+    assert!(widths.values().all(|width| (1..=WIDTH).contains(width)));
+    let levels = depth(&many.seen);
+    assert!(levels <= most_levels(many.seen.len()), "{levels}");
 }
 
 const CROWD: u64 = 150_000;

@@ -8,8 +8,7 @@ use super::RegisterError;
 use crate::owned::{Note, Owned};
 use crate::owner::Life;
 use crate::registration::Removal;
-use crate::rows::{Row, Rows, find, read};
-use crate::sharable::Sharable;
+use crate::rows::{Row, Rows, find_or_insert, read};
 use crate::sync::{Mutex, MutexGuard, lock};
 use crate::tap::Tap;
 use crate::watchers::{Notices, Watchers};
@@ -22,7 +21,7 @@ pub(super) struct Shard<K, V> {
 }
 
 pub(super) struct Table<K, V> {
-    rows: Rows<K, Name<K, V>>,
+    rows: Rows<K, Name<V>>,
     /// Rows that are held.
     pub(super) names: usize,
     next_serial: u64,
@@ -31,9 +30,8 @@ pub(super) struct Table<K, V> {
 }
 
 /// What stands under one key. It stays without a holder as long as somebody listens to it.
-pub(super) struct Name<K, V> {
+pub(super) struct Name<V> {
     held: Option<Held<V>>,
-    watchers: Watchers<K, V>,
 }
 
 pub(super) struct Held<V> {
@@ -44,12 +42,9 @@ pub(super) struct Held<V> {
 
 type Keyed<K, V> = (Arc<K>, Arc<Entry<V>>);
 
-impl<K, V> Default for Name<K, V> {
+impl<V> Default for Name<V> {
     fn default() -> Self {
-        Self {
-            held: None,
-            watchers: Watchers::default(),
-        }
+        Self { held: None }
     }
 }
 
@@ -66,14 +61,14 @@ impl<K, V> Default for Table<K, V> {
 }
 
 impl<K, V> crate::rows::Table<K> for Table<K, V> {
-    type Content = Name<K, V>;
+    type Content = Name<V>;
 
-    fn rows(&mut self) -> &mut Rows<K, Name<K, V>> {
+    fn rows(&mut self) -> &mut Rows<K, Name<V>> {
         &mut self.rows
     }
 }
 
-impl<K, V> Name<K, V> {
+impl<V> Name<V> {
     fn entry(&self) -> Option<Arc<Entry<V>>> {
         Some(Arc::clone(&self.held.as_ref()?.entry))
     }
@@ -81,7 +76,7 @@ impl<K, V> Name<K, V> {
 
 impl<K, V> Table<K, V> {
     fn entries(&mut self) -> Vec<Keyed<K, V>> {
-        let row = |row: &mut Row<K, Name<K, V>>| {
+        let row = |row: &mut Row<K, Name<V>>| {
             let entry = row.content.entry()?;
             Some((row.key.share(), entry))
         };
@@ -90,10 +85,10 @@ impl<K, V> Table<K, V> {
 
     /// Takes out the row of a key that is not held, unless somebody listens. What is returned is the user's to drop.
     fn settle(&mut self, hash: u64, key: &Arc<K>) -> impl Sized + use<K, V> {
-        let row = self.rows.entry(hash, key)?;
-        let Name { held, watchers } = &row.get().content;
-        let is_idle = held.is_none() && watchers.is_empty();
-        is_idle.then(|| row.remove().0)
+        let place = self.rows.entry(hash, key)?;
+        let row = place.get();
+        let is_idle = row.content.held.is_none() && !self.watchers.has(hash, &row.key);
+        is_idle.then(|| place.remove().0)
     }
 }
 
@@ -175,19 +170,10 @@ impl<K, V> Shard<K, V> {
     where
         K: Eq + 'static,
     {
-        let mut found = find(&self.table, hash, &key);
-        let rows = &mut found.table.rows;
-        let (place, spare) = match found.place {
-            Some(place) => (place, Some(key)),
-            None => {
-                let key = Sharable::own(key);
-                (rows.insert(hash, key, Name::default()), None)
-            }
-        };
-        let row = rows.at(place);
-        row.content.watchers.add(tap);
-        let entry = row.content.entry();
-        let key = row.key.share();
+        let (mut found, place, spare) = find_or_insert(&self.table, hash, key);
+        let row = found.table.rows.at(place);
+        let (key, entry) = (row.key.share(), row.content.entry());
+        found.table.watchers.add_keyed(hash, &key, tap);
         tap.start(self.index);
         drop(found);
         drop(spare);
@@ -210,9 +196,7 @@ impl<K, V> Shard<K, V> {
     /// Takes a listener out of the row of `key`.
     pub(super) fn unwatch(&self, hash: u64, key: &Arc<K>, tap: &Arc<Tap<K, V>>) {
         let mut table = self.table();
-        if let Some(row) = table.rows.get_mut(hash, key) {
-            row.content.watchers.remove(tap);
-        }
+        table.watchers.remove_keyed(hash, key, tap);
         let gone = table.settle(hash, key);
         drop(table);
         drop(gone);
@@ -230,13 +214,11 @@ impl<K, V> Shard<K, V> {
             return false;
         };
         mem::swap(&mut held.entry, &mut new);
-        let updated = || Change::Updated {
-            key: row.key.share(),
+        let updated = |key| Change::Updated {
+            key,
             entry: Arc::clone(&held.entry),
         };
-        let notices = table
-            .watchers
-            .tell(&row.content.watchers, self.index, updated);
+        let notices = table.watchers.tell(self.index, hash, &mut row.key, updated);
         drop(guard);
         notices.deliver();
         true
@@ -255,7 +237,7 @@ impl<K, V> Shard<K, V> {
         reason: Reason,
     ) -> bool {
         let table = &mut *guard;
-        let is_it = |name: &Name<K, V>| name.held.as_ref().is_some_and(|held| meant(&held.entry));
+        let is_it = |name: &Name<V>| name.held.as_ref().is_some_and(|held| meant(&held.entry));
         let Some(mut place) = table.rows.entry_where(hash, is_it) else {
             return false;
         };
@@ -267,12 +249,12 @@ impl<K, V> Shard<K, V> {
         if reason != Reason::OwnerDied {
             table.owned.remove(held.entry.slot);
         }
-        let (key, name) = (&mut row.key, &row.content);
-        let unregistered = || unregistered(key.share(), &held, reason);
+        let unregistered = |key| unregistered(key, &held, reason);
         let notices = table
             .watchers
-            .tell(&name.watchers, self.index, unregistered);
-        let gone = name.watchers.is_empty().then(|| place.remove().0);
+            .tell(self.index, hash, &mut row.key, unregistered);
+        let is_idle = !table.watchers.has(hash, &row.key);
+        let gone = is_idle.then(|| place.remove().0);
         drop(guard);
         notices.deliver();
         // The user's keys and values go last: should one panic in its drop, everybody has been told.
@@ -281,7 +263,7 @@ impl<K, V> Shard<K, V> {
     }
 }
 
-impl<K, V> Name<K, V> {
+impl<V> Name<V> {
     fn has(&self, entry: &Arc<Entry<V>>) -> bool {
         let held = self.held.as_ref();
         held.is_some_and(|held| Arc::ptr_eq(&held.entry, entry))
@@ -312,15 +294,8 @@ where
         value: V,
     ) -> Result<Registration, RegisterError> {
         owner.life().check()?;
-        let mut found = find(&self.table, hash, &key);
+        let (mut found, place, spare) = find_or_insert(&self.table, hash, key);
         let table = &mut *found.table;
-        let (place, spare) = match found.place {
-            Some(place) => (place, Some(key)),
-            None => {
-                let (key, name) = (Sharable::own(key), Name::default());
-                (table.rows.insert(hash, key, name), None)
-            }
-        };
         let row = table.rows.at(place);
         if let Some(held) = &row.content.held
             && held.life.is_alive()
@@ -339,22 +314,22 @@ where
             slot,
             value,
         });
-        let (key, name) = (&mut row.key, &mut row.content);
+        let Row { key, content, .. } = row;
         let mut gone = Notices::none();
-        let replaced = name.held.take();
+        let replaced = content.held.take();
         if let Some(held) = &replaced {
-            let change = || unregistered(key.share(), held, Reason::Replaced);
-            gone = table.watchers.tell(&name.watchers, self.index, change);
+            let change = |key| unregistered(key, held, Reason::Replaced);
+            gone = table.watchers.tell(self.index, hash, key, change);
             table.owned.remove(held.entry.slot);
             table.names -= 1;
         }
-        let registered = || Change::Registered {
-            key: key.share(),
+        let registered = |key| Change::Registered {
+            key,
             entry: Arc::clone(&entry),
         };
-        let come = table.watchers.tell(&name.watchers, self.index, registered);
+        let come = table.watchers.tell(self.index, hash, key, registered);
         let life = Arc::clone(owner.life());
-        name.held = Some(Held { entry, life });
+        content.held = Some(Held { entry, life });
         table.names += 1;
         drop(found);
         let shard = Arc::clone(self) as Arc<dyn Removal>;

@@ -13,9 +13,10 @@ mod pubsub_rivals;
 mod pubsub_slow;
 mod registry_churn;
 mod registry_giant;
+mod tracker;
 
 /// Every measurement, by the name it is asked for.
-const ALL: [(&str, fn()); 14] = [
+const ALL: [(&str, fn()); 20] = [
     ("dispatch", dispatch::run),
     ("pubsub-huge", pubsub_huge::run),
     ("pubsub-rivals", pubsub_rivals::run),
@@ -30,6 +31,12 @@ const ALL: [(&str, fn()); 14] = [
     ("mesh-throughput", mesh::throughput),
     ("registry-churn", registry_churn::run),
     ("registry-giant", registry_giant::run),
+    ("tracker-fresh", tracker::fresh),
+    ("tracker-heal", tracker::heal),
+    ("tracker-idle", tracker::idle),
+    ("tracker-latency", tracker::latency),
+    ("tracker-quiet", tracker::quiet),
+    ("tracker-rate", tracker::rate),
 ];
 
 fn main() {

@@ -10,7 +10,7 @@ use crate::workspace::Workspace;
 const PACKAGE: &str = "matryoshka-benches";
 
 /// Measurements that are programs of their own, since their allocators count.
-const PROGRAMS: [&str; 2] = ["mesh-memory", "pubsub-memory"];
+const PROGRAMS: [&str; 3] = ["mesh-memory", "pubsub-memory", "tracker-memory"];
 
 pub(crate) fn run(flags: &BenchFlags) -> Outcome {
     let stop = StopRequests::listen()?;

@@ -13,9 +13,11 @@ mod pubsub_rivals;
 mod pubsub_slow;
 mod registry_churn;
 mod registry_giant;
+mod sockets;
+mod tracker;
 
 /// Every measurement, by the name it is asked for.
-const ALL: [(&str, fn()); 14] = [
+const ALL: [(&str, fn()); 26] = [
     ("dispatch", dispatch::run),
     ("pubsub-huge", pubsub_huge::run),
     ("pubsub-rivals", pubsub_rivals::run),
@@ -30,10 +32,25 @@ const ALL: [(&str, fn()); 14] = [
     ("mesh-throughput", mesh::throughput),
     ("registry-churn", registry_churn::run),
     ("registry-giant", registry_giant::run),
+    ("sockets-deliver", sockets::deliver),
+    ("sockets-echo", sockets::echo),
+    ("sockets-idle", sockets::idle),
+    ("sockets-latency", sockets::latency),
+    ("sockets-slow", sockets::slow),
+    ("sockets-storm", sockets::storm),
+    ("tracker-fresh", tracker::fresh),
+    ("tracker-heal", tracker::heal),
+    ("tracker-idle", tracker::idle),
+    ("tracker-latency", tracker::latency),
+    ("tracker-quiet", tracker::quiet),
+    ("tracker-rate", tracker::rate),
 ];
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
+    if wanted == [sockets::BARE_LOOP] {
+        return sockets::serve_bare();
+    }
     println!(
         "medians; one thread, unless said; the baseline is measured in turn with each subject"
     );

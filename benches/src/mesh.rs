@@ -7,8 +7,8 @@ mod idle;
 mod latency;
 mod load;
 mod loss;
-mod meter;
-mod nodes;
+pub(crate) mod meter;
+pub(crate) mod nodes;
 mod ping;
 mod receiving;
 mod rivals;
@@ -27,12 +27,12 @@ pub(crate) use sparse::run as sparse;
 pub(crate) use throughput::run as throughput;
 
 /// How often each comparison is repeated; medians are printed.
-const ROUNDS: usize = 5;
+pub(crate) const ROUNDS: usize = 5;
 
 /// Threads of a runtime, whatever it runs.
 const THREADS: usize = 2;
 
-fn runtime() -> Runtime {
+pub(crate) fn runtime() -> Runtime {
     let runtime = Builder::new_multi_thread()
         .worker_threads(THREADS)
         .enable_all()

@@ -70,6 +70,9 @@ pub(crate) struct IntegrationFlags {
     /// How often a scenario repeats its fault, each time at another moment; from 10 on the long ones take their time
     #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) rounds: u32,
+    /// How many users fill a room in the scenarios of large rooms
+    #[arg(long, default_value_t = 300, value_name = "N", value_parser = clap::value_parser!(u32).range(30..=15_000))]
+    pub(crate) users: u32,
     /// Repeat the choices of an earlier run
     #[arg(long, value_name = "SEED")]
     pub(crate) seed: Option<u64>,

@@ -4,14 +4,17 @@ mod busy;
 mod cast;
 mod chat;
 mod client;
+mod crowd;
 mod cut_link;
 mod demo;
 mod figures;
+mod full_room;
 mod hearing;
 mod heartbeats;
 mod interest;
 
 mod kill;
+mod mass_kill;
 mod names;
 mod partition;
 mod pause;
@@ -93,6 +96,10 @@ pub(crate) enum Scenario {
     Versions,
     /// A topic that two nodes of three want: the third gets no copy until somebody there joins
     Interest,
+    /// One room fills up over three nodes: every list is complete soon after the last join
+    FullRoom,
+    /// A node killed with many users in one room: they leave all lists in time, in one diff
+    MassKill,
 }
 
 impl Scenario {
@@ -110,7 +117,10 @@ impl Scenario {
 
     /// Whether it needs the machine for itself: its time, or ports that it chose.
     fn is_alone(self) -> bool {
-        matches!(self, Scenario::Busy | Scenario::Demo)
+        matches!(
+            self,
+            Scenario::Busy | Scenario::Demo | Scenario::FullRoom | Scenario::MassKill
+        )
     }
 
     /// Whether it is played beside the others when all are: half of the time that all of them take.
@@ -126,7 +136,7 @@ impl Scenario {
     }
 
     /// Runs it; what it measured comes back as a line.
-    fn run(self, stage: &mut Stage, rounds: u32) -> Outcome<String> {
+    fn run(self, stage: &mut Stage, rounds: u32, users: u32) -> Outcome<String> {
         match self {
             Scenario::Chat => chat::run(stage),
             Scenario::Kill => kill::run(stage, rounds),
@@ -145,6 +155,8 @@ impl Scenario {
             Scenario::SlowLink => slow_link::run(stage),
             Scenario::Versions => versions::run(stage),
             Scenario::Interest => interest::run(stage, rounds),
+            Scenario::FullRoom => full_room::run(stage, users),
+            Scenario::MassKill => mass_kill::run(stage, users, rounds),
         }
     }
 }
@@ -176,6 +188,7 @@ pub(crate) fn run(flags: &IntegrationFlags) -> Outcome {
         logs: workspace.target.join("xtask-logs/integration"),
         seed,
         rounds: flags.rounds,
+        users: flags.users,
     };
     match flags.scenario {
         Some(scenario) => theatre.play(scenario, &stop),
@@ -189,6 +202,7 @@ struct Theatre {
     logs: PathBuf,
     seed: u64,
     rounds: u32,
+    users: u32,
 }
 
 impl Theatre {
@@ -245,7 +259,7 @@ impl Theatre {
         let began = Instant::now();
         let dice = Dice::new(self.seed);
         let mut stage = Stage::new(&name, self.program.clone(), logs.clone(), stop, dice)?;
-        let played = scenario.run(&mut stage, self.rounds);
+        let played = scenario.run(&mut stage, self.rounds, self.users);
         match played.and_then(|figures| stage.end().map(|()| figures)) {
             Ok(figures) => {
                 let took = seconds(began.elapsed());
@@ -254,8 +268,9 @@ impl Theatre {
             }
             Err(failure) if failure.is_stop() => Err(failure),
             Err(failure) => fail!(
-                "{name} FAILED: {failure} (the same choices again: `cargo xtask integration {name} --rounds {} --seed {}`; logs in {})",
+                "{name} FAILED: {failure} (the same choices again: `cargo xtask integration {name} --rounds {} --users {} --seed {}`; logs in {})",
                 self.rounds,
+                self.users,
                 self.seed,
                 logs.display()
             ),

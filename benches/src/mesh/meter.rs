@@ -5,32 +5,32 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-pub(super) use crate::bar::Bar;
+pub(crate) use crate::bar::Bar;
 
 /// What something took.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Took {
+pub(crate) struct Took {
     /// By the clock on the wall.
-    pub(super) wall: Duration,
+    pub(crate) wall: Duration,
     /// Of all threads of this process.
-    pub(super) cpu: Duration,
+    pub(crate) cpu: Duration,
 }
 
 /// Begins to measure.
-pub(super) struct Meter {
+pub(crate) struct Meter {
     started: Instant,
     cpu: Duration,
 }
 
 impl Meter {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self {
             started: Instant::now(),
             cpu: cpu_time(),
         }
     }
 
-    pub(super) fn stop(&self) -> Took {
+    pub(crate) fn stop(&self) -> Took {
         Took {
             wall: self.started.elapsed(),
             cpu: cpu_time() - self.cpu,
@@ -45,19 +45,19 @@ fn cpu_time() -> Duration {
 
 /// Several values of one thing.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Values(Vec<f64>);
+pub(crate) struct Values(Vec<f64>);
 
 impl Values {
-    pub(super) fn push(&mut self, value: f64) {
+    pub(crate) fn push(&mut self, value: f64) {
         self.0.push(value);
     }
 
-    pub(super) fn median(&self) -> f64 {
+    pub(crate) fn median(&self) -> f64 {
         self.percentile(50)
     }
 
     /// NaN of nothing.
-    pub(super) fn percentile(&self, percent: usize) -> f64 {
+    pub(crate) fn percentile(&self, percent: usize) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
         let last = sorted.len().saturating_sub(1);
@@ -67,7 +67,7 @@ impl Values {
             .unwrap_or(f64::NAN)
     }
 
-    pub(super) fn max(&self) -> f64 {
+    pub(crate) fn max(&self) -> f64 {
         self.percentile(100)
     }
 }
@@ -87,7 +87,7 @@ impl FromIterator<f64> for Values {
 }
 
 /// How busy the machine is with whatever else; empty where it does not say.
-pub(super) fn load_average() -> String {
+pub(crate) fn load_average() -> String {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let first = load.split(' ').next().unwrap_or_default().to_owned();
     if first.is_empty() {

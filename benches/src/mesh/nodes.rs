@@ -12,16 +12,16 @@ use matryoshka_relay::{Place, Relay};
 const UP_LIMIT: Duration = Duration::from_secs(30);
 
 /// A node: its pubsub, and the handle to ask its mesh.
-pub(super) struct Node {
-    pub(super) pubsub: PubSub,
-    pub(super) mesh: QuicAdapter,
+pub(crate) struct Node {
+    pub(crate) pubsub: PubSub,
+    pub(crate) mesh: QuicAdapter,
     /// At the relay, if it is behind one.
-    pub(super) place: Option<Place>,
+    pub(crate) place: Option<Place>,
 }
 
 impl Node {
     /// On a free port of loopback; reached by way of the relay only, if there is one. And where the others reach it.
-    async fn start(builder: Builder, relay: Option<&mut Relay>) -> (Self, SocketAddr) {
+    pub(crate) async fn start(builder: Builder, relay: Option<&mut Relay>) -> (Self, SocketAddr) {
         let Some(relay) = relay else {
             let mesh = builder.start().await.expect("a free port");
             let address = mesh.local_addr();
@@ -47,7 +47,7 @@ impl Node {
     }
 
     /// Waits until it has so many links.
-    async fn has_links(&self, links: usize) {
+    pub(crate) async fn has_links(&self, links: usize) {
         let mut members = self.pubsub.members();
         let up = async {
             while self.mesh.stats().up < links as u64 {
@@ -59,13 +59,13 @@ impl Node {
     }
 
     /// Bytes of UDP payload that it has sent over its links.
-    pub(super) fn udp_bytes_sent(&self) -> u64 {
+    pub(crate) fn udp_bytes_sent(&self) -> u64 {
         udp_bytes_sent(&self.mesh)
     }
 }
 
 /// So many nodes with a link between each two; each reached by way of the relay, if there is one.
-pub(super) async fn mesh(
+pub(crate) async fn mesh(
     count: usize,
     mut relay: Option<&mut Relay>,
     adjust: impl Fn(Builder) -> Builder,
@@ -90,13 +90,13 @@ pub(super) async fn mesh(
 }
 
 /// Two nodes with a link.
-pub(super) struct NodePair {
-    pub(super) publisher: Node,
-    pub(super) subscriber: Node,
+pub(crate) struct NodePair {
+    pub(crate) publisher: Node,
+    pub(crate) subscriber: Node,
 }
 
 impl NodePair {
-    pub(super) async fn start(relay: Option<&mut Relay>) -> Self {
+    pub(crate) async fn start(relay: Option<&mut Relay>) -> Self {
         let nodes = mesh(2, relay, |builder| builder).await;
         let [publisher, subscriber] = nodes.try_into().ok().expect("there are two");
         Self {
@@ -106,7 +106,7 @@ impl NodePair {
     }
 
     /// Of the publisher and the subscriber, who are behind a relay.
-    pub(super) fn places(&self) -> [Place; 2] {
+    pub(crate) fn places(&self) -> [Place; 2] {
         let places = [self.publisher.place, self.subscriber.place];
         places.map(|place| place.expect("they are behind a relay"))
     }

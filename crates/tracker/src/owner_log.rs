@@ -36,7 +36,10 @@ pub(crate) struct OwnerLog {
     entries: BTreeMap<u64, Owned>,
     /// Entries whose connection ended and whose user may come back. They are in no slot, and nobody's any more.
     held: BTreeMap<u64, Held>,
-    places: BTreeMap<u64, BTreeMap<TopicKey, u64>>,
+    /// One map for all owners: most have one entry, and a map of its own would take more than the entry.
+    places: BTreeMap<Place, u64>,
+    /// Before every name: where an owner's places begin.
+    empty: Arc<str>,
     tickets: BTreeMap<Ticket, u64>,
     /// The last operations: the newest has the number `seq`, and there is no gap between them.
     log: VecDeque<Logged>,
@@ -72,6 +75,7 @@ impl OwnerLog {
             entries: BTreeMap::new(),
             held: BTreeMap::new(),
             places: BTreeMap::new(),
+            empty: Arc::from(""),
             tickets: BTreeMap::new(),
             log: VecDeque::new(),
             log_bytes: 0,
@@ -107,25 +111,21 @@ impl OwnerLog {
 
     /// The slots of an owner.
     pub(crate) fn slots(&self, owner: u64) -> Vec<Slot> {
-        let places = self.places.get(&owner).into_iter().flatten();
-        places
-            .map(|((topic, key), _)| Slot {
-                owner,
-                topic: Arc::clone(topic),
-                key: Arc::clone(key),
-            })
-            .collect()
+        self.places_of(owner).map(Slot::at).collect()
     }
 
     pub(crate) fn all_slots(&self) -> Vec<Slot> {
-        self.places
-            .keys()
-            .flat_map(|owner| self.slots(*owner))
-            .collect()
+        self.places.keys().map(Slot::at).collect()
     }
 
     pub(crate) fn owner_has_entries(&self, owner: u64) -> bool {
-        self.places.contains_key(&owner)
+        self.places_of(owner).next().is_some()
+    }
+
+    fn places_of(&self, owner: u64) -> impl Iterator<Item = &Place> {
+        let first = (owner, Arc::clone(&self.empty), Arc::clone(&self.empty));
+        let places = self.places.range(first..).map(|(place, _)| place);
+        places.take_while(move |(of, _, _)| *of == owner)
     }
 
     /// The slot of a ticket, if what it names is still tracked.
@@ -258,12 +258,7 @@ impl OwnerLog {
     fn vacate(&mut self, slot: &Slot, put_seq: u64) -> Option<Owned> {
         let owned = self.entries.remove(&put_seq)?;
         self.tickets.remove(&owned.ticket);
-        if let Some(places) = self.places.get_mut(&slot.owner) {
-            places.remove(&slot.topic_key());
-            if places.is_empty() {
-                self.places.remove(&slot.owner);
-            }
-        }
+        self.places.remove(&slot.place());
         Some(owned)
     }
 
@@ -291,8 +286,7 @@ impl OwnerLog {
         };
         self.entries.insert(put_seq, owned);
         self.tickets.insert(ticket, put_seq);
-        let places = self.places.entry(slot.owner).or_default();
-        places.insert(slot.topic_key(), put_seq);
+        self.places.insert(slot.place(), put_seq);
         let replaces = previous.map(PresenceRef::put_seq);
         let bytes = wire_size(&entry);
         let put = Arc::clone(&entry);
@@ -319,8 +313,7 @@ impl OwnerLog {
     }
 
     fn put_seq(&self, slot: &Slot) -> Option<u64> {
-        let places = self.places.get(&slot.owner)?;
-        places.get(&slot.topic_key()).copied()
+        self.places.get(&slot.place()).copied()
     }
 
     fn first_logged(&self) -> u64 {
@@ -475,16 +468,15 @@ impl OwnerLog {
             };
             assert_eq!(self.put_seq(&slot), Some(*put_seq), "I21: slot");
         }
-        let places: usize = self.places.values().map(BTreeMap::len).sum();
-        assert_eq!(places, self.entries.len(), "I21: as many slots as entries");
+        assert_eq!(
+            self.places.len(),
+            self.entries.len(),
+            "I21: as many slots as entries"
+        );
         assert_eq!(
             self.tickets.len(),
             self.entries.len(),
             "I21: as many tickets as entries"
-        );
-        assert!(
-            self.places.values().all(|places| !places.is_empty()),
-            "I21: no empty owner"
         );
         assert!(
             self.log.len() as u64 <= self.seq,
@@ -500,12 +492,21 @@ impl OwnerLog {
 }
 
 impl Slot {
-    fn topic_key(&self) -> TopicKey {
-        (Arc::clone(&self.topic), Arc::clone(&self.key))
+    fn at((owner, topic, key): &Place) -> Self {
+        Self {
+            owner: *owner,
+            topic: Arc::clone(topic),
+            key: Arc::clone(key),
+        }
+    }
+
+    fn place(&self) -> Place {
+        (self.owner, Arc::clone(&self.topic), Arc::clone(&self.key))
     }
 }
 
-type TopicKey = (Arc<str>, Arc<str>);
+/// Owner, topic and key of a [`Slot`], in this order.
+type Place = (u64, Arc<str>, Arc<str>);
 
 #[derive(Debug)]
 struct Owned {

@@ -516,7 +516,7 @@ fn life_now(pubsub: &PubSub) -> Life {
     }
 }
 
-fn settings(config: &TrackerConfig, index: usize) -> Settings {
+pub(crate) fn settings(config: &TrackerConfig, index: usize) -> Settings {
     Settings {
         shard: u32::try_from(index).expect("the number of shards is checked"),
         broadcast_period: config.broadcast_period,

@@ -41,6 +41,11 @@ impl People {
         self.departures += usize::from(people.len() < before);
     }
 
+    /// How many users there are; `None` before the first state.
+    pub(crate) fn len(&self) -> Option<usize> {
+        Some(self.references.as_ref()?.len())
+    }
+
     /// User -> how many places; `None` before the first state.
     pub(crate) fn places(&self) -> Option<Places> {
         Some(count(self.references.as_ref()?))
@@ -62,7 +67,8 @@ fn count(people: &BTreeMap<String, BTreeSet<String>>) -> Places {
         .collect()
 }
 
-fn references(list: &Value) -> BTreeMap<String, BTreeSet<String>> {
+/// User -> the references of their places.
+pub(crate) fn references(list: &Value) -> BTreeMap<String, BTreeSet<String>> {
     let users = list.as_object().into_iter().flatten();
     users
         .map(|(user, entry)| (user.clone(), metas(entry)))

@@ -1,0 +1,257 @@
+//! Thousands of users of one room, of whom few read: cheap enough to share two cores with the nodes that they load.
+//!
+//! One thread looks at all sockets in turn and takes whatever has come. Of most frames it looks at the first bytes only; a few
+//! users hold their list as a real client does.
+
+mod guest;
+mod socket;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::failure::{Failure, Outcome, fail};
+use crate::http;
+use crate::integration::client::COMES_WITHIN;
+use crate::integration::crowd::guest::Guest;
+use crate::integration::people::{Places, places};
+use crate::integration::stage::Stage;
+
+/// Users who are on their way in at the same time.
+const AT_THE_DOOR: usize = 32;
+/// Between two looks at everybody.
+const SWEEP_EVERY: Duration = Duration::from_millis(25);
+/// Where nothing has come.
+const REST: Duration = Duration::from_micros(200);
+/// What is read from a socket at once.
+const READ_BYTES: usize = 256 * 1024;
+/// Once in each meta of a node's answer over HTTP.
+const IN_EACH_META: &[u8] = b"\"phx_ref\":";
+
+/// See the module.
+pub(crate) struct Crowd {
+    room: String,
+    guests: Vec<Guest>,
+    scratch: Vec<u8>,
+    swept: Instant,
+}
+
+/// How a crowd came in.
+pub(crate) struct Entrance {
+    /// From the first join to the last answer.
+    pub(crate) took: Duration,
+    /// When the last one was answered.
+    pub(crate) last: Instant,
+}
+
+impl Crowd {
+    /// Nobody yet.
+    pub(crate) fn new(room: &str) -> Self {
+        Crowd {
+            room: room.to_owned(),
+            guests: Vec::new(),
+            scratch: vec![0; READ_BYTES],
+            swept: Instant::now(),
+        }
+    }
+
+    /// Connects users u(`from`), ... to these nodes in turn, the first `readers` on each as readers. They have not joined then.
+    pub(crate) fn connect(
+        &mut self,
+        stage: &Stage,
+        nodes: &[usize],
+        names: impl Iterator<Item = String>,
+        readers: usize,
+    ) -> Outcome {
+        for (number, name) in names.enumerate() {
+            let node = nodes[number % nodes.len()];
+            let reads = number / nodes.len() < readers;
+            self.guests
+                .push(Guest::connect(stage.nodes[node].http, node, &name, reads)?);
+            self.sweep_if_due()?;
+        }
+        Ok(())
+    }
+
+    /// All who have not joined do so, some at a time; each is in when it has the list.
+    pub(crate) fn enter(&mut self, stage: &Stage) -> Outcome<Entrance> {
+        let began = Instant::now();
+        let mut waiting: Vec<usize> = (0..self.guests.len())
+            .filter(|n| !self.guests[*n].has_joined())
+            .collect();
+        waiting.reverse();
+        let (mut at_the_door, mut last) = (Vec::new(), began);
+        while !(waiting.is_empty() && at_the_door.is_empty()) {
+            while at_the_door.len() < AT_THE_DOOR
+                && let Some(next) = waiting.pop()
+            {
+                self.guests[next].join(&self.room)?;
+                at_the_door.push((next, Instant::now()));
+            }
+            let before = at_the_door.len();
+            for (guest, since) in &at_the_door {
+                self.guests[*guest].read(&mut self.scratch)?;
+                if since.elapsed() > COMES_WITHIN {
+                    fail!(
+                        "{} waits for its list for {} s",
+                        self.guests[*guest].name,
+                        COMES_WITHIN.as_secs()
+                    );
+                }
+            }
+            at_the_door.retain(|(guest, _)| {
+                last = self.guests[*guest]
+                    .answered
+                    .map_or(last, |answered| last.max(answered));
+                !self.guests[*guest].has_state
+            });
+            self.sweep_if_due()?;
+            if at_the_door.len() == before {
+                match stage.stop.wait(REST) {
+                    Some(request) => return Err(Failure::stopped(request)),
+                    None => thread::yield_now(),
+                }
+            }
+        }
+        Ok(Entrance {
+            took: last - began,
+            last,
+        })
+    }
+
+    /// For a while they only take what comes.
+    pub(crate) fn stay(&mut self, stage: &Stage, time: Duration) -> Outcome {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            self.sweep()?;
+            stage.pause(SWEEP_EVERY)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until these nodes answer over HTTP with exactly these people, and all readers on them hold the same. Gives how long
+    /// after `since` that was.
+    pub(crate) fn lists_become(
+        &mut self,
+        stage: &Stage,
+        at: &[usize],
+        wanted: &Places,
+        since: Instant,
+        within: Duration,
+    ) -> Outcome<Seen> {
+        let (mut nodes, mut readers) = (None, None);
+        loop {
+            self.sweep()?;
+            let readers_hold = self
+                .readers(at)
+                .all(|guest| guest.held() == Some(wanted.len()));
+            if readers.is_none() && readers_hold {
+                readers = Some(since.elapsed());
+            }
+            if nodes.is_none() && self.nodes_list(stage, at, wanted.len())? {
+                nodes = Some(since.elapsed());
+            }
+            if let (Some(nodes), Some(readers)) = (nodes, readers) {
+                self.check(stage, at, wanted)?;
+                return Ok(Seen { nodes, readers });
+            }
+            if since.elapsed() > within {
+                let held: Vec<Option<usize>> = self.readers(at).map(Guest::held).collect();
+                fail!(
+                    "after {within:?} not everybody has {} people: nodes after {nodes:?}, readers {held:?}",
+                    wanted.len()
+                );
+            }
+        }
+    }
+
+    /// Those on these nodes who read.
+    pub(crate) fn readers<'a>(&'a self, at: &'a [usize]) -> impl Iterator<Item = &'a Guest> {
+        self.guests
+            .iter()
+            .filter(|guest| guest.reads() && at.contains(&guest.node))
+    }
+
+    /// How many diffs took somebody away, for each reader on these nodes.
+    pub(crate) fn departures(&self, at: &[usize]) -> Vec<usize> {
+        self.readers(at).map(Guest::departures).collect()
+    }
+
+    /// Bytes that all have got.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.guests.iter().map(|guest| guest.bytes_read()).sum()
+    }
+
+    /// That node is dead, and nobody of it can be heard.
+    pub(crate) fn bereave(&mut self, node: usize) {
+        self.guests.retain(|guest| guest.node != node);
+    }
+
+    fn nodes_list(&self, stage: &Stage, at: &[usize], wanted: usize) -> Outcome<bool> {
+        for node in at {
+            let list = self.ask(stage, *node)?;
+            let metas = list
+                .windows(IN_EACH_META.len())
+                .filter(|window| *window == IN_EACH_META);
+            if metas.count() != wanted {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn ask(&self, stage: &Stage, node: usize) -> Outcome<Vec<u8>> {
+        use crate::failure::Explain;
+        let node = &stage.nodes[node];
+        let path = format!("/api/presence/{}", self.room);
+        http::get(node.http, &path).explain(format!("asking {} for {}", node.name, self.room))
+    }
+
+    /// Names and numbers, not only how many.
+    fn check(&self, stage: &Stage, at: &[usize], wanted: &Places) -> Outcome {
+        use crate::failure::Explain;
+        for node in at {
+            let list = self.ask(stage, *node)?;
+            let list = serde_json::from_slice(&list).explain("reading a list")?;
+            if places(&list) != *wanted {
+                fail!("{} lists others than it should", stage.nodes[*node].name);
+            }
+        }
+        for guest in self.readers(at) {
+            if guest.places().as_ref() != Some(wanted) {
+                fail!("{} lists others than it should", guest.name);
+            }
+        }
+        Ok(())
+    }
+
+    fn sweep_if_due(&mut self) -> Outcome {
+        if self.swept.elapsed() > SWEEP_EVERY {
+            self.sweep()?;
+        }
+        Ok(())
+    }
+
+    fn sweep(&mut self) -> Outcome {
+        for guest in &mut self.guests {
+            guest.read(&mut self.scratch)?;
+            guest.stay()?;
+        }
+        self.swept = Instant::now();
+        Ok(())
+    }
+}
+
+/// How long it took until lists were as wanted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen {
+    /// Of all nodes, over HTTP.
+    pub(crate) nodes: Duration,
+    /// Of all readers.
+    pub(crate) readers: Duration,
+}
+
+impl Seen {
+    pub(crate) fn last(self) -> Duration {
+        self.nodes.max(self.readers)
+    }
+}

@@ -16,7 +16,7 @@ mod registry_giant;
 mod tracker;
 
 /// Every measurement, by the name it is asked for.
-const ALL: [(&str, fn()); 20] = [
+const ALL: [(&str, fn()); 21] = [
     ("dispatch", dispatch::run),
     ("pubsub-huge", pubsub_huge::run),
     ("pubsub-rivals", pubsub_rivals::run),
@@ -35,6 +35,7 @@ const ALL: [(&str, fn()); 20] = [
     ("tracker-heal", tracker::heal),
     ("tracker-idle", tracker::idle),
     ("tracker-latency", tracker::latency),
+    ("tracker-list", tracker::list),
     ("tracker-quiet", tracker::quiet),
     ("tracker-rate", tracker::rate),
 ];

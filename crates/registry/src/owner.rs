@@ -69,7 +69,13 @@ impl Owner {
     ///
     /// Hooks run in no promised order. A hook that panics stops neither the other hooks nor the drop.
     pub fn on_death(&self, hook: impl FnOnce() + Send + 'static) -> DeathHook {
-        let slot = lock(&self.life.state).hooks.insert(Box::new(hook));
+        let mut state = lock(&self.life.state);
+        if state.hooks.capacity() == 0 {
+            // Most owners have one hook, and a slab begins with room for four.
+            state.hooks.reserve_exact(1);
+        }
+        let slot = state.hooks.insert(Box::new(hook));
+        drop(state);
         DeathHook {
             life: Arc::downgrade(&self.life),
             slot,

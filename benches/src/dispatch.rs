@@ -103,7 +103,9 @@ impl ThroughRegistry {
         let (senders, receivers): (Vec<_>, Vec<MailboxReceiver<Message>>) = mailboxes.unzip();
         let register = |sender: &MailboxSender<Message>| {
             let sender = sender.clone();
-            registry.register(&owner, TOPIC, sender)
+            registry
+                .register(&owner, TOPIC, sender)
+                .expect("its owner lives")
         };
         let guards = senders.iter().map(register).collect();
         let receivers = RefCell::new(receivers);

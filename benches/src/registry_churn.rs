@@ -92,7 +92,10 @@ impl Registry {
         let others = (0..company.max(1)).map(|value| {
             let owner = Owner::new();
             for n in 0..KEYS {
-                registry.register(&owner, n * 2 + 1, value as u64).detach();
+                registry
+                    .register(&owner, n * 2 + 1, value as u64)
+                    .expect("its owner lives")
+                    .detach();
             }
             owner
         });
@@ -109,7 +112,11 @@ impl Registry {
 impl Work for Registry {
     fn run(&mut self) {
         let key = self.walk.next(self.company);
-        drop(self.registry.register(&self.owner, key, key));
+        drop(
+            self.registry
+                .register(&self.owner, key, key)
+                .expect("its owner lives"),
+        );
     }
 
     fn reset(&mut self) {}

@@ -56,7 +56,10 @@ fn measure(shard_by: ShardBy) {
     let crowd = crowd.expect("the default number of shards is no zero");
     let residents: Vec<Owner> = (0..ENTRIES).map(|_| Owner::new()).collect();
     for resident in &residents {
-        crowd.register(resident, CROWD, Arc::default()).detach();
+        crowd
+            .register(resident, CROWD, Arc::default())
+            .expect("its owner lives")
+            .detach();
     }
     let (quiet, _) = dispatches_beside(&crowd, "elsewhere");
     let (busy, (joins, leaves)) = dispatches_beside(&crowd, CROWD);
@@ -121,7 +124,9 @@ fn churn(crowd: &Crowd, key: &'static str, done: &AtomicBool) -> Churn {
         thread::sleep(next.saturating_duration_since(Instant::now()));
         let owner = Owner::new();
         let start = Instant::now();
-        let guard = crowd.register(&owner, key, Arc::default());
+        let guard = crowd
+            .register(&owner, key, Arc::default())
+            .expect("its owner lives");
         joins.push(start.elapsed());
         visitors.push((owner, guard));
         if visitors.len() > VISITORS {

@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use matryoshka_registry::OwnerDead;
 use thiserror::Error;
 
 use crate::limits::TooLarge;
@@ -80,6 +81,10 @@ pub enum SubscribeError {
     /// No message would ever get through.
     #[error(transparent)]
     ZeroBound(#[from] ZeroBound),
+    /// The publisher whose subscription it was to be has been ended
+    /// ([`Owner::end`](matryoshka_registry::Owner::end)): subscribe with another one.
+    #[error(transparent)]
+    OwnerDead(#[from] OwnerDead),
 }
 
 impl From<TooLarge> for BroadcastError {

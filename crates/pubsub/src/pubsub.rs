@@ -252,6 +252,7 @@ impl PubSub {
             .register(&self.shared.nobody, name.clone(), ())
         {
             Ok(registration) => Ok(Claim::new(self, name, registration)),
+            // It cannot be the owner: nobody's is never ended.
             Err(_) => Err(AlreadyClaimed { name }),
         }
     }

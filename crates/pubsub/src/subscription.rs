@@ -127,7 +127,7 @@ impl SinkSubscription {
             Some(metadata) => sink.with(metadata),
         };
         Ok(Self {
-            registration: registry.register(owner, topic.clone(), sink),
+            registration: registry.register(owner, topic.clone(), sink)?,
             topic,
             _pubsub: pubsub.clone(),
         })

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use matryoshka_registry::{AlreadyRegistered, Change, Owner, Reason, UniqueRegistry};
+use matryoshka_registry::{Change, Owner, Reason, RegisterError, UniqueRegistry};
 
 type Workers = UniqueRegistry<String, Sender<Job>>;
 
@@ -18,7 +18,7 @@ enum Job {
 }
 
 /// Starts a worker under a name that is its own for as long as it lives.
-fn start(workers: &Workers, name: &str) -> Result<JoinHandle<()>, AlreadyRegistered> {
+fn start(workers: &Workers, name: &str) -> Result<JoinHandle<()>, RegisterError> {
     let (sender, jobs) = channel();
     let owner = Owner::new();
     workers.register(&owner, name.into(), sender)?.detach();

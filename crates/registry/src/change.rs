@@ -12,21 +12,21 @@ pub enum Change<K, V> {
     /// An entry came.
     Registered {
         /// Under which key.
-        key: K,
+        key: Arc<K>,
         /// Whose, and with what value.
         entry: Arc<Entry<V>>,
     },
     /// The value of an entry changed (names only). It is the same registration still.
     Updated {
         /// Under which key.
-        key: K,
+        key: Arc<K>,
         /// With the new value.
         entry: Arc<Entry<V>>,
     },
     /// An entry went.
     Unregistered {
         /// From under which key.
-        key: K,
+        key: Arc<K>,
         /// As it was at the end.
         entry: Arc<Entry<V>>,
         /// Why.
@@ -47,19 +47,19 @@ pub enum Reason {
     Replaced,
 }
 
-impl<K: Clone, V> Clone for Change<K, V> {
+impl<K, V> Clone for Change<K, V> {
     fn clone(&self) -> Self {
         match self {
             Self::Registered { key, entry } => Self::Registered {
-                key: key.clone(),
+                key: Arc::clone(key),
                 entry: Arc::clone(entry),
             },
             Self::Updated { key, entry } => Self::Updated {
-                key: key.clone(),
+                key: Arc::clone(key),
                 entry: Arc::clone(entry),
             },
             Self::Unregistered { key, entry, reason } => Self::Unregistered {
-                key: key.clone(),
+                key: Arc::clone(key),
                 entry: Arc::clone(entry),
                 reason: *reason,
             },
@@ -97,18 +97,18 @@ fn tuple<'a, 'b>(
 /// Each key is as it stood at one moment; two keys may have been read at two moments.
 pub struct Snapshot<K, V> {
     /// A key may stand here several times, each time with other entries.
-    parts: Vec<(K, Entries<V>)>,
+    parts: Vec<(Arc<K>, Entries<V>)>,
 }
 
 impl<K, V> Snapshot<K, V> {
-    pub(crate) fn new(parts: Vec<(K, Entries<V>)>) -> Self {
+    pub(crate) fn new(parts: Vec<(Arc<K>, Entries<V>)>) -> Self {
         Self { parts }
     }
 
     /// Each entry with its key; those of one owner under one key in the order of their registration.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &Entry<V>)> {
         let parts = self.parts.iter();
-        parts.flat_map(|(key, entries)| entries.iter().map(move |entry| (key, entry)))
+        parts.flat_map(|(key, entries)| entries.iter().map(move |entry| (&**key, entry)))
     }
 
     /// How many entries there are.
@@ -122,7 +122,7 @@ impl<K, V> Snapshot<K, V> {
     }
 }
 
-impl<K: Clone, V> Clone for Snapshot<K, V> {
+impl<K, V> Clone for Snapshot<K, V> {
     fn clone(&self) -> Self {
         Self {
             parts: self.parts.clone(),

@@ -18,9 +18,8 @@ use crate::directory::ShardBy;
 use crate::edges::Edges;
 use crate::listener::Source;
 use crate::shards::default_shards;
-use crate::watchers::Scope;
 use crate::{
-    Entries, KeyLocks, Listener, Meta, Owner, RandomState, Reason, Registration,
+    Entries, KeyLocks, Listener, Meta, Owner, OwnerDead, RandomState, Reason, Registration,
     SnapshotAndListener, ZeroBound,
 };
 
@@ -29,9 +28,8 @@ use store::Store;
 
 /// A registry in which many owners may register under one key, and one owner many times.
 ///
-/// A cheap handle: clones mean the same registry. Values should be cheap to clone (an `Arc`): while a snapshot of a key is
-/// out, a change of that key copies up to 256 of them. A key's `Eq`, `Hash` and `Clone` and a value's `Clone` run under a
-/// lock and must neither panic nor call the registry; closures given to it and the `Drop` of values run under none.
+/// A cheap handle: clones mean the same registry. Whatever of keys, values and closures is the user's code runs under no
+/// lock, and may use the registry freely. Keys and values are cloned only where they are returned by value.
 ///
 /// A group has no name to look one owner up by, and no value to update, so what only names can do does not compile:
 ///
@@ -44,7 +42,7 @@ use store::Store;
 /// ```compile_fail
 /// # use matryoshka_registry::{DuplicateRegistry, Owner};
 /// let (groups, owner) = (DuplicateRegistry::<&str, u32>::new(), Owner::new());
-/// let _guard = groups.register(&owner, "lobby", 1);
+/// let _guard = groups.register(&owner, "lobby", 1).unwrap();
 /// groups.update_value(&owner, "lobby", |old| old + 1); // which of its values?
 /// ```
 ///
@@ -79,8 +77,8 @@ impl<K, V, S> fmt::Debug for DuplicateRegistry<K, V, S> {
 
 impl<K, V> Default for DuplicateRegistry<K, V>
 where
-    K: Eq + Hash + Clone + Send + Sync + 'static,
-    V: Clone + Send + Sync + 'static,
+    K: Eq + Hash + Send + Sync + 'static,
+    V: Send + Sync + 'static,
 {
     fn default() -> Self {
         Self::new()
@@ -89,8 +87,8 @@ where
 
 impl<K, V> DuplicateRegistry<K, V>
 where
-    K: Eq + Hash + Clone + Send + Sync + 'static,
-    V: Clone + Send + Sync + 'static,
+    K: Eq + Hash + Send + Sync + 'static,
+    V: Send + Sync + 'static,
 {
     /// An empty registry, with four shards for each thread that can run at once.
     pub fn new() -> Self {
@@ -109,19 +107,19 @@ where
     ///
     /// [`take_edges`]: Self::take_edges
     pub fn with_edges(notify: impl Fn() + Send + Sync + 'static) -> Self {
+        let edges = Edges::new(Arc::new(notify));
         let hasher = RandomState::default();
-        let edges = Edges::new(hasher.clone(), Arc::new(notify));
         Self::build(default_shards(), hasher, ShardBy::Key, Some(edges))
     }
 }
 
 impl<K, V, S> DuplicateRegistry<K, V, S>
 where
-    K: Eq + Hash + Clone + Send + Sync + 'static,
-    V: Clone + Send + Sync + 'static,
+    K: Eq + Hash + Send + Sync + 'static,
+    V: Send + Sync + 'static,
     S: BuildHasher + Clone + Send + Sync + 'static,
 {
-    fn build(shards: usize, hasher: S, shard_by: ShardBy, edges: Option<Edges<K, S>>) -> Self {
+    fn build(shards: usize, hasher: S, shard_by: ShardBy, edges: Option<Edges<K>>) -> Self {
         Self {
             store: Arc::new(Store::new(shards, hasher, shard_by, edges)),
         }
@@ -139,7 +137,12 @@ where
     }
 
     /// Adds an entry, which stays until the guard is dropped or `owner` dies.
-    pub fn register(&self, owner: &Owner, key: K, value: V) -> Registration {
+    ///
+    /// # Errors
+    ///
+    /// [`OwnerDead`] if `owner` has been [ended](Owner::end), be it by another thread in the midst of this: then nothing of
+    /// it stays.
+    pub fn register(&self, owner: &Owner, key: K, value: V) -> Result<Registration, OwnerDead> {
         let hash = self.store.hash(&key);
         let shard = self.store.place(hash, owner.id());
         shard.insert(owner, hash, key, value)
@@ -201,7 +204,7 @@ where
         &self,
         bound: usize,
     ) -> Result<SnapshotAndListener<K, V>, ZeroBound> {
-        self.join(Scope::All, bound)
+        self.join(None, bound)
     }
 
     /// What is under `key` now, and a listener to every later change of that key, in one step.
@@ -215,13 +218,17 @@ where
         bound: usize,
     ) -> Result<SnapshotAndListener<K, V>, ZeroBound> {
         let hash = self.store.hash(&key);
-        self.join(Scope::Key { key, hash }, bound)
+        self.join(Some((hash, key)), bound)
     }
 
-    fn join(&self, scope: Scope<K>, bound: usize) -> Result<SnapshotAndListener<K, V>, ZeroBound> {
+    fn join(
+        &self,
+        key: Option<(u64, K)>,
+        bound: usize,
+    ) -> Result<SnapshotAndListener<K, V>, ZeroBound> {
         let bound = at_least_one("the number of changes that may wait", bound)?;
         let source = Arc::clone(&self.store) as Arc<dyn Source<K, V>>;
-        Ok(Listener::join(&source, scope, bound))
+        Ok(Listener::join(&source, key, bound))
     }
 
     /// Takes all keys that got a first or lost a last entry since the last call, each once, in one step.
@@ -230,9 +237,12 @@ where
     /// ask [`is_registered`] afterwards. Always empty unless made by [`with_edges`](DuplicateRegistry::with_edges).
     ///
     /// [`is_registered`]: Self::is_registered
-    pub fn take_edges(&self) -> Vec<K> {
-        let edges = self.store.edges().map(Edges::take);
-        edges.into_iter().flatten().collect()
+    pub fn take_edges(&self) -> Vec<K>
+    where
+        K: Clone,
+    {
+        let keys = self.store.take_edges().into_iter();
+        keys.map(Arc::unwrap_or_clone).collect()
     }
 
     /// Whether [`take_edges`](Self::take_edges) would return any.
@@ -254,7 +264,7 @@ impl<K, V, S> DuplicateRegistry<K, V, S> {
 }
 
 #[cfg(test)]
-impl<K: Eq + Clone, V, S> DuplicateRegistry<K, V, S> {
+impl<K, V, S> DuplicateRegistry<K, V, S> {
     /// Whether no table and no index has anything.
     pub(crate) fn is_bare(&self) -> bool {
         self.store.is_bare()

@@ -1,8 +1,8 @@
 //! Which keys got their first entry or lost their last one, since somebody asked.
 
-use std::collections::HashSet;
-use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
+
+use hashbrown::HashTable;
 
 use crate::sync::{Mutex, lock};
 
@@ -10,21 +10,27 @@ use crate::sync::{Mutex, lock};
 pub(crate) type Notify = Arc<dyn Fn() + Send + Sync>;
 
 /// A set of keys: a key stands in it once, however often it came and went, so it is bounded by the keys in use.
-pub(crate) struct Edges<K, S> {
-    keys: Mutex<HashSet<K, S>>,
+///
+/// Keys are told apart by their pointers. So the row of a key that is queued has to stay, even if it is empty, until the
+/// key was taken: else it could come again under another pointer.
+pub(crate) struct Edges<K> {
+    keys: Mutex<HashTable<Edge<K>>>,
     notify: Notify,
+}
+
+pub(crate) struct Edge<K> {
+    pub(crate) hash: u64,
+    pub(crate) key: Arc<K>,
 }
 
 /// What is left to do about an edge, once the shard is unlocked.
 #[must_use]
-pub(crate) struct Queued<K> {
+pub(crate) struct Queued {
     /// There if this edge is the first.
     notify: Option<Notify>,
-    /// The key that stood there already: the user's to drop.
-    _replaced: Option<K>,
 }
 
-impl<K> Queued<K> {
+impl Queued {
     /// Called under no lock.
     pub(crate) fn announce(self) {
         if let Some(notify) = self.notify {
@@ -33,27 +39,36 @@ impl<K> Queued<K> {
     }
 }
 
-impl<K: Eq + Hash, S: BuildHasher + Clone> Edges<K, S> {
-    pub(crate) fn new(hasher: S, notify: Notify) -> Self {
-        let keys = Mutex::new(HashSet::with_hasher(hasher));
+impl<K> Edges<K> {
+    pub(crate) fn new(notify: Notify) -> Self {
+        let keys = Mutex::default();
         Self { keys, notify }
     }
 
     /// Called under the lock that guards whether the key has entries, so that the edge is known before the change is.
-    pub(crate) fn queue(&self, key: K) -> Queued<K> {
+    pub(crate) fn queue(&self, hash: u64, key: &Arc<K>) -> Queued {
         let mut keys = lock(&self.keys);
         let notify = keys.is_empty().then(|| Arc::clone(&self.notify));
-        let _replaced = keys.replace(key);
-        Queued { notify, _replaced }
+        let is_it = |edge: &Edge<K>| Arc::ptr_eq(&edge.key, key);
+        if keys.find(hash, is_it).is_none() {
+            let key = Arc::clone(key);
+            keys.insert_unique(hash, Edge { hash, key }, |edge| edge.hash);
+        }
+        Queued { notify }
     }
 
-    pub(crate) fn take(&self) -> HashSet<K, S> {
-        let mut keys = lock(&self.keys);
-        let hasher = keys.hasher().clone();
-        std::mem::replace(&mut *keys, HashSet::with_hasher(hasher))
+    pub(crate) fn take(&self) -> HashTable<Edge<K>> {
+        std::mem::take(&mut *lock(&self.keys))
     }
 
     pub(crate) fn pending(&self) -> bool {
         !lock(&self.keys).is_empty()
+    }
+
+    /// Whether that very key is queued.
+    pub(crate) fn has(&self, hash: u64, key: &Arc<K>) -> bool {
+        let keys = lock(&self.keys);
+        keys.find(hash, |edge| Arc::ptr_eq(&edge.key, key))
+            .is_some()
     }
 }

@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::slice;
+use std::sync::Arc;
 
 use crate::OwnerId;
-use crate::chunks::{Chunk, SharedList};
+use crate::list::SharedList;
 use crate::rings::Slot;
+use crate::tree::{Children, Node};
 
 /// One registration: who owns it, and its value.
 #[derive(Clone)]
@@ -67,15 +69,7 @@ impl<V> Entries<V> {
 
     /// Each entry, oldest first.
     pub fn iter(&self) -> EntriesIter<'_, V> {
-        EntriesIter {
-            chunks: self.list.chunks().iter(),
-            current: [].iter(),
-        }
-    }
-
-    /// The same entries in runs that lie together in memory.
-    pub fn slices(&self) -> impl Iterator<Item = &[Entry<V>]> + Clone {
-        self.list.chunks().iter().map(|chunk| chunk.as_slice())
+        self.list.iter()
     }
 
     /// How many there are.
@@ -85,7 +79,7 @@ impl<V> Entries<V> {
 
     /// Always false for entries that a registry handed out.
     pub fn is_empty(&self) -> bool {
-        self.list.len() == 0
+        self.len() == 0
     }
 }
 
@@ -106,15 +100,46 @@ impl<V: fmt::Debug> fmt::Debug for Entries<V> {
 
 /// Iterates over [`Entries`], oldest first.
 pub struct EntriesIter<'a, V> {
-    chunks: slice::Iter<'a, Chunk<V>>,
-    current: slice::Iter<'a, Entry<V>>,
+    /// What is left of one run of entries that lie together.
+    run: slice::Iter<'a, Arc<Entry<V>>>,
+    /// What is left of each branch on the way from the root to it.
+    path: Vec<Children<'a, V>>,
+}
+
+impl<'a, V> EntriesIter<'a, V> {
+    pub(crate) fn run(entries: &'a [Arc<Entry<V>>]) -> Self {
+        Self {
+            run: entries.iter(),
+            path: Vec::new(),
+        }
+    }
+
+    pub(crate) fn tree(children: Children<'a, V>) -> Self {
+        Self {
+            run: [].iter(),
+            path: vec![children],
+        }
+    }
+
+    fn next_run(&mut self) -> Option<()> {
+        loop {
+            match self.path.last_mut()?.next() {
+                None => drop(self.path.pop()),
+                Some(Node::Branch(branch)) => self.path.push(branch.children()),
+                Some(Node::Leaf(entries)) => {
+                    self.run = entries.iter();
+                    return Some(());
+                }
+            }
+        }
+    }
 }
 
 impl<V> Clone for EntriesIter<'_, V> {
     fn clone(&self) -> Self {
         Self {
-            chunks: self.chunks.clone(),
-            current: self.current.clone(),
+            run: self.run.clone(),
+            path: self.path.clone(),
         }
     }
 }
@@ -122,12 +147,13 @@ impl<V> Clone for EntriesIter<'_, V> {
 impl<'a, V> Iterator for EntriesIter<'a, V> {
     type Item = &'a Entry<V>;
 
+    #[inline]
     fn next(&mut self) -> Option<&'a Entry<V>> {
         loop {
-            if let Some(entry) = self.current.next() {
+            if let Some(entry) = self.run.next() {
                 return Some(entry);
             }
-            self.current = self.chunks.next()?.iter();
+            self.next_run()?;
         }
     }
 }

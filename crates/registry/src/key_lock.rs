@@ -4,6 +4,7 @@ mod queues;
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
+use std::mem;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -54,20 +55,20 @@ impl<K, S> fmt::Debug for KeyLocks<K, S> {
     }
 }
 
-impl<K: Eq + Hash + Clone> Default for KeyLocks<K> {
+impl<K: Eq + Hash> Default for KeyLocks<K> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<K: Eq + Hash + Clone> KeyLocks<K> {
+impl<K: Eq + Hash> KeyLocks<K> {
     /// All free.
     pub fn new() -> Self {
         Self::with_shards(default_shards(), RandomState::default())
     }
 }
 
-impl<K: Eq + Hash + Clone, S: BuildHasher> KeyLocks<K, S> {
+impl<K: Eq + Hash, S: BuildHasher> KeyLocks<K, S> {
     pub(crate) fn with_shards(shards: usize, hasher: S) -> Self {
         Self {
             queues: Arc::new(Queues::new(shards, hasher)),
@@ -79,20 +80,18 @@ impl<K: Eq + Hash + Clone, S: BuildHasher> KeyLocks<K, S> {
         Lock {
             hash: self.queues.hash(&key),
             queues: Arc::clone(&self.queues),
-            key,
-            stage: Stage::New,
+            stage: Stage::New(key),
         }
     }
 
     /// The lock of `key` if it is free and nobody waits for it.
     pub fn try_lock(&self, key: K) -> Option<LockGuard<K, S>> {
         let hash = self.queues.hash(&key);
-        let free = matches!(self.queues.enter(hash, &key, None), Entered::Held);
-        free.then(|| LockGuard {
-            queues: Arc::clone(&self.queues),
-            key,
-            hash,
-        })
+        let Entered::Held(key) = self.queues.enter(hash, key, None) else {
+            return None;
+        };
+        let queues = Arc::clone(&self.queues);
+        Some(LockGuard { queues, key, hash })
     }
 
     /// [`lock`](Self::lock), blocking the thread for as long as it takes. Not for async code.
@@ -125,58 +124,58 @@ pub struct LockTimeout {
 ///
 /// Dropped, it leaves the queue; if it was just granted the lock, the next one gets it.
 #[must_use = "it takes the lock when it is awaited"]
-pub struct Lock<K: Eq, S = RandomState> {
+pub struct Lock<K, S = RandomState> {
     queues: Arc<Queues<K, S>>,
-    key: K,
     hash: u64,
-    stage: Stage,
+    stage: Stage<K>,
 }
 
-enum Stage {
-    New,
-    Waiting(u64),
+enum Stage<K> {
+    New(K),
+    Waiting(Arc<K>, u64),
     Done,
 }
 
-impl<K: Eq, S> Unpin for Lock<K, S> {}
+impl<K, S> Unpin for Lock<K, S> {}
 
-impl<K: Eq + Clone, S> Future for Lock<K, S> {
+impl<K: Eq, S> Future for Lock<K, S> {
     type Output = LockGuard<K, S>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let lock = self.get_mut();
-        let (hash, key, waker) = (lock.hash, &lock.key, cx.waker().clone());
-        lock.stage = match lock.stage {
-            Stage::New => match lock.queues.enter(hash, key, Some(waker)) {
-                Entered::Queued(ticket) => Stage::Waiting(ticket),
-                _ => Stage::Done,
+        let (hash, waker) = (lock.hash, cx.waker().clone());
+        let key = match mem::replace(&mut lock.stage, Stage::Done) {
+            Stage::New(key) => match lock.queues.enter(hash, key, Some(waker)) {
+                Entered::Held(key) => key,
+                Entered::Queued(key, ticket) => {
+                    lock.stage = Stage::Waiting(key, ticket);
+                    return Poll::Pending;
+                }
+                Entered::Refused => unreachable!("who can be woken is queued"),
             },
-            Stage::Waiting(ticket) if lock.queues.is_granted(hash, key, ticket, waker) => {
-                Stage::Done
+            Stage::Waiting(key, ticket) => {
+                if !lock.queues.is_granted(hash, &key, ticket, waker) {
+                    lock.stage = Stage::Waiting(key, ticket);
+                    return Poll::Pending;
+                }
+                key
             }
-            Stage::Waiting(ticket) => Stage::Waiting(ticket),
             Stage::Done => panic!("a lock is polled after it was given"),
         };
-        match lock.stage {
-            Stage::Done => Poll::Ready(LockGuard {
-                queues: Arc::clone(&lock.queues),
-                key: lock.key.clone(),
-                hash,
-            }),
-            _ => Poll::Pending,
-        }
+        let queues = Arc::clone(&lock.queues);
+        Poll::Ready(LockGuard { queues, key, hash })
     }
 }
 
-impl<K: Eq, S> Drop for Lock<K, S> {
+impl<K, S> Drop for Lock<K, S> {
     fn drop(&mut self) {
-        if let Stage::Waiting(ticket) = self.stage {
-            self.queues.cancel(self.hash, &self.key, ticket);
+        if let Stage::Waiting(key, ticket) = &self.stage {
+            self.queues.cancel(self.hash, key, *ticket);
         }
     }
 }
 
-impl<K: Eq, S> fmt::Debug for Lock<K, S> {
+impl<K, S> fmt::Debug for Lock<K, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lock").finish_non_exhaustive()
     }
@@ -184,26 +183,26 @@ impl<K: Eq, S> fmt::Debug for Lock<K, S> {
 
 /// Holds the lock of one key: dropped, the next one in the queue has it.
 #[must_use = "dropping it lets go of the lock at once"]
-pub struct LockGuard<K: Eq, S = RandomState> {
+pub struct LockGuard<K, S = RandomState> {
     queues: Arc<Queues<K, S>>,
-    key: K,
+    key: Arc<K>,
     hash: u64,
 }
 
-impl<K: Eq, S> LockGuard<K, S> {
+impl<K, S> LockGuard<K, S> {
     /// The key that is locked.
     pub fn key(&self) -> &K {
         &self.key
     }
 }
 
-impl<K: Eq, S> Drop for LockGuard<K, S> {
+impl<K, S> Drop for LockGuard<K, S> {
     fn drop(&mut self) {
         self.queues.release(self.hash, &self.key);
     }
 }
 
-impl<K: Eq + fmt::Debug, S> fmt::Debug for LockGuard<K, S> {
+impl<K: fmt::Debug, S> fmt::Debug for LockGuard<K, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("LockGuard").field(&self.key).finish()
     }

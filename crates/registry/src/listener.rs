@@ -14,8 +14,12 @@ use crate::{Change, Snapshot};
 
 /// A registry as its listeners need it.
 pub(crate) trait Source<K, V>: Send + Sync {
-    /// Reads what is in `scope`, such that every later change reaches `tap`. At the `first` time it adds the tap.
-    fn read(&self, scope: &Scope<K>, tap: &Arc<Tap<K, V>>, first: bool) -> Snapshot<K, V>;
+    /// Adds `tap` for all keys, or for that one with its hash: what is listened to now, and what is there, such that every
+    /// later change reaches the tap.
+    fn join(&self, key: Option<(u64, K)>, tap: &Arc<Tap<K, V>>) -> (Scope<K>, Snapshot<K, V>);
+
+    /// Reads what is in `scope` anew, such that every later change reaches `tap`.
+    fn read(&self, scope: &Scope<K>, tap: &Arc<Tap<K, V>>) -> Snapshot<K, V>;
 
     /// Takes the tap out.
     fn leave(&self, scope: &Scope<K>, tap: &Arc<Tap<K, V>>);
@@ -40,11 +44,11 @@ impl<K, V> Listener<K, V> {
     /// Joins `source`: what is there now, and the listener to what comes.
     pub(crate) fn join(
         source: &Arc<dyn Source<K, V>>,
-        scope: Scope<K>,
+        key: Option<(u64, K)>,
         bound: usize,
     ) -> SnapshotAndListener<K, V> {
         let tap = Tap::new(bound);
-        let snapshot = source.read(&scope, &tap, true);
+        let (scope, snapshot) = source.join(key, &tap);
         let source = Arc::downgrade(source);
         (snapshot, Self { source, scope, tap })
     }
@@ -94,7 +98,7 @@ impl<K, V> Listener<K, V> {
     /// `None` if the registry goes just now.
     fn resync(&self) -> Option<Change<K, V>> {
         let source = self.source.upgrade()?;
-        Some(Change::Resync(source.read(&self.scope, &self.tap, false)))
+        Some(Change::Resync(source.read(&self.scope, &self.tap)))
     }
 }
 

@@ -34,8 +34,9 @@ impl Meta {
             value: Arc::new(value),
             type_name: type_name::<T>(),
         };
+        let name = name.into();
         let mut notes = self.notes.write().unwrap_or_else(PoisonError::into_inner);
-        let before = notes.insert(name.into(), note);
+        let before = notes.insert(name, note);
         drop(notes);
         before.is_some()
     }

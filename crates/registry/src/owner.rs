@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 
 use slab::Slab;
+use thiserror::Error;
 
 use crate::registration::Removal;
 use crate::sync::{AtomicBool, Mutex, Ordering, lock};
@@ -40,11 +41,20 @@ impl fmt::Display for OwnerId {
 ///
 /// Give one to each task or connection: when the task ends, by return, panic or abort, its owner is dropped with it.
 /// Before that drop returns, every entry of this owner is gone from every registry; then the death hooks run.
-/// Registering takes a `&Owner`, so nothing can be registered for an owner that is dead.
+/// Who shares an owner between several tasks, in an `Arc`, can [`end`](Self::end) it while others still have it: they are
+/// told so when they register.
 ///
 /// An owner that is leaked (`mem::forget`, a cycle of `Arc`s) leaves its entries behind.
 pub struct Owner {
     life: Arc<Life>,
+}
+
+/// Nothing can be registered for an owner that is dead. Nothing changed: register with another owner, or not at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("owner {owner} is dead: it was ended, and can have nothing any more")]
+pub struct OwnerDead {
+    /// Who is dead.
+    pub owner: OwnerId,
 }
 
 impl Owner {
@@ -65,17 +75,66 @@ impl Owner {
         self.life.id
     }
 
-    /// Runs `hook` once when this owner dies, after its entries are gone, in the thread that drops it.
+    /// Whether it can register: not after [`end`](Self::end).
+    pub fn is_alive(&self) -> bool {
+        self.life.is_alive()
+    }
+
+    /// Ends it as its drop does, while others may still have it: when this returns, its entries are gone from all
+    /// registries and its death hooks have run. What others register for it from now on is refused.
     ///
-    /// Hooks run in no promised order. A hook that panics stops neither the other hooks nor the drop.
+    /// If it is dead already nothing happens. If another thread is ending it, that one does the work, and this returns at
+    /// once.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use matryoshka_registry::{DuplicateRegistry, Owner, OwnerDead};
+    ///
+    /// let (rooms, anna) = (DuplicateRegistry::new(), Arc::new(Owner::new()));
+    /// let in_another_task = Arc::clone(&anna);
+    /// rooms.register(&in_another_task, "lobby", 1)?.detach();
+    /// anna.end();
+    /// assert_eq!(rooms.count(), 0);
+    /// let refused = rooms.register(&in_another_task, "lobby", 2).unwrap_err();
+    /// assert_eq!(refused.owner, anna.id());
+    /// # Ok::<(), OwnerDead>(())
+    /// ```
+    pub fn end(&self) {
+        // First of all: until an entry's turn comes, its name can be taken, and leads nobody here.
+        if !self.life.alive.swap(false, Ordering::SeqCst) {
+            return;
+        }
+        let places = std::mem::take(&mut lock(&self.life.state).places);
+        for place in places {
+            // A panic of user code costs nothing but itself: the entry was out before.
+            while contained(|| place.bury(self.id())).unwrap_or(true) {}
+        }
+        // Only now: a hook may look and must find nothing.
+        let hooks = lock(&self.life.state).hooks.take();
+        for (_, hook) in hooks.into_iter().flatten() {
+            contained(hook);
+        }
+    }
+
+    /// Runs `hook` once when this owner dies, after its entries are gone, in the thread that drops or ends it; at once, in
+    /// this thread, if that has happened.
+    ///
+    /// Hooks run in no promised order. A hook that panics stops neither the other hooks nor the owner's end.
     pub fn on_death(&self, hook: impl FnOnce() + Send + 'static) -> DeathHook {
         let mut state = lock(&self.life.state);
-        if state.hooks.capacity() == 0 {
+        let Some(hooks) = &mut state.hooks else {
+            drop(state);
+            contained(hook);
+            return DeathHook {
+                life: Weak::new(),
+                slot: 0,
+            };
+        };
+        if hooks.capacity() == 0 {
             // Most owners have one hook, and a slab begins with room for four.
-            state.hooks.reserve_exact(1);
+            hooks.reserve_exact(1);
         }
-        let slot = state.hooks.insert(Box::new(hook));
-        drop(state);
+        let slot = hooks.insert(Box::new(hook));
         DeathHook {
             life: Arc::downgrade(&self.life),
             slot,
@@ -101,22 +160,11 @@ impl fmt::Debug for Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        // First of all: until an entry's turn comes, its name can be taken, and leads nobody here.
-        self.life.alive.store(false, Ordering::SeqCst);
-        let places = std::mem::take(&mut lock(&self.life.state).places);
-        for place in places {
-            // A panic of user code costs nothing but itself: the entry was out before.
-            while contained(|| place.bury(self.id())).unwrap_or(true) {}
-        }
-        // Only now: a hook may look and must find nothing.
-        let hooks = std::mem::take(&mut lock(&self.life.state).hooks);
-        for (_, hook) in hooks {
-            contained(hook);
-        }
+        self.end();
     }
 }
 
-/// Runs foreign code in a drop; `None` if it panicked, which the panic hook has reported.
+/// Runs foreign code in an owner's end; `None` if it panicked, which the panic hook has reported.
 fn contained<R>(run: impl FnOnce() -> R) -> Option<R> {
     catch_unwind(AssertUnwindSafe(run)).ok()
 }
@@ -128,11 +176,20 @@ pub(crate) struct Life {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
     /// The shards in which it has had entries. What stands there they know themselves.
     places: Vec<Arc<dyn Removal>>,
-    hooks: Slab<Box<dyn FnOnce() + Send>>,
+    /// `None` once they have run.
+    hooks: Option<Slab<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            places: Vec::new(),
+            hooks: Some(Slab::new()),
+        }
+    }
 }
 
 impl Life {
@@ -140,11 +197,23 @@ impl Life {
         self.alive.load(Ordering::SeqCst)
     }
 
-    /// Notes a shard, so that what it has there goes with the owner.
+    /// That it lives, which may be over in the next moment.
+    pub(crate) fn check(&self) -> Result<(), OwnerDead> {
+        match self.is_alive() {
+            true => Ok(()),
+            false => Err(OwnerDead { owner: self.id }),
+        }
+    }
+
+    /// Notes a shard, so that what it has there goes with the owner. Called under no other lock.
     ///
-    /// Called by who registers and under no lock: as long as the owner is borrowed for that, it cannot die.
-    pub(crate) fn note(&self, place: Arc<dyn Removal>) {
+    /// # Errors
+    ///
+    /// It is dead: what it has there is the caller's to bury. Either this comes before the end takes the shards, and the
+    /// end has this one too, or it comes later, and finds that it is the end.
+    pub(crate) fn note(&self, place: Arc<dyn Removal>) -> Result<(), OwnerDead> {
         let mut state = lock(&self.state);
+        self.check()?;
         let places = &mut state.places;
         let mut gone = Vec::new();
         if places.len() == places.capacity() {
@@ -154,6 +223,7 @@ impl Life {
         places.push(place);
         drop(state);
         drop(gone);
+        Ok(())
     }
 
     /// How many shards it keeps.
@@ -189,7 +259,7 @@ impl Drop for DeathHook {
         let hook = self
             .life
             .upgrade()
-            .and_then(|life| lock(&life.state).hooks.try_remove(self.slot));
+            .and_then(|life| lock(&life.state).hooks.as_mut()?.try_remove(self.slot));
         drop(hook);
     }
 }

@@ -20,7 +20,7 @@ pub(crate) trait Removal: Send + Sync {
 
 /// Keeps one entry registered: dropped, that entry goes, and no other.
 ///
-/// The entry goes with its owner too, whichever comes first. Dropping costs O(log n) plus at most one chunk.
+/// The entry goes with its owner too, whichever comes first. Dropping costs O(log n) of the entries under its key.
 #[must_use = "dropping the registration removes the entry at once"]
 pub struct Registration {
     shard: Option<Arc<dyn Removal>>,

@@ -47,10 +47,6 @@ impl<T> Shards<T> {
     pub(crate) fn range(&self, range: Range<usize>) -> std::slice::Iter<'_, T> {
         self.shards[range].iter()
     }
-
-    pub(crate) fn len(&self) -> usize {
-        self.shards.len()
-    }
 }
 
 impl<T: Default> Shards<Mutex<T>> {

@@ -1,9 +1,10 @@
 //! The locks of this crate, and the rule about them.
 //!
-//! **The locking rule.** Foreign code runs under no lock: closures, wakers, notices, and the `Drop` of keys and values run
-//! after the lock is gone, which is why changes hand back what they replaced. Excepted are `Eq`, `Hash` and `Clone` of keys
-//! and `Clone` of the values of groups, which must neither panic nor call back. Locks nest in one direction: a shard of a
-//! table, then a shard of the directory of keys, then one leaf, which is the set of edges or the queue of a listener. Two
+//! **The locking rule.** Foreign code runs under no lock: neither closures, wakers, hooks and notices, nor what the user wrote
+//! for keys and values, be it `Eq`, `Hash`, `Borrow`, `Clone` or `Drop`. So keys are hashed before a lock and compared
+//! after it ([`rows`](crate::rows)), keys and entries are behind pointers and never cloned inside ([`list`](crate::list)),
+//! and what a change takes out goes to who made it, to be dropped after the lock. Locks nest in one direction: a
+//! shard of a table, then a shard of the directory of keys, then one leaf, which is the set of edges or the queue of a listener. Two
 //! locks of the same kind are never held at once, and what an owner knows of itself is locked alone.
 //!
 //! The unit tests of this crate run on shuttle's locks, so that every interleaving at them can be tried; everybody else gets
@@ -23,8 +24,7 @@ pub(crate) use shuttle::sync::{
 
 use std::sync::PoisonError;
 
-/// No change is left half done by a panic (a value's `Clone` is the only foreign code that runs inside),
-/// so a poisoned lock guards sound data.
+/// No foreign code runs inside, and ours leaves no change half done: should it panic all the same, the data is sound.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

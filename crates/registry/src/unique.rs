@@ -15,25 +15,30 @@ use thiserror::Error;
 use crate::bound::at_least_one;
 use crate::listener::Source;
 use crate::shards::default_shards;
-use crate::watchers::Scope;
 use crate::{
-    Entry, KeyLocks, Listener, Meta, Owner, RandomState, Registration, SnapshotAndListener,
-    ZeroBound,
+    Entry, KeyLocks, Listener, Meta, Owner, OwnerDead, OwnerId, RandomState, Registration,
+    SnapshotAndListener, ZeroBound,
 };
 use store::Store;
 
-/// The key has an entry already. Nothing changed: choose another key, or wait for that owner to go.
+/// Why a name was not registered. Nothing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the key is already registered by owner {owner}")]
-pub struct AlreadyRegistered {
-    /// Who holds the key; it may be the caller itself.
-    pub owner: crate::OwnerId,
+pub enum RegisterError {
+    /// The key has an entry: choose another key, or wait for that owner to go.
+    #[error("the key is already registered by owner {owner}")]
+    AlreadyRegistered {
+        /// Who holds the key; it may be the caller itself.
+        owner: OwnerId,
+    },
+    /// Who was to hold it is dead.
+    #[error(transparent)]
+    OwnerDead(#[from] OwnerDead),
 }
 
 /// A registry in which each key has one entry at most.
 ///
-/// A cheap handle: clones mean the same registry. A key's `Eq`, `Hash` and `Clone` run under a lock and must not call the
-/// registry; closures given to it, and whatever is done to values, run under none.
+/// A cheap handle: clones mean the same registry. Whatever of keys, values and closures is the user's code runs under no
+/// lock, and may use the registry freely. Keys and values are cloned only where they are returned by value.
 ///
 /// A name leads to one owner, so what makes sense for many does not compile:
 ///
@@ -43,7 +48,7 @@ pub struct AlreadyRegistered {
 /// names.dispatch("mailer", |entries| entries.len());
 /// ```
 ///
-/// Registering takes a `&Owner`, so there is nobody dead to register for:
+/// Registering takes a `&Owner`, so nobody is there to register for once his owner was dropped:
 ///
 /// ```compile_fail
 /// # use matryoshka_registry::{UniqueRegistry, Owner};
@@ -73,7 +78,7 @@ impl<K, V, S> fmt::Debug for UniqueRegistry<K, V, S> {
 
 impl<K, V> Default for UniqueRegistry<K, V>
 where
-    K: Eq + Hash + Clone + Send + Sync + 'static,
+    K: Eq + Hash + Send + Sync + 'static,
     V: Send + Sync + 'static,
 {
     fn default() -> Self {
@@ -83,7 +88,7 @@ where
 
 impl<K, V> UniqueRegistry<K, V>
 where
-    K: Eq + Hash + Clone + Send + Sync + 'static,
+    K: Eq + Hash + Send + Sync + 'static,
     V: Send + Sync + 'static,
 {
     /// An empty registry, with four shards for each thread that can run at once.
@@ -94,7 +99,7 @@ where
 
 impl<K, V, S> UniqueRegistry<K, V, S>
 where
-    K: Eq + Hash + Clone + Send + Sync + 'static,
+    K: Eq + Hash + Send + Sync + 'static,
     V: Send + Sync + 'static,
     S: BuildHasher + Clone + Send + Sync + 'static,
 {
@@ -115,14 +120,11 @@ where
     ///
     /// # Errors
     ///
-    /// [`AlreadyRegistered`] if the key has an entry, be it the same owner's. Of several who try at once exactly one succeeds.
-    /// Who is dying holds nothing any more.
-    pub fn register(
-        &self,
-        owner: &Owner,
-        key: K,
-        value: V,
-    ) -> Result<Registration, AlreadyRegistered> {
+    /// [`RegisterError::AlreadyRegistered`] if the key has an entry, be it the same owner's. Of several who try at once exactly
+    /// one succeeds. Who is dying holds nothing any more.
+    ///
+    /// [`RegisterError::OwnerDead`] if `owner` has been [ended](Owner::end), be it by another thread in the midst of this.
+    pub fn register(&self, owner: &Owner, key: K, value: V) -> Result<Registration, RegisterError> {
         let hash = self.store.hash(&key);
         self.store.shards.of(hash).insert(owner, hash, key, value)
     }
@@ -150,7 +152,7 @@ where
                 value: change(&old.value),
                 ..*old
             });
-            if shard.replace(hash, key, &old, Arc::clone(&new)) {
+            if shard.replace(hash, &old, Arc::clone(&new)) {
                 return Some(new.value.clone());
             }
         }
@@ -164,7 +166,8 @@ where
     {
         let hash = self.store.hash(key);
         let shard = self.store.shards.of(hash);
-        shard.remove(hash, key, |entry| entry.owner == owner.id())
+        let found = shard.find_own(owner.id(), hash, key);
+        found.is_some_and(|found| shard.remove(hash, |entry| entry.serial == found.serial))
     }
 
     /// Removes the entry under `key` if `owner` holds it and its value `matches`; whether it did.
@@ -181,7 +184,7 @@ where
             if !matches(&found.value) {
                 return false;
             }
-            if shard.remove(hash, key, |entry| Arc::ptr_eq(entry, &found)) {
+            if shard.remove(hash, |entry| Arc::ptr_eq(entry, &found)) {
                 return true;
             }
         }
@@ -193,10 +196,7 @@ where
     /// # Errors
     ///
     /// [`ZeroBound`] if none could wait.
-    pub fn listen(&self, bound: usize) -> Result<Listener<K, V>, ZeroBound>
-    where
-        V: Clone,
-    {
+    pub fn listen(&self, bound: usize) -> Result<Listener<K, V>, ZeroBound> {
         Ok(self.snapshot_and_listen(bound)?.1)
     }
 
@@ -205,11 +205,11 @@ where
     /// # Errors
     ///
     /// [`ZeroBound`] if no change could wait.
-    pub fn snapshot_and_listen(&self, bound: usize) -> Result<SnapshotAndListener<K, V>, ZeroBound>
-    where
-        V: Clone,
-    {
-        self.join(Scope::All, bound)
+    pub fn snapshot_and_listen(
+        &self,
+        bound: usize,
+    ) -> Result<SnapshotAndListener<K, V>, ZeroBound> {
+        self.join(None, bound)
     }
 
     /// What is under `key` now, and a listener to every later change of that key, in one step.
@@ -221,21 +221,19 @@ where
         &self,
         key: K,
         bound: usize,
-    ) -> Result<SnapshotAndListener<K, V>, ZeroBound>
-    where
-        V: Clone,
-    {
+    ) -> Result<SnapshotAndListener<K, V>, ZeroBound> {
         let hash = self.store.hash(&key);
-        self.join(Scope::Key { key, hash }, bound)
+        self.join(Some((hash, key)), bound)
     }
 
-    fn join(&self, scope: Scope<K>, bound: usize) -> Result<SnapshotAndListener<K, V>, ZeroBound>
-    where
-        V: Clone,
-    {
+    fn join(
+        &self,
+        key: Option<(u64, K)>,
+        bound: usize,
+    ) -> Result<SnapshotAndListener<K, V>, ZeroBound> {
         let bound = at_least_one("the number of changes that may wait", bound)?;
         let source = Arc::clone(&self.store) as Arc<dyn Source<K, V>>;
-        Ok(Listener::join(&source, scope, bound))
+        Ok(Listener::join(&source, key, bound))
     }
 }
 

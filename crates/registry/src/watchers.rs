@@ -1,17 +1,21 @@
-//! Who listens to one shard. A shard that nobody listens to pays one null pointer.
+//! Who listens to one shard, to all of it or to one row. A shard that nobody listens to pays one null pointer.
 
 use std::sync::Arc;
 
 use hashbrown::HashTable;
-use hashbrown::hash_table::Entry as Place;
 
 use crate::Change;
+use crate::sharable::Sharable;
 use crate::tap::{Notice, Tap};
 
 /// What a listener listens to.
 pub(crate) enum Scope<K> {
     All,
-    Key { key: K, hash: u64 },
+    /// One key, as it stands in the table once somebody listens: its row stays as long as that is so.
+    Key {
+        key: Arc<K>,
+        hash: u64,
+    },
 }
 
 pub(crate) struct Watchers<K, V>(Option<Box<Watching<K, V>>>);
@@ -22,7 +26,8 @@ struct Watching<K, V> {
 }
 
 struct Keyed<K, V> {
-    key: K,
+    /// Told apart by the pointer, under which its row stands too.
+    key: Arc<K>,
     hash: u64,
     taps: Vec<Arc<Tap<K, V>>>,
 }
@@ -51,15 +56,27 @@ impl<K, V> Notices<K, V> {
     }
 }
 
-impl<K: Eq + Clone, V> Watchers<K, V> {
-    /// Tells `change` to whoever listens to all keys or to this one.
+impl<K, V> Watchers<K, V> {
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Whether somebody listens to that row, and not just to all.
+    #[inline]
+    pub(crate) fn has(&self, hash: u64, key: &Sharable<K>) -> bool {
+        let watching = self.0.as_ref();
+        watching.is_some_and(|watching| watching.keyed(hash, key).is_some())
+    }
+
+    /// Tells of a change of the row of that key whoever listens to all or to it.
     #[inline]
     pub(crate) fn tell(
         &self,
         shard: usize,
         hash: u64,
-        key: &K,
-        change: impl FnOnce() -> Change<K, V>,
+        key: &mut Sharable<K>,
+        change: impl FnOnce(Arc<K>) -> Change<K, V>,
     ) -> Notices<K, V> {
         match &self.0 {
             None => Notices::none(),
@@ -67,79 +84,82 @@ impl<K: Eq + Clone, V> Watchers<K, V> {
         }
     }
 
-    pub(crate) fn add(&mut self, scope: &Scope<K>, tap: &Arc<Tap<K, V>>) {
-        let watching = self.0.get_or_insert_with(|| {
+    fn watching(&mut self) -> &mut Watching<K, V> {
+        self.0.get_or_insert_with(|| {
             Box::new(Watching {
                 all: Vec::new(),
                 keyed: HashTable::new(),
             })
-        });
-        match scope {
-            Scope::All => watching.all.push(Arc::clone(tap)),
-            Scope::Key { key, hash } => watching.add_keyed(key, *hash, tap),
+        })
+    }
+
+    pub(crate) fn add(&mut self, tap: &Arc<Tap<K, V>>) {
+        self.watching().all.push(Arc::clone(tap));
+    }
+
+    pub(crate) fn add_keyed(&mut self, hash: u64, key: &Arc<K>, tap: &Arc<Tap<K, V>>) {
+        let keyed = &mut self.watching().keyed;
+        match keyed.find_mut(hash, |keyed| Arc::ptr_eq(&keyed.key, key)) {
+            Some(keyed) => keyed.taps.push(Arc::clone(tap)),
+            None => {
+                let (key, taps) = (Arc::clone(key), vec![Arc::clone(tap)]);
+                keyed.insert_unique(hash, Keyed { key, hash, taps }, |keyed| keyed.hash);
+            }
         }
     }
 
-    /// What was kept for that listener: the caller's to drop once the shard is unlocked.
-    pub(crate) fn remove(
-        &mut self,
-        scope: &Scope<K>,
-        tap: &Arc<Tap<K, V>>,
-    ) -> impl Sized + use<K, V> {
-        let watching = self.0.as_mut()?;
-        let gone = match scope {
-            Scope::All => {
-                watching.all.retain(|other| !Arc::ptr_eq(other, tap));
-                None
-            }
-            Scope::Key { key, hash } => watching.remove_keyed(key, *hash, tap),
-        };
-        if watching.all.is_empty() && watching.keyed.is_empty() {
-            self.0 = None;
+    /// The tap itself is the listener's to drop.
+    pub(crate) fn remove(&mut self, tap: &Arc<Tap<K, V>>) {
+        if let Some(watching) = &mut self.0 {
+            watching.all.retain(|other| !Arc::ptr_eq(other, tap));
         }
-        gone
+        self.settle();
+    }
+
+    /// The tap and the key are the listener's to drop.
+    pub(crate) fn remove_keyed(&mut self, hash: u64, key: &Arc<K>, tap: &Arc<Tap<K, V>>) {
+        if let Some(watching) = &mut self.0
+            && let Ok(mut keyed) = watching
+                .keyed
+                .find_entry(hash, |keyed| Arc::ptr_eq(&keyed.key, key))
+        {
+            let taps = &mut keyed.get_mut().taps;
+            taps.retain(|other| !Arc::ptr_eq(other, tap));
+            if taps.is_empty() {
+                keyed.remove();
+            }
+        }
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        let is_alone = |watching: &mut Box<Watching<K, V>>| {
+            watching.all.is_empty() && watching.keyed.is_empty()
+        };
+        drop(self.0.take_if(is_alone));
     }
 }
 
-impl<K: Eq + Clone, V> Watching<K, V> {
+impl<K, V> Watching<K, V> {
+    fn keyed(&self, hash: u64, key: &Sharable<K>) -> Option<&Keyed<K, V>> {
+        self.keyed.find(hash, |keyed| key.is(&keyed.key))
+    }
+
     fn tell(
         &self,
         shard: usize,
         hash: u64,
-        key: &K,
-        change: impl FnOnce() -> Change<K, V>,
+        key: &mut Sharable<K>,
+        change: impl FnOnce(Arc<K>) -> Change<K, V>,
     ) -> Notices<K, V> {
-        let keyed = self.keyed.find(hash, |keyed| keyed.key == *key);
-        let keyed = keyed.map_or(&[][..], |keyed| &keyed.taps);
+        let keyed = self.keyed(hash, key).map_or(&[][..], |keyed| &keyed.taps);
         if self.all.is_empty() && keyed.is_empty() {
             return Notices::none();
         }
-        let change = change();
+        let change = change(key.share());
         let taps = self.all.iter().chain(keyed);
         let notices = taps.map(|tap| tap.push(shard, change.clone()));
         Notices(Some(notices.collect()))
-    }
-
-    fn add_keyed(&mut self, key: &K, hash: u64, tap: &Arc<Tap<K, V>>) {
-        let place = self.keyed.entry(hash, |k| k.key == *key, |k| k.hash);
-        match place {
-            Place::Occupied(mut keyed) => keyed.get_mut().taps.push(Arc::clone(tap)),
-            Place::Vacant(place) => {
-                place.insert(Keyed {
-                    key: key.clone(),
-                    hash,
-                    taps: vec![Arc::clone(tap)],
-                });
-            }
-        }
-    }
-
-    fn remove_keyed(&mut self, key: &K, hash: u64, tap: &Arc<Tap<K, V>>) -> Option<Keyed<K, V>> {
-        let mut keyed = self.keyed.find_entry(hash, |k| k.key == *key).ok()?;
-        let taps = &mut keyed.get_mut().taps;
-        taps.retain(|other| !Arc::ptr_eq(other, tap));
-        let unheard = taps.is_empty();
-        unheard.then(|| keyed.remove().0)
     }
 }
 

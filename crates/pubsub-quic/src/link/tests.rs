@@ -1,4 +1,17 @@
 //! A rogue who has the secret but keeps no rule.
+//!
+//! What a link hands on, and in which order, was broken by hand, one rule at a time. These tests noticed, the first of them of this
+//! module, the others where it is said:
+//!
+//! | What was broken | The test that noticed |
+//! |---|---|
+//! | a gap that came is not told, or told twice | `a_gap_is_told_once_of_its_link_with_its_count_before_what_comes_after_it` |
+//! | it is told with a wrong count | the same, and `a_lane_is_read_as_written_however_it_is_cut` of the lane's reader |
+//! | it is told of another node, or of another link | the same |
+//! | it is told after what came behind it | the same, alone |
+//! | it is not counted | the same, and `every_counter_of_a_link_says_what_happened_on_it` with real nodes |
+//! | down is told while a message is being delivered | `down_is_told_only_when_nothing_is_being_delivered_any_more` with real nodes |
+//! | who said goodbye is given up with its last messages unread | `a_shutdown_says_goodbye_and_lets_everything_arrive` with real nodes |
 
 use std::net::SocketAddr;
 use std::sync::Mutex;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use matryoshka_pubsub::mailbox::{Bound, Overflow, ZeroBound, mailbox};
+use matryoshka_pubsub::registry::OwnerDead;
 use matryoshka_pubsub::{Lagged, Message, PubSub, SubscribeError};
 
 use crate::held;
@@ -41,6 +42,21 @@ fn a_zero_bound_is_an_error() {
         no_messages
     );
     assert_eq!(pubsub.stats().subscriptions, 0);
+}
+
+#[test]
+fn a_publisher_that_was_ended_subscribes_no_more() {
+    let pubsub = PubSub::local();
+    let publisher = Arc::new(pubsub.publisher());
+    let mut subscription = publisher.subscribe("a").unwrap();
+    let ending = Arc::clone(&publisher);
+    ending.owner().end();
+    let refused = publisher.subscribe("a").unwrap_err();
+    let owner = publisher.id();
+    assert_eq!(refused, SubscribeError::OwnerDead(OwnerDead { owner }));
+    assert_eq!(pubsub.stats().subscriptions, 0);
+    assert_eq!(publisher.broadcast("a", "nobody").unwrap().local, 0);
+    assert!(subscription.try_next().is_none());
 }
 
 #[test]

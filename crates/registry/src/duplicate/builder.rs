@@ -77,8 +77,8 @@ impl<K, V, S> DuplicateBuilder<K, V, S> {
 
 impl<K, V, S> DuplicateBuilder<K, V, S>
 where
-    K: Eq + Hash + Clone + Send + Sync + 'static,
-    V: Clone + Send + Sync + 'static,
+    K: Eq + Hash + Send + Sync + 'static,
+    V: Send + Sync + 'static,
     S: BuildHasher + Clone + Send + Sync + 'static,
 {
     /// The registry, empty.
@@ -88,14 +88,9 @@ where
     /// [`ZeroBound`] if it was to have no shard.
     pub fn build(self) -> Result<DuplicateRegistry<K, V, S>, ZeroBound> {
         let shards = at_least_one("the number of shards", self.shards)?;
-        let hasher = self.hasher;
-        let edges = self.notify.map(|notify| Edges::new(hasher.clone(), notify));
-        Ok(DuplicateRegistry::build(
-            shards,
-            hasher,
-            self.shard_by,
-            edges,
-        ))
+        let edges = self.notify.map(Edges::new);
+        let registry = DuplicateRegistry::build(shards, self.hasher, self.shard_by, edges);
+        Ok(registry)
     }
 }
 

@@ -11,8 +11,8 @@ use crate::Entries;
 
 impl<K, V, S> DuplicateRegistry<K, V, S>
 where
-    K: Eq + Hash + Clone + Send + Sync + 'static,
-    V: Clone + Send + Sync + 'static,
+    K: Eq + Hash + Send + Sync + 'static,
+    V: Send + Sync + 'static,
     S: BuildHasher + Clone + Send + Sync + 'static,
 {
     /// The entries under `key` in parts that can be visited by different threads: one part for each shard that has some, so

@@ -3,8 +3,8 @@
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
 
-use super::{DuplicateRegistry, shard::Row};
-use crate::chunks::SharedList;
+use super::DuplicateRegistry;
+use crate::list::SharedList;
 use crate::{Entries, Entry, OwnerId};
 
 impl<K, V, S> DuplicateRegistry<K, V, S> {
@@ -19,15 +19,15 @@ impl<K, V, S> DuplicateRegistry<K, V, S> {
         let shards = self.store.shards.iter();
         match self.store.directory() {
             Some(directory) => directory.len(),
-            None => shards.map(|shard| shard.table().rows.len()).sum(),
+            None => shards.map(|shard| shard.table().groups).sum(),
         }
     }
 }
 
 impl<K, V, S> DuplicateRegistry<K, V, S>
 where
-    K: Eq + Hash + Clone + Send + Sync + 'static,
-    V: Clone + Send + Sync + 'static,
+    K: Eq + Hash + Send + Sync + 'static,
+    V: Send + Sync + 'static,
     S: BuildHasher + Clone + Send + Sync + 'static,
 {
     /// A snapshot of the entries under `key`; `None` if there are none.
@@ -52,7 +52,7 @@ where
     {
         let hash = self.store.hash(key);
         let directory = self.store.directory();
-        if directory.is_some_and(|known| !known.contains(hash, |known| known.borrow() == key)) {
+        if directory.is_some_and(|known| !known.contains(hash, key)) {
             return Vec::new();
         }
         let places = self.store.places(hash);
@@ -66,6 +66,7 @@ where
     where
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
+        V: Clone,
     {
         let hash = self.store.hash(key);
         let entries = self.store.place(hash, owner).snapshot(hash, key);
@@ -79,6 +80,7 @@ where
     where
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
+        V: Clone,
     {
         let entries = self.lookup(key);
         let entries = entries.iter().flatten();
@@ -118,14 +120,22 @@ where
 
     fn each_row(&self, mut visit: impl FnMut(&K, &Entries<V>)) {
         for shard in self.store.shards.iter() {
-            let row = |row: &mut Row<K, V>| (row.key.clone(), Entries::new(row.list.share()));
-            let rows: Vec<_> = shard.table().rows.iter_mut().map(row).collect();
+            let mut table = shard.table();
+            let shared = table.rows.iter_mut().filter_map(|row| {
+                let list = row.content.list.share()?;
+                Some((row.key.share(), Entries::new(list)))
+            });
+            let rows: Vec<_> = shared.collect();
+            drop(table);
             rows.iter().for_each(|(key, entries)| visit(key, entries));
         }
     }
 
     /// The keys of `owner`, once for each registration, in no order. Reads the whole registry: for questions, not for work.
-    pub fn keys(&self, owner: OwnerId) -> Vec<K> {
+    pub fn keys(&self, owner: OwnerId) -> Vec<K>
+    where
+        K: Clone,
+    {
         self.select(|key, entry| (entry.owner == owner).then(|| key.clone()))
     }
 
@@ -148,12 +158,8 @@ where
     {
         let hash = self.store.hash(key);
         match self.store.directory() {
-            Some(directory) => directory.contains(hash, |known| known.borrow() == key),
-            None => {
-                let table = self.store.shards.of(hash).table();
-                let row = table.rows.find(hash, |row| row.key.borrow() == key);
-                row.is_some()
-            }
+            Some(directory) => directory.contains(hash, key),
+            None => self.store.shards.of(hash).count(hash, key) > 0,
         }
     }
 }

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use shuttle::thread;
+
 use super::{both, interleaved};
-use crate::{DuplicateRegistry, Owner, ShardBy};
+use crate::{DuplicateRegistry, Owner, OwnerDead, ShardBy};
 
 type Groups = DuplicateRegistry<u8, u8>;
 
@@ -20,8 +22,8 @@ fn p3_an_owner_may_die_while_its_guards_drop() {
         for layout in LAYOUTS {
             let (groups, owner) = (groups(layout), Owner::new());
             let life = owner.life().clone();
-            let guards = [1, 2].map(|value| groups.register(&owner, 1, value));
-            groups.register(&owner, 2, 3).detach();
+            let guards = [1, 2].map(|value| groups.register(&owner, 1, value).unwrap());
+            groups.register(&owner, 2, 3).unwrap().detach();
             let theirs = groups.clone();
             let (gone, ()) = both(
                 move || {
@@ -43,7 +45,7 @@ fn p7_a_snapshot_has_what_stays_once_and_what_never_was_not() {
     interleaved(|| {
         for layout in LAYOUTS {
             let (groups, resident, visitor) = (groups(layout), Owner::new(), Owner::new());
-            let _stays = [1, 2].map(|value| groups.register(&resident, 1, value));
+            let _stays = [1, 2].map(|value| groups.register(&resident, 1, value).unwrap());
             let theirs = groups.clone();
             let (seen, ()) = both(
                 {
@@ -58,8 +60,8 @@ fn p7_a_snapshot_has_what_stays_once_and_what_never_was_not() {
                     }
                 },
                 move || {
-                    drop(theirs.register(&visitor, 1, 9));
-                    theirs.register(&visitor, 2, 7).detach();
+                    drop(theirs.register(&visitor, 1, 9).unwrap());
+                    theirs.register(&visitor, 2, 7).unwrap().detach();
                     drop(visitor);
                 },
             );
@@ -94,9 +96,9 @@ fn p9_edges_taken_then_asked_give_the_truth() {
                 known
             };
             let changes = move || {
-                let guard = theirs.register(&first, 0, 1);
+                let guard = theirs.register(&first, 0, 1).unwrap();
                 let queued = theirs.edges_pending();
-                theirs.register(&second, 1, 1).detach();
+                theirs.register(&second, 1, 1).unwrap().detach();
                 drop(guard);
                 drop(first);
                 (queued, second)
@@ -117,7 +119,7 @@ fn p9_each_first_and_each_last_is_seen_by_who_takes_at_once() {
             let groups = groups(layout);
             let come_and_go = |value| {
                 let groups = groups.clone();
-                move || drop(groups.register(&Owner::new(), 0, value))
+                move || drop(groups.register(&Owner::new(), 0, value).unwrap())
             };
             both(come_and_go(1), come_and_go(2));
             assert_eq!(
@@ -126,6 +128,7 @@ fn p9_each_first_and_each_last_is_seen_by_who_takes_at_once() {
                 "once, however often it came and went"
             );
             assert!(!groups.is_registered(&0));
+            assert!(groups.is_bare(), "no row stays for an edge that was taken");
         }
     });
 }
@@ -139,13 +142,68 @@ fn p9_what_can_be_seen_has_its_edge_queued() {
             let owner = Arc::new(Owner::new());
             let (theirs, kept) = (groups.clone(), Arc::clone(&owner));
             both(
-                move || theirs.register(&owner, 0, 1).detach(),
+                move || theirs.register(&owner, 0, 1).unwrap().detach(),
                 move || {
                     let seen = groups.is_registered(&0);
                     assert!(!seen || groups.edges_pending());
                 },
             );
             drop(kept);
+        }
+    });
+}
+
+/// An owner is ended while two others register for it: each is refused or succeeds, and either way nothing stays, not
+/// even where the refused one was the first of this owner in the shard, and the other came between.
+#[test]
+fn p3_who_registers_for_the_dying_is_told_or_buried() {
+    interleaved(|| {
+        for layout in LAYOUTS {
+            let (groups, owner) = (groups(layout), Arc::new(Owner::new()));
+            let late = [1, 2].map(|value| {
+                let (groups, owner) = (groups.clone(), Arc::clone(&owner));
+                thread::spawn(move || {
+                    groups
+                        .register(&owner, 1, value)
+                        .map(|guard| guard.detach())
+                })
+            });
+            owner.end();
+            for thread in late {
+                let outcome = thread.join().unwrap();
+                let dead = OwnerDead { owner: owner.id() };
+                assert!(outcome == Ok(()) || outcome == Err(dead));
+            }
+            assert_eq!(groups.count(), 0);
+            assert_eq!(groups.register(&owner, 1, 3).unwrap_err().owner, owner.id());
+            groups.take_edges();
+            assert!(groups.is_bare() && owner.life().noted() == 0);
+        }
+    });
+}
+
+/// Both comings of the key, and its going, are under one pointer or under two, and all that know it agree.
+#[test]
+fn p3_a_key_that_comes_and_goes_under_two_threads_leaves_nothing() {
+    interleaved(|| {
+        for layout in LAYOUTS {
+            let groups = groups(layout);
+            let come_and_go = |value| {
+                let groups = groups.clone();
+                move || {
+                    let owner = Owner::new();
+                    let first = groups.register(&owner, 1, value).unwrap();
+                    groups.take_edges();
+                    drop(first);
+                    drop(groups.lookup_and_listen(1, 1).unwrap());
+                    groups.register(&owner, 1, value).unwrap().detach();
+                    assert!(groups.lookup(&1).is_some_and(|there| there.len() <= 2));
+                }
+            };
+            both(come_and_go(1), come_and_go(2));
+            groups.take_edges();
+            assert!(groups.is_bare());
+            assert_eq!((groups.count_keys(), groups.is_registered(&1)), (0, false));
         }
     });
 }

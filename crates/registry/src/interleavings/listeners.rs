@@ -33,10 +33,10 @@ impl Known {
         while let Some(change) = listener.try_recv() {
             match change {
                 Change::Registered { key, entry } => {
-                    self.come((key, entry.owner(), *entry.value()))
+                    self.come((*key, entry.owner(), *entry.value()))
                 }
                 Change::Unregistered { key, entry, .. } => {
-                    self.go((key, entry.owner(), *entry.value()));
+                    self.go((*key, entry.owner(), *entry.value()));
                 }
                 Change::Updated { .. } => {}
                 Change::Resync(snapshot) => self.restart(&snapshot),
@@ -49,7 +49,7 @@ fn follow(layout: ShardBy, bound: usize) {
     let builder = DuplicateRegistry::builder().shards(2).shard_by(layout);
     let groups: DuplicateRegistry<u8, u8> = builder.build().unwrap();
     let resident = Owner::new();
-    groups.register(&resident, 1, 1).detach();
+    groups.register(&resident, 1, 1).unwrap().detach();
     let (theirs, asked) = (groups.clone(), groups.clone());
     let ((mut known, mut listener), _stays) = both(
         move || {
@@ -61,9 +61,9 @@ fn follow(layout: ShardBy, bound: usize) {
         },
         move || {
             let (goes, stays) = (Owner::new(), Owner::new());
-            theirs.register(&goes, 1, 2).detach();
-            theirs.register(&stays, 1, 3).detach();
-            theirs.register(&stays, 2, 4).detach();
+            theirs.register(&goes, 1, 2).unwrap().detach();
+            theirs.register(&stays, 1, 3).unwrap().detach();
+            theirs.register(&stays, 2, 4).unwrap().detach();
             drop(goes);
             (stays, resident)
         },

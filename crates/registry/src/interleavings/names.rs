@@ -1,12 +1,21 @@
 //! P2, P3, P6 and the race table, where they are about names.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use shuttle::thread;
+
 use super::{both, interleaved};
-use crate::{Owner, UniqueRegistry};
+use crate::{Owner, OwnerDead, OwnerId, RegisterError, UniqueRegistry};
 
 type Names = UniqueRegistry<u8, u8>;
 
 fn names() -> Names {
     Names::with_shards(1, Default::default())
+}
+
+fn taken_by(owner: OwnerId) -> RegisterError {
+    RegisterError::AlreadyRegistered { owner }
 }
 
 /// Row 4 of the races.
@@ -25,8 +34,8 @@ fn p2_exactly_one_of_two_gets_the_name() {
         };
         let ((one, first, _one), (two, second, _two)) = both(take(1), take(2));
         match (first, second) {
-            (Ok(()), Err(refused)) => assert_eq!(refused.owner, one),
-            (Err(refused), Ok(())) => assert_eq!(refused.owner, two),
+            (Ok(()), Err(refused)) => assert_eq!(refused, taken_by(one)),
+            (Err(refused), Ok(())) => assert_eq!(refused, taken_by(two)),
             both => panic!("one must win: {both:?}"),
         }
         assert_eq!(names.count(), 1);
@@ -53,7 +62,7 @@ fn p2_a_name_changes_hands_without_a_gap_or_an_overlap() {
         );
         match taken.0 {
             Ok(()) => assert_eq!(names.whereis(&1), Some(2)),
-            Err(refused) => assert_eq!((refused.owner, names.count()), (id, 0)),
+            Err(refused) => assert_eq!((refused, names.count()), (taken_by(id), 0)),
         }
     });
 }
@@ -116,7 +125,7 @@ fn p3_unregistering_and_the_guard_may_go_at_once() {
 #[test]
 fn updates_of_one_value_are_none_lost() {
     interleaved(|| {
-        let (names, owner) = (names(), std::sync::Arc::new(Owner::new()));
+        let (names, owner) = (names(), Arc::new(Owner::new()));
         names.register(&owner, 1, 0).unwrap().detach();
         let add = |by: u8| {
             let (names, owner) = (names.clone(), owner.clone());
@@ -124,5 +133,47 @@ fn updates_of_one_value_are_none_lost() {
         };
         both(add(1), add(2));
         assert_eq!(names.whereis(&1), Some(3));
+    });
+}
+
+/// As with groups: who is refused leaves nothing, and the name is free for the next one.
+#[test]
+fn p3_who_takes_a_name_for_the_dying_is_told_or_buried() {
+    interleaved(|| {
+        let (names, owner) = (names(), Arc::new(Owner::new()));
+        let late = [1, 2].map(|name| {
+            let (names, owner) = (names.clone(), Arc::clone(&owner));
+            thread::spawn(move || names.register(&owner, name, 1).map(|guard| guard.detach()))
+        });
+        owner.end();
+        for thread in late {
+            let outcome = thread.join().unwrap();
+            let dead = RegisterError::OwnerDead(OwnerDead { owner: owner.id() });
+            assert!(outcome == Ok(()) || outcome == Err(dead));
+        }
+        assert!(names.is_bare() && owner.life().noted() == 0);
+        let next = Owner::new();
+        let _guards = [1, 2].map(|name| names.register(&next, name, 2).unwrap());
+    });
+}
+
+/// The hook runs once, whether it comes before the end, in its midst, or after.
+#[test]
+fn a_hook_that_meets_the_end_runs_once() {
+    interleaved(|| {
+        let owner = Arc::new(Owner::new());
+        let ran = Arc::new(AtomicUsize::new(0));
+        let (theirs, counted) = (Arc::clone(&owner), Arc::clone(&ran));
+        both(
+            move || owner.end(),
+            move || {
+                theirs
+                    .on_death(move || {
+                        counted.fetch_add(1, SeqCst);
+                    })
+                    .detach()
+            },
+        );
+        assert_eq!(ran.load(SeqCst), 1);
     });
 }

@@ -2,115 +2,116 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hash};
+use std::sync::Arc;
 use std::task::Waker;
 
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry as Place;
-
+use crate::rows::{Rows, Table, find_by_comparing};
+use crate::sharable::Sharable;
 use crate::shards::Shards;
 use crate::sync::Mutex;
 
 pub(super) struct Queues<K, S> {
     hasher: S,
-    shards: Shards<Mutex<Table<K>>>,
+    shards: Shards<Mutex<Held<K>>>,
 }
 
-struct Table<K> {
-    rows: HashTable<Row<K>>,
+/// The locks of a shard that are held.
+struct Held<K> {
+    rows: Rows<K, Queue>,
     next_ticket: u64,
 }
 
-/// One lock that is held.
-struct Row<K> {
-    key: K,
-    hash: u64,
+struct Queue {
     /// Whose it is, be it that it does not know yet.
     holder: u64,
     /// Tickets grow, so the first is who waits longest.
     waiters: BTreeMap<u64, Waker>,
 }
 
-impl<K> Default for Table<K> {
+impl<K> Default for Held<K> {
     fn default() -> Self {
         Self {
-            rows: HashTable::new(),
+            rows: Rows::default(),
             next_ticket: 0,
         }
     }
 }
 
-/// What came of asking for a lock.
-pub(super) enum Entered {
-    Held,
-    Queued(u64),
+impl<K> Table<K> for Held<K> {
+    type Content = Queue;
+
+    fn rows(&mut self) -> &mut Rows<K, Queue> {
+        &mut self.rows
+    }
+}
+
+/// What came of asking for a lock, with the key as it stands in the table as long as anybody holds it or waits.
+pub(super) enum Entered<K> {
+    Held(Arc<K>),
+    Queued(Arc<K>, u64),
     /// It is taken, and nobody is there to be woken.
     Refused,
 }
 
-impl<K: Eq + Hash, S: BuildHasher> Queues<K, S> {
+impl<K, S: BuildHasher> Queues<K, S> {
     pub(super) fn new(shards: usize, hasher: S) -> Self {
         let shards = Shards::locked(shards);
         Self { hasher, shards }
     }
 
-    pub(super) fn hash(&self, key: &K) -> u64 {
+    pub(super) fn hash(&self, key: &K) -> u64
+    where
+        K: Hash,
+    {
         self.hasher.hash_one(key)
     }
 }
 
-impl<K: Eq + Clone, S> Queues<K, S> {
+impl<K, S> Queues<K, S> {
     /// Takes the lock, or a place in its queue.
-    pub(super) fn enter(&self, hash: u64, key: &K, waker: Option<Waker>) -> Entered {
-        let mut guard = self.shards.lock(hash);
-        let table = &mut *guard;
+    pub(super) fn enter(&self, hash: u64, key: K, waker: Option<Waker>) -> Entered<K>
+    where
+        K: Eq,
+    {
+        let mut found = find_by_comparing(self.shards.of(hash), hash, &key);
+        let table = &mut *found.table;
         let ticket = table.next_ticket;
         table.next_ticket += 1;
-        match table
-            .rows
-            .entry(hash, |row| row.key == *key, |row| row.hash)
-        {
-            Place::Vacant(place) => {
-                place.insert(Row {
-                    key: key.clone(),
-                    hash,
-                    holder: ticket,
-                    waiters: BTreeMap::new(),
-                });
-                Entered::Held
-            }
-            Place::Occupied(mut row) => {
-                let Some(waker) = waker else {
-                    return Entered::Refused;
-                };
-                row.get_mut().waiters.insert(ticket, waker);
-                Entered::Queued(ticket)
-            }
-        }
+        let Some(place) = found.place else {
+            let queue = Queue {
+                holder: ticket,
+                waiters: BTreeMap::new(),
+            };
+            let place = table.rows.insert(hash, Sharable::own(key), queue);
+            return Entered::Held(table.rows.at(place).key.share());
+        };
+        let Some(waker) = waker else {
+            return Entered::Refused;
+        };
+        let row = table.rows.at(place);
+        row.content.waiters.insert(ticket, waker);
+        Entered::Queued(row.key.share(), ticket)
     }
-}
 
-impl<K: Eq, S> Queues<K, S> {
     /// Whether the lock was granted to that ticket; if not, `waker` is woken when it is.
-    pub(super) fn is_granted(&self, hash: u64, key: &K, ticket: u64, waker: Waker) -> bool {
+    pub(super) fn is_granted(&self, hash: u64, key: &Arc<K>, ticket: u64, waker: Waker) -> bool {
         let mut table = self.shards.lock(hash);
-        let row = table.rows.find_mut(hash, |row| row.key == *key);
-        let row = row.expect("who waits keeps the lock in its table");
-        if row.holder == ticket {
+        let row = table.rows.get_mut(hash, key).expect(KEPT);
+        if row.content.holder == ticket {
             return true;
         }
-        let before = row.waiters.insert(ticket, waker);
+        let before = row.content.waiters.insert(ticket, waker);
         drop(table);
         drop(before);
         false
     }
 
     /// Ends the wait of that ticket; what was granted to it passes on.
-    pub(super) fn cancel(&self, hash: u64, key: &K, ticket: u64) {
+    pub(super) fn cancel(&self, hash: u64, key: &Arc<K>, ticket: u64) {
         let mut table = self.shards.lock(hash);
-        let row = table.rows.find_mut(hash, |row| row.key == *key);
-        let row = row.expect("who waits keeps the lock in its table");
-        let granted = row.holder == ticket;
-        let waker = row.waiters.remove(&ticket);
+        let row = table.rows.get_mut(hash, key).expect(KEPT);
+        let granted = row.content.holder == ticket;
+        let waker = row.content.waiters.remove(&ticket);
         drop(table);
         drop(waker);
         if granted {
@@ -119,17 +120,16 @@ impl<K: Eq, S> Queues<K, S> {
     }
 
     /// The holder lets go: the next one has it.
-    pub(super) fn release(&self, hash: u64, key: &K) {
+    pub(super) fn release(&self, hash: u64, key: &Arc<K>) {
         let mut table = self.shards.lock(hash);
-        let row = table.rows.find_entry(hash, |row| row.key == *key);
-        let mut row = row.ok().expect("a lock that is held is in its table");
-        let Some((ticket, waker)) = row.get_mut().waiters.pop_first() else {
+        let mut row = table.rows.entry(hash, key).expect(KEPT);
+        let Some((ticket, waker)) = row.get_mut().content.waiters.pop_first() else {
             let (free, _) = row.remove();
             drop(table);
             drop(free);
             return;
         };
-        row.get_mut().holder = ticket;
+        row.get_mut().content.holder = ticket;
         drop(table);
         waker.wake();
     }
@@ -139,3 +139,6 @@ impl<K: Eq, S> Queues<K, S> {
         self.shards.each().all(|table| table.rows.is_empty())
     }
 }
+
+/// Who holds a lock or waits for it keeps its row.
+const KEPT: &str = "a lock that is held is in its table";

@@ -2,7 +2,7 @@
 
 use super::Owner;
 use crate::interleavings::once;
-use crate::{DuplicateRegistry, UniqueRegistry};
+use crate::{DuplicateRegistry, RegisterError, UniqueRegistry};
 
 #[test]
 fn it_notes_exactly_the_entries_it_has() {
@@ -11,9 +11,9 @@ fn it_notes_exactly_the_entries_it_has() {
         let names = UniqueRegistry::<&str, ()>::new();
         let groups = DuplicateRegistry::<&str, u8>::new();
         let name = names.register(&owner, "a", ()).unwrap();
-        let first = groups.register(&owner, "a", 1);
-        groups.register(&owner, "a", 2).detach();
-        groups.register(&owner, "b", 3).detach();
+        let first = groups.register(&owner, "a", 1).unwrap();
+        groups.register(&owner, "a", 2).unwrap().detach();
+        groups.register(&owner, "b", 3).unwrap().detach();
         assert_eq!(owner.life().noted(), 4);
         drop(first);
         drop(name);
@@ -33,7 +33,8 @@ fn p3_r28_a_refused_registration_leaves_no_note() {
         let _name = names.register(&holder, "a", ()).unwrap();
         for owner in [&other, &holder].repeat(10) {
             let refused = names.register(owner, "a", ()).unwrap_err();
-            assert_eq!(refused.owner, holder.id());
+            let owner = holder.id();
+            assert_eq!(refused, RegisterError::AlreadyRegistered { owner });
         }
         assert_eq!((holder.life().noted(), other.life().noted()), (1, 0));
         drop((holder, other));
@@ -46,10 +47,10 @@ fn guards_that_outlive_their_owner_do_nothing() {
     once(|| {
         let groups = DuplicateRegistry::<&str, u8>::new();
         let (first, second) = (Owner::new(), Owner::new());
-        let guard = groups.register(&first, "a", 1);
+        let guard = groups.register(&first, "a", 1).unwrap();
         let life = first.life().clone();
         drop(first);
-        let _kept = groups.register(&second, "a", 2);
+        let _kept = groups.register(&second, "a", 2).unwrap();
         drop(guard);
         assert_eq!((life.noted(), groups.count()), (0, 1));
         drop(second);
@@ -64,7 +65,7 @@ fn an_owner_outlives_any_number_of_registries() {
         let owner = Owner::new();
         for _ in 0..100 {
             let groups = DuplicateRegistry::<u8, u8>::with_shards(1, Default::default());
-            let guard = groups.register(&owner, 1, 1);
+            let guard = groups.register(&owner, 1, 1).unwrap();
             drop(groups);
             drop(guard);
         }
@@ -80,11 +81,14 @@ fn a_small_owner_under_a_crowded_key_unregisters_what_matches() {
         let other_registry = DuplicateRegistry::<&str, u32>::with_shards(1, Default::default());
         let (crowd, owner) = (Owner::new(), Owner::new());
         for n in 0..20 {
-            groups.register(&crowd, "a", n).detach();
+            groups.register(&crowd, "a", n).unwrap().detach();
         }
         for (key, value) in [("a", 1), ("a", 2), ("b", 2), ("a", 3)] {
-            groups.register(&owner, key, value).detach();
-            other_registry.register(&owner, key, value).detach();
+            groups.register(&owner, key, value).unwrap().detach();
+            other_registry
+                .register(&owner, key, value)
+                .unwrap()
+                .detach();
         }
         assert_eq!(groups.unregister_match(&owner, "a", |&n| n > 1), 2);
         assert_eq!(groups.values("a", owner.id()), [1]);

@@ -3,9 +3,8 @@
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
-use super::shard::{Row, Shard};
 use super::store::Store;
-use crate::chunks::SharedList;
+use crate::list::SharedList;
 use crate::listener::Source;
 use crate::tap::Tap;
 use crate::watchers::Scope;
@@ -13,46 +12,40 @@ use crate::{Entries, Entry, Snapshot};
 
 impl<K, V, S> Source<K, V> for Store<K, V, S>
 where
-    K: Eq + Hash + Clone + Send + Sync,
-    V: Clone + Send + Sync,
+    K: Eq + Hash + Send + Sync + 'static,
+    V: Send + Sync,
     S: BuildHasher + Send + Sync,
 {
-    fn read(&self, scope: &Scope<K>, tap: &Arc<Tap<K, V>>, first: bool) -> Snapshot<K, V> {
+    fn join(&self, key: Option<(u64, K)>, tap: &Arc<Tap<K, V>>) -> (Scope<K>, Snapshot<K, V>) {
+        let Some((hash, key)) = key else {
+            let rows = self.shards.iter().flat_map(|shard| shard.watch_all(tap));
+            return (Scope::All, snapshot(rows));
+        };
+        let (key, entry) = self.shards.of(hash).watch(hash, key, tap);
+        let rows = entry.map(|entry| (Arc::clone(&key), entry));
+        (Scope::Key { key, hash }, snapshot(rows.into_iter()))
+    }
+
+    fn read(&self, scope: &Scope<K>, tap: &Arc<Tap<K, V>>) -> Snapshot<K, V> {
         tap.restart();
-        let mut found = Vec::new();
-        for shard in self.within(scope) {
-            let mut table = shard.table();
-            let part = |row: &Row<K, V>| (row.key.clone(), Arc::clone(&row.entry));
-            match scope {
-                Scope::All => found.extend(table.rows.iter().map(part)),
-                Scope::Key { key, hash } => {
-                    found.extend(table.rows.find(*hash, |row| row.key == *key).map(part));
-                }
+        match scope {
+            Scope::All => snapshot(self.shards.iter().flat_map(|shard| shard.watched_all(tap))),
+            Scope::Key { key, hash } => {
+                let entry = self.shards.of(*hash).watched(*hash, key, tap);
+                snapshot(entry.map(|entry| (Arc::clone(key), entry)).into_iter())
             }
-            if first {
-                table.watchers.add(scope, tap);
-            }
-            tap.start(shard.index());
         }
-        // Values of names are the user's to clone, hence here, under no lock.
-        let entries = |entry: Arc<Entry<V>>| Entries::new(SharedList::of(Entry::clone(&entry)));
-        let parts = found.into_iter();
-        Snapshot::new(parts.map(|(key, entry)| (key, entries(entry))).collect())
     }
 
     fn leave(&self, scope: &Scope<K>, tap: &Arc<Tap<K, V>>) {
-        for shard in self.within(scope) {
-            let kept = shard.table().watchers.remove(scope, tap);
-            drop(kept);
+        match scope {
+            Scope::All => self.shards.iter().for_each(|shard| shard.unwatch_all(tap)),
+            Scope::Key { key, hash } => self.shards.of(*hash).unwatch(*hash, key, tap),
         }
     }
 }
 
-impl<K, V, S> Store<K, V, S> {
-    fn within(&self, scope: &Scope<K>) -> std::slice::Iter<'_, Arc<Shard<K, V>>> {
-        self.shards.range(match scope {
-            Scope::All => 0..self.shards.len(),
-            Scope::Key { hash, .. } => self.shards.only(*hash),
-        })
-    }
+fn snapshot<K, V>(rows: impl Iterator<Item = (Arc<K>, Arc<Entry<V>>)>) -> Snapshot<K, V> {
+    let parts = rows.map(|(key, entry)| (key, Entries::new(SharedList::One(entry))));
+    Snapshot::new(parts.collect())
 }

@@ -4,20 +4,20 @@ use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
-use super::{UniqueRegistry, shard::Row};
+use super::UniqueRegistry;
 use crate::{Entry, OwnerId};
 
 impl<K, V, S> UniqueRegistry<K, V, S> {
     /// How many entries there are. Shards are read one after another: not a snapshot.
     pub fn count(&self) -> usize {
         let shards = self.store.shards.iter();
-        shards.map(|shard| shard.table().rows.len()).sum()
+        shards.map(|shard| shard.table().names).sum()
     }
 }
 
 impl<K, V, S> UniqueRegistry<K, V, S>
 where
-    K: Eq + Hash + Clone + Send + Sync + 'static,
+    K: Eq + Hash + Send + Sync + 'static,
     V: Send + Sync + 'static,
     S: BuildHasher + Clone + Send + Sync + 'static,
 {
@@ -82,8 +82,7 @@ where
     pub fn select<T>(&self, mut choose: impl FnMut(&K, &Entry<V>) -> Option<T>) -> Vec<T> {
         let mut chosen = Vec::new();
         for shard in self.store.shards.iter() {
-            let row = |row: &Row<K, V>| (row.key.clone(), Arc::clone(&row.entry));
-            let rows: Vec<_> = shard.table().rows.iter().map(row).collect();
+            let rows = shard.rows();
             chosen.extend(rows.iter().filter_map(|(key, entry)| choose(key, entry)));
         }
         chosen
@@ -100,7 +99,10 @@ where
     }
 
     /// The keys that `owner` holds, in no order. Reads the whole registry: for questions, not for work.
-    pub fn keys(&self, owner: OwnerId) -> Vec<K> {
+    pub fn keys(&self, owner: OwnerId) -> Vec<K>
+    where
+        K: Clone,
+    {
         self.select(|key, entry| (entry.owner == owner).then(|| key.clone()))
     }
 }

@@ -14,11 +14,7 @@ pub(super) struct Store<K, V, S> {
     pub(super) meta: Meta,
 }
 
-impl<K, V, S> Store<K, V, S>
-where
-    K: Eq + Hash + Clone,
-    S: BuildHasher + Clone,
-{
+impl<K: Eq + Hash, V, S: BuildHasher + Clone> Store<K, V, S> {
     pub(super) fn new(shards: usize, hasher: S) -> Self {
         Self {
             locks: KeyLocks::with_shards(shards, hasher.clone()),

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
-use matryoshka_registry::{DuplicateRegistry, Owner, UniqueRegistry};
+use matryoshka_registry::{DuplicateRegistry, Owner, OwnerDead, RegisterError, UniqueRegistry};
 
 #[test]
 fn all_entries_in_all_registries_are_gone_when_drop_returns() {
@@ -13,10 +13,13 @@ fn all_entries_in_all_registries_are_gone_when_drop_returns() {
     let (owner, other) = (Owner::new(), Owner::new());
     for n in 0..1_000 {
         names.register(&owner, n.to_string(), n).unwrap().detach();
-        groups.register(&owner, u64::from(n % 3), n).detach();
+        groups
+            .register(&owner, u64::from(n % 3), n)
+            .unwrap()
+            .detach();
     }
     let _name = names.register(&other, "other".into(), 1).unwrap();
-    let _group = groups.register(&other, 0, 1);
+    let _group = groups.register(&other, 0, 1).unwrap();
     drop(owner);
     assert_eq!(
         (names.count(), groups.count(), groups.count_keys()),
@@ -28,7 +31,7 @@ fn all_entries_in_all_registries_are_gone_when_drop_returns() {
 fn hooks_run_once_and_after_the_entries_are_gone() {
     let groups = DuplicateRegistry::<&str, ()>::new();
     let owner = Owner::new();
-    groups.register(&owner, "a", ()).detach();
+    groups.register(&owner, "a", ()).unwrap().detach();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let hook = {
         let (groups, seen) = (groups.clone(), Arc::clone(&seen));
@@ -101,7 +104,7 @@ fn an_owner_dies_with_the_panic_of_its_task() {
     let groups = DuplicateRegistry::<&str, ()>::new();
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let owner = Owner::new();
-        let _guard = groups.register(&owner, "a", ());
+        let _guard = groups.register(&owner, "a", ()).unwrap();
         assert_eq!(groups.count(), 0, "the task fails");
     }));
     assert!(outcome.is_err());
@@ -112,7 +115,9 @@ fn an_owner_dies_with_the_panic_of_its_task() {
 fn a_registry_may_go_before_its_owners() {
     let owner = Owner::new();
     let value = Arc::new(());
-    let guard = DuplicateRegistry::new().register(&owner, "a", Arc::clone(&value));
+    let guard = DuplicateRegistry::new()
+        .register(&owner, "a", Arc::clone(&value))
+        .unwrap();
     assert_eq!(
         Arc::strong_count(&value),
         1,
@@ -127,4 +132,75 @@ fn ids_are_never_used_twice() {
     let first = Owner::new().id();
     let second = Owner::new().id();
     assert!(first < second);
+}
+
+#[test]
+fn who_was_ended_has_nothing_and_gets_nothing() {
+    let (names, groups) = (UniqueRegistry::new(), DuplicateRegistry::new());
+    let mut listener = groups.listen(10).unwrap();
+    let owner = Arc::new(Owner::new());
+    let shared = Arc::clone(&owner);
+    let name = names.register(&owner, "a", 1).unwrap();
+    groups.register(&shared, "a", 1).unwrap().detach();
+    assert!(shared.is_alive());
+    owner.end();
+    assert!(!shared.is_alive());
+    assert_eq!((names.count(), groups.count()), (0, 0));
+    let dead = OwnerDead { owner: owner.id() };
+    let refused = names.register(&shared, "a", 2).unwrap_err();
+    assert_eq!(refused, RegisterError::OwnerDead(dead));
+    assert_eq!(groups.register(&shared, "a", 2).unwrap_err(), dead);
+    let says = format!(
+        "owner {} is dead: it was ended, and can have nothing any more",
+        owner.id()
+    );
+    assert_eq!(
+        (refused.to_string(), dead.to_string()),
+        (says.clone(), says)
+    );
+    assert_eq!((names.count(), groups.count()), (0, 0));
+    let told = std::iter::from_fn(|| listener.try_recv()).count();
+    assert_eq!(told, 2, "a refusal is told to nobody");
+    drop(name);
+}
+
+#[test]
+fn the_dead_die_once_and_a_late_hook_runs_at_once() {
+    let ran = Arc::new(AtomicUsize::new(0));
+    let count = |by: usize| {
+        let ran = Arc::clone(&ran);
+        move || {
+            ran.fetch_add(by, SeqCst);
+        }
+    };
+    let owner = Owner::new();
+    owner.on_death(count(1)).detach();
+    owner.end();
+    assert_eq!(ran.load(SeqCst), 1);
+    owner.end();
+    let hook = owner.on_death(count(10));
+    assert_eq!(ran.load(SeqCst), 11);
+    drop(hook);
+    drop(owner);
+    assert_eq!(ran.load(SeqCst), 11);
+}
+
+#[test]
+fn a_hook_may_end_its_owner_and_register_for_it_in_vain() {
+    let groups = DuplicateRegistry::<&str, ()>::new();
+    let owner = Arc::new(Owner::new());
+    let (outcome, theirs) = (Arc::new(Mutex::new(None)), Arc::downgrade(&owner));
+    owner
+        .on_death({
+            let (groups, outcome) = (groups.clone(), Arc::clone(&outcome));
+            move || {
+                let owner = theirs.upgrade().unwrap();
+                owner.end();
+                *outcome.lock().unwrap() = Some(groups.register(&owner, "a", ()).map(drop));
+            }
+        })
+        .detach();
+    owner.end();
+    let dead = OwnerDead { owner: owner.id() };
+    assert_eq!(*outcome.lock().unwrap(), Some(Err(dead)));
 }

@@ -15,12 +15,12 @@ use matryoshka_registry::{
 /// What a change says, in short.
 fn told(change: Change<&'static str, u32>) -> (char, &'static str, u32) {
     match change {
-        Change::Registered { key, entry } => ('+', key, *entry.value()),
-        Change::Updated { key, entry } => ('=', key, *entry.value()),
+        Change::Registered { key, entry } => ('+', *key, *entry.value()),
+        Change::Updated { key, entry } => ('=', *key, *entry.value()),
         Change::Unregistered { key, entry, reason } => match reason {
-            Reason::Explicit => ('-', key, *entry.value()),
-            Reason::OwnerDied => ('x', key, *entry.value()),
-            Reason::Replaced => ('r', key, *entry.value()),
+            Reason::Explicit => ('-', *key, *entry.value()),
+            Reason::OwnerDied => ('x', *key, *entry.value()),
+            Reason::Replaced => ('r', *key, *entry.value()),
         },
         Change::Resync(snapshot) => ('?', "", snapshot.len() as u32),
     }
@@ -65,7 +65,7 @@ fn groups_tell_of_each_entry() {
     let (groups, owner) = (DuplicateRegistry::new(), Owner::new());
     let mut listener = groups.listen(10).unwrap();
     for value in 1..=4 {
-        groups.register(&owner, "a", value).detach();
+        groups.register(&owner, "a", value).unwrap().detach();
     }
     groups.unregister_match(&owner, "a", |&value| value % 2 == 0);
     groups.unregister(&owner, "b");
@@ -80,11 +80,12 @@ fn groups_tell_of_each_entry() {
 #[test]
 fn lookup_and_listen_gives_what_is_there_and_what_comes_of_that_key() {
     let (groups, owner) = (DuplicateRegistry::new(), Owner::new());
-    let _first = groups.register(&owner, "a", 1);
+    let _first = groups.register(&owner, "a", 1).unwrap();
     let (snapshot, mut listener) = groups.lookup_and_listen("a", 10).unwrap();
     let there: Vec<_> = snapshot.iter().map(|(key, e)| (*key, *e.value())).collect();
     assert_eq!(there, [("a", 1)]);
-    let _others = [("b", 2), ("a", 3)].map(|(key, value)| groups.register(&owner, key, value));
+    let _others =
+        [("b", 2), ("a", 3)].map(|(key, value)| groups.register(&owner, key, value).unwrap());
     assert_eq!(all(&mut listener), [('+', "a", 3)]);
     let (empty, _listener) = groups.lookup_and_listen("c", 10).unwrap();
     assert!(empty.is_empty());
@@ -95,10 +96,10 @@ fn past_its_bound_a_listener_gets_one_resync_and_then_every_later_change() {
     let (groups, owner) = (DuplicateRegistry::new(), Owner::new());
     let mut listener = groups.listen(3).unwrap();
     for value in 0..10 {
-        groups.register(&owner, "a", value).detach();
+        groups.register(&owner, "a", value).unwrap().detach();
     }
     assert_eq!(listener.try_recv().map(told), Some(('?', "", 10)));
-    let _more = groups.register(&owner, "b", 11);
+    let _more = groups.register(&owner, "b", 11).unwrap();
     assert_eq!(all(&mut listener), [('+', "b", 11)]);
 }
 
@@ -107,7 +108,7 @@ fn a_listener_at_its_bound_misses_nothing() {
     let (groups, owner) = (DuplicateRegistry::new(), Owner::new());
     let mut listener = groups.listen(3).unwrap();
     for value in 0..3 {
-        groups.register(&owner, "a", value).detach();
+        groups.register(&owner, "a", value).unwrap().detach();
     }
     assert_eq!(
         all(&mut listener),
@@ -120,7 +121,7 @@ fn one_that_lags_costs_the_others_nothing() {
     let (groups, owner) = (DuplicateRegistry::new(), Owner::new());
     let (mut slow, mut fast) = (groups.listen(1).unwrap(), groups.listen(10).unwrap());
     for value in 0..3 {
-        groups.register(&owner, "a", value).detach();
+        groups.register(&owner, "a", value).unwrap().detach();
     }
     assert_eq!(
         all(&mut fast),
@@ -137,10 +138,10 @@ fn a_dropped_listener_is_told_nothing_and_keeps_nothing() {
         groups.listen(10).unwrap(),
         groups.lookup_and_listen("a", 10).unwrap().1,
     ];
-    drop(groups.register(&owner, "a", Arc::clone(&value)));
+    drop(groups.register(&owner, "a", Arc::clone(&value)).unwrap());
     assert!(Arc::strong_count(&value) > 1, "it waits to be heard");
     drop(listeners);
-    drop(groups.register(&owner, "a", Arc::clone(&value)));
+    drop(groups.register(&owner, "a", Arc::clone(&value)).unwrap());
     assert_eq!(Arc::strong_count(&value), 1);
 }
 
@@ -185,7 +186,7 @@ fn who_waits_is_woken_by_a_change_and_by_the_end() {
     let waker = Waker::from(Arc::clone(&woken));
     let mut cx = Context::from_waker(&waker);
     assert!(pin!(listener.recv()).poll(&mut cx).is_pending());
-    groups.register(&owner, "a", 1).detach();
+    groups.register(&owner, "a", 1).unwrap().detach();
     assert_eq!(woken.0.load(SeqCst), 1);
     assert!(matches!(listener.poll_recv(&mut cx), Poll::Ready(Some(_))));
     assert!(listener.poll_recv(&mut cx).is_pending());
@@ -198,7 +199,7 @@ fn who_waits_is_woken_by_a_change_and_by_the_end() {
 fn who_waits_is_woken_by_a_death() {
     let (groups, names) = (DuplicateRegistry::new(), UniqueRegistry::new());
     let owner = Owner::new();
-    groups.register(&owner, "a", 1).detach();
+    groups.register(&owner, "a", 1).unwrap().detach();
     names.register(&owner, "a", 1).unwrap().detach();
     let mut listeners = [groups.listen(10).unwrap(), names.listen(10).unwrap()];
     let woken = [(); 2].map(|()| Arc::new(Woken::default()));
@@ -231,7 +232,7 @@ fn a_thread_may_wait_for_a_change_and_gives_up_in_time() {
     assert!(listener.recv_timeout(Duration::from_millis(1)).is_err());
     thread::scope(|scope| {
         let waiting = scope.spawn(move || listener.recv_timeout(Duration::from_secs(60)));
-        groups.register(&owner, "a", 1).detach();
+        groups.register(&owner, "a", 1).unwrap().detach();
         let change = waiting.join().unwrap().expect("a change came");
         assert_eq!(change.map(told), Some(('+', "a", 1)));
     });
@@ -252,9 +253,9 @@ fn p8_replayed_from_the_start_the_changes_give_the_content() {
                         let stays = Owner::new();
                         for round in 0..100 {
                             let goes = Owner::new();
-                            groups.register(&goes, round % 5, me).detach();
-                            drop(groups.register(&stays, round % 3, me));
-                            groups.register(&stays, round % 7, me).detach();
+                            groups.register(&goes, round % 5, me).unwrap().detach();
+                            drop(groups.register(&stays, round % 3, me).unwrap());
+                            groups.register(&stays, round % 7, me).unwrap().detach();
                         }
                         stays
                     })
@@ -283,8 +284,8 @@ fn p8_replayed_from_the_start_the_changes_give_the_content() {
 fn hear(listener: &mut Listener<u32, u32>, known: &mut BTreeMap<(u32, u32), i64>) {
     while let Some(change) = listener.try_recv() {
         let (fact, by) = match change {
-            Change::Registered { key, entry } => ((key, *entry.value()), 1),
-            Change::Unregistered { key, entry, .. } => ((key, *entry.value()), -1),
+            Change::Registered { key, entry } => ((*key, *entry.value()), 1),
+            Change::Unregistered { key, entry, .. } => ((*key, *entry.value()), -1),
             Change::Updated { .. } => continue,
             Change::Resync(snapshot) => {
                 known.clear();

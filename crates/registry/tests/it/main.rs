@@ -30,7 +30,7 @@
 //! | R32 | the examples of the docs | are tests |
 //! | race 1, 2, 3 | the dying, as others see them | `races::race_1_..`, `races::race_3_..`; `interleavings::names::p6_..` |
 //! | race 4 | two take one name | `interleavings::names::p2_..`, `threads::p2_..` |
-//! | race 5, 6 | an end in the midst of a change | `interleavings::names::p3_..`, `interleavings::groups::p3_..` |
+//! | race 5, 6 | an end in the midst of a change | `interleavings::names::p3_..`, `interleavings::groups::p3_..`; of an owner that is shared, `.._who_registers_for_the_dying_..`, `.._who_takes_a_name_for_the_dying_..` |
 //! | race 7, 10 | a half-done removal by value; the registry dies | no meaning: entries go one by one, and owners keep the shards |
 //! | race 8 | refusals for ever | `owner::tests::p3_r28_..` |
 //! | race 9 | reading while others write | `interleavings::groups::p7_..`, `threads::p7_..` |
@@ -40,7 +40,7 @@
 //! | P4 | a guard and its own entry among equals | `duplicate::p4_..`; `model`, whose values are few |
 //! | P5 | the order of registration | `model::p1_p11_..` |
 //! | P6 | the dying hold nothing and remove no successor | `interleavings::names::p6_..`, `unique::p6_..` |
-//! | P7 | snapshots; nobody waits for user code, and it may call back | `interleavings::groups::p7_..`, `threads::p7_..`, `reentry::p7_..` |
+//! | P7 | snapshots; nobody waits for user code, and it may call back | `interleavings::groups::p7_..`, `threads::p7_..`, `reentry::p7_..`; what is written for keys and values, `foreign_code::p7_..` |
 //! | P8 | replayed changes give the content | `model`, after each step; `interleavings::listeners::p8_..`, `listeners::p8_..` |
 //! | P9 | edges | `model::p9_..`, `interleavings::groups::p9_..`, `threads::p9_..` |
 //! | P10 | locks: one at a time, in turn, no grant lost | `key_lock::tests::p10_..` |
@@ -79,6 +79,7 @@
 
 mod death;
 mod duplicate;
+mod foreign_code;
 mod listeners;
 mod locks;
 mod model;

@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher};
 
 use matryoshka_registry::{
-    Change, DuplicateRegistry, Listener, Owner, OwnerId, RandomState as Usual, Registration,
-    ShardBy, UniqueRegistry,
+    Change, DuplicateRegistry, Listener, Owner, OwnerId, RandomState as Usual, RegisterError,
+    Registration, ShardBy, UniqueRegistry,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
 
 const OWNERS: usize = 4;
 const KEYS: u8 = 4;
+/// The one that a second listener listens to.
+const KEY: u8 = 1;
 /// So few that a death of an owner goes beyond it now and then.
 const LISTENER_BOUND: usize = 4;
 
@@ -76,6 +78,10 @@ struct Fact {
     value: u8,
 }
 
+fn taken_by(owner: OwnerId) -> RegisterError {
+    RegisterError::AlreadyRegistered { owner }
+}
+
 struct World {
     owners: Vec<Owner>,
     guards: Vec<(usize, Registration)>,
@@ -119,6 +125,9 @@ impl World {
     fn die(&mut self, owner: usize) {
         let dead = std::mem::take(&mut self.owners[owner]);
         let id = dead.id();
+        if id.get().is_multiple_of(2) {
+            dead.end();
+        }
         drop(dead);
         self.facts.retain(|fact| fact.owner != id);
     }
@@ -159,14 +168,14 @@ impl World {
 fn follow(listener: &mut Listener<u8, u8>, heard: &mut Vec<(u8, OwnerId, u8)>) {
     while let Some(change) = listener.try_recv() {
         match change {
-            Change::Registered { key, entry } => heard.push((key, entry.owner(), *entry.value())),
+            Change::Registered { key, entry } => heard.push((*key, entry.owner(), *entry.value())),
             Change::Unregistered { key, entry, .. } => {
-                let gone = (key, entry.owner(), *entry.value());
+                let gone = (*key, entry.owner(), *entry.value());
                 let at = heard.iter().position(|fact| *fact == gone);
                 heard.swap_remove(at.expect("what goes has come"));
             }
             Change::Updated { key, entry } => {
-                let fact = heard.iter_mut().find(|fact| fact.0 == key);
+                let fact = heard.iter_mut().find(|fact| fact.0 == *key);
                 fact.expect("what is updated has come").2 = *entry.value();
             }
             Change::Resync(now) => {
@@ -200,14 +209,15 @@ fn run_duplicate(
     }
     .unwrap();
     let mut listener = groups.listen(LISTENER_BOUND).unwrap();
-    let mut heard = Vec::new();
+    let (_, mut keyed) = groups.lookup_and_listen(KEY, LISTENER_BOUND).unwrap();
+    let (mut heard, mut heard_of_key) = (Vec::new(), Vec::new());
     let mut world = World::new();
     let mut expected_edges = BTreeSet::new();
     for step in steps {
         let before = world.keys();
         match *step {
             Step::Register { owner, key, value } => {
-                let guard = groups.register(&world.owners[owner], key, value);
+                let guard = groups.register(&world.owners[owner], key, value).unwrap();
                 world.note(guard, key, value);
             }
             Step::DropGuard(at) => world.drop_guard(at),
@@ -233,6 +243,9 @@ fn run_duplicate(
         check_duplicate(groups, &world, shard_by == ShardBy::Key);
         follow(&mut listener, &mut heard);
         assert_eq!(sorted(heard.clone()), world.all());
+        follow(&mut keyed, &mut heard_of_key);
+        let of_key = world.all().into_iter().filter(|fact| fact.0 == KEY);
+        assert!(sorted(heard_of_key.clone()).into_iter().eq(of_key));
     }
     world.owners.clear();
     assert_eq!((groups.count(), groups.count_keys()), (0, 0));
@@ -269,7 +282,8 @@ fn check_duplicate(
 
 fn run_unique(names: &UniqueRegistry<u8, u8, impl Hashing>, steps: &[Step]) {
     let mut listener = names.listen(LISTENER_BOUND).unwrap();
-    let mut heard = Vec::new();
+    let (_, mut keyed) = names.lookup_and_listen(KEY, LISTENER_BOUND).unwrap();
+    let (mut heard, mut heard_of_key) = (Vec::new(), Vec::new());
     let mut world = World::new();
     for step in steps {
         match *step {
@@ -280,7 +294,7 @@ fn run_unique(names: &UniqueRegistry<u8, u8, impl Hashing>, steps: &[Step]) {
                         assert_eq!(holder, None);
                         world.note(guard, key, value);
                     }
-                    Err(refused) => assert_eq!(holder, Some(refused.owner)),
+                    Err(refused) => assert_eq!(holder.map(taken_by), Some(refused)),
                 }
             }
             Step::DropGuard(at) => world.drop_guard(at),
@@ -310,6 +324,9 @@ fn run_unique(names: &UniqueRegistry<u8, u8, impl Hashing>, steps: &[Step]) {
         check_unique(names, &world);
         follow(&mut listener, &mut heard);
         assert_eq!(sorted(heard.clone()), world.all());
+        follow(&mut keyed, &mut heard_of_key);
+        let of_key = world.all().into_iter().filter(|fact| fact.0 == KEY);
+        assert!(sorted(heard_of_key.clone()).into_iter().eq(of_key));
     }
     world.owners.clear();
     assert_eq!(names.count(), 0);

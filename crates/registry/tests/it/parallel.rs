@@ -15,7 +15,7 @@ fn crowd(shard_by: ShardBy) -> (DuplicateRegistry<&'static str, usize>, Vec<Owne
     let groups = groups.build().unwrap();
     let owners: Vec<Owner> = (0..ENTRIES).map(|_| Owner::new()).collect();
     for (n, owner) in owners.iter().enumerate() {
-        groups.register(owner, "a", n).detach();
+        groups.register(owner, "a", n).unwrap().detach();
     }
     (groups, owners)
 }
@@ -48,7 +48,7 @@ fn r21_one_part_is_visited_in_the_caller() {
 fn all_entries_of_an_owner_are_in_one_part_in_their_order() {
     let (groups, owners) = crowd(ShardBy::Owner);
     for owner in owners.iter().take(10) {
-        groups.register(owner, "a", ENTRIES).detach();
+        groups.register(owner, "a", ENTRIES).unwrap().detach();
     }
     let mut at = HashSet::new();
     for (index, part) in groups.parts("a").iter().enumerate() {

@@ -117,8 +117,8 @@ fn race_1_groups_lose_the_dying_one_entry_after_another() {
         let (groups, seen) = (groups.clone(), Arc::clone(&seen));
         move || *seen.lock().unwrap() = Some(groups.count())
     });
-    groups.register(&owner, 1, ()).detach();
-    groups.register(&owner, 2, ()).detach();
+    groups.register(&owner, 1, ()).unwrap().detach();
+    groups.register(&owner, 2, ()).unwrap().detach();
     drop(owner);
     assert_eq!((*seen.lock().unwrap(), groups.count()), (Some(2), 0));
 }

@@ -14,14 +14,16 @@ fn p7_dispatch_may_change_the_key_it_visits() {
     let owner = Owner::new();
     let guards: RefCell<Vec<Registration>> = RefCell::default();
     for n in 0..300 {
-        guards.borrow_mut().push(groups.register(&owner, "a", n));
+        guards
+            .borrow_mut()
+            .push(groups.register(&owner, "a", n).unwrap());
     }
     let mut seen = Vec::new();
     groups.dispatch("a", |entries| {
         for entry in entries {
             seen.push(*entry.value());
             drop(guards.borrow_mut().pop());
-            groups.register(&owner, "a", 1_000).detach();
+            groups.register(&owner, "a", 1_000).unwrap().detach();
             groups.dispatch("a", |now| assert!(!now.is_empty()));
             assert_eq!(groups.unregister_match(&owner, "a", |&n| n == 1_000), 1);
         }
@@ -61,7 +63,7 @@ struct Nosy(DuplicateRegistry<u8, Option<std::sync::Arc<Nosy>>>);
 impl Drop for Nosy {
     fn drop(&mut self) {
         let owner = Owner::new();
-        drop(self.0.register(&owner, 1, None));
+        drop(self.0.register(&owner, 1, None).unwrap());
         self.0.dispatch(&1, |_| ());
         self.0.count();
     }
@@ -72,17 +74,17 @@ fn p7_values_may_use_the_registry_in_their_drop() {
     let groups = DuplicateRegistry::with_shards(1, Default::default());
     let owner = Owner::new();
     let nosy = || Some(std::sync::Arc::new(Nosy(groups.clone())));
-    let single = groups.register(&owner, 1, nosy());
+    let single = groups.register(&owner, 1, nosy()).unwrap();
     drop(single);
     let guards: Vec<_> = (0..300)
-        .map(|_| groups.register(&owner, 1, nosy()))
+        .map(|_| groups.register(&owner, 1, nosy()).unwrap())
         .collect();
     let snapshot = groups.lookup(&1);
     drop(guards);
     drop(snapshot);
-    groups.register(&owner, 1, nosy()).detach();
+    groups.register(&owner, 1, nosy()).unwrap().detach();
     groups.unregister(&owner, &1);
-    groups.register(&owner, 1, nosy()).detach();
+    groups.register(&owner, 1, nosy()).unwrap().detach();
     drop(owner);
     assert_eq!(groups.count(), 0);
 }
@@ -104,11 +106,11 @@ fn p7_the_notice_of_an_edge_may_take_it() {
     };
     assert!(groups.set(registry.clone()).is_ok());
     let owner = Owner::new();
-    let first = registry.register(&owner, "a", ());
-    let second = registry.register(&owner, "a", ());
+    let first = registry.register(&owner, "a", ()).unwrap();
+    let second = registry.register(&owner, "a", ()).unwrap();
     drop(first);
     drop(second);
-    registry.register(&owner, "b", ()).detach();
+    registry.register(&owner, "b", ()).unwrap().detach();
     drop(owner);
     let expected = [("a", true), ("a", false), ("b", true), ("b", false)];
     assert_eq!(*taken.lock().unwrap(), expected);
@@ -159,7 +161,7 @@ fn p7_the_closures_of_names_may_do_anything() {
 }
 
 fn meddle_with_groups(groups: &DuplicateRegistry<&'static str, u32>, owner: &Owner) {
-    drop(groups.register(owner, "a", 9));
+    drop(groups.register(owner, "a", 9).unwrap());
     groups.dispatch("a", |entries| assert_eq!(entries.len(), 2));
     groups.count();
     drop(groups.snapshot_and_listen(1).unwrap());
@@ -171,7 +173,7 @@ fn p7_the_closures_of_groups_may_do_anything() {
         let builder = DuplicateRegistry::builder().shards(1).shard_by(shard_by);
         let groups = builder.build().unwrap();
         let owner = Owner::new();
-        let _both = [1, 2].map(|value| groups.register(&owner, "a", value));
+        let _both = [1, 2].map(|value| groups.register(&owner, "a", value).unwrap());
         let calls = std::cell::Cell::new(0);
         let takes = |_: &u32| {
             meddle_with_groups(&groups, &owner);
@@ -198,7 +200,7 @@ struct Looks {
 
 impl Wake for Looks {
     fn wake(self: Arc<Self>) {
-        drop(self.groups.register(&Owner::new(), "a", 0));
+        drop(self.groups.register(&Owner::new(), "a", 0).unwrap());
         self.seen.send(self.groups.count_key("a")).unwrap();
     }
 }
@@ -220,12 +222,12 @@ fn p7_who_is_woken_may_look_at_once() {
         {}
     };
     wait();
-    let guard = groups.register(&owner, "a", 1);
+    let guard = groups.register(&owner, "a", 1).unwrap();
     assert_eq!(looks.try_recv(), Ok(1), "when it came");
     wait();
     drop(guard);
     assert_eq!(looks.try_recv(), Ok(0), "when it went");
-    groups.register(&owner, "a", 1).detach();
+    groups.register(&owner, "a", 1).unwrap().detach();
     wait();
     drop(owner);
     assert_eq!(looks.try_recv(), Ok(0), "when its owner died");
@@ -250,14 +252,14 @@ fn p7_readers_and_writers_wait_for_no_user_code() {
     let names: UniqueRegistry<u8, u8> = UniqueRegistry::with_shards(1, Default::default());
     let owner = Owner::new();
     let (_group, _name) = (
-        groups.register(&owner, 1, 1),
+        groups.register(&owner, 1, 1).unwrap(),
         names.register(&owner, 1, 1).unwrap(),
     );
     let others = || {
         let (groups, names) = (groups.clone(), names.clone());
         meanwhile(move || {
             let owner = Owner::new();
-            drop(groups.register(&owner, 1, 2));
+            drop(groups.register(&owner, 1, 2).unwrap());
             groups.dispatch(&1, |entries| assert!(!entries.is_empty()));
             drop(names.register(&owner, 2, 2).unwrap());
             assert_eq!(names.whereis(&1), Some(1));

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use matryoshka_registry::{
-    AlreadyRegistered, Change, DuplicateRegistry, Owner, Reason, ShardBy, UniqueRegistry,
+    Change, DuplicateRegistry, Owner, Reason, RegisterError, ShardBy, UniqueRegistry,
 };
 
 type Names<K, V> = UniqueRegistry<K, V>;
@@ -65,7 +65,7 @@ fn r3_each_entry_counts() {
         assert_eq!(names.count(), 2);
     });
     each_groups(|groups| {
-        let _both = [1, 1].map(|key| groups.register(&owner, key, ()));
+        let _both = [1, 1].map(|key| groups.register(&owner, key, ()).unwrap());
         assert_eq!((groups.count(), groups.count_keys()), (2, 1));
     });
 }
@@ -76,9 +76,10 @@ fn r4_a_name_of_ones_own_is_taken_too() {
     each_names(|names| {
         let _name = names.register(&owner, "a", 1).unwrap();
         let refused = names.register(&owner, "a", 2).unwrap_err();
-        assert_eq!(refused, AlreadyRegistered { owner: owner.id() });
-        assert_eq!(names.keys(owner.id()), ["a"]);
-        assert_eq!(names.value("a", owner.id()), Some(1));
+        let owner = owner.id();
+        assert_eq!(refused, RegisterError::AlreadyRegistered { owner });
+        assert_eq!(names.keys(owner), ["a"]);
+        assert_eq!(names.value("a", owner), Some(1));
     });
 }
 
@@ -88,10 +89,8 @@ fn r5_a_name_of_another_is_taken() {
     each_names(|names| {
         let _name = names.register(&owner, "a", 1).unwrap();
         let _unrelated = names.register(&other, "b", 2).unwrap();
-        assert_eq!(
-            names.register(&other, "a", 2).unwrap_err().owner,
-            owner.id()
-        );
+        let (refused, owner) = (names.register(&other, "a", 2).unwrap_err(), owner.id());
+        assert_eq!(refused, RegisterError::AlreadyRegistered { owner });
         assert_eq!(names.keys(other.id()), ["b"]);
         assert_eq!(names.value("a", other.id()), None);
     });
@@ -130,7 +129,7 @@ fn r8_one_owner_registers_as_often_as_it_likes() {
     let owner = Owner::new();
     each_groups(|groups| {
         let entries = [("hello", 1), ("hello", 2), ("world", 3)];
-        let _guards = entries.map(|(key, value)| groups.register(&owner, key, value));
+        let _guards = entries.map(|(key, value)| groups.register(&owner, key, value).unwrap());
         let mut keys = groups.keys(owner.id());
         keys.sort_unstable();
         assert_eq!(keys, ["hello", "hello", "world"]);
@@ -143,8 +142,8 @@ fn r9_values_are_one_owners() {
     let (owner, other) = (Owner::new(), Owner::new());
     each_groups(|groups| {
         let _guards = [
-            groups.register(&owner, "a", 1),
-            groups.register(&other, "a", 2),
+            groups.register(&owner, "a", 1).unwrap(),
+            groups.register(&other, "a", 2).unwrap(),
         ];
         assert_eq!(groups.values("a", owner.id()), [1]);
         assert_eq!(groups.values("a", other.id()), [2]);
@@ -165,7 +164,7 @@ fn r10_r11_a_closure_matches_values() {
     });
     each_groups(|groups| {
         let all = [(1, "atom", 1), (1, "atom", 2)];
-        let _guards = all.map(|value| groups.register(&owner, "a", value));
+        let _guards = all.map(|value| groups.register(&owner, "a", value).unwrap());
         let matched = groups.match_values("a", twins);
         let matched: Vec<_> = matched
             .into_iter()
@@ -181,7 +180,9 @@ fn r10_r11_a_closure_matches_values() {
 fn r12_a_closure_filters_everywhere() {
     let owner = Owner::new();
     each_groups(|groups| {
-        let guards: Vec<_> = (1..=3).map(|n| groups.register(&owner, "a", n)).collect();
+        let guards: Vec<_> = (1..=3)
+            .map(|n| groups.register(&owner, "a", n).unwrap())
+            .collect();
         assert_eq!(groups.match_values("a", |&n| n > 1).len(), 2);
         assert_eq!(groups.count_match("a", |&n| n > 2), 1);
         let mut chosen = groups.select(|_, entry| (*entry.value() > 1).then_some(*entry.value()));
@@ -205,7 +206,7 @@ fn r13_unregister_match_removes_what_matches() {
         assert_eq!(names.count(), 0);
     });
     each_groups(|groups| {
-        let _guards = [1, 2, 3].map(|n| groups.register(&owner, "a", n));
+        let _guards = [1, 2, 3].map(|n| groups.register(&owner, "a", n).unwrap());
         assert_eq!(groups.unregister_match(&owner, "a", |&n| n == 9), 0);
         assert_eq!(groups.unregister_match(&owner, "a", |&n| n == 2), 1);
         assert_eq!(values(&groups, "a"), [1, 3]);
@@ -217,10 +218,10 @@ fn r13_unregister_match_removes_what_matches() {
 fn r14_what_is_registered_again_stands_last() {
     let owner = Owner::new();
     each_groups(|groups| {
-        let _first = groups.register(&owner, "a", 1);
-        let second = groups.register(&owner, "a", 2);
+        let _first = groups.register(&owner, "a", 1).unwrap();
+        let second = groups.register(&owner, "a", 2).unwrap();
         drop(second);
-        let _third = groups.register(&owner, "a", 2);
+        let _third = groups.register(&owner, "a", 2).unwrap();
         assert_eq!(groups.values("a", owner.id()), [1, 2]);
     });
 }
@@ -232,7 +233,7 @@ fn r15_r17_keys_that_look_like_patterns_are_keys() {
     each_groups(|groups| {
         let keys = ["_", "$1", "*", "", "a", "(?:a)"];
         for (n, key) in (0..).zip(keys) {
-            groups.register(&owner, key, n).detach();
+            groups.register(&owner, key, n).unwrap().detach();
         }
         for (n, key) in (0..).zip(keys) {
             assert_eq!(values(&groups, key), [n]);
@@ -241,7 +242,7 @@ fn r15_r17_keys_that_look_like_patterns_are_keys() {
             assert_eq!(groups.unregister_match(&owner, key, |&v| v != n), 0);
             assert_eq!(groups.unregister(&owner, key), 1);
             assert_eq!(groups.count(), keys.len() - 1);
-            groups.register(&owner, key, n).detach();
+            groups.register(&owner, key, n).unwrap().detach();
         }
         groups.select(|key, _| Some(groups.unregister(&owner, key)));
     });
@@ -297,7 +298,8 @@ fn r19_dispatch_to_nobody_calls_nobody() {
 fn r20_dispatch_runs_in_the_caller_with_that_key_only() {
     let owner = Owner::new();
     each_groups(|groups| {
-        let _guards = [("a", 1), ("b", 2), ("a", 3)].map(|(k, v)| groups.register(&owner, k, v));
+        let _guards =
+            [("a", 1), ("b", 2), ("a", 3)].map(|(k, v)| groups.register(&owner, k, v).unwrap());
         let here = std::thread::current().id();
         let seen = groups.dispatch("a", |entries| {
             assert_eq!(std::thread::current().id(), here);
@@ -315,9 +317,10 @@ fn r22_listeners_hear_of_registering_and_unregistering() {
     each_groups(|groups| {
         let mut listener = groups.listen(10).unwrap();
         let owner = Owner::new();
-        let guard = groups.register(&owner, "a", 1);
+        let guard = groups.register(&owner, "a", 1).unwrap();
         match listener.try_recv() {
-            Some(Change::Registered { key: "a", entry }) => {
+            Some(Change::Registered { key, entry }) => {
+                assert_eq!(*key, "a");
                 assert_eq!((entry.owner(), *entry.value()), (owner.id(), 1));
             }
             other => panic!("{other:?}"),
@@ -325,11 +328,11 @@ fn r22_listeners_hear_of_registering_and_unregistering() {
         drop(guard);
         match listener.try_recv() {
             Some(Change::Unregistered {
-                key: "a",
+                key,
                 entry,
                 reason: Reason::Explicit,
             }) => {
-                assert_eq!(entry.owner(), owner.id());
+                assert_eq!((*key, entry.owner()), ("a", owner.id()));
             }
             other => panic!("{other:?}"),
         }
@@ -344,7 +347,8 @@ fn r25_a_name_leads_to_its_holder() {
         let _worker = names.register(&owner, "worker", "address").unwrap();
         assert_eq!(names.whereis("worker"), Some("address"));
         let second = names.register(&other, "worker", "elsewhere").unwrap_err();
-        assert_eq!(second.owner, owner.id());
+        let owner = owner.id();
+        assert_eq!(second, RegisterError::AlreadyRegistered { owner });
         assert_eq!(names.whereis("nobody"), None);
     });
 }
@@ -356,7 +360,7 @@ fn r27_what_the_dead_had_is_gone_everywhere() {
         let ids = owners.each_ref().map(Owner::id);
         for owner in &owners {
             for key in ["a", "b"] {
-                groups.register(owner, key, 1).detach();
+                groups.register(owner, key, 1).unwrap().detach();
             }
         }
         drop(owners);

@@ -47,7 +47,9 @@ fn p3_an_owner_and_its_guards_may_die_at_the_same_time() {
     let groups = DuplicateRegistry::<u8, usize>::with_shards(1, Default::default());
     for _ in 0..ROUNDS {
         let owner = Owner::new();
-        let guards: Vec<_> = (0..20).map(|n| groups.register(&owner, 1, n)).collect();
+        let guards: Vec<_> = (0..20)
+            .map(|n| groups.register(&owner, 1, n).unwrap())
+            .collect();
         let barrier = Barrier::new(2);
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -67,9 +69,12 @@ fn p7_what_stays_is_in_every_snapshot_once_whatever_comes_and_goes() {
     let residents: Vec<_> = (0..10).map(|_| Owner::new()).collect();
     for (n, resident) in residents.iter().enumerate() {
         for filler in 0..100 {
-            groups.register(resident, "a", 1_000 + filler).detach();
+            groups
+                .register(resident, "a", 1_000 + filler)
+                .unwrap()
+                .detach();
         }
-        groups.register(resident, "a", n).detach();
+        groups.register(resident, "a", n).unwrap().detach();
     }
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -79,7 +84,7 @@ fn p7_what_stays_is_in_every_snapshot_once_whatever_comes_and_goes() {
                     for round in 0..ROUNDS {
                         let owner = Owner::new();
                         let guards: Vec<_> = (0..10)
-                            .map(|n| groups.register(&owner, "a", 10_000 + n))
+                            .map(|n| groups.register(&owner, "a", 10_000 + n).unwrap())
                             .collect();
                         if round % 2 == 0 {
                             drop(owner);
@@ -123,11 +128,11 @@ fn p9_whoever_replays_the_edges_knows_the_keys() {
                     for round in 0..ROUNDS {
                         let owner = Owner::new();
                         let _both = [
-                            groups.register(&owner, round % 7, ()),
-                            groups.register(&owner, me, ()),
+                            groups.register(&owner, round % 7, ()).unwrap(),
+                            groups.register(&owner, me, ()).unwrap(),
                         ];
                     }
-                    groups.register(stay, me, ()).detach();
+                    groups.register(stay, me, ()).unwrap().detach();
                 })
             })
             .collect();

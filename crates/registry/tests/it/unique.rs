@@ -1,13 +1,13 @@
 //! Names.
 
-use matryoshka_registry::{AlreadyRegistered, Owner, UniqueRegistry};
+use matryoshka_registry::{Owner, RegisterError, UniqueRegistry};
 
 #[test]
 fn a_name_has_one_holder() {
     let names = UniqueRegistry::new();
     let (owner, other) = (Owner::new(), Owner::new());
     let held = names.register(&owner, "mailer", 1).unwrap();
-    let taken = AlreadyRegistered { owner: owner.id() };
+    let taken = RegisterError::AlreadyRegistered { owner: owner.id() };
     assert_eq!(names.register(&other, "mailer", 2).unwrap_err(), taken);
     assert_eq!(names.register(&owner, "mailer", 3).unwrap_err(), taken);
     assert_eq!(names.whereis("mailer"), Some(1));

@@ -212,17 +212,34 @@ fn the_control_stream_is_filled_as_it_has_room_and_whoever_writes_it_is_woken() 
     );
 }
 
+fn alarms(traffic: &mut Traffic<()>) -> usize {
+    let wakes = traffic.take_wakes();
+    let alarms = wakes.iter().filter(|wake| matches!(wake, Wake::Alarm));
+    alarms.count()
+}
+
+#[test]
+fn what_is_held_brings_an_alarm_nearer_that_is_a_little_later() {
+    let mut traffic = traffic();
+    let _peer = Peer::up(&mut traffic, 1, Offer::default(), Some(&[]));
+    let now = Instant::now();
+    for interested in [true, false] {
+        let topic = "lingers".into();
+        traffic.handle_edges(vec![Edge { topic, interested }], now);
+    }
+    assert_eq!(traffic.set_alarm(), Some(now + Duration::from_secs(2)));
+    traffic.take_wakes();
+    let later = now + Duration::from_millis(1_850);
+    traffic.publish(To::All, &message("a", "1"), later);
+    assert_eq!(alarms(&mut traffic), 1, "a position is due before that");
+    let due = later + Duration::from_millis(100);
+    assert_eq!(traffic.set_alarm(), Some(due));
+}
+
 #[test]
 fn what_is_held_sets_off_an_alarm_if_none_is_near() {
     let mut traffic = traffic();
     let _peer = Peer::up(&mut traffic, 1, Offer::default(), Some(&[]));
-    let alarms = |traffic: &mut Traffic<()>| {
-        let wakes = traffic.take_wakes();
-        wakes
-            .iter()
-            .filter(|wake| matches!(wake, Wake::Alarm))
-            .count()
-    };
     assert_eq!(traffic.set_alarm(), None);
     traffic.take_wakes();
     let now = Instant::now();

@@ -14,6 +14,14 @@
 //! | up is told twice | `mesh::tests::silence_is_suspicious_first_and_may_end` |
 //! | a link comes up while an earlier one to that peer has not ended | `mesh::tests::of_two_nodes_with_one_name_the_older_leaves_and_stays_out` |
 //! | the router does not hear that a link is down | `traffic::tests::what_was_sent_outlives_the_link_and_in_the_sum_the_member_too` |
+//! | who is silent for 2 s is down, so that two lost heartbeats kill | `mesh::tests::two_heartbeats_lost_in_a_row_are_no_alarm_and_three_are`, and the histories |
+//! | a connection that does not get on is not ended | `mesh::tests::handshakes_that_never_go_on_are_ended_in_time_and_disturb_nobody`, and the histories |
+//! | who is forgotten keeps its addresses | `mesh::tests::one_that_says_goodbye_is_leaving_then_down_then_forgotten` |
+//! | what was heard is not answered | the histories |
+//! | a position is told 50 ms too late | the histories |
+//! | an alarm is not brought nearer by what is held | `traffic::tests::what_is_held_brings_an_alarm_nearer_that_is_a_little_later` |
+//!
+//! What a link hands on was broken likewise, see the tests of `link`: so were gaps on the side that is told.
 //!
 //! The rules of the router of interest, its ring and the order of what was heard and the edges among them, are broken
 //! by a test of their own: `every_wrong_variant_is_caught` of `matryoshka-pubsub`.

@@ -142,8 +142,8 @@ impl World {
             Audience::AllBut => self.tally.count(Seen::BroadcastFrom),
             Audience::Peer => self.tally.count(Seen::Direct),
         }
+        // The driver learns of an alarm only if it is woken for it.
         self.follow(index);
-        self.set_alarm(index);
     }
 
     /// The process says goodbye, writes what it has and ends.

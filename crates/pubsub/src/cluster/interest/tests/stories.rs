@@ -298,6 +298,19 @@ fn a_missing_frame_is_found_by_the_next_and_by_last() {
 }
 
 #[test]
+fn a_frame_that_came_before_is_not_taken_again() {
+    for seq in [1, 2] {
+        let mut story = Story::routed(config(), &[]);
+        story.hear(interest(2, &["a"], &[], None));
+        assert_eq!(story.publish("b").held, 1);
+        story.hear(interest(seq, &[], &["a"], Some(1)));
+        assert_eq!(story.sent(), ["7/0 b 1"], "it may not have heard of it");
+        assert_eq!(story.write(), [ControlFrame::Resync]);
+        assert_eq!(story.publish("a").sent, 1);
+    }
+}
+
+#[test]
 fn one_who_wants_too_much_gets_everything_for_as_long_as_the_link_lives() {
     let mut story = Story::routed(
         Config {

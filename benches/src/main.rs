@@ -13,10 +13,15 @@ mod pubsub_rivals;
 mod pubsub_slow;
 mod registry_churn;
 mod registry_giant;
+mod sockets;
 mod tracker;
 
 /// Every measurement, by the name it is asked for.
+<<<<<<< HEAD
 const ALL: [(&str, fn()); 21] = [
+=======
+const ALL: [(&str, fn()); 26] = [
+>>>>>>> main
     ("dispatch", dispatch::run),
     ("pubsub-huge", pubsub_huge::run),
     ("pubsub-rivals", pubsub_rivals::run),
@@ -31,6 +36,12 @@ const ALL: [(&str, fn()); 21] = [
     ("mesh-throughput", mesh::throughput),
     ("registry-churn", registry_churn::run),
     ("registry-giant", registry_giant::run),
+    ("sockets-deliver", sockets::deliver),
+    ("sockets-echo", sockets::echo),
+    ("sockets-idle", sockets::idle),
+    ("sockets-latency", sockets::latency),
+    ("sockets-slow", sockets::slow),
+    ("sockets-storm", sockets::storm),
     ("tracker-fresh", tracker::fresh),
     ("tracker-heal", tracker::heal),
     ("tracker-idle", tracker::idle),
@@ -42,6 +53,9 @@ const ALL: [(&str, fn()); 21] = [
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
+    if wanted == [sockets::BARE_LOOP] {
+        return sockets::serve_bare();
+    }
     println!(
         "medians; one thread, unless said; the baseline is measured in turn with each subject"
     );

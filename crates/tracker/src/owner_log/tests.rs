@@ -156,4 +156,56 @@ proptest! {
         let slots: usize = (1..3).map(|owner| log.slots(owner).len()).sum();
         prop_assert_eq!((slots, log.all_slots().len()), (model.len(), model.len()));
     }
+
+    /// Beside a log that forgets nothing: every answer is the same, whatever was truncated.
+    #[test]
+    fn i11_a_truncated_log_changes_no_answer(wishes in wishes(), limit in 0..2_000usize) {
+        let (mut short, mut whole) = (log(limit), log(usize::MAX));
+        for wish in &wishes {
+            grant(&mut short, wish);
+            grant(&mut whole, wish);
+            short.all_pushed();
+            prop_assert_eq!(short.at(), whole.at());
+            prop_assert_eq!(short.iter().collect::<Vec<_>>(), whole.iter().collect::<Vec<_>>());
+            prop_assert_eq!(short.all_slots(), whole.all_slots());
+            for slot in whole.all_slots() {
+                prop_assert_eq!(short.get(&slot), whole.get(&slot));
+            }
+            prop_assert_eq!(short.frozen(), whole.frozen());
+        }
+    }
+
+    /// What the log still has is the end of all that ever happened, without a hole, and no more than its limit allows.
+    #[test]
+    fn i25_the_log_is_a_bounded_suffix_of_the_history(wishes in wishes(), limit in 0..2_000usize) {
+        let (mut short, mut whole) = (log(limit), log(usize::MAX));
+        for wish in &wishes {
+            grant(&mut short, wish);
+            grant(&mut whole, wish);
+            short.all_pushed();
+            let history: Vec<_> = whole.ops_after(0).collect();
+            for seq in (0..=short.at().seq).filter(|seq| short.covers(*seq)) {
+                let kept: Vec<_> = short.ops_after(seq).collect();
+                prop_assert_eq!(kept.as_slice(), &history[seq as usize..]);
+            }
+            let first = (0..=short.at().seq).find(|seq| short.covers(*seq)).unwrap();
+            let bytes: usize = short.ops_after(first).map(|(_, bytes)| bytes).sum();
+            prop_assert!(bytes <= limit);
+            // Nothing is forgotten without need.
+            if first > 0 {
+                let (_, one_more) = &history[first as usize - 1];
+                prop_assert!(bytes + one_more > limit);
+            }
+        }
+    }
+}
+
+fn grant(log: &mut OwnerLog, wish: &Wish) {
+    let at = |owner: &u64, key: &usize| slot(*owner, "t", &format!("k{key}"));
+    match wish {
+        Wish::Put(owner, key) => drop(log.put(&at(owner, key), meta("v"))),
+        Wish::Update(owner, key) => drop(log.update(&at(owner, key), meta("w"))),
+        Wish::Delete(owner, key) => drop(log.delete(&at(owner, key))),
+        Wish::Push => {}
+    }
 }

@@ -48,6 +48,18 @@ impl Shard {
             .map(|((_, life), _)| *life)
     }
 
+    /// Whether what came after that number can be told without telling everything.
+    #[cfg(test)]
+    pub(crate) fn log_covers(&self, seq: u64) -> bool {
+        self.own.covers(seq)
+    }
+
+    /// How many numbers this tracker had before, as it tells.
+    #[cfg(test)]
+    pub(crate) fn former_numbers(&self) -> usize {
+        self.own.formerly().len()
+    }
+
     /// How many lives are remembered to be over.
     pub(crate) fn ended_lives(&self) -> usize {
         self.ended.len()

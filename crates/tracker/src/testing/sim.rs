@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::stats::Stats;
 use random::Random;
-use world::{Voice, World};
+use world::World;
 
 mod checker;
 mod corpus;
@@ -133,6 +133,17 @@ fn play_with(seed: u64, nodes: usize, actions: &[u64], voice: Voice) -> Report {
 /// As [`run`].
 pub fn tell(seed: u64, nodes: usize, actions: &[u64]) {
     play_with(seed, nodes, actions, Voice::Tells);
+}
+
+/// What a world prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Voice {
+    /// Nothing.
+    Silent,
+    /// Where it was, if a checker fails.
+    Fails,
+    /// That, and whatever happens.
+    Tells,
 }
 
 /// What a run of many histories did not do at all: then it proves less than it should.

@@ -14,23 +14,12 @@ use super::checker::{Sight, Truth, Watcher};
 use super::eyes::{Eyes, LinkView, Seen};
 use super::network::{Index, Network, Packet, Weather, What};
 use super::random::Random;
-use super::{QUIET, Report, SETTLING};
+use super::{QUIET, Report, SETTLING, Voice};
 use crate::entry::Entry;
 use crate::life::Life;
 use crate::message::Message;
 use crate::owner_log::{Slot, Ticket};
 use crate::shard::{Effect, Refusal, Settings, Shard};
-
-/// What a world prints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Voice {
-    /// Nothing.
-    Silent,
-    /// Where it was, if a checker fails.
-    Fails,
-    /// That, and whatever happens.
-    Tells,
-}
 
 #[derive(Debug)]
 pub(super) struct World {
@@ -51,6 +40,9 @@ pub(super) struct World {
     pub(super) voice: Voice,
     /// Messages sent since the cluster is quiet, vectors not counted.
     noise: Vec<&'static str>,
+    /// All that was ever sent: from whom, to whom.
+    #[cfg(test)]
+    said: Vec<(Index, Index, Bytes)>,
 }
 
 #[derive(Debug)]
@@ -126,6 +118,8 @@ impl World {
             acts: 0,
             voice: Voice::Fails,
             noise: Vec::new(),
+            #[cfg(test)]
+            said: Vec::new(),
         };
         (0..count).for_each(|node| world.start(node));
         world
@@ -748,6 +742,8 @@ impl World {
         if !matches!(message, Message::Vector(_)) {
             self.noise.push(name_of(message));
         }
+        #[cfg(test)]
+        self.said.push((from, to, bytes.clone()));
         let when = (self.now, self.weather);
         if let Some(fate) = self.network.send(way, bytes, when, &mut self.random) {
             self.report.count(fate);
@@ -894,3 +890,6 @@ fn name_of(message: &Message) -> &'static str {
         Message::HeldPart(_) => "held part",
     }
 }
+
+#[cfg(test)]
+mod promises;

@@ -1,0 +1,61 @@
+//! Sockets end to end: clients over TCP against a server that serves the lab contract, ours or any other, and against a bare loop on the same
+//! codec. What is counted is the servers' own CPU and memory, which the system tells for each process.
+//!
+//! `MATRYOSHKA_NODE` is the node's program, which is started for each measurement. Instead, `MATRYOSHKA_LAB` is where a server listens, such as
+//! `127.0.0.1:4000`, and `MATRYOSHKA_LAB_PIDS` are its processes, with commas between.
+
+mod bare;
+mod client;
+mod deliver;
+mod echo;
+mod idle;
+mod latency;
+mod process;
+mod server;
+mod slow;
+mod storm;
+
+use std::future::Future;
+use std::time::Duration;
+
+use crate::bar::Bar;
+
+pub(crate) use bare::{BARE_LOOP, serve as serve_bare};
+pub(crate) use deliver::run as deliver;
+pub(crate) use echo::run as echo;
+pub(crate) use idle::run as idle;
+pub(crate) use latency::run as latency;
+pub(crate) use slow::run as slow;
+pub(crate) use storm::run as storm;
+
+/// Samples per figure; the median counts.
+const SAMPLES: usize = 5;
+
+/// The clients have one thread, so that the server has the rest of the machine.
+fn on_one_thread<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime needs nothing but the system")
+        .block_on(work)
+}
+
+fn median(mut samples: Vec<f64>) -> f64 {
+    samples.sort_unstable_by(f64::total_cmp);
+    samples.get(samples.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// CPU for each of so many, in microseconds, which is seconds for a million.
+fn each_us(cpu: Duration, count: usize) -> f64 {
+    cpu.as_secs_f64() * 1e6 / count as f64
+}
+
+/// One line: the server's figure, the bare loop's, and the bars of both kinds.
+fn compare(what: &str, lab: f64, bare: f64, bar: f64) {
+    let ratio = lab / bare;
+    println!(
+        "{what}: {lab:.2} us of CPU each ({}); bare loop {bare:.2}, ratio {ratio:.2} ({})",
+        Bar::AtMost(bar).judge(lab),
+        Bar::AtMost(1.5).judge(ratio),
+    );
+}

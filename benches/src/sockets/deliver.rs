@@ -1,0 +1,129 @@
+//! One topic, 64 bytes of text, four messages in flight: CPU for each delivery.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use futures::future::try_join_all;
+use tokio::sync::Notify;
+
+use crate::sockets::client::{Client, Speaker};
+use crate::sockets::server::Server;
+use crate::sockets::{SAMPLES, compare, each_us, median, on_one_thread};
+
+/// Messages that are sent before all have arrived.
+const IN_FLIGHT: usize = 4;
+
+/// Deliveries per sample: enough for the system's clock ticks to be fine.
+const DELIVERIES: usize = 400_000;
+
+/// Numbers of sockets, with the most that a delivery may cost in microseconds of CPU.
+const SOCKETS: [(usize, f64); 3] = [(100, 4.6), (1_000, 5.2), (10_000, 7.6)];
+
+/// How many connect at a time.
+const CONNECTING: usize = 200;
+
+pub(crate) fn run() {
+    for (sockets, bar) in SOCKETS {
+        let bare = on_one_thread(sample(Server::bare(), sockets));
+        let lab = on_one_thread(sample(Server::lab(), sockets));
+        compare(&format!("sockets: a delivery to {sockets}"), lab, bare, bar);
+    }
+}
+
+async fn sample(server: Server, sockets: usize) -> f64 {
+    let mut crowd = Crowd::gather(&server, "lab:deliver", sockets).await;
+    let rounds = (DELIVERIES / sockets / IN_FLIGHT).max(1);
+    crowd.rounds(rounds.div_ceil(10)).await;
+    let mut samples = Vec::new();
+    for _ in 0..SAMPLES {
+        let before = server.processes.cpu();
+        crowd.rounds(rounds).await;
+        let cpu = server.processes.cpu() - before;
+        samples.push(each_us(cpu, rounds * IN_FLIGHT * sockets));
+    }
+    median(samples)
+}
+
+/// Sockets on one topic that count what they hear, and one of them that speaks.
+pub(super) struct Crowd {
+    speaker: Speaker,
+    /// Kept, since a connection whose sending half is dropped is closed.
+    _silent: Vec<Speaker>,
+    size: usize,
+    heard: Arc<Heard>,
+    message: String,
+}
+
+#[derive(Default)]
+struct Heard {
+    count: AtomicUsize,
+    /// At how many the speaker is to be told.
+    wanted: AtomicUsize,
+    all: Notify,
+}
+
+impl Heard {
+    fn add(&self, count: usize) {
+        let now = self.count.fetch_add(count, Relaxed) + count;
+        if now >= self.wanted.load(Relaxed) {
+            self.all.notify_one();
+        }
+    }
+}
+
+impl Crowd {
+    /// So many listeners on the topic.
+    pub(super) async fn gather(server: &Server, topic: &str, size: usize) -> Self {
+        let heard = Arc::<Heard>::default();
+        let mut speakers = Vec::new();
+        let mut left = size;
+        while left > 0 {
+            let now = left.min(CONNECTING);
+            left -= now;
+            let joining = (0..now).map(|_| joined(server, topic));
+            for client in try_join_all(joining).await.expect("all are let in") {
+                let (mut listener, heard) = (client.listener, Arc::clone(&heard));
+                speakers.push(client.speaker);
+                tokio::spawn(async move {
+                    while let Ok(count) = listener.some().await {
+                        heard.add(count);
+                    }
+                });
+            }
+        }
+        let speaker = speakers.pop().expect("there is one socket at least");
+        let text = "x".repeat(64 - r#"{"t":""}"#.len());
+        Self {
+            speaker,
+            _silent: speakers,
+            size,
+            heard,
+            message: format!(r#"["1","2","{topic}","shout",{{"t":"{text}"}}]"#),
+        }
+    }
+
+    /// Sends four messages and waits until all have them, so many times.
+    pub(super) async fn rounds(&mut self, rounds: usize) {
+        for _ in 0..rounds {
+            self.say(IN_FLIGHT).await;
+        }
+    }
+
+    /// Sends so many messages in one go, and waits until all have them.
+    pub(super) async fn say(&mut self, messages: usize) {
+        let heard = &self.heard;
+        let wanted = heard.wanted.load(Relaxed) + messages * self.size;
+        heard.wanted.store(wanted, Relaxed);
+        let sent = self.speaker.send_all(&self.message, messages).await;
+        sent.expect("the speaker's connection lives");
+        while heard.count.load(Relaxed) < wanted {
+            heard.all.notified().await;
+        }
+    }
+}
+
+pub(super) async fn joined(server: &Server, topic: &str) -> std::io::Result<Client> {
+    let mut client = Client::connect(server.http, "load").await?;
+    client.join(topic).await?;
+    Ok(client)
+}

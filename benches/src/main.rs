@@ -17,11 +17,7 @@ mod sockets;
 mod tracker;
 
 /// Every measurement, by the name it is asked for.
-<<<<<<< HEAD
-const ALL: [(&str, fn()); 21] = [
-=======
-const ALL: [(&str, fn()); 26] = [
->>>>>>> main
+const ALL: [(&str, fn()); 27] = [
     ("dispatch", dispatch::run),
     ("pubsub-huge", pubsub_huge::run),
     ("pubsub-rivals", pubsub_rivals::run),

@@ -17,7 +17,7 @@ mod sockets;
 mod tracker;
 
 /// Every measurement, by the name it is asked for.
-const ALL: [(&str, fn()); 26] = [
+const ALL: [(&str, fn()); 27] = [
     ("dispatch", dispatch::run),
     ("pubsub-huge", pubsub_huge::run),
     ("pubsub-rivals", pubsub_rivals::run),
@@ -42,6 +42,7 @@ const ALL: [(&str, fn()); 26] = [
     ("tracker-heal", tracker::heal),
     ("tracker-idle", tracker::idle),
     ("tracker-latency", tracker::latency),
+    ("tracker-list", tracker::list),
     ("tracker-quiet", tracker::quiet),
     ("tracker-rate", tracker::rate),
 ];

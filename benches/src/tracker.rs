@@ -5,6 +5,7 @@ mod fresh;
 mod heal;
 mod idle;
 mod latency;
+mod list;
 mod quiet;
 mod rate;
 
@@ -12,6 +13,7 @@ pub(crate) use fresh::run as fresh;
 pub(crate) use heal::run as heal;
 pub(crate) use idle::run as idle;
 pub(crate) use latency::run as latency;
+pub(crate) use list::run as list;
 pub(crate) use quiet::run as quiet;
 pub(crate) use rate::run as rate;
 

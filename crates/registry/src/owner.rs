@@ -130,6 +130,10 @@ impl Owner {
                 slot: 0,
             };
         };
+        if hooks.capacity() == 0 {
+            // Most owners have one hook, and a slab begins with room for four.
+            hooks.reserve_exact(1);
+        }
         let slot = hooks.insert(Box::new(hook));
         DeathHook {
             life: Arc::downgrade(&self.life),

@@ -96,6 +96,14 @@
 //! | what others see at once comes before what is fresh, or instead of it | `list::tests::it_is_a_sorted_vector_..` |
 //! | what is fresh goes with the last that was seen | `list::tests::it_is_a_sorted_vector_..` |
 //! | rows of one hash are not noted as twins | `model::p1_p11_..`, by keys that all hash alike |
+//! | a table takes one row of a hash for another | `model::p1_p11_..`, by the same keys |
+//! | keys are all compared under the lock | `foreign_code::p7_groups_..`, `foreign_code::p7_names_..` |
+//! | an equal key that went meanwhile counts as found | `key_lock::tests::p10_three_threads_..` |
+//! | a key that stands in the directory is held once too often | `interleavings::groups::p3_a_key_that_comes_..` |
+//! | the row of an edge that waits goes, or stays when it was taken | `interleavings::groups::p9_each_first_..` |
+//! | the row of who listens goes | `model::p1_p11_duplicate_..` |
+//! | who listens to one key is not told | `listeners::lookup_and_listen_..`, `interleavings::listeners::p8_..` |
+//! | an owner's notes are not told apart by the hash of their key | nothing, and rightly: serials tell them apart; it is for speed |
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 

@@ -132,16 +132,25 @@ impl<V> List<V> {
         }
     }
 
+    /// Where one more can be put without any ado, as long as it has the highest serial.
+    #[inline(always)]
+    pub(crate) fn room(&mut self) -> Option<&mut Vec<Entry<V>>> {
+        match self {
+            Self::Fresh(fresh) if fresh.len() < fresh.capacity().min(WIDTH - 1) => Some(fresh),
+            _ => None,
+        }
+    }
+
     /// Adds an entry whose serial is higher than all here.
-    #[inline]
     pub(crate) fn push(&mut self, entry: Entry<V>) {
         match self {
-            Self::Fresh(fresh) if fresh.is_empty() => {
-                // Most keys have one entry, and no room for more.
-                fresh.reserve_exact(1);
+            Self::Fresh(fresh) if fresh.len() + 1 < WIDTH => {
+                if fresh.len() == fresh.capacity() {
+                    // Most keys have one entry, and no room for more; many others two.
+                    fresh.reserve_exact(fresh.len().max(1));
+                }
                 fresh.push(entry);
             }
-            Self::Fresh(fresh) if fresh.len() + 1 < WIDTH => fresh.push(entry),
             _ => self.push_to_many(entry),
         }
     }
@@ -200,10 +209,13 @@ impl<V> List<V> {
     #[inline]
     pub(crate) fn remove(&mut self, serial: u64) -> Option<Sharable<Entry<V>>> {
         match self {
-            Self::Fresh(fresh) => {
-                let index = find(fresh, serial)?;
-                Some(Sharable::own(fresh.remove(index)))
-            }
+            Self::Fresh(fresh) => match fresh.pop_if(|last| last.serial == serial) {
+                Some(last) => Some(Sharable::own(last)),
+                None => {
+                    let index = find(fresh, serial)?;
+                    Some(Sharable::own(fresh.remove(index)))
+                }
+            },
             Self::One(entry) if entry.serial != serial => None,
             Self::One(_) => match std::mem::take(self) {
                 Self::One(entry) => Some(Sharable::Shared(entry)),

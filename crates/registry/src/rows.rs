@@ -93,7 +93,7 @@ impl<K, T> Rows<K, T> {
 
     /// The row of a key that is compared at once, made if there is none.
     #[inline(always)]
-    fn get_or_insert(&mut self, hash: u64, key: K) -> (Place, Spare<K>)
+    pub(crate) fn get_or_insert(&mut self, hash: u64, key: K) -> (Place, Spare<K>)
     where
         K: Eq,
         T: Default,
@@ -204,8 +204,8 @@ pub(crate) struct Found<'a, K, M> {
     pub(crate) table: MutexGuard<'a, M>,
     /// The row of the key, if there is one.
     pub(crate) place: Option<Place>,
-    #[expect(dead_code, reason = "kept to be dropped")]
-    compared: Vec<Arc<K>>,
+    /// The keys that were compared on the way, to be dropped after the lock.
+    pub(crate) compared: Vec<Arc<K>>,
 }
 
 impl<'a, K, M> Found<'a, K, M> {
@@ -292,25 +292,22 @@ pub(crate) fn find_by_comparing<'a, K: Eq, M: Table<K>>(
     }
 }
 
-/// Whether no comparison of such keys runs anybody's code but the standard library's.
-fn is_plain<K: 'static>() -> bool {
+/// Whether no comparison of such keys runs anybody's code but the standard library's. The compiler knows the answer.
+#[inline(always)]
+pub(crate) fn is_plain<K: 'static>() -> bool {
     let key = TypeId::of::<K>();
-    let numbers = [
-        TypeId::of::<u8>(),
-        TypeId::of::<u16>(),
-        TypeId::of::<u32>(),
-        TypeId::of::<u64>(),
-        TypeId::of::<u128>(),
-        TypeId::of::<usize>(),
-        TypeId::of::<i32>(),
-        TypeId::of::<i64>(),
-    ];
-    let texts = [
-        TypeId::of::<&'static str>(),
-        TypeId::of::<String>(),
-        TypeId::of::<Box<str>>(),
-        TypeId::of::<Arc<str>>(),
-        TypeId::of::<Vec<u8>>(),
-    ];
-    numbers.contains(&key) || texts.contains(&key)
+    let is_number = key == TypeId::of::<u8>()
+        || key == TypeId::of::<u16>()
+        || key == TypeId::of::<u32>()
+        || key == TypeId::of::<u64>()
+        || key == TypeId::of::<u128>()
+        || key == TypeId::of::<usize>()
+        || key == TypeId::of::<i32>()
+        || key == TypeId::of::<i64>();
+    is_number
+        || key == TypeId::of::<&'static str>()
+        || key == TypeId::of::<String>()
+        || key == TypeId::of::<Box<str>>()
+        || key == TypeId::of::<Arc<str>>()
+        || key == TypeId::of::<Vec<u8>>()
 }

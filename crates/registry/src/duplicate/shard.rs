@@ -10,7 +10,7 @@ use crate::list::{List, SharedList};
 use crate::owned::{Note, Owned};
 use crate::owner::OwnerDead;
 use crate::registration::Removal;
-use crate::rows::{Found, Place, Row, Rows, Spare, find, find_or_insert, read};
+use crate::rows::{Found, Place, Row, Rows, Spare, find, find_or_insert, is_plain, read};
 use crate::sharable::Sharable;
 use crate::sync::{Mutex, MutexGuard, lock};
 use crate::tap::Tap;
@@ -252,8 +252,8 @@ impl<K, V> Table<K, V> {
     }
 }
 
-/// A table, locked, with the row of a key in it, and that key if its like was there.
-type Placed<'a, K, V> = (Found<'a, K, Table<K, V>>, Place, Spare<K>);
+/// A table, locked, with the row of a key in it; before it the keys that are the user's to drop.
+type Placed<'a, K, V> = ((Spare<K>, Vec<Arc<K>>), MutexGuard<'a, Table<K, V>>, Place);
 
 impl<K, V> Shard<K, V>
 where
@@ -271,13 +271,13 @@ where
         value: V,
     ) -> Result<Registration, OwnerDead> {
         owner.life().check()?;
-        let (mut found, place, spare) = self.place(hash, key);
-        let table = &mut *found.table;
+        let (spare, mut guard, place) = self.place(hash, key);
+        let table = &mut *guard;
         let serial = table.next_serial;
         table.next_serial += 1;
-        let note = Note { hash, serial };
-        let (slot, is_first) = table.owned.insert(owner.id(), note);
-        let entry = Entry {
+        let (slot, is_first) = table.owned.insert(owner.id(), Note { hash, serial });
+        // Made where it is put: on the way it would be copied.
+        let entry = |value| Entry {
             owner: owner.id(),
             serial,
             slot,
@@ -293,18 +293,20 @@ where
         table.entries += 1;
         let mut notices = Notices::none();
         if table.watchers.is_empty() {
-            content.list.push(entry);
+            match content.list.room() {
+                Some(room) => room.push(entry(value)),
+                None => content.list.push(entry(value)),
+            }
         } else {
-            let entry = Arc::new(entry);
+            let entry = Arc::new(entry(value));
             content.list.push_shared(Arc::clone(&entry));
             let registered = |key| Change::Registered { key, entry };
             notices = table.watchers.tell(self.index, hash, key, registered);
         }
-        drop(found);
+        drop(guard);
         drop(spare);
-        let shard = Arc::clone(self) as Arc<dyn Removal>;
         let noted = match is_first {
-            true => owner.life().note(Arc::clone(&shard)),
+            true => owner.life().note(Arc::clone(self) as Arc<dyn Removal>),
             false => Ok(()),
         };
         edge.into_iter().for_each(Queued::announce);
@@ -313,12 +315,26 @@ where
             while self.bury(owner.id()) {}
             return Err(dead);
         }
+        let shard = Arc::clone(self);
+        let note = Note { hash, serial };
         Ok(Registration::new(shard, note, owner.id()))
     }
 
-    /// Locks the table, in which `key` has a row or gets one now; and gives the key back if it is not needed.
+    /// Locks the table, in which `key` has a row or gets one now; what comes first is to be dropped after the lock.
     #[inline(always)]
     fn place(&self, hash: u64, key: K) -> Placed<'_, K, V> {
+        if is_plain::<K>() && !self.is_by_owner {
+            let mut table = self.table();
+            let (place, spare) = table.rows.get_or_insert(hash, key);
+            return ((spare, Vec::new()), table, place);
+        }
+        // Taken apart and put together, which keeps what is above in registers.
+        let (found, place, spare) = self.place_by_steps(hash, key);
+        ((spare, found.compared), found.table, place)
+    }
+
+    #[inline(never)]
+    fn place_by_steps(&self, hash: u64, key: K) -> (Found<'_, K, Table<K, V>>, Place, Spare<K>) {
         if !self.is_by_owner {
             return find_or_insert(&self.table, hash, key);
         }
@@ -353,6 +369,7 @@ where
         self.take_out(self.table(), note, reason)
     }
 
+    #[inline]
     fn take_out(&self, mut guard: MutexGuard<'_, Table<K, V>>, note: Note, reason: Reason) -> bool {
         let Note { hash, serial } = note;
         let table = &mut *guard;

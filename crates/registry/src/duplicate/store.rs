@@ -89,6 +89,7 @@ impl<K: Eq + Hash, V, S: BuildHasher> Store<K, V, S> {
         drop(gone);
     }
 
+    #[inline(always)]
     pub(super) fn hash<Q: Hash + ?Sized>(&self, key: &Q) -> u64 {
         self.hasher.hash_one(key)
     }

@@ -26,6 +26,7 @@ impl<K: Eq + Hash, V, S: BuildHasher + Clone> Store<K, V, S> {
 }
 
 impl<K, V, S: BuildHasher> Store<K, V, S> {
+    #[inline(always)]
     pub(super) fn hash<Q: Hash + ?Sized>(&self, key: &Q) -> u64 {
         self.hasher.hash_one(key)
     }

@@ -197,7 +197,7 @@ enum End {
 }
 
 impl<T> Shared<T> {
-    /// Nothing inside calls foreign code, so a poisoned lock guards sound data.
+    /// Of foreign code only wakers are compared and cloned inside, when nothing is half done: a poisoned lock guards sound data.
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

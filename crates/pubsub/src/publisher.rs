@@ -51,7 +51,7 @@ impl Publisher {
     ///
     /// # Errors
     ///
-    /// [`SubscribeError`] if the name is too long.
+    /// [`SubscribeError`] if the name is too long, or the [owner](Self::owner) has been ended.
     pub fn subscribe(&self, topic: impl Into<TopicName>) -> Result<Subscription, SubscribeError> {
         self.subscribe_bounded(topic, Bound::default())
     }
@@ -60,7 +60,7 @@ impl Publisher {
     ///
     /// # Errors
     ///
-    /// [`SubscribeError`] if the name is too long, or the bound zero.
+    /// [`SubscribeError`] if the name is too long, the bound zero, or the [owner](Self::owner) has been ended.
     pub fn subscribe_bounded(
         &self,
         topic: impl Into<TopicName>,
@@ -73,7 +73,7 @@ impl Publisher {
     ///
     /// # Errors
     ///
-    /// [`SubscribeError`] if the name is too long, or the bound zero.
+    /// [`SubscribeError`] if the name is too long, the bound zero, or the [owner](Self::owner) has been ended.
     pub fn subscribe_with(
         &self,
         topic: impl Into<TopicName>,
@@ -94,7 +94,7 @@ impl Publisher {
     ///
     /// # Errors
     ///
-    /// [`SubscribeError`] if the name is too long.
+    /// [`SubscribeError`] if the name is too long, or the [owner](Self::owner) has been ended.
     pub fn subscribe_sink(
         &self,
         topic: impl Into<TopicName>,
@@ -108,7 +108,7 @@ impl Publisher {
     ///
     /// # Errors
     ///
-    /// [`SubscribeError`] if the name is too long.
+    /// [`SubscribeError`] if the name is too long, or the [owner](Self::owner) has been ended.
     pub fn subscribe_sink_with(
         &self,
         topic: impl Into<TopicName>,

@@ -82,7 +82,7 @@ impl PubSub {
     ///
     /// # Errors
     ///
-    /// [`KindTaken`] if the kind has a dispatcher of another type. One of the same type is welcome, and the first one stays.
+    /// [`KindTaken`] if the kind is built in or has a dispatcher of another type. One of the same type is welcome, and the first one stays.
     pub fn register(&self, kind: Kind, dispatcher: Arc<dyn Dispatcher>) -> Result<(), KindTaken> {
         self.shared.register(kind, dispatcher)
     }

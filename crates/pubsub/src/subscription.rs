@@ -20,7 +20,7 @@ pub struct Lagged(pub u64);
 /// One subscription to one topic: a stream of its messages, and the guard that ends it.
 ///
 /// Messages wait in a mailbox with a [`Bound`](crate::mailbox::Bound). The stream ends when the publisher that owns the
-/// subscription is dropped or unsubscribes, or the mailbox is closed by its overflow policy; else never.
+/// subscription is dropped, unsubscribes or has its owner ended, or the mailbox is closed by its overflow policy; else never.
 #[must_use = "dropping it ends the subscription"]
 pub struct Subscription {
     messages: MailboxReceiver<Message>,

@@ -205,13 +205,14 @@ impl Life {
         }
     }
 
-    /// Notes a shard, so that what it has there goes with the owner. Called under no other lock.
+    /// Notes a shard, which is locked, so that what it has there goes with the owner. What is returned is to be dropped
+    /// after the lock: shards of registries that went.
     ///
     /// # Errors
     ///
     /// It is dead: what it has there is the caller's to bury. Either this comes before the end takes the shards, and the
     /// end has this one too, or it comes later, and finds that it is the end.
-    pub(crate) fn note(&self, place: Arc<dyn Removal>) -> Result<(), OwnerDead> {
+    pub(crate) fn note(&self, place: Arc<dyn Removal>) -> Result<Vec<Arc<dyn Removal>>, OwnerDead> {
         let mut state = lock(&self.state);
         self.check()?;
         let places = &mut state.places;
@@ -221,9 +222,7 @@ impl Life {
             gone.extend(places.extract_if(.., |place| Arc::strong_count(place) == 1));
         }
         places.push(place);
-        drop(state);
-        drop(gone);
-        Ok(())
+        Ok(gone)
     }
 
     /// How many shards it keeps.

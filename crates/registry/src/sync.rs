@@ -4,8 +4,8 @@
 //! for keys and values, be it `Eq`, `Hash`, `Borrow`, `Clone` or `Drop`. So keys are hashed before a lock and compared
 //! after it ([`rows`](crate::rows)), keys and entries are behind pointers and never cloned inside ([`list`](crate::list)),
 //! and what a change takes out goes to who made it, to be dropped after the lock. Locks nest in one direction: a
-//! shard of a table, then a shard of the directory of keys, then one leaf, which is the set of edges or the queue of a listener. Two
-//! locks of the same kind are never held at once, and what an owner knows of itself is locked alone.
+//! shard of a table, then a shard of the directory of keys, then one leaf, which is the set of edges, the queue of a listener or what
+//! an owner knows of itself. Two locks of the same kind are never held at once.
 //!
 //! The unit tests of this crate run on shuttle's locks, so that every interleaving at them can be tried; everybody else gets
 //! the standard library's.

@@ -23,6 +23,11 @@ use crate::{
     transport::{Connection, Outgoing, ReadError, WriteError},
 };
 
+/// A timer that fires so much too late tells that the whole process stood still, as a paused virtual machine does. What clients
+/// said meanwhile waits to be read, and the runtime may hear of the timer before it hears of that. So nobody is judged
+/// until that long after.
+const STOOD_STILL: Duration = Duration::from_secs(1);
+
 /// How many frames and mails one turn moves, each way, before other tasks get theirs.
 const TURN_ITEMS: usize = 256;
 
@@ -280,14 +285,18 @@ impl<C: Connection, S: Session> Drive<C, S> {
     }
 
     /// Ready when the client has been silent for too long. The timer is moved only when it fires.
-    fn poll_idle(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<End> {
+    fn poll_idle(&self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<End> {
         while timer.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
             let deadline = self.last_heard() + self.idle_timeout;
-            if deadline <= Instant::now() {
+            if deadline > now {
+                timer.as_mut().reset(deadline);
+            } else if now - timer.deadline() >= STOOD_STILL {
+                timer.as_mut().reset(now + STOOD_STILL);
+            } else {
                 self.explain_idle();
                 return Poll::Ready(End::Idle);
             }
-            timer.as_mut().reset(deadline);
         }
         Poll::Pending
     }

@@ -303,12 +303,13 @@ where
             let registered = |key| Change::Registered { key, entry };
             notices = table.watchers.tell(self.index, hash, key, registered);
         }
-        drop(guard);
-        drop(spare);
+        // Before the next one can come, who is not the first: what that one adds, the end has to find as well.
         let noted = match is_first {
             true => owner.life().note(Arc::clone(self) as Arc<dyn Removal>),
-            false => Ok(()),
+            false => owner.life().check().map(|()| Vec::new()),
         };
+        drop(guard);
+        drop(spare);
         edge.into_iter().for_each(Queued::announce);
         notices.deliver();
         if let Err(dead) = noted {

@@ -1,6 +1,7 @@
 //! P3, P7 and P9 under every order, where they are about groups, in both layouts.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use shuttle::thread;
 
@@ -178,6 +179,32 @@ fn p3_who_registers_for_the_dying_is_told_or_buried() {
             assert_eq!(groups.register(&owner, 1, 3).unwrap_err().owner, owner.id());
             groups.take_edges();
             assert!(groups.is_bare() && owner.life().noted() == 0);
+        }
+    });
+}
+
+/// Who was told that an entry is registered finds it gone once the end has returned, also while the first of this owner in
+/// the shard is still under way.
+#[test]
+fn p3_what_was_registered_is_gone_when_the_end_has_returned() {
+    interleaved(|| {
+        for layout in LAYOUTS {
+            let (groups, owner) = (groups(layout), Arc::new(Owner::new()));
+            let ended = Arc::new(AtomicBool::new(false));
+            let late = [1, 2].map(|value| {
+                let (groups, owner, ended) = (groups.clone(), owner.clone(), ended.clone());
+                thread::spawn(move || {
+                    let outcome = groups.register(&owner, 1, value);
+                    let is_there = outcome.map(|guard| guard.detach()).is_ok();
+                    thread::yield_now();
+                    if is_there && ended.load(SeqCst) {
+                        assert!(!groups.values(&1, owner.id()).contains(&value));
+                    }
+                })
+            });
+            owner.end();
+            ended.store(true, SeqCst);
+            late.into_iter().for_each(|thread| thread.join().unwrap());
         }
     });
 }

@@ -1,7 +1,7 @@
 //! P2, P3, P6 and the race table, where they are about names.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use shuttle::thread;
 
@@ -154,6 +154,29 @@ fn p3_who_takes_a_name_for_the_dying_is_told_or_buried() {
         assert!(names.is_bare() && owner.life().noted() == 0);
         let next = Owner::new();
         let _guards = [1, 2].map(|name| names.register(&next, name, 2).unwrap());
+    });
+}
+
+/// As with groups: who was told that he has a name finds it gone once the end has returned.
+#[test]
+fn p3_what_was_taken_is_gone_when_the_end_has_returned() {
+    interleaved(|| {
+        let (names, owner) = (names(), Arc::new(Owner::new()));
+        let ended = Arc::new(AtomicBool::new(false));
+        let late = [1, 2].map(|name| {
+            let (names, owner, ended) = (names.clone(), owner.clone(), ended.clone());
+            thread::spawn(move || {
+                let outcome = names.register(&owner, name, 1);
+                let has_it = outcome.map(|guard| guard.detach()).is_ok();
+                thread::yield_now();
+                if has_it && ended.load(SeqCst) {
+                    assert!(names.lookup(&name).is_none());
+                }
+            })
+        });
+        owner.end();
+        ended.store(true, SeqCst);
+        late.into_iter().for_each(|thread| thread.join().unwrap());
     });
 }
 

@@ -34,9 +34,17 @@ fn shared(list: &mut List<Value>) -> Vec<u64> {
 fn list_of(owner: OwnerId, count: u64) -> List<Value> {
     let mut list = List::default();
     for serial in 0..count {
-        list.push(entry(owner, serial));
+        push(&mut list, entry(owner, serial));
     }
     list
+}
+
+/// As the shards do it.
+fn push(list: &mut List<Value>, entry: Entry<Value>) {
+    match list.room() {
+        Some(room) => room.push(entry),
+        None => list.push(entry),
+    }
 }
 
 /// Where each node stands in memory, with how many pointers it takes to copy it.
@@ -59,13 +67,23 @@ fn nodes(list: &List<Value>) -> BTreeMap<usize, usize> {
     all
 }
 
-/// How many levels there are, and that all leaves are at the last one.
+fn width(node: &Node<Value>) -> usize {
+    match node {
+        Node::Leaf(entries) => entries.len(),
+        Node::Branch(branch) => branch.children().count(),
+    }
+}
+
+/// How many levels there are; that all leaves are at the last one, and no two neighbours could be one.
 fn depth(node: &Node<Value>) -> usize {
     match node {
         Node::Leaf(_) => 1,
         Node::Branch(branch) => {
             let depths: BTreeSet<usize> = branch.children().map(depth).collect();
             assert_eq!(depths.len(), 1, "all leaves are equally deep");
+            let widths: Vec<usize> = branch.children().map(width).collect();
+            let are_apart = widths.windows(2).all(|pair| pair[0] + pair[1] > WIDTH / 2);
+            assert!(are_apart, "{widths:?}");
             1 + depths.first().unwrap()
         }
     }
@@ -207,18 +225,32 @@ fn an_entry_gets_a_pointer_when_it_is_first_seen() {
     assert_eq!(shared(&mut list), [2, 4]);
 }
 
+fn assert_no_room_is_kept(node: &Node<Value>) {
+    match node {
+        Node::Leaf(entries) => assert!(entries.capacity() <= 4 * entries.len() + 3),
+        Node::Branch(branch) => branch.children().for_each(assert_no_room_is_kept),
+    }
+}
+
+/// So many that branches become one as well, and the root goes.
 #[test]
 fn few_entries_left_of_many_stand_in_few_nodes() {
     let owner = OwnerId::next();
-    let mut list = list_of(owner, 64 * WIDTH as u64);
+    let count = (4 * WIDTH * WIDTH) as u64;
+    let mut list = list_of(owner, count);
+    drop(list.share());
     let kept = |serial: &u64| serial % WIDTH as u64 == 3;
-    for serial in (0..64 * WIDTH as u64).filter(|serial| !kept(serial)) {
+    for serial in (0..count).filter(|serial| !kept(serial)) {
         assert!(list.remove(serial).is_some());
         assert!(list.remove(serial).is_none());
     }
-    assert_eq!(list.len(), 64);
-    drop(list.share());
-    assert!(nodes(&list).len() <= 6, "{:?}", nodes(&list));
+    let List::Many(many) = &list else {
+        panic!("there are many");
+    };
+    assert_no_room_is_kept(&many.seen);
+    assert_eq!(list.len(), 4 * WIDTH);
+    assert!(shared(&mut list).into_iter().eq((0..count).filter(kept)));
+    assert!(nodes(&list).len() <= 18, "{:?}", nodes(&list));
     assert_well_formed(&list);
 }
 
@@ -239,6 +271,7 @@ fn lists_one_after_another_are_read_as_one() {
 #[derive(Clone, Debug)]
 enum Step {
     Push(u8),
+    PushShared,
     Remove(prop::sample::Index),
     RemoveRun(prop::sample::Index, u8),
     Snapshot,
@@ -248,6 +281,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => any::<u8>().prop_map(Step::Push),
+        2 => Just(Step::PushShared),
         6 => any::<prop::sample::Index>().prop_map(Step::Remove),
         2 => (any::<prop::sample::Index>(), any::<u8>()).prop_map(|(at, n)| Step::RemoveRun(at, n)),
         3 => Just(Step::Snapshot),
@@ -269,10 +303,15 @@ proptest! {
             let mut gone = Vec::new();
             match step {
                 Step::Push(count) => for _ in 0..count {
-                    list.push(entry(owner, next));
+                    push(&mut list, entry(owner, next));
                     model.insert(next, ());
                     next += 1;
                 },
+                Step::PushShared => {
+                    list.push_shared(Arc::new(entry(owner, next)));
+                    model.insert(next, ());
+                    next += 1;
+                }
                 Step::Remove(at) => gone.push(at.index(next as usize) as u64),
                 Step::RemoveRun(at, count) => {
                     let from = at.index(next as usize) as u64;

@@ -331,12 +331,13 @@ where
         let life = Arc::clone(owner.life());
         content.held = Some(Held { entry, life });
         table.names += 1;
-        drop(found);
         let shard = Arc::clone(self) as Arc<dyn Removal>;
+        // Before the next one can come, who is not the first: what that one adds, the end has to find as well.
         let noted = match is_first {
             true => owner.life().note(Arc::clone(&shard)),
-            false => Ok(()),
+            false => owner.life().check().map(|()| Vec::new()),
         };
+        drop(found);
         gone.deliver();
         come.deliver();
         drop((replaced, spare));

@@ -87,16 +87,20 @@ impl Drop for Explosive {
 #[test]
 fn a_value_that_panics_in_its_drop_keeps_no_other_entry_alive() {
     let drops = Arc::new(AtomicUsize::new(0));
-    let names = UniqueRegistry::<u8, Explosive>::new();
+    // One shard, so that after each panic there is more to be taken out of it.
+    let names = UniqueRegistry::<u8, Explosive>::with_shards(1, Default::default());
+    let groups = DuplicateRegistry::<u8, Explosive>::with_shards(1, Default::default());
     let owner = Owner::new();
     for n in 0..5 {
-        names
-            .register(&owner, n, Explosive(Arc::clone(&drops)))
-            .unwrap()
-            .detach();
+        let value = || Explosive(Arc::clone(&drops));
+        names.register(&owner, n, value()).unwrap().detach();
+        groups.register(&owner, n % 2, value()).unwrap().detach();
     }
     drop(owner);
-    assert_eq!((names.count(), drops.load(SeqCst)), (0, 5));
+    assert_eq!(
+        (names.count(), groups.count(), drops.load(SeqCst)),
+        (0, 0, 10)
+    );
 }
 
 #[test]
@@ -137,7 +141,7 @@ fn ids_are_never_used_twice() {
 #[test]
 fn who_was_ended_has_nothing_and_gets_nothing() {
     let (names, groups) = (UniqueRegistry::new(), DuplicateRegistry::new());
-    let mut listener = groups.listen(10).unwrap();
+    let mut listeners = (names.listen(10).unwrap(), groups.listen(10).unwrap());
     let owner = Arc::new(Owner::new());
     let shared = Arc::clone(&owner);
     let name = names.register(&owner, "a", 1).unwrap();
@@ -159,8 +163,9 @@ fn who_was_ended_has_nothing_and_gets_nothing() {
         (says.clone(), says)
     );
     assert_eq!((names.count(), groups.count()), (0, 0));
-    let told = std::iter::from_fn(|| listener.try_recv()).count();
-    assert_eq!(told, 2, "a refusal is told to nobody");
+    let told = std::iter::from_fn(|| listeners.0.try_recv()).count();
+    let told = (told, std::iter::from_fn(|| listeners.1.try_recv()).count());
+    assert_eq!(told, (2, 2), "a refusal is told to nobody");
     drop(name);
 }
 

@@ -73,7 +73,29 @@
 //! | a holder that panics keeps its lock | `locks::r31_a_panicking_holder_..` |
 //! | a grant to who gave up is lost | `key_lock::tests::p10_..` |
 //! | an edge is queued after its entry can be seen | `interleavings::groups::p9_what_can_be_seen_..` |
+//! | the first of an owner in a shard is noted once the shard is unlocked | `interleavings::groups::p3_what_was_registered_..`, `interleavings::names::p3_what_was_taken_..` |
+//! | who is not the first does not look whether the owner lives | the same two |
+//! | a note after the death is taken | the same two, `interleavings::groups::p3_who_registers_..` |
+//! | who is refused buries nothing, or one entry only | `interleavings::groups::p3_who_registers_..`, `interleavings::names::p3_who_takes_..` |
+//! | who is dead is refused only after the entry was put in | `death::who_was_ended_..` |
+//! | a hook that comes after the death is dropped | `death::the_dead_die_once_..`, `interleavings::names::a_hook_that_meets_..` |
+//! | shards of registries that went are kept | `owner::tests::an_owner_outlives_..` |
 //! | a replaced entry stays noted | nothing, and rightly: its owner is in the midst of its burial, which forgets the note |
+//!
+//! What keys and entries stand in, in the same way.
+//!
+//! | change | failed |
+//! | --- | --- |
+//! | small neighbours stay apart; only those on one side are joined | `list::tests::few_entries_left_..`; `list::tests::it_is_a_sorted_vector_..` |
+//! | the child before the right one is chosen | `list::tests::it_is_a_sorted_vector_..` |
+//! | a branch counts no removal, no push, or not what it took in | `list::tests::few_entries_left_..` |
+//! | an empty child stays, or a root with one child | `list::tests::it_is_a_sorted_vector_..` |
+//! | what stood behind is taken in before; nodes grow too wide | `list::tests::it_is_a_sorted_vector_..` |
+//! | leaves keep the room of what went | `list::tests::few_entries_left_..` |
+//! | what is fresh is not shown to a snapshot | `list::tests::it_is_a_sorted_vector_..` |
+//! | what others see at once comes before what is fresh, or instead of it | `list::tests::it_is_a_sorted_vector_..` |
+//! | what is fresh goes with the last that was seen | `list::tests::it_is_a_sorted_vector_..` |
+//! | rows of one hash are not noted as twins | `model::p1_p11_..`, by keys that all hash alike |
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 

@@ -101,6 +101,29 @@ async fn a_silent_client_is_closed_with_1001_whatever_it_is_sent() {
     assert_eq!(lab.closed().await, CloseReason::Idle);
 }
 
+/// As after a SIGSTOP, or in a virtual machine that was paused: the timers are over at once, what clients said waits.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_stood_still_reads_what_waits_before_it_calls_anybody_silent() {
+    let lab = Lab::new();
+    let service = MemoryService::new(lab.clone());
+    let mut heard = service.connect(info("")).await.unwrap();
+    let mut silent = service.connect(info("")).await.unwrap();
+    tokio::task::yield_now().await;
+    advance(Limits::default().idle_timeout + Duration::from_secs(30)).await;
+    let start = Instant::now();
+    heard.send_text("said meanwhile").await.unwrap();
+    assert_eq!(
+        heard.recv_frame().await,
+        Some(Frame::text("said meanwhile"))
+    );
+    assert_eq!(
+        silent.recv().await,
+        Some(Outgoing::Close(Close::new(CloseCode::GOING_AWAY)))
+    );
+    assert_eq!(start.elapsed(), Duration::from_secs(1));
+    assert_eq!(service.connections().stats().closed_idle, 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_frame_from_the_client_restarts_the_idle_clock() {
     let limits = Limits::default().with_idle_timeout(Duration::from_secs(10));

@@ -70,3 +70,21 @@ async fn a_lagging_consumer_gets_one_resync_and_holds_up_nobody() {
         assert!(event.is_some(), "the next change is a diff again");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn t13_a_consumer_that_panics_costs_itself_and_nobody_else() {
+    let mesh = MemoryMesh::new();
+    let a = Node::start(&mesh, "a");
+    let (mut bad, mut good) = (a.tracker.diffs(), a.tracker.diffs());
+    let task = tokio::spawn(async move { assert!(bad.next().await.is_none(), "rubbish") });
+    let _ann = a.track("ann").await;
+    assert!(task.await.unwrap_err().is_panic());
+    let _bob = a.track("bob").await;
+    assert_eq!(a.keys(), "ann bob");
+    for key in ["ann", "bob"] {
+        let Some(DiffEvent::Diff(diff)) = good.next().await else {
+            panic!("no diff");
+        };
+        assert_eq!((&*diff.joins[0].key, diff.joins.len()), (key, 1));
+    }
+}

@@ -5,6 +5,7 @@ use matryoshka_tracker::pubsub::PubSub;
 use matryoshka_tracker::pubsub::memory::MemoryMesh;
 use matryoshka_tracker::pubsub::registry::Owner;
 use matryoshka_tracker::{DiffEvent, Tracker, TrackerConfig};
+use tokio::task::unconstrained;
 
 use crate::support::{Node, SOON, keys, pass};
 
@@ -82,6 +83,34 @@ async fn i26_an_owner_that_dies_while_it_tracks_leaves_nothing() {
         assert_eq!(keys(&tracker), "", "after {yields} turns");
     }
     assert_eq!(tracker.stats().own_entries, 0);
+}
+
+/// So much waits for the shard that it knows of the death before it takes the command.
+#[tokio::test(start_paused = true)]
+async fn i26_what_is_tracked_after_its_owner_died_is_never_told() {
+    let tracker = Tracker::new(&PubSub::local(), TrackerConfig::default()).unwrap();
+    let (owner, dying) = (Owner::new(), Owner::new());
+    let mut diffs = tracker.diffs();
+    let names: Vec<String> = (0..600).map(|name| format!("k{name}")).collect();
+    let tracks = names
+        .iter()
+        .map(|name| tracker.track(&owner, "room", name, ""));
+    let mut tracks: Vec<_> = tracks.map(unconstrained).map(Box::pin).collect();
+    for track in &mut tracks {
+        assert!(track.as_mut().now_or_never().is_none());
+    }
+    let mut late = Box::pin(unconstrained(tracker.track(&dying, "room", "late", "")));
+    assert!(late.as_mut().now_or_never().is_none());
+    drop(late);
+    drop(dying);
+    let _guards = futures::future::try_join_all(tracks).await.unwrap();
+    pass(SOON).await;
+    let mut joined = 0;
+    while let Some(Some(DiffEvent::Diff(diff))) = diffs.next().now_or_never() {
+        joined += diff.joins.len();
+        assert!(diff.joins.iter().all(|entry| &*entry.key != "late"));
+    }
+    assert_eq!(joined, 600);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,9 @@
-//! Scenarios that trackers have stumbled over, each by its id: S of the state, T of clusters, X of those that random tests
-//! elsewhere have found. Others stand where their subject is: S4 and T11 in `tests.rs` beside this, T9 and T14 in `tests/it`.
+//! Scenarios that trackers have stumbled over, each by its id: S of the state, K of what is known of others, T of clusters, X of
+//! those that random tests elsewhere have found. Others stand where their subject is: S4 and T11 in `tests.rs` beside this,
+//! T9, T13 and T14 in `tests/it`.
 
 use super::*;
+use crate::peer::Link;
 
 impl Net {
     fn slot_of(owner: u64, key: &str) -> Slot {
@@ -482,4 +484,165 @@ fn renumbering_shows_nobody_anything() {
         net.references(1),
         "also after a new link"
     );
+}
+
+#[test]
+fn i6_a_state_that_is_broken_off_changes_nothing() {
+    let mut net = Net::meshed(2);
+    net.track(0, "ann");
+    net.pass(PERIOD);
+    net.take_diffs(1);
+    let part = |part, seq| {
+        let stored = Stored {
+            held: false,
+            put_seq: 40,
+            value: put("ghost").value.unwrap(),
+        };
+        let at = Position { life: life(1), seq };
+        let entries = vec![stored];
+        Message::Part(Part {
+            at,
+            part,
+            parts: 3,
+            entries,
+        })
+    };
+    let link = net.link(1, 0);
+    net.deaf.insert((1, 0));
+    for message in [part(0, 50), part(1, 50), part(1, 60)] {
+        net.hear(1, 0, link, message);
+        net.run();
+        assert_eq!((net.take_diffs(1), net.keys(1)), (vec![], "ann".into()));
+    }
+    assert_eq!(net.shards[1].stats().broken_states, 1);
+}
+
+#[test]
+fn s10_what_was_forgotten_stays_so_when_its_node_is_back_without_it() {
+    let mut net = Net::meshed(3);
+    net.track(1, "bob");
+    net.track(2, "cem");
+    net.pass(PERIOD);
+    net.down(0, 1);
+    net.down(1, 2);
+    net.untrack(1, "bob");
+    net.pass(PERMDOWN + Duration::from_secs(5));
+    assert!(net.shards[0].have(&name(1)).is_none());
+    net.take_diffs(0);
+    net.up(0, 1);
+    net.settled();
+    assert_eq!((net.keys(0), net.take_diffs(0)), ("cem".into(), vec![]));
+    assert_eq!(net.shards[0].entries("t").by_key("bob").count(), 0);
+}
+
+#[test]
+fn s13_a_vector_names_only_who_is_heard_and_its_receiver_adds_nobody() {
+    let mut net = Net::new(3);
+    net.up(0, 1);
+    net.up(1, 2);
+    for node in 0..3 {
+        net.track(node, ["ann", "bob", "cem"][node]);
+    }
+    net.settled();
+    let named = |net: &Net, node: usize| -> Vec<String> {
+        let hints = net.shards[node].next_hints();
+        let mut names: Vec<String> = hints.into_iter().map(|heard| heard.node).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(
+        (named(&net, 0), named(&net, 1)),
+        (vec!["b".into()], vec!["a".into(), "c".into()])
+    );
+    assert!(net.shards[0].have(&name(2)).is_none());
+    net.down(1, 2);
+    assert_eq!(named(&net, 1), ["a"]);
+}
+
+impl Net {
+    /// A node says that another one is so far, as it claims.
+    fn claim(&mut self, to: usize, from: usize, of: usize, at: Position) {
+        let node = name(of).as_str().to_owned();
+        let vector = vector(self.shards[from].at(), vec![Heard { node, at }]);
+        self.hear(to, from, self.link(to, from), Message::Vector(vector));
+        self.run();
+    }
+
+    /// Who was asked by a node since the last call.
+    fn asked_by(&mut self, node: usize) -> Vec<usize> {
+        self.pass(3 * PERIOD);
+        let sent = std::mem::take(&mut self.sent).into_iter();
+        sent.filter(|(from, _, message)| *from == node && matches!(message, Message::Pull(_)))
+            .map(|(_, to, _)| to)
+            .collect()
+    }
+}
+
+#[test]
+fn k1_only_a_higher_number_of_the_same_life_is_more() {
+    let mut net = Net::meshed(3);
+    net.track(2, "cem");
+    net.track(2, "dan");
+    net.pass(PERIOD);
+    net.asked_by(0);
+    let here = net.shards[0].have(&name(2)).unwrap();
+    let at = |incarnation, seq| Position {
+        life: life(incarnation),
+        seq,
+    };
+    for no_more in [at(1, 1), here, at(0, 7), at(9, 7)] {
+        net.claim(0, 1, 2, no_more);
+        assert_eq!(net.asked_by(0), [], "{no_more:?} is not more than {here:?}");
+    }
+    net.claim(0, 1, 2, at(1, 3));
+    assert_eq!(net.asked_by(0), [2]);
+}
+
+#[test]
+fn k2_of_several_claims_about_one_owner_the_highest_counts_and_each_owner_is_asked_once() {
+    let mut net = Net::meshed(4);
+    net.asked_by(0);
+    let at = |seq| Position { life: life(1), seq };
+    for (from, of, seq) in [(1, 2, 4), (3, 2, 6), (1, 2, 6), (2, 3, 5)] {
+        net.claim(0, from, of, at(seq));
+    }
+    let suspected = |net: &Net, node: usize| {
+        let link = net.shards[0].peers[&name(node)].link.as_ref();
+        link.and_then(|link| link.suspicion).map(|more| more.seq)
+    };
+    assert_eq!((suspected(&net, 2), suspected(&net, 3)), (Some(6), Some(5)));
+    assert_eq!(net.asked_by(0), [2, 3]);
+}
+
+#[test]
+fn k3_of_what_a_peer_tells_the_first_is_the_lower_bound_and_the_highest_the_upper_one() {
+    let mut link = Link::new(LinkId(1), Duration::ZERO);
+    assert_eq!((link.target, link.known), (None, 0), "nothing is told");
+    for seq in [4, 9, 2] {
+        link.announced(seq);
+    }
+    assert_eq!((link.target, link.known), (Some(4), 9));
+    link.restart();
+    assert_eq!((link.target, link.known), (None, 0), "of another life");
+}
+
+#[test]
+fn i9_of_two_held_sets_the_further_one_adds_what_the_other_lacks() {
+    let mut net = Net::meshed(3);
+    let grace = Duration::from_secs(10);
+    net.track(0, "ann");
+    net.pass(PERIOD);
+    net.shards[0].restart(grace);
+    net.run();
+    net.deaf.insert((1, 0));
+    net.track(0, "bob");
+    net.pass(PERIOD);
+    net.stop(0);
+    assert_eq!((net.keys(1), net.keys(2)), ("ann".into(), "ann bob".into()));
+    net.pass(2 * PERIOD);
+    for node in [1, 2] {
+        assert_eq!(net.keys(node), "ann bob");
+    }
+    net.pass(grace);
+    assert_eq!((net.keys(1), net.keys(2)), (String::new(), String::new()));
 }

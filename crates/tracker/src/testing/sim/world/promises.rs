@@ -11,14 +11,14 @@
 //! | I2, I3, I5, I6 | merge commutes, associates, repeats without effect; operations and states agree; gaps change nothing | `replica/tests.rs` |
 //! | I4 | what is known of a life over a link never shrinks, and lives only rise | `i4_` here |
 //! | I7 | who is tracked anew survives the removal, whoever tracks and removes at once | `i7_` here |
-//! | I8 | no message that was ever sent brings back what is over | `i8_` here |
+//! | I8 | no message that was ever sent brings back what is over | `i8_` here, and of held sets in `graces.rs` |
 //! | I9 | what is tracked while nothing works is listed everywhere in the end | `i9_` here |
 //! | I10 | what a peer says changes no entry of others, and calls elsewhere are refused | `i10_` here |
 //! | I11, I25 | a truncated log changes no answer; it is a bounded suffix of the history | `owner_log/tests.rs` |
 //! | I12 | a state gives the identical list, one's own position nothing | `i12_` here and in `replica/tests.rs` |
 //! | I13 | nobody exists by hearsay | `i13_` here |
 //! | I14 | diffs replayed are the list, at every step | `i14_` here |
-//! | I15 | a new life has none of the old one's entries beside its own, ever | `i15_` here |
+//! | I15 | a new life has none of the old one's entries beside its own, ever, but for those held until a grace ends | `i15_` here and in `graces.rs` |
 //! | I16 | an update is never seen as none or two | `i16_` here |
 //! | I17 | a split shows each node what it hears; after it, the same references | `i17_` here |
 //! | I18, I19 | who is absent for long is forgotten, and comes back whole; restarts leave nothing | `i18_`, `i19_` here |
@@ -27,14 +27,52 @@
 //! | I22 | quiet is quiet, in a lasting partition too | `i22_` here |
 //! | I23 | who lacks so many operations gets so many, or one state | `i23_` here |
 //! | I24 | what is missing is asked from its owner, once | `i24_` here |
-//! | I26 | a dead owner leaves no entry anywhere | `i26_` here |
+//! | I26 | a dead owner leaves no entry anywhere, after its grace if it has one | `i26_` here, in `graces.rs` and `tests/it/owners.rs` |
 //! | I27 | twice is refused, nothing cannot be updated | `i27_` here |
 //! | I28 | what was tracked is listed at once | `i28_` here, and on threads in `tests/it/single.rs` |
 //! | I29 | clocks that jump change nothing | `i29_` here |
 //! | I30 | lost messages alone hide nobody | `i30_` here |
 //!
-//! Broken by hand, to see that it is noticed: with a state of a lower number applied (the merge's comparison taken out), `i2_`, `i3_`,
-//! `i4_`, `i6_`, `i8_` and `i20_` fail, and the histories with them.
+//! Broken by hand, one at a time, to see that it is noticed. Names without a place are of properties here or in `graces.rs`; where
+//! many fail, those that say why are named. "Histories" are a share of `tests/it/histories.rs` and the stored seeds.
+//!
+//! | broken | what fails |
+//! | --- | --- |
+//! | a state of a lower number applied | `i8_`; `i2_`, `i3_`, `i6_` of `replica/tests.rs` |
+//! | the comparison of a state's number turned round | `i1_`, `i9_`, `i19_`; `i2_`, `i5_`, `i6_` of `replica/tests.rs` |
+//! | the comparison of operations' numbers turned round | nearly all, first `i1_` and `i14_` |
+//! | the comparison of two held sets' numbers turned round | `i9_of_two_held_sets_` of `shard/tests/scenarios.rs` |
+//! | the life ignored when a state or operations are applied | `a_message_of_another_life_` of `replica/tests.rs` |
+//! | the life ignored when a message comes | `i4_`, `i8_`, `i20_` |
+//! | that a life has ended ignored when a message of it comes | the histories |
+//! | the incarnation ignored when a link comes up | `a_link_to_an_older_incarnation_` of `shard/tests.rs` |
+//! | messages of an earlier link accepted | `i15_i20_` of `shard/tests.rs`; the histories |
+//! | old operations applied again | `i8_`; `i2_`, `i3_`, `i6_` of `replica/tests.rs` |
+//! | operations applied over a gap | `i1_`, `i9_`; `i6_` of `replica/tests.rs` |
+//! | numbers not compared before a copy is shown | `i8_`; `after_a_break_nothing_shows_` of `shard/tests.rs` |
+//! | numbers not compared before the owner is asked | `i7_`; `i8_operations_alone_` of `shard/tests.rs` |
+//! | vectors name the dead, too | `i13_nobody_names_`; `s13_` of `shard/tests/scenarios.rs` |
+//! | held sets of lives that are over taken from others | `i8_`, `i18_`, `i22_` |
+//! | a claim about a node makes a copy of it | `i13_nobody_exists_`, `i8_` |
+//! | the parts of a state that is broken off applied | `i6_` of `shard/tests/scenarios.rs`; the histories |
+//! | a part of another state added | `a_state_with_a_missing_` of `replica/tests.rs`; the histories |
+//! | the first part taken for the state | `i1_`, `i9_`; `i12_` of `replica/tests.rs` |
+//! | a deletion forgotten when a state comes after it that has the entry | `i8_a_newer_state_` of `replica/tests.rs` |
+//! | tracking for an owner whose death is known | `i26_what_is_tracked_after_` of `tests/it/owners.rs` |
+//! | the grace of a restart that never ends | `i1_`, `i18_`, `i26_` |
+//! | the grace of a lost connection that never ends | `i1_`, `i18_`, `i26_` |
+//! | the grace of a restart that ends at once | `i15_what_a_restart_`, `i8_a_held_set_` |
+//! | the grace of a lost connection that ends at once | `i26_a_lost_connection_` |
+//! | what is held stays beside the first new entry, or comes beside one that is there | `i14_`, `i21_` |
+//! | what gave way to a new entry is not gone for good | `i8_`, `i14_`, `i21_` |
+//! | a held set that outlives the copy of its life | `i8_a_held_set_` |
+//! | a held set that outlives its tracker's later number | `i8_a_held_set_`; the stored seeds |
+//! | who is absent never dropped, or never forgotten | `i19_`; `i18_i19_` of `shard/tests.rs` |
+//! | lives that ended never forgotten | `i18_` |
+//! | each diff told twice, or what did not change told | `i14_` |
+//! | the diffs, or the parts of them, with leaves left out | `i14_` |
+//! | an update that keeps the old value, at its owner or in copies | `i16_`; `x7_` of `shard/tests/scenarios.rs` |
+//! | an update that keeps the old entry in copies | `i16_` |
 
 use std::collections::BTreeSet;
 
@@ -363,6 +401,34 @@ proptest! {
         prop_assert_eq!(&world.noise, &Vec::<&str>::new());
     }
 
+    /// One dies or is cut off: the others remember it for the permdown period, and speak of it to nobody.
+    #[test]
+    fn i13_nobody_names_whom_it_does_not_hear(history in history(), which in 0..5usize, crashed in any::<bool>()) {
+        let mut world = steady((history.0, history.1.max(3), history.2));
+        let (count, gone) = (world.nodes.len(), which % world.nodes.len());
+        if crashed {
+            world.crash(gone);
+        }
+        for other in (0..count).filter(|other| *other != gone) {
+            world.network.block(gone, other);
+            let now = world.now;
+            world.network.cut(gone, other, now, &mut world.random);
+        }
+        world.pass(Duration::from_secs(4));
+        let said = world.said.len();
+        world.pass(Duration::from_secs(6));
+        let name = world.names[gone].clone();
+        let mut vectors = 0;
+        for (from, _, bytes) in &world.said[said..] {
+            prop_assert!(world.running(*from).shard.have(&name).is_some(), "it is remembered");
+            if let Message::Vector(vector) = Message::decode(bytes).unwrap().unwrap() {
+                vectors += 1;
+                prop_assert!(vector.heard.iter().all(|heard| name != heard.node.as_str()), "{:?}", vector);
+            }
+        }
+        prop_assert!(vectors > 0);
+    }
+
     #[test]
     fn i14_diffs_replayed_are_the_list_at_every_step(history in history()) {
         let (seed, nodes, actions) = history;
@@ -409,9 +475,10 @@ proptest! {
         for (pick, wait) in updates {
             let (node, at) = *pick.get(&slots);
             let before = world.running(node).own[&at].entry.reference;
+            let meta = world.meta();
             world.act(node, |world, running, now| {
-                let new = running.shard.update(&slot_at(at), None, Bytes::new(), now).unwrap();
-                assert_eq!(new.previous, Some(before));
+                let new = running.shard.update(&slot_at(at), None, meta.clone(), now).unwrap();
+                assert_eq!((&new.meta, new.previous), (&meta, Some(before)));
                 world.truth.written(&new, node, world.nodes[node].generation);
                 world.truth.ended(before, world.step);
                 running.own.get_mut(&at).unwrap().entry = new;
@@ -745,6 +812,8 @@ proptest! {
         }
     }
 }
+
+mod graces;
 
 /// No promise is without a property of its name.
 #[test]

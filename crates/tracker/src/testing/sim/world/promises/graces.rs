@@ -1,0 +1,142 @@
+//! The promises about what is held: for how long it is listed, and what ends it earlier.
+
+use super::*;
+
+/// Longer than a change needs to every node in fair weather.
+const SOON: Duration = Duration::from_secs(1);
+
+/// A grace counts from when its beginning is heard, so that what is looked at until here is before its end everywhere.
+const BEFORE: Duration = Duration::from_millis(20);
+
+const OWNERS: std::ops::Range<u64> = 0..3;
+
+/// A key of its own for each owner: what is held gives way to whatever else is under its key.
+fn place(owner: u64) -> At {
+    let (owner, topic, key) = apart(owner);
+    (owner, topic, key + owner as usize)
+}
+
+impl World {
+    /// Some owners of a node track under keys that no other node has.
+    fn track_apart(&mut self, node: Index, drop_grace: Duration) -> BTreeSet<PresenceRef> {
+        let mut made = BTreeSet::new();
+        self.act(node, |world, running, now| {
+            for owner in OWNERS {
+                let slot = slot_at(place(owner));
+                let (ticket, entry) = running.shard.track(&slot, Bytes::new(), now).unwrap();
+                running.shard.set_drop_grace(ticket, drop_grace);
+                let generation = world.nodes[node].generation;
+                world.truth.written(&entry, node, generation);
+                made.insert(entry.reference);
+            }
+        });
+        self.pass(SOON);
+        made
+    }
+
+    /// What a node lists of those.
+    fn listed_apart(&self, node: Index) -> BTreeSet<PresenceRef> {
+        let list = self.list(node).into_values();
+        list.filter(|entry| entry.owner >= 100)
+            .map(|entry| entry.reference)
+            .collect()
+    }
+
+    fn announce(&mut self, node: Index, grace: Duration) {
+        let generation = self.nodes[node].generation;
+        self.nodes[node].draining = Some(grace);
+        self.truth.restart_announced(node, generation, grace);
+        self.act(node, |_, running, _| running.shard.restart(grace));
+        self.pass(SOON);
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(48))]
+
+    #[test]
+    fn i15_what_a_restart_holds_is_listed_until_its_grace_ends(
+        history in history(),
+        which in 0..5usize,
+        grace in 500..4_000u64,
+    ) {
+        let (mut world, grace) = (steady(history), Duration::from_millis(grace));
+        let node = which % world.nodes.len();
+        let held = world.track_apart(node, Duration::ZERO);
+        world.announce(node, grace);
+        world.act(node, |_, running, now| {
+            running.own.clear();
+            running.shard.leave(now);
+        });
+        let others: Vec<Index> = world.alive().into_iter().filter(|other| *other != node).collect();
+        world.watch(grace - BEFORE, |world| {
+            for other in &others {
+                assert_eq!(world.listed_apart(*other), held, "node {other}");
+            }
+        });
+        world.pass(BEFORE + SOON);
+        for other in others {
+            prop_assert_eq!(world.listed_apart(other), BTreeSet::new(), "node {}", other);
+        }
+    }
+
+    #[test]
+    fn i26_a_lost_connection_is_held_for_its_grace_and_no_longer(
+        history in history(),
+        which in 0..5usize,
+        grace in 500..4_000u64,
+    ) {
+        let (mut world, grace) = (steady(history), Duration::from_millis(grace));
+        let node = which % world.nodes.len();
+        let held = world.track_apart(node, grace);
+        world.act(node, |world, running, now| {
+            for owner in OWNERS {
+                assert_eq!(running.shard.owner_died(place(owner).0, now), 1);
+            }
+            held.iter().for_each(|entry| world.truth.held(*entry));
+        });
+        world.watch(grace - BEFORE, |world| {
+            for other in world.alive() {
+                assert_eq!(world.listed_apart(other), held, "node {other}");
+            }
+        });
+        world.pass(BEFORE + SOON);
+        for other in world.alive() {
+            prop_assert_eq!(world.listed_apart(other), BTreeSet::new(), "node {}", other);
+        }
+    }
+
+    /// One node holds what another one has, which it only does not hear. Meanwhile all of that ends, perhaps the other takes a
+    /// higher number, and then it is heard again, long before the grace is over.
+    #[test]
+    fn i8_a_held_set_ends_when_its_tracker_is_heard_again(
+        history in history(),
+        which in 0..5usize,
+        renumbered in any::<bool>(),
+    ) {
+        let mut world = steady(history);
+        let count = world.nodes.len();
+        let (node, viewer) = (which % count, (which + 1) % count);
+        let held = world.track_apart(node, Duration::ZERO);
+        world.announce(node, Duration::from_secs(25));
+        world.network.block(node, viewer);
+        let now = world.now;
+        world.network.cut(node, viewer, now, &mut world.random);
+        world.pass(4 * SOON);
+        prop_assert_eq!(&world.listed_apart(viewer), &held);
+        world.act(node, |world, running, now| {
+            for owner in OWNERS {
+                assert_eq!(running.shard.untrack_owner(place(owner).0, now), 1);
+            }
+            held.iter().for_each(|entry| world.truth.ended(*entry, world.step));
+        });
+        if renumbered {
+            world.renumber(node);
+        }
+        world.heal_all();
+        world.pass(5 * SOON);
+        for other in world.alive() {
+            prop_assert_eq!(world.listed_apart(other), BTreeSet::new(), "node {}", other);
+        }
+    }
+}

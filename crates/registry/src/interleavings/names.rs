@@ -86,6 +86,7 @@ fn p6_the_dying_neither_block_a_name_nor_remove_their_successor() {
         );
         assert!(taken.is_ok() || !saw_end, "who is dying holds nothing");
         assert_eq!(names.whereis(&1), None);
+        assert_eq!(names.count(), usize::from(taken.is_ok()));
         assert_eq!(names.whereis(&2), taken.ok().map(|()| 2));
     });
 }

@@ -131,6 +131,24 @@ fn one_that_lags_costs_the_others_nothing() {
 }
 
 #[test]
+fn several_who_listen_to_the_same_are_all_told_and_leave_one_by_one() {
+    let (groups, owner) = (DuplicateRegistry::new(), Owner::new());
+    let listen = || {
+        let (_, to_key) = groups.lookup_and_listen("a", 10).unwrap();
+        [groups.listen(10).unwrap(), to_key]
+    };
+    let (first, mut second) = (listen(), listen());
+    let guard = groups.register(&owner, "a", 1).unwrap();
+    for mut listener in first {
+        assert_eq!(all(&mut listener), [('+', "a", 1)]);
+    }
+    drop(guard);
+    for listener in &mut second {
+        assert_eq!(all(listener), [('+', "a", 1), ('-', "a", 1)]);
+    }
+}
+
+#[test]
 fn a_dropped_listener_is_told_nothing_and_keeps_nothing() {
     let (groups, owner) = (DuplicateRegistry::new(), Owner::new());
     let value = Arc::new(());

@@ -103,6 +103,10 @@
 //! | the row of an edge that waits goes, or stays when it was taken | `interleavings::groups::p9_each_first_..` |
 //! | the row of who listens goes | `model::p1_p11_duplicate_..` |
 //! | who listens to one key is not told | `listeners::lookup_and_listen_..`, `interleavings::listeners::p8_..` |
+//! | of two who listen to one key the second is not told, or both leave with the first | `listeners::several_who_listen_..` |
+//! | a name that is replaced is still counted | `interleavings::names::p6_..` |
+//! | a name that is held goes with who listened to it | `foreign_code::p7_names_..` |
+//! | an update meets whoever has the name | `model::p1_p11_unique_..` |
 //! | an owner's notes are not told apart by the hash of their key | nothing, and rightly: serials tell them apart; it is for speed |
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
 
+use crate::sources::files;
+
+/// Where tests are.
+const BELOW: [&str; 2] = ["crates", "docs/tests"];
 const PAGE: &str = include_str!("../../src/checklists.md");
 
 /// Every checklist by the letters of its ids, and how many rows it has.
@@ -44,28 +47,10 @@ fn rows() -> Vec<(&'static str, &'static str)> {
         .collect()
 }
 
-/// All files with this ending below the crates and these chapters.
-fn files(ending: &str) -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut folders = vec![root.join("../crates"), root.join("tests")];
-    let mut files = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() && !path.ends_with("node_modules") && !path.ends_with("target") {
-                folders.push(path);
-            } else if path.to_str().is_some_and(|path| path.ends_with(ending)) {
-                files.push(path);
-            }
-        }
-    }
-    files
-}
-
 /// The names of all functions that are tests.
 fn tests() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    for file in files(".rs") {
+    for file in files(&BELOW, ".rs") {
         let text = fs::read_to_string(file).unwrap();
         let mut is_test = false;
         for line in text.lines().map(str::trim) {
@@ -94,7 +79,7 @@ fn every_id_of_every_list_has_its_row() {
 #[test]
 fn every_test_that_the_page_names_exists() {
     let tests = tests();
-    let suites = files(".test.mjs");
+    let suites = files(&BELOW, ".test.mjs");
     for (id, held_by) in rows() {
         let mut named = 0;
         for name in held_by.split('`').skip(1).step_by(2) {

@@ -1,26 +1,13 @@
 //! The lines of the log that a page explains are lines that a node writes.
 
-use std::path::Path;
+use crate::sources::sources;
 
 const IDENTITY: &str = include_str!("../../src/identity-and-rotation.md");
 const MISTAKES: &str = include_str!("../../src/first-mistakes.md");
 
-/// All sources of these crates, with the parts of each text in one line.
-fn sources(crates: &[&str]) -> String {
-    let mut all = String::new();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates");
-    let folders = crates.iter().map(|name| root.join(name).join("src"));
-    let mut folders: Vec<_> = folders.collect();
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|kind| kind == "rs") {
-                all += &std::fs::read_to_string(path).unwrap();
-            }
-        }
-    }
+/// All sources below these folders, with the parts of each text in one line.
+fn texts(folders: &[&str]) -> String {
+    let all = sources(folders);
     let mut joined = String::new();
     for line in all.lines() {
         match line.trim_start().strip_suffix('\\') {
@@ -53,7 +40,7 @@ fn every_line_that_the_page_of_identities_explains_is_one_that_a_node_writes() {
     let (_, table) = IDENTITY.split_once("| the line says |").unwrap();
     let (_, rows) = table.split_once("| --- |").unwrap();
     let (_, rows) = rows.split_once('\n').unwrap();
-    let checked = look_up(rows, 1, &sources(&["pubsub-quic"]));
+    let checked = look_up(rows, 1, &texts(&["crates/pubsub-quic/src"]));
     assert!(checked >= 15, "only {checked} phrases");
 }
 
@@ -64,6 +51,10 @@ fn every_line_that_cures_a_first_mistake_is_one_that_a_socket_writes() {
         .unwrap();
     let (_, rows) = table.split_once("| --- |").unwrap();
     let (_, rows) = rows.split_once('\n').unwrap();
-    let checked = look_up(rows, 2, &sources(&["transport", "channel"]));
+    let checked = look_up(
+        rows,
+        2,
+        &texts(&["crates/transport/src", "crates/channel/src"]),
+    );
     assert!(checked >= 14, "only {checked} phrases");
 }

@@ -16,5 +16,6 @@ mod phoenix;
 mod presence_ids;
 mod program;
 mod promises;
+mod sources;
 mod testing;
 mod two_terminals;

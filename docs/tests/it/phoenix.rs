@@ -1,8 +1,6 @@
 //! The page for those who come from Phoenix: its channel runs, and every name of ours on it exists.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
 
 use matryoshka_presence::channel::pubsub::PubSub;
 use matryoshka_presence::channel::testing::{TestSockets, json};
@@ -11,6 +9,8 @@ use matryoshka_presence::channel::{
     refute_push,
 };
 use serde::Deserialize;
+
+use crate::sources::sources;
 
 use crate::program::rust_blocks;
 
@@ -74,23 +74,6 @@ fn the_page_shows_what_stands_here() {
     }
 }
 
-/// Every source file of the library crates, in one text.
-fn sources() -> String {
-    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates");
-    let (mut folders, mut text) = (vec![crates], String::new());
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() && !path.ends_with("target") && !path.ends_with("node_modules") {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                text += &fs::read_to_string(path).unwrap();
-            }
-        }
-    }
-    text
-}
-
 /// What stands on the page beside names of ours: other people's names, and the example's own.
 const OTHERS: [&str; 16] = [
     "Router",
@@ -145,7 +128,7 @@ fn is_declared(name: &str, sources: &str) -> bool {
 
 #[test]
 fn every_name_of_ours_exists() {
-    let (sources, names) = (sources(), our_names());
+    let (sources, names) = (sources(&["crates"]), our_names());
     assert!(names.len() > 120, "{} names", names.len());
     let unknown: Vec<_> = names
         .into_iter()

@@ -1,23 +1,9 @@
 //! Every row of Phoenix's Presence is on the page, and every test that the page names exists.
 
-use std::path::Path;
+use crate::sources::sources;
 
 const PAGE: &str = include_str!("../../src/presence-ids.md");
 const SUITE: &str = include_str!("../../../crates/node/clients/official-presence.test.mjs");
-
-/// All sources of the crate, one after the other.
-fn sources(folder: &Path) -> String {
-    let mut all = String::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            all.push_str(&sources(&path));
-        } else if path.extension().is_some_and(|kind| kind == "rs") {
-            all.push_str(&std::fs::read_to_string(path).unwrap());
-        }
-    }
-    all
-}
 
 #[test]
 fn every_id_has_its_row() {
@@ -37,7 +23,7 @@ fn every_id_has_its_row() {
 
 #[test]
 fn every_test_that_the_page_names_exists() {
-    let all = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/presence"));
+    let all = sources(&["crates/presence"]);
     let mut tests = 0;
     for name in PAGE.split('`').skip(1).step_by(2) {
         if name.contains('_')

@@ -496,9 +496,14 @@ impl World {
         let other = self.random.below(self.nodes.len());
         if other != node {
             self.report.count("partition");
-            self.network.block(node, other);
-            self.network.cut(node, other, self.now, &mut self.random);
+            self.part(node, other);
         }
+    }
+
+    /// From now on these two cannot reach each other.
+    fn part(&mut self, a: Index, b: Index) {
+        self.network.block(a, b);
+        self.network.cut(a, b, self.now, &mut self.random);
     }
 
     fn break_link(&mut self, node: Index) {

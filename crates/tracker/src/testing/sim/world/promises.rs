@@ -303,9 +303,7 @@ proptest! {
         let mut world = played(history);
         let count = world.nodes.len();
         for (a, b) in (0..count).flat_map(|a| (0..a).map(move |b| (a, b))) {
-            world.network.block(a, b);
-            let now = world.now;
-            world.network.cut(a, b, now, &mut world.random);
+            world.part(a, b);
         }
         let mut late = Vec::new();
         for node in world.alive() {
@@ -410,9 +408,7 @@ proptest! {
             world.crash(gone);
         }
         for other in (0..count).filter(|other| *other != gone) {
-            world.network.block(gone, other);
-            let now = world.now;
-            world.network.cut(gone, other, now, &mut world.random);
+            world.part(gone, other);
         }
         world.pass(Duration::from_secs(4));
         let said = world.said.len();
@@ -506,9 +502,7 @@ proptest! {
         for (a, b) in cuts {
             let (a, b) = (a % count, b % count);
             if a != b {
-                world.network.block(a, b);
-                let now = world.now;
-                world.network.cut(a, b, now, &mut world.random);
+                world.part(a, b);
                 cut.extend([(a, b), (b, a)]);
             }
         }
@@ -556,9 +550,7 @@ proptest! {
         let whole = world.tracked_by(&world.alive());
         let (count, away) = (world.nodes.len(), which % world.nodes.len());
         for other in (0..count).filter(|other| *other != away) {
-            world.network.block(away, other);
-            let now = world.now;
-            world.network.cut(away, other, now, &mut world.random);
+            world.part(away, other);
         }
         world.pass(world.settings.permdown_period + Duration::from_secs(4));
         for other in (0..count).filter(|other| *other != away) {
@@ -621,9 +613,7 @@ proptest! {
         let count = world.nodes.len();
         let (a, b) = (cut.0 % count, cut.1 % count);
         if a != b {
-            world.network.block(a, b);
-            let now = world.now;
-            world.network.cut(a, b, now, &mut world.random);
+            world.part(a, b);
         }
         world.pass(SETTLING);
         world.noise.clear();

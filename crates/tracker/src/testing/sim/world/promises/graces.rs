@@ -119,9 +119,7 @@ proptest! {
         let (node, viewer) = (which % count, (which + 1) % count);
         let held = world.track_apart(node, Duration::ZERO);
         world.announce(node, Duration::from_secs(25));
-        world.network.block(node, viewer);
-        let now = world.now;
-        world.network.cut(node, viewer, now, &mut world.random);
+        world.part(node, viewer);
         world.pass(4 * SOON);
         prop_assert_eq!(&world.listed_apart(viewer), &held);
         world.act(node, |world, running, now| {

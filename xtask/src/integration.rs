@@ -20,6 +20,7 @@ mod partition;
 mod pause;
 mod people;
 mod relayed;
+mod rolling_restart;
 mod seed;
 mod slow_link;
 mod stage;
@@ -100,6 +101,8 @@ pub(crate) enum Scenario {
     FullRoom,
     /// A node killed with many users in one room: they leave all lists in time, in one diff
     MassKill,
+    /// Three nodes restarted in turn with a grace, under a room full of users: nobody who comes back is seen to leave
+    RollingRestart,
 }
 
 impl Scenario {
@@ -119,7 +122,11 @@ impl Scenario {
     fn is_alone(self) -> bool {
         matches!(
             self,
-            Scenario::Busy | Scenario::Demo | Scenario::FullRoom | Scenario::MassKill
+            Scenario::Busy
+                | Scenario::Demo
+                | Scenario::FullRoom
+                | Scenario::MassKill
+                | Scenario::RollingRestart
         )
     }
 
@@ -157,6 +164,7 @@ impl Scenario {
             Scenario::Interest => interest::run(stage, rounds),
             Scenario::FullRoom => full_room::run(stage, users),
             Scenario::MassKill => mass_kill::run(stage, users, rounds),
+            Scenario::RollingRestart => rolling_restart::run(stage, users),
         }
     }
 }
@@ -164,7 +172,7 @@ impl Scenario {
 pub(crate) fn run(flags: &IntegrationFlags) -> Outcome {
     if flags.list {
         for scenario in Scenario::value_variants() {
-            println!("{:<12} {}", scenario.name(), scenario.about());
+            println!("{:<15} {}", scenario.name(), scenario.about());
         }
         return Ok(());
     }

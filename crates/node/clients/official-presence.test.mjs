@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import { startCluster } from "./harness/cluster.mjs";
+import { startNode } from "./harness/node.mjs";
 import { connect, generations } from "./harness/phoenix.mjs";
 import { eventually } from "./harness/wait.mjs";
 
@@ -17,6 +18,9 @@ const STEPS = 60;
 const USERS = ["anna", "ben", "carl", "__proto__", "constructor", "hasOwnProperty"];
 /** Clients before 1.8.9 take those for people who are there already. */
 const OLDER_USERS = USERS.slice(0, 3);
+
+/** What the node of J12 calls its lists and what changes in them. */
+const EVENTS = { state: "people", diff: "moves" };
 
 let cluster;
 let roomNumber = 0;
@@ -37,16 +41,18 @@ class Follower {
   }
 
   async connect() {
-    this.client = await connect(this.generation, this.node, this.user);
+    // Alone on its channel: the class changes the lists that it is given, so a second object would get what the first one left.
+    const generation = { ...this.generation, follow: () => undefined };
+    this.client = await connect(generation, this.node, this.user);
     clients.push(this.client);
     const receive = this.client.socket.onConnMessage.bind(this.client.socket);
     this.client.socket.onConnMessage = (raw) => (this.held && raw.data.includes('"presence_state"') ? this.held.push(() => receive(raw)) : receive(raw));
     return this;
   }
 
-  follow(room) {
+  follow(room, options) {
     this.talk = this.client.talk(room);
-    this.presence = new this.generation.phoenix.Presence(this.talk.channel);
+    this.presence = new this.generation.phoenix.Presence(this.talk.channel, options);
     this.presence.onJoin((key, current, joined) => this.joins.push({ key, current: copy(current), joined: copy(joined) }));
     this.presence.onLeave((key, current, left) => this.leaves.push({ key, current: copy(current), left: copy(left) }));
     return this;
@@ -56,9 +62,9 @@ class Follower {
     return this.talk.join("ok");
   }
 
-  /** From now on states wait until `release`, so that diffs come first. */
+  /** From now on states wait until `release`, so that diffs come first. None is lost if it is told twice. */
   hold() {
-    this.held = [];
+    this.held ??= [];
   }
 
   release() {
@@ -140,6 +146,8 @@ async function play(generation, room, dice) {
       await one.client.end();
     },
     comeBack: async (one) => {
+      // Diffs that wait for a list when the connection breaks are kept by the class, and added to the next join's list.
+      if (one.held) one.release();
       one.client.socket.conn.close(4000);
       await one.client.opened("connection again");
     },
@@ -184,8 +192,11 @@ for (const generation of withClass) {
       anna.forget();
       anna.release();
       await anna.becomes("anna", "carl");
-      assert.deepEqual(anna.joins.find(({ key }) => key === "carl").current, undefined);
-      assert.deepEqual(anna.leaves.find(({ key }) => key === "ben").current.metas, []);
+      // Her own place is another than before, so she is among both.
+      const [came, went] = [anna.joins, anna.leaves].map((calls) => calls.filter(({ key }) => key !== "anna"));
+      assert.deepEqual(came.map(({ key, current }) => [key, current]), [["carl", undefined]]);
+      assert.deepEqual(went.map(({ key, current }) => [key, current.metas]), [["ben", []]]);
+      await allAgree(room, [anna, carl], "the new list");
     });
 
     test("J3 J5 J6 a second place joins and leaves alone, behind the first", async () => {
@@ -225,8 +236,12 @@ for (const generation of withClass) {
       const room = freshRoom();
       const [anna, ben] = [await enter(generation, room, "anna"), await enter(generation, room, "ben")];
       await anna.becomes("anna", "ben");
+      const left = copy(anna.presence.state.ben);
+      anna.forget();
       await ben.client.end();
       await anna.becomes("anna");
+      assert.deepEqual(anna.joins, []);
+      assert.deepEqual(anna.leaves, [{ key: "ben", current: { ...left, metas: [] }, left }]);
     });
 
     test("J10 J11 diffs before the state of this join wait for it", async () => {
@@ -241,12 +256,48 @@ for (const generation of withClass) {
         } else await anna.join();
         await eventually(() => anna.held.length > 0, "a state");
         const before = JSON.stringify(anna.list);
-        await (again ? ben : carl).client.end();
-        await eventually(() => anna.presence.pendingDiffs.some(({ leaves }) => (again ? "ben" : "carl") in leaves), "a leave that waits");
+        if (!again) assert.equal(before, "{}", "no list yet");
+        anna.forget();
+        const [who, leaver] = again ? ["ben", ben] : ["carl", carl];
+        await leaver.client.end();
+        await eventually(() => anna.presence.pendingDiffs.some(({ leaves }) => who in leaves), "a leave that waits");
         assert.equal(JSON.stringify(anna.list), before, "nothing has changed yet");
+        assert.deepEqual(anna.leaves, [], "nor has anything been called");
         anna.release();
+        // Joins first, then the leave that waited.
+        const gone = anna.leaves.filter(({ key }) => key === who);
+        assert.deepEqual(gone.map(({ current }) => current.metas), [[]]);
         await anna.becomes(...(again ? ["anna"] : ["anna", "ben"]));
         assert.deepEqual(anna.presence.pendingDiffs, []);
+      }
+    });
+
+    test("J12 events of other names", async () => {
+      const node = await startNode({ name: "renamed", quic: null, args: ["--presence-events", Object.values(EVENTS).join()] });
+      try {
+        const follow = async (user, options) => {
+          const follower = (await new Follower(generation, node, user).connect()).follow("room:renamed", options);
+          await follower.join();
+          return follower;
+        };
+        const [anna, deaf] = [await follow("anna", { events: EVENTS }), await follow("deaf")];
+        // What comes by `people`, and by `moves`: a join, an update and a leave.
+        await anna.becomes("anna", "deaf");
+        const ben = await follow("ben", { events: EVENTS });
+        await ben.becomes("anna", "ben", "deaf");
+        await anna.becomes("anna", "ben", "deaf");
+        await ben.talk.push("status", { status: "away" });
+        await eventually(() => anna.presence.state.ben.metas[0].status === "away", "ben away");
+        await ben.client.end();
+        await anna.becomes("anna", "deaf");
+        assert.deepEqual(anna.list, sorted(await node.presence("room:renamed")));
+        // Nothing came by the usual names: who listens for those heard of nobody.
+        const heard = deaf.talk.events.items.map(({ event }) => event);
+        assert.deepEqual([...new Set(heard)].sort(), Object.values(EVENTS).sort());
+        assert.deepEqual([deaf.list, deaf.joins, deaf.leaves, deaf.presence.pendingDiffs], [{}, [], [], []]);
+      } finally {
+        for (const client of clients.splice(0)) await client.end();
+        await node.stop();
       }
     });
 

@@ -25,6 +25,7 @@ use crate::drain::Drain;
 use crate::identity::PkiFiles;
 use crate::logging;
 use crate::page_link::PageLink;
+use crate::presence_events::PresenceEvents;
 
 /// The environment variable that holds the cluster's secrets themselves, comma between.
 pub(crate) const SECRET_VARIABLE: &str = "MATRYOSHKA_CLUSTER_SECRET";
@@ -155,6 +156,10 @@ pub(crate) struct Flags {
     /// this long after its end
     #[arg(long, env = "MATRYOSHKA_RESTART_GRACE", value_name = "SECONDS", default_value = "0", value_parser = restart_grace)]
     pub(crate) restart_grace: Seconds,
+
+    /// Events by which clients of this node get presence lists and what changes in them
+    #[arg(long, env = "MATRYOSHKA_PRESENCE_EVENTS", value_name = "STATE,DIFF", default_value = "presence_state,presence_diff", value_parser = presence_events)]
+    pub(crate) presence_events: PresenceEvents,
 
     /// Folder with the official client's browser files for the page
     #[arg(long, env = "MATRYOSHKA_ASSETS", value_name = "DIR", value_parser = file_path)]
@@ -499,6 +504,13 @@ fn restart_grace(value: &str) -> Result<Seconds, String> {
         Ok(seconds @ 0..=1_200) => Ok(Seconds(Duration::from_secs(seconds))),
         _ => Err("it takes whole seconds, from 0 to 1200".to_owned()),
     }
+}
+
+fn presence_events(value: &str) -> Result<PresenceEvents, String> {
+    value.parse().map_err(|()| {
+        "it takes two names with a comma between, such as people,moves, that are not the protocol's own"
+            .to_owned()
+    })
 }
 
 fn page_link(value: &str) -> Result<PageLink, String> {

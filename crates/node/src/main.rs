@@ -17,6 +17,7 @@ mod node;
 mod page;
 mod page_link;
 mod presence_api;
+mod presence_events;
 mod readiness;
 mod rereading;
 mod room;

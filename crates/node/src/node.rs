@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use matryoshka_presence::Presence;
 use matryoshka_presence::channel::pubsub::cluster::MemberState;
 use matryoshka_presence::channel::pubsub::{Goodbye, PubSub};
 use matryoshka_presence::channel::transport::LongPolling;
+use matryoshka_presence::{Presence, PresenceConfig};
 use matryoshka_pubsub_quic::{Builder, QuicAdapter};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -25,7 +25,7 @@ use crate::server::Server;
 use crate::shutdown::{Cause, Shutdown};
 use crate::{http, user};
 
-/// How long `ready` waits for the first peer's presence snapshot, in all.
+/// How long `ready` waits for the presence snapshots of the first peer and of those that it hears, in all.
 const SNAPSHOT_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long `ready` waits for any peer to be reached: one that is there answers in a few round
@@ -116,7 +116,9 @@ impl Node {
             Some(mesh) => PubSub::with(mesh.clone()),
             None => PubSub::local(),
         };
-        let presence = Presence::new(&pubsub);
+        let events = flags.presence_events.name(PresenceConfig::default());
+        let presence = Presence::start(&pubsub, events)
+            .expect("the names were checked with the flags, and no other presence is here");
         let origins = flags.origins();
         let long_polling =
             LongPolling::new(&pubsub).expect("nothing else of this node uses long polling's name");
@@ -144,7 +146,7 @@ impl Node {
         Ok((node, source))
     }
 
-    /// Waits for the first peer's presence snapshot if there is a cluster to join, and says on
+    /// Waits for the first peers' presence snapshots if there is a cluster to join, and says on
     /// standard output that this node takes clients now.
     async fn become_ready(&self, flags: &Flags) {
         if !flags.join.is_empty() {
@@ -171,7 +173,7 @@ impl Node {
             }
         });
         match waited.await {
-            Ok(true) => tracing::debug!("the first peer's presences are here"),
+            Ok(true) => tracing::debug!("the presences of all who are there are here"),
             Ok(false) => {
                 tracing::warn!("no peer of --join was reached yet: ready alone, and still trying")
             }

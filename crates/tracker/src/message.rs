@@ -70,6 +70,9 @@ pub(crate) struct Hello {
     /// The held sets that the sender has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) held: Vec<Offer>,
+    /// The other nodes that the sender hears, by name: a receiver that starts waits for them as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) hears: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

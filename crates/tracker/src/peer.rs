@@ -140,6 +140,8 @@ pub(crate) struct Link {
     pub(crate) wanted: BTreeSet<(NodeName, Life)>,
     /// The held set that the peer is being asked for.
     pub(crate) taking: Option<Taking>,
+    /// The other nodes that the peer hears, as long as this one waits for a first state of all that are there.
+    pub(crate) hears: BTreeSet<Box<str>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -160,6 +162,7 @@ impl Link {
             sending: None,
             wanted: BTreeSet::new(),
             taking: None,
+            hears: BTreeSet::new(),
         }
     }
 

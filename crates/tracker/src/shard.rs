@@ -37,6 +37,9 @@ use crate::peer::Peer;
 use crate::stats::Stats;
 use crate::visible::{HeldBy, SharedNames, TopicStep, VisibleSet};
 
+/// So many times sooner than usual the others are told who lost their connection to a restart.
+const RESTART_HURRY: u32 = 10;
+
 /// The whole state of one shard on one node.
 #[derive(Debug)]
 pub(crate) struct Shard {
@@ -332,13 +335,21 @@ impl Shard {
         Refusal::of(self.own.node(), self.visible.by_key(&slot.topic, &slot.key))
     }
 
+    /// Whoever a restart sends elsewhere is there some ten milliseconds later. By then the others are to know that the old place
+    /// gives way to the new one, or for a moment they list both.
+    fn push_period(&self) -> Duration {
+        match self.restarting {
+            Some(_) => self.settings.broadcast_period / RESTART_HURRY,
+            None => self.settings.broadcast_period,
+        }
+    }
+
     fn written(&mut self, now: Duration) {
         if self.left {
             return;
         }
-        if self.push_at.is_none() {
-            self.push_at = Some(now + self.settings.broadcast_period);
-        }
+        let due = now + self.push_period();
+        self.push_at = Some(self.push_at.map_or(due, |at| at.min(due)));
         if self.own.unpushed().1 >= self.settings.chunk_bytes {
             self.push();
         }

@@ -359,8 +359,9 @@ impl Tracker {
         Diffs::new(Arc::clone(&self.inner.published))
     }
 
-    /// Resolves once, in every shard, the whole state of at least one other node has been here, or the tracker is over.
-    /// Never, if this node stays alone.
+    /// Resolves once, in every shard, the whole state of at least one other node has been here, and that of all nodes that those hear,
+    /// or the tracker is over. Never, if this node stays alone; and if it cannot reach one that a peer hears, not as long as that
+    /// lasts: set a limit.
     pub fn first_snapshot(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut caught_up = self.inner.caught_up.clone();
         // Each shard holds a sender until then. It is never sent on, so an error is all that can come.

@@ -202,8 +202,8 @@ impl Client {
             payload: payload.take(),
         };
         match (frame.event.as_str(), self.people.get_mut(&frame.topic)) {
-            ("presence_state", Some(people)) => people.state(&frame.payload),
-            ("presence_diff", Some(people)) => people.diff(&frame.payload),
+            ("presence_state", Some(people)) => drop(people.state(&frame.payload)),
+            ("presence_diff", Some(people)) => drop(people.diff(&frame.payload)),
             _ if frame.topic == KEEPALIVE => {}
             _ => self.unread.push_back(frame),
         }

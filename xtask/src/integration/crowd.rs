@@ -5,6 +5,7 @@
 
 mod guest;
 mod socket;
+mod travel;
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::failure::{Failure, Outcome, fail};
 use crate::http;
 use crate::integration::client::COMES_WITHIN;
-use crate::integration::crowd::guest::Guest;
+pub(crate) use crate::integration::crowd::guest::Guest;
 use crate::integration::people::{Places, places};
 use crate::integration::stage::Stage;
 
@@ -33,6 +34,7 @@ pub(crate) struct Crowd {
     guests: Vec<Guest>,
     scratch: Vec<u8>,
     swept: Instant,
+    moves: u32,
 }
 
 /// How a crowd came in.
@@ -51,6 +53,7 @@ impl Crowd {
             guests: Vec::new(),
             scratch: vec![0; READ_BYTES],
             swept: Instant::now(),
+            moves: 0,
         }
     }
 
@@ -171,6 +174,11 @@ impl Crowd {
             .filter(|guest| guest.reads() && at.contains(&guest.node))
     }
 
+    /// The one of this name.
+    pub(crate) fn guest(&self, name: &str) -> Option<&Guest> {
+        self.guests.iter().find(|guest| guest.name == name)
+    }
+
     /// How many diffs took somebody away, for each reader on these nodes.
     pub(crate) fn departures(&self, at: &[usize]) -> Vec<usize> {
         self.readers(at).map(Guest::departures).collect()
@@ -199,6 +207,14 @@ impl Crowd {
         Ok(true)
     }
 
+    /// How the node answers over HTTP.
+    pub(crate) fn listed(&self, stage: &Stage, node: usize) -> Outcome<Places> {
+        use crate::failure::Explain;
+        let list = self.ask(stage, node)?;
+        let list = serde_json::from_slice(&list).explain("reading a list")?;
+        Ok(places(&list))
+    }
+
     fn ask(&self, stage: &Stage, node: usize) -> Outcome<Vec<u8>> {
         use crate::failure::Explain;
         let node = &stage.nodes[node];
@@ -208,11 +224,8 @@ impl Crowd {
 
     /// Names and numbers, not only how many.
     fn check(&self, stage: &Stage, at: &[usize], wanted: &Places) -> Outcome {
-        use crate::failure::Explain;
         for node in at {
-            let list = self.ask(stage, *node)?;
-            let list = serde_json::from_slice(&list).explain("reading a list")?;
-            if places(&list) != *wanted {
+            if self.listed(stage, *node)? != *wanted {
                 fail!("{} lists others than it should", stage.nodes[*node].name);
             }
         }
@@ -231,7 +244,16 @@ impl Crowd {
         Ok(())
     }
 
+    /// Nobody is to be told to go.
     fn sweep(&mut self) -> Outcome {
+        self.take()?;
+        match self.guests.iter().find(|guest| guest.is_away()) {
+            Some(guest) => fail!("{} was told to come back later", guest.name),
+            None => Ok(()),
+        }
+    }
+
+    fn take(&mut self) -> Outcome {
         for guest in &mut self.guests {
             guest.read(&mut self.scratch)?;
             guest.stay()?;

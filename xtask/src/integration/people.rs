@@ -11,22 +11,32 @@ pub(crate) struct People {
     references: Option<BTreeMap<String, BTreeSet<String>>>,
     /// Diffs that came before the state.
     early: Vec<Value>,
+    /// Whether the state of a later join has still to come.
+    is_joining: bool,
     /// How many diffs took at least one user away.
     pub(crate) departures: usize,
 }
 
 impl People {
-    pub(crate) fn state(&mut self, state: &Value) {
-        self.references = Some(references(state));
+    /// The list as it is from now on. Gives who was on the one before and is not on this one.
+    pub(crate) fn state(&mut self, state: &Value) -> Vec<String> {
+        self.is_joining = false;
+        let before = self.references.replace(references(state));
         for diff in std::mem::take(&mut self.early) {
             self.diff(&diff);
         }
+        let before = before.into_iter().flatten().map(|(user, _)| user);
+        before.filter(|user| !self.has(user)).collect()
     }
 
-    pub(crate) fn diff(&mut self, diff: &Value) {
-        let Some(people) = &mut self.references else {
-            self.early.push(diff.clone());
-            return;
+    /// Gives who is gone after it.
+    pub(crate) fn diff(&mut self, diff: &Value) -> Vec<String> {
+        let people = match &mut self.references {
+            Some(people) if !self.is_joining => people,
+            _ => {
+                self.early.push(diff.clone());
+                return Vec::new();
+            }
         };
         for (user, joined) in references(&diff["joins"]) {
             people.entry(user).or_default().extend(joined);
@@ -36,9 +46,27 @@ impl People {
                 held.retain(|reference| !left.contains(reference));
             }
         }
-        let before = people.len();
-        people.retain(|_, held| !held.is_empty());
-        self.departures += usize::from(people.len() < before);
+        let mut gone = Vec::new();
+        people.retain(|user, held| {
+            if held.is_empty() {
+                gone.push(user.clone());
+            }
+            !held.is_empty()
+        });
+        self.departures += usize::from(!gone.is_empty());
+        gone
+    }
+
+    /// From now on diffs wait for the next state, as after a join on another connection.
+    pub(crate) fn rejoin(&mut self) {
+        self.early.clear();
+        self.is_joining = true;
+    }
+
+    /// Whether this user is there.
+    pub(crate) fn has(&self, user: &str) -> bool {
+        let people = self.references.as_ref();
+        people.is_some_and(|people| people.contains_key(user))
     }
 
     /// How many users there are; `None` before the first state.
@@ -116,14 +144,32 @@ mod tests {
     fn a_user_goes_with_the_last_place() {
         let mut people = People::default();
         people.state(&list(&[("anna", &["a1", "a2"])]));
-        people.diff(&json!({"joins": {}, "leaves": list(&[("anna", &["a1"])])}));
+        let gone = people.diff(&json!({"joins": {}, "leaves": list(&[("anna", &["a1"])])}));
+        assert!(gone.is_empty());
         assert_eq!(
             people.places(),
             Some(Places::from([("anna".to_owned(), 1)]))
         );
-        people
+        let gone = people
             .diff(&json!({"joins": {}, "leaves": list(&[("anna", &["a2"]), ("nobody", &["x"])])}));
+        assert_eq!(gone, ["anna"]);
         assert_eq!(people.places(), Some(Places::new()));
         assert_eq!(people.departures, 1);
+    }
+
+    #[test]
+    fn who_is_missing_after_a_rejoin_is_gone() {
+        let mut people = People::default();
+        people.state(&list(&[
+            ("anna", &["a1"]),
+            ("ben", &["b"]),
+            ("carl", &["c"]),
+        ]));
+        people.rejoin();
+        let early =
+            json!({"joins": list(&[("anna", &["a2"])]), "leaves": list(&[("carl", &["c"])])});
+        assert!(people.diff(&early).is_empty());
+        assert_eq!(people.state(&list(&[("carl", &["c"])])), ["ben", "carl"]);
+        assert!(people.has("anna") && !people.has("ben"));
     }
 }

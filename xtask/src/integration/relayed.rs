@@ -72,14 +72,13 @@ impl Stage<'_> {
             Some(node) => node.name.clone(),
             None => format!("n{}", index + 1),
         };
+        let mut flags = self.flags(&name);
+        let advertised = address(self.places[index])?.to_string();
+        flags.more.extend(["--advertise".to_owned(), advertised]);
         Ok(NodeFlags {
             quic,
             join: join?,
-            more: vec![
-                "--advertise".to_owned(),
-                address(self.places[index])?.to_string(),
-            ],
-            ..self.flags(&name)
+            ..flags
         })
     }
 

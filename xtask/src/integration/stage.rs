@@ -34,6 +34,8 @@ pub(crate) struct Stage<'a> {
     pub(crate) stop: &'a StopRequests,
     pub(crate) dice: Dice,
     pub(crate) nodes: Vec<Node>,
+    /// What every node is started with, beside what it needs here.
+    pub(crate) more_flags: Vec<String>,
     /// Clients by the index of their node.
     pub(crate) clients: Vec<Vec<Client>>,
     /// What all links go through, and the place of each node there; see `relayed`.
@@ -61,6 +63,7 @@ impl<'a> Stage<'a> {
             stop,
             dice,
             nodes: Vec::new(),
+            more_flags: Vec::new(),
             clients: Vec::new(),
             relay: None,
             places: Vec::new(),
@@ -100,7 +103,7 @@ impl<'a> Stage<'a> {
                 .take(1)
                 .filter_map(|node| node.quic)
                 .collect(),
-            more: vec![],
+            more: self.more_flags.clone(),
             secret: Some(self.secret.clone()),
         }
     }

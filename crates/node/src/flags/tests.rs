@@ -33,7 +33,7 @@ fn every_flag_has_an_environment_variable_of_its_name() {
         .get_arguments()
         .filter(|argument| !matches!(argument.get_id().as_str(), "help" | "version"))
         .collect();
-    assert_eq!(flags.len(), 26);
+    assert_eq!(flags.len(), 27);
     for flag in flags {
         let name = flag.get_long().unwrap();
         let variable = format!("MATRYOSHKA_{}", name.to_uppercase().replace('-', "_"));
@@ -52,6 +52,15 @@ fn the_link_between_nodes_is_as_new_as_it_gets_unless_told_otherwise() {
         assert!(line.contains("it takes 1 to 2"), "{line}");
     }
     assert!(refusal(&["--interest", "perhaps"]).contains("it takes on or off"));
+}
+
+#[test]
+fn presence_lists_come_by_phoenix_events_unless_told_otherwise() {
+    assert_eq!(flags(&[]).presence_events, PresenceEvents::default());
+    let named = flags(&["--presence-events", "people,moves"]);
+    assert_eq!(named.presence_events, "people,moves".parse().unwrap());
+    let line = refusal(&["--presence-events", "people"]);
+    assert!(line.contains("two names with a comma between"), "{line}");
 }
 
 #[test]

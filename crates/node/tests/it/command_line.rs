@@ -56,6 +56,8 @@ async fn help_lists_every_flag_with_its_default() {
         "--drain-limit <SECONDS>",
         "--restart-grace <SECONDS>",
         "[default: 30]",
+        "--presence-events <STATE,DIFF>",
+        "[default: presence_state,presence_diff]",
         "--assets <DIR>",
         "--page-link <NAME=URL>",
         "--exit-with-stdin",
@@ -161,6 +163,10 @@ async fn a_wrong_value_is_one_line_that_names_flag_value_and_what_is_allowed() {
         (
             &["--link-protocol", "9"],
             &["--link-protocol", "\"9\"", "1 to 2"],
+        ),
+        (
+            &["--presence-events", "people"],
+            &["--presence-events", "\"people\"", "people,moves"],
         ),
         (&["serve"], &["serve", "not known", "--help"]),
     ];

@@ -1,6 +1,7 @@
 //! What clients of one node are told.
 
 use matryoshka_presence::channel::pubsub::PubSub;
+use matryoshka_presence::tracker::UpdateError;
 use serde_json::{Value, json};
 
 use crate::client::Client;
@@ -135,8 +136,8 @@ async fn n14_an_update_of_nothing_is_refused() {
     let mut anna = node.join(ROOM, "anna", Value::Null).await;
     anna.call("hide", json!({ "user": "anna" })).await;
     assert_eq!(
-        anna.call("meta", json!({ "status": "away" })).await["status"],
-        "error"
+        anna.call("meta", json!({ "status": "away" })).await,
+        json!({ "status": "error", "response": { "reason": UpdateError::NoPresence.to_string() } })
     );
     assert!(node.presence.list(ROOM).is_empty());
 }

@@ -34,6 +34,7 @@ fn hello() -> Bytes {
         formerly: Vec::new(),
         goodbye: None,
         held: Vec::new(),
+        hears: Vec::new(),
     })
     .encode()
 }

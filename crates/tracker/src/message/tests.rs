@@ -68,6 +68,7 @@ fn every_kind() -> Vec<Message> {
             formerly: vec![Life::first_of(2)],
             goodbye: Some(Farewell::leaving()),
             held: vec![offer.clone()],
+            hears: vec!["n3".into()],
         }),
         Message::Vector(Vector {
             at: AT,

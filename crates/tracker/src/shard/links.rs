@@ -2,6 +2,7 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,6 +66,7 @@ impl Shard {
         {
             peer.since = now;
         }
+        self.check_caught_up();
     }
 
     /// A copy that was to take the place of a held set, and did not get as far.
@@ -148,16 +150,43 @@ impl Shard {
         for entry in &held {
             self.show_held(entry, HeldBy::Copy(node.clone()));
         }
-        self.check_caught_up(node);
+        self.check_caught_up();
     }
 
-    /// Whether this peer has told all that a node which starts waits for.
-    pub(super) fn check_caught_up(&mut self, node: &NodeName) {
-        let peer = self.peers.get(node).filter(|peer| peer.shown);
-        let link = peer.and_then(|peer| peer.link.as_ref());
-        if link.is_some_and(|link| link.wanted.is_empty() && link.taking.is_none()) {
-            self.caught_up_once = true;
+    /// A peer says whom else it hears: they are there, and a node that starts is to have their entries, too.
+    pub(super) fn told_whom_it_hears<'a>(
+        &mut self,
+        node: &NodeName,
+        others: impl Iterator<Item = &'a str>,
+    ) {
+        if self.caught_up_once {
+            return;
         }
+        let own = self.own.node().as_str().to_owned();
+        if let Some(link) = self.link_mut(node) {
+            let others = others.filter(|other| *other != own);
+            link.hears = others.map(Box::from).collect();
+        }
+        self.check_caught_up();
+    }
+
+    /// Whether there is all that a node which starts waits for: what at least one peer has, and what all have who are heard by those
+    /// that have told everything. Nobody is waited for who is only claimed by a peer that tells nothing.
+    pub(super) fn check_caught_up(&mut self) {
+        if self.caught_up_once {
+            return;
+        }
+        let told: BTreeMap<&str, &Link> = self.told_all().collect();
+        let mut awaited = told.values().flat_map(|link| &link.hears);
+        let all_told = awaited.all(|other| told.contains_key(&**other));
+        self.caught_up_once = !told.is_empty() && all_told;
+    }
+
+    /// The peers whose whole state is here, and all held sets that they have.
+    fn told_all(&self) -> impl Iterator<Item = (&str, &Link)> {
+        let shown = self.peers.iter().filter(|(_, peer)| peer.shown);
+        let linked = shown.filter_map(|(node, peer)| Some((node.as_str(), peer.link.as_ref()?)));
+        linked.filter(|(_, link)| link.wanted.is_empty() && link.taking.is_none())
     }
 
     pub(super) fn hide(&mut self, node: &NodeName) {

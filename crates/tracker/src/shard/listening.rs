@@ -115,6 +115,7 @@ impl Shard {
             self.know_former(node, hello.at.life, &hello.formerly);
             self.heard_farewell(node, hello.at.life, hello.goodbye, now);
             self.announced(node, hello.at.seq);
+            self.told_whom_it_hears(node, hello.hears.iter().map(String::as_str));
             self.serve(node, hello.have, now);
             self.show(node);
             self.ask_if_behind(node, now);
@@ -175,6 +176,8 @@ impl Shard {
         self.know_former(node, vector.at.life, &vector.formerly);
         self.heard_farewell(node, vector.at.life, vector.goodbye, now);
         self.announced(node, vector.at.seq);
+        let heard = vector.heard.iter().map(|heard| heard.node.as_str());
+        self.told_whom_it_hears(node, heard);
         self.show(node);
         self.ask_if_behind(node, now);
         // What others have may still be under way to here: look again in a while.

@@ -393,7 +393,7 @@ impl Shard {
             return;
         }
         let Some((node, life)) = link.wanted.pop_first() else {
-            return self.check_caught_up(from);
+            return self.check_caught_up();
         };
         link.taking = Some(Taking::new(node.clone(), life, now));
         self.stats.held_sets_asked += 1;

@@ -127,8 +127,15 @@ impl Shard {
             formerly: self.own.formerly(),
             goodbye: self.farewell(),
             held: self.offers(now),
+            hears: self.hears_beside(node),
         };
         self.send(node, Message::Hello(hello));
+    }
+
+    fn hears_beside(&self, node: &NodeName) -> Vec<String> {
+        let heard = self.peers.iter().filter(|(_, peer)| peer.shown);
+        let others = heard.filter(|(other, _)| *other != node);
+        others.map(|(other, _)| other.as_str().to_owned()).collect()
     }
 
     pub(super) fn send(&mut self, node: &NodeName, message: Message) {

@@ -8,25 +8,35 @@ use serde_json::Value;
 
 use crate::failure::{Explain, Outcome, fail};
 use crate::integration::client::HEARTBEAT_EVERY;
-use crate::integration::crowd::socket::Socket;
+use crate::integration::crowd::socket::{Contact, Socket};
 use crate::integration::people::{People, Places, references};
 
 /// What a user who does not read looks at of each frame: the topic and the event are in it.
 const HEAD_BYTES: usize = 128;
+/// A node that restarts closes its sockets with this code.
+const RESTART: u16 = 1012;
 
 /// See the module.
 pub(crate) struct Guest {
     pub(crate) name: String,
-    /// Index of the node that it is connected to.
+    /// Index of the node that it is connected to, or was before it was told to go.
     pub(crate) node: usize,
-    socket: Socket,
+    /// Nothing once its node has told it to go.
+    socket: Option<Socket>,
     joined: bool,
+    /// Whether it has asked to leave, and whether that was answered.
+    leaving: bool,
+    pub(crate) has_left: bool,
     /// When its join was answered.
     pub(crate) answered: Option<Instant>,
     /// Whether it has got the list.
     pub(crate) has_state: bool,
     reader: Option<Reader>,
     said: Instant,
+    /// When it comes back, told to go.
+    pub(super) back_at: Option<Instant>,
+    /// On sockets of earlier nodes.
+    bytes_before: u64,
 }
 
 /// The list of one who reads, and what diffs have said already.
@@ -35,6 +45,8 @@ struct Reader {
     people: People,
     joined: BTreeSet<String>,
     left: BTreeSet<String>,
+    gone: Vec<String>,
+    apart: usize,
 }
 
 impl Guest {
@@ -48,12 +60,16 @@ impl Guest {
         Ok(Guest {
             name: name.to_owned(),
             node: index,
-            socket: Socket::connect(node, name, keeps)?,
+            socket: Some(Socket::connect(node, name, keeps)?),
             joined: false,
+            leaving: false,
+            has_left: false,
             answered: None,
             has_state: false,
             reader: reads.then(Reader::default),
             said: Instant::now(),
+            back_at: None,
+            bytes_before: 0,
         })
     }
 
@@ -63,16 +79,44 @@ impl Guest {
 
     pub(super) fn join(&mut self, room: &str) -> Outcome {
         self.joined = true;
+        self.send(&format!(r#"["1","1","{room}","phx_join",{{}}]"#))
+    }
+
+    /// Its node has told it to go: connects to another one and joins there.
+    pub(super) fn move_to(&mut self, node: SocketAddr, index: usize, room: &str) -> Outcome {
+        let keeps = if self.reads() { usize::MAX } else { HEAD_BYTES };
+        self.socket = Some(Socket::connect(node, &self.name, keeps)?);
+        self.node = index;
+        self.has_state = false;
+        if let Some(reader) = &mut self.reader {
+            reader.rejoin();
+        }
+        self.join(room)
+    }
+
+    /// Leaves on purpose. It is out once that is answered, unless it is told to go before.
+    pub(super) fn leave(&mut self, room: &str) -> Outcome {
+        self.leaving = true;
+        self.send(&format!(r#"["1","3","{room}","phx_leave",{{}}]"#))
+    }
+
+    /// Whether its node has told it to go.
+    pub(crate) fn is_away(&self) -> bool {
+        self.socket.is_none()
+    }
+
+    fn send(&mut self, text: &str) -> Outcome {
         self.said = Instant::now();
-        self.socket
-            .send(&format!(r#"["1","1","{room}","phx_join",{{}}]"#))
+        match &mut self.socket {
+            Some(socket) => socket.send(text),
+            None => Ok(()),
+        }
     }
 
     /// Says that it is still there, if it has said nothing for long.
     pub(super) fn stay(&mut self) -> Outcome {
         if self.said.elapsed() > HEARTBEAT_EVERY {
-            self.said = Instant::now();
-            self.socket.send(r#"[null,"2","phoenix","heartbeat",{}]"#)?;
+            self.send(r#"[null,"2","phoenix","heartbeat",{}]"#)?;
         }
         Ok(())
     }
@@ -80,12 +124,17 @@ impl Guest {
     /// Takes in what has come.
     pub(super) fn read(&mut self, scratch: &mut [u8]) -> Outcome {
         let Guest {
-            socket,
+            socket: Some(socket),
             answered,
             has_state,
+            leaving,
+            has_left,
             reader,
             ..
-        } = self;
+        } = self
+        else {
+            return Ok(());
+        };
         let read = socket.read(scratch, |frame| {
             let head = &frame[..frame.len().min(HEAD_BYTES)];
             match event(head) {
@@ -101,11 +150,20 @@ impl Guest {
                         reader.diff(frame)?;
                     }
                 }
+                Some("phx_close") if *leaving => *has_left = true,
                 _ => fail!("got {}", String::from_utf8_lossy(head)),
             }
             Ok(())
         });
-        read.map_err(|failure| failure.of(&self.name))
+        match read.map_err(|failure| failure.of(&self.name))? {
+            Contact::Kept => Ok(()),
+            Contact::Closed(RESTART) => {
+                self.bytes_before += socket.bytes_read;
+                self.socket = None;
+                Ok(())
+            }
+            Contact::Closed(code) => fail!("`{}`: closed by the node with {code}", self.name),
+        }
     }
 
     pub(crate) fn reads(&self) -> bool {
@@ -128,14 +186,40 @@ impl Guest {
             .map_or(0, |reader| reader.people.departures)
     }
 
+    /// Whether its list has this user; nobody's, before it has one.
+    pub(crate) fn holds(&self, user: &str) -> bool {
+        let reader = self.reader.as_ref();
+        reader.is_some_and(|reader| reader.people.has(user))
+    }
+
+    /// Who went off its list since this was last asked, by a diff or by a list without them.
+    pub(crate) fn take_gone(&mut self) -> Vec<String> {
+        self.reader
+            .as_mut()
+            .map_or_else(Vec::new, |reader| std::mem::take(&mut reader.gone))
+    }
+
+    /// How often an old place of a user went in another diff than the one with the new place.
+    pub(crate) fn apart(&self) -> usize {
+        self.reader.as_ref().map_or(0, |reader| reader.apart)
+    }
+
     pub(crate) fn bytes_read(&self) -> u64 {
-        self.socket.bytes_read
+        let now = self.socket.as_ref().map_or(0, |socket| socket.bytes_read);
+        self.bytes_before + now
     }
 }
 
 impl Reader {
+    /// What another node says is counted anew.
+    fn rejoin(&mut self) {
+        self.people.rejoin();
+        self.joined.clear();
+        self.left.clear();
+    }
+
     fn state(&mut self, frame: &[u8]) -> Outcome {
-        self.people.state(&payload(frame)?);
+        self.gone.extend(self.people.state(&payload(frame)?));
         Ok(())
     }
 
@@ -149,7 +233,13 @@ impl Reader {
                 }
             }
         }
-        self.people.diff(&diff);
+        let gone = self.people.diff(&diff);
+        let leaves = diff["leaves"].as_object().into_iter().flatten();
+        let apart = leaves.filter(|(user, _)| {
+            diff["joins"].get(user.as_str()).is_none() && self.people.has(user)
+        });
+        self.apart += apart.count();
+        self.gone.extend(gone);
         Ok(())
     }
 }
@@ -162,7 +252,7 @@ fn payload(frame: &[u8]) -> Outcome<Value> {
 
 /// The event of a frame, if it is one that a user of a room expects: anything else ends the measurement, an error above all.
 fn event(head: &[u8]) -> Option<&'static str> {
-    const EXPECTED: [&str; 3] = ["phx_reply", "presence_state", "presence_diff"];
+    const EXPECTED: [&str; 4] = ["phx_reply", "presence_state", "presence_diff", "phx_close"];
     let head = std::str::from_utf8(head).unwrap_or_default();
     let event = head.split(',').nth(3)?.trim_matches('"');
     EXPECTED.into_iter().find(|expected| *expected == event)

@@ -25,6 +25,14 @@ pub(super) struct Socket {
     pub(super) bytes_read: u64,
 }
 
+/// Whether a connection goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Contact {
+    Kept,
+    /// Closed by the node, with this code.
+    Closed(u16),
+}
+
 /// A frame that is under way.
 struct Frame {
     opcode: u8,
@@ -88,28 +96,34 @@ impl Socket {
         &mut self,
         scratch: &mut [u8],
         mut accept: impl FnMut(&[u8]) -> Outcome,
-    ) -> Outcome {
+    ) -> Outcome<Contact> {
         loop {
             let count = match self.stream.read(scratch) {
                 Ok(0) => fail!("disconnected"),
                 Ok(count) => count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    return Ok(Contact::Kept);
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error).explain("reading"),
             };
             self.bytes_read += count as u64;
-            self.take(&scratch[..count], &mut accept)?;
-            if count < scratch.len() {
-                return Ok(());
+            let contact = self.take(&scratch[..count], &mut accept)?;
+            if contact != Contact::Kept || count < scratch.len() {
+                return Ok(contact);
             }
         }
     }
 
-    fn take(&mut self, mut bytes: &[u8], accept: &mut impl FnMut(&[u8]) -> Outcome) -> Outcome {
+    fn take(
+        &mut self,
+        mut bytes: &[u8],
+        accept: &mut impl FnMut(&[u8]) -> Outcome,
+    ) -> Outcome<Contact> {
         loop {
             let Some(frame) = &mut self.frame else {
                 let Some((first, rest)) = bytes.split_first() else {
-                    return Ok(());
+                    return Ok(Contact::Kept);
                 };
                 self.header.push(*first);
                 bytes = rest;
@@ -122,15 +136,26 @@ impl Socket {
             frame.left -= now.len();
             bytes = later;
             if frame.left > 0 {
-                return Ok(());
+                return Ok(Contact::Kept);
             }
-            match frame.opcode {
-                TEXT => accept(&frame.kept)?,
-                CLOSE => fail!("closed by the node: {:?}", frame.kept),
+            match (frame.opcode, frame.kept.as_slice()) {
+                (TEXT, text) => accept(text)?,
+                (CLOSE, [high, low, ..]) => {
+                    let code = [*high, *low];
+                    self.answer_close(code);
+                    return Ok(Contact::Closed(u16::from_be_bytes(code)));
+                }
+                (CLOSE, _) => fail!("closed by the node without a code"),
                 _ => {}
             }
             self.frame = None;
         }
+    }
+
+    /// As a browser does. Nothing depends on whether the node still reads it.
+    fn answer_close(&mut self, [high, low]: [u8; 2]) {
+        let frame = [FIN | CLOSE, MASKED | 2, 0, 0, 0, 0, high, low];
+        let _ = self.stream.write_all(&frame);
     }
 
     /// The frame, once its header is whole.

@@ -646,3 +646,23 @@ fn i9_of_two_held_sets_the_further_one_adds_what_the_other_lacks() {
     net.pass(grace);
     assert_eq!((net.keys(1), net.keys(2)), (String::new(), String::new()));
 }
+
+/// Real clients are back after ten milliseconds. The old place and the new one of each then change in one diff, on all nodes.
+#[test]
+fn i14_who_is_back_at_once_after_a_restart_closed_their_connection_is_never_listed_twice() {
+    let mut net = Net::meshed(3);
+    net.track(0, "ann");
+    net.pass(PERIOD);
+    net.shards[0].restart(Duration::from_secs(10));
+    // Another change has just begun the usual period.
+    net.track(0, "bob");
+    assert_eq!(net.shards[0].owner_died(1, net.now), 2);
+    net.run();
+    net.pass(Duration::from_millis(10));
+    net.diffs.iter_mut().for_each(Vec::clear);
+    net.track(1, "ann");
+    net.pass(PERIOD);
+    for node in 0..3 {
+        assert_eq!(net.take_diffs(node), [(1, 1)], "on node {node}");
+    }
+}

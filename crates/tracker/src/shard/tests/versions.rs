@@ -9,6 +9,7 @@ fn as_before(message: &Message) -> Option<Message> {
         Message::HeldPull(_) | Message::HeldPart(_) => return None,
         Message::Hello(hello) => {
             hello.held.clear();
+            hello.hears.clear();
             hello.goodbye = hello.goodbye.filter(|goodbye| goodbye.is_leaving());
         }
         Message::Vector(vector) => {

@@ -666,3 +666,50 @@ fn i14_who_is_back_at_once_after_a_restart_closed_their_connection_is_never_list
         assert_eq!(net.take_diffs(node), [(1, 1)], "on node {node}");
     }
 }
+
+#[test]
+fn a_first_state_has_the_entries_of_all_whom_the_first_peer_hears() {
+    let mut net = Net::new(3);
+    net.up(0, 1);
+    net.track(0, "ann");
+    net.track(1, "bob");
+    net.pass(PERIOD);
+    net.up(2, 1);
+    assert_eq!(net.keys(2), "bob");
+    assert!(!net.shards[2].caught_up_once(), "ann is there, and missing");
+    net.up(2, 0);
+    assert!(net.shards[2].caught_up_once());
+    assert_eq!(net.keys(2), "ann bob");
+}
+
+#[test]
+fn a_first_state_waits_for_nobody_who_is_not_there() {
+    for first_peer_knows in [true, false] {
+        let mut net = Net::new(3);
+        net.up(0, 1);
+        net.pass(PERIOD);
+        if first_peer_knows {
+            net.down(0, 1);
+        }
+        net.up(2, 1);
+        assert_eq!(net.shards[2].caught_up_once(), first_peer_knows);
+        if !first_peer_knows {
+            // As soon as it does, its next vector says so.
+            net.down(0, 1);
+            net.pass(settings().vector_period);
+            assert!(net.shards[2].caught_up_once());
+        }
+    }
+    let mut net = Net::new(3);
+    net.up(0, 1);
+    net.up(2, 1);
+    net.deaf.insert((2, 0));
+    net.up(2, 0);
+    assert!(!net.shards[2].caught_up_once());
+    net.down(1, 2);
+    net.deaf.clear();
+    assert!(
+        !net.shards[2].caught_up_once(),
+        "nobody is there who told anything"
+    );
+}

@@ -34,7 +34,7 @@ impl<T> Topics<T> {
     /// Puts an entry in, in the place of an older one of its topic.
     pub(super) fn insert(&mut self, topic: ByteString, entry: T) {
         match self.find(&topic) {
-            Ok(at) => self.entries[at].1 = Box::new(entry),
+            Ok(at) => *self.entries[at].1 = entry,
             Err(at) => {
                 if self.entries.is_empty() {
                     // Most have one topic for good, and a list that grows by itself takes room for four.

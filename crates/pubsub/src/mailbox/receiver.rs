@@ -19,7 +19,7 @@ pub enum Received<T> {
     Lagged(u64),
 }
 
-/// The receiving end of a [`mailbox`]. Dropping it drops what is inside.
+/// The receiving end of a [`mailbox`](super::mailbox()). Dropping it drops what is inside.
 pub struct MailboxReceiver<T> {
     pub(super) shared: Arc<Shared<T>>,
 }
@@ -65,7 +65,7 @@ impl<T> MailboxReceiver<T> {
         wake(waiting.into_iter().flat_map(|waiting| waiting.0));
     }
 
-    /// Whether the mailbox was closed by an item too many ([`Overflow::Close`]); then it is empty.
+    /// Whether the mailbox was closed by an item too many ([`Overflow::Close`](super::Overflow::Close)); then it is empty.
     pub fn overflowed(&self) -> bool {
         self.shared.lock().end == End::Overflowed
     }

@@ -12,9 +12,9 @@ use super::{End, Loss, Shared, State, wake};
 /// What became of a pushed item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {
-    /// It is in the mailbox. (With [`Overflow::DropOldest`] or a key an older one may have gone for it.)
+    /// It is in the mailbox. (With [`Overflow::DropOldest`](super::Overflow::DropOldest) or a key an older one may have gone for it.)
     Queued,
-    /// The mailbox is full and the item lost; with [`Overflow::Close`] the mailbox is closed now.
+    /// The mailbox is full and the item lost; with [`Overflow::Close`](super::Overflow::Close) the mailbox is closed now.
     Dropped,
     /// Nobody will read it.
     Closed,
@@ -40,7 +40,7 @@ impl<T> fmt::Debug for TryPushError<T> {
     }
 }
 
-/// The sending end of a [`mailbox`]; clones send to the same one.
+/// The sending end of a [`mailbox`](super::mailbox()); clones send to the same one.
 pub struct MailboxSender<T> {
     pub(super) shared: Arc<Shared<T>>,
 }
@@ -50,7 +50,7 @@ impl<T> MailboxSender<T> {
     ///
     /// # Panics
     ///
-    /// If the key function of [`Bound::keep_latest_by`] does; then nothing changed.
+    /// If the key function of [`Bound::keep_latest_by`](super::Bound::keep_latest_by) does; then nothing changed.
     pub fn push(&self, item: T, bytes: usize) -> Pushed {
         self.push_counted(item, bytes).0
     }

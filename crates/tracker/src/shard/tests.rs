@@ -571,7 +571,7 @@ fn put(key: &str) -> Op {
 }
 
 #[test]
-fn a_link_to_an_older_incarnation_is_not_taken() {
+fn i20_a_link_to_an_older_incarnation_is_not_taken() {
     let mut net = Net::meshed(2);
     net.restart(0, 5);
     net.up(0, 1);

@@ -5,6 +5,7 @@ use std::{
     convert::Infallible,
     error::Error,
     future::{Future, ready},
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -330,12 +331,20 @@ impl<H: Handler> HttpService<H> {
                 "a connection was refused: its vsn is unknown, ask for 1.0.0 or 2.0.0"
             );
         })?;
-        let client = |peer| self.config.trusted_proxies.client(peer, &head.headers);
-        let request = RequestInfo::of(&head.uri, &head.headers, self.config.reveal);
+        let reveal = self.config.reveal;
+        let client = self.client(head).filter(|_| reveal.peer_addr);
+        let request = RequestInfo::of(&head.uri, &head.headers, reveal);
         Ok(info
-            .with_peer_addr(head.peer_addr.map(client))
+            .with_peer_addr(client)
             .with_auth_token(auth_token)
             .with_request(request))
+    }
+
+    /// Where a client is, if the server tells it.
+    fn client(&self, head: &Head) -> Option<SocketAddr> {
+        let proxies = &self.config.trusted_proxies;
+        head.peer_addr
+            .map(|peer| proxies.client(peer, &head.headers))
     }
 
     /// Agrees with a client on a subprotocol.
@@ -357,13 +366,15 @@ impl<H: Handler> HttpService<H> {
         })
     }
 
-    /// Asks the handler for a session.
+    /// Asks the handler for a session. The client is counted by its address, whether or not the handler is told that.
     pub(crate) async fn admit(
         &self,
+        head: &Head,
         info: ConnectInfo,
         limits: &Limits,
     ) -> Result<Admitted<H::Session>, NotAdmitted> {
-        admit(&self.handler, info, limits, self.connections()).await
+        let client = self.client(head);
+        admit(&self.handler, info, client, limits, self.connections()).await
     }
 
     pub(crate) fn shared_config(&self) -> Arc<HttpConfig> {

@@ -138,7 +138,8 @@ async fn serve_one<H: Handler, C: Connection>(
     limits: Limits,
     connections: Connections,
 ) {
-    match admit(&handler, info, &limits, &connections).await {
+    let client = info.peer_addr;
+    match admit(&handler, info, client, &limits, &connections).await {
         // A task of its own, so that what was needed to get here does not stay.
         Ok(admitted) => drop(tokio::spawn(admitted.drive(connection))),
         Err(not_admitted) => {

@@ -111,7 +111,7 @@ async fn open<H: Handler>(
     };
     let limits = service.config().limits.clone();
     let limits = limits.with_idle_timeout(polling.config().idle_timeout);
-    match service.admit(info, &limits).await {
+    match service.admit(head, info, &limits).await {
         Ok(admitted) => {
             let (session, token) = seat.open();
             tokio::spawn(admitted.drive(LongPollConnection::new(session, seat)));

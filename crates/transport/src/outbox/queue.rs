@@ -7,7 +7,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-use crate::{close::Close, frame::Frame, limits::Limits};
+use super::{Close, Frame, Limits};
 
 /// From which size on a frame is large: 64 KiB. What it has beyond counts against
 /// [`outbox_large_bytes`](Limits::outbox_large_bytes) instead of [`outbox_bytes`](Limits::outbox_bytes), so that a few
@@ -243,4 +243,5 @@ impl Load {
 }
 
 #[cfg(test)]
+#[path = "queue/tests.rs"]
 mod tests;

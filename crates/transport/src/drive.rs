@@ -156,6 +156,10 @@ impl<C: Connection, S: Session> Drive<C, S> {
             return Ok(Turn::More);
         }
         self.output.release();
+        if incoming < TURN_ITEMS {
+            // Not at each turn, or a client that is sent much would pay for it: even one that does nothing sends a heartbeat.
+            self.inbox.release();
+        }
         Ok(Turn::Waiting)
     }
 

@@ -280,17 +280,26 @@ impl<H: Handler> HttpService<H> {
             long_polling,
             ..
         } = &*self.config;
-        tracing::warn!(
-            path = path.chars().take(100).collect::<String>(),
-            mount,
-            websocket_path,
-            long_polling = long_polling.is_some(),
-            "nothing is served at this path: sockets are at the mount and the websocket path behind it, which official \
-             clients add by themselves"
-        );
-        let mut response = Response::new(Full::from(
-            "no socket is served at this path: official clients add /websocket to the path that they are given",
-        ));
+        let asked = path.chars().take(100).collect::<String>();
+        let cure = if long_polling.is_none() && self.variables(LONGPOLL, path).is_some() {
+            tracing::warn!(
+                path = asked,
+                long_polling = false,
+                "nothing is served at this path: long polling is off, HttpConfig::with_long_polling switches it on"
+            );
+            "long polling is off here: the server's HttpConfig::with_long_polling switches it on"
+        } else {
+            tracing::warn!(
+                path = asked,
+                mount,
+                websocket_path,
+                long_polling = long_polling.is_some(),
+                "nothing is served at this path: sockets are at the mount and the websocket path behind it, which official \
+                 clients add by themselves"
+            );
+            "no socket is served at this path: official clients add /websocket to the path that they are given"
+        };
+        let mut response = Response::new(Full::from(cure));
         *response.status_mut() = StatusCode::NOT_FOUND;
         response
     }

@@ -250,6 +250,11 @@ impl<M> Inbox<M> {
         Ok(())
     }
 
+    /// Gives back the memory that an empty outbox has kept for what comes next.
+    pub(crate) fn release(&mut self) {
+        self.shared.lock().queue.release();
+    }
+
     /// Whether the order to close is inside.
     pub(crate) fn is_closed(&self) -> bool {
         self.shared.lock().end != End::Open

@@ -52,7 +52,7 @@ pub struct WebSocketConfig {
     /// The largest message from a client, whether in one frame or in fragments; default 8,000,000 bytes. A larger
     /// one closes the connection with 1009.
     pub max_message_bytes: usize,
-    /// What every open connection keeps for reading; default 256 bytes, since an idle client pays for it. A
+    /// What every open connection keeps for reading; default 128 bytes, since an idle client pays for it. A
     /// larger message gets a buffer of its size, which the connection keeps. (From the network more is read at a time, whatever
     /// this is.)
     pub read_buffer_bytes: usize,
@@ -64,7 +64,7 @@ impl Default for WebSocketConfig {
     fn default() -> Self {
         Self {
             max_message_bytes: MAX_MESSAGE_BYTES,
-            read_buffer_bytes: 256,
+            read_buffer_bytes: 128,
             write_buffer_bytes: 4 * 1024,
         }
     }

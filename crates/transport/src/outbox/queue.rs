@@ -14,7 +14,8 @@ use super::{Close, Frame, Limits};
 /// large frames do not make a reader slow who is not.
 pub const LARGE_FRAME_BYTES: usize = 64 * 1024;
 
-/// Capacity that an emptied queue may keep, in items: more than that was a burst, and is given back.
+/// Capacity that an emptied queue may keep until it is told to [`release`](Queue::release) that too, in items: more than that
+/// was a burst, and is given back at once.
 const KEPT_CAPACITY: usize = 4;
 
 /// What becomes of a frame when its reader is slow.
@@ -159,6 +160,13 @@ impl<M> Queue<M> {
             }
         }
         Some(slot.item)
+    }
+
+    /// Gives back what an empty queue has kept.
+    pub(super) fn release(&mut self) {
+        if self.slots.is_empty() && self.slots.capacity() > 0 {
+            self.slots = VecDeque::new();
+        }
     }
 
     pub(super) fn is_half_full(&self, bound: &Bound) -> bool {

@@ -17,7 +17,7 @@ mod sockets;
 mod tracker;
 
 /// Every measurement, by the name it is asked for.
-const ALL: [(&str, fn()); 27] = [
+const ALL: [(&str, fn()); 28] = [
     ("dispatch", dispatch::run),
     ("pubsub-huge", pubsub_huge::run),
     ("pubsub-rivals", pubsub_rivals::run),
@@ -36,6 +36,7 @@ const ALL: [(&str, fn()); 27] = [
     ("sockets-echo", sockets::echo),
     ("sockets-idle", sockets::idle),
     ("sockets-latency", sockets::latency),
+    ("sockets-longpoll", sockets::longpoll),
     ("sockets-slow", sockets::slow),
     ("sockets-storm", sockets::storm),
     ("tracker-fresh", tracker::fresh),

@@ -12,7 +12,7 @@ type Value = Arc<dyn Any + Send + Sync>;
 #[derive(Clone, Default)]
 pub struct Assigns {
     /// Few, so a list beats a map. `None` without any, which is the usual case.
-    values: Option<Arc<Vec<(TypeId, Value)>>>,
+    values: Option<Arc<[(TypeId, Value)]>>,
 }
 
 impl Assigns {
@@ -47,11 +47,14 @@ impl Assigns {
     }
 
     fn put_shared(&mut self, id: TypeId, value: Value) {
-        let values = Arc::make_mut(self.values.get_or_insert_default());
-        match values.iter_mut().find(|(old, _)| *old == id) {
-            Some((_, old)) => *old = value,
-            None => values.push((id, value)),
+        let own = self.values.as_mut().and_then(Arc::get_mut);
+        let known = own.and_then(|values| values.iter_mut().find(|(known, _)| *known == id));
+        if let Some((_, old)) = known {
+            *old = value;
+            return;
         }
+        let others = self.iter().filter(|(other, _)| *other != id).cloned();
+        self.values = Some(others.chain([(id, value)]).collect());
     }
 
     fn iter(&self) -> impl Iterator<Item = &(TypeId, Value)> {

@@ -43,7 +43,8 @@ pub struct SocketInfo {
     pub node: NodeName,
     /// Name of its carrier, such as `websocket`.
     pub transport: String,
-    /// Where the client is, if the carrier knows.
+    /// Where the client is, if the carrier hands it on; over HTTP it is for the mount to say
+    /// ([`Reveal::with_peer_addr`](crate::transport::Reveal::with_peer_addr)).
     pub peer_addr: Option<SocketAddr>,
     /// When it was opened, to the millisecond, by its node's clock.
     pub connected_at: SystemTime,

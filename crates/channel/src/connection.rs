@@ -34,8 +34,8 @@ pub struct Connection {
     multiplexer: Multiplexer,
     /// In the order of their ids, which is that of their joins.
     channels: Vec<(InstanceId, Running)>,
-    /// What did not fit into a channel's inbox.
-    stalled: Option<(InstanceId, Item)>,
+    /// What did not fit into a channel's inbox. Boxed, since it hardly ever is there.
+    stalled: Option<Box<(InstanceId, Item)>>,
     joins: Bucket,
     /// Listens for orders to disconnect.
     _by_id: Option<SinkSubscription>,
@@ -140,6 +140,10 @@ impl Connection {
             orders: Arc::clone(&orders),
             replaces,
         });
+        if self.channels.is_empty() {
+            // Most have one for good, and a list that grows by itself takes room for four.
+            self.channels.reserve_exact(1);
+        }
         self.channels.push((
             id,
             Running {
@@ -166,7 +170,7 @@ impl Connection {
     fn deliver(&mut self, id: InstanceId, item: Item) {
         let Some(channel) = self.find(id) else { return };
         if let Some(item) = channel.inbox.offer(item) {
-            self.stalled = Some((id, item));
+            self.stalled = Some(Box::new((id, item)));
         }
     }
 
@@ -217,10 +221,10 @@ impl Connection {
                 multiplexer.handle_joined(&topic, id, response, &mut effects);
             }
             Fate::Refused { refusal, unread } => {
-                let stalled = self.stalled.take_if(|(stalled, _)| *stalled == id);
+                let stalled = self.stalled.take_if(|stalled| stalled.0 == id);
                 let unread = unread
                     .into_rest()
-                    .chain(stalled.map(|(_, item)| item))
+                    .chain(stalled.map(|stalled| stalled.1))
                     .filter_map(|item| match item {
                         Item::Request(request) => Some(request),
                         Item::Out(_) | Item::Info(_) | Item::Nudge => None,
@@ -308,13 +312,16 @@ impl Session for Connection {
         })
     }
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while let Some((id, item)) = self.stalled.take() {
-            let Some(channel) = self.find(id) else { break };
+        while let Some(stalled) = self.stalled.take() {
+            let Some(channel) = self.find(stalled.0) else {
+                break;
+            };
             let inbox = channel.inbox.clone();
             if inbox.poll_room(cx).is_pending() {
-                self.stalled = Some((id, item));
+                self.stalled = Some(stalled);
                 return Poll::Pending;
             }
+            let (id, item) = *stalled;
             self.deliver(id, item);
         }
         match self.multiplexer.is_congested() {

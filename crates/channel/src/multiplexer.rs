@@ -10,12 +10,13 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
-use std::collections::HashMap;
+mod topics;
 
 use bytestring::ByteString;
 
 use crate::transport::{ClientMessage, Field, Payload, ServerMessage};
 use crate::wire::{self, reason};
+use topics::Topics;
 
 /// How many superseded joins one connection may have before it reads no further frame.
 ///
@@ -146,7 +147,7 @@ pub(crate) enum End {
 /// The joins of one connection. See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Multiplexer {
-    topics: HashMap<ByteString, Box<Topic>>,
+    topics: Topics<Topic>,
     next_id: u64,
     limits: Limits,
     superseded: usize,
@@ -204,7 +205,7 @@ impl Instance {
 impl Multiplexer {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
-            topics: HashMap::new(),
+            topics: Topics::new(),
             next_id: 0,
             limits,
             superseded: 0,
@@ -297,7 +298,7 @@ impl Multiplexer {
             let told = format!("topic too long: {bytes} bytes, at most {topic_bytes} are allowed");
             return Some((Limit::TopicBytes, reason(&told)));
         }
-        let is_full = self.topics.len() >= max_channels && !self.topics.contains_key(topic);
+        let is_full = self.topics.len() >= max_channels && self.topics.get(topic).is_none();
         is_full.then(|| (Limit::Channels, reason("too many channels joined")))
     }
 
@@ -321,7 +322,7 @@ impl Multiplexer {
                 current: instance,
                 superseded: Vec::new(),
             };
-            self.topics.insert(topic.clone(), Box::new(entry));
+            self.topics.insert(topic.clone(), entry);
             return None;
         };
         let old = std::mem::replace(&mut entry.current, instance);

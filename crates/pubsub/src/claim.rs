@@ -38,7 +38,7 @@ impl fmt::Debug for Claim {
 
 /// The name is held by somebody else on this pubsub. Nothing changed: take another, or wait until it is dropped.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("the name {name:?} is in use on this pubsub")]
+#[error("the name {name:?} is in use on this pubsub: take another, or wait until it is free")]
 pub struct AlreadyClaimed {
     /// The name asked for.
     pub name: String,

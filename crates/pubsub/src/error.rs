@@ -15,7 +15,9 @@ use crate::{Kind, NodeName, Payload};
 pub enum BroadcastError {
     /// The topic's name is over the limit of this pubsub: take a shorter one, or another limit
     /// ([`Limits`](crate::Limits)).
-    #[error("the topic has {bytes} bytes, more than {max}")]
+    #[error(
+        "the topic has {bytes} bytes, and at most {max} are allowed here: take a shorter name, or other `Limits`"
+    )]
     TopicTooLong {
         /// Its length.
         bytes: usize,
@@ -23,16 +25,19 @@ pub enum BroadcastError {
         max: usize,
     },
     /// The payload is over [`Payload::MAX_BYTES`]: send it in parts, or send where it can be fetched.
-    #[error("the payload has {bytes} bytes, more than {max}", max = Payload::MAX_BYTES)]
+    #[error(
+        "the payload has {bytes} bytes, and at most {max} are allowed: send it in parts, or send where it can be fetched",
+        max = Payload::MAX_BYTES
+    )]
     PayloadTooLarge {
         /// Its length.
         bytes: usize,
     },
     /// The value of a typed topic cannot be encoded: its `Serialize` refused.
-    #[error("the value cannot be encoded")]
+    #[error("the value cannot be encoded as MessagePack, and nothing was sent")]
     Encode(#[source] rmp_serde::encode::Error),
     /// The adapter refused it as a whole. A slow or absent peer is no reason for that.
-    #[error("the adapter refused the broadcast")]
+    #[error("the adapter refused the broadcast, and it reached nobody")]
     Adapter(#[source] AdapterError),
 }
 
@@ -40,7 +45,9 @@ pub enum BroadcastError {
 #[derive(Debug, Error)]
 pub enum DirectError {
     /// As [`BroadcastError::TopicTooLong`].
-    #[error("the topic has {bytes} bytes, more than {max}")]
+    #[error(
+        "the topic has {bytes} bytes, and at most {max} are allowed here: take a shorter name, or other `Limits`"
+    )]
     TopicTooLong {
         /// Its length.
         bytes: usize,
@@ -48,22 +55,25 @@ pub enum DirectError {
         max: usize,
     },
     /// As [`BroadcastError::PayloadTooLarge`].
-    #[error("the payload has {bytes} bytes, more than {max}", max = Payload::MAX_BYTES)]
+    #[error(
+        "the payload has {bytes} bytes, and at most {max} are allowed: send it in parts, or send where it can be fetched",
+        max = Payload::MAX_BYTES
+    )]
     PayloadTooLarge {
         /// Its length.
         bytes: usize,
     },
     /// No node of that name has been seen, or it has been forgotten.
-    #[error("there is no node {0}")]
+    #[error("there is no node {0}: none of that name was seen, or it was forgotten")]
     NoSuchNode(NodeName),
     /// The node is known, but there is no link to it now: wait for its `Up`.
-    #[error("node {0} is not up")]
+    #[error("node {0} is not up: wait until it is")]
     NotUp(NodeName),
     /// The queue to that node is full and the message was dropped: the node is slow, send less or later.
-    #[error("the queue to node {0} is full")]
+    #[error("the queue to node {0} is full and the message was dropped: send less, or later")]
     QueueFull(NodeName),
     /// The adapter refused it.
-    #[error("the adapter refused the message")]
+    #[error("the adapter refused the message, and it was not sent")]
     Adapter(#[source] AdapterError),
 }
 
@@ -71,7 +81,9 @@ pub enum DirectError {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SubscribeError {
     /// As [`BroadcastError::TopicTooLong`].
-    #[error("the topic has {bytes} bytes, more than {max}")]
+    #[error(
+        "the topic has {bytes} bytes, and at most {max} are allowed here: take a shorter name, or other `Limits`"
+    )]
     TopicTooLong {
         /// Its length.
         bytes: usize,
@@ -107,19 +119,24 @@ impl From<TooLarge> for DirectError {
 
 /// The kind has a dispatcher of another type, or is built in. Nothing changed: take another kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("kind {kind} has another dispatcher already")]
+#[error("kind {kind} is built in or has a dispatcher of another type: take another kind")]
 pub struct KindTaken {
     /// The kind asked for.
     pub kind: Kind,
 }
 
-/// Why an adapter refused; of the adapter's own type, found by [`source`](std::error::Error::source).
+/// Why an adapter refused. It says and has what the adapter's own error says and has, which is [`inner`](Self::inner).
 pub struct AdapterError(Box<dyn StdError + Send + Sync>);
 
 impl AdapterError {
     /// Wraps an adapter's own error.
     pub fn new(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self(error.into())
+    }
+
+    /// The adapter's own error, whose type `downcast_ref` tells.
+    pub fn inner(&self) -> &(dyn StdError + Send + Sync + 'static) {
+        &*self.0
     }
 }
 
@@ -135,8 +152,9 @@ impl fmt::Debug for AdapterError {
     }
 }
 
+/// It stands for the adapter's own error, so that a report of all causes tells each once.
 impl StdError for AdapterError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        Some(&*self.0)
+        self.0.source()
     }
 }

@@ -155,13 +155,12 @@ impl Drop for Rest<'_> {
 }
 
 /// Lets whatever else is ready run first, under any executor.
-async fn give_way() {
+pub(crate) async fn give_way() {
     let mut gave = false;
     poll_fn(|cx| {
-        if gave {
+        if std::mem::replace(&mut gave, true) {
             return Poll::Ready(());
         }
-        gave = true;
         cx.waker().wake_by_ref();
         Poll::Pending
     })

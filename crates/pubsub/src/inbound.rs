@@ -39,11 +39,10 @@ impl Inbound {
         kind: Kind,
         payload: Bytes,
     ) -> usize {
-        let Some(shared) = self.shared.upgrade() else {
-            return 0;
-        };
-        let message = shared.received(origin, topic, kind, payload);
-        shared.dispatch(message, None)
+        match self.received(origin, topic, kind, payload) {
+            Some((shared, message)) => shared.dispatch(message, None),
+            None => 0,
+        }
     }
 
     /// As [`deliver`](Self::deliver), for huge topics: after every few hundred deliveries the task gives way to others. Whoever
@@ -59,11 +58,23 @@ impl Inbound {
         kind: Kind,
         payload: Bytes,
     ) -> usize {
-        let Some(shared) = self.shared.upgrade() else {
-            return 0;
-        };
-        let message = shared.received(origin, topic, kind, payload);
-        shared.dispatch_in_parts(&message, None).await
+        match self.received(origin, topic, kind, payload) {
+            Some((shared, message)) => shared.dispatch_in_parts(&message, None).await,
+            None => 0,
+        }
+    }
+
+    fn received(
+        &self,
+        origin: &Arc<Origin>,
+        topic: TopicName,
+        kind: Kind,
+        payload: Bytes,
+    ) -> Option<(Arc<Shared>, Message)> {
+        let shared = self.shared.upgrade()?;
+        shared.counters.received.add(1);
+        let message = Message::new(topic, kind, payload, Some(Arc::clone(origin)));
+        Some((shared, message))
     }
 
     /// Tells what happened to a member. Stale and repeated events have no effect; see
@@ -88,19 +99,6 @@ impl Inbound {
             topic,
         };
         topics.map(edge).collect()
-    }
-}
-
-impl Shared {
-    fn received(
-        &self,
-        origin: &Arc<Origin>,
-        topic: TopicName,
-        kind: Kind,
-        payload: Bytes,
-    ) -> Message {
-        self.counters.received.add(1);
-        Message::new(topic, kind, payload, Some(Arc::clone(origin)))
     }
 }
 

@@ -157,10 +157,9 @@ impl Publisher {
         topic: impl Into<TopicName>,
         payload: impl Into<Payload>,
     ) -> Result<Sent, BroadcastError> {
-        let author = Author::AllBut(self.id());
         self.pubsub
             .shared()
-            .broadcast(topic.into(), payload.into(), author)
+            .broadcast(topic.into(), payload.into(), self.author_to_others())
     }
 
     /// As [`broadcast`](Self::broadcast), for huge topics: after every few hundred deliveries the task gives way to others, so
@@ -203,7 +202,7 @@ impl Publisher {
         topic: impl Into<TopicName>,
         payload: impl Into<Payload>,
     ) -> Result<Sent, BroadcastError> {
-        let (topic, payload, author) = (topic.into(), payload.into(), Author::AllBut(self.id()));
+        let (topic, payload, author) = (topic.into(), payload.into(), self.author_to_others());
         let shared = self.pubsub.shared();
         shared.broadcast_in_parts(topic, payload, author).await
     }
@@ -233,10 +232,9 @@ impl Publisher {
         topic: impl Into<TopicName>,
         payload: impl Into<Payload>,
     ) -> Result<Sent, BroadcastError> {
-        let author = Author::AllBut(self.id());
         self.pubsub
             .shared()
-            .local_broadcast(topic.into(), payload.into(), author)
+            .local_broadcast(topic.into(), payload.into(), self.author_to_others())
     }
 
     /// Publishes to the subscribers on one node, which may be this one.
@@ -257,6 +255,10 @@ impl Publisher {
 
     fn author(&self) -> Author {
         Author::Publisher(self.id())
+    }
+
+    fn author_to_others(&self) -> Author {
+        Author::AllBut(self.id())
     }
 }
 

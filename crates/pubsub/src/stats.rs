@@ -18,7 +18,8 @@ pub struct Stats {
     pub received: u64,
     /// Deliveries to subscribers of this node.
     pub delivered: u64,
-    /// Messages that full mailboxes of this node lost, or sinks: those of the four policies, and of the sinks.
+    /// Messages that subscribers of this node lost: full mailboxes by one of the four policies below, and sinks that said
+    /// so or panicked.
     pub dropped: u64,
     /// Of these, new ones that a full mailbox did not take ([`DropNewest`](crate::mailbox::Overflow::DropNewest)).
     pub dropped_newest: u64,

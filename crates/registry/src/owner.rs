@@ -51,7 +51,7 @@ pub struct Owner {
 
 /// Nothing can be registered for an owner that is dead. Nothing changed: register with another owner, or not at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("owner {owner} is dead: it was ended, and can have nothing any more")]
+#[error("owner {owner} is dead, and can have nothing any more: register with another owner")]
 pub struct OwnerDead {
     /// Who is dead.
     pub owner: OwnerId,
@@ -212,7 +212,7 @@ impl Life {
     ///
     /// It is dead: what it has there is the caller's to bury. Either this comes before the end takes the shards, and the
     /// end has this one too, or it comes later, and finds that it is the end.
-    pub(crate) fn note(&self, place: Arc<dyn Removal>) -> Result<Vec<Arc<dyn Removal>>, OwnerDead> {
+    fn note(&self, place: Arc<dyn Removal>) -> Result<Vec<Arc<dyn Removal>>, OwnerDead> {
         let mut state = lock(&self.state);
         self.check()?;
         let places = &mut state.places;
@@ -223,6 +223,22 @@ impl Life {
         }
         places.push(place);
         Ok(gone)
+    }
+
+    /// Notes a new entry in a shard, which is locked: the shard, if it `is_first` of this owner there. As [`note`](Self::note).
+    ///
+    /// Under the same lock, before the next one can come, who is not the first: what that one adds, the end has to find as
+    /// well.
+    #[inline]
+    pub(crate) fn note_entry(
+        &self,
+        is_first: bool,
+        place: impl FnOnce() -> Arc<dyn Removal>,
+    ) -> Result<Vec<Arc<dyn Removal>>, OwnerDead> {
+        match is_first {
+            true => self.note(place()),
+            false => self.check().map(|()| Vec::new()),
+        }
     }
 
     /// How many shards it keeps.

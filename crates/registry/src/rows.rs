@@ -5,7 +5,8 @@
 //! ([`read`]) takes along what he came for too, and is done. A writer ([`find`]) comes back, knowing which pointer he means.
 //!
 //! Writers come back for nothing where the comparison is the standard library's own code, which neither waits nor calls
-//! back. So keys of its plain types are compared at once ([`is_plain`]).
+//! back. So keys of its plain types are compared at once ([`is_plain`]). The list is closed: a trait by which others could
+//! put their keys on it would have them vouch for code that then runs under the lock.
 
 use std::any::TypeId;
 use std::borrow::Borrow;

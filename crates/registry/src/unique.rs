@@ -25,7 +25,9 @@ use store::Store;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum RegisterError {
     /// The key has an entry: choose another key, or wait for that owner to go.
-    #[error("the key is already registered by owner {owner}")]
+    #[error(
+        "the key is already registered by owner {owner}: take another, or wait until that owner goes"
+    )]
     AlreadyRegistered {
         /// Who holds the key; it may be the caller itself.
         owner: OwnerId,

@@ -251,7 +251,7 @@ impl Driver {
         let result = self.shard.track(slot, meta, now);
         self.hooks.entry(slot.owner).or_insert(owner.hook);
         if let Ok((ticket, _)) = &result {
-            self.shard.set_drop_grace(*ticket, drop_grace);
+            self.shard.set_drop_grace(ticket, drop_grace);
         }
         let result = result.map(|(ticket, entry)| (self.lease(ticket), entry));
         self.answer(reply, result);
@@ -270,7 +270,7 @@ impl Driver {
     fn endings(&mut self, now: Duration) {
         let endings = self.inbox.take_endings();
         for ticket in endings.tickets {
-            if let Some(owner) = self.shard.release(ticket, now) {
+            if let Some(owner) = self.shard.release(&ticket, now) {
                 self.unhook(owner);
             }
         }

@@ -18,6 +18,7 @@ mod peer;
 mod published;
 mod reference;
 mod replica;
+mod runs;
 mod shard;
 mod stats;
 #[cfg(any(test, feature = "test-util"))]

@@ -4,8 +4,16 @@
 //! the entries at `(life, seq)` are the same whoever computes them, and of two states of one writer the one with the
 //! higher `(life, seq)` is the newer, whole. That is the whole of the merge.
 //!
+//! How it is laid out, since every entry of a node goes through here: one row for each entry, sorted by owner, topic and key, leads
+//! to the entry, and the entry tells its number and its names. Nothing is found by number: a guard keeps the entry that
+//! its `track` made, an operation in the log the one that it put. Only what is rare has a map of its own: graces of
+//! connections, and what is held.
+//!
 //! Pure: no clock, no I/O, no tasks.
 
+use std::cmp::Ordering;
+#[cfg(any(test, feature = "test-util"))]
+use std::collections::BTreeSet;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +26,7 @@ use crate::life::Life;
 use crate::message::{OP_OVERHEAD_BYTES, Op, Position, Stored, Value};
 use crate::reference::{PresenceRef, Writer};
 use crate::replica::Kept;
+use crate::runs::Runs;
 
 /// The entries that one node tracks in one shard, and their recent history.
 #[derive(Debug)]
@@ -32,15 +41,12 @@ pub(crate) struct OwnerLog {
     formerly: VecDeque<Life>,
     seq: u64,
     pushed: u64,
-    /// By the number of the operation that put them.
-    entries: BTreeMap<u64, Owned>,
-    /// Entries whose connection ended and whose user may come back. They are in no slot, and nobody's any more.
+    /// By slot. One sequence for all owners: most have one entry, and a map of its own would take more than the entry.
+    entries: Runs<Owned>,
+    /// For how long those entries are held whose connections ended, by the number of what was tracked first; none for most.
+    drop_graces: BTreeMap<u64, Duration>,
+    /// Entries whose connection ended and whose user may come back, by their numbers. They are in no slot, and nobody's any more.
     held: BTreeMap<u64, Held>,
-    /// One map for all owners: most have one entry, and a map of its own would take more than the entry.
-    places: BTreeMap<Place, u64>,
-    /// Before every name: where an owner's places begin.
-    empty: Arc<str>,
-    tickets: BTreeMap<Ticket, u64>,
     /// The last operations: the newest has the number `seq`, and there is no gap between them.
     log: VecDeque<Logged>,
     log_bytes: usize,
@@ -56,9 +62,15 @@ pub(crate) struct Slot {
     pub(crate) key: Arc<str>,
 }
 
-/// Names what one `track` made, through all its updates: an entry tracked anew in the same slot has another one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Ticket(u64);
+/// Names what one `track` made, through all its updates, by the first value: an entry tracked anew in the same slot has another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket(Arc<Entry>);
+
+impl Ticket {
+    fn number(&self) -> u64 {
+        self.0.reference.put_seq()
+    }
+}
 
 impl OwnerLog {
     pub(crate) fn new(node: NodeName, shard: u32, life: Life, log_limit: usize) -> Self {
@@ -72,11 +84,9 @@ impl OwnerLog {
             formerly: VecDeque::new(),
             seq: 0,
             pushed: 0,
-            entries: BTreeMap::new(),
+            entries: Runs::default(),
+            drop_graces: BTreeMap::new(),
             held: BTreeMap::new(),
-            places: BTreeMap::new(),
-            empty: Arc::from(""),
-            tickets: BTreeMap::new(),
             log: VecDeque::new(),
             log_bytes: 0,
             unpushed_bytes: 0,
@@ -99,44 +109,44 @@ impl OwnerLog {
         self.entries.len()
     }
 
+    /// What is tracked, by owner, topic and key.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Entry>> {
-        self.entries.values().map(|owned| &owned.entry)
+        self.entries.iter().map(|owned| &owned.entry)
     }
 
     /// The entry in a slot.
     pub(crate) fn get(&self, slot: &Slot) -> Option<&Arc<Entry>> {
-        let put_seq = self.put_seq(slot)?;
-        self.entries.get(&put_seq).map(|owned| &owned.entry)
+        self.owned(slot).map(|owned| &owned.entry)
     }
 
     /// The slots of an owner.
     pub(crate) fn slots(&self, owner: u64) -> Vec<Slot> {
-        self.places_of(owner).map(Slot::at).collect()
+        self.entries_of(owner).map(Slot::of).collect()
     }
 
     pub(crate) fn all_slots(&self) -> Vec<Slot> {
-        self.places.keys().map(Slot::at).collect()
+        self.iter().map(Slot::of).collect()
     }
 
     pub(crate) fn owner_has_entries(&self, owner: u64) -> bool {
-        self.places_of(owner).next().is_some()
+        self.entries_of(owner).next().is_some()
     }
 
-    fn places_of(&self, owner: u64) -> impl Iterator<Item = &Place> {
-        let first = (owner, Arc::clone(&self.empty), Arc::clone(&self.empty));
-        let places = self.places.range(first..).map(|(place, _)| place);
-        places.take_while(move |(of, _, _)| *of == owner)
+    fn entries_of(&self, owner: u64) -> impl Iterator<Item = &Arc<Entry>> {
+        let rows = self.entries.from(move |owned| owned.owner < owner);
+        let rows = rows.take_while(move |owned| owned.owner == owner);
+        rows.map(|owned| &owned.entry)
+    }
+
+    fn owned(&self, slot: &Slot) -> Option<&Owned> {
+        self.entries.find(|owned| owned.order(slot))
     }
 
     /// The slot of a ticket, if what it names is still tracked.
-    pub(crate) fn slot_of(&self, ticket: Ticket) -> Option<Slot> {
-        let put_seq = self.tickets.get(&ticket)?;
-        let entry = &self.entries.get(put_seq)?.entry;
-        Some(Slot {
-            owner: entry.owner,
-            topic: Arc::clone(&entry.topic),
-            key: Arc::clone(&entry.key),
-        })
+    pub(crate) fn slot_of(&self, ticket: &Ticket) -> Option<Slot> {
+        let slot = Slot::of(&ticket.0);
+        let owned = self.owned(&slot)?;
+        (owned.ticket == ticket.number()).then_some(slot)
     }
 
     /// Puts an entry into a free slot.
@@ -152,59 +162,65 @@ impl OwnerLog {
         if let Some(there) = self.get(slot) {
             return Err(Arc::clone(there));
         }
-        let ticket = Ticket(self.seq + 1);
-        let entry = self.write(slot, meta, (ticket, Duration::ZERO), None);
-        Ok((ticket, entry))
+        let entry = self.write(slot, meta, None);
+        let ticket = entry.reference.put_seq();
+        let owned = Owned {
+            owner: slot.owner,
+            entry: Arc::clone(&entry),
+            ticket,
+        };
+        self.entries.insert(owned, |other| other.order(slot));
+        Ok((Ticket(Arc::clone(&entry)), entry))
     }
 
     /// Replaces the entry in a slot. Gives the old and the new one, nothing if the slot is free.
     pub(crate) fn update(&mut self, slot: &Slot, meta: Bytes) -> Option<(Arc<Entry>, Arc<Entry>)> {
-        let put_seq = self.put_seq(slot)?;
-        let old = self.entries.remove(&put_seq)?;
-        let stays = (old.ticket, old.drop_grace);
-        let new = self.write(slot, meta, stays, Some(old.entry.reference));
-        Some((old.entry, new))
+        let previous = self.get(slot)?.reference;
+        let new = self.write(slot, meta, Some(previous));
+        let owned = self.entries.find_mut(|owned| owned.order(slot))?;
+        let old = std::mem::replace(&mut owned.entry, Arc::clone(&new));
+        Some((old, new))
     }
 
     /// Takes the entry out of a slot.
     pub(crate) fn delete(&mut self, slot: &Slot) -> Option<Arc<Entry>> {
-        let put_seq = self.put_seq(slot)?;
-        let owned = self.vacate(slot, put_seq)?;
+        let entry = self.vacate(slot)?;
+        let put_seq = entry.reference.put_seq();
         self.append(LogOp::Delete(put_seq), OP_OVERHEAD_BYTES);
-        Some(owned.entry)
+        Some(entry)
     }
 
     /// How long the entry of a ticket is held when its connection ends.
-    pub(crate) fn set_drop_grace(&mut self, ticket: Ticket, grace: Duration) {
-        let owned = self
-            .tickets
-            .get(&ticket)
-            .and_then(|put_seq| self.entries.get_mut(put_seq));
-        if let Some(owned) = owned {
-            owned.drop_grace = grace;
+    pub(crate) fn set_drop_grace(&mut self, ticket: &Ticket, grace: Duration) {
+        if self.slot_of(ticket).is_none() {
+            return;
+        }
+        if grace.is_zero() {
+            self.drop_graces.remove(&ticket.number());
+        } else {
+            self.drop_graces.insert(ticket.number(), grace);
         }
     }
 
     /// How long the entry in a slot is held when its connection ends.
     pub(crate) fn drop_grace(&self, slot: &Slot) -> Duration {
-        let owned = self
-            .put_seq(slot)
-            .and_then(|put_seq| self.entries.get(&put_seq));
-        owned.map_or(Duration::ZERO, |owned| owned.drop_grace)
+        let owned = self.owned(slot);
+        let grace = owned.and_then(|owned| self.drop_graces.get(&owned.ticket));
+        grace.copied().unwrap_or_default()
     }
 
     /// Holds the entry in a slot, which is free then: until that time, or to the end of this log.
     pub(crate) fn hold(&mut self, slot: &Slot, until: Option<Duration>) -> Option<Arc<Entry>> {
-        let put_seq = self.put_seq(slot)?;
-        let owned = self.vacate(slot, put_seq)?;
+        let entry = self.vacate(slot)?;
+        let put_seq = entry.reference.put_seq();
         let held = Held {
-            entry: Arc::clone(&owned.entry),
+            entry: Arc::clone(&entry),
             until,
             gone: false,
         };
         self.held.insert(put_seq, held);
         self.append(LogOp::Hold(put_seq), OP_OVERHEAD_BYTES);
-        Some(owned.entry)
+        Some(entry)
     }
 
     /// Held entries that are not gone.
@@ -224,9 +240,8 @@ impl OwnerLog {
 
     /// Gives up all entries, as the end of the process does: without operations, so that nobody is told that they ended.
     pub(crate) fn clear(&mut self) -> Vec<Arc<Entry>> {
-        self.tickets.clear();
-        self.places.clear();
-        let live = std::mem::take(&mut self.entries).into_values();
+        self.drop_graces.clear();
+        let live = std::mem::take(&mut self.entries).into_iter();
         let held = std::mem::take(&mut self.held).into_values();
         live.map(|owned| owned.entry)
             .chain(held.map(|held| held.entry))
@@ -255,20 +270,14 @@ impl OwnerLog {
         entries
     }
 
-    fn vacate(&mut self, slot: &Slot, put_seq: u64) -> Option<Owned> {
-        let owned = self.entries.remove(&put_seq)?;
-        self.tickets.remove(&owned.ticket);
-        self.places.remove(&slot.place());
-        Some(owned)
+    fn vacate(&mut self, slot: &Slot) -> Option<Arc<Entry>> {
+        let owned = self.entries.remove(|owned| owned.order(slot))?;
+        self.drop_graces.remove(&owned.ticket);
+        Some(owned.entry)
     }
 
-    fn write(
-        &mut self,
-        slot: &Slot,
-        meta: Bytes,
-        (ticket, drop_grace): (Ticket, Duration),
-        previous: Option<PresenceRef>,
-    ) -> Arc<Entry> {
+    /// Makes the entry that comes next in a slot, and notes it in the log.
+    fn write(&mut self, slot: &Slot, meta: Bytes, previous: Option<PresenceRef>) -> Arc<Entry> {
         let put_seq = self.seq + 1;
         let entry = Arc::new(Entry {
             topic: Arc::clone(&slot.topic),
@@ -279,14 +288,6 @@ impl OwnerLog {
             node: self.node.clone(),
             owner: slot.owner,
         });
-        let owned = Owned {
-            entry: Arc::clone(&entry),
-            ticket,
-            drop_grace,
-        };
-        self.entries.insert(put_seq, owned);
-        self.tickets.insert(ticket, put_seq);
-        self.places.insert(slot.place(), put_seq);
         let replaces = previous.map(PresenceRef::put_seq);
         let bytes = wire_size(&entry);
         let put = Arc::clone(&entry);
@@ -310,10 +311,6 @@ impl OwnerLog {
             };
             self.log_bytes -= oldest.bytes;
         }
-    }
-
-    fn put_seq(&self, slot: &Slot) -> Option<u64> {
-        self.places.get(&slot.place()).copied()
     }
 
     fn first_logged(&self) -> u64 {
@@ -342,7 +339,10 @@ impl OwnerLog {
         };
         let live = self.iter().map(|entry| kept(entry, false));
         let held = self.held.values().map(|held| kept(&held.entry, true));
-        live.chain(held).collect()
+        let mut all: Vec<Kept> = live.chain(held).collect();
+        // In the order in which they were written: whoever copies them adds each at the end.
+        all.sort_by_cached_key(|kept| kept.entry.reference.put_seq());
+        all
     }
 
     /// An entry of this log as it is sent.
@@ -432,9 +432,7 @@ impl OwnerLog {
         });
         let held = self.held.values().map(|held| &held.entry);
         let named: Vec<Writer> = self
-            .entries
-            .values()
-            .map(|owned| &owned.entry)
+            .iter()
             .chain(logged)
             .chain(held)
             .flat_map(|entry| [Some(entry.reference), entry.previous])
@@ -453,30 +451,31 @@ impl OwnerLog {
     /// Checks that all indexes speak of the same entries.
     #[cfg(any(test, feature = "test-util"))]
     pub(crate) fn assert_consistent(&self) {
-        for (put_seq, owned) in &self.entries {
-            let entry = &owned.entry;
-            assert_eq!(entry.reference.put_seq(), *put_seq);
-            assert_eq!(
-                self.tickets.get(&owned.ticket),
-                Some(put_seq),
-                "I21: ticket"
-            );
-            let slot = Slot {
-                owner: entry.owner,
-                topic: Arc::clone(&entry.topic),
-                key: Arc::clone(&entry.key),
-            };
-            assert_eq!(self.put_seq(&slot), Some(*put_seq), "I21: slot");
-        }
-        assert_eq!(
-            self.places.len(),
-            self.entries.len(),
-            "I21: as many slots as entries"
+        let slots: Vec<(u64, &str, &str)> = self
+            .iter()
+            .map(|entry| (entry.owner, &*entry.topic, &*entry.key))
+            .collect();
+        assert!(
+            slots.is_sorted_by(|a, b| a < b),
+            "I21: slots in order, none twice"
         );
-        assert_eq!(
-            self.tickets.len(),
-            self.entries.len(),
-            "I21: as many tickets as entries"
+        assert_eq!(slots.len(), self.len(), "I21: as many as are counted");
+        let mut tickets = BTreeSet::new();
+        for owned in self.entries.iter() {
+            let put_seq = owned.entry.reference.put_seq();
+            assert_eq!(owned.owner, owned.entry.owner, "I21: owner");
+            assert!(
+                owned.ticket <= put_seq && put_seq <= self.seq,
+                "I21: number"
+            );
+            assert!(!self.held.contains_key(&put_seq), "I21: tracked or held");
+            assert!(tickets.insert(owned.ticket), "I21: a ticket of its own");
+        }
+        assert!(
+            self.drop_graces
+                .keys()
+                .all(|ticket| tickets.contains(ticket)),
+            "I21: a grace is of something tracked"
         );
         assert!(
             self.log.len() as u64 <= self.seq,
@@ -492,28 +491,37 @@ impl OwnerLog {
 }
 
 impl Slot {
-    fn at((owner, topic, key): &Place) -> Self {
+    fn of(entry: &Arc<Entry>) -> Self {
         Self {
-            owner: *owner,
-            topic: Arc::clone(topic),
-            key: Arc::clone(key),
+            owner: entry.owner,
+            topic: Arc::clone(&entry.topic),
+            key: Arc::clone(&entry.key),
         }
-    }
-
-    fn place(&self) -> Place {
-        (self.owner, Arc::clone(&self.topic), Arc::clone(&self.key))
     }
 }
 
-/// Owner, topic and key of a [`Slot`], in this order.
-type Place = (u64, Arc<str>, Arc<str>);
-
+/// What is in a slot.
 #[derive(Debug)]
 struct Owned {
+    /// As in the entry, beside it: so of others' entries none is looked at.
+    owner: u64,
     entry: Arc<Entry>,
-    ticket: Ticket,
-    /// How long it is held when its connection ends.
-    drop_grace: Duration,
+    /// The number of the first value that was tracked.
+    ticket: u64,
+}
+
+impl Owned {
+    fn order(&self, slot: &Slot) -> Ordering {
+        let names = |topic: &Arc<str>, key: &Arc<str>| {
+            self.entry
+                .topic
+                .cmp(topic)
+                .then_with(|| self.entry.key.cmp(key))
+        };
+        self.owner
+            .cmp(&slot.owner)
+            .then_with(|| names(&slot.topic, &slot.key))
+    }
 }
 
 #[derive(Debug)]

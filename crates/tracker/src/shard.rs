@@ -205,7 +205,7 @@ impl Shard {
     }
 
     /// When its connection ends, what that `track` made is held for so long: its user may come back.
-    pub(crate) fn set_drop_grace(&mut self, ticket: Ticket, grace: Duration) {
+    pub(crate) fn set_drop_grace(&mut self, ticket: &Ticket, grace: Duration) {
         self.own.set_drop_grace(ticket, grace);
     }
 
@@ -254,7 +254,7 @@ impl Shard {
     }
 
     /// The connection of what that `track` made has ended. Whose it was, if it had not ended before.
-    pub(crate) fn release(&mut self, ticket: Ticket, now: Duration) -> Option<u64> {
+    pub(crate) fn release(&mut self, ticket: &Ticket, now: Duration) -> Option<u64> {
         let slot = self.own.slot_of(ticket)?;
         self.disconnect(&slot, now);
         Some(slot.owner)

@@ -314,12 +314,21 @@ impl Tracker {
     ///
     /// Entries whose value is no `M` are left out, and counted in [`Stats::undecodable`].
     pub fn list<M: DeserializeOwned>(&self, topic: &str) -> Vec<Present<M>> {
-        self.read(self.entries(topic).iter())
+        let entries = self.entries(topic);
+        let mut present = Vec::with_capacity(entries.len());
+        for piece in entries.read_ahead() {
+            present.extend(piece.iter().filter_map(|entry| self.read(entry)));
+        }
+        present
     }
 
     /// The entries of a topic with that key, read as in [`list`](Self::list). Waits for nobody.
     pub fn get_by_key<M: DeserializeOwned>(&self, topic: &str, key: &str) -> Vec<Present<M>> {
-        self.read(self.entries(topic).by_key(key))
+        let entries = self.entries(topic);
+        entries
+            .by_key(key)
+            .filter_map(|entry| self.read(entry))
+            .collect()
     }
 
     /// The entries of a topic on all nodes, as they are. Waits for nobody.
@@ -464,11 +473,8 @@ impl Tracker {
         ))
     }
 
-    fn read<'a, M: DeserializeOwned>(
-        &self,
-        entries: impl Iterator<Item = &'a Arc<Entry>>,
-    ) -> Vec<Present<M>> {
-        let present = |entry: &Arc<Entry>| match entry.decode() {
+    fn read<M: DeserializeOwned>(&self, entry: &Arc<Entry>) -> Option<Present<M>> {
+        match entry.decode() {
             Ok(meta) => Some(Present {
                 meta,
                 entry: Arc::clone(entry),
@@ -477,8 +483,7 @@ impl Tracker {
                 self.inner.undecodable.fetch_add(1, Ordering::Relaxed);
                 None
             }
-        };
-        entries.filter_map(present).collect()
+        }
     }
 
     fn shard_index(&self, topic: &str) -> usize {

@@ -1,6 +1,6 @@
 //! From a request to connect to a session that can be driven.
 
-use std::{future::Future, panic::AssertUnwindSafe};
+use std::{future::Future, net::SocketAddr, panic::AssertUnwindSafe};
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -40,15 +40,16 @@ pub(crate) enum NotAdmitted {
     Crashed,
 }
 
-/// Asks the handler for a session.
+/// Asks the handler for a session of a client, which is counted by its address.
 pub(crate) async fn admit<H: Handler>(
     handler: &H,
     info: ConnectInfo,
+    client: Option<SocketAddr>,
     limits: &Limits,
     connections: &Connections,
 ) -> Result<Admitted<H::Session>, NotAdmitted> {
     let names = names(&info.params);
-    let admitted = try_admit(handler, info, limits, connections).await;
+    let admitted = try_admit(handler, info, client, limits, connections).await;
     count(&admitted, connections.counters());
     if let Err(NotAdmitted::Refused(refused)) = &admitted {
         tracing::info!(
@@ -69,11 +70,12 @@ fn names(params: &Params) -> String {
 async fn try_admit<H: Handler>(
     handler: &H,
     info: ConnectInfo,
+    client: Option<SocketAddr>,
     limits: &Limits,
     connections: &Connections,
 ) -> Result<Admitted<H::Session>, NotAdmitted> {
     let (outbox, inbox) = outbox(limits, connections.counters());
-    let entered = connections.enter(&outbox, info.peer_addr)?;
+    let entered = connections.enter(&outbox, client)?;
     // Making the future is the handler's code too.
     let connecting = async { handler.connect(info, outbox).await };
     let connecting = AssertUnwindSafe(connecting).catch_unwind();

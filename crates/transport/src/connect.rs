@@ -26,11 +26,11 @@ pub struct ConnectInfo {
     pub params: Params,
     /// For the version of the wire that the client asked for.
     pub serializer: &'static dyn Serializer,
-    /// Where the client is, if the carrier knows; behind a proxy it is what [`TrustedProxies`](crate::TrustedProxies) says.
+    /// Where the client is, if the carrier hands it on; behind a proxy it is what [`TrustedProxies`](crate::TrustedProxies) says.
     ///
-    /// Over HTTP the server tells it by the request extension [`PeerAddr`](crate::PeerAddr); without that it is None. Unlike what
-    /// [`Reveal`](crate::Reveal) opens, it is no header that a page could make a browser send. Connections are counted by it, so
-    /// handlers are told it wherever it is known.
+    /// Over HTTP the server tells it by the request extension [`PeerAddr`](crate::PeerAddr), and the mount hands it on by
+    /// [`Reveal::with_peer_addr`](crate::Reveal::with_peer_addr); without both it is None. Connections are counted by it
+    /// either way.
     pub peer_addr: Option<SocketAddr>,
     /// Name of the carrier, such as `websocket`.
     pub transport: &'static str,

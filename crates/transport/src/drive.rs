@@ -151,15 +151,30 @@ impl<C: Connection, S: Session> Drive<C, S> {
                 break;
             }
         }
-        // Written out in one go, however many frames the turn fed.
-        if self.unflushed && self.connection.poll_flush_unpin(cx)?.is_ready() {
-            self.unflushed = false;
-        }
-        if outgoing == 0 || incoming == 0 {
+        let unblocked = self.flush(cx)?;
+        if outgoing == 0 || incoming == 0 || unblocked {
             return Ok(Turn::More);
         }
         self.output.release();
+        if incoming < TURN_ITEMS {
+            // Not at each turn, or a client that is sent much would pay for it: even one that does nothing sends a heartbeat.
+            self.inbox.release();
+        }
         Ok(Turn::Waiting)
+    }
+
+    /// Writes out in one go what the turn fed, however many frames. Tells whether the connection may take frames again which took
+    /// none before: the outbox believes it blocked then and wakes nobody, so the turn has to look at it once more.
+    fn flush(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        if !self.unflushed {
+            return Ok(false);
+        }
+        if self.connection.poll_flush_unpin(cx)?.is_pending() {
+            self.inbox.block(cx)?;
+            return Ok(false);
+        }
+        self.unflushed = false;
+        Ok(self.blocked)
     }
 
     /// Feeds what the session and the outbox want written, as far as the connection takes it.
@@ -200,8 +215,7 @@ impl<C: Connection, S: Session> Drive<C, S> {
     /// The next thing from the outbox, if there is one.
     fn next_item(&mut self, cx: &mut Context<'_>) -> Result<Option<Item<S::Mail>>, End> {
         match self.inbox.poll_recv(cx) {
-            Poll::Ready(Ok(item)) => Ok(Some(item)),
-            Poll::Ready(Err(Overflowed)) => Err(End::Breach(Breach::Slow)),
+            Poll::Ready(item) => Ok(Some(item?)),
             Poll::Pending => Ok(None),
         }
     }
@@ -209,9 +223,7 @@ impl<C: Connection, S: Session> Drive<C, S> {
     /// While the connection takes nothing, the outbox may fill up, or hold the order to close. That order must not have
     /// to wait for the client: what stands before it goes on to the output, as nothing can follow it.
     fn check_outbox(&mut self, cx: &mut Context<'_>, budget: &mut usize) -> Result<(), End> {
-        if self.inbox.poll_overflowed(cx).is_ready() {
-            return Err(End::Breach(Breach::Slow));
-        }
+        self.inbox.block(cx)?;
         if !self.inbox.is_closed() {
             return Ok(());
         }
@@ -435,6 +447,12 @@ impl Breach {
             Self::NotUtf8 => CloseCode::INVALID_UTF8,
             Self::Protocol => CloseCode::PROTOCOL,
         }
+    }
+}
+
+impl From<Overflowed> for End {
+    fn from(_: Overflowed) -> Self {
+        Self::Breach(Breach::Slow)
     }
 }
 

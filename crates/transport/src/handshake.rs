@@ -55,7 +55,7 @@ async fn shake<H: Handler>(
     let info = service
         .connect_info(WEBSOCKET, params, head, token)
         .map_err(|_unknown| Refusal::empty(StatusCode::FORBIDDEN))?;
-    let admitted = service.admit(info, &service.config().limits).await?;
+    let admitted = service.admit(head, info, &service.config().limits).await?;
     match accept_key(head) {
         Ok(accept) => {
             tokio::spawn(upgrade(on_upgrade, admitted, service.shared_config()));

@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 
 use http::{HeaderMap, Method, Uri, Version, request::Parts};
 
-/// A request extension by which the server may tell where the client is.
+/// A request extension by which the server may tell where the client is: connections are counted by it, and handlers are told it where
+/// [`Reveal::with_peer_addr`](crate::Reveal::with_peer_addr) says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddr(pub SocketAddr);
 

@@ -5,6 +5,7 @@ use std::{
     convert::Infallible,
     error::Error,
     future::{Future, ready},
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -279,17 +280,26 @@ impl<H: Handler> HttpService<H> {
             long_polling,
             ..
         } = &*self.config;
-        tracing::warn!(
-            path = path.chars().take(100).collect::<String>(),
-            mount,
-            websocket_path,
-            long_polling = long_polling.is_some(),
-            "nothing is served at this path: sockets are at the mount and the websocket path behind it, which official \
-             clients add by themselves"
-        );
-        let mut response = Response::new(Full::from(
-            "no socket is served at this path: official clients add /websocket to the path that they are given",
-        ));
+        let asked = path.chars().take(100).collect::<String>();
+        let cure = if long_polling.is_none() && self.variables(LONGPOLL, path).is_some() {
+            tracing::warn!(
+                path = asked,
+                long_polling = false,
+                "nothing is served at this path: long polling is off, HttpConfig::with_long_polling switches it on"
+            );
+            "long polling is off here: the server's HttpConfig::with_long_polling switches it on"
+        } else {
+            tracing::warn!(
+                path = asked,
+                mount,
+                websocket_path,
+                long_polling = long_polling.is_some(),
+                "nothing is served at this path: sockets are at the mount and the websocket path behind it, which official \
+                 clients add by themselves"
+            );
+            "no socket is served at this path: official clients add /websocket to the path that they are given"
+        };
+        let mut response = Response::new(Full::from(cure));
         *response.status_mut() = StatusCode::NOT_FOUND;
         response
     }
@@ -330,12 +340,20 @@ impl<H: Handler> HttpService<H> {
                 "a connection was refused: its vsn is unknown, ask for 1.0.0 or 2.0.0"
             );
         })?;
-        let client = |peer| self.config.trusted_proxies.client(peer, &head.headers);
-        let request = RequestInfo::of(&head.uri, &head.headers, self.config.reveal);
+        let reveal = self.config.reveal;
+        let client = self.client(head).filter(|_| reveal.peer_addr);
+        let request = RequestInfo::of(&head.uri, &head.headers, reveal);
         Ok(info
-            .with_peer_addr(head.peer_addr.map(client))
+            .with_peer_addr(client)
             .with_auth_token(auth_token)
             .with_request(request))
+    }
+
+    /// Where a client is, if the server tells it.
+    fn client(&self, head: &Head) -> Option<SocketAddr> {
+        let proxies = &self.config.trusted_proxies;
+        head.peer_addr
+            .map(|peer| proxies.client(peer, &head.headers))
     }
 
     /// Agrees with a client on a subprotocol.
@@ -357,13 +375,15 @@ impl<H: Handler> HttpService<H> {
         })
     }
 
-    /// Asks the handler for a session.
+    /// Asks the handler for a session. The client is counted by its address, whether or not the handler is told that.
     pub(crate) async fn admit(
         &self,
+        head: &Head,
         info: ConnectInfo,
         limits: &Limits,
     ) -> Result<Admitted<H::Session>, NotAdmitted> {
-        admit(&self.handler, info, limits, self.connections()).await
+        let client = self.client(head);
+        admit(&self.handler, info, client, limits, self.connections()).await
     }
 
     pub(crate) fn shared_config(&self) -> Arc<HttpConfig> {

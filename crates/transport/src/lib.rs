@@ -26,11 +26,13 @@ mod params;
 mod path;
 mod proxies;
 mod rate;
+mod read_ahead;
 mod request;
 mod serializer;
 mod session;
 mod stats;
 mod subprotocol;
+mod sync;
 #[cfg(feature = "test-util")]
 pub mod testing;
 mod transport;

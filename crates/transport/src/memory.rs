@@ -76,7 +76,8 @@ impl<H: Handler> MemoryService<H> {
     /// # Errors
     /// [`Refused`] as the client of an HTTP carrier would see it.
     pub async fn connect(&self, info: ConnectInfo) -> Result<Client, Refused> {
-        let admitted = admit(&self.handler, info, &self.limits, &self.connections).await?;
+        let client = info.peer_addr;
+        let admitted = admit(&self.handler, info, client, &self.limits, &self.connections).await?;
         let (connection, client) = pair(self.capacity);
         tokio::spawn(admitted.drive(connection));
         Ok(client)

@@ -4,11 +4,14 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header::USER_AGENT};
 
-/// What of a request is handed on in [`RequestInfo`]; by default nothing. Cookies and all other headers never are: browsers attach
+/// What of a request is handed on, the client's address in [`ConnectInfo::peer_addr`](crate::ConnectInfo::peer_addr) and the rest in
+/// [`RequestInfo`]; by default nothing. Cookies and all other headers never are: browsers attach
 /// them to requests of foreign pages too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reveal {
+    /// [`ConnectInfo::peer_addr`](crate::ConnectInfo::peer_addr).
+    pub peer_addr: bool,
     /// [`RequestInfo::uri`].
     pub uri: bool,
     /// [`RequestInfo::user_agent`].
@@ -25,6 +28,12 @@ impl Reveal {
     /// Nothing.
     pub fn nothing() -> Self {
         Self::default()
+    }
+
+    /// Sets [`peer_addr`](Self::peer_addr).
+    pub fn with_peer_addr(mut self) -> Self {
+        self.peer_addr = true;
+        self
     }
 
     /// Sets [`uri`](Self::uri).

@@ -72,7 +72,7 @@ pub struct UnknownVsn(pub String);
 #[non_exhaustive]
 pub enum DecodeError {
     /// Not JSON, or not the array or object that this version sends.
-    #[error("not a message of version {vsn}: {}", without_content(source))]
+    #[error("not a message of version {vsn}: {}", without_content(vsn, source))]
     Shape {
         /// The version that was expected.
         vsn: &'static str,
@@ -97,7 +97,7 @@ pub enum DecodeError {
 }
 
 /// What the parser says, less the part of the frame that it quotes: what clients send does not belong in a log.
-fn without_content(error: &serde_json::Error) -> String {
+fn without_content(vsn: &str, error: &serde_json::Error) -> String {
     let words = error.to_string();
     if words.starts_with("missing field `") {
         return words;
@@ -107,11 +107,25 @@ fn without_content(error: &serde_json::Error) -> String {
         Category::Data => "JSON of another shape",
         Category::Syntax | Category::Io => "no JSON",
     };
-    format!(
-        "{problem}, at line {} column {}",
-        error.line(),
-        error.column()
-    )
+    let (line, column) = (error.line(), error.column());
+    let cure = match error.is_data() {
+        true => shape(vsn),
+        false => "",
+    };
+    format!("{problem}, at line {line} column {column}{cure}")
+}
+
+/// The shape of a version's messages, and how to speak the other one: who forgets to say a version gets the older.
+fn shape(vsn: &str) -> &'static str {
+    match vsn {
+        _ if vsn == V1.vsn() => {
+            "; it is an object with topic, event, payload and ref: a client that sends arrays has to connect with vsn=2.0.0"
+        }
+        _ if vsn == V2.vsn() => {
+            "; it is [join_ref, ref, topic, event, payload]: a client that sends objects has to connect with vsn=1.0.0"
+        }
+        _ => "",
+    }
 }
 
 impl From<DecodeError> for Close {

@@ -23,7 +23,8 @@ use crate::{
 /// * The stream yields whole frames in order. An error or `None` ends it; `None` means that the client is gone
 ///   without a goodbye.
 /// * The sink's `poll_ready` is pending while much is unsent. That is how the outbox of a slow reader fills up, so a
-///   connection must not buffer without bound. The loop feeds a batch and then flushes once.
+///   connection must not buffer without bound. The loop feeds a batch and then flushes once. While `poll_ready` or
+///   `poll_flush` is pending, what comes for the client brings the loop back no more: the waker that it left there must.
 /// * [`Outgoing::Close`] is the last item. `poll_close` then ends the connection in order, waiting for the client's
 ///   part if the carrier has a closing handshake; the loop sets the time limit.
 pub trait Connection:
@@ -138,7 +139,8 @@ async fn serve_one<H: Handler, C: Connection>(
     limits: Limits,
     connections: Connections,
 ) {
-    match admit(&handler, info, &limits, &connections).await {
+    let client = info.peer_addr;
+    match admit(&handler, info, client, &limits, &connections).await {
         // A task of its own, so that what was needed to get here does not stay.
         Ok(admitted) => drop(tokio::spawn(admitted.drive(connection))),
         Err(not_admitted) => {

@@ -31,6 +31,7 @@ use crate::{
     close::{Close, CloseCode},
     frame::Frame,
     limits::MAX_MESSAGE_BYTES,
+    read_ahead::ReadAhead,
     transport::{Connection, Outgoing, ReadError, WriteError},
 };
 
@@ -40,6 +41,10 @@ pub const WEBSOCKET: &str = "websocket";
 /// The largest frame the server can write: 64 MiB. A larger one closes its connection with 1011.
 pub const MAX_OUTGOING_BYTES: usize = 64 * 1024 * 1024;
 
+/// Messages up to this size are copied out of the buffer that they were read into, so that one that is kept for long does not keep
+/// the buffer.
+const COPY_UP_TO_BYTES: usize = 1024;
+
 /// Limits and buffers of one WebSocket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -47,9 +52,9 @@ pub struct WebSocketConfig {
     /// The largest message from a client, whether in one frame or in fragments; default 8,000,000 bytes. A larger
     /// one closes the connection with 1009.
     pub max_message_bytes: usize,
-    /// What every open connection keeps for reading; default 1 KiB, since an idle client pays for it. A
-    /// larger message gets a buffer of its size, which the connection keeps. Frames up to this size are
-    /// copied out, so that a message that is kept for long does not keep the buffer.
+    /// What every open connection keeps for reading; default 128 bytes, since an idle client pays for it. A
+    /// larger message gets a buffer of its size, which the connection keeps. (From the network more is read at a time, whatever
+    /// this is.)
     pub read_buffer_bytes: usize,
     /// How much is collected before it is written, if no flush comes first; default 4 KiB.
     pub write_buffer_bytes: usize,
@@ -59,7 +64,7 @@ impl Default for WebSocketConfig {
     fn default() -> Self {
         Self {
             max_message_bytes: MAX_MESSAGE_BYTES,
-            read_buffer_bytes: 1024,
+            read_buffer_bytes: 128,
             write_buffer_bytes: 4 * 1024,
         }
     }
@@ -68,8 +73,7 @@ impl Default for WebSocketConfig {
 /// The server's end of a WebSocket over any byte stream whose upgrade is done.
 #[derive(Debug)]
 pub struct WebSocket<T> {
-    codec: WebSocketStream<Heard<T>>,
-    copy_up_to_bytes: usize,
+    codec: WebSocketStream<ReadAhead<T>>,
     state: State,
     /// Nothing is read until the last ping's answer has left, or a client that pings and never reads would fill the
     /// codec's write buffer.
@@ -94,22 +98,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
             .max_write_buffer_size(config.write_buffer_bytes.saturating_add(MAX_OUTGOING_BYTES))
             .max_message_size(Some(config.max_message_bytes))
             .max_frame_size(Some(config.max_message_bytes));
-        let stream = Heard {
-            stream,
-            last_byte: Instant::now(),
-        };
+        let stream = ReadAhead::new(stream);
         let codec =
             WebSocketStream::from_raw_socket(stream, Role::Server, Some(codec_config)).await;
         Self {
             codec,
-            copy_up_to_bytes: config.read_buffer_bytes,
             state: State::Open,
             answering_ping: false,
         }
     }
 
-    fn text(&self, text: Utf8Bytes) -> Result<Frame, ReadError> {
-        if text.len() <= self.copy_up_to_bytes {
+    fn text(text: Utf8Bytes) -> Result<Frame, ReadError> {
+        if text.len() <= COPY_UP_TO_BYTES {
             return Ok(Frame::Text(ByteString::from(text.as_str())));
         }
         ByteString::try_from(Bytes::from(text))
@@ -117,14 +117,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
             .map_err(|_| ReadError::NotUtf8)
     }
 
-    fn binary(&self, bytes: Bytes) -> Frame {
-        match bytes.len() <= self.copy_up_to_bytes {
+    fn binary(bytes: Bytes) -> Frame {
+        match bytes.len() <= COPY_UP_TO_BYTES {
             true => Frame::Binary(Bytes::copy_from_slice(&bytes)),
             false => Frame::Binary(bytes),
         }
     }
 
-    fn codec(&mut self) -> Pin<&mut WebSocketStream<Heard<T>>> {
+    fn codec(&mut self) -> Pin<&mut WebSocketStream<ReadAhead<T>>> {
         Pin::new(&mut self.codec)
     }
 
@@ -160,8 +160,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<T> {
             }
             let item = match ready!(self.codec().poll_next(cx)) {
                 None => None,
-                Some(Ok(Message::Text(text))) => Some(self.text(text)),
-                Some(Ok(Message::Binary(bytes))) => Some(Ok(self.binary(bytes))),
+                Some(Ok(Message::Text(text))) => Some(Self::text(text)),
+                Some(Ok(Message::Binary(bytes))) => Some(Ok(Self::binary(bytes))),
                 Some(Ok(Message::Close(frame))) => Some(Err(ReadError::Closed(
                     frame.map(|frame| CloseCode(frame.code.into())),
                 ))),
@@ -219,7 +219,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Sink<Outgoing> for WebSocket<T> {
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connection for WebSocket<T> {
     fn last_byte(&self) -> Option<Instant> {
-        Some(self.codec.get_ref().last_byte)
+        Some(self.codec.get_ref().last_byte())
     }
 }
 
@@ -258,45 +258,5 @@ fn write_error(error: tungstenite::Error) -> WriteError {
         tungstenite::Error::Io(error) => WriteError::Lost(error),
         tungstenite::Error::WriteBufferFull(_) => WriteError::TooBig,
         error => WriteError::Lost(io::Error::new(io::ErrorKind::BrokenPipe, error)),
-    }
-}
-
-/// A stream that remembers when bytes came.
-#[derive(Debug)]
-struct Heard<T> {
-    stream: T,
-    last_byte: Instant,
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for Heard<T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if buffer.filled().len() > before {
-            self.last_byte = Instant::now();
-        }
-        polled
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for Heard<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -1,9 +1,8 @@
 //! The page of checklists: every id is there, and every test it names exists.
 
-use std::collections::BTreeSet;
 use std::fs;
 
-use crate::sources::files;
+use crate::sources::{files, tests};
 
 /// Where tests are.
 const BELOW: [&str; 2] = ["crates", "docs/tests"];
@@ -47,25 +46,6 @@ fn rows() -> Vec<(&'static str, &'static str)> {
         .collect()
 }
 
-/// The names of all functions that are tests.
-fn tests() -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
-    for file in files(&BELOW, ".rs") {
-        let text = fs::read_to_string(file).unwrap();
-        let mut is_test = false;
-        for line in text.lines().map(str::trim) {
-            if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
-                is_test = true;
-            } else if let Some((_, name)) = line.split_once("fn ").filter(|_| is_test) {
-                let end = name.find('(').unwrap_or(name.len());
-                names.insert(name[..end].to_owned());
-                is_test = false;
-            }
-        }
-    }
-    names
-}
-
 #[test]
 fn every_id_of_every_list_has_its_row() {
     let ids: Vec<&str> = rows().into_iter().map(|(id, _)| id).collect();
@@ -78,7 +58,7 @@ fn every_id_of_every_list_has_its_row() {
 
 #[test]
 fn every_test_that_the_page_names_exists() {
-    let tests = tests();
+    let tests = tests(&BELOW);
     let suites = files(&BELOW, ".test.mjs");
     for (id, held_by) in rows() {
         let mut named = 0;

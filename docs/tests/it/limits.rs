@@ -5,7 +5,7 @@ use std::time::Duration;
 use matryoshka_presence::channel::transport::{
     self, ConnectionLimits, Limits, LongPollConfig, Rate, WebSocketConfig,
 };
-use matryoshka_presence::channel::{self, SocketsConfig};
+use matryoshka_presence::channel::{self, SocketsConfig, pubsub};
 
 const PAGE: &str = include_str!("../../src/limits.md");
 
@@ -142,6 +142,11 @@ fn limits() -> Vec<(&'static str, String)> {
             grouped(sockets.inbox_messages),
         ),
         ("SocketsConfig::inbox_bytes", bytes(sockets.inbox_bytes)),
+        (
+            "pubsub::Limits::topic_bytes",
+            bytes(pubsub::Limits::default().topic_bytes()),
+        ),
+        ("MAX_TOKEN_BYTES", bytes(channel::MAX_TOKEN_BYTES)),
     ]
 }
 

@@ -16,6 +16,7 @@ mod phoenix;
 mod presence_ids;
 mod program;
 mod promises;
+mod registry_and_pubsub_ids;
 mod sources;
 mod testing;
 mod two_terminals;

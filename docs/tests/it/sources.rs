@@ -1,5 +1,6 @@
 //! The files that pages speak of.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -27,4 +28,20 @@ pub(crate) fn sources(folders: &[&str]) -> String {
     files
         .map(|file| fs::read_to_string(file).unwrap())
         .collect()
+}
+
+/// The names of all functions below these folders that are tests.
+pub(crate) fn tests(folders: &[&str]) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let mut is_test = false;
+    for line in sources(folders).lines().map(str::trim) {
+        if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
+            is_test = true;
+        } else if let Some((_, name)) = line.split_once("fn ").filter(|_| is_test) {
+            let end = name.find('(').unwrap_or(name.len());
+            names.insert(name[..end].to_owned());
+            is_test = false;
+        }
+    }
+    names
 }

@@ -5,7 +5,7 @@ use axum::body::Body;
 use futures::{SinkExt, StreamExt};
 use matryoshka_channel::pubsub::PubSub;
 use matryoshka_channel::transport::http::{Request, StatusCode};
-use matryoshka_channel::transport::{ConnectInfo, HttpConfig, LongPolling, OriginPolicy};
+use matryoshka_channel::transport::{ConnectInfo, Frame, HttpConfig, LongPolling, OriginPolicy};
 use matryoshka_channel::{Connected, KeyRing, Sockets, SocketsConfig, Tokens};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::client_async;
@@ -69,7 +69,27 @@ async fn long_polling_that_nobody_switched_on_says_that_it_is_off() {
     let mut router = mounted(SocketsConfig::default());
     let (status, lines) = ask(&mut router, upgrade("/socket/longpoll", &[])).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
-    is_one_line_with(&lines, &["WARN", "long_polling=false"]);
+    let cure = "HttpConfig::with_long_polling switches it on";
+    is_one_line_with(&lines, &["WARN", "long_polling=false", cure]);
+}
+
+/// Whoever forgets to say a version gets the older one, and sends arrays.
+#[tokio::test(start_paused = true)]
+async fn messages_of_the_other_version_are_told_which_to_ask_for() {
+    for (vsn, message, cure) in [
+        (Vsn::V1, r#"["1","1","lab:a","phx_join",{}]"#, "vsn=2.0.0"),
+        (
+            Vsn::V2,
+            r#"{"topic":"lab:a","event":"phx_join","payload":{},"ref":"1"}"#,
+            "vsn=1.0.0",
+        ),
+    ] {
+        let lines = Lines::collect();
+        let mut client = Client::connect(&Lab::new().sockets(), vsn).await;
+        client.send_frame(Frame::text(message)).await;
+        client.play("< close 1011").await;
+        is_one_line_with(&lines.take(), &["WARN", "another shape", cure]);
+    }
 }
 
 #[tokio::test]
@@ -205,15 +225,14 @@ async fn a_message_too_big_is_told_which_limit_to_raise() {
     assert_eq!(send_too_big(config).await, 1011);
 }
 
-/// The same over long polling.
-#[tokio::test(start_paused = true)]
-async fn a_post_too_big_is_told_which_limit_to_raise() {
+/// A long-poll session of that version, and what it answers to such a post.
+async fn post(vsn: &str, content_type: &str, body: Vec<u8>) -> (StatusCode, Vec<String>) {
     let lab = Lab::new();
     let polling = LongPolling::new(&lab.pubsub).unwrap();
     let mut config = SocketsConfig::default();
     config.http = HttpConfig::default().with_long_polling(&polling);
     let mut router = Router::new().nest_service("/socket", lab.sockets_with(config));
-    let open = Request::get("/socket/longpoll?user=anna&vsn=2.0.0");
+    let open = Request::get(format!("/socket/longpoll?user=anna&vsn={vsn}"));
     let opened = router
         .call(open.body(Body::empty()).unwrap())
         .await
@@ -223,16 +242,29 @@ async fn a_post_too_big_is_told_which_limit_to_raise() {
         .unwrap();
     let opened: serde_json::Value = serde_json::from_slice(&opened).unwrap();
     let post = Request::post(format!(
-        "/socket/longpoll?vsn=2.0.0&token={}",
+        "/socket/longpoll?vsn={vsn}&token={}",
         opened["token"].as_str().unwrap()
     ));
-    let post = post.body(Body::from(vec![b'x'; 8_000_001])).unwrap();
-    let (status, lines) = ask(&mut router, post).await;
+    let post = post.header("content-type", content_type);
+    ask(&mut router, post.body(Body::from(body)).unwrap()).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_post_too_big_is_told_which_limit_to_raise() {
+    let (status, lines) = post("2.0.0", "text/plain", vec![b'x'; 8_000_001]).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     is_one_line_with(
         &lines,
         &["WARN", "LongPollConfig::with_body sets the limits"],
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_of_version_1_is_told_how_its_messages_are_posted() {
+    let message = br#"{"topic":"lab:a","event":"phx_join","payload":{},"ref":"1"}"#;
+    let (status, lines) = post("1.0.0", "application/x-ndjson", message.to_vec()).await;
+    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+    is_one_line_with(&lines, &["WARN", "line 1", "as application/json"]);
 }
 
 /// Of a channel whose events are a type; the same for every other misfit is beside that type.

@@ -4,34 +4,27 @@
 //! direction for itself. Names that are no [`NodeName`](crate::NodeName) panic, as in [`MemoryMesh::node`]. To do these to a
 //! link that is not there, or to a frame that is not under way, changes nothing. One thread at a time steers one link.
 
-use std::sync::Arc;
-
 use super::link::Link;
-use super::{MemoryMesh, Opening, Told, pair, valid};
-use crate::cluster::MemberEvent;
+use super::nodes::{Opening, Told};
+use super::{MemoryMesh, valid};
+use crate::cluster::{Member, MemberEvent};
 
 impl MemoryMesh {
     /// Cuts the link between two nodes: each is told that the other is down, and hears nothing of it any more. A delivery
     /// that is under way in another thread still arrives; what is held is lost.
     pub fn cut(&self, a: &str, b: &str) {
-        let pair = pair(&valid(a), &valid(b));
+        let (a, b) = (valid(a), valid(b));
         self.mesh.change(|| {
-            let mut state = self.mesh.state();
-            state.cuts.insert(pair.clone());
-            let told = state.unlink(&pair.0, &pair.1);
-            drop(state);
-            told.into_iter().for_each(Told::tell);
+            let ended = self.mesh.nodes().cut(&a, &b);
+            ended.tell();
         });
     }
 
     /// Undoes [`cut`](Self::cut): a new link.
     pub fn heal(&self, a: &str, b: &str) {
-        let pair = pair(&valid(a), &valid(b));
+        let (a, b) = (valid(a), valid(b));
         self.mesh.change(|| {
-            let mut state = self.mesh.state();
-            state.cuts.remove(&pair);
-            let opening = state.link(&pair.0, &pair.1);
-            drop(state);
+            let opening = self.mesh.nodes().heal(&a, &b);
             opening.into_iter().for_each(Opening::open);
         });
     }
@@ -46,18 +39,29 @@ impl MemoryMesh {
     /// Kills a node: the others are told that it is down; it hears nothing, reaches nobody and is told nothing. Its name is
     /// free for [`node`](Self::node), which is the restart.
     pub fn kill(&self, node: &str) {
-        self.mesh.change(|| self.mesh.remove(&valid(node), None));
+        let node = valid(node);
+        self.mesh.change(|| {
+            let ended = self.mesh.nodes().remove(&node, None);
+            ended.tell();
+        });
     }
 
     /// Says that two nodes have not heard each other for a while, though their link lives. [`recover`](Self::recover) undoes it.
     pub fn suspect(&self, a: &str, b: &str) {
-        self.mesh
-            .tell_pair(&valid(a), &valid(b), MemberEvent::Suspect);
+        self.tell_both(a, b, MemberEvent::Suspect);
     }
 
     /// Says that two suspects have heard each other again.
     pub fn recover(&self, a: &str, b: &str) {
-        self.mesh.tell_pair(&valid(a), &valid(b), MemberEvent::Up);
+        self.tell_both(a, b, MemberEvent::Up);
+    }
+
+    fn tell_both(&self, a: &str, b: &str, event: fn(Member) -> MemberEvent) {
+        let (a, b) = (valid(a), valid(b));
+        self.mesh.change(|| {
+            let told = self.mesh.nodes().tell_both(&a, &b, event);
+            told.for_each(Told::tell);
+        });
     }
 
     /// From now on what `from` sends to `to` stays under way: a receiver that does not read, or a network that dawdles.
@@ -74,8 +78,7 @@ impl MemoryMesh {
 
     /// How many frames are under way on a held link.
     pub fn in_flight(&self, from: &str, to: &str) -> usize {
-        let link = self.link_of(from, to);
-        link.map_or(0, |link| link.in_flight())
+        self.on_link(from, to, Link::in_flight)
     }
 
     /// The frame at that place of those under way arrives now. Out of its turn, the receiver keeps it until those before
@@ -95,14 +98,8 @@ impl MemoryMesh {
         self.on_link(from, to, |link| link.lose(index));
     }
 
-    fn link_of(&self, from: &str, to: &str) -> Option<Arc<Link>> {
-        let state = self.mesh.state();
-        state.links(&valid(from))?.get(&valid(to)).cloned()
-    }
-
-    fn on_link(&self, from: &str, to: &str, act: impl FnOnce(&Link)) {
-        if let Some(link) = self.link_of(from, to) {
-            act(&link);
-        }
+    fn on_link<R: Default>(&self, from: &str, to: &str, act: impl FnOnce(&Link) -> R) -> R {
+        let link = self.mesh.nodes().find(&valid(from), &valid(to));
+        link.map(|link| act(&link)).unwrap_or_default()
     }
 }

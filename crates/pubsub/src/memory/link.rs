@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::lock;
 #[cfg(feature = "test-util")]
-use super::wire::{Content, Wire};
+use super::wire::{Arrival, Content, Wire};
 use crate::cluster::{Member, MemberEvent};
 use crate::{Envelope, Inbound, Origin};
 
@@ -16,6 +16,7 @@ pub(super) struct Link {
     /// How the receiver sees the sender.
     origin: Arc<Origin>,
     inbound: Inbound,
+    /// The innermost lock of a mesh. Nothing is delivered, told or dropped inside.
     gate: Mutex<Gate>,
 }
 
@@ -118,8 +119,10 @@ impl Link {
         }
     }
 
+    /// Nothing goes through any more, and what was inside is lost.
     pub(super) fn close(&self) {
-        *self.gate() = Gate::Closed;
+        let inside = std::mem::replace(&mut *self.gate(), Gate::Closed);
+        drop(inside);
     }
 
     fn gate(&self) -> MutexGuard<'_, Gate> {
@@ -137,23 +140,23 @@ impl Link {
     }
 
     pub(super) fn release(&self) {
-        while let Some(arrived) = self.take_held() {
-            arrived.into_iter().for_each(|content| self.arrive(content));
+        while let Some(arrival) = self.take_held() {
+            self.hand_on(arrival);
         }
     }
 
     /// What is under way; `None`, and the gate is open, if nothing is.
-    fn take_held(&self) -> Option<Vec<Content>> {
+    fn take_held(&self) -> Option<Arrival> {
         let mut gate = self.gate();
         let Gate::Held(wire) = &mut *gate else {
             return None;
         };
-        let arrived = wire.carry_all();
-        if arrived.is_empty() {
+        let arrival = wire.carry_all();
+        if arrival.is_empty() {
             *gate = Gate::Open;
             return None;
         }
-        Some(arrived)
+        Some(arrival)
     }
 
     pub(super) fn in_flight(&self) -> usize {
@@ -161,8 +164,8 @@ impl Link {
     }
 
     pub(super) fn carry(&self, index: usize) {
-        let arrived = self.on_wire(|wire| wire.carry(index));
-        arrived.into_iter().for_each(|content| self.arrive(content));
+        let arrival = self.on_wire(|wire| wire.carry(index));
+        self.hand_on(arrival);
     }
 
     pub(super) fn duplicate(&self, index: usize) {
@@ -170,7 +173,8 @@ impl Link {
     }
 
     pub(super) fn lose(&self, index: usize) {
-        self.on_wire(|wire| wire.lose(index));
+        let lost = self.on_wire(|wire| wire.lose(index));
+        drop(lost);
     }
 
     fn on_wire<R: Default>(&self, act: impl FnOnce(&mut Wire) -> R) -> R {
@@ -180,14 +184,16 @@ impl Link {
         }
     }
 
-    fn arrive(&self, content: Content) {
-        match content {
-            Content::Message(envelope) => self.deliver(envelope),
-            Content::Gap(lost) => self.tell(MemberEvent::Gap {
-                node: self.origin.node.clone(),
-                link: self.origin.link,
-                lost,
-            }),
+    fn hand_on(&self, arrival: Arrival) {
+        for content in arrival.in_turn {
+            match content {
+                Content::Message(envelope) => self.deliver(envelope),
+                Content::Gap(lost) => self.tell(MemberEvent::Gap {
+                    node: self.origin.node.clone(),
+                    link: self.origin.link,
+                    lost,
+                }),
+            }
         }
     }
 }

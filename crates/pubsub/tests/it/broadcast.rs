@@ -1,6 +1,7 @@
 //! Publishing on one node.
 
 use matryoshka_pubsub::mailbox::Bound;
+use matryoshka_pubsub::memory::MemoryMesh;
 use matryoshka_pubsub::{
     BroadcastError, DirectError, InvalidLimit, Limits, Payload, PubSub, Sent, SubscribeError,
     TopicName,
@@ -50,6 +51,26 @@ fn b8_broadcast_from_skips_the_publishers_own() {
 }
 
 #[test]
+fn b11_the_local_forms_reach_this_node_alone() {
+    let mesh = MemoryMesh::new();
+    let nodes = ["here", "there"].map(|name| PubSub::with(mesh.node(name)));
+    let [mut here, mut there] = nodes.each_ref().map(|node| node.subscribe("a").unwrap());
+    let publisher = nodes[0].publisher();
+    let mut own = publisher.subscribe("a").unwrap();
+    let sent = |local| Sent {
+        local,
+        ..Sent::default()
+    };
+    let local = publisher.local_broadcast("a", "all").unwrap();
+    assert_eq!(local, sent(2));
+    let local = publisher.local_broadcast_from("a", "others").unwrap();
+    assert_eq!(local, sent(1));
+    assert_eq!(held(&mut here), ["all", "others"]);
+    assert_eq!(held(&mut own), ["all"]);
+    assert_eq!(held(&mut there), [""; 0]);
+}
+
+#[test]
 fn b9_b10_a_direct_broadcast_goes_to_the_own_node_or_to_nobody() {
     let pubsub = PubSub::local();
     let mut subscription = pubsub.subscribe("a").unwrap();
@@ -94,7 +115,8 @@ fn the_longest_name_is_configured() {
     let pubsub = PubSub::local_with_limits(limits);
     assert!(pubsub.subscribe("abc").is_ok());
     let refused = pubsub.subscribe("abcd").unwrap_err();
-    assert_eq!(refused.to_string(), "the topic has 4 bytes, more than 3");
+    let (bytes, max) = (4, 3);
+    assert_eq!(refused, SubscribeError::TopicTooLong { bytes, max });
     assert!(
         Limits::default()
             .with_topic_bytes(TopicName::MAX_BYTES)

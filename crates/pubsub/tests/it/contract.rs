@@ -23,26 +23,9 @@ async fn the_memory_mesh_keeps_the_contract() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pubsub_alone_keeps_the_contract_of_a_cluster_of_one() {
-    let nodes = [PubSub::local()];
-    let suite = async {
-        contract::names_and_members(&nodes).await;
-        contract::broadcast_reaches_every_subscriber(&nodes).await;
-        contract::broadcast_from_skips_its_own_only(&nodes).await;
-        contract::local_broadcast_stays(&nodes).await;
-        contract::direct_broadcast_reaches_its_node_only(&nodes).await;
-        contract::unknown_nodes_are_errors(&nodes).await;
-        contract::one_publisher_stays_in_order(&nodes).await;
-        contract::unknown_kinds_are_counted_and_delivered(&nodes).await;
-        contract::dispatchers_of_each_node_are_used(&nodes).await;
-        contract::payloads_arrive_as_they_are(&nodes).await;
-        contract::all_classes_arrive(&nodes).await;
-        contract::ended_subscriptions_hear_nothing(&nodes).await;
-        contract::a_publisher_unsubscribes(&nodes).await;
-        contract::subscribe_then_tell_then_broadcast(&nodes).await;
-        contract::huge_topics_are_served_in_parts(&nodes).await;
-        contract::values_arrive_as_they_are(&nodes).await;
-    };
-    timeout(DEADLINE, suite).await.expect("the suite ends");
+    timeout(DEADLINE, contract::every_check(&[PubSub::local()]))
+        .await
+        .expect("the suite ends");
 }
 
 /// Three nodes of one mesh.

@@ -1,7 +1,10 @@
 //! The in-memory mesh, and what faults do to it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
 
+use bytes::Bytes;
 use matryoshka_pubsub::cluster::MemberEvent;
 use matryoshka_pubsub::memory::MemoryMesh;
 use matryoshka_pubsub::{Delivery, DirectError, LinkId, Message, NodeName, PubSub, Sink};
@@ -113,6 +116,65 @@ fn a_dropped_pubsub_is_a_node_that_went() {
 fn a_running_name_is_taken() {
     let (mesh, _a, _b) = pair();
     drop(mesh.node("b"));
+}
+
+#[test]
+#[should_panic(expected = "take 1 to 64 characters of a-z")]
+fn what_is_no_name_is_told_what_would_be() {
+    drop(MemoryMesh::new().node("Node 1"));
+}
+
+#[test]
+fn a_name_that_was_refused_leaves_the_mesh_as_it_was() {
+    let (mesh, a, _b) = pair();
+    let refused = thread::spawn({
+        let mesh = mesh.clone();
+        move || drop(mesh.node("b"))
+    });
+    assert!(refused.join().is_err());
+    assert_eq!(a.broadcast("t", "1").unwrap().peers, 1);
+    let _c = PubSub::with(mesh.node("c"));
+    assert_eq!(a.broadcast("t", "2").unwrap().peers, 2);
+}
+
+/// Bytes that publish as they are dropped, and say so when they have.
+struct LastWords(PubSub, mpsc::Sender<()>);
+
+impl AsRef<[u8]> for LastWords {
+    fn as_ref(&self) -> &[u8] {
+        b"hello"
+    }
+}
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        self.0.broadcast("last words", "farewell").unwrap();
+        self.1.send(()).unwrap();
+    }
+}
+
+#[test]
+fn payloads_are_dropped_where_they_may_publish() {
+    let losing: [fn(&MemoryMesh); 4] = [
+        |mesh| mesh.cut("a", "b"),
+        |mesh| mesh.kill("b"),
+        |mesh| mesh.lose("a", "b", 0),
+        |mesh| {
+            mesh.duplicate("a", "b", 0);
+            (0..2).for_each(|_| mesh.carry("a", "b", 0));
+        },
+    ];
+    for lose in losing {
+        let (mesh, a, _b) = pair();
+        let (dropped, was_dropped) = mpsc::channel();
+        mesh.hold("a", "b");
+        let payload = Bytes::from_owner(LastWords(a.clone(), dropped));
+        a.broadcast("t", payload).unwrap();
+        assert!(was_dropped.try_recv().is_err(), "it is under way");
+        let thread = thread::spawn(move || lose(&mesh));
+        was_dropped.recv_timeout(Duration::from_secs(10)).unwrap();
+        thread.join().unwrap();
+    }
 }
 
 #[test]

@@ -303,11 +303,8 @@ where
             let registered = |key| Change::Registered { key, entry };
             notices = table.watchers.tell(self.index, hash, key, registered);
         }
-        // Before the next one can come, who is not the first: what that one adds, the end has to find as well.
-        let noted = match is_first {
-            true => owner.life().note(Arc::clone(self) as Arc<dyn Removal>),
-            false => owner.life().check().map(|()| Vec::new()),
-        };
+        let place = || Arc::clone(self) as Arc<dyn Removal>;
+        let noted = owner.life().note_entry(is_first, place);
         drop(guard);
         drop(spare);
         edge.into_iter().for_each(Queued::announce);

@@ -332,11 +332,7 @@ where
         content.held = Some(Held { entry, life });
         table.names += 1;
         let shard = Arc::clone(self) as Arc<dyn Removal>;
-        // Before the next one can come, who is not the first: what that one adds, the end has to find as well.
-        let noted = match is_first {
-            true => owner.life().note(Arc::clone(&shard)),
-            false => owner.life().check().map(|()| Vec::new()),
-        };
+        let noted = owner.life().note_entry(is_first, || Arc::clone(&shard));
         drop(found);
         gone.deliver();
         come.deliver();

@@ -44,15 +44,22 @@ fn hooks_run_once_and_after_the_entries_are_gone() {
     assert_eq!(*seen.lock().unwrap(), [0]);
 }
 
+/// Hooks that add to one number.
+fn counting() -> (Arc<AtomicUsize>, impl Fn(usize) -> Box<dyn FnOnce() + Send>) {
+    let ran = Arc::new(AtomicUsize::new(0));
+    let sum = Arc::clone(&ran);
+    let hook = move |by: usize| {
+        let sum = Arc::clone(&sum);
+        Box::new(move || {
+            sum.fetch_add(by, SeqCst);
+        }) as Box<dyn FnOnce() + Send>
+    };
+    (ran, hook)
+}
+
 #[test]
 fn a_dropped_hook_is_cancelled_and_a_detached_one_is_not() {
-    let ran = Arc::new(AtomicUsize::new(0));
-    let count = |by: usize| {
-        let ran = Arc::clone(&ran);
-        move || {
-            ran.fetch_add(by, SeqCst);
-        }
-    };
+    let (ran, count) = counting();
     let owner = Owner::new();
     drop(owner.on_death(count(1)));
     owner.on_death(count(10)).detach();
@@ -155,7 +162,7 @@ fn who_was_ended_has_nothing_and_gets_nothing() {
     assert_eq!(refused, RegisterError::OwnerDead(dead));
     assert_eq!(groups.register(&shared, "a", 2).unwrap_err(), dead);
     let says = format!(
-        "owner {} is dead: it was ended, and can have nothing any more",
+        "owner {} is dead, and can have nothing any more: register with another owner",
         owner.id()
     );
     assert_eq!(
@@ -171,13 +178,7 @@ fn who_was_ended_has_nothing_and_gets_nothing() {
 
 #[test]
 fn the_dead_die_once_and_a_late_hook_runs_at_once() {
-    let ran = Arc::new(AtomicUsize::new(0));
-    let count = |by: usize| {
-        let ran = Arc::clone(&ran);
-        move || {
-            ran.fetch_add(by, SeqCst);
-        }
-    };
+    let (ran, count) = counting();
     let owner = Owner::new();
     owner.on_death(count(1)).detach();
     owner.end();

@@ -1,53 +1,13 @@
 //! The registry through its public face.
 //!
-//! # Which row is shown where
-//!
-//! `rows` tries each in one and in eight shards, groups in both layouts. Tests of the crate itself, which see more, begin
-//! with their module's path in the crate; those in `interleavings` and `key_lock::tests::p10_..` run under many orders of
-//! what happens at the locks, picked by shuttle.
-//!
-//! | row | what | test |
-//! | --- | --- | --- |
-//! | R1, R33 | a number of shards or a bound that cannot be | `listeners::r1_r33_zero_bounds_are_refused`; a wrong layout does not compile |
-//! | R2 | nothing there | `rows::r2_..` |
-//! | R3 | counting | `rows::r3_..` |
-//! | R4, R5 | a name that is taken, by oneself, by another | `rows::r4_..`, `rows::r5_..` |
-//! | R6 | the holder of a name is dead | `rows::r6_..` |
-//! | R7 | equality of keys | `rows::r7_..` |
-//! | R8, R9 | several entries of one owner, of several | `rows::r8_..`, `rows::r9_..` |
-//! | R10, R11, R12 | what patterns and guards are for | `rows::r10_r11_..`, `rows::r12_..` |
-//! | R13, R14 | unregistering by value; what comes again stands last | `rows::r13_..`, `rows::r14_..` |
-//! | R15, R17 | keys that look like patterns | `rows::r15_r17_..` |
-//! | R16 | select | `rows::r16_..` |
-//! | R18, R26 | update by the holder only; never of groups, nor a name of a group | `rows::r18_..`; both do not compile, see `DuplicateRegistry` |
-//! | R19, R20, R21 | dispatch to nobody, in the caller, by several threads | `rows::r19_..`, `rows::r20_..`, `parallel::r21_..` |
-//! | R22 | listeners | `rows::r22_..` |
-//! | R23, R24 | links, and a registry that does not run | no meaning: a registry is a value |
-//! | R25 | a name leads to its holder | `rows::r25_..` |
-//! | R27 | all is gone with its owner | `rows::r27_..` |
-//! | R28 | refusals leave nothing behind | `owner::tests::p3_r28_..` |
-//! | R29 to R31 | locks | `locks::r29_..`, `locks::r30_..`, `locks::r31_..` |
-//! | R32 | the examples of the docs | are tests |
-//! | race 1, 2, 3 | the dying, as others see them | `races::race_1_..`, `races::race_3_..`; `interleavings::names::p6_..` |
-//! | race 4 | two take one name | `interleavings::names::p2_..`, `threads::p2_..` |
-//! | race 5, 6 | an end in the midst of a change | `interleavings::names::p3_..`, `interleavings::groups::p3_..`; of an owner that is shared, `.._who_registers_for_the_dying_..`, `.._who_takes_a_name_for_the_dying_..` |
-//! | race 7, 10 | a half-done removal by value; the registry dies | no meaning: entries go one by one, and owners keep the shards |
-//! | race 8 | refusals for ever | `owner::tests::p3_r28_..` |
-//! | race 9 | reading while others write | `interleavings::groups::p7_..`, `threads::p7_..` |
-//! | P1, P11 | any history against a plain vector; shards and layout cannot be told | `model::p1_p11_..` |
-//! | P2 | one holder of a name | `interleavings::names::p2_..`, `threads::p2_..` |
-//! | P3 | nothing is left of the dead | `model`, at each end; `interleavings::names::p3_..`, `interleavings::groups::p3_..`, `threads::p3_..` |
-//! | P4 | a guard and its own entry among equals | `duplicate::p4_..`; `model`, whose values are few |
-//! | P5 | the order of registration | `model::p1_p11_..` |
-//! | P6 | the dying hold nothing and remove no successor | `interleavings::names::p6_..`, `unique::p6_..` |
-//! | P7 | snapshots; nobody waits for user code, and it may call back | `interleavings::groups::p7_..`, `threads::p7_..`, `reentry::p7_..`; what is written for keys and values, `foreign_code::p7_..` |
-//! | P8 | replayed changes give the content | `model`, after each step; `interleavings::listeners::p8_..`, `listeners::p8_..` |
-//! | P9 | edges | `model::p9_..`, `interleavings::groups::p9_..`, `threads::p9_..` |
-//! | P10 | locks: one at a time, in turn, no grant lost | `key_lock::tests::p10_..` |
+//! Which row of behaviour, race and property is shown by which test stands in the guide
+//! (`docs/src/registry-and-pubsub-ids.md`). `rows` tries each in one and in eight shards, groups in both layouts. Tests of the
+//! crate itself, which see more, run under many orders of what happens at the locks, picked by shuttle.
 //!
 //! # What was broken on purpose, and what failed
 //!
-//! The way of an owner's death, changed by hand in one place at a time; of the tests that failed, one or two.
+//! The way of an owner's death, changed by hand in one place at a time; of the tests that failed, one or two, by the beginning
+//! of their names.
 //!
 //! | change | failed |
 //! | --- | --- |

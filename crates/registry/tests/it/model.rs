@@ -164,9 +164,29 @@ impl World {
     }
 }
 
-/// Does what the listener tells to what was heard before.
-fn follow(listener: &mut Listener<u8, u8>, heard: &mut Vec<(u8, OwnerId, u8)>) {
-    while let Some(change) = listener.try_recv() {
+/// P8: whoever does what a listener is told knows what is there.
+struct Follower {
+    listener: Listener<u8, u8>,
+    heard: Vec<(u8, OwnerId, u8)>,
+}
+
+impl Follower {
+    fn new(listener: Listener<u8, u8>) -> Self {
+        Self {
+            listener,
+            heard: Vec::new(),
+        }
+    }
+
+    fn knows(&mut self) -> Vec<(u8, OwnerId, u8)> {
+        while let Some(change) = self.listener.try_recv() {
+            self.follow(change);
+        }
+        sorted(self.heard.clone())
+    }
+
+    fn follow(&mut self, change: Change<u8, u8>) {
+        let heard = &mut self.heard;
         match change {
             Change::Registered { key, entry } => heard.push((*key, entry.owner(), *entry.value())),
             Change::Unregistered { key, entry, .. } => {
@@ -186,12 +206,25 @@ fn follow(listener: &mut Listener<u8, u8>, heard: &mut Vec<(u8, OwnerId, u8)>) {
     }
 }
 
+/// Two who follow a registry from its beginning: all of it, and one key.
+struct Followers {
+    all: Follower,
+    keyed: Follower,
+}
+
+impl Followers {
+    fn check(&mut self, world: &World) {
+        assert_eq!(self.all.knows(), world.all());
+        let of_key = world.all().into_iter().filter(|fact| fact.0 == KEY);
+        assert!(self.keyed.knows().into_iter().eq(of_key));
+    }
+}
+
 fn sorted<T: Ord>(mut list: Vec<T>) -> Vec<T> {
     list.sort_unstable();
     list
 }
 
-/// P8 too: a listener follows.
 fn run_duplicate(
     hasher: impl Hashing,
     shards: usize,
@@ -208,9 +241,10 @@ fn run_duplicate(
         false => builder.build(),
     }
     .unwrap();
-    let mut listener = groups.listen(LISTENER_BOUND).unwrap();
-    let (_, mut keyed) = groups.lookup_and_listen(KEY, LISTENER_BOUND).unwrap();
-    let (mut heard, mut heard_of_key) = (Vec::new(), Vec::new());
+    let mut followers = Followers {
+        all: Follower::new(groups.listen(LISTENER_BOUND).unwrap()),
+        keyed: Follower::new(groups.lookup_and_listen(KEY, LISTENER_BOUND).unwrap().1),
+    };
     let mut world = World::new();
     let mut expected_edges = BTreeSet::new();
     for step in steps {
@@ -241,11 +275,7 @@ fn run_duplicate(
         expected_edges.extend(before.symmetric_difference(&world.keys()));
         assert_eq!(groups.edges_pending(), edges && !expected_edges.is_empty());
         check_duplicate(groups, &world, shard_by == ShardBy::Key);
-        follow(&mut listener, &mut heard);
-        assert_eq!(sorted(heard.clone()), world.all());
-        follow(&mut keyed, &mut heard_of_key);
-        let of_key = world.all().into_iter().filter(|fact| fact.0 == KEY);
-        assert!(sorted(heard_of_key.clone()).into_iter().eq(of_key));
+        followers.check(&world);
     }
     world.owners.clear();
     assert_eq!((groups.count(), groups.count_keys()), (0, 0));
@@ -281,9 +311,10 @@ fn check_duplicate(
 }
 
 fn run_unique(names: &UniqueRegistry<u8, u8, impl Hashing>, steps: &[Step]) {
-    let mut listener = names.listen(LISTENER_BOUND).unwrap();
-    let (_, mut keyed) = names.lookup_and_listen(KEY, LISTENER_BOUND).unwrap();
-    let (mut heard, mut heard_of_key) = (Vec::new(), Vec::new());
+    let mut followers = Followers {
+        all: Follower::new(names.listen(LISTENER_BOUND).unwrap()),
+        keyed: Follower::new(names.lookup_and_listen(KEY, LISTENER_BOUND).unwrap().1),
+    };
     let mut world = World::new();
     for step in steps {
         match *step {
@@ -322,11 +353,7 @@ fn run_unique(names: &UniqueRegistry<u8, u8, impl Hashing>, steps: &[Step]) {
             Step::TakeEdges => {}
         }
         check_unique(names, &world);
-        follow(&mut listener, &mut heard);
-        assert_eq!(sorted(heard.clone()), world.all());
-        follow(&mut keyed, &mut heard_of_key);
-        let of_key = world.all().into_iter().filter(|fact| fact.0 == KEY);
-        assert!(sorted(heard_of_key.clone()).into_iter().eq(of_key));
+        followers.check(&world);
     }
     world.owners.clear();
     assert_eq!(names.count(), 0);

@@ -35,7 +35,7 @@ fn i27_track_twice_is_refused_and_a_new_track_has_a_new_reference() {
     assert_eq!(log.put(&here, meta("two")), Err(Arc::clone(&first)));
     assert!(log.put(&slot(2, "t", "k"), meta("other owner")).is_ok());
     assert_eq!(log.delete(&here), Some(Arc::clone(&first)));
-    assert_eq!((log.delete(&here), log.slot_of(ticket)), (None, None));
+    assert_eq!((log.delete(&here), log.slot_of(&ticket)), (None, None));
     assert!(log.update(&here, meta("late")).is_none());
     let (again, second) = log.put(&here, meta("one")).unwrap();
     assert!(again != ticket && second.reference > first.reference);
@@ -51,7 +51,7 @@ fn i16_an_update_names_what_it_replaced_and_keeps_the_ticket() {
         (old, new.previous),
         (Arc::clone(&first), Some(first.reference))
     );
-    assert_eq!((log.slot_of(ticket), log.len()), (Some(here), 1));
+    assert_eq!((log.slot_of(&ticket), log.len()), (Some(here), 1));
     let ops: Vec<Op> = log.ops_after(1).map(|(op, _)| op).collect();
     assert_eq!(
         (ops.len(), ops[0].kind, ops[0].gone),
@@ -150,9 +150,9 @@ proptest! {
             }
             log.assert_consistent();
         }
-        let mut entries: Vec<_> = model.values().cloned().collect();
-        entries.sort_by_key(|entry| entry.reference);
+        let entries: Vec<_> = model.values().cloned().collect();
         prop_assert_eq!(log.iter().cloned().collect::<Vec<_>>(), entries);
+        prop_assert!(log.frozen().is_sorted_by_key(|kept| kept.entry.reference));
         let slots: usize = (1..3).map(|owner| log.slots(owner).len()).sum();
         prop_assert_eq!((slots, log.all_slots().len()), (model.len(), model.len()));
     }

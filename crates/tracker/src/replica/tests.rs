@@ -304,7 +304,7 @@ fn some_past() -> Past {
 }
 
 #[test]
-fn a_state_with_a_missing_doubled_or_foreign_part_is_dropped() {
+fn i6_a_state_with_a_missing_doubled_or_foreign_part_is_dropped() {
     let replica = Replica::new(node(), 0, LIFE);
     let whole = parts(&some_past(), 1);
     assert_eq!(whole.len(), 3);
@@ -352,7 +352,7 @@ fn i10_an_entry_in_place_is_not_changed_by_a_later_state() {
 }
 
 #[test]
-fn a_message_of_another_life_changes_nothing() {
+fn i20_a_message_of_another_life_changes_nothing() {
     let past = some_past();
     let mut replica = Replica::new(node(), 0, LIFE.next().unwrap());
     assert_eq!(

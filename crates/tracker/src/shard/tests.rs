@@ -260,7 +260,7 @@ fn t6_a_change_is_listed_here_at_once_and_elsewhere_after_the_period() {
     assert_eq!(net.take_diffs(0), [(1, 0)]);
     net.pass(PERIOD);
     assert_eq!((net.keys(1), net.keys(2)), ("ann".into(), "ann".into()));
-    assert_eq!(net.shards[0].release(ticket, net.now), Some(1));
+    assert_eq!(net.shards[0].release(&ticket, net.now), Some(1));
     net.run();
     assert_eq!(
         (net.keys(0).as_str(), net.take_diffs(0)),
@@ -571,7 +571,7 @@ fn put(key: &str) -> Op {
 }
 
 #[test]
-fn a_link_to_an_older_incarnation_is_not_taken() {
+fn i20_a_link_to_an_older_incarnation_is_not_taken() {
     let mut net = Net::meshed(2);
     net.restart(0, 5);
     net.up(0, 1);

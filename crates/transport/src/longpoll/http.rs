@@ -111,7 +111,7 @@ async fn open<H: Handler>(
     };
     let limits = service.config().limits.clone();
     let limits = limits.with_idle_timeout(polling.config().idle_timeout);
-    match service.admit(info, &limits).await {
+    match service.admit(head, info, &limits).await {
         Ok(admitted) => {
             let (session, token) = seat.open();
             tokio::spawn(admitted.drive(LongPollConnection::new(session, seat)));
@@ -149,12 +149,16 @@ async fn post<B: RequestBody>(
         Ok(PostAnswer::Taken) => status(200),
         Ok(PostAnswer::Late) => status(408),
         Ok(PostAnswer::Gone) => status(410),
-        Err(BadLine { number }) => plain(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            &format!(
+        Err(BadLine { number }) => {
+            let why = format!(
                 "line {number} is neither a message in JSON, which starts with `[`, nor one in base64"
-            ),
-        ),
+            );
+            tracing::warn!(
+                why,
+                "a post was refused; a client of version 1 posts one message at a time, as application/json"
+            );
+            plain(StatusCode::INTERNAL_SERVER_ERROR, &why)
+        }
     }
 }
 

@@ -7,14 +7,15 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-use crate::{close::Close, frame::Frame, limits::Limits};
+use super::{Close, Frame, Limits};
 
 /// From which size on a frame is large: 64 KiB. What it has beyond counts against
 /// [`outbox_large_bytes`](Limits::outbox_large_bytes) instead of [`outbox_bytes`](Limits::outbox_bytes), so that a few
 /// large frames do not make a reader slow who is not.
 pub const LARGE_FRAME_BYTES: usize = 64 * 1024;
 
-/// Capacity that an emptied queue may keep, in items: more than that was a burst, and is given back.
+/// Capacity that an emptied queue may keep until it is told to [`release`](Queue::release) that too, in items: more than that
+/// was a burst, and is given back at once.
 const KEPT_CAPACITY: usize = 4;
 
 /// What becomes of a frame when its reader is slow.
@@ -161,6 +162,13 @@ impl<M> Queue<M> {
         Some(slot.item)
     }
 
+    /// Gives back what an empty queue has kept.
+    pub(super) fn release(&mut self) {
+        if self.slots.is_empty() && self.slots.capacity() > 0 {
+            self.slots = VecDeque::new();
+        }
+    }
+
     pub(super) fn is_half_full(&self, bound: &Bound) -> bool {
         self.reaches(&bound.half())
     }
@@ -243,4 +251,5 @@ impl Load {
 }
 
 #[cfg(test)]
+#[path = "queue/tests.rs"]
 mod tests;

@@ -6,7 +6,7 @@ use futures::{SinkExt, StreamExt};
 use http_body_util::Full;
 use hyper_util::rt::TokioIo;
 use matryoshka_transport::{
-    Close, CloseCode, CloseReason, HttpConfig, HttpService, OriginPolicy, PeerAddr,
+    Close, CloseCode, CloseReason, HttpConfig, HttpService, OriginPolicy, PeerAddr, Reveal,
     bytes::Bytes,
     http::{Request, Response},
 };
@@ -412,8 +412,10 @@ async fn paths_are_matched_by_segment_and_all_others_are_404() {
 #[tokio::test]
 async fn a_client_talks_and_says_goodbye_on_axum_and_on_plain_hyper() {
     let lab = Lab::new();
-    let service = HttpService::with_config(lab.clone(), HttpConfig::default().with_mount("socket"));
-    let plain = on_plain_hyper(service).await;
+    let config = HttpConfig::default()
+        .with_mount("socket")
+        .with_reveal(Reveal::nothing().with_peer_addr());
+    let plain = on_plain_hyper(HttpService::with_config(lab.clone(), config)).await;
     for (addr, knows_peer) in [(on_axum(&lab).await, false), (plain, true)] {
         let stream = TcpStream::connect(addr).await.unwrap();
         let local = stream.local_addr().unwrap();

@@ -688,3 +688,44 @@ async fn one_pubsub_has_one_and_its_mounts_share_it() {
     tokio::task::yield_now().await;
     LongPolling::new(&pubsub).expect("the name is free again");
 }
+
+/// As after a SIGSTOP, or in a virtual machine that was paused: the timers are over at once, what clients ask meanwhile waits.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_stood_still_takes_the_polls_that_wait_before_it_ends_a_session() {
+    let polled = Polled::new();
+    let (comes, stays_away) = (polled.open().await, polled.open().await);
+    let (_, outbox) = polled.lab.connected().await;
+    for token in [&comes, &stays_away] {
+        // Each has polled, and is between two polls when the node stands still.
+        polled.lines(token, "[1]").await;
+        polled.poll(token).await.is(messages(token, &["[1]"]));
+    }
+    advance(LongPollConfig::default().idle_timeout + Duration::from_secs(30)).await;
+    let start = Instant::now();
+    outbox.frame(Frame::text("[2]"));
+    polled.poll(&comes).await.is(messages(&comes, &["[2]"]));
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    assert_eq!(polled.lab.closed().await, CloseReason::Idle);
+    assert_eq!(start.elapsed(), Duration::from_secs(1));
+    assert!(polled.lab.nothing_closed());
+    assert_eq!(polled.poll(&stays_away).await.json()["status"], 410);
+    polled.lines(&comes, "[3]").await;
+    polled.poll(&comes).await.is(messages(&comes, &["[3]"]));
+    assert_eq!(polled.service.connections().stats().closed_idle, 1);
+}
+
+/// The poll that was open meanwhile is answered, and its client has all of the idle time-out for the next one.
+#[tokio::test(start_paused = true)]
+async fn a_poll_that_was_open_while_the_node_stood_still_counts_from_its_answer() {
+    let polled = Polled::new();
+    let token = polled.open().await;
+    let stand_still = async {
+        tokio::task::yield_now().await;
+        advance(Duration::from_secs(60)).await;
+    };
+    let (answer, ()) = join(polled.poll(&token), stand_still).await;
+    answer.is(json!({"status": 204, "token": token, "messages": []}));
+    let start = Instant::now();
+    assert_eq!(polled.lab.closed().await, CloseReason::Idle);
+    assert_eq!(start.elapsed(), LongPollConfig::default().idle_timeout);
+}

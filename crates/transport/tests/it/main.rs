@@ -1,6 +1,7 @@
 //! The transport from outside: sessions over memory, over WebSockets, over HTTP, and over a carrier of one's own.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
+mod blocked;
 mod connections;
 mod contract;
 mod custom;
@@ -10,6 +11,7 @@ mod lab;
 mod limits;
 mod longpoll;
 mod mounts;
+mod outbox_model;
 mod poller;
 mod sessions;
 mod websocket;

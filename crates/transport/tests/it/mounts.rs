@@ -212,10 +212,12 @@ async fn a_session_is_told_of_its_request_what_the_mount_reveals() {
     let silent = Mount::new(HttpConfig::default());
     silent.upgrade("/websocket?user=al", &headers).await;
     let info = silent.info().await;
+    assert_eq!(info.peer_addr, None);
     assert!(info.request.uri.is_none() && info.request.user_agent.is_none());
     assert!(info.request.x_headers.is_empty() && info.request.trace_context.is_empty());
 
     let all = Reveal::nothing()
+        .with_peer_addr()
         .with_uri()
         .with_user_agent()
         .with_trace_context()
@@ -224,7 +226,9 @@ async fn a_session_is_told_of_its_request_what_the_mount_reveals() {
     let open = Mount::new(HttpConfig::default().with_reveal(all));
     for path in ["/websocket?user=al", "/longpoll?user=al"] {
         open.upgrade(path, &headers).await;
-        let request = open.info().await.request;
+        let info = open.info().await;
+        assert_eq!(info.peer_addr, Some(PROXY.parse().unwrap()));
+        let request = info.request;
         assert_eq!(request.uri.unwrap().to_string(), path);
         assert_eq!(request.user_agent.as_deref(), Some("Lab/1"));
         assert_eq!(request.trace_context["traceparent"], "00-1");
@@ -240,6 +244,7 @@ async fn a_clients_address_is_what_a_trusted_proxy_says_and_counts_for_the_limit
     let proxies = TrustedProxies::by_x_forwarded_for(["10.0.0.0/8"]).unwrap();
     let config = HttpConfig::default()
         .with_trusted_proxies(proxies)
+        .with_reveal(Reveal::nothing().with_peer_addr())
         .with_connections(&Connections::with_limits(most));
     let mount = Mount::new(config);
     let come = async |claim: &str, peer: &str| {
@@ -275,4 +280,15 @@ async fn a_clients_address_is_what_a_trusted_proxy_says_and_counts_for_the_limit
         );
     }
     assert_eq!(come("127.0.0.1", "9.9.9.9:2").await, 429);
+}
+
+#[tokio::test]
+async fn an_address_that_no_handler_is_told_counts_for_the_limit_all_the_same() {
+    let most = ConnectionLimits::default().with_max_per_address(Some(1));
+    let connections = Connections::with_limits(most);
+    let mount = Mount::new(HttpConfig::default().with_connections(&connections));
+    let come = async || mount.poll("/longpoll", &[], "9.9.9.9:1").await.0.as_u16();
+    assert_eq!(come().await, 200);
+    assert_eq!(mount.info().await.peer_addr, None);
+    assert_eq!(come().await, 429);
 }

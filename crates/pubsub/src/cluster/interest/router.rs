@@ -1,56 +1,29 @@
-//! The router of one node: links come and go, messages are published, time passes.
+//! The router of one node: links come and go, edges and messages come in, time passes.
 //! Pure: no clock, no I/O, no tasks.
 
 mod control;
 #[cfg(test)]
 mod inspect;
+mod lanes;
+mod link;
+mod publishing;
 #[cfg(test)]
 mod wrong;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::config::Config;
 use super::counters::Counters;
-use super::frame::LaneFrame;
-use super::hash::TopicHash;
-use super::mention::Mentions;
-use super::ring::{Entry, Held, Ring};
-use super::routing::{Mode, Routing};
+use super::ring::Ring;
 use super::slots::{Slot, SlotSet};
 use super::wanted::Wanted;
 use super::wants::Wants;
-use crate::{Edge, Envelope, LinkId, TopicName, TrafficClass};
+use crate::{Edge, LinkId, TopicName};
+use link::Link;
 
-/// Where a router's messages go: the adapter's queues, one per link and lane, each bounded in bytes.
-pub trait Lanes {
-    /// Appends all of the frames to that queue, in order, or none of them; whether it took them. Must not block.
-    ///
-    /// What it does not take is dropped for that peer, counted, and told with a [`Gap`](LaneFrame::Gap). A queue that must
-    /// not lose anything says that it took them, and ends the link.
-    fn push(&mut self, link: LinkId, lane: u16, frames: &[LaneFrame]) -> bool;
-}
-
-/// To whom a message is published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum To {
-    /// To the peers of all links that are up.
-    All,
-    /// To one of them.
-    Link(LinkId),
-}
-
-/// What became of a message as it was published.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Published {
-    /// Links whose lane took it.
-    pub sent: usize,
-    /// Links that will get it should they turn out to want it.
-    pub held: usize,
-    /// Links whose lane was full.
-    pub dropped: Vec<LinkId>,
-}
+pub use lanes::Lanes;
+pub use publishing::{Published, To};
 
 /// Which message goes to which peer, and which topics this node asks its peers for.
 ///
@@ -77,7 +50,7 @@ pub struct Router {
     links: Vec<Option<Link>>,
     slots: BTreeMap<LinkId, Slot>,
     up: SlotSet,
-    /// Those in [`Mode::Route`].
+    /// Those whose peer has told all that it wants: others get everything.
     routed: SlotSet,
     /// Those for which a control frame became due.
     ready: SlotSet,
@@ -85,32 +58,6 @@ pub struct Router {
     past: Counters,
     #[cfg(test)]
     wrong: wrong::Wrong,
-}
-
-/// Both directions of a link.
-#[derive(Debug)]
-struct Link {
-    id: LinkId,
-    /// Both ends route by interest.
-    capable: bool,
-    routing: Routing,
-    mentions: Mentions,
-    /// The number of the last frame is to be told.
-    last_due: bool,
-    resync_due: bool,
-    counters: Counters,
-}
-
-/// Why a copy is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Why {
-    Wanted,
-    Start,
-    Full,
-    OldPeer,
-    OverLimit,
-    Flush,
-    Replay,
 }
 
 impl Router {
@@ -179,39 +126,6 @@ impl Router {
         if let Some(&slot) = self.slots.get(&id) {
             self.forget(slot, lanes);
         }
-    }
-
-    /// A message is published on this node: pushes it to the lanes of the peers that may want it, and lets the others wait.
-    /// Never blocks, and no peer's queue matters to another.
-    ///
-    /// Messages of other classes than [`TrafficClass::User`] go to all. `lane` is the lane itself, less than their number.
-    pub fn publish(
-        &mut self,
-        to: To,
-        lane: u16,
-        envelope: Arc<Envelope>,
-        now: Instant,
-        lanes: &mut dyn Lanes,
-    ) -> Published {
-        self.pos += 1;
-        let targets = self.targets(to);
-        let hash = self.config.hash_key.hash(&envelope.topic);
-        let hold = self.not_wanted_by(&targets, hash, envelope.class);
-        #[cfg(test)]
-        let (targets, hold) = self.alter_targets(to, targets, hold);
-        let mut now_to = targets;
-        now_to.remove_all(&hold);
-        let held = Held {
-            pos: self.pos,
-            lane,
-            envelope,
-        };
-        let mut published = Published::default();
-        self.send_now(&held, &now_to, None, &mut published, lanes);
-        if !hold.is_empty() {
-            self.hold(held, hash, hold, now, &mut published, lanes);
-        }
-        published
     }
 
     /// Takes in what [`Inbound::take_edges`](crate::Inbound::take_edges) gave.
@@ -323,129 +237,6 @@ impl Router {
         link.map(|link| link.counters).unwrap_or_default()
     }
 
-    fn targets(&self, to: To) -> SlotSet {
-        match to {
-            To::All => self.up.clone(),
-            To::Link(id) => self
-                .slots
-                .get(&id)
-                .map_or(SlotSet::EMPTY, |slot| SlotSet::one(*slot)),
-        }
-    }
-
-    fn not_wanted_by(&self, targets: &SlotSet, hash: TopicHash, class: TrafficClass) -> SlotSet {
-        if class != TrafficClass::User {
-            return SlotSet::EMPTY;
-        }
-        let mut hold = self.routed.clone();
-        hold.retain_all(targets);
-        if let Some(wanting) = self.wants.of(hash) {
-            hold.remove_all(wanting);
-        }
-        hold
-    }
-
-    /// Puts it into the ring for those, with room made by sending the oldest: when unsure, flood. It never goes before an
-    /// older message, not even if it will never fit.
-    fn hold(
-        &mut self,
-        held: Held,
-        hash: TopicHash,
-        waiting: SlotSet,
-        now: Instant,
-        published: &mut Published,
-        lanes: &mut dyn Lanes,
-    ) {
-        let bytes = held.bytes();
-        #[cfg(test)]
-        if self.overtakes(bytes) {
-            return self.send_now(&held, &waiting, Some(Why::Full), published, lanes);
-        }
-        while !self.ring.has_room(bytes) {
-            let oldest = self.ring.pop_oldest();
-            #[cfg(test)]
-            let oldest = self.evict_wrongly(oldest);
-            let Some(oldest) = oldest else {
-                return self.send_now(&held, &waiting, Some(Why::Full), published, lanes);
-            };
-            self.send_evicted(&oldest, lanes);
-        }
-        published.held = waiting.len();
-        let (most, at) = (self.config.ring_bytes / 4, now + self.config.announce_after);
-        for slot in waiting.iter() {
-            let link = self.link_mut(slot);
-            link.counters.held += 1;
-            link.routing.waiting += 1;
-            if link.routing.announce.hold(bytes, most, at) {
-                self.ready.insert(slot);
-            }
-        }
-        self.ring.push(Entry {
-            held,
-            hash,
-            waiting,
-        });
-    }
-
-    fn send_evicted(&mut self, entry: &Entry, lanes: &mut dyn Lanes) {
-        for slot in entry.waiting.iter() {
-            self.link_mut(slot).routing.waiting -= 1;
-            self.send(slot, &entry.held, Some(Why::Full), lanes);
-        }
-    }
-
-    fn send_now(
-        &mut self,
-        held: &Held,
-        to: &SlotSet,
-        why: Option<Why>,
-        published: &mut Published,
-        lanes: &mut dyn Lanes,
-    ) {
-        for slot in to.iter() {
-            if self.send(slot, held, why, lanes) {
-                published.sent += 1;
-            } else {
-                published.dropped.push(self.link_mut(slot).id);
-            }
-        }
-    }
-
-    /// Sends a copy to one peer, and before it how many were dropped there; whether the lane took it.
-    fn send(&mut self, slot: Slot, held: &Held, why: Option<Why>, lanes: &mut dyn Lanes) -> bool {
-        let link = self.links[slot].as_mut().expect("it is up");
-        let frame = LaneFrame::Message {
-            pos: held.pos,
-            envelope: Arc::clone(&held.envelope),
-        };
-        let taken = match link.routing.gap(held.lane) {
-            0 => lanes.push(link.id, held.lane, &[frame]),
-            lost => lanes.push(link.id, held.lane, &[LaneFrame::Gap(lost), frame]),
-        };
-        if taken {
-            let gap = link.routing.gaps.remove(&held.lane);
-            link.counters.gaps += u64::from(gap.is_some());
-            let why = why.unwrap_or_else(|| link.why(held));
-            *link.counters.of(why) += 1;
-        } else {
-            link.counters.dropped += 1;
-            *link.routing.gaps.entry(held.lane).or_default() += 1;
-        }
-        #[cfg(test)]
-        self.wrong.forget_gaps(&mut link.routing);
-        taken
-    }
-
-    fn tell_gaps(&mut self, slot: Slot, lanes: &mut dyn Lanes) {
-        let link = self.links[slot].as_mut().expect("it is up");
-        let (id, counters) = (link.id, &mut link.counters);
-        link.routing.gaps.retain(|lane, lost| {
-            let told = lanes.push(id, *lane, &[LaneFrame::Gap(*lost)]);
-            counters.gaps += u64::from(told);
-            !told
-        });
-    }
-
     /// That topic is to be mentioned to every peer.
     fn mention(&mut self, topic: &TopicName) {
         for slot in self.up.iter() {
@@ -479,46 +270,5 @@ impl Router {
 
     fn link_mut(&mut self, slot: Slot) -> &mut Link {
         self.links[slot].as_mut().expect("it is up")
-    }
-}
-
-impl Link {
-    fn new(id: LinkId, capable: bool) -> Self {
-        Self {
-            id,
-            capable,
-            routing: Routing::new(),
-            mentions: Mentions::default(),
-            last_due: false,
-            resync_due: false,
-            counters: Counters::default(),
-        }
-    }
-
-    /// Why a message goes there at once.
-    fn why(&self, held: &Held) -> Why {
-        if held.envelope.class != TrafficClass::User || self.routing.mode == Mode::Route {
-            Why::Wanted
-        } else if !self.capable {
-            Why::OldPeer
-        } else if self.routing.over {
-            Why::OverLimit
-        } else {
-            Why::Start
-        }
-    }
-}
-
-impl Counters {
-    fn of(&mut self, why: Why) -> &mut u64 {
-        match why {
-            Why::Wanted => &mut self.sent,
-            Why::Start => &mut self.flooded_start,
-            Why::Full => &mut self.flooded_full,
-            Why::OldPeer => &mut self.flooded_old_peer,
-            Why::OverLimit => &mut self.flooded_over_limit,
-            Why::Flush => &mut self.flushed,
-            Why::Replay => &mut self.replayed,
-        }
     }
 }

@@ -1,10 +1,8 @@
 //! What an adapter must keep to when nodes die and dawdle.
 
-use std::future::poll_fn;
-use std::task::Poll;
-
 use super::{LAST, subscribe, texts, until_last};
 use crate::cluster::{Member, MemberEvent};
+use crate::fan_out::give_way;
 use crate::mailbox::Bound;
 use crate::{DirectError, Incarnation, Members, PubSub, Subscription};
 
@@ -176,17 +174,4 @@ async fn until<T>(members: &mut Members, wanted: impl Fn(MemberEvent) -> Option<
             return found;
         }
     }
-}
-
-/// Lets the adapter's tasks run, where they share this thread.
-async fn give_way() {
-    let mut gave = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut gave, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }

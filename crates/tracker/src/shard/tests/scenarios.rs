@@ -713,3 +713,52 @@ fn a_first_state_waits_for_nobody_who_is_not_there() {
         "nobody is there who told anything"
     );
 }
+
+/// A restart of which only one of two heard. The other one has heard the next life, lost it again, and is then offered what
+/// is held of the life before, which left its list long ago.
+#[test]
+fn i15_what_a_later_life_replaced_is_not_taken_from_others() {
+    let mut net = Net::meshed(3);
+    net.track(0, "ann");
+    net.pass(Duration::from_secs(1));
+    net.deaf.extend([(1, 0), (1, 2)]);
+    net.shards[0].restart(Duration::from_secs(30));
+    net.run();
+    net.restart(0, 2);
+    assert_eq!((net.keys(1).as_str(), net.keys(2).as_str()), ("", "ann"));
+    net.deaf.clear();
+    net.up(0, 1);
+    net.pass(Duration::from_secs(3));
+    assert_eq!(net.keys(1), "", "the later life is heard, and has nothing");
+    net.down(0, 1);
+    net.take_sent();
+    net.pass(Duration::from_secs(5));
+    assert_eq!(net.keys(2), "ann", "it is still offered");
+    assert_eq!(net.keys(1), "", "what left does not come back");
+    let asked = |message: &Message| matches!(message, Message::HeldPull(_));
+    assert!(!net.take_sent().iter().any(asked), "nor is it asked for");
+}
+
+/// Who never heard a life, but held it until its grace ended, does not take its word: the tracker needs a new number.
+#[test]
+fn i20_a_life_whose_grace_ended_is_not_heard() {
+    let mut net = Net::new(3);
+    net.up(0, 2);
+    net.up(1, 2);
+    net.track(0, "ann");
+    net.pass(Duration::from_secs(1));
+    net.shards[0].restart(Duration::from_secs(3));
+    net.run();
+    net.down(0, 2);
+    net.pass(Duration::from_secs(1));
+    assert_eq!(net.keys(1), "ann", "held, from hearsay");
+    net.pass(Duration::from_secs(4));
+    assert_eq!(net.keys(1), "", "its grace is over");
+    net.up(0, 1);
+    net.pass(Duration::from_secs(1));
+    assert!(net.shards[1].stats().refused_lives > 0);
+    assert!(net.shards[0].at().life > life(1), "it took a higher number");
+    let shown = net.shards[1].shown_life(&name(0));
+    assert_eq!(shown, Some(net.shards[0].at().life));
+    assert_eq!(net.keys(1), "ann");
+}

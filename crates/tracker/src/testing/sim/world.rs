@@ -193,7 +193,7 @@ impl World {
                 (None, Ok((ticket, entry))) => {
                     let node_at = &world.nodes[node];
                     world.truth.written(&entry, node, node_at.generation);
-                    running.shard.set_drop_grace(ticket, grace);
+                    running.shard.set_drop_grace(&ticket, grace);
                     let drop_grace = !grace.is_zero();
                     let own = Own {
                         ticket,
@@ -240,7 +240,7 @@ impl World {
         self.act(node, |world, running, now| {
             let tracked = running.own.remove(&at);
             let removed = match &tracked {
-                Some(own) if by_ticket => running.shard.release(own.ticket, now) == Some(at.0),
+                Some(own) if by_ticket => running.shard.release(&own.ticket, now) == Some(at.0),
                 _ => running.shard.untrack(&slot_at(at), now) == Ok(true),
             };
             assert_eq!(removed, tracked.is_some(), "I27: untrack");
@@ -251,7 +251,7 @@ impl World {
                     world.truth.ended(own.entry.reference, world.step);
                 }
                 assert_eq!(
-                    running.shard.release(own.ticket, now),
+                    running.shard.release(&own.ticket, now),
                     None,
                     "a ticket ends once"
                 );

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::super::close::CloseCode;
 use super::*;
 
 type Frames = Queue<()>;
@@ -54,7 +55,7 @@ fn items_are_bounded_too() {
         assert_eq!(push_bytes(&mut queue, 0, &bound), Placed::Last);
     }
     assert_eq!(push_bytes(&mut queue, 0, &bound), Placed::TooMuch);
-    queue.append(Item::Close(Close::new(crate::CloseCode::RESTART)));
+    queue.append(Item::Close(Close::new(CloseCode::RESTART)));
     assert_eq!(rest(&mut queue), ["", "", "", "1012"]);
 }
 

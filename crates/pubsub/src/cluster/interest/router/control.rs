@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use super::{Lanes, Router, Why};
+use super::link::Why;
+use super::{Lanes, Router};
 use crate::cluster::interest::frame::{ControlFrame, Interest};
 use crate::cluster::interest::ring::Held;
 use crate::cluster::interest::routing::{Mode, Routing};

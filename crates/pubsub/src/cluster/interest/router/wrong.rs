@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Entry, Held, Link, Router, Slot, SlotSet, To};
+use super::{Lanes, Link, Router, Slot, SlotSet, To};
 use crate::cluster::interest::frame::Interest;
-use crate::cluster::interest::router::Lanes;
+use crate::cluster::interest::ring::{Entry, Held};
 use crate::cluster::interest::routing::{Mode, Routing};
 use crate::cluster::interest::variant::Variant;
 use crate::{LinkId, TopicName};

@@ -42,10 +42,11 @@
 //! | the comparison of a state's number turned round | `i1_`, `i9_`, `i19_`; `i2_`, `i5_`, `i6_` of `replica/tests.rs` |
 //! | the comparison of operations' numbers turned round | nearly all, first `i1_` and `i14_` |
 //! | the comparison of two held sets' numbers turned round | `i9_of_two_held_sets_` of `shard/tests/scenarios.rs` |
-//! | the life ignored when a state or operations are applied | `a_message_of_another_life_` of `replica/tests.rs` |
+//! | the life ignored when a state or operations are applied | `i20_a_message_of_another_life_` of `replica/tests.rs` |
 //! | the life ignored when a message comes | `i4_`, `i8_`, `i20_` |
-//! | that a life has ended ignored when a message of it comes | the histories |
-//! | the incarnation ignored when a link comes up | `a_link_to_an_older_incarnation_` of `shard/tests.rs` |
+//! | that a life has ended ignored when a message of it comes | `i20_a_life_whose_grace_ended_` of `shard/tests/scenarios.rs`; the histories |
+//! | the end of a life not noted when a later one replaces it | `i15_what_a_later_life_replaced_` of `shard/tests/scenarios.rs` |
+//! | the incarnation ignored when a link comes up | `i20_a_link_to_an_older_incarnation_` of `shard/tests.rs` |
 //! | messages of an earlier link accepted | `i15_i20_` of `shard/tests.rs`; the histories |
 //! | old operations applied again | `i8_`; `i2_`, `i3_`, `i6_` of `replica/tests.rs` |
 //! | operations applied over a gap | `i1_`, `i9_`; `i6_` of `replica/tests.rs` |
@@ -55,7 +56,7 @@
 //! | held sets of lives that are over taken from others | `i8_`, `i18_`, `i22_` |
 //! | a claim about a node makes a copy of it | `i13_nobody_exists_`, `i8_` |
 //! | the parts of a state that is broken off applied | `i6_` of `shard/tests/scenarios.rs`; the histories |
-//! | a part of another state added | `a_state_with_a_missing_` of `replica/tests.rs`; the histories |
+//! | a part of another state added | `i6_a_state_with_a_missing_` of `replica/tests.rs`; the histories |
 //! | the first part taken for the state | `i1_`, `i9_`; `i12_` of `replica/tests.rs` |
 //! | a deletion forgotten when a state comes after it that has the entry | `i8_a_newer_state_` of `replica/tests.rs` |
 //! | tracking for an owner whose death is known | `i26_what_is_tracked_after_` of `tests/it/owners.rs` |
@@ -74,10 +75,11 @@
 //! | an update that keeps the old value, at its owner or in copies | `i16_`; `x7_` of `shard/tests/scenarios.rs` |
 //! | an update that keeps the old entry in copies | `i16_` |
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
+use proptest::test_runner::{RngSeed, TestRunner};
 
 use super::*;
 use crate::message::{Heard, Position, Pull, Vector};
@@ -181,6 +183,14 @@ impl World {
         self.act(node, |_, running, now| {
             running.shard.handle_message(&origin, message, now);
         });
+    }
+
+    /// Else a promise about a node's entries would say nothing.
+    fn tracks_something(&mut self, node: Index) {
+        while self.tracked(node).is_empty() {
+            self.track(node);
+        }
+        self.pass(Duration::from_millis(300));
     }
 
     /// Time in small steps, each of which is looked at.
@@ -327,44 +337,61 @@ proptest! {
     /// A peer says again, as its own, what others said; and every call about another's entry is refused.
     #[test]
     fn i10_nobody_changes_what_another_wrote(history in history(), picks in prop::collection::vec(any::<prop::sample::Index>(), 20)) {
-        let mut world = steady(history);
-        let truth = world.tracked_by(&world.alive());
-        let said = world.said.clone();
-        for pick in picks.iter().filter(|_| !said.is_empty()) {
-            let (of, to, bytes) = pick.get(&said).clone();
-            let Some(liar) = world.alive().into_iter().find(|node| *node != of && *node != to) else {
-                continue;
-            };
-            let forged = Message::decode(&bytes).unwrap().unwrap();
-            let about_sender = !matches!(forged, Message::Goodbye(_) | Message::Hello(_));
-            let name = &world.names[liar].clone();
-            let others = |list: BTreeMap<PresenceRef, Arc<Entry>>| -> Vec<Arc<Entry>> {
-                list.into_values().filter(|entry| entry.node != *name).collect()
-            };
-            let before = others(world.list(to));
-            if about_sender {
-                let running = world.nodes[to].running.as_mut().unwrap();
-                let view = running.links[&liar];
-                let origin = Origin { node: name.clone(), incarnation: Incarnation(view.incarnation), link: view.link };
-                let now = world.now.saturating_sub(running.started);
-                running.shard.handle_message(&origin, forged, now);
-                running.shard.settle();
-                while running.shard.poll_effect().is_some() {}
-                prop_assert_eq!(others(world.list(to)), before);
-            }
+        let mut world = steady((history.0, history.1.max(3), history.2));
+        // Under a key of its own, each, so that there is a call to refuse.
+        for node in world.alive() {
+            let slot = slot_at((100, 9, node));
+            world.act(node, |world, running, now| {
+                let (_, entry) = running.shard.track(&slot, Bytes::new(), now).unwrap();
+                world.truth.written(&entry, node, world.nodes[node].generation);
+            });
         }
+        world.pass(Duration::from_millis(300));
+        let truth: BTreeMap<_, _> = world.alive().into_iter().flat_map(|node| world.list(node)).collect();
+        let mut refusals = 0;
         for node in world.alive() {
             let now = world.now;
+            let list = world.list(node);
             for entry in truth.values().filter(|entry| entry.node != world.names[node]) {
                 let running = world.nodes[node].running.as_mut().unwrap();
                 let mut slot = Slot { owner: entry.owner, topic: entry.topic.clone(), key: entry.key.clone() };
                 // An owner's number that nobody has here, so that what is there is certainly another's.
                 slot.owner += 1_000;
                 let refused = running.shard.update(&slot, None, Bytes::new(), now);
-                prop_assert!(matches!(refused, Err(Refusal::NotOwner(_) | Refusal::NoPresence)));
-                prop_assert!(!matches!(running.shard.untrack(&slot, now), Ok(true)));
+                let mut there = list.values().filter(|other| (&other.topic, &other.key) == (&slot.topic, &slot.key)).peekable();
+                if there.peek().is_some() && there.all(|other| other.node != world.names[node]) {
+                    prop_assert!(matches!(refused, Err(Refusal::NotOwner(_))), "{:?}", refused);
+                    prop_assert!(matches!(running.shard.untrack(&slot, now), Err(Refusal::NotOwner(_))));
+                    refusals += 1;
+                } else {
+                    prop_assert_eq!(refused, Err(Refusal::NoPresence));
+                    prop_assert_eq!(running.shard.untrack(&slot, now), Ok(false));
+                }
                 prop_assert!(running.shard.poll_effect().is_none(), "nothing happened");
             }
+        }
+        prop_assert!(refusals > 0);
+        // Of a hello or goodbye the liar itself would be the victim, which says nothing about others.
+        let said: Vec<_> = world.said.iter().filter(|(_, _, bytes)| {
+            !matches!(Message::decode(bytes), Ok(Some(Message::Goodbye(_) | Message::Hello(_))))
+        }).cloned().collect();
+        for pick in picks {
+            let (of, to, bytes) = pick.get(&said).clone();
+            let liar = world.alive().into_iter().find(|node| *node != of && *node != to).unwrap();
+            let forged = Message::decode(&bytes).unwrap().unwrap();
+            let name = &world.names[liar].clone();
+            let others = |list: BTreeMap<PresenceRef, Arc<Entry>>| -> Vec<Arc<Entry>> {
+                list.into_values().filter(|entry| entry.node != *name).collect()
+            };
+            let before = others(world.list(to));
+            let running = world.nodes[to].running.as_mut().unwrap();
+            let view = running.links[&liar];
+            let origin = Origin { node: name.clone(), incarnation: Incarnation(view.incarnation), link: view.link };
+            let now = world.now.saturating_sub(running.started);
+            running.shard.handle_message(&origin, forged, now);
+            running.shard.settle();
+            while running.shard.poll_effect().is_some() {}
+            prop_assert_eq!(others(world.list(to)), before);
         }
     }
 
@@ -442,7 +469,9 @@ proptest! {
     fn i15_no_entry_of_an_old_life_beside_the_new_ones(history in history(), which in 0..5usize) {
         let mut world = steady(history);
         let node = which % world.nodes.len();
+        world.tracks_something(node);
         let old: BTreeSet<PresenceRef> = world.tracked(node).into_keys().collect();
+        prop_assert!(!old.is_empty());
         let name = world.names[node].clone();
         world.crash(node);
         world.start(node);
@@ -506,6 +535,7 @@ proptest! {
                 cut.extend([(a, b), (b, a)]);
             }
         }
+        prop_assume!(!cut.is_empty());
         world.pass(SETTLING);
         for node in 0..count {
             let heard: Vec<Index> = (0..count).filter(|other| !cut.contains(&(node, *other))).collect();
@@ -547,8 +577,10 @@ proptest! {
     #[test]
     fn i19_a_life_that_was_forgotten_comes_back_whole(history in history(), which in 0..5usize) {
         let mut world = steady(history);
-        let whole = world.tracked_by(&world.alive());
         let (count, away) = (world.nodes.len(), which % world.nodes.len());
+        world.tracks_something(away);
+        prop_assert!(!world.tracked(away).is_empty());
+        let whole = world.tracked_by(&world.alive());
         for other in (0..count).filter(|other| *other != away) {
             world.part(away, other);
         }
@@ -574,6 +606,7 @@ proptest! {
         world.heal_all();
         world.pass(SETTLING);
         let truth = world.lists();
+        prop_assert!(!said.is_empty());
         for (from, to, bytes) in said {
             let refused = world.running(to).shard.stats().refused_lives;
             let message = Message::decode(&bytes).unwrap().unwrap();
@@ -611,38 +644,13 @@ proptest! {
         let mut world = played(history);
         world.become_quiet();
         let count = world.nodes.len();
-        let (a, b) = (cut.0 % count, cut.1 % count);
-        if a != b {
-            world.part(a, b);
-        }
+        let a = cut.0 % count;
+        let b = (a + 1 + cut.1 % (count - 1)) % count;
+        world.part(a, b);
         world.pass(SETTLING);
         world.noise.clear();
         world.pass(Duration::from_secs(60));
         prop_assert_eq!(&world.noise, &Vec::<&str>::new());
-    }
-
-    #[test]
-    fn i23_who_lacks_some_operations_gets_those_or_one_state(history in history(), lacks in any::<prop::sample::Index>()) {
-        let mut world = steady(history);
-        let at = world.running(0).shard.at();
-        let seq = lacks.index(at.seq as usize + 1) as u64;
-        let said = world.said.len();
-        let have = Some(Position { seq, ..at });
-        let covered = world.running(0).shard.log_covers(seq);
-        world.hear(0, 1, &Message::Pull(Pull { have }).encode());
-        let (mut operations, mut states) = (0, BTreeSet::new());
-        for (_, _, bytes) in &world.said[said..] {
-            match Message::decode(bytes).unwrap().unwrap() {
-                Message::Ops(ops) => operations += ops.ops.len() as u64,
-                Message::Part(part) => drop(states.insert((part.at.seq, part.parts))),
-                other => panic!("{other:?}"),
-            }
-        }
-        if covered {
-            prop_assert_eq!((operations, states.len()), (at.seq - seq, 0));
-        } else {
-            prop_assert_eq!((operations, states.len()), (0, 1));
-        }
     }
 
     /// Any peers say that they see more of some others: each of those is asked, once, and nobody else.
@@ -801,6 +809,43 @@ proptest! {
             });
         }
     }
+}
+
+/// Whether the log was asked for what it has, and for what it has no more, is counted: both must have come up.
+#[test]
+fn i23_who_lacks_some_operations_gets_those_or_one_state() {
+    let (from_log, truncated) = (Cell::new(0), Cell::new(0));
+    let asked = (history(), any::<prop::sample::Index>());
+    let played = TestRunner::new(cases(48)).run(&asked, |(history, lacks)| {
+        let mut world = steady(history);
+        let at = world.running(0).shard.at();
+        let seq = lacks.index(at.seq as usize + 1) as u64;
+        let said = world.said.len();
+        let have = Some(Position { seq, ..at });
+        let covered = world.running(0).shard.log_covers(seq);
+        world.hear(0, 1, &Message::Pull(Pull { have }).encode());
+        let (mut operations, mut states) = (0, BTreeSet::new());
+        for (_, _, bytes) in &world.said[said..] {
+            match Message::decode(bytes).unwrap().unwrap() {
+                Message::Ops(ops) => operations += ops.ops.len() as u64,
+                Message::Part(part) => drop(states.insert((part.at.seq, part.parts))),
+                other => panic!("{other:?}"),
+            }
+        }
+        if covered {
+            from_log.set(from_log.get() + usize::from(seq < at.seq));
+            prop_assert_eq!((operations, states.len()), (at.seq - seq, 0));
+        } else {
+            truncated.set(truncated.get() + 1);
+            prop_assert_eq!((operations, states.len()), (0, 1));
+        }
+        Ok(())
+    });
+    played.unwrap();
+    assert!(
+        from_log.get() > 0 && truncated.get() > 0,
+        "{from_log:?} {truncated:?}"
+    );
 }
 
 mod graces;

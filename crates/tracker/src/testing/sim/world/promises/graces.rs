@@ -24,7 +24,7 @@ impl World {
             for owner in OWNERS {
                 let slot = slot_at(place(owner));
                 let (ticket, entry) = running.shard.track(&slot, Bytes::new(), now).unwrap();
-                running.shard.set_drop_grace(ticket, drop_grace);
+                running.shard.set_drop_grace(&ticket, drop_grace);
                 let generation = world.nodes[node].generation;
                 world.truth.written(&entry, node, generation);
                 made.insert(entry.reference);

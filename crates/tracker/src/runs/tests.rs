@@ -1,0 +1,78 @@
+//! The runs against a set of the standard library, and how full they are.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn filled(rows: impl IntoIterator<Item = u32>) -> Runs<u32> {
+    let mut runs = Runs::default();
+    for row in rows {
+        runs.insert(row, |other| other.cmp(&row));
+    }
+    runs
+}
+
+fn assert_sound(runs: &Runs<u32>) {
+    assert!(runs.iter().is_sorted());
+    assert!(
+        runs.runs
+            .iter()
+            .all(|run| !run.is_empty() && run.len() <= RUN_ROWS)
+    );
+    assert_eq!(runs.iter().count(), runs.len());
+}
+
+#[test]
+fn rows_that_come_in_order_leave_full_runs() {
+    let runs = filled(0..10_000);
+    assert_eq!(runs.runs.len(), 10_000usize.div_ceil(RUN_ROWS));
+    let room: usize = runs.runs.iter().map(Vec::capacity).sum();
+    assert!(room <= 10_000 + RUN_ROWS, "{room}");
+}
+
+#[test]
+fn what_is_nearly_empty_gives_its_memory_back() {
+    let mut runs = filled(0..10_000);
+    for row in (0..10_000).filter(|row| row % 100 != 0) {
+        assert_eq!(runs.remove(|other| other.cmp(&row)), Some(row));
+    }
+    assert_sound(&runs);
+    let room: usize = runs.runs.iter().map(Vec::capacity).sum();
+    assert!(runs.len() == 100 && room <= 400, "{room}");
+}
+
+#[test]
+fn a_row_takes_the_place_of_its_equal() {
+    let mut runs = Runs::default();
+    for row in [(1, 'a'), (2, 'b'), (1, 'c')] {
+        runs.insert(row, |other: &(u32, char)| other.0.cmp(&row.0));
+    }
+    let by = |key: u32| move |row: &(u32, char)| row.0.cmp(&key);
+    assert_eq!(
+        (runs.len(), runs.find(by(1)), runs.find(by(3))),
+        (2, Some(&(1, 'c')), None)
+    );
+    runs.find_mut(by(2)).unwrap().1 = 'd';
+    assert_eq!(runs.into_iter().collect::<Vec<_>>(), [(1, 'c'), (2, 'd')]);
+}
+
+proptest! {
+    #[test]
+    fn runs_are_a_sorted_set(steps in prop::collection::vec((any::<bool>(), 0..700u32), 0..1_500), from in 0..700u32) {
+        let (mut runs, mut model) = (Runs::default(), BTreeSet::new());
+        for (add, row) in steps {
+            if add {
+                runs.insert(row, |other: &u32| other.cmp(&row));
+                model.insert(row);
+            } else {
+                prop_assert_eq!(runs.remove(|other: &u32| other.cmp(&row)).is_some(), model.remove(&row));
+            }
+        }
+        assert_sound(&runs);
+        prop_assert_eq!(runs.iter().collect::<Vec<_>>(), model.iter().collect::<Vec<_>>());
+        prop_assert_eq!(runs.from(|row| *row < from).collect::<Vec<_>>(), model.range(from..).collect::<Vec<_>>());
+        prop_assert_eq!(runs.find(|row| row.cmp(&from)), model.get(&from));
+    }
+}

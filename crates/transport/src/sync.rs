@@ -1,0 +1,3 @@
+//! What the outbox locks with. One place, so that a model checker can put its own in the place of these.
+
+pub(crate) use std::sync::{Arc, Mutex, MutexGuard};

@@ -163,6 +163,58 @@ fn counts_come_once_a_second_and_only_when_they_change() {
 }
 
 #[test]
+fn a_handler_is_told_when_its_list_changes_and_not_when_it_is_looked_at() {
+    let mut teller = teller::<()>(Mode::Full);
+    teller.settings.has_handler = true;
+    teller.changed(&topic());
+    let now = |_: &str| list(&[("a", 1)]);
+    assert!(telling(teller.poll(ms(0), now)).handled.is_some());
+    teller.told(&topic());
+    teller.changed(&topic());
+    assert!(teller.poll(ms(1_000), now).is_none());
+}
+
+#[test]
+fn whom_the_handler_hears_of_is_fetched_even_where_clients_are_told_no_names() {
+    let mut teller = teller::<()>(Mode::Count);
+    teller.settings.has_handler = true;
+    teller.changed(&topic());
+    let first = telling(teller.poll(ms(0), |_| list(&[("a", 1), ("b", 2)])));
+    assert!(first.news.is_empty());
+    assert_eq!(first.keys, ["a".into(), "b".into()]);
+}
+
+#[test]
+fn who_waits_for_a_list_gets_it_after_the_difference_that_is_due_and_needs_none_after_it() {
+    let mut teller = teller(Mode::Full);
+    let now = |_: &str| list(&[("a", 1)]);
+    teller.wanted(&topic(), ());
+    teller.changed(&topic());
+    assert_eq!(telling(teller.poll(ms(0), now)).news.joins, [entry("a", 1)]);
+    assert!(matches!(teller.poll(ms(0), now), Some(Job::Greet(_))));
+    teller.told(&topic());
+    teller.greeted(&topic(), None);
+    teller.changed(&topic());
+    assert!(teller.poll(ms(50), now).is_none());
+}
+
+#[test]
+fn a_topic_is_not_forgotten_before_its_period_is_over() {
+    let mut teller = teller::<()>(Mode::Full);
+    for (at, lists) in [(0, &[("a", 1)][..]), (50, &[])] {
+        teller.changed(&topic());
+        telling(teller.poll(ms(at), |_| list(lists)));
+        teller.told(&topic());
+    }
+    teller.changed(&topic());
+    assert!(teller.poll(ms(100), |_| list(&[])).is_none());
+    teller.changed(&topic());
+    let now = |_: &str| list(&[("b", 2)]);
+    assert!(teller.poll(ms(149), now).is_none());
+    telling(teller.poll(ms(150), now));
+}
+
+#[test]
 fn topics_where_nobody_is_are_forgotten() {
     for mode in [Mode::Full, Mode::Count, Mode::Window(2)] {
         let mut teller = teller(mode);
@@ -354,6 +406,8 @@ impl World {
             }
             Happens::Arrive { client } => self.arrive(client),
         }
+        // One appointment for each topic, at most.
+        assert!(self.teller.due.len() <= self.teller.topics.len());
     }
 
     fn entry(&mut self, key: &str, old: Option<&Arc<Entry>>) -> Arc<Entry> {
@@ -381,7 +435,12 @@ impl World {
             return;
         }
         match self.queue.remove(0) {
-            true => self.teller.all_changed([&topic()].into_iter()),
+            true => {
+                // The snapshot that follows a loss names no topic where nobody is.
+                let topic = topic();
+                let listed = Some(&topic).filter(|_| !self.list.is_empty());
+                self.teller.all_changed(listed.into_iter());
+            }
             false => self.teller.changed(&topic()),
         }
     }

@@ -1,5 +1,40 @@
 //! Whatever happens in the tracker, however late and in whatever order it reaches clients, and however much of it is lost on
 //! the way: a client ends with the tracker's list.
+//!
+//! Broken by hand, one at a time, to see that it is noticed. "The history" is the property at the end; names with `::` are of
+//! `tests/it`. Where many fail, those that say why are named.
+//!
+//! | broken | what fails |
+//! | --- | --- |
+//! | the period of differences ignored | `the_first_change_is_told_`, `modes::changes_within_` |
+//! | the period of lists ignored | `who_asks_within_a_period_` |
+//! | counts told once a period | `counts_come_once_a_second_` |
+//! | what is due looked at a moment late, or at the last of its times | `the_first_change_is_told_`; `modes::a_window_` |
+//! | a list that was given is no base, or what was told is none | the history, `behind::who_joined_meanwhile_` |
+//! | what was given stays a base; what was told is not kept | the history |
+//! | the whole list kept as told in a window, or given there | the history, `modes::a_window_` |
+//! | nothing new counts as something to tell | `who_comes_and_goes_`, `counts_come_once_a_second_` |
+//! | an empty difference is sent | `modes::a_counted_room_` |
+//! | one list too many may be given, or a full number of them asks for no difference | `lists_that_are_given_` |
+//! | two lists at once; two differences at once | the history |
+//! | a list before the difference that is due | `who_waits_for_a_list_gets_it_` |
+//! | a list for one waiter only | `who_asks_within_a_period_` |
+//! | a count told again, or not told again to those who were given another | the history, `counts_come_once_a_second_` |
+//! | a joiner is not given the count | `modes::who_only_watches_` |
+//! | after lost changes only the listed topics compared, or only the known ones; or none | the history; `behind::clients_are_told_` |
+//! | a change that comes while a difference is under way forgotten | the history, `of_one_topic_` |
+//! | the handler's list not kept; compared with what clients were told | the history; `handler::every_node_is_told_` |
+//! | the handler told of no change | `a_handler_is_told_when_` |
+//! | the handler's keys not fetched, or no handler in a counted room | `whom_the_handler_hears_of_`; the history |
+//! | a topic forgotten that clients or the handler know people of, or that is busy | the history |
+//! | a topic forgotten before its period is over | `a_topic_is_not_forgotten_` |
+//! | an appointment kept that another replaced; none made after a job | the history |
+//! | a window one key too small or large, or of metas | `mode::tests::a_window_ends_` |
+//! | joins and leaves changed round, their order turned round, one base alone, a repetition left in | the tests of `difference.rs` |
+//! | a drop grace ignored, or doubled | `grace::who_is_back_in_time_`, `grace::who_is_not_back_` |
+//! | the last rule that fits, not the first | `the_first_rule_that_fits_` of `rules.rs` |
+//!
+//! That what has changed is not forgotten needs no test: its time is never later than the end of the period, which is waited for.
 
 use matryoshka_tracker::Entry;
 use proptest::prelude::*;

@@ -84,6 +84,23 @@ async fn a_counted_room_tells_numbers_once_a_second_and_no_names() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_only_watches_a_counted_topic_gets_the_number_there_is() {
+    let counted = TopicConfig::default().mode(Mode::Count);
+    let node = node(PresenceConfig::default().topics("watch:*", counted));
+    let robot = Owner::new();
+    let tracked = node.presence.track_for(&robot, "watch:1", "robot", &());
+    tracked.await.unwrap();
+    sleep(NEXT_COUNT).await;
+    let mut watcher = node.connect("watch:1").await;
+    watcher.join(json!({})).await;
+    let number = json!({ "count": 1, "metas": 1 });
+    assert_eq!(
+        watcher.settle().await,
+        [("presence_count".to_owned(), number)]
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_window_shows_the_first_keys_and_how_many_there_are() {
     let node = node(mode(Mode::Window(3)));
     let mut anna = node.join(ROOM, "m", Value::Null).await;

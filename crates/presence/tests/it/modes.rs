@@ -91,13 +91,15 @@ async fn who_only_watches_a_counted_topic_gets_the_number_there_is() {
     let tracked = node.presence.track_for(&robot, "watch:1", "robot", &());
     tracked.await.unwrap();
     sleep(NEXT_COUNT).await;
-    let mut watcher = node.connect("watch:1").await;
-    watcher.join(json!({})).await;
-    let number = json!({ "count": 1, "metas": 1 });
-    assert_eq!(
-        watcher.settle().await,
-        [("presence_count".to_owned(), number)]
-    );
+    // The second one comes while all have been told the number already.
+    let mut watchers = Vec::new();
+    for _ in 0..2 {
+        let mut watcher = node.connect("watch:1").await;
+        watcher.join(json!({})).await;
+        let number = watcher.expect("presence_count").await;
+        assert_eq!(number, json!({ "count": 1, "metas": 1 }));
+        watchers.push(watcher);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 //! The only file that waits. Everything that is ready is taken in one go, up to a bound; then the lists are published, and
 //! only then the callers are answered. So whoever was answered finds what it did in the list.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -58,6 +58,10 @@ pub(crate) enum Command {
         grace: Duration,
         reply: oneshot::Sender<()>,
     },
+    Hold {
+        owners: Arc<[u64]>,
+        reply: oneshot::Sender<bool>,
+    },
     Close {
         reply: oneshot::Sender<()>,
     },
@@ -96,6 +100,8 @@ pub(crate) struct Driver {
     _subscription: SinkSubscription,
     started: Instant,
     answers: Vec<Answer>,
+    /// Those who wait until others know what is held.
+    holds: VecDeque<oneshot::Sender<bool>>,
 }
 
 /// An answer that waits until what it is about is published.
@@ -136,6 +142,7 @@ impl Driver {
             _subscription: subscription,
             started: Instant::now(),
             answers: Vec::new(),
+            holds: VecDeque::new(),
         };
         let handle = ShardHandle {
             commands: sender,
@@ -231,6 +238,10 @@ impl Driver {
                 self.shard.restart(grace);
                 self.answer(reply, ());
             }
+            Command::Hold { owners, reply } => {
+                self.shard.hold(&owners, now);
+                self.holds.push_back(reply);
+            }
             Command::Close { reply } => return Some(reply),
         }
         None
@@ -325,6 +336,11 @@ impl Driver {
                     }
                 }
                 Effect::Step(step) => steps.push(step),
+                Effect::Held(confirmed) => {
+                    if let Some(reply) = self.holds.pop_front() {
+                        self.answer(reply, confirmed);
+                    }
+                }
             }
         }
         self.published.publish(self.index, steps);

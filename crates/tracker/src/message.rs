@@ -42,6 +42,10 @@ pub(crate) enum Message {
     HeldPull(HeldPull),
     /// A part of a held set.
     HeldPart(HeldPart),
+    /// Please say when you have what I did up to here.
+    Confirm(Confirm),
+    /// The receiver's entries are here, up to there.
+    Confirmed(Confirm),
 }
 
 /// How far somebody is: a life, and the number of operations in it.
@@ -179,6 +183,12 @@ pub(crate) struct Part {
 pub(crate) struct PartTaken {
     pub(crate) at: Position,
     pub(crate) part: u32,
+}
+
+/// How far the asking node is, or the copy of its entries that answers it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Confirm {
+    pub(crate) at: Position,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -334,6 +344,8 @@ impl Message {
             Self::Goodbye(body) => frame(kind::GOODBYE, body),
             Self::HeldPull(body) => frame(kind::HELD_PULL, body),
             Self::HeldPart(body) => frame(kind::HELD_PART, body),
+            Self::Confirm(body) => frame(kind::CONFIRM, body),
+            Self::Confirmed(body) => frame(kind::CONFIRMED, body),
         }
     }
 
@@ -350,6 +362,8 @@ impl Message {
             kind::GOODBYE => Self::Goodbye(read(kind, body)?),
             kind::HELD_PULL => Self::HeldPull(read(kind, body)?),
             kind::HELD_PART => Self::HeldPart(read(kind, body)?),
+            kind::CONFIRM => Self::Confirm(read(kind, body)?),
+            kind::CONFIRMED => Self::Confirmed(read(kind, body)?),
             _ => return Ok(None),
         };
         message.check()?;
@@ -430,6 +444,8 @@ mod kind {
     pub(super) const GOODBYE: u16 = 7;
     pub(super) const HELD_PULL: u16 = 16;
     pub(super) const HELD_PART: u16 = 17;
+    pub(super) const CONFIRM: u16 = 18;
+    pub(super) const CONFIRMED: u16 = 19;
 }
 
 /// Bytes of kind and length.

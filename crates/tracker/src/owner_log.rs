@@ -45,7 +45,8 @@ pub(crate) struct OwnerLog {
     entries: Runs<Owned>,
     /// For how long those entries are held whose connections ended, by the number of what was tracked first; none for most.
     drop_graces: BTreeMap<u64, Duration>,
-    /// Entries whose connection ended and whose user may come back, by their numbers. They are in no slot, and nobody's any more.
+    /// Entries whose user may come back, by their numbers: those whose connection ended, which are in no slot and nobody's any more,
+    /// and those whose connection is about to be closed, which are still in theirs.
     held: BTreeMap<u64, Held>,
     /// The last operations: the newest has the number `seq`, and there is no gap between them.
     log: VecDeque<Logged>,
@@ -173,9 +174,10 @@ impl OwnerLog {
         Ok((Ticket(Arc::clone(&entry)), entry))
     }
 
-    /// Replaces the entry in a slot. Gives the old and the new one, nothing if the slot is free.
+    /// Replaces the entry in a slot. Gives the old and the new one, nothing if the slot is free. The new one is not held.
     pub(crate) fn update(&mut self, slot: &Slot, meta: Bytes) -> Option<(Arc<Entry>, Arc<Entry>)> {
         let previous = self.get(slot)?.reference;
+        self.held.remove(&previous.put_seq());
         let new = self.write(slot, meta, Some(previous));
         let owned = self.entries.find_mut(|owned| owned.order(slot))?;
         let old = std::mem::replace(&mut owned.entry, Arc::clone(&new));
@@ -186,6 +188,7 @@ impl OwnerLog {
     pub(crate) fn delete(&mut self, slot: &Slot) -> Option<Arc<Entry>> {
         let entry = self.vacate(slot)?;
         let put_seq = entry.reference.put_seq();
+        self.held.remove(&put_seq);
         self.append(LogOp::Delete(put_seq), OP_OVERHEAD_BYTES);
         Some(entry)
     }
@@ -209,9 +212,24 @@ impl OwnerLog {
         grace.copied().unwrap_or_default()
     }
 
-    /// Holds the entry in a slot, which is free then: until that time, or to the end of this log.
+    /// Holds the entry in a slot, which is free then: until that time, or to the end of this log. Gives it, unless it was held
+    /// ahead.
     pub(crate) fn hold(&mut self, slot: &Slot, until: Option<Duration>) -> Option<Arc<Entry>> {
         let entry = self.vacate(slot)?;
+        self.keep(entry, until)
+    }
+
+    /// Holds the entry in a slot to the end of this log, and leaves it there: its owner can still update and delete it. Gives it,
+    /// unless it was held already.
+    pub(crate) fn hold_ahead(&mut self, slot: &Slot) -> Option<Arc<Entry>> {
+        let entry = Arc::clone(self.get(slot)?);
+        self.keep(entry, None)
+    }
+
+    fn keep(&mut self, entry: Arc<Entry>, until: Option<Duration>) -> Option<Arc<Entry>> {
+        if self.is_held(&entry) {
+            return None;
+        }
         let put_seq = entry.reference.put_seq();
         let held = Held {
             entry: Arc::clone(&entry),
@@ -221,6 +239,16 @@ impl OwnerLog {
         self.held.insert(put_seq, held);
         self.append(LogOp::Hold(put_seq), OP_OVERHEAD_BYTES);
         Some(entry)
+    }
+
+    /// Whether an entry of this log is held, gone or not.
+    pub(crate) fn is_held(&self, entry: &Entry) -> bool {
+        self.held.contains_key(&entry.reference.put_seq())
+    }
+
+    /// What is tracked and not held ahead.
+    pub(crate) fn live(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.iter().filter(|entry| !self.is_held(entry))
     }
 
     /// Held entries that are not gone.
@@ -337,7 +365,7 @@ impl OwnerLog {
             entry: Arc::clone(entry),
             held,
         };
-        let live = self.iter().map(|entry| kept(entry, false));
+        let live = self.live().map(|entry| kept(entry, false));
         let held = self.held.values().map(|held| kept(&held.entry, true));
         let mut all: Vec<Kept> = live.chain(held).collect();
         // In the order in which they were written: whoever copies them adds each at the end.
@@ -468,7 +496,11 @@ impl OwnerLog {
                 owned.ticket <= put_seq && put_seq <= self.seq,
                 "I21: number"
             );
-            assert!(!self.held.contains_key(&put_seq), "I21: tracked or held");
+            let held = self.held.get(&put_seq);
+            assert!(
+                held.is_none_or(|held| held.until.is_none()),
+                "I21: what is held ahead has no end of its own"
+            );
             assert!(tickets.insert(owned.ticket), "I21: a ticket of its own");
         }
         assert!(

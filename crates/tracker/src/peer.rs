@@ -140,6 +140,10 @@ pub(crate) struct Link {
     pub(crate) wanted: BTreeSet<(NodeName, Life)>,
     /// The held set that the peer is being asked for.
     pub(crate) taking: Option<Taking>,
+    /// The peer wants to be told when its copy is that far.
+    pub(crate) to_confirm: Option<u64>,
+    /// So far the peer has said that its copy of this node's entries is.
+    pub(crate) confirmed: u64,
     /// The other nodes that the peer hears, as long as this one waits for a first state of all that are there.
     pub(crate) hears: BTreeSet<Box<str>>,
 }
@@ -162,6 +166,8 @@ impl Link {
             sending: None,
             wanted: BTreeSet::new(),
             taking: None,
+            to_confirm: None,
+            confirmed: 0,
             hears: BTreeSet::new(),
         }
     }
@@ -174,6 +180,7 @@ impl Link {
             sending,
             wanted: std::mem::take(&mut self.wanted),
             taking,
+            confirmed: self.confirmed,
             ..Self::new(self.id, Duration::ZERO)
         };
     }

@@ -36,6 +36,7 @@ use crate::owner_log::{OwnerLog, Slot, Ticket};
 use crate::peer::Peer;
 use crate::stats::Stats;
 use crate::visible::{HeldBy, SharedNames, TopicStep, VisibleSet};
+use holding::Holding;
 
 /// So many times sooner than usual the others are told who lost their connection to a restart.
 const RESTART_HURRY: u32 = 10;
@@ -55,6 +56,8 @@ pub(crate) struct Shard {
     left: bool,
     /// This node said that it restarts, and for how long its entries are held then.
     restarting: Option<Duration>,
+    /// Holds ahead of closes that others are still to know of, the oldest first.
+    holding: VecDeque<Holding>,
     /// What ended in a restart not long ago.
     held: BTreeMap<(NodeName, Life), HeldSet>,
     ended: Ended,
@@ -83,6 +86,8 @@ pub(crate) enum Effect {
     SendTo(NodeName, Message),
     /// Publish that topic's list, and tell its diff.
     Step(TopicStep),
+    /// The oldest [`hold`](Shard::hold) is over: whether all who are linked know of it.
+    Held(bool),
 }
 
 /// Why an update was not made; nothing changed.
@@ -121,6 +126,7 @@ impl Shard {
             hinted: None,
             left: false,
             restarting: None,
+            holding: VecDeque::new(),
             held: BTreeMap::new(),
             ended: Ended::default(),
             caught_up_once: false,
@@ -148,6 +154,7 @@ impl Shard {
         peers
             .flatten()
             .chain(self.push_at)
+            .chain(self.holding.front().map(|holding| holding.due))
             .chain(self.next_deadline())
             .chain(self.own.next_expiry())
             .fold(self.vector_at, Duration::min)
@@ -224,9 +231,13 @@ impl Shard {
             return Err(Refusal::Changed);
         }
         self.settle_before(&there);
+        let held_ahead = self.own.is_held(&there);
         let (old, new) = self.own.update(slot, meta).expect("it is there");
         self.visible.remove(&old);
         self.show_entry(&new);
+        if held_ahead {
+            self.hold_ahead(slot);
+        }
         self.written(now);
         Ok(new)
     }
@@ -438,6 +449,8 @@ impl Shard {
             Message::PartTaken(taken) => self.handle_part_taken(node, &taken),
             Message::HeldPull(pull) => self.serve_held(node, &pull, now),
             Message::HeldPart(part) => self.handle_held_part(node, &part, now),
+            Message::Confirm(confirm) => self.handle_confirm(node, confirm.at, now),
+            Message::Confirmed(confirm) => self.handle_confirmed(node, confirm.at, now),
             Message::Goodbye(goodbye) => self.handle_goodbye(node, &goodbye, now),
         }
     }
@@ -448,6 +461,7 @@ impl Shard {
             self.push();
         }
         self.end_graces(now);
+        self.end_holds(now);
         self.ask_again(now);
         self.forget_absent(now);
         if self.vector_at <= now {
@@ -458,6 +472,7 @@ impl Shard {
     }
 }
 
+mod holding;
 mod links;
 mod listening;
 mod restarts;

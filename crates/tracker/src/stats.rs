@@ -60,6 +60,9 @@ pub struct Stats {
     pub grace_used: u64,
     /// Held sets, and held entries of this node, whose time was over.
     pub grace_ended: u64,
+    /// Holds ahead of closing connections ([`hold`](crate::Tracker::hold)) that some linked node did not confirm in time, counted
+    /// once per shard.
+    pub holds_unconfirmed: u64,
     /// Entries that [`list`](crate::Tracker::list) left out because their value was not of the type asked for.
     pub undecodable: u64,
 }
@@ -95,6 +98,7 @@ impl Add for Stats {
             held_sets_taken: self.held_sets_taken + other.held_sets_taken,
             grace_used: self.grace_used + other.grace_used,
             grace_ended: self.grace_ended + other.grace_ended,
+            holds_unconfirmed: self.holds_unconfirmed + other.holds_unconfirmed,
             undecodable: self.undecodable + other.undecodable,
         }
     }

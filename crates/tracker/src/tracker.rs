@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use futures::future::join_all;
 use matryoshka_pubsub::registry::{Owner, OwnerId};
 use matryoshka_pubsub::{Claim, NodeName, PubSub, TopicName};
 use serde::Serialize;
@@ -407,6 +408,30 @@ impl Tracker {
             let (reply, answer) = oneshot::channel();
             let _ = shard.ask(Command::Restart { grace, reply }, answer).await;
         }
+    }
+
+    /// Told before the connections of these owners are closed, for a [`restart`](Self::restart) that was announced: what they track is
+    /// held from now on. When this returns, all linked nodes know that; so wherever their users are back, no node lists the new
+    /// entry without dropping the old one in the same diff. A node that does not say so within 100 ms is not waited for: one that runs an
+    /// earlier version never does. Whether all said so.
+    ///
+    /// Until they end, the owners still have their entries: what they update stays held, what they untrack ends at once, and what they
+    /// track anew is held when they end. Without an announced restart this does nothing.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it returns, some shards may hold it and others not: call it again.
+    pub async fn hold(&self, owners: &[OwnerId]) -> bool {
+        let owners: Arc<[u64]> = owners.iter().map(|owner| owner.get()).collect();
+        let shards = self.inner.shards.iter();
+        let held = shards.map(|shard| {
+            let (reply, answer) = oneshot::channel();
+            let owners = Arc::clone(&owners);
+            shard.ask(Command::Hold { owners, reply }, answer)
+        });
+        // All shards at once: each waits for its peers.
+        let held = join_all(held).await;
+        held.into_iter().all(|held| held == Ok(true))
     }
 
     /// Ends the tracker: all its entries leave this node's lists and the other nodes', unless a [`restart`](Self::restart) was

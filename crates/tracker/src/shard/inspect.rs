@@ -91,7 +91,7 @@ impl Shard {
         let shown = self.peers.values().filter(|peer| peer.shown);
         let copies: Vec<&Replica> = shown.filter_map(|peer| peer.replica.as_ref()).collect();
         let live = copies.iter().flat_map(|copy| copy.live());
-        let live: Vec<&Arc<Entry>> = self.own.iter().chain(live).collect();
+        let live: Vec<&Arc<Entry>> = self.own.live().chain(live).collect();
         let held = copies.iter().flat_map(|copy| copy.held());
         let sets = self.held.values().flat_map(HeldSet::iter);
         let held: Vec<&Arc<Entry>> = self.own.held().chain(held).chain(sets).collect();

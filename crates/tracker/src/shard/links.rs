@@ -54,6 +54,7 @@ impl Shard {
             };
         }
         self.send_hello(node, now);
+        self.ask_to_confirm(node);
     }
 
     pub(super) fn link_down(&mut self, node: &NodeName, now: Duration) {
@@ -67,6 +68,7 @@ impl Shard {
             peer.since = now;
         }
         self.check_caught_up();
+        self.end_holds(now);
     }
 
     /// A copy that was to take the place of a held set, and did not get as far.

@@ -38,7 +38,7 @@ impl Shard {
     /// Whether entries of that life count. A life is introduced by a hello or a vector, which say what it was before: who took
     /// its entries without that would list what it has dropped for good under a former number. If those were lost, they are
     /// asked for.
-    fn is_introduced(&mut self, node: &NodeName, life: Life, now: Duration) -> bool {
+    pub(super) fn is_introduced(&mut self, node: &NodeName, life: Life, now: Duration) -> bool {
         let Some(peer) = self.peers.get(node) else {
             return false;
         };
@@ -285,6 +285,7 @@ impl Shard {
             // What was asked for has come, or a piece of it.
             link.asked = (behind && link.asked.is_some()).then_some(now);
         }
+        self.confirm(node);
         self.ask_if_behind(node, now);
     }
 
@@ -338,7 +339,7 @@ impl Shard {
 
     /// The peer has told of operations up to `seq`. It may have been further when it did, since operations come in
     /// several messages: so this does not say how far a copy has to be to be shown.
-    fn told_of(&mut self, node: &NodeName, seq: u64) {
+    pub(super) fn told_of(&mut self, node: &NodeName, seq: u64) {
         let link = self.peers.get_mut(node).and_then(|peer| peer.link.as_mut());
         if let Some(link) = link {
             link.known = link.known.max(seq);

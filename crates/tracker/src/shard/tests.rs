@@ -21,6 +21,8 @@ struct Net {
     queue: VecDeque<(usize, usize, LinkId, Bytes)>,
     sent: Vec<(usize, usize, Message)>,
     diffs: Vec<Vec<TopicStep>>,
+    /// How holds ended.
+    held: Vec<bool>,
     next_link: u64,
     /// Of that node, all messages are translated.
     translate: Option<(usize, Translate)>,
@@ -80,6 +82,7 @@ impl Net {
             queue: VecDeque::new(),
             sent: Vec::new(),
             diffs: (0..nodes).map(|_| Vec::new()).collect(),
+            held: Vec::new(),
             next_link: 0,
             translate: None,
         }
@@ -158,6 +161,7 @@ impl Net {
                 }
             }
             Effect::Step(step) => self.diffs[node].push(step),
+            Effect::Held(confirmed) => self.held.push(confirmed),
         }
     }
 
@@ -876,5 +880,6 @@ fn a_tracker_that_is_not_heard_is_told_so_even_if_its_hello_was_lost() {
     assert_eq!(net.keys(1), "bob");
 }
 
+mod holding;
 mod scenarios;
 mod versions;

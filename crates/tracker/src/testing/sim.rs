@@ -91,6 +91,7 @@ impl Report {
             ("held set taken from a peer", stats.held_sets_taken),
             ("grace used", stats.grace_used),
             ("grace ended", stats.grace_ended),
+            ("hold not confirmed", stats.holds_unconfirmed),
         ];
         for (name, count) in paths {
             *self.counts.entry(name).or_default() += count;
@@ -154,7 +155,7 @@ pub fn never_happened(report: &Report) -> Vec<&'static str> {
 }
 
 /// Faults and paths that many histories must have had.
-const EVERYTHING: [&str; 36] = [
+const EVERYTHING: [&str; 39] = [
     "clock went back",
     "connection ended",
     "crash",
@@ -164,6 +165,8 @@ const EVERYTHING: [&str; 36] = [
     "held set asked for",
     "held set made",
     "held set taken from a peer",
+    "hold confirmed",
+    "hold not confirmed",
     "life refused",
     "link broken",
     "log truncated",
@@ -176,6 +179,7 @@ const EVERYTHING: [&str; 36] = [
     "partition",
     "pause",
     "permdown period passed",
+    "place changed in one diff",
     "pull",
     "renumbered",
     "reset",

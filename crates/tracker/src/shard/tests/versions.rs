@@ -7,6 +7,7 @@ fn as_before(message: &Message) -> Option<Message> {
     let mut message = message.clone();
     match &mut message {
         Message::HeldPull(_) | Message::HeldPart(_) => return None,
+        Message::Confirm(_) | Message::Confirmed(_) => return None,
         Message::Hello(hello) => {
             hello.held.clear();
             hello.hears.clear();
@@ -70,6 +71,24 @@ fn an_earlier_version_takes_a_higher_number_and_is_followed() {
     for node in 0..3 {
         assert_eq!(net.keys(node), "ann bob", "{node}");
     }
+}
+
+#[test]
+fn an_earlier_version_confirms_nothing_and_is_waited_for_no_longer_than_the_limit() {
+    let mut net = Net::meshed(3);
+    net.is_earlier(2);
+    net.track(0, "ann");
+    net.pass(PERIOD);
+    net.shards[0].restart(Duration::from_secs(3));
+    net.shards[0].hold(&[1], net.now);
+    net.run();
+    net.pass(PERIOD);
+    assert_eq!(net.held, []);
+    net.pass(PERIOD);
+    assert_eq!(net.held, [false]);
+    assert_eq!(net.shards[0].stats().holds_unconfirmed, 1);
+    assert_eq!(net.shards[2].stats().malformed_messages, 0);
+    assert_eq!(net.keys(2), "ann");
 }
 
 /// Bytes with and without the fields that came later are read alike, and a kind that came later is skipped.

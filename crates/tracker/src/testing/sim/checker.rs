@@ -24,8 +24,10 @@ struct Fate {
     writer: Index,
     generation: u64,
     ended: Option<u64>,
-    /// Its connection ended, or its tracker did after announcing a restart: it may be listed for a while.
+    /// Its connection ended or is about to be closed, or its tracker ended after announcing a restart: it may be listed for a while.
     held: bool,
+    /// Who knew that it is held before its connection was closed.
+    known_to: BTreeSet<Index>,
 }
 
 /// A tracker that announced a restart.
@@ -67,6 +69,7 @@ impl Truth {
             generation,
             ended: None,
             held: false,
+            known_to: BTreeSet::new(),
         };
         let before = self.values.insert(entry.reference, fate);
         assert!(before.is_none(), "{} was given twice", entry.reference);
@@ -82,6 +85,23 @@ impl Truth {
         if let Some(fate) = self.values.get_mut(&reference) {
             fate.held = true;
         }
+    }
+
+    /// Its node was told that those know that it is held.
+    pub(super) fn hold_confirmed(&mut self, reference: PresenceRef, by: &BTreeSet<Index>) {
+        if let Some(fate) = self.values.get_mut(&reference) {
+            fate.known_to.extend(by);
+        }
+    }
+
+    /// Whether somebody came back in a diff, and the old place left in it that this node knew to be held.
+    pub(super) fn moves(&self, diff: &Diff, viewer: Index) -> bool {
+        let key = |entry: &Arc<Entry>| Arc::clone(&entry.key);
+        let joined: BTreeSet<_> = diff.joins.iter().map(key).collect();
+        let mut left = diff.leaves.iter();
+        left.any(|entry| {
+            joined.contains(&entry.key) && self.fate(entry.reference).known_to.contains(&viewer)
+        })
     }
 
     pub(super) fn restart_announced(&mut self, writer: Index, generation: u64, grace: Duration) {
@@ -169,6 +189,24 @@ impl Watcher {
             self.joined(entry, sight, truth, view);
         }
         self.updates(diff);
+        self.places(diff, sight, truth);
+    }
+
+    /// Whose connection is closed once all know that its entry is held is nowhere listed in two places.
+    fn places(&self, diff: &Diff, sight: Sight, truth: &Truth) {
+        for entry in &diff.joins {
+            let fate = truth.fate(entry.reference);
+            if fate.held || fate.ended.is_some() {
+                continue;
+            }
+            let place = |entry: &Entry| (Arc::clone(&entry.topic), Arc::clone(&entry.key));
+            let mut beside = self.list.values().filter(|old| place(old) == place(entry));
+            let old = beside.find(|old| truth.fate(old.reference).known_to.contains(&sight.viewer));
+            assert_eq!(
+                old, None,
+                "I14: it is known to be held, and did not leave in the diff with {entry:?}"
+            );
+        }
     }
 
     fn left(&mut self, entry: &Arc<Entry>, sight: Sight, truth: &Truth, view: &impl View) {

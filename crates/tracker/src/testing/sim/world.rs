@@ -2,7 +2,7 @@
 //!
 //! It has no clock and no chance but its own; all it does outside is to print the seed when a checker fails.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use crate::entry::Entry;
 use crate::life::Life;
 use crate::message::Message;
 use crate::owner_log::{Slot, Ticket};
+use crate::reference::PresenceRef;
 use crate::shard::{Effect, Refusal, Settings, Shard};
 
 #[derive(Debug)]
@@ -67,7 +68,9 @@ struct Running {
     /// The links that this node was told of.
     links: BTreeMap<Index, LinkView>,
     /// What it should track, kept apart from the shard.
-    own: BTreeMap<(u64, usize, usize), Own>,
+    own: BTreeMap<At, Own>,
+    /// What others are still to know to be held.
+    holds: VecDeque<Vec<PresenceRef>>,
 }
 
 #[derive(Clone, Debug)]
@@ -76,6 +79,8 @@ struct Own {
     entry: Arc<Entry>,
     /// It is held for a while when its connection ends.
     drop_grace: bool,
+    /// It is held before its connection ends.
+    held_ahead: bool,
 }
 
 impl World {
@@ -174,7 +179,7 @@ impl World {
 
     // What users do.
 
-    fn slot(&mut self) -> (u64, usize, usize) {
+    fn slot(&mut self) -> At {
         let owner = 1 + self.random.below(4) as u64;
         (owner, self.random.below(3), self.random.below(4))
     }
@@ -187,6 +192,10 @@ impl World {
         } else {
             Duration::ZERO
         };
+        self.track_at(node, at, meta, grace);
+    }
+
+    fn track_at(&mut self, node: Index, at: At, meta: Bytes, grace: Duration) {
         self.act(node, |world, running, now| {
             let result = running.shard.track(&slot_at(at), meta, now);
             match (running.own.get(&at), result) {
@@ -199,6 +208,7 @@ impl World {
                         ticket,
                         entry,
                         drop_grace,
+                        held_ahead: false,
                     };
                     running.own.insert(at, own);
                 }
@@ -217,12 +227,15 @@ impl World {
         self.act(node, |world, running, now| {
             let result = running.shard.update(&slot_at(at), None, meta, now);
             match (running.own.get_mut(&at), result) {
-                (Some(Own { entry: there, .. }), Ok(new)) => {
-                    assert_eq!(new.previous, Some(there.reference), "I16");
+                (Some(own), Ok(new)) => {
+                    assert_eq!(new.previous, Some(own.entry.reference), "I16");
                     let generation = world.nodes[node].generation;
                     world.truth.written(&new, node, generation);
-                    world.truth.ended(there.reference, world.step);
-                    *there = new;
+                    world.truth.ended(own.entry.reference, world.step);
+                    if own.held_ahead {
+                        world.truth.held(new.reference);
+                    }
+                    own.entry = new;
                 }
                 (None, Err(Refusal::NoPresence)) => {}
                 (None, Err(Refusal::NotOwner(other))) => {
@@ -262,6 +275,60 @@ impl World {
     fn owner_dies(&mut self, node: Index) {
         let owner = 1 + self.random.below(4) as u64;
         let died = self.random.below(4) > 0;
+        if died && self.nodes[node].draining.is_some() && self.random.below(4) > 0 {
+            return self.close_and_come_back(node, owner);
+        }
+        self.owner_ends(node, owner, died);
+    }
+
+    /// As a drain does: the owner's connection is closed once all know that its entries are held, and its users come back elsewhere.
+    fn close_and_come_back(&mut self, node: Index, owner: u64) {
+        self.hold(node, owner);
+        if self.random.one_in(4) {
+            let time = self.random.millis(20);
+            self.pass(time);
+            self.update(node);
+            self.untrack(node);
+        }
+        let waits = |world: &Self| {
+            let running = world.nodes[node].running.as_ref();
+            running.is_some_and(|running| !running.holds.is_empty())
+        };
+        let patience = self.now + Duration::from_millis(200);
+        while waits(self) && self.now < patience {
+            self.pass(Duration::from_millis(5));
+        }
+        let running = self.nodes[node].running.as_ref();
+        let tracked = running.into_iter().flat_map(|running| running.own.keys());
+        let places: Vec<At> = tracked.filter(|at| at.0 == owner).copied().collect();
+        self.owner_ends(node, owner, true);
+        let other = self.random.below(self.nodes.len());
+        let tracked = |world: &Self, at: &At| {
+            let running = world.nodes[other].running.as_ref();
+            running.is_some_and(|running| running.own.contains_key(at))
+        };
+        for at in places {
+            if !tracked(self, &at) {
+                let meta = self.meta();
+                self.track_at(other, at, meta, Duration::ZERO);
+            }
+        }
+    }
+
+    fn hold(&mut self, node: Index, owner: u64) {
+        self.act(node, |world, running, now| {
+            running.shard.hold(&[owner], now);
+            let mut held = Vec::new();
+            for (_, own) in running.own.iter_mut().filter(|(at, _)| at.0 == owner) {
+                own.held_ahead = true;
+                world.truth.held(own.entry.reference);
+                held.push(own.entry.reference);
+            }
+            running.holds.push_back(held);
+        });
+    }
+
+    fn owner_ends(&mut self, node: Index, owner: u64, died: bool) {
         self.act(node, |world, running, now| {
             let count = if died {
                 running.shard.owner_died(owner, now)
@@ -327,6 +394,7 @@ impl World {
             watcher: Watcher::default(),
             links,
             own: BTreeMap::new(),
+            holds: VecDeque::new(),
         });
     }
 
@@ -709,6 +777,17 @@ impl World {
                     self.send((node, other, view.link), &message);
                 }
             }
+            Effect::Held(confirmed) => {
+                let held = running.holds.pop_front().expect("one for each hold");
+                if confirmed {
+                    self.report.count("hold confirmed");
+                    let linked = running.links.keys().copied();
+                    let knows: BTreeSet<Index> = linked.chain([node]).collect();
+                    for reference in held {
+                        self.truth.hold_confirmed(reference, &knows);
+                    }
+                }
+            }
             Effect::Step(step) => {
                 let sight = self.sight(node);
                 self.tell(|| {
@@ -735,6 +814,9 @@ impl World {
                     after,
                 };
                 running.watcher.diff(&step.diff, sight, &self.truth, &view);
+                if self.truth.moves(&step.diff, node) {
+                    self.report.count("place changed in one diff");
+                }
             }
         }
     }
@@ -786,11 +868,13 @@ impl World {
         let links = &running.links;
         let born = |other: Index| links.get(&other).map(|view| view.born);
         running.watcher.lives(self.sight(node), &self.truth, born);
-        for (at, Own { entry, .. }) in &running.own {
-            let there = running.shard.own_slot(&slot_at(*at));
+        for (at, own) in &running.own {
+            let (there, entry) = (running.shard.own_slot(&slot_at(*at)), &own.entry);
             assert_eq!(there, Some(entry), "I10: only its owner changes an entry");
             let listed = running.shard.entries(&entry.topic);
-            assert!(listed.by_key(&entry.key).any(|e| e == entry), "I28");
+            let gave_way = own.held_ahead && listed.by_key(&entry.key).next().is_some();
+            let is_listed = listed.by_key(&entry.key).any(|e| e == entry);
+            assert!(is_listed || gave_way, "I28");
         }
     }
 
@@ -871,10 +955,13 @@ impl Drop for World {
     }
 }
 
+/// Owner, topic and key.
+type At = (u64, usize, usize);
+
 /// A node whose list did not change is looked at once in so many inputs.
 const LOOK_EVERY: u64 = 16;
 
-fn slot_at((owner, topic, key): (u64, usize, usize)) -> Slot {
+fn slot_at((owner, topic, key): At) -> Slot {
     Slot {
         owner,
         topic: Arc::from(format!("topic{topic}")),
@@ -893,6 +980,8 @@ fn name_of(message: &Message) -> &'static str {
         Message::Goodbye(_) => "goodbye",
         Message::HeldPull(_) => "held pull",
         Message::HeldPart(_) => "held part",
+        Message::Confirm(_) => "confirm",
+        Message::Confirmed(_) => "confirmed",
     }
 }
 

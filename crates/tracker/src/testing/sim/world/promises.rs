@@ -86,8 +86,6 @@ use crate::message::{Heard, Position, Pull, Vector};
 use crate::reference::PresenceRef;
 
 type History = (u64, usize, Vec<u64>);
-/// Owner, topic and key.
-type At = (u64, usize, usize);
 type Lists = Vec<Option<BTreeMap<PresenceRef, Arc<Entry>>>>;
 
 /// The same cases each time, so that a rare history fails a search and not somebody's build.

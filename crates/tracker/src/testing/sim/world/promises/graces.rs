@@ -10,6 +10,9 @@ const BEFORE: Duration = Duration::from_millis(20);
 
 const OWNERS: std::ops::Range<u64> = 0..3;
 
+/// Owners whose connections are closed in turn: so many that some hold is confirmed in time over slow links.
+const CLOSED: std::ops::Range<u64> = 0..8;
+
 /// A key of its own for each owner: what is held gives way to whatever else is under its key.
 fn place(owner: u64) -> At {
     let (owner, topic, key) = apart(owner);
@@ -49,6 +52,11 @@ impl World {
         self.act(node, |_, running, _| running.shard.restart(grace));
         self.pass(SOON);
     }
+
+    /// How often something has happened so far.
+    fn so_far(&self, what: &str) -> u64 {
+        self.report.counts.get(what).copied().unwrap_or_default()
+    }
 }
 
 proptest! {
@@ -78,6 +86,33 @@ proptest! {
         for other in others {
             prop_assert_eq!(world.listed_apart(other), BTreeSet::new(), "node {}", other);
         }
+    }
+
+    /// The order of a drain: held, known to all, closed, and at once back by any node. Each node has the new place and the end of the old
+    /// one in one diff, whichever of the two it would have heard of first.
+    #[test]
+    fn i14_who_is_closed_once_all_know_changes_places_in_one_diff(
+        history in history(),
+        which in 0..5usize,
+    ) {
+        let mut world = steady(history);
+        let node = which % world.nodes.len();
+        for owner in CLOSED {
+            world.track_at(node, place(owner), Bytes::new(), Duration::ZERO);
+        }
+        world.announce(node, Duration::from_secs(25));
+        let mut confirmed = 0;
+        for owner in CLOSED {
+            let before = ["hold confirmed", "place changed in one diff"].map(|what| world.so_far(what));
+            world.close_and_come_back(node, place(owner).0);
+            world.pass(SOON);
+            if world.so_far("hold confirmed") > before[0] {
+                confirmed += 1;
+                let moves = world.so_far("place changed in one diff") - before[1];
+                prop_assert_eq!(moves, world.nodes.len() as u64, "owner {}", owner);
+            }
+        }
+        prop_assert!(confirmed > 0, "all links were too slow to say anything");
     }
 
     #[test]

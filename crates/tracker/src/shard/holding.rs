@@ -1,0 +1,121 @@
+//! Connections that a restart is about to close: what they track is held before they are, and they are closed only once all who are
+//! linked know that.
+//!
+//! Who was told of the hold takes the next entry of the same topic and key in the old one's place, in one diff. Their clients come back by
+//! any node, and each node hears of the old place and of the new one over links of its own: so a hold that is only on its way when a
+//! client is told to go may come too late, for the node where it went or for a third one.
+//!
+//! Pure: no clock, no I/O, no tasks.
+
+use std::time::Duration;
+
+use matryoshka_pubsub::NodeName;
+
+use super::{Effect, Shard};
+use crate::message::{Confirm, Message, Position};
+use crate::owner_log::Slot;
+use crate::visible::HeldBy;
+
+/// A hold that others are still to know of.
+#[derive(Debug)]
+pub(super) struct Holding {
+    /// Who is that far knows of it.
+    seq: u64,
+    pub(super) due: Duration,
+}
+
+impl Shard {
+    // This node.
+
+    /// The connections of these owners are about to be closed for an announced restart: what they track is held from now on, and is
+    /// still theirs. [`Effect::Held`] tells when all who are linked know that, or that they did not say so in time; of several
+    /// holds in their order. Without an announced restart nothing is held.
+    pub(crate) fn hold(&mut self, owners: &[u64], now: Duration) {
+        let mut seq = 0;
+        if self.restarting.is_some() && !self.left {
+            let slots = owners.iter().flat_map(|owner| self.own.slots(*owner));
+            let slots: Vec<Slot> = slots.collect();
+            slots.iter().for_each(|slot| self.hold_ahead(slot));
+            if !slots.is_empty() {
+                seq = self.own.at().seq;
+                self.push();
+            }
+        }
+        let due = now + CONFIRM_LIMIT;
+        self.holding.push_back(Holding { seq, due });
+        if seq > 0 {
+            let at = self.own.at();
+            let ask = Message::Confirm(Confirm { at });
+            self.outbox.push_back(Effect::Broadcast(ask));
+        }
+        self.end_holds(now);
+    }
+
+    pub(super) fn hold_ahead(&mut self, slot: &Slot) {
+        if let Some(entry) = self.own.hold_ahead(slot) {
+            self.visible.remove(&entry);
+            self.show_held(&entry, HeldBy::Own);
+        }
+    }
+
+    /// Somebody new who is linked has to know as well.
+    pub(super) fn ask_to_confirm(&mut self, node: &NodeName) {
+        if !self.holding.is_empty() {
+            let at = self.own.at();
+            self.send(node, Message::Confirm(Confirm { at }));
+        }
+    }
+
+    pub(super) fn handle_confirmed(&mut self, node: &NodeName, at: Position, now: Duration) {
+        if !self.own.was(at.life) {
+            return;
+        }
+        if let Some(link) = self.link_mut(node) {
+            link.confirmed = link.confirmed.max(at.seq);
+        }
+        self.end_holds(now);
+    }
+
+    /// Ends the holds that all who are linked know of, and those whose time is over.
+    pub(super) fn end_holds(&mut self, now: Duration) {
+        let links = self.peers.values().filter_map(|peer| peer.link.as_ref());
+        let known = links.map(|link| link.confirmed).min();
+        let known = known.unwrap_or(u64::MAX);
+        while let Some(holding) = self.holding.pop_front() {
+            let confirmed = holding.seq <= known;
+            if !confirmed && now < holding.due {
+                return self.holding.push_front(holding);
+            }
+            self.stats.holds_unconfirmed += u64::from(!confirmed);
+            self.outbox.push_back(Effect::Held(confirmed));
+        }
+    }
+
+    // Other nodes.
+
+    pub(super) fn handle_confirm(&mut self, node: &NodeName, at: Position, now: Duration) {
+        if !self.is_introduced(node, at.life, now) {
+            return;
+        }
+        self.told_of(node, at.seq);
+        if let Some(link) = self.link_mut(node) {
+            link.to_confirm = link.to_confirm.max(Some(at.seq));
+        }
+        self.confirm(node);
+        self.ask_if_behind(node, now);
+    }
+
+    /// Tells a peer that its copy is as far as it asked for. Not before: whoever is told to go next may already be back here.
+    pub(super) fn confirm(&mut self, node: &NodeName) {
+        let Some(at) = self.have(node) else { return };
+        let Some(link) = self.link_mut(node) else {
+            return;
+        };
+        if link.to_confirm.take_if(|seq| *seq <= at.seq).is_some() {
+            self.send(node, Message::Confirmed(Confirm { at }));
+        }
+    }
+}
+
+/// So long others are waited for: far more than a round trip, and short beside the drain. One that runs an earlier version never answers.
+const CONFIRM_LIMIT: Duration = Duration::from_millis(100);

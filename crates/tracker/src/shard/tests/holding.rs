@@ -1,0 +1,214 @@
+//! A restarting node closes connections: what their users track is held everywhere before that.
+
+use super::*;
+
+const GRACE: Duration = Duration::from_secs(10);
+
+impl Net {
+    /// Three nodes that all list ann, of the first one, which has announced a restart.
+    fn restarting() -> Self {
+        let mut net = Self::meshed(3);
+        net.track(0, "ann");
+        net.pass(PERIOD);
+        net.shards[0].restart(GRACE);
+        net.run();
+        net.all_diffs();
+        net
+    }
+
+    fn hold(&mut self, owner: u64) {
+        self.shards[0].hold(&[owner], self.now);
+        self.run();
+    }
+
+    fn close(&mut self, owner: u64) {
+        self.shards[0].owner_died(owner, self.now);
+        self.run();
+    }
+
+    /// Joins and leaves in each diff of each node since the last call.
+    fn all_diffs(&mut self) -> Vec<Vec<(usize, usize)>> {
+        let nodes = 0..self.shards.len();
+        nodes.map(|node| self.take_diffs(node)).collect()
+    }
+
+    /// A second connection of ann to the first node.
+    fn track_beside(&mut self) {
+        let beside = Slot {
+            owner: 2,
+            ..slot("ann")
+        };
+        let tracked = self.shards[0].track(&beside, Bytes::new(), self.now);
+        assert!(tracked.is_ok());
+        self.pass(PERIOD);
+        self.all_diffs();
+    }
+}
+
+#[test]
+fn i14_a_hold_is_over_only_once_all_who_are_linked_know_of_it() {
+    for deaf in [1, 2] {
+        let mut net = Net::restarting();
+        net.deaf.insert((deaf, 0));
+        net.hold(1);
+        net.pass(PERIOD);
+        assert_eq!(net.held, [], "node {deaf} knows nothing");
+        net.deaf.clear();
+        net.hold(1);
+        assert_eq!(net.held, [true, true], "it has asked for what it missed");
+        assert_eq!(net.all_diffs(), [[], [], []], "all still list her");
+    }
+}
+
+#[test]
+fn i14_who_is_closed_after_that_changes_places_in_one_diff_on_each_node() {
+    for back in 0..3 {
+        let mut net = Net::restarting();
+        net.hold(1);
+        assert_eq!(net.held, [true]);
+        net.close(1);
+        net.track(back, "ann");
+        net.pass(PERIOD);
+        assert_eq!(
+            net.all_diffs(),
+            [[(1, 1)], [(1, 1)], [(1, 1)]],
+            "by node {back}"
+        );
+        assert_eq!(net.shards[0].stats().holds_unconfirmed, 0);
+    }
+}
+
+#[test]
+fn i14_who_comes_back_by_the_restarted_node_changes_places_in_one_diff_as_well() {
+    let mut net = Net::restarting();
+    net.hold(1);
+    net.close(1);
+    net.shards[0].leave(net.now);
+    net.run();
+    net.restart(0, 2);
+    net.up(0, 1);
+    net.up(0, 2);
+    net.pass(PERIOD);
+    assert_eq!(net.keys(0), "ann", "held by the others");
+    net.all_diffs();
+    net.track(0, "ann");
+    net.pass(PERIOD);
+    assert_eq!(net.all_diffs(), [[(1, 1)], [(1, 1)], [(1, 1)]]);
+}
+
+#[test]
+fn the_other_connection_of_a_user_keeps_its_entry() {
+    let mut net = Net::restarting();
+    net.track_beside();
+    net.hold(1);
+    assert_eq!(net.all_diffs(), [[(0, 1)], [(0, 1)], [(0, 1)]]);
+    for node in 0..3 {
+        let owners: Vec<u64> = net.shards[node].listed().map(|entry| entry.owner).collect();
+        assert_eq!(owners, [2], "node {node}");
+    }
+    net.close(1);
+    net.track(1, "ann");
+    net.pass(PERIOD);
+    assert_eq!(net.all_diffs(), [[(1, 0)], [(1, 0)], [(1, 0)]]);
+}
+
+#[test]
+fn who_leaves_on_purpose_while_held_is_gone_at_once() {
+    let mut net = Net::restarting();
+    net.hold(1);
+    net.untrack(0, "ann");
+    net.pass(PERIOD);
+    assert_eq!(net.all_diffs(), [[(0, 1)], [(0, 1)], [(0, 1)]]);
+    net.close(1);
+    net.pass(GRACE);
+    assert_eq!(net.all_diffs(), [[], [], []]);
+}
+
+#[test]
+fn i16_what_is_updated_while_held_stays_held() {
+    let mut net = Net::restarting();
+    net.hold(1);
+    let updated = net.shards[0].update(&slot("ann"), None, Bytes::new(), net.now);
+    assert!(updated.is_ok());
+    net.pass(PERIOD);
+    assert_eq!(net.all_diffs(), [[(1, 1)], [(1, 1)], [(1, 1)]]);
+    net.track(1, "ann");
+    net.pass(PERIOD);
+    assert_eq!(
+        net.all_diffs(),
+        [[(1, 1)], [(1, 1)], [(1, 1)]],
+        "not yet closed"
+    );
+}
+
+#[test]
+fn i27_what_is_held_ahead_is_tracked_until_its_connection_ends() {
+    let mut net = Net::restarting();
+    net.hold(1);
+    assert!(
+        net.shards[0]
+            .track(&slot("ann"), Bytes::new(), net.now)
+            .is_err()
+    );
+    assert_eq!(net.shards[0].stats().own_entries, 1);
+    net.close(1);
+    assert_eq!(net.shards[0].stats().own_entries, 0);
+    assert_eq!(net.shards[0].untrack(&slot("ann"), net.now), Ok(false));
+}
+
+#[test]
+fn a_link_that_ends_is_waited_for_no_longer_and_one_that_comes_up_is() {
+    let mut net = Net::restarting();
+    net.down(0, 2);
+    net.deaf.insert((1, 0));
+    net.hold(1);
+    net.up(0, 2);
+    let confirmed = |(from, _, message): &(usize, usize, Message)| {
+        *from == 2 && matches!(message, Message::Confirmed(_))
+    };
+    assert!(net.sent.iter().any(confirmed));
+    assert_eq!(net.held, []);
+    net.down(0, 1);
+    assert_eq!(net.held, [true]);
+}
+
+#[test]
+fn holds_end_in_their_order_and_one_of_nothing_says_so_too() {
+    let mut net = Net::restarting();
+    net.deaf.insert((1, 0));
+    net.hold(1);
+    net.hold(7);
+    assert_eq!(net.held, [], "behind the first one");
+    net.pass(2 * PERIOD);
+    assert_eq!(net.held, [false, true]);
+}
+
+#[test]
+fn without_an_announced_restart_nothing_is_held() {
+    let mut net = Net::meshed(3);
+    net.track(0, "ann");
+    net.pass(PERIOD);
+    net.take_sent();
+    net.hold(1);
+    assert_eq!(net.held, [true]);
+    assert!(net.take_sent().is_empty());
+    net.close(1);
+    net.pass(PERIOD);
+    assert_eq!(net.keys(1), "");
+}
+
+/// Whoever comes too late for the operations gets the state, in which a held entry is marked as such.
+#[test]
+fn a_state_says_what_is_held_ahead() {
+    let mut net = Net::meshed(2);
+    net.track(0, "ann");
+    net.shards[0].restart(GRACE);
+    net.hold(1);
+    net.shards.push(Shard::new(name(2), life(1), settings()));
+    net.diffs.push(Vec::new());
+    net.up(0, 2);
+    net.track(2, "ann");
+    assert_eq!(net.references(2).len(), 1);
+    net.pass(PERIOD);
+    assert_eq!(net.references(0), net.references(2));
+}

@@ -85,6 +85,7 @@ impl Socket {
             join,
         } = parts;
         let publisher = link.pubsub.publisher();
+        link.outbox.add_owner(publisher.owner().id());
         Self {
             link,
             topic: topic.into(),
@@ -540,6 +541,12 @@ impl Socket {
             "{} is not the channel of this socket",
             type_name::<C>()
         );
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.link.outbox.remove_owner(self.publisher.owner().id());
     }
 }
 

@@ -3,7 +3,9 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use matryoshka_presence::channel::pubsub::registry::OwnerId;
 use matryoshka_presence::channel::transport::{Close, CloseCode, Connections};
+use matryoshka_presence::tracker::Tracker;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 /// How often the log says how far it is.
@@ -11,6 +13,9 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the sockets that the limit found get to take their close.
 const LAST_CLOSES: Duration = Duration::from_millis(500);
+
+/// No pace at all: everybody's turn has come.
+const AT_ONCE: NonZeroU32 = NonZeroU32::MAX;
 
 /// How fast, and how long at most.
 #[derive(Clone, Copy, Debug)]
@@ -23,10 +28,20 @@ pub(crate) struct Drain {
 
 impl Drain {
     /// Closes all of them with 1012; whether all went in time. Those that did not are told at once.
-    pub(crate) async fn run(self, connections: &Connections) -> bool {
+    ///
+    /// With a restart announced, all other nodes know before that what their users track is held: else a client that is back
+    /// sooner than that news is listed twice for a moment.
+    pub(crate) async fn run(self, connections: &Connections, tracker: &Tracker) -> bool {
         self.warn_if_too_slow_for(connections.count());
+        let hold = async |owners: Vec<OwnerId>| {
+            if !tracker.hold(&owners).await {
+                tracing::debug!("not all nodes said in time that they know who is sent elsewhere");
+            }
+        };
         let all_gone = async {
-            connections.drain(restart(), self.per_second).await;
+            connections
+                .drain_after(restart(), self.per_second, hold)
+                .await;
             connections.closed().await;
         };
         let in_time = tokio::select! {
@@ -40,7 +55,7 @@ impl Drain {
                 sockets,
                 "the drain reached its limit of {seconds} s: the rest is closed at once"
             );
-            connections.close_all(restart());
+            connections.drain_after(restart(), AT_ONCE, hold).await;
             // Whoever is left then does not read.
             let _ = timeout(LAST_CLOSES, connections.closed()).await;
         }

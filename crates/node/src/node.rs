@@ -229,7 +229,11 @@ impl Node {
     }
 
     async fn go(self) -> Ended {
-        let all_went = self.drain.run(self.server.sockets.connections()).await;
+        let (connections, tracker) = (
+            self.server.sockets.connections(),
+            self.server.presence.tracker(),
+        );
+        let all_went = self.drain.run(connections, tracker).await;
         let finished = timeout(FINISH_LIMIT, self.finish()).await.is_ok();
         if !finished {
             let seconds = FINISH_LIMIT.as_secs();

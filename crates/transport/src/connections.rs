@@ -10,6 +10,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use matryoshka_pubsub::registry::OwnerId;
 use tokio::{
     sync::Notify,
     time::{Instant, sleep_until},
@@ -118,16 +119,44 @@ impl Connections {
     /// # Cancel safety
     /// Dropped, those that were not told stay open until [`close_all`](Self::close_all) or another drain.
     pub async fn drain(&self, close: Close, per_second: NonZeroU32) {
+        self.drain_after(close, per_second, async |_| {}).await;
+    }
+
+    /// As [`drain`](Self::drain), and before connections are told to close, `before` is given the owners that end with them
+    /// ([`Outbox::add_owner`]), and waited for. Those whose turn comes meanwhile are the next ones, together, so that the rate is kept.
+    ///
+    /// # Cancel safety
+    /// As [`drain`](Self::drain): those are still open for which `before` was waited.
+    pub async fn drain_after(
+        &self,
+        close: Close,
+        per_second: NonZeroU32,
+        mut before: impl AsyncFnMut(Vec<OwnerId>),
+    ) {
         self.state().begin_to_close();
         let mut pace = Pace::new(per_second, Instant::now().into_std());
         loop {
-            for _ in 0..pace.take(Instant::now().into_std()) {
-                let Some(next) = self.state().next_to_leave() else {
-                    return;
-                };
-                next.close(close.clone());
+            let due = pace.take(Instant::now().into_std());
+            let turn = self.next_to_leave(due);
+            if turn.leaving.is_empty() {
+                return;
             }
+            before(turn.owners()).await;
+            turn.close(&close);
             sleep_until(Instant::from_std(pace.next())).await;
+        }
+    }
+
+    /// So many connections of a drain that have not gone by themselves; fewer, if there are no more.
+    fn next_to_leave(&self, count: u128) -> Turn<'_> {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let mut state = self.state();
+        let leaving = std::iter::from_fn(|| state.next_to_leave());
+        let leaving = leaving.take(count).collect();
+        drop(state);
+        Turn {
+            connections: self,
+            leaving,
         }
     }
 
@@ -187,6 +216,40 @@ impl Connections {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.shared.lock()
+    }
+}
+
+/// The connections whose turn has come in a drain. If that is given up before they were told, their turn is still to come.
+struct Turn<'a> {
+    connections: &'a Connections,
+    leaving: VecDeque<Box<dyn Closer>>,
+}
+
+impl Turn<'_> {
+    fn owners(&self) -> Vec<OwnerId> {
+        let mut owners = Vec::new();
+        for closer in &self.leaving {
+            closer.name_owners(&mut owners);
+        }
+        owners
+    }
+
+    fn close(mut self, close: &Close) {
+        while let Some(closer) = self.leaving.pop_front() {
+            closer.close(close.clone());
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if self.leaving.is_empty() {
+            return;
+        }
+        let mut state = self.connections.state();
+        while let Some(closer) = self.leaving.pop_back() {
+            state.leaving.push_front(closer);
+        }
     }
 }
 
@@ -289,6 +352,8 @@ trait Closer: Send {
     fn close(&self, close: Close);
 
     fn is_closed(&self) -> bool;
+
+    fn name_owners(&self, to: &mut Vec<OwnerId>);
 }
 
 impl<M: Send + 'static> Closer for Outbox<M> {
@@ -298,5 +363,9 @@ impl<M: Send + 'static> Closer for Outbox<M> {
 
     fn is_closed(&self) -> bool {
         Outbox::is_closed(self)
+    }
+
+    fn name_owners(&self, to: &mut Vec<OwnerId>) {
+        Outbox::name_owners(self, to);
     }
 }

@@ -3,6 +3,8 @@
 //! It differs from the mailboxes of the pubsub in that each frame says what becomes of it when its reader is slow, and in
 //! that a few large frames do not make a reader slow.
 
+#[path = "outbox/owners.rs"]
+mod owners;
 #[path = "outbox/queue.rs"]
 mod queue;
 #[path = "outbox/reader.rs"]
@@ -15,7 +17,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use matryoshka_pubsub::mailbox::Pushed;
+use matryoshka_pubsub::{mailbox::Pushed, registry::OwnerId};
 
 use super::{
     close::Close,
@@ -24,6 +26,7 @@ use super::{
     stats::Counters,
     sync::{Arc, Mutex, MutexGuard},
 };
+use owners::Owners;
 use queue::{Placed, Queue};
 use reader::Reader;
 
@@ -76,6 +79,22 @@ impl<M> Outbox<M> {
         state.end = End::Closed;
         wake_all(state);
         Pushed::Queued
+    }
+
+    /// From now on this owner ends with the connection, until [`remove_owner`](Self::remove_owner): a drain names it before it closes
+    /// the connection ([`Connections::drain_after`](crate::Connections::drain_after)).
+    pub fn add_owner(&self, owner: OwnerId) {
+        self.shared.lock().owners.add(owner);
+    }
+
+    /// That owner has ended. One that was not added changes nothing.
+    pub fn remove_owner(&self, owner: OwnerId) {
+        self.shared.lock().owners.remove(owner);
+    }
+
+    /// The owners that end with the connection, added to those that are there.
+    pub(crate) fn name_owners(&self, to: &mut Vec<OwnerId>) {
+        to.extend(self.shared.lock().owners.as_slice());
     }
 
     /// Whether the connection has ended, or was ordered to.
@@ -171,6 +190,7 @@ struct State<M> {
     reader: Reader<Waker>,
     /// Few ever wait for room: hence the box.
     waiting: Option<Box<Waiting>>,
+    owners: Owners,
 }
 
 /// Tasks that wait for room, each once.
@@ -281,6 +301,7 @@ pub(crate) fn outbox<M>(limits: &Limits, counters: &Arc<Counters>) -> (Outbox<M>
             end: End::Open,
             reader: Reader::Awake,
             waiting: None,
+            owners: Owners::default(),
         }),
     });
     let outbox = Outbox {
@@ -291,4 +312,4 @@ pub(crate) fn outbox<M>(limits: &Limits, counters: &Arc<Counters>) -> (Outbox<M>
 
 /// Every idle connection pays for it. (Under test this file is also compiled with a model's larger locks.)
 #[cfg(all(target_pointer_width = "64", not(test)))]
-const _: () = assert!(size_of::<Shared<Box<()>>>() + 2 * size_of::<usize>() <= 160);
+const _: () = assert!(size_of::<Shared<Box<()>>>() + 2 * size_of::<usize>() <= 176);

@@ -189,14 +189,17 @@ impl Watcher {
             self.joined(entry, sight, truth, view);
         }
         self.updates(diff);
-        self.places(diff, sight, truth);
+        self.places(diff, sight, truth, view);
     }
 
-    /// Whose connection is closed once all know that its entry is held is nowhere listed in two places.
-    fn places(&self, diff: &Diff, sight: Sight, truth: &Truth) {
+    /// Whose connection is closed once all know that its entry is held is nowhere listed in two places. Of two held entries none gives
+    /// way to the other.
+    fn places(&self, diff: &Diff, sight: Sight, truth: &Truth, view: &impl View) {
         for entry in &diff.joins {
             let fate = truth.fate(entry.reference);
-            if fate.held || fate.ended.is_some() {
+            let own = fate.writer == sight.viewer;
+            let heard = own || view.shows(fate.writer, fate.generation);
+            if !heard || fate.held || fate.ended.is_some() {
                 continue;
             }
             let place = |entry: &Entry| (Arc::clone(&entry.topic), Arc::clone(&entry.key));

@@ -15,6 +15,9 @@ pub(crate) struct People {
     is_joining: bool,
     /// How many diffs took at least one user away.
     pub(crate) departures: usize,
+    /// Users who lost a place and kept another one, in a diff that has none of their places as new: until it came they were
+    /// listed in two.
+    pub(crate) apart: Vec<String>,
 }
 
 impl People {
@@ -43,7 +46,12 @@ impl People {
         }
         for (user, left) in references(&diff["leaves"]) {
             if let Some(held) = people.get_mut(&user) {
+                let before = held.len();
                 held.retain(|reference| !left.contains(reference));
+                let lost = held.len() < before && !held.is_empty();
+                if lost && diff["joins"].get(user.as_str()).is_none() {
+                    self.apart.push(user);
+                }
             }
         }
         let mut gone = Vec::new();
@@ -61,6 +69,11 @@ impl People {
     pub(crate) fn rejoin(&mut self) {
         self.early.clear();
         self.is_joining = true;
+    }
+
+    /// Whether it waits for the state of a later join: until that comes it is the list of before.
+    pub(crate) fn is_joining(&self) -> bool {
+        self.is_joining
     }
 
     /// Whether this user is there.
@@ -155,6 +168,33 @@ mod tests {
         assert_eq!(gone, ["anna"]);
         assert_eq!(people.places(), Some(Places::new()));
         assert_eq!(people.departures, 1);
+    }
+
+    #[test]
+    fn two_places_at_once_are_noticed_and_a_change_of_places_is_none() {
+        let (old, new) = (list(&[("anna", &["a1"])]), list(&[("anna", &["a2"])]));
+        let none = json!({});
+        let mut people = People::default();
+        people.state(&old);
+        people.diff(&json!({"joins": new, "leaves": old}));
+        assert!(people.apart.is_empty());
+        let mut people = People::default();
+        people.state(&old);
+        people.diff(&json!({"joins": new, "leaves": none}));
+        people.diff(&json!({"joins": none, "leaves": old}));
+        assert_eq!(people.apart, ["anna"]);
+    }
+
+    /// What is said before the state is looked at when it counts: who had left before that was in one place, and is in none.
+    #[test]
+    fn who_leaves_while_a_list_is_awaited_was_not_in_two_places() {
+        let (anna, ben) = (list(&[("anna", &["a"])]), list(&[("ben", &["b"])]));
+        let mut people = People::default();
+        people.state(&list(&[("anna", &["a"]), ("ben", &["b"])]));
+        people.rejoin();
+        people.diff(&json!({"joins": {}, "leaves": anna}));
+        people.state(&ben);
+        assert!(people.apart.is_empty() && !people.has("anna"));
     }
 
     #[test]

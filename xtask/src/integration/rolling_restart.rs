@@ -1,8 +1,8 @@
 //! Every node of a cluster restarted in turn, with a grace: whoever comes back by another node is never seen to leave.
 //!
 //! What counts as leaving, for one who holds the list: after a `presence_diff` as a whole, or in a `presence_state` after a join
-//! anew, somebody is missing who was there before. In JavaScript that is `onLeave` with no metas that remain. Where the new
-//! place of a user and the end of the old one are in one diff, nobody has left; that they are in one is counted too.
+//! anew, somebody is missing who was there before. In JavaScript that is `onLeave` with no metas that remain. Nor is anybody seen in
+//! two places: the end of the old one is in the diff that has the new one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -285,12 +285,17 @@ impl Roll {
                 self.held_in_all
             );
         }
+        if let Some((reader, user)) = self.crowd.apart().next() {
+            let times = self.crowd.apart().count();
+            fail!(
+                "{reader} saw {user} in two places for a moment; in all lists that happened {times} times"
+            );
+        }
         let (first, last) = self.grace_seen.unwrap_or_default();
         Ok(format!(
-            "{users} users, {NODES} restarts, {} ways back by another node: nobody who came back was seen to leave ({} old places went in a diff of their own); \
+            "{users} users, {NODES} restarts, {} ways back by another node: nobody who came back was seen to leave, or in two places; \
              {} left on purpose, the slowest gone from all lists after {}; {} stayed away and went {} to {} after their node's end (grace {})",
             self.crowd.moves(),
-            self.crowd.apart(),
             self.left_in_all,
             seconds(self.slowest_leave),
             self.held_in_all,

@@ -1,9 +1,11 @@
 //! Who is away for a moment, since a connection broke or a node restarts, is not seen to leave.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use matryoshka_presence::channel::pubsub::memory::MemoryMesh;
 use matryoshka_presence::channel::pubsub::{Goodbye, PubSub};
+use matryoshka_presence::channel::transport::CloseCode;
 use matryoshka_presence::{Presence, PresenceConfig, TopicConfig};
 use serde_json::{Value, json};
 
@@ -100,4 +102,31 @@ async fn a_restart_that_was_announced_shows_nobody_leave_who_comes_back() {
     tokio::time::advance(GRACE).await;
     ben.settle().await;
     assert_eq!(ben.held().await.keys().collect::<Vec<_>>(), ["anna", "ben"]);
+}
+
+/// Anna is back on another node before anything that her closed connection caused can be heard there.
+#[tokio::test(start_paused = true)]
+async fn i14_a_drain_that_holds_first_changes_places_in_one_diff_on_every_node() {
+    let mesh = MemoryMesh::new();
+    let [a, b, c] = ["a", "b", "c"].map(|name| Node::start(PubSub::with(mesh.node(name))));
+    let mut ben = b.join(ROOM, "ben", Value::Null).await;
+    let mut carl = c.join(ROOM, "carl", Value::Null).await;
+    let _anna = a.join(ROOM, "anna", json!({ "life": 1 })).await;
+    assert_eq!(ben.held().await.len(), 3);
+    ben.settle().await;
+    carl.settle().await;
+
+    let tracker = a.presence.tracker();
+    tracker.restart(GRACE).await;
+    let connections = a.service.connections();
+    let drain =
+        connections.drain_after(CloseCode::RESTART.into(), NonZeroU32::MAX, async |owners| {
+            assert_eq!(owners.len(), 1, "anna's channel");
+            assert!(tracker.hold(&owners).await);
+        });
+    drain.await;
+    let _anna = b.join(ROOM, "anna", json!({ "life": 2 })).await;
+    assert_replaced(&ben.settle().await, "anna");
+    assert_replaced(&carl.settle().await, "anna");
+    assert_eq!(ben.held().await["anna"][0]["life"], 2);
 }

@@ -124,7 +124,7 @@ impl Channel<Presence> for Watcher {
 /// One node: its presence and its sockets.
 pub(crate) struct Node {
     pub(crate) presence: Presence,
-    service: MemoryService<Sockets<Presence>>,
+    pub(crate) service: MemoryService<Sockets<Presence>>,
 }
 
 impl Node {

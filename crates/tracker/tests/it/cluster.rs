@@ -81,6 +81,29 @@ async fn a_killed_nodes_entries_leave_in_one_diff_and_never_return_when_it_resta
     );
 }
 
+/// No time passes between the hold and the return: what the others know then they know by the hold.
+#[tokio::test(start_paused = true)]
+async fn i14_who_was_held_before_their_connection_closed_changes_places_in_one_diff() {
+    let mesh = MemoryMesh::new();
+    let [a, b, c] = ["a", "b", "c"].map(|name| Node::start(&mesh, name));
+    let _ann = a.track("ann").await;
+    pass(SOON).await;
+    let (mut of_b, mut of_c) = (b.tracker.diffs(), c.tracker.diffs());
+    a.tracker.restart(Duration::from_secs(5)).await;
+    assert!(a.tracker.hold(&[a.owner.id()]).await);
+    let _back = b.track("ann").await;
+    a.owner.end();
+    pass(SOON).await;
+    for diffs in [&mut of_b, &mut of_c] {
+        let Some(Some(DiffEvent::Diff(diff))) = diffs.next().now_or_never() else {
+            panic!("no diff");
+        };
+        assert_eq!((diff.joins.len(), diff.leaves.len()), (1, 1));
+        assert!(diffs.next().now_or_never().is_none(), "it was the only one");
+    }
+    assert_eq!(a.tracker.stats().holds_unconfirmed, 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn i17_a_partition_hides_and_heals_with_the_same_references() {
     let mesh = MemoryMesh::new();

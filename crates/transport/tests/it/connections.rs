@@ -3,10 +3,12 @@
 use std::{num::NonZeroU32, sync::atomic::Ordering::SeqCst, time::Duration};
 
 use futures::{FutureExt, future::join_all};
+use matryoshka_pubsub::registry::{Owner, OwnerId};
 use matryoshka_transport::{
     Close, CloseCode, CloseReason, ConnectionLimits, Connections, Outgoing, http::StatusCode,
     memory::MemoryService,
 };
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use crate::lab::{Lab, info};
@@ -190,6 +192,81 @@ async fn a_drain_that_is_given_up_refuses_on_and_the_rest_can_be_closed_at_once(
         );
     }
     connections.closed().await;
+}
+
+/// The ids of two owners, of which the connection that is made here has the first, and had the second.
+async fn owned(lab: &Lab) -> [OwnerId; 2] {
+    let (_, outbox) = lab.connected().await;
+    let owners = [(); 2].map(|()| Owner::new().id());
+    owners.iter().for_each(|owner| outbox.add_owner(*owner));
+    outbox.remove_owner(owners[1]);
+    owners
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_names_who_ends_with_a_connection_and_closes_it_after_the_answer() {
+    let lab = Lab::new();
+    let service = MemoryService::new(lab.clone());
+    let mut client = service.connect(info("")).await.unwrap();
+    let [owner, _] = owned(&lab).await;
+    let (name, named) = oneshot::channel();
+    let (go_on, gone_on) = oneshot::channel::<()>();
+    let (mut name, mut gone_on) = (Some(name), Some(gone_on));
+    let before = async |owners| {
+        name.take().unwrap().send(owners).unwrap();
+        gone_on.take().unwrap().await.unwrap();
+    };
+    let connections = service.connections();
+    let drain = connections.drain_after(CloseCode::RESTART.into(), rate(10), before);
+    let watch = async {
+        assert_eq!(named.await, Ok(vec![owner]));
+        let nothing = timeout(Duration::from_secs(1), client.recv()).await;
+        assert!(nothing.is_err(), "it is still open");
+        go_on.send(()).unwrap();
+        let closed = Outgoing::Close(Close::new(CloseCode::RESTART));
+        assert_eq!(client.recv().await, Some(closed));
+    };
+    tokio::join!(drain, watch);
+}
+
+/// What took long before the first close does not make the drain slower.
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_waits_before_each_close_keeps_its_rate() {
+    let service = MemoryService::new(Lab::new());
+    let _clients = join_all((0..50).map(|_| service.connect(info("")))).await;
+    let (start, mut turns) = (Instant::now(), Vec::new());
+    let before = async |_| {
+        turns.push(service.connections().count());
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    };
+    let connections = service.connections();
+    connections
+        .drain_after(CloseCode::RESTART.into(), rate(10), before)
+        .await;
+    connections.closed().await;
+    assert_eq!(turns.len(), 11, "{turns:?}");
+    assert!(
+        start.elapsed() <= Duration::from_millis(5_600),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_is_given_up_while_it_waits_leaves_them_to_the_next() {
+    let lab = Lab::new();
+    let service = MemoryService::new(lab.clone());
+    let mut client = service.connect(info("")).await.unwrap();
+    let [owner, _] = owned(&lab).await;
+    let connections = service.connections();
+    let close = || Close::new(CloseCode::RESTART);
+    let never = connections.drain_after(close(), rate(10), async |_| std::future::pending().await);
+    assert!(timeout(Duration::from_secs(1), never).await.is_err());
+    let mut named = Vec::new();
+    let next = connections.drain_after(close(), rate(10), async |owners| named.extend(owners));
+    next.await;
+    assert_eq!(named, [owner]);
+    assert_eq!(client.recv().await, Some(Outgoing::Close(close())));
 }
 
 #[tokio::test(start_paused = true)]

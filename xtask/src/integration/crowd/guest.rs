@@ -46,7 +46,6 @@ struct Reader {
     joined: BTreeSet<String>,
     left: BTreeSet<String>,
     gone: Vec<String>,
-    apart: usize,
 }
 
 impl Guest {
@@ -186,10 +185,10 @@ impl Guest {
             .map_or(0, |reader| reader.people.departures)
     }
 
-    /// Whether its list has this user; nobody's, before it has one.
+    /// Whether its list has this user; nobody's, while it waits for one.
     pub(crate) fn holds(&self, user: &str) -> bool {
         let reader = self.reader.as_ref();
-        reader.is_some_and(|reader| reader.people.has(user))
+        reader.is_some_and(|reader| !reader.people.is_joining() && reader.people.has(user))
     }
 
     /// Who went off its list since this was last asked, by a diff or by a list without them.
@@ -199,9 +198,11 @@ impl Guest {
             .map_or_else(Vec::new, |reader| std::mem::take(&mut reader.gone))
     }
 
-    /// How often an old place of a user went in another diff than the one with the new place.
-    pub(crate) fn apart(&self) -> usize {
-        self.reader.as_ref().map_or(0, |reader| reader.apart)
+    /// Users whose old place went in another diff than the one with the new place.
+    pub(crate) fn apart(&self) -> &[String] {
+        self.reader
+            .as_ref()
+            .map_or(&[], |reader| &reader.people.apart)
     }
 
     pub(crate) fn bytes_read(&self) -> u64 {
@@ -234,11 +235,6 @@ impl Reader {
             }
         }
         let gone = self.people.diff(&diff);
-        let leaves = diff["leaves"].as_object().into_iter().flatten();
-        let apart = leaves.filter(|(user, _)| {
-            diff["joins"].get(user.as_str()).is_none() && self.people.has(user)
-        });
-        self.apart += apart.count();
         self.gone.extend(gone);
         Ok(())
     }

@@ -80,8 +80,14 @@ impl Crowd {
         Some(&holder.name)
     }
 
-    /// How often, in all readers' lists, an old place of a user went in another diff than the one with the new place.
-    pub(crate) fn apart(&self) -> usize {
-        self.guests.iter().map(Guest::apart).sum()
+    /// In some reader's list, an old place of a user went in another diff than the one with the new place. Each with its reader.
+    pub(crate) fn apart(&self) -> impl Iterator<Item = (&str, &str)> {
+        let guests = self.guests.iter();
+        guests.flat_map(|guest| {
+            guest
+                .apart()
+                .iter()
+                .map(|user| (guest.name.as_str(), user.as_str()))
+        })
     }
 }

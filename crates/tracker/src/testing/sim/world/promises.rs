@@ -17,7 +17,7 @@
 //! | I11, I25 | a truncated log changes no answer; it is a bounded suffix of the history | `owner_log/tests.rs` |
 //! | I12 | a state gives the identical list, one's own position nothing | `i12_` here and in `replica/tests.rs` |
 //! | I13 | nobody exists by hearsay | `i13_` here |
-//! | I14 | diffs replayed are the list, at every step | `i14_` here |
+//! | I14 | diffs replayed are the list, at every step; who is closed once all know of the hold changes places in one diff | `i14_` here and in `graces.rs` |
 //! | I15 | a new life has none of the old one's entries beside its own, ever, but for those held until a grace ends | `i15_` here and in `graces.rs` |
 //! | I16 | an update is never seen as none or two | `i16_` here |
 //! | I17 | a split shows each node what it hears; after it, the same references | `i17_` here |
@@ -72,6 +72,8 @@
 //! | lives that ended never forgotten | `i18_` |
 //! | each diff told twice, or what did not change told | `i14_` |
 //! | the diffs, or the parts of them, with leaves left out | `i14_` |
+//! | a hold that is over before anybody confirmed it, or without one of them | `i14_a_hold_is_over_only_` of `shard/tests/holding.rs`; `i14_who_is_closed_` |
+//! | a hold confirmed before the copy is that far | `i14_a_hold_is_over_only_` of `shard/tests/holding.rs` |
 //! | an update that keeps the old value, at its owner or in copies | `i16_`; `x7_` of `shard/tests/scenarios.rs` |
 //! | an update that keeps the old entry in copies | `i16_` |
 

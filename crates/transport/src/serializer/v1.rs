@@ -15,7 +15,7 @@ use super::{
 use crate::{
     frame::Frame,
     json::Json,
-    message::{ClientMessage, Field, Payload, REPLY_EVENT, ServerMessage},
+    message::{ClientMessage, Payload, REPLY_EVENT, ServerMessage},
 };
 
 /// Version 1 of the wire: `{"topic", "event", "payload", "ref"}`, no binary payloads, never a `join_ref` from the

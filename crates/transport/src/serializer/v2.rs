@@ -16,7 +16,7 @@ use super::{
 use crate::{
     frame::Frame,
     json::Json,
-    message::{ClientMessage, Field, Payload, REPLY_EVENT, ServerMessage},
+    message::{ClientMessage, Payload, REPLY_EVENT, ServerMessage},
 };
 
 /// Version 2 of the wire: text is `[join_ref, ref, topic, event, payload]`, a binary frame is one message whose

@@ -31,23 +31,20 @@ impl Shard {
     /// still theirs. [`Effect::Held`] tells when all who are linked know that, or that they did not say so in time; of several
     /// holds in their order. Without an announced restart nothing is held.
     pub(crate) fn hold(&mut self, owners: &[u64], now: Duration) {
+        let slots = owners.iter().flat_map(|owner| self.own.slots(*owner));
+        let slots: Vec<Slot> = slots.collect();
+        // Who is that far knows of it. Nothing to know is known.
         let mut seq = 0;
-        if self.restarting.is_some() && !self.left {
-            let slots = owners.iter().flat_map(|owner| self.own.slots(*owner));
-            let slots: Vec<Slot> = slots.collect();
+        if self.restarting.is_some() && !self.left && !slots.is_empty() {
             slots.iter().for_each(|slot| self.hold_ahead(slot));
-            if !slots.is_empty() {
-                seq = self.own.at().seq;
-                self.push();
-            }
-        }
-        let due = now + CONFIRM_LIMIT;
-        self.holding.push_back(Holding { seq, due });
-        if seq > 0 {
+            self.push();
             let at = self.own.at();
             let ask = Message::Confirm(Confirm { at });
             self.outbox.push_back(Effect::Broadcast(ask));
+            seq = at.seq;
         }
+        let due = now + CONFIRM_LIMIT;
+        self.holding.push_back(Holding { seq, due });
         self.end_holds(now);
     }
 

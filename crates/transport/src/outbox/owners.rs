@@ -10,15 +10,19 @@ pub(super) enum Owners {
     #[default]
     None,
     One(OwnerId),
-    Many(Box<Vec<OwnerId>>),
+    Many(Box<Several>),
 }
+
+/// Boxed, so that who has one or none does not pay for a list.
+#[derive(Debug)]
+pub(super) struct Several(Vec<OwnerId>);
 
 impl Owners {
     pub(super) fn add(&mut self, owner: OwnerId) {
         match self {
             Self::None => *self = Self::One(owner),
-            Self::One(first) => *self = Self::Many(Box::new(vec![*first, owner])),
-            Self::Many(owners) => owners.push(owner),
+            Self::One(first) => *self = Self::Many(Box::new(Several(vec![*first, owner]))),
+            Self::Many(several) => several.0.push(owner),
         }
     }
 
@@ -26,7 +30,7 @@ impl Owners {
         match self {
             Self::One(only) if *only == owner => *self = Self::None,
             Self::None | Self::One(_) => {}
-            Self::Many(owners) => owners.retain(|other| *other != owner),
+            Self::Many(several) => several.0.retain(|other| *other != owner),
         }
     }
 
@@ -34,7 +38,7 @@ impl Owners {
         match self {
             Self::None => &[],
             Self::One(owner) => std::slice::from_ref(owner),
-            Self::Many(owners) => owners,
+            Self::Many(several) => &several.0,
         }
     }
 }

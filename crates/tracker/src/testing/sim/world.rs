@@ -17,7 +17,7 @@ use super::random::Random;
 use super::{QUIET, Report, SETTLING, Voice};
 use crate::entry::Entry;
 use crate::life::Life;
-use crate::message::Message;
+use crate::message::{Message, Position};
 use crate::owner_log::{Slot, Ticket};
 use crate::shard::{Effect, Refusal, Settings, Shard};
 
@@ -32,6 +32,8 @@ pub(super) struct World {
     names: Vec<NodeName>,
     /// Which tracker of a node had which life; one that took a higher number had several.
     generations: BTreeMap<(Index, Life), u64>,
+    /// When a node was told last that its link to another one is over.
+    unlinked: BTreeMap<(Index, Index), Duration>,
     network: Network,
     truth: Truth,
     report: Report,
@@ -54,6 +56,8 @@ struct Node {
     life: Life,
     /// The tracker said that it restarts, with that grace.
     draining: Option<Duration>,
+    /// The node said goodbye for good.
+    leaving: bool,
     running: Option<Running>,
     paused_until: Duration,
 }
@@ -98,6 +102,7 @@ impl World {
             generation: 0,
             life: Life::first_of(0),
             draining: None,
+            leaving: false,
             running: None,
             paused_until: Duration::ZERO,
         });
@@ -111,6 +116,7 @@ impl World {
             names: nodes.iter().map(|node| node.name.clone()).collect(),
             nodes,
             generations: BTreeMap::new(),
+            unlinked: BTreeMap::new(),
             network: Network::default(),
             truth: Truth::default(),
             report: Report::default(),
@@ -321,6 +327,7 @@ impl World {
         let at = &mut self.nodes[node];
         at.generation += 1;
         at.draining = None;
+        at.leaving = false;
         at.running = Some(Running {
             shard: Shard::new(at.name.clone(), at.life, self.settings),
             started: self.now,
@@ -355,6 +362,7 @@ impl World {
             return self.restart_as_announced(node);
         }
         self.report.count("node left");
+        self.nodes[node].leaving = true;
         self.network.tell_all(node, &What::Leaving, self.now);
         if self.random.one_in(2) {
             self.track(node);
@@ -683,6 +691,7 @@ impl World {
             look |= matches!(effect, Effect::Step(_));
             self.effect(node, &mut running, effect, (&before, &after));
         }
+        self.know(node, &before, &after);
         if look {
             self.check(node, &running);
         }
@@ -896,5 +905,6 @@ fn name_of(message: &Message) -> &'static str {
     }
 }
 
+mod knowledge;
 #[cfg(test)]
 mod promises;

@@ -75,28 +75,19 @@
 //! | an update that keeps the old value, at its owner or in copies | `i16_`; `x7_` of `shard/tests/scenarios.rs` |
 //! | an update that keeps the old entry in copies | `i16_` |
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use proptest::test_runner::{RngSeed, TestRunner};
 
 use super::*;
 use crate::message::{Heard, Position, Pull, Vector};
 use crate::reference::PresenceRef;
+use crate::testing::tally::{holds, repeatable};
 
 type History = (u64, usize, Vec<u64>);
 /// Owner, topic and key.
 type At = (u64, usize, usize);
 type Lists = Vec<Option<BTreeMap<PresenceRef, Arc<Entry>>>>;
-
-/// The same cases each time, so that a rare history fails a search and not somebody's build.
-fn cases(cases: u32) -> ProptestConfig {
-    ProptestConfig {
-        rng_seed: RngSeed::Fixed(0x7ac4e5),
-        ..ProptestConfig::with_cases(cases)
-    }
-}
 
 fn history() -> impl Strategy<Value = History> {
     let actions = prop::collection::vec(any::<u64>(), 10..120);
@@ -165,6 +156,12 @@ impl World {
         nodes.iter().flat_map(|node| self.tracked(*node)).collect()
     }
 
+    /// A node tracks an entry, as the checkers have to know.
+    fn written(&mut self, node: Index, entry: &Arc<Entry>) {
+        let generation = self.nodes[node].generation;
+        self.truth.written(entry, node, generation);
+    }
+
     /// A message arrives over the link that is current, whoever made it.
     fn hear(&mut self, node: Index, from: Index, bytes: &Bytes) {
         let Some(view) = self
@@ -209,7 +206,7 @@ fn apart(owner: u64) -> (u64, usize, usize) {
 }
 
 proptest! {
-    #![proptest_config(cases(48))]
+    #![proptest_config(repeatable(48))]
 
     #[test]
     fn i1_quiet_lists_are_what_is_tracked(history in history()) {
@@ -221,78 +218,6 @@ proptest! {
             prop_assert_eq!(&world.list(node), &truth, "node {}", node);
         }
         world.finish();
-    }
-
-    #[test]
-    fn i4_what_is_known_never_shrinks(history in history()) {
-        let (seed, nodes, actions) = history;
-        let mut world = World::new(seed, nodes);
-        world.voice = Voice::Silent;
-        let mut known: BTreeMap<(Index, u64, Index), (Position, Option<LinkId>)> = BTreeMap::new();
-        for action in actions {
-            world.step(action);
-            for node in world.alive() {
-                for other in 0..nodes {
-                    let running = world.running(node);
-                    let link = running.links.get(&other).map(|view| view.link);
-                    let at = (node, world.nodes[node].generation, other);
-                    let Some(now) = running.shard.have(&world.names[other]) else {
-                        continue;
-                    };
-                    if let Some((before, over)) = known.insert(at, (now, link)) {
-                        prop_assert!(now.life >= before.life, "{:?} after {:?}", now, before);
-                        if now.life == before.life && link == over && link.is_some() {
-                            prop_assert!(now.seq >= before.seq, "{:?} after {:?}", now, before);
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// Several nodes track and untrack under one key at once, in any order, over links that lose and swap.
-    #[test]
-    fn i7_what_is_tracked_anew_survives_every_removal(
-        history in history(),
-        wishes in prop::collection::vec((0..5usize, 0..3u64, any::<bool>(), 0..80u64), 1..40),
-    ) {
-        let mut world = played(history);
-        world.weather = Weather::Foul;
-        let mut wished: BTreeMap<(Index, u64), PresenceRef> = BTreeMap::new();
-        for (node, owner, there, wait) in wishes {
-            let node = node % world.nodes.len();
-            let (slot, mut made) = (slot_at(apart(owner)), None);
-            world.act(node, |world, running, now| {
-                if there {
-                    made = running.shard.track(&slot, Bytes::new(), now).ok().map(|(_, e)| e);
-                    if let Some(entry) = &made {
-                        world.truth.written(entry, node, world.nodes[node].generation);
-                    }
-                } else if running.shard.own_slot(&slot).is_some() {
-                    let entry = running.shard.own_slot(&slot).map(|entry| entry.reference);
-                    assert_eq!(running.shard.untrack(&slot, now), Ok(true));
-                    entry.into_iter().for_each(|entry| world.truth.ended(entry, world.step));
-                }
-            });
-            match made {
-                Some(entry) => drop(wished.insert((node, owner), entry.reference)),
-                None if !there => drop(wished.remove(&(node, owner))),
-                None => {}
-            }
-            world.pass(Duration::from_millis(wait));
-        }
-        for node in 0..world.nodes.len() {
-            if world.nodes[node].running.is_none() || world.nodes[node].draining.is_some() {
-                wished.retain(|(of, _), _| *of != node);
-            }
-        }
-        world.become_quiet();
-        let wished: BTreeSet<PresenceRef> = wished.into_values().collect();
-        for node in world.alive() {
-            let listed = world.list(node).into_values().filter(|e| &*e.topic == "topic9");
-            let listed: BTreeSet<PresenceRef> = listed.map(|entry| entry.reference).collect();
-            prop_assert_eq!(&listed, &wished, "node {}", node);
-        }
     }
 
     /// Everything that was ever sent arrives once more, over whatever link there is now.
@@ -308,32 +233,6 @@ proptest! {
         world.watch(Duration::from_secs(3), |world| assert_eq!(world.lists(), truth));
     }
 
-    #[test]
-    fn i9_what_is_tracked_while_nothing_works_is_listed_in_the_end(history in history()) {
-        let mut world = played(history);
-        let count = world.nodes.len();
-        for (a, b) in (0..count).flat_map(|a| (0..a).map(move |b| (a, b))) {
-            world.part(a, b);
-        }
-        let mut late = Vec::new();
-        for node in world.alive() {
-            if world.nodes[node].draining.is_some() {
-                continue;
-            }
-            let slot = slot_at(apart(7));
-            world.act(node, |world, running, now| {
-                let (_, entry) = running.shard.track(&slot, Bytes::new(), now).unwrap();
-                world.truth.written(&entry, node, world.nodes[node].generation);
-                late.push(entry);
-            });
-        }
-        world.become_quiet();
-        for node in world.alive() {
-            let list = world.list(node);
-            prop_assert!(late.iter().all(|entry| list.get(&entry.reference) == Some(entry)));
-        }
-    }
-
     /// A peer says again, as its own, what others said; and every call about another's entry is refused.
     #[test]
     fn i10_nobody_changes_what_another_wrote(history in history(), picks in prop::collection::vec(any::<prop::sample::Index>(), 20)) {
@@ -343,7 +242,7 @@ proptest! {
             let slot = slot_at((100, 9, node));
             world.act(node, |world, running, now| {
                 let (_, entry) = running.shard.track(&slot, Bytes::new(), now).unwrap();
-                world.truth.written(&entry, node, world.nodes[node].generation);
+                world.written(node, &entry);
             });
         }
         world.pass(Duration::from_millis(300));
@@ -684,54 +583,6 @@ proptest! {
     }
 
     #[test]
-    fn i26_dead_owners_leave_nothing_anywhere(history in history()) {
-        let mut world = played(history);
-        for node in world.alive() {
-            world.act(node, |world, running, now| {
-                for owner in 1..5 {
-                    running.shard.owner_died(owner, now);
-                }
-                for own in std::mem::take(&mut running.own).into_values() {
-                    world.connection_ended(node, &own);
-                }
-            });
-        }
-        world.become_quiet();
-        for node in world.alive() {
-            prop_assert_eq!(world.list(node), BTreeMap::new());
-        }
-        world.finish();
-    }
-
-    #[test]
-    fn i27_twice_is_refused_and_nothing_is_not_updated(history in history(), owner in 1..5u64, topic in 0..3usize, key in 0..4usize) {
-        let mut world = played(history);
-        let at = (owner, topic, key);
-        for node in world.alive() {
-            let there = world.running(node).own.get(&at).map(|own| own.entry.clone());
-            let now = world.now;
-            let running = world.nodes[node].running.as_mut().unwrap();
-            let slot = slot_at(at);
-            match there {
-                Some(there) => {
-                    prop_assert_eq!(running.shard.track(&slot, Bytes::new(), now).unwrap_err(), there.clone());
-                    prop_assert_eq!(running.shard.untrack(&slot, now), Ok(true));
-                    let (_, anew) = running.shard.track(&slot, Bytes::new(), now).unwrap();
-                    prop_assert!(anew.reference > there.reference);
-                }
-                None => {
-                    let refused = running.shard.update(&slot, None, Bytes::new(), now);
-                    prop_assert!(matches!(refused, Err(Refusal::NoPresence | Refusal::NotOwner(_))));
-                    running.shard.track(&slot, Bytes::new(), now).unwrap();
-                }
-            }
-            running.shard.owner_died(owner, now);
-            let refused = running.shard.update(&slot, None, Bytes::new(), now);
-            prop_assert!(matches!(refused, Err(Refusal::NoPresence | Refusal::NotOwner(_))));
-        }
-    }
-
-    #[test]
     fn i28_what_was_tracked_is_listed_at_once_and_until_it_leaves(history in history()) {
         let (seed, nodes, actions) = history;
         let mut world = World::new(seed, nodes);
@@ -769,7 +620,7 @@ proptest! {
                 let slot = slot_at(apart(*owner));
                 world.act(*node, |world, running, now| {
                     if *there && let Ok((_, entry)) = running.shard.track(&slot, Bytes::new(), now) {
-                        world.truth.written(&entry, *node, world.nodes[*node].generation);
+                        world.written(*node, &entry);
                     } else if let Some(entry) = running.shard.own_slot(&slot).cloned() {
                         running.shard.untrack(&slot, now).unwrap();
                         world.truth.ended(entry.reference, world.step);
@@ -798,7 +649,7 @@ proptest! {
             let (node, slot) = (world.random.below(world.nodes.len()), slot_at(apart(owner)));
             world.act(node, |world, running, now| {
                 if let Ok((_, entry)) = running.shard.track(&slot, Bytes::new(), now) {
-                    world.truth.written(&entry, node, world.nodes[node].generation);
+                    world.written(node, &entry);
                 }
             });
             world.watch(Duration::from_millis(60), |world| {
@@ -811,12 +662,11 @@ proptest! {
     }
 }
 
-/// Whether the log was asked for what it has, and for what it has no more, is counted: both must have come up.
 #[test]
 fn i23_who_lacks_some_operations_gets_those_or_one_state() {
-    let (from_log, truncated) = (Cell::new(0), Cell::new(0));
+    let met = ["lacks what is in the log", "lacks what is there no more"];
     let asked = (history(), any::<prop::sample::Index>());
-    let played = TestRunner::new(cases(48)).run(&asked, |(history, lacks)| {
+    holds(48, &met, asked, |(history, lacks), tally| {
         let mut world = steady(history);
         let at = world.running(0).shard.at();
         let seq = lacks.index(at.seq as usize + 1) as u64;
@@ -832,29 +682,25 @@ fn i23_who_lacks_some_operations_gets_those_or_one_state() {
                 other => panic!("{other:?}"),
             }
         }
-        if covered {
-            from_log.set(from_log.get() + usize::from(seq < at.seq));
-            prop_assert_eq!((operations, states.len()), (at.seq - seq, 0));
-        } else {
-            truncated.set(truncated.get() + 1);
-            prop_assert_eq!((operations, states.len()), (0, 1));
-        }
+        let expected = if covered { (at.seq - seq, 0) } else { (0, 1) };
+        prop_assert_eq!((operations, states.len()), expected);
+        tally.note(met[0], covered && seq < at.seq);
+        tally.note(met[1], !covered);
         Ok(())
     });
-    played.unwrap();
-    assert!(
-        from_log.get() > 0 && truncated.get() > 0,
-        "{from_log:?} {truncated:?}"
-    );
 }
 
 mod graces;
+mod knowledge;
+mod owners;
 
 /// No promise is without a property of its name.
 #[test]
 fn every_promise_has_a_property() {
     let sources = [
         include_str!("promises.rs"),
+        include_str!("promises/knowledge.rs"),
+        include_str!("promises/owners.rs"),
         include_str!("../../../replica/tests.rs"),
         include_str!("../../../owner_log/tests.rs"),
     ];

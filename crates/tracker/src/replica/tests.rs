@@ -107,7 +107,7 @@ enum Told {
 fn merge(replica: &mut Replica, told: &Told) -> Vec<Change> {
     let visible = VisibleSet::default();
     match told {
-        Told::Ops(ops) => match replica.apply_ops(ops, &mut SharedNames::new(&visible)) {
+        Told::Ops(ops) => match replica.apply_ops(ops.clone(), &mut SharedNames::new(&visible)) {
             Applied::Changed(changes) => changes,
             Applied::Old | Applied::Gap => Vec::new(),
         },
@@ -288,7 +288,7 @@ fn assemble(replica: &Replica, parts: &[Part]) -> (Option<State>, usize) {
         let Some(current) = assembly.take() else {
             break;
         };
-        let (assembled, rest) = current.add(part, replica, &mut names);
+        let (assembled, rest) = current.add(part.clone(), replica, &mut names);
         assembly = rest;
         match assembled {
             Assembled::Waiting => {}

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::testing::tally::holds;
 
 const LIFE: Life = Life {
     incarnation: 1,
@@ -157,27 +158,41 @@ proptest! {
         prop_assert_eq!((slots, log.all_slots().len()), (model.len(), model.len()));
     }
 
-    /// Beside a log that forgets nothing: every answer is the same, whatever was truncated.
-    #[test]
-    fn i11_a_truncated_log_changes_no_answer(wishes in wishes(), limit in 0..2_000usize) {
+}
+
+/// Beside a log that forgets nothing: every answer is the same, whatever was truncated.
+#[test]
+fn i11_a_truncated_log_changes_no_answer() {
+    let met = ["after something was forgotten"];
+    let given = (wishes(), 0..2_000usize);
+    holds(128, &met, given, |(wishes, limit), tally| {
         let (mut short, mut whole) = (log(limit), log(usize::MAX));
         for wish in &wishes {
             grant(&mut short, wish);
             grant(&mut whole, wish);
             short.all_pushed();
             prop_assert_eq!(short.at(), whole.at());
-            prop_assert_eq!(short.iter().collect::<Vec<_>>(), whole.iter().collect::<Vec<_>>());
+            tally.note(met[0], !short.covers(0));
+            prop_assert_eq!(
+                short.iter().collect::<Vec<_>>(),
+                whole.iter().collect::<Vec<_>>()
+            );
             prop_assert_eq!(short.all_slots(), whole.all_slots());
             for slot in whole.all_slots() {
                 prop_assert_eq!(short.get(&slot), whole.get(&slot));
             }
             prop_assert_eq!(short.frozen(), whole.frozen());
         }
-    }
+        Ok(())
+    });
+}
 
-    /// What the log still has is the end of all that ever happened, without a hole, and no more than its limit allows.
-    #[test]
-    fn i25_the_log_is_a_bounded_suffix_of_the_history(wishes in wishes(), limit in 0..2_000usize) {
+/// What the log still has is the end of all that ever happened, without a hole, and no more than its limit allows.
+#[test]
+fn i25_the_log_is_a_bounded_suffix_of_the_history() {
+    let met = ["nothing forgotten", "some forgotten", "all forgotten"];
+    let given = (wishes(), 0..2_000usize);
+    holds(128, &met, given, |(wishes, limit), tally| {
         let (mut short, mut whole) = (log(limit), log(usize::MAX));
         for wish in &wishes {
             grant(&mut short, wish);
@@ -189,6 +204,18 @@ proptest! {
                 prop_assert_eq!(kept.as_slice(), &history[seq as usize..]);
             }
             let first = (0..=short.at().seq).find(|seq| short.covers(*seq)).unwrap();
+            let end = short.at().seq;
+            let all = first == end && end > 0;
+            tally.note(
+                met[if first == 0 {
+                    0
+                } else if all {
+                    2
+                } else {
+                    1
+                }],
+                true,
+            );
             let bytes: usize = short.ops_after(first).map(|(_, bytes)| bytes).sum();
             prop_assert!(bytes <= limit);
             // Nothing is forgotten without need.
@@ -197,7 +224,8 @@ proptest! {
                 prop_assert!(bytes + one_more > limit);
             }
         }
-    }
+        Ok(())
+    });
 }
 
 fn grant(log: &mut OwnerLog, wish: &Wish) {

@@ -143,12 +143,14 @@ impl<C: Connection, S: Session> Drive<C, S> {
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Result<Turn, End> {
         // Each way has its own share, so that neither a full outbox nor a talkative client shuts the other out.
         let (mut outgoing, mut incoming) = (TURN_ITEMS, TURN_ITEMS);
-        while outgoing > 0 && incoming > 0 {
-            let before = (outgoing, incoming);
+        self.write_out(cx, &mut outgoing)?;
+        self.read_in(cx, &mut incoming)?;
+        // All wakers are set, and asking again would cost as much as what was done. Only what the session answered is still
+        // to leave, and then there may be room for more of it.
+        while outgoing > 0 && incoming > 0 && !self.output.is_empty() && !self.blocked {
             self.write_out(cx, &mut outgoing)?;
-            self.read_in(cx, &mut incoming)?;
-            if (outgoing, incoming) == before {
-                break;
+            if self.held.is_some() {
+                self.read_in(cx, &mut incoming)?;
             }
         }
         let unblocked = self.flush(cx)?;

@@ -106,6 +106,10 @@ pub enum JsonError {
 
 /// Counts brackets outside strings. `json` must be valid JSON.
 fn nests_deeper_than(json: &str, limit: usize) -> bool {
+    if json.len() < 2 * (limit + 1) {
+        // Each level takes two brackets, so what is short needs no look.
+        return false;
+    }
     let mut depth = 0usize;
     let mut bytes = json.bytes();
     while let Some(byte) = bytes.next() {

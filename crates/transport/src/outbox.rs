@@ -220,6 +220,10 @@ impl<M> Inbox<M> {
             if state.end == End::Overflowed {
                 return Poll::Ready(Err(Overflowed));
             }
+            // It mostly is the same one, and a clone would cost more than all else in here.
+            if state.reader.waits_by(|known| known.will_wake(cx.waker())) {
+                return Poll::Pending;
+            }
             let old = state.reader.wait(cx.waker().clone());
             drop(state);
             drop(old);

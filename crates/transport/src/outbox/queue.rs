@@ -18,6 +18,9 @@ pub const LARGE_FRAME_BYTES: usize = 64 * 1024;
 /// was a burst, and is given back at once.
 const KEPT_CAPACITY: usize = 4;
 
+/// Capacity that it keeps even then: room for one answer, or each would allocate its own. Every idle connection pays for it.
+const LEAST_CAPACITY: usize = 1;
+
 /// What becomes of a frame when its reader is slow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum WhenSlow {
@@ -134,14 +137,22 @@ impl<M> Queue<M> {
             keys.slots.insert(key, keys.first + self.slots.len() as u64);
         }
         self.load.add(bytes);
-        self.slots.push_back(Slot { item, bytes, key });
+        self.put_last(Slot { item, bytes, key });
         (Placed::Last, None)
     }
 
     /// Puts something without weight last, whatever the bound.
     pub(super) fn append(&mut self, item: Item<M>) {
         let (bytes, key) = (0, None);
-        self.slots.push_back(Slot { item, bytes, key });
+        self.put_last(Slot { item, bytes, key });
+    }
+
+    fn put_last(&mut self, slot: Slot<M>) {
+        if self.slots.capacity() == 0 {
+            // By itself it would take room for four.
+            self.slots.reserve_exact(LEAST_CAPACITY);
+        }
+        self.slots.push_back(slot);
     }
 
     pub(super) fn next(&mut self) -> Option<Item<M>> {
@@ -162,9 +173,9 @@ impl<M> Queue<M> {
         Some(slot.item)
     }
 
-    /// Gives back what an empty queue has kept.
+    /// Gives back what an empty queue has kept, but for the least.
     pub(super) fn release(&mut self) {
-        if self.slots.is_empty() && self.slots.capacity() > 0 {
+        if self.slots.is_empty() && self.slots.capacity() > LEAST_CAPACITY {
             self.slots = VecDeque::new();
         }
     }

@@ -32,6 +32,11 @@ impl<W> Reader<W> {
         std::mem::replace(self, Self::Awake).into_waker()
     }
 
+    /// Whether it waits for something to come in, by a waker of which that holds.
+    pub(super) fn waits_by(&self, is_it: impl FnOnce(&W) -> bool) -> bool {
+        matches!(self, Self::Idle(waker) if is_it(waker))
+    }
+
     /// The task has taken everything, and waits for more.
     #[must_use = "a waker is not to be dropped under a lock"]
     pub(super) fn wait(&mut self, waker: W) -> Option<W> {

@@ -51,39 +51,79 @@ fn read_string(text: &ByteString, quoted: &str) -> Result<ByteString, JsonError>
     }
 }
 
-/// Where encoders write: once into a count, once into a string of exactly that size.
+/// A text message on its way out.
+pub(super) trait Text {
+    /// Writes it, each time the same.
+    fn write(&self, out: &mut impl Out);
+
+    /// Writes it twice, so that the text is allocated once, without slack: bytes without slack become shareable without
+    /// another allocation.
+    fn text(&self) -> ByteString {
+        let mut count = Count(0);
+        self.write(&mut count);
+        let mut text = String::with_capacity(count.0);
+        self.write(&mut text);
+        debug_assert_eq!(text.len(), count.0);
+        text.into()
+    }
+}
+
+/// A value that is echoed.
+#[derive(Clone, Copy)]
+pub(super) enum Value<'a> {
+    Text(&'a str),
+    Json(&'a str),
+}
+
+impl<'a> Value<'a> {
+    /// The value, or `null`.
+    pub(super) fn optional(field: Option<&'a Field>) -> Self {
+        field.map_or(Self::Json("null"), Self::from)
+    }
+}
+
+impl<'a> From<&'a Field> for Value<'a> {
+    fn from(field: &'a Field) -> Self {
+        match field {
+            Field::Text(text) => Self::Text(text),
+            Field::Json(json) => Self::Json(json.as_str()),
+        }
+    }
+}
+
+/// What a message carries; the same in both versions.
+#[derive(Clone, Copy)]
+pub(super) enum Body<'a> {
+    Event(&'a Json),
+    Reply { status: &'a str, response: &'a Json },
+}
+
+/// Where messages are written: into a count, and into a string.
 pub(super) trait Out {
     /// Writes text as it is.
     fn raw(&mut self, text: &str);
     /// Writes a string with quotes and escapes.
     fn quoted(&mut self, text: &str);
 
-    /// Writes a value that is echoed.
-    fn field(&mut self, field: &Field) {
-        match field {
-            Field::Text(text) => self.quoted(text),
-            Field::Json(json) => self.raw(json.as_str()),
+    fn value(&mut self, value: Value<'_>) {
+        match value {
+            Value::Text(text) => self.quoted(text),
+            Value::Json(json) => self.raw(json),
         }
     }
 
-    /// Writes a value that is echoed, or `null`.
-    fn optional(&mut self, field: Option<&Field>) {
-        match field {
-            Some(field) => self.field(field),
-            None => self.raw("null"),
+    fn body(&mut self, body: Body<'_>) {
+        match body {
+            Body::Event(payload) => self.raw(payload.as_str()),
+            Body::Reply { status, response } => {
+                self.raw("{\"status\":");
+                self.quoted(status);
+                self.raw(",\"response\":");
+                self.raw(response.as_str());
+                self.raw("}");
+            }
         }
     }
-}
-
-/// Runs `write` twice, so that the text is allocated once, without slack: bytes without slack become shareable
-/// without another allocation.
-pub(super) fn exactly(write: impl Fn(&mut dyn Out)) -> ByteString {
-    let mut count = Count(0);
-    write(&mut count);
-    let mut text = String::with_capacity(count.0);
-    write(&mut text);
-    debug_assert_eq!(text.len(), count.0);
-    text.into()
 }
 
 struct Count(usize);
@@ -94,7 +134,8 @@ impl Out for Count {
     }
 
     fn quoted(&mut self, text: &str) {
-        let escapes: usize = text.bytes().map(|byte| escape_len(byte) - 1).sum();
+        let escaped = text.bytes().filter(|&byte| is_escaped(byte));
+        let escapes: usize = escaped.map(|byte| escape_len(byte) - 1).sum();
         self.0 += text.len() + escapes + 2;
     }
 }
@@ -106,27 +147,27 @@ impl Out for String {
 
     fn quoted(&mut self, text: &str) {
         self.push('"');
-        let mut written = 0;
-        for (at, byte) in text
-            .bytes()
-            .enumerate()
-            .filter(|&(_, byte)| escape_len(byte) > 1)
-        {
-            self.push_str(&text[written..at]);
-            push_escape(self, byte);
-            written = at + 1;
+        let mut rest = text;
+        while let Some(at) = rest.bytes().position(is_escaped) {
+            self.push_str(&rest[..at]);
+            push_escape(self, rest.as_bytes()[at]);
+            rest = &rest[at + 1..];
         }
-        self.push_str(&text[written..]);
+        self.push_str(rest);
         self.push('"');
     }
 }
 
-/// How many bytes one byte of a string takes on the wire: only controls, quote and backslash are escaped.
+/// Only controls, quote and backslash are.
+fn is_escaped(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\\' | 0x00..=0x1f)
+}
+
+/// How many bytes one that is escaped takes on the wire.
 fn escape_len(byte: u8) -> usize {
     match byte {
         b'"' | b'\\' | 0x08 | 0x09 | 0x0a | 0x0c | 0x0d => 2,
-        0x00..=0x1f => 6,
-        _ => 1,
+        _ => 6,
     }
 }
 

@@ -10,12 +10,12 @@ use serde_json::value::RawValue;
 
 use super::{
     DecodeError, EncodeError, Serializer,
-    text::{self, Out},
+    text::{self, Body, Out, Text, Value},
 };
 use crate::{
     frame::Frame,
     json::Json,
-    message::{ClientMessage, Field, Payload, REPLY_EVENT, ServerMessage},
+    message::{ClientMessage, Payload, REPLY_EVENT, ServerMessage},
 };
 
 /// Version 1 of the wire: `{"topic", "event", "payload", "ref"}`, no binary payloads, never a `join_ref` from the
@@ -51,86 +51,69 @@ impl Serializer for V1 {
     }
 
     fn encode(&self, message: &ServerMessage) -> Result<Frame, EncodeError> {
-        let text = match message {
+        let message = match message {
             ServerMessage::Push {
                 reference,
                 topic,
                 event,
                 payload,
                 ..
-            } => {
-                let payload = json(payload)?;
-                text::exactly(|out| {
-                    write(
-                        out,
-                        &|out| out.field(topic),
-                        event,
-                        reference.as_ref(),
-                        &|out| out.raw(payload.as_str()),
-                    );
-                })
-            }
+            } => Message {
+                topic: topic.into(),
+                event,
+                payload: Body::Event(json(payload)?),
+                reference: Value::optional(reference.as_ref()),
+            },
             ServerMessage::Broadcast {
                 topic,
                 event,
                 payload,
-            } => {
-                let payload = json(payload)?;
-                text::exactly(|out| {
-                    write(out, &|out| out.quoted(topic), event, None, &|out| {
-                        out.raw(payload.as_str())
-                    });
-                })
-            }
+            } => Message {
+                topic: Value::Text(topic),
+                event,
+                payload: Body::Event(json(payload)?),
+                reference: Value::optional(None),
+            },
             ServerMessage::Reply {
                 reference,
                 topic,
                 status,
                 response,
                 ..
-            } => {
-                let response = json(response)?;
-                let reply = |out: &mut dyn Out| write_reply(out, status, response);
-                text::exactly(|out| {
-                    write(
-                        out,
-                        &|out| out.field(topic),
-                        REPLY_EVENT,
-                        reference.as_ref(),
-                        &reply,
-                    )
-                })
-            }
+            } => Message {
+                topic: topic.into(),
+                event: REPLY_EVENT,
+                payload: Body::Reply {
+                    status,
+                    response: json(response)?,
+                },
+                reference: Value::optional(reference.as_ref()),
+            },
         };
-        Ok(Frame::Text(text))
+        Ok(Frame::Text(message.text()))
     }
 }
 
-/// Writes the payload of a reply; the same in both versions.
-pub(super) fn write_reply(out: &mut dyn Out, status: &str, response: &Json) {
-    out.raw("{\"status\":");
-    out.quoted(status);
-    out.raw(",\"response\":");
-    out.raw(response.as_str());
-    out.raw("}");
+/// The object of a server message.
+struct Message<'a> {
+    topic: Value<'a>,
+    event: &'a str,
+    payload: Body<'a>,
+    reference: Value<'a>,
 }
 
-fn write(
-    out: &mut dyn Out,
-    topic: &dyn Fn(&mut dyn Out),
-    event: &str,
-    reference: Option<&Field>,
-    payload: &dyn Fn(&mut dyn Out),
-) {
-    out.raw("{\"topic\":");
-    topic(out);
-    out.raw(",\"event\":");
-    out.quoted(event);
-    out.raw(",\"payload\":");
-    payload(out);
-    out.raw(",\"ref\":");
-    out.optional(reference);
-    out.raw("}");
+impl Text for Message<'_> {
+    fn write(&self, out: &mut impl Out) {
+        out.raw("{\"topic\":");
+        out.value(self.topic);
+        out.raw(",\"event\":");
+        out.quoted(self.event);
+        out.raw(",\"payload\":");
+        out.body(self.payload);
+        out.raw(",\"ref\":");
+        out.value(self.reference);
+        out.raw("}");
+    }
 }
 
 fn json(payload: &Payload) -> Result<&Json, EncodeError> {

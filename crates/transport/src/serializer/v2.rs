@@ -11,13 +11,12 @@ use serde_json::value::RawValue;
 
 use super::{
     DecodeError, EncodeError, Serializer, binary,
-    text::{self, Out},
-    v1::write_reply,
+    text::{self, Body, Out, Text, Value},
 };
 use crate::{
     frame::Frame,
     json::Json,
-    message::{ClientMessage, Field, Payload, REPLY_EVENT, ServerMessage},
+    message::{ClientMessage, Payload, REPLY_EVENT, ServerMessage},
 };
 
 /// Version 2 of the wire: text is `[join_ref, ref, topic, event, payload]`, a binary frame is one message whose
@@ -49,16 +48,14 @@ impl Serializer for V2 {
                 payload,
             } => match payload {
                 Payload::Json(json) => {
-                    let json = object(json)?;
-                    Ok(write_text(
-                        join_ref.as_ref(),
-                        reference.as_ref(),
-                        &|out| out.field(topic),
+                    let message = Message {
+                        join_ref: Value::optional(join_ref.as_ref()),
+                        reference: Value::optional(reference.as_ref()),
+                        topic: topic.into(),
                         event,
-                        &|out| {
-                            out.raw(json.as_str());
-                        },
-                    ))
+                        payload: Body::Event(object(json)?),
+                    };
+                    Ok(Frame::Text(message.text()))
                 }
                 Payload::Binary(bytes) => {
                     let join_ref = binary::string_of(join_ref.as_ref());
@@ -77,16 +74,15 @@ impl Serializer for V2 {
                 status,
                 response,
             } => match response {
-                Payload::Json(json) => {
-                    let reply = |out: &mut dyn Out| write_reply(out, status, json);
-                    let topic = |out: &mut dyn Out| out.field(topic);
-                    Ok(write_text(
-                        join_ref.as_ref(),
-                        reference.as_ref(),
-                        &topic,
-                        REPLY_EVENT,
-                        &reply,
-                    ))
+                Payload::Json(response) => {
+                    let message = Message {
+                        join_ref: Value::optional(join_ref.as_ref()),
+                        reference: Value::optional(reference.as_ref()),
+                        topic: topic.into(),
+                        event: REPLY_EVENT,
+                        payload: Body::Reply { status, response },
+                    };
+                    Ok(Frame::Text(message.text()))
                 }
                 Payload::Binary(bytes) => {
                     let strings = [
@@ -104,14 +100,14 @@ impl Serializer for V2 {
                 payload,
             } => match payload {
                 Payload::Json(json) => {
-                    let json = object(json)?;
-                    Ok(write_text(
-                        None,
-                        None,
-                        &|out| out.quoted(topic),
+                    let message = Message {
+                        join_ref: Value::optional(None),
+                        reference: Value::optional(None),
+                        topic: Value::Text(topic),
                         event,
-                        &|out| out.raw(json.as_str()),
-                    ))
+                        payload: Body::Event(object(json)?),
+                    };
+                    Ok(Frame::Text(message.text()))
                 }
                 Payload::Binary(bytes) => write_binary(
                     binary::BROADCAST,
@@ -136,26 +132,29 @@ fn read_text(text: &ByteString) -> Result<ClientMessage, DecodeError> {
     })
 }
 
-fn write_text(
-    join_ref: Option<&Field>,
-    reference: Option<&Field>,
-    topic: &dyn Fn(&mut dyn Out),
-    event: &str,
-    payload: &dyn Fn(&mut dyn Out),
-) -> Frame {
-    Frame::Text(text::exactly(|out| {
+/// The five elements of a server message.
+struct Message<'a> {
+    join_ref: Value<'a>,
+    reference: Value<'a>,
+    topic: Value<'a>,
+    event: &'a str,
+    payload: Body<'a>,
+}
+
+impl Text for Message<'_> {
+    fn write(&self, out: &mut impl Out) {
         out.raw("[");
-        out.optional(join_ref);
+        out.value(self.join_ref);
         out.raw(",");
-        out.optional(reference);
+        out.value(self.reference);
         out.raw(",");
-        topic(out);
+        out.value(self.topic);
         out.raw(",");
-        out.quoted(event);
+        out.quoted(self.event);
         out.raw(",");
-        payload(out);
+        out.body(self.payload);
         out.raw("]");
-    }))
+    }
 }
 
 fn write_binary(

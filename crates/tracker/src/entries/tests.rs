@@ -112,3 +112,26 @@ fn a_list_that_grows_in_order_has_full_chunks_and_one_that_shrinks_few() {
     }
     assert_eq!((entries.len(), entries.chunks.len()), (10, 1));
 }
+
+#[test]
+fn a_list_that_shrinks_everywhere_has_few_chunks() {
+    let all: Vec<_> = (0..1_000).map(|seq| entry("a", "k", seq)).collect();
+    let mut entries: Entries = all.iter().cloned().collect();
+    for entry in all.iter().enumerate().filter(|(n, _)| n % 50 != 0) {
+        assert!(entries.remove(entry.1).is_some());
+    }
+    assert_eq!((entries.len(), entries.chunks.len()), (20, 1));
+}
+
+#[test]
+fn i21_entries_of_two_nodes_with_one_reference_are_two() {
+    let ours = entry("a", "k", 1);
+    let theirs = Arc::new(Entry {
+        node: NodeName::new("b").unwrap(),
+        ..Entry::clone(&ours)
+    });
+    let mut entries: Entries = [&theirs, &ours].into_iter().cloned().collect();
+    assert!(entries.iter().eq([&ours, &theirs]));
+    assert_eq!(entries.remove(&ours), Some(ours));
+    assert!(entries.iter().eq([&theirs]));
+}

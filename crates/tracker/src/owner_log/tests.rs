@@ -40,6 +40,11 @@ fn i27_track_twice_is_refused_and_a_new_track_has_a_new_reference() {
     assert!(log.update(&here, meta("late")).is_none());
     let (again, second) = log.put(&here, meta("one")).unwrap();
     assert!(again != ticket && second.reference > first.reference);
+    assert_eq!(
+        (log.slot_of(&ticket), log.slot_of(&again)),
+        (None, Some(here)),
+        "the first guard says nothing about what was tracked after it"
+    );
 }
 
 #[test]
@@ -88,6 +93,8 @@ fn renumbering_keeps_entries_references_and_history() {
     assert_eq!(log.iter().cloned().collect::<Vec<_>>(), before);
     assert_eq!((log.at().seq, log.at().life), (3, LIFE.next().unwrap()));
     assert_eq!(log.formerly(), [LIFE]);
+    assert!(log.was(LIFE) && log.was(LIFE.next().unwrap()), "one log");
+    assert!(!log.was(Life::first_of(9)));
     let stored = |log: &OwnerLog, entry| log.stored(&Kept { entry, held: false }).value;
     let sent = stored(&log, kept);
     assert_eq!((sent.born, sent.previous_born), (Some(LIFE), None));

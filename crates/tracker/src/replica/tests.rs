@@ -386,6 +386,60 @@ fn i8_a_newer_state_cannot_bring_back_what_was_deleted() {
     assert_eq!(replica.entries, past.states[past.last() as usize]);
 }
 
+/// What is gone of a copy, and what is held of it.
+fn gone_and_held(replica: &Replica) -> (Vec<u64>, Vec<u64>) {
+    let (entries, gone) = replica.clone().into_parts();
+    assert!(entries.keys().all(|put_seq| !gone.contains(put_seq)));
+    let held = replica.held().map(|entry| entry.reference.put_seq());
+    (gone.into_iter().collect(), held.collect())
+}
+
+fn about(kind: u8, from: u64, put_seq: u64) -> Told {
+    Told::Ops(Ops {
+        life: LIFE,
+        from,
+        ops: vec![Op {
+            kind,
+            value: None,
+            gone: Some(put_seq),
+        }],
+    })
+}
+
+#[test]
+fn i8_what_is_gone_stays_so_as_long_as_its_owner_has_it_and_no_longer() {
+    let past = Past::of(&[(0, 0), (0, 1), (0, 2), (3, 0), (3, 1)]);
+    let mut replica = past.copy(past.last());
+    assert_eq!(gone_and_held(&replica), (vec![], vec![1, 2]));
+    replica.mark_gone(1);
+    replica.mark_gone(77);
+    assert_eq!(
+        gone_and_held(&replica),
+        (vec![1], vec![2]),
+        "what is not there is not gone"
+    );
+    assert_eq!(
+        merge(&mut replica, &about(Op::HOLD, 5, 1)),
+        [],
+        "it is held already"
+    );
+    let mut shown = replica.clone();
+    shown.shown_after(&BTreeSet::from([2, 3]));
+    assert_eq!(
+        gone_and_held(&shown),
+        (vec![1, 2], vec![]),
+        "what is tracked is not gone"
+    );
+    let mut deleted = replica.clone();
+    assert_eq!(merge(&mut deleted, &about(Op::DELETE, 6, 1)).len(), 1);
+    assert_eq!(gone_and_held(&deleted), (vec![], vec![2]));
+    let mut state = past.state(past.last());
+    state.at.seq = 9;
+    state.entries.remove(&1);
+    assert_eq!(replica.apply_state(state).unwrap().len(), 1);
+    assert_eq!(gone_and_held(&replica), (vec![], vec![2]));
+}
+
 #[test]
 fn i10_an_entry_in_place_is_not_changed_by_a_later_state() {
     let past = some_past();

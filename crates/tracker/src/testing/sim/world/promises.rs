@@ -74,6 +74,29 @@
 //! | the diffs, or the parts of them, with leaves left out | `i14_` |
 //! | an update that keeps the old value, at its owner or in copies | `i16_`; `x7_` of `shard/tests/scenarios.rs` |
 //! | an update that keeps the old entry in copies | `i16_` |
+//! | the node ignored where a list has an entry's place | `i21_entries_of_two_nodes_` of `entries/tests.rs` |
+//! | the references in a list turned round | `entries_are_a_sorted_set` and others of `entries/tests.rs` |
+//! | the count of a list not lowered | `i21_`; `entries_are_a_sorted_set` of `entries/tests.rs` |
+//! | a key taken for all that it is the beginning of | `s8_` of `entries/tests.rs` |
+//! | chunks of a list that are nearly empty left so | `a_list_that_shrinks_everywhere_` of `entries/tests.rs` |
+//! | the log said to reach one operation further back than it does | `i23_`, `i1_`, `i9_`; `i25_` of `owner_log/tests.rs` |
+//! | one operation too few told | `i2_`, `i5_`, `i6_` of `replica/tests.rs` |
+//! | what is not pushed yet forgotten by the log | `i23_`; `i25_` of `owner_log/tests.rs` |
+//! | the guard of what was untracked taken for that of what came after it | `i27_` of `owner_log/tests.rs` |
+//! | the numbers before the present one ignored, where a peer names one | `renumbering_keeps_` of `owner_log/tests.rs` |
+//! | references of an earlier number told as of the present one | `i8_`, `i14_`; `renumbering_keeps_` of `owner_log/tests.rs` |
+//! | what its user's return ended kept by its owner | `i14_who_is_back_` of `shard/tests/scenarios.rs`; `i14_` |
+//! | a grace of a lost connection compared the wrong way | `i26_a_lost_connection_` |
+//! | one known operation applied once more | `i2_`, `i6_` of `replica/tests.rs` |
+//! | a gap of one operation not seen | `x8_` of `shard/tests/scenarios.rs`; `i6_` of `replica/tests.rs` |
+//! | the entry of a state's own number taken though it was deleted | `i8_a_newer_state_`, `i10_an_entry_in_place_` of `replica/tests.rs` |
+//! | what is only held in a state taken for tracked | `i2_`, `i6_` of `replica/tests.rs` |
+//! | what is gone of a copy never forgotten, not told apart from the rest, or noted of what is not there | `i8_what_is_gone_` of `replica/tests.rs` |
+//! | what is held twice told twice | `i8_what_is_gone_` of `replica/tests.rs` |
+//! | of several changes of an entry in a step the first one told | `i14_of_an_entry_that_comes_twice_` of `visible/tests.rs`; `i14_` |
+//! | what is visible no more kept among what is held | `i14_`, `i21_`, `i26_` |
+//! | two updates in one step told as one | `i16_two_updates_` of `shard/tests.rs` |
+//! | the last that a peer tells of itself taken for the first | `k3_` of `shard/tests/scenarios.rs` |
 
 use std::collections::BTreeSet;
 

@@ -102,6 +102,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
+use super::super::SETTLING;
 use super::*;
 use crate::message::{Heard, Op, Position, Pull, Vector};
 use crate::reference::PresenceRef;

@@ -201,10 +201,15 @@ impl Connection {
             Close::from(error)
         })?;
         self.link.counters.messages_in.add_one();
-        if wire::is_join(&message) && !self.may_join() {
-            self.link.counters.joins_over_rate.add_one();
-            self.send(&wire::refused(message, "too many joins"), out)?;
-            return Err(Close::new(CloseCode::POLICY));
+        if wire::is_join(&message) {
+            if !self.may_join() {
+                self.link.counters.joins_over_rate.add_one();
+                self.send(&wire::refused(message, "too many joins"), out)?;
+                return Err(Close::new(CloseCode::POLICY));
+            }
+            if message.topic.as_text().is_none() {
+                tracing::info!("a join was refused: its topic is not a string");
+            }
         }
         let (endpoint, mut effects) = (&self.endpoint, Vec::with_capacity(1));
         self.multiplexer

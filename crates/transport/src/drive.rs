@@ -130,13 +130,14 @@ enum End {
 }
 
 /// A limit or a protocol that the client broke.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Breach {
     Slow,
     Inbound,
     TooBig,
     NotUtf8,
-    Protocol,
+    /// What was wrong, in the carrier's words.
+    Protocol(String),
 }
 
 impl<C: Connection, S: Session> Drive<C, S> {
@@ -337,7 +338,7 @@ impl<C: Connection, S: Session> Drive<C, S> {
 /// Tells the session of the end, and lets go of it.
 fn tell<S: Session>(mut session: S, end: End) {
     tracing::debug!(?end, "connection ends");
-    if let End::Breach(breach) = end {
+    if let End::Breach(breach) = &end {
         breach.explain();
     }
     let reason = match end {
@@ -415,15 +416,15 @@ impl End {
             Self::Breach(Breach::Slow) => &counters.closed_slow,
             Self::Breach(Breach::Inbound) => &counters.closed_inbound,
             Self::Breach(Breach::TooBig) => &counters.closed_too_big,
-            Self::Breach(Breach::NotUtf8 | Breach::Protocol) => &counters.closed_malformed,
+            Self::Breach(Breach::NotUtf8 | Breach::Protocol(_)) => &counters.closed_malformed,
         };
         counter.add_one();
     }
 }
 
 impl Breach {
-    /// One line that names the limit and the cure, where the limit is one that somebody may want to set.
-    fn explain(self) {
+    /// One line that names the limit and the cure, or what the client did. It never repeats what was sent.
+    fn explain(&self) {
         let (limit, what) = match self {
             Self::Slow => (
                 "Limits::outbox_bytes, outbox_large_bytes or outbox_items",
@@ -437,17 +438,28 @@ impl Breach {
                 "WebSocketConfig::max_message_bytes",
                 "its client sent a message over the limit; raise WebSocketConfig::max_message_bytes if it is meant",
             ),
-            Self::NotUtf8 | Self::Protocol => return,
+            Self::NotUtf8 => {
+                return tracing::info!(
+                    "a connection is closed: its client sent text that is not UTF-8; bytes go into binary frames"
+                );
+            }
+            Self::Protocol(problem) => {
+                return tracing::info!(
+                    // The words may be those of a carrier of the user's own.
+                    problem = %format_args!("{problem:.100}"),
+                    "a connection is closed: its client broke the protocol of its carrier"
+                );
+            }
         };
         tracing::warn!(limit, "a connection is closed: {what}");
     }
 
-    fn code(self) -> CloseCode {
+    fn code(&self) -> CloseCode {
         match self {
             Self::Slow | Self::Inbound => CloseCode::POLICY,
             Self::TooBig => CloseCode::TOO_BIG,
             Self::NotUtf8 => CloseCode::INVALID_UTF8,
-            Self::Protocol => CloseCode::PROTOCOL,
+            Self::Protocol(_) => CloseCode::PROTOCOL,
         }
     }
 }
@@ -471,7 +483,7 @@ impl From<ReadError> for End {
             ReadError::Lost(_) => Self::Lost,
             ReadError::TooBig => Self::Breach(Breach::TooBig),
             ReadError::NotUtf8 => Self::Breach(Breach::NotUtf8),
-            ReadError::Protocol(_) => Self::Breach(Breach::Protocol),
+            ReadError::Protocol(problem) => Self::Breach(Breach::Protocol(problem)),
         }
     }
 }

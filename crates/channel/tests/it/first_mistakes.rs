@@ -9,6 +9,8 @@ use matryoshka_channel::transport::{ConnectInfo, Frame, HttpConfig, LongPolling,
 use matryoshka_channel::{Connected, KeyRing, Sockets, SocketsConfig, Tokens};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::client_async;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame as RawFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::{self, Message};
 use tower::Service;
 use tracing::Level;
@@ -189,8 +191,28 @@ async fn an_unknown_topic_is_told_which_there_are() {
     is_one_line_with(&lines.take(), &said);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_is_not_a_string_is_told() {
+    let lines = Lines::down_to(Level::INFO);
+    let mut client = Client::connect(&Lab::new().sockets(), Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > ["1","1",7,"phx_join",{}]
+            < [null,"1",7,"phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]
+            "#,
+        )
+        .await;
+    is_one_line_with(&lines.take(), &["INFO", "its topic is not a string"]);
+}
+
 /// A message over the limit, sent whole, and the code that answers it.
 async fn send_too_big(config: SocketsConfig) -> u16 {
+    send(config, Message::text("x".repeat(2_000))).await
+}
+
+/// A message, and the code that answers it.
+async fn send(config: SocketsConfig, message: Message) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let router = mounted(config);
@@ -198,7 +220,7 @@ async fn send_too_big(config: SocketsConfig) -> u16 {
     let stream = TcpStream::connect(address).await.unwrap();
     let url = "ws://127.0.0.1/socket/websocket?user=anna&vsn=2.0.0";
     let (mut client, _) = client_async(url, stream).await.unwrap();
-    client.send(Message::text("x".repeat(2_000))).await.unwrap();
+    client.send(message).await.unwrap();
     let answer = client.next().await;
     serving.abort();
     match answer {
@@ -223,6 +245,30 @@ async fn a_message_too_big_is_told_which_limit_to_raise() {
     // As the line says; the text itself is no message.
     config.http.websocket.max_message_bytes = 3_000;
     assert_eq!(send_too_big(config).await, 1011);
+}
+
+#[tokio::test]
+async fn a_breach_of_the_protocol_is_told_and_what_was_sent_is_not() {
+    let frame = |code: OpCode| Message::Frame(RawFrame::message(&b"secret\xff"[..], code, true));
+    for (message, code, what) in [
+        (
+            frame(OpCode::Data(Data::Text)),
+            1007,
+            ["text that is not UTF-8", "bytes go into binary frames"],
+        ),
+        (
+            frame(OpCode::Data(Data::Continue)),
+            1002,
+            ["its client broke the protocol of its carrier", "problem="],
+        ),
+    ] {
+        let lines = Lines::down_to(Level::INFO);
+        assert_eq!(send(SocketsConfig::default(), message).await, code);
+        let lines = lines.take();
+        is_one_line_with(&lines, &what);
+        assert!(lines[0].starts_with("INFO"), "{lines:?}");
+        assert!(!lines[0].contains("secret"), "{lines:?}");
+    }
 }
 
 /// A long-poll session of that version, and what it answers to such a post.

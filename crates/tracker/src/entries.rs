@@ -8,6 +8,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 use std::hint::black_box;
+use std::mem;
 use std::sync::Arc;
 
 use matryoshka_pubsub::NodeName;
@@ -62,41 +63,32 @@ impl Entries {
             .take_while(move |entry| entry.key.as_ref() == key)
     }
 
+    #[cfg(test)]
     pub(crate) fn get(&self, place: &Place<'_>) -> Option<&Arc<Entry>> {
-        let at = self.chunk_where(|last| Place::of(last) < *place);
-        let chunk = self.chunks.get(at)?;
-        let found = chunk.binary_search_by(|entry| Place::of(entry).cmp(place));
-        found.ok().map(|index| &chunk[index])
+        let (chunk, index) = self.find(place).ok()?;
+        Some(&self.chunks[chunk][index])
     }
 
-    /// Adds an entry, or puts it in place of the one with its identity.
-    pub(crate) fn insert(&mut self, entry: Arc<Entry>) {
-        let at = self.chunk_where(|last| Place::of(last) < Place::of(&entry));
+    /// Adds an entry, or puts it in place of the one with its identity, which is given back.
+    pub(crate) fn insert(&mut self, entry: Arc<Entry>) -> Option<Arc<Entry>> {
+        let found = self.find(&Place::of(&entry));
         let chunks = Arc::make_mut(&mut self.chunks);
-        if at == chunks.len() {
-            // After everything: into the last chunk, so that lists which grow in order have full chunks.
-            if chunks.is_empty() {
-                chunks.push(Chunk::default());
+        let (at, index) = match found {
+            Ok((at, index)) => {
+                return Some(mem::replace(&mut writable(&mut chunks[at])[index], entry));
             }
-            return self.insert_into(self.chunks.len() - 1, entry);
+            Err(place) => place,
+        };
+        if chunks.is_empty() {
+            chunks.push(Chunk::default());
         }
-        self.insert_into(at, entry);
-    }
-
-    fn insert_into(&mut self, at: usize, entry: Arc<Entry>) {
-        let chunks = Arc::make_mut(&mut self.chunks);
         let is_last = at + 1 == chunks.len();
         let chunk = writable(&mut chunks[at]);
-        match chunk.binary_search_by(|other| Place::of(other).cmp(&Place::of(&entry))) {
-            Ok(index) => chunk[index] = entry,
-            Err(index) => {
-                if chunk.len() == chunk.capacity() {
-                    chunk.reserve_exact(CHUNK_ROOM);
-                }
-                chunk.insert(index, entry);
-                self.len += 1;
-            }
+        if chunk.len() == chunk.capacity() {
+            chunk.reserve_exact(CHUNK_ROOM);
         }
+        chunk.insert(index, entry);
+        self.len += 1;
         if chunk.len() > CHUNK_ENTRIES {
             let keep = if is_last {
                 CHUNK_ENTRIES
@@ -107,23 +99,29 @@ impl Entries {
             chunk.shrink_to_fit();
             chunks.insert(at + 1, Arc::new(rest));
         }
+        None
     }
 
-    /// Takes the entry of that identity out. Tells whether it was there.
-    pub(crate) fn remove(&mut self, entry: &Entry) -> bool {
-        let place = Place::of(entry);
-        if self.get(&place).is_none() {
-            return false;
-        }
-        let at = self.chunk_where(|last| Place::of(last) < place);
+    /// Takes the entry of that identity out, and gives it back if it was there.
+    pub(crate) fn remove(&mut self, entry: &Entry) -> Option<Arc<Entry>> {
+        let (at, index) = self.find(&Place::of(entry)).ok()?;
         let chunks = Arc::make_mut(&mut self.chunks);
-        let chunk = writable(&mut chunks[at]);
-        if let Ok(index) = chunk.binary_search_by(|other| Place::of(other).cmp(&place)) {
-            chunk.remove(index);
-            self.len -= 1;
-        }
+        let removed = writable(&mut chunks[at]).remove(index);
+        self.len -= 1;
         self.mend(at);
-        true
+        Some(removed)
+    }
+
+    /// The chunk and the index in it where an identity is, or would be.
+    fn find(&self, place: &Place<'_>) -> Result<(usize, usize), (usize, usize)> {
+        let at = self.chunk_where(|last| Place::of(last) < *place);
+        let Some(chunk) = self.chunks.get(at) else {
+            // After everything: into the last chunk, so that lists which grow in order have full chunks.
+            let last = self.chunks.len().saturating_sub(1);
+            return Err((last, self.chunks.last().map_or(0, |chunk| chunk.len())));
+        };
+        let found = chunk.binary_search_by(|entry| Place::of(entry).cmp(place));
+        found.map(|index| (at, index)).map_err(|index| (at, index))
     }
 
     /// Keeps chunks from staying nearly empty after removals.

@@ -9,13 +9,14 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
-use std::io::Cursor;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use rmp_serde::decode::Error;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::life::Life;
 use crate::reference::PresenceRef;
@@ -132,9 +133,9 @@ pub(crate) struct HeldPart {
 /// A held entry. Whoever passes it on may not know the life in which it was put, so the reference itself is sent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct HeldValue {
-    #[serde(rename = "t")]
+    #[serde(rename = "t", deserialize_with = "name")]
     pub(crate) topic: Arc<str>,
-    #[serde(rename = "k")]
+    #[serde(rename = "k", deserialize_with = "name")]
     pub(crate) key: Arc<str>,
     #[serde(rename = "m")]
     pub(crate) meta: Bytes,
@@ -281,9 +282,9 @@ impl Op {
 /// What an entry says. Its node is the sender, its number that of the operation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Value {
-    #[serde(rename = "t")]
+    #[serde(rename = "t", deserialize_with = "name")]
     pub(crate) topic: Arc<str>,
-    #[serde(rename = "k")]
+    #[serde(rename = "k", deserialize_with = "name")]
     pub(crate) key: Arc<str>,
     #[serde(rename = "m")]
     pub(crate) meta: Bytes,
@@ -325,8 +326,8 @@ pub(crate) enum Malformed {
         #[source]
         source: rmp_serde::decode::Error,
     },
-    #[error("{0} bytes follow the body's value")]
-    Trailing(usize),
+    #[error("something follows the body's value")]
+    Trailing,
     #[error("the numbers in it contradict each other")]
     Numbers,
 }
@@ -422,15 +423,21 @@ fn split(bytes: &[u8]) -> Result<(u16, &[u8]), Malformed> {
     Ok((u16::from_be_bytes([k0, k1]), body))
 }
 
-fn read<T: DeserializeOwned>(kind: u16, body: &[u8]) -> Result<T, Malformed> {
-    let mut deserializer = rmp_serde::Deserializer::new(Cursor::new(body));
+fn read<'a, T: Deserialize<'a>>(kind: u16, body: &'a [u8]) -> Result<T, Malformed> {
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(body);
     deserializer.set_max_depth(MAX_DEPTH);
     let value =
         T::deserialize(&mut deserializer).map_err(|source| Malformed::Body { kind, source })?;
-    match body.len() as u64 - deserializer.position() {
-        0 => Ok(value),
-        rest => Err(Malformed::Trailing(rest as usize)),
+    // The reader of borrowed bytes does not say where it is: whether more follows shows when more is read.
+    match IgnoredAny::deserialize(&mut deserializer) {
+        Err(Error::InvalidMarkerRead(end)) if end.kind() == ErrorKind::UnexpectedEof => Ok(value),
+        _ => Err(Malformed::Trailing),
     }
+}
+
+/// A name, copied once: of a string of its own it would be a second time.
+fn name<'a, D: Deserializer<'a>>(from: D) -> Result<Arc<str>, D::Error> {
+    <&str>::deserialize(from).map(Arc::from)
 }
 
 /// The numbers of the kinds. 16 to 31 are for entries that are held through a restart of their node.

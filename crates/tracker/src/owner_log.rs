@@ -160,9 +160,8 @@ impl OwnerLog {
         slot: &Slot,
         meta: Bytes,
     ) -> Result<(Ticket, Arc<Entry>), Arc<Entry>> {
-        if let Some(there) = self.get(slot) {
-            return Err(Arc::clone(there));
-        }
+        let vacancy = self.entries.vacancy(|owned| owned.order(slot));
+        let vacancy = vacancy.map_err(|there| Arc::clone(&there.entry))?;
         let entry = self.write(slot, meta, None);
         let ticket = entry.reference.put_seq();
         let owned = Owned {
@@ -170,7 +169,7 @@ impl OwnerLog {
             entry: Arc::clone(&entry),
             ticket,
         };
-        self.entries.insert(owned, |other| other.order(slot));
+        self.entries.fill(vacancy, owned);
         Ok((Ticket(Arc::clone(&entry)), entry))
     }
 
@@ -195,12 +194,9 @@ impl OwnerLog {
 
     /// How long the entry of a ticket is held when its connection ends.
     pub(crate) fn set_drop_grace(&mut self, ticket: &Ticket, grace: Duration) {
-        if self.slot_of(ticket).is_none() {
-            return;
-        }
         if grace.is_zero() {
             self.drop_graces.remove(&ticket.number());
-        } else {
+        } else if self.slot_of(ticket).is_some() {
             self.drop_graces.insert(ticket.number(), grace);
         }
     }

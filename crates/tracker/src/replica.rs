@@ -147,7 +147,7 @@ impl Replica {
     }
 
     /// Applies those operations that this copy lacks, if none before them is missing.
-    pub(crate) fn apply_ops(&mut self, ops: &Ops, names: &mut SharedNames<'_>) -> Applied {
+    pub(crate) fn apply_ops(&mut self, ops: Ops, names: &mut SharedNames<'_>) -> Applied {
         if ops.life != self.life || ops.to() <= self.seq {
             return Applied::Old;
         }
@@ -156,15 +156,15 @@ impl Replica {
         }
         let known = usize::try_from(self.seq - ops.from).expect("fewer than there are operations");
         let mut changes = Vec::new();
-        for op in &ops.ops[known..] {
+        for op in ops.ops.into_iter().skip(known) {
             self.seq += 1;
             self.apply(op, names, &mut changes);
         }
         Applied::Changed(changes)
     }
 
-    fn apply(&mut self, op: &Op, names: &mut SharedNames<'_>, changes: &mut Vec<Change>) {
-        match (op.kind, &op.value, op.gone) {
+    fn apply(&mut self, op: Op, names: &mut SharedNames<'_>, changes: &mut Vec<Change>) {
+        match (op.kind, op.value, op.gone) {
             (Op::PUT, Some(value), gone) => {
                 changes.extend(gone.and_then(|gone| self.take(gone)));
                 let entry = self.entry(self.seq, value, names);
@@ -233,14 +233,14 @@ impl Replica {
     pub(crate) fn entry(
         &self,
         put_seq: u64,
-        value: &Value,
+        value: Value,
         names: &mut SharedNames<'_>,
     ) -> Arc<Entry> {
         let previous = |put_seq| PresenceRef::new(self.writer_in(value.previous_born), put_seq);
         Arc::new(Entry {
             topic: names.share(&value.topic),
-            key: Arc::clone(&value.key),
-            meta: value.meta.clone(),
+            key: value.key,
+            meta: value.meta,
             reference: PresenceRef::new(self.writer_in(value.born), put_seq),
             previous: value.previous.map(previous),
             node: self.node.clone(),
@@ -298,16 +298,16 @@ impl Assembly {
     /// Adds the next part.
     pub(crate) fn add(
         mut self,
-        part: &Part,
+        part: Part,
         replica: &Replica,
         names: &mut SharedNames<'_>,
     ) -> (Assembled, Option<Self>) {
         if (part.at, part.parts, part.part) != (self.state.at, self.parts, self.next) {
             return (Assembled::Broken, None);
         }
-        for stored in &part.entries {
+        for stored in part.entries {
             let kept = Kept {
-                entry: replica.entry(stored.put_seq, &stored.value, names),
+                entry: replica.entry(stored.put_seq, stored.value, names),
                 held: stored.held,
             };
             self.state.entries.insert(stored.put_seq, kept);

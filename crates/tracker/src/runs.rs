@@ -15,6 +15,10 @@ pub(crate) struct Runs<T> {
     len: usize,
 }
 
+/// The place of a row that is missing.
+#[derive(Debug)]
+pub(crate) struct Vacancy((usize, usize));
+
 impl<T> Default for Runs<T> {
     fn default() -> Self {
         Self {
@@ -54,15 +58,21 @@ impl<T> Runs<T> {
         Some(&mut self.runs[run][index])
     }
 
-    /// Adds a row, or puts it in place of the one that equals it. `order` is how rows compare with it.
-    pub(crate) fn insert(&mut self, row: T, order: impl Fn(&T) -> Ordering) {
-        let (run, index) = match self.place(&order) {
-            Ok((run, index)) => {
-                self.runs[run][index] = row;
-                return;
-            }
-            Err(place) => self.make_room(place),
-        };
+    /// Where a row is missing that equals what is sought, as long as nothing is changed.
+    ///
+    /// # Errors
+    ///
+    /// The row that is there.
+    pub(crate) fn vacancy(&self, order: impl Fn(&T) -> Ordering) -> Result<Vacancy, &T> {
+        match self.place(&order) {
+            Ok((run, index)) => Err(&self.runs[run][index]),
+            Err(place) => Ok(Vacancy(place)),
+        }
+    }
+
+    /// Adds a row where it was missing.
+    pub(crate) fn fill(&mut self, Vacancy(place): Vacancy, row: T) {
+        let (run, index) = self.make_room(place);
         self.runs[run].insert(index, row);
         self.len += 1;
     }

@@ -443,9 +443,9 @@ impl Shard {
         match message {
             Message::Hello(hello) => self.handle_hello(node, &hello, now),
             Message::Vector(vector) => self.handle_vector(node, &vector, now),
-            Message::Ops(ops) => self.handle_ops(node, &ops, now),
+            Message::Ops(ops) => self.handle_ops(node, ops, now),
             Message::Pull(pull) => self.answer(node, pull.have, now),
-            Message::Part(part) => self.handle_part(node, &part, now),
+            Message::Part(part) => self.handle_part(node, part, now),
             Message::PartTaken(taken) => self.handle_part_taken(node, &taken),
             Message::HeldPull(pull) => self.serve_held(node, &pull, now),
             Message::HeldPart(part) => self.handle_held_part(node, &part, now),

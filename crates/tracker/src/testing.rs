@@ -2,5 +2,7 @@
 
 pub mod sim;
 mod still;
+#[cfg(test)]
+pub(crate) mod tally;
 
 pub use still::{Sent, StillCluster};

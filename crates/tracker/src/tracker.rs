@@ -591,9 +591,13 @@ fn check_names(topic: &str, key: &str) -> Result<(), TrackError> {
 }
 
 fn encode<M: Serialize + ?Sized>(meta: &M) -> Result<Bytes, MetaError> {
-    let bytes = rmp_serde::to_vec_named(meta).map_err(MetaError::encode)?;
-    measured(bytes.into())
+    let mut bytes = Vec::with_capacity(USUAL_META_BYTES);
+    rmp_serde::encode::write_named(&mut bytes, meta).map_err(MetaError::encode)?;
+    measured(bytes.into_boxed_slice().into())
 }
+
+/// Room in which most values are written, so that they grow in no steps.
+const USUAL_META_BYTES: usize = 128;
 
 fn measured(meta: Bytes) -> Result<Bytes, MetaError> {
     if meta.len() > Tracker::MAX_META_BYTES {

@@ -6,6 +6,7 @@
 //! Pure: no clock, no I/O, no tasks.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 use std::sync::Arc;
 
 use matryoshka_pubsub::NodeName;
@@ -130,30 +131,29 @@ impl VisibleSet {
 
     fn put_in(&mut self, entry: &Arc<Entry>) {
         let entries = self.topics.entry(Arc::clone(&entry.topic)).or_default();
-        let before = entries.get(&Place::of(entry)).cloned();
-        entries.insert(Arc::clone(entry));
-        self.touch(entry, before);
+        let before = entries.insert(Arc::clone(entry));
+        self.touch(entry, before, true);
     }
 
     fn take_out(&mut self, entry: &Arc<Entry>) -> bool {
         let Some(entries) = self.topics.get_mut(&entry.topic) else {
             return false;
         };
-        let Some(before) = entries.get(&Place::of(entry)).cloned() else {
+        let Some(before) = entries.remove(entry) else {
             return false;
         };
-        entries.remove(&before);
         if entries.is_empty() {
             self.topics.remove(&entry.topic);
         }
-        self.touch(entry, Some(before));
+        self.touch(entry, Some(before), false);
         true
     }
 
-    fn touch(&mut self, entry: &Arc<Entry>, before: Option<Arc<Entry>>) {
+    fn touch(&mut self, entry: &Arc<Entry>, before: Option<Arc<Entry>>, is_there: bool) {
         let touched = Touched {
             entry: Arc::clone(entry),
             before,
+            is_there,
         };
         self.touched
             .entry(Arc::clone(&entry.topic))
@@ -170,16 +170,23 @@ impl VisibleSet {
     }
 
     fn step_of(&self, topic: Arc<str>, mut touched: Vec<Touched>) -> Option<TopicStep> {
-        // Stable: the first touch of an entry, which knows how it was before the step, stays first.
+        // Stable: of several touches of one entry the first knows how it was before the step, the last how it is after it.
         touched.sort_by(|a, b| Place::of(&a.entry).cmp(&Place::of(&b.entry)));
-        touched.dedup_by(|later, first| Place::of(&later.entry) == Place::of(&first.entry));
+        touched.dedup_by(|later, first| {
+            let same = Place::of(&later.entry) == Place::of(&first.entry);
+            if same {
+                mem::swap(&mut first.entry, &mut later.entry);
+                first.is_there = later.is_there;
+            }
+            same
+        });
         let entries = self.topics.get(&topic).cloned().unwrap_or_default();
         let (mut joins, mut leaves) = (Vec::new(), Vec::new());
-        for Touched { entry, before } in touched {
-            let now = entries.get(&Place::of(&entry));
+        for touched in touched {
+            let (before, now) = touched.into_change();
             // The same by identity may still differ in what it says, if a peer does not speak the truth.
-            if before.as_ref() != now {
-                joins.extend(now.cloned());
+            if before != now {
+                joins.extend(now);
                 leaves.extend(before);
             }
         }
@@ -226,6 +233,15 @@ impl<'a> SharedNames<'a> {
 struct Touched {
     entry: Arc<Entry>,
     before: Option<Arc<Entry>>,
+    /// Whether the entry is visible since then, or nothing in its place.
+    is_there: bool,
+}
+
+impl Touched {
+    /// What was visible, and what is.
+    fn into_change(self) -> (Option<Arc<Entry>>, Option<Arc<Entry>>) {
+        (self.before, self.is_there.then_some(self.entry))
+    }
 }
 
 /// A held entry that is visible.

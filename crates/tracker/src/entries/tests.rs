@@ -48,10 +48,10 @@ proptest! {
         for (step, (add, node, key, seq)) in changes.into_iter().enumerate() {
             let entry = entry(["a", "b"][node], &format!("k{key}"), seq);
             if add || model.len() < 100 {
-                entries.insert(Arc::clone(&entry));
-                model.insert(place(&entry), entry);
+                let replaced = entries.insert(Arc::clone(&entry));
+                prop_assert_eq!(replaced, model.insert(place(&entry), entry));
             } else {
-                prop_assert_eq!(entries.remove(&entry), model.remove(&place(&entry)).is_some());
+                prop_assert_eq!(entries.remove(&entry), model.remove(&place(&entry)));
             }
             if step % 100 == 0 {
                 taken.push((entries.clone(), model.clone()));
@@ -105,10 +105,35 @@ fn a_list_that_grows_in_order_has_full_chunks_and_one_that_shrinks_few() {
     let mut entries = Entries::default();
     let all: Vec<_> = (0..1_000).map(|seq| entry("a", "k", seq)).collect();
     all.iter()
-        .for_each(|entry| entries.insert(Arc::clone(entry)));
+        .for_each(|entry| drop(entries.insert(Arc::clone(entry))));
     assert_eq!(entries.chunks.len(), 1_000usize.div_ceil(CHUNK_ENTRIES));
     for entry in all.iter().skip(10) {
-        assert!(entries.remove(entry));
+        assert_eq!(entries.remove(entry).as_ref(), Some(entry));
     }
     assert_eq!((entries.len(), entries.chunks.len()), (10, 1));
+}
+
+#[test]
+fn a_list_that_shrinks_everywhere_has_few_chunks() {
+    let all: Vec<_> = (0..1_000).map(|seq| entry("a", "k", seq)).collect();
+    let mut entries: Entries = all.iter().cloned().collect();
+    for (n, entry) in all.iter().enumerate().rev() {
+        if n % 50 != 0 {
+            assert!(entries.remove(entry).is_some());
+        }
+    }
+    assert_eq!((entries.len(), entries.chunks.len()), (20, 1));
+}
+
+#[test]
+fn i21_entries_of_two_nodes_with_one_reference_are_two() {
+    let ours = entry("a", "k", 1);
+    let theirs = Arc::new(Entry {
+        node: NodeName::new("b").unwrap(),
+        ..Entry::clone(&ours)
+    });
+    let mut entries: Entries = [&theirs, &ours].into_iter().cloned().collect();
+    assert!(entries.iter().eq([&ours, &theirs]));
+    assert_eq!(entries.remove(&ours), Some(ours));
+    assert!(entries.iter().eq([&theirs]));
 }

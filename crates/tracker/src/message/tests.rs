@@ -174,7 +174,7 @@ fn what_is_not_exactly_a_message_is_malformed() {
         let kind = u16::from_be_bytes([good[0], good[1]]);
         assert!(matches!(
             Message::decode(&framed(kind, body)),
-            Err(Malformed::Trailing(1))
+            Err(Malformed::Trailing)
         ));
     }
 }

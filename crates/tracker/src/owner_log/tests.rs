@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::testing::tally::holds;
 
 const LIFE: Life = Life {
     incarnation: 1,
@@ -39,6 +40,11 @@ fn i27_track_twice_is_refused_and_a_new_track_has_a_new_reference() {
     assert!(log.update(&here, meta("late")).is_none());
     let (again, second) = log.put(&here, meta("one")).unwrap();
     assert!(again != ticket && second.reference > first.reference);
+    assert_eq!(
+        (log.slot_of(&ticket), log.slot_of(&again)),
+        (None, Some(here)),
+        "the first guard says nothing about what was tracked after it"
+    );
 }
 
 #[test]
@@ -87,6 +93,8 @@ fn renumbering_keeps_entries_references_and_history() {
     assert_eq!(log.iter().cloned().collect::<Vec<_>>(), before);
     assert_eq!((log.at().seq, log.at().life), (3, LIFE.next().unwrap()));
     assert_eq!(log.formerly(), [LIFE]);
+    assert!(log.was(LIFE) && log.was(LIFE.next().unwrap()), "one log");
+    assert!(!log.was(Life::first_of(9)));
     let stored = |log: &OwnerLog, entry| log.stored(&Kept { entry, held: false }).value;
     let sent = stored(&log, kept);
     assert_eq!((sent.born, sent.previous_born), (Some(LIFE), None));
@@ -157,27 +165,41 @@ proptest! {
         prop_assert_eq!((slots, log.all_slots().len()), (model.len(), model.len()));
     }
 
-    /// Beside a log that forgets nothing: every answer is the same, whatever was truncated.
-    #[test]
-    fn i11_a_truncated_log_changes_no_answer(wishes in wishes(), limit in 0..2_000usize) {
+}
+
+/// Beside a log that forgets nothing: every answer is the same, whatever was truncated.
+#[test]
+fn i11_a_truncated_log_changes_no_answer() {
+    let met = ["after something was forgotten"];
+    let given = (wishes(), 0..2_000usize);
+    holds(128, &met, given, |(wishes, limit), tally| {
         let (mut short, mut whole) = (log(limit), log(usize::MAX));
         for wish in &wishes {
             grant(&mut short, wish);
             grant(&mut whole, wish);
             short.all_pushed();
             prop_assert_eq!(short.at(), whole.at());
-            prop_assert_eq!(short.iter().collect::<Vec<_>>(), whole.iter().collect::<Vec<_>>());
+            tally.note(met[0], !short.covers(0));
+            prop_assert_eq!(
+                short.iter().collect::<Vec<_>>(),
+                whole.iter().collect::<Vec<_>>()
+            );
             prop_assert_eq!(short.all_slots(), whole.all_slots());
             for slot in whole.all_slots() {
                 prop_assert_eq!(short.get(&slot), whole.get(&slot));
             }
             prop_assert_eq!(short.frozen(), whole.frozen());
         }
-    }
+        Ok(())
+    });
+}
 
-    /// What the log still has is the end of all that ever happened, without a hole, and no more than its limit allows.
-    #[test]
-    fn i25_the_log_is_a_bounded_suffix_of_the_history(wishes in wishes(), limit in 0..2_000usize) {
+/// What the log still has is the end of all that ever happened, without a hole, and no more than its limit allows.
+#[test]
+fn i25_the_log_is_a_bounded_suffix_of_the_history() {
+    let met = ["nothing forgotten", "some forgotten", "all forgotten"];
+    let given = (wishes(), 0..2_000usize);
+    holds(128, &met, given, |(wishes, limit), tally| {
         let (mut short, mut whole) = (log(limit), log(usize::MAX));
         for wish in &wishes {
             grant(&mut short, wish);
@@ -189,6 +211,18 @@ proptest! {
                 prop_assert_eq!(kept.as_slice(), &history[seq as usize..]);
             }
             let first = (0..=short.at().seq).find(|seq| short.covers(*seq)).unwrap();
+            let end = short.at().seq;
+            let all = first == end && end > 0;
+            tally.note(
+                met[if first == 0 {
+                    0
+                } else if all {
+                    2
+                } else {
+                    1
+                }],
+                true,
+            );
             let bytes: usize = short.ops_after(first).map(|(_, bytes)| bytes).sum();
             prop_assert!(bytes <= limit);
             // Nothing is forgotten without need.
@@ -197,7 +231,8 @@ proptest! {
                 prop_assert!(bytes + one_more > limit);
             }
         }
-    }
+        Ok(())
+    });
 }
 
 fn grant(log: &mut OwnerLog, wish: &Wish) {

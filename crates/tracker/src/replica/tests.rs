@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::message::Stored;
 use crate::owner_log::{OwnerLog, Slot};
+use crate::testing::tally::holds;
 use crate::visible::VisibleSet;
 
 const LIFE: Life = Life {
@@ -107,7 +108,7 @@ enum Told {
 fn merge(replica: &mut Replica, told: &Told) -> Vec<Change> {
     let visible = VisibleSet::default();
     match told {
-        Told::Ops(ops) => match replica.apply_ops(ops, &mut SharedNames::new(&visible)) {
+        Told::Ops(ops) => match replica.apply_ops(ops.clone(), &mut SharedNames::new(&visible)) {
             Applied::Changed(changes) => changes,
             Applied::Old | Applied::Gap => Vec::new(),
         },
@@ -155,16 +156,13 @@ fn say() -> impl Strategy<Value = Say> {
     ]
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
-
-    /// I4, I6, I8, I9, I14, whatever comes in whatever order: a copy is its owner at one number, which never falls; it
-    /// moves by an exact diff, and a message with a gap before it moves nothing.
-    #[test]
-    fn i6_a_copy_is_always_its_owner_at_some_number(
-        past in past(),
-        told in prop::collection::vec(say(), 0..30),
-    ) {
+/// I4, I6, I8, I9, I14, whatever comes in whatever order: a copy is its owner at one number, which never falls; it
+/// moves by an exact diff, and a message with a gap before it moves nothing.
+#[test]
+fn i6_a_copy_is_always_its_owner_at_some_number() {
+    let met = ["a gap", "what was known already", "what was new"];
+    let given = (past(), prop::collection::vec(say(), 0..30));
+    holds(256, &met, given, |(past, told), tally| {
         let mut replica = Replica::new(node(), 0, LIFE);
         let mut replayed = Contents::new();
         for told in told.into_iter().map(|say| past.message(say)) {
@@ -177,71 +175,124 @@ proptest! {
                 Told::State(state) => before.max(state.at.seq),
             };
             prop_assert_eq!(replica.seq(), reachable);
+            let gap = matches!(&told, Told::Ops(ops) if ops.from > before);
+            tally.note(met[0], gap);
+            tally.note(met[1], !gap && reachable == before);
+            tally.note(met[2], reachable > before);
             prop_assert_eq!(&replica.entries, &past.states[replica.seq() as usize]);
             prop_assert_eq!(&replayed, &replica.entries);
         }
-    }
+        Ok(())
+    });
+}
 
-    /// For any two messages that lack nothing before them.
-    #[test]
-    fn i2_merge_is_commutative(past in past(), start in any::<u64>(), x in say(), y in say()) {
+/// For any two messages that lack nothing before them.
+#[test]
+fn i2_merge_is_commutative() {
+    let met = ["two different steps forward", "one forward and one back"];
+    let given = (past(), any::<u64>(), say(), say());
+    holds(256, &met, given, |(past, start, x, y), tally| {
         let start = past.copy(start % (past.last() + 1));
         let (x, y) = (past.message(x), past.message(y));
         let fits = |told: &Told| !matches!(told, Told::Ops(ops) if ops.from > start.seq());
         prop_assume!(fits(&x) && fits(&y));
+        let end = |told: &Told| match told {
+            Told::Ops(ops) => ops.to(),
+            Told::State(state) => state.at.seq,
+        };
+        let (further, nearer) = (end(&x).max(end(&y)), end(&x).min(end(&y)));
+        tally.note(met[0], further > nearer && nearer > start.seq());
+        tally.note(met[1], further > start.seq() && start.seq() > nearer);
         let (mut xy, mut yx) = (start.clone(), start);
         merge(&mut xy, &x);
         merge(&mut xy, &y);
         merge(&mut yx, &y);
         merge(&mut yx, &x);
         assert_same(&xy, &yx);
-    }
+        Ok(())
+    });
+}
 
-    #[test]
-    fn i3_merge_is_idempotent(past in past(), start in any::<u64>(), x in say()) {
+#[test]
+fn i3_merge_is_idempotent() {
+    let met = ["it changed something the first time"];
+    let given = (past(), any::<u64>(), say());
+    holds(256, &met, given, |(past, start, x), tally| {
         let mut once = past.copy(start % (past.last() + 1));
         let x = past.message(x);
-        merge(&mut once, &x);
+        tally.note(met[0], !merge(&mut once, &x).is_empty());
         let mut twice = once.clone();
         prop_assert_eq!(merge(&mut twice, &x), Vec::new());
         assert_same(&once, &twice);
-    }
+        Ok(())
+    });
+}
 
-    #[test]
-    fn i3_merge_of_states_is_associative(past in past(), at in any::<[u64; 3]>()) {
+#[test]
+fn i3_merge_of_states_is_associative() {
+    let met = ["three different states"];
+    let given = (past(), any::<[u64; 3]>());
+    holds(256, &met, given, |(past, at), tally| {
         let [a, b, c] = at.map(|seq| past.copy(seq % (past.last() + 1)));
         let join = |mut into: Replica, from: &Replica| {
             let entries = from.entries.clone();
-            into.apply_state(State { at: from.at(), entries });
+            into.apply_state(State {
+                at: from.at(),
+                entries,
+            });
             into
         };
+        let numbers = [a.seq(), b.seq(), c.seq()];
+        tally.note(
+            met[0],
+            numbers[0] != numbers[1] && numbers[1] != numbers[2] && numbers[0] != numbers[2],
+        );
         let left = join(join(a.clone(), &b), &c);
         let right = join(a, &join(b, &c));
         assert_same(&left, &right);
-    }
+        Ok(())
+    });
+}
 
-    /// In one piece, in any pieces, or as a state: the same.
-    #[test]
-    fn i5_operations_and_states_agree(past in past(), cuts in prop::collection::vec(any::<u64>(), 0..6)) {
-        let mut cuts: Vec<u64> = cuts.into_iter().map(|cut| cut % (past.last() + 1)).collect();
+/// In one piece, in any pieces, or as a state: the same.
+#[test]
+fn i5_operations_and_states_agree() {
+    let met = ["several pieces"];
+    let given = (past(), prop::collection::vec(any::<u64>(), 0..6));
+    holds(256, &met, given, |(past, cuts), tally| {
+        let mut cuts: Vec<u64> = cuts
+            .into_iter()
+            .map(|cut| cut % (past.last() + 1))
+            .collect();
         cuts.extend([0, past.last()]);
         cuts.sort_unstable();
+        tally.note(
+            met[0],
+            cuts.windows(2).filter(|cut| cut[0] < cut[1]).count() > 1,
+        );
         let mut pieces = Replica::new(node(), 0, LIFE);
         for piece in cuts.windows(2) {
             merge(&mut pieces, &past.message(Say::Ops(piece[0], piece[1])));
         }
         assert_same(&pieces, &past.copy(past.last()));
-    }
+        Ok(())
+    });
+}
 
-    /// I12: the parts of a state, put together, are the state, and none of it shows before the last one.
-    #[test]
-    fn i12_a_state_in_parts_is_the_state(past in past(), size in 1..5usize) {
+/// I12: the parts of a state, put together, are the state, and none of it shows before the last one.
+#[test]
+fn i12_a_state_in_parts_is_the_state() {
+    let met = ["several parts"];
+    let given = (past(), 1..5usize);
+    holds(256, &met, given, |(past, size), tally| {
         let replica = Replica::new(node(), 0, LIFE);
         let parts = parts(&past, size);
+        tally.note(met[0], parts.len() > 1);
         let (state, rest) = assemble(&replica, &parts);
         prop_assert_eq!(rest, 0);
         prop_assert_eq!(&state.unwrap().entries, &past.states[past.last() as usize]);
-    }
+        Ok(())
+    });
 }
 
 /// The last state of a past in parts of so many entries.
@@ -288,7 +339,7 @@ fn assemble(replica: &Replica, parts: &[Part]) -> (Option<State>, usize) {
         let Some(current) = assembly.take() else {
             break;
         };
-        let (assembled, rest) = current.add(part, replica, &mut names);
+        let (assembled, rest) = current.add(part.clone(), replica, &mut names);
         assembly = rest;
         match assembled {
             Assembled::Waiting => {}
@@ -333,6 +384,60 @@ fn i8_a_newer_state_cannot_bring_back_what_was_deleted() {
     lie.entries.insert(2, past.states[2][&2].clone());
     assert_eq!(replica.apply_state(lie), Some(Vec::new()));
     assert_eq!(replica.entries, past.states[past.last() as usize]);
+}
+
+/// What is gone of a copy, and what is held of it.
+fn gone_and_held(replica: &Replica) -> (Vec<u64>, Vec<u64>) {
+    let (entries, gone) = replica.clone().into_parts();
+    assert!(entries.keys().all(|put_seq| !gone.contains(put_seq)));
+    let held = replica.held().map(|entry| entry.reference.put_seq());
+    (gone.into_iter().collect(), held.collect())
+}
+
+fn about(kind: u8, from: u64, put_seq: u64) -> Told {
+    Told::Ops(Ops {
+        life: LIFE,
+        from,
+        ops: vec![Op {
+            kind,
+            value: None,
+            gone: Some(put_seq),
+        }],
+    })
+}
+
+#[test]
+fn i8_what_is_gone_stays_so_as_long_as_its_owner_has_it_and_no_longer() {
+    let past = Past::of(&[(0, 0), (0, 1), (0, 2), (3, 0), (3, 1)]);
+    let mut replica = past.copy(past.last());
+    assert_eq!(gone_and_held(&replica), (vec![], vec![1, 2]));
+    replica.mark_gone(1);
+    replica.mark_gone(77);
+    assert_eq!(
+        gone_and_held(&replica),
+        (vec![1], vec![2]),
+        "what is not there is not gone"
+    );
+    assert_eq!(
+        merge(&mut replica, &about(Op::HOLD, 5, 1)),
+        [],
+        "it is held already"
+    );
+    let mut shown = replica.clone();
+    shown.shown_after(&BTreeSet::from([2, 3]));
+    assert_eq!(
+        gone_and_held(&shown),
+        (vec![1, 2], vec![]),
+        "what is tracked is not gone"
+    );
+    let mut deleted = replica.clone();
+    assert_eq!(merge(&mut deleted, &about(Op::DELETE, 6, 1)).len(), 1);
+    assert_eq!(gone_and_held(&deleted), (vec![], vec![2]));
+    let mut state = past.state(past.last());
+    state.at.seq = 9;
+    state.entries.remove(&1);
+    assert_eq!(replica.apply_state(state).unwrap().len(), 1);
+    assert_eq!(gone_and_held(&replica), (vec![], vec![2]));
 }
 
 #[test]

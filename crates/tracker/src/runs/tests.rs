@@ -9,9 +9,18 @@ use super::*;
 fn filled(rows: impl IntoIterator<Item = u32>) -> Runs<u32> {
     let mut runs = Runs::default();
     for row in rows {
-        runs.insert(row, |other| other.cmp(&row));
+        assert_eq!(add(&mut runs, row), None);
     }
     runs
+}
+
+/// Adds a row if none equals it; else gives that one.
+fn add(runs: &mut Runs<u32>, row: u32) -> Option<u32> {
+    match runs.vacancy(|other| other.cmp(&row)) {
+        Ok(place) => runs.fill(place, row),
+        Err(there) => return Some(*there),
+    }
+    None
 }
 
 fn assert_sound(runs: &Runs<u32>) {
@@ -44,28 +53,28 @@ fn what_is_nearly_empty_gives_its_memory_back() {
 }
 
 #[test]
-fn a_row_takes_the_place_of_its_equal() {
+fn a_row_is_found_and_changed_by_what_it_is_sorted_by() {
     let mut runs = Runs::default();
-    for row in [(1, 'a'), (2, 'b'), (1, 'c')] {
-        runs.insert(row, |other: &(u32, char)| other.0.cmp(&row.0));
+    for row in [(1, 'a'), (2, 'b')] {
+        let place = runs.vacancy(|other: &(u32, char)| other.0.cmp(&row.0));
+        runs.fill(place.unwrap(), row);
     }
     let by = |key: u32| move |row: &(u32, char)| row.0.cmp(&key);
     assert_eq!(
-        (runs.len(), runs.find(by(1)), runs.find(by(3))),
-        (2, Some(&(1, 'c')), None)
+        (runs.len(), runs.vacancy(by(1)).err(), runs.find(by(3))),
+        (2, Some(&(1, 'a')), None)
     );
     runs.find_mut(by(2)).unwrap().1 = 'd';
-    assert_eq!(runs.into_iter().collect::<Vec<_>>(), [(1, 'c'), (2, 'd')]);
+    assert_eq!(runs.into_iter().collect::<Vec<_>>(), [(1, 'a'), (2, 'd')]);
 }
 
 proptest! {
     #[test]
     fn runs_are_a_sorted_set(steps in prop::collection::vec((any::<bool>(), 0..700u32), 0..1_500), from in 0..700u32) {
         let (mut runs, mut model) = (Runs::default(), BTreeSet::new());
-        for (add, row) in steps {
-            if add {
-                runs.insert(row, |other: &u32| other.cmp(&row));
-                model.insert(row);
+        for (adds, row) in steps {
+            if adds {
+                prop_assert_eq!(add(&mut runs, row).is_none(), model.insert(row));
             } else {
                 prop_assert_eq!(runs.remove(|other: &u32| other.cmp(&row)).is_some(), model.remove(&row));
             }

@@ -60,6 +60,12 @@ impl Shard {
         self.own.formerly().len()
     }
 
+    /// How many of the entries that are listed are held.
+    #[cfg(test)]
+    pub(crate) fn held_listed(&self) -> usize {
+        self.visible.held().count()
+    }
+
     /// How many lives are remembered to be over.
     pub(crate) fn ended_lives(&self) -> usize {
         self.ended.len()

@@ -195,7 +195,7 @@ impl Shard {
         }
     }
 
-    pub(super) fn handle_ops(&mut self, node: &NodeName, ops: &Ops, now: Duration) {
+    pub(super) fn handle_ops(&mut self, node: &NodeName, ops: Ops, now: Duration) {
         if !self.is_introduced(node, ops.life, now) {
             return;
         }
@@ -217,7 +217,7 @@ impl Shard {
         self.show(node);
     }
 
-    pub(super) fn handle_part(&mut self, node: &NodeName, part: &Part, now: Duration) {
+    pub(super) fn handle_part(&mut self, node: &NodeName, part: Part, now: Duration) {
         if !self.is_introduced(node, part.at.life, now) {
             return;
         }
@@ -230,14 +230,15 @@ impl Shard {
         };
         if part.at.seq <= replica.seq() {
             self.stats.old_states += 1;
-            self.send_part_taken(node, part, part.parts - 1);
+            self.send_part_taken(node, part.at, part.parts - 1);
             return self.show(node);
         }
         let mut names = SharedNames::new(&self.visible);
         let assembly = match link.assembly.take() {
             Some(assembly) if part.part > 0 => assembly,
-            _ => Assembly::new(part),
+            _ => Assembly::new(&part),
         };
+        let (at, index) = (part.at, part.part);
         let (assembled, assembly) = assembly.add(part, replica, &mut names);
         link.assembly = assembly;
         match assembled {
@@ -247,10 +248,10 @@ impl Shard {
             }
             Assembled::Waiting => {
                 link.asked = Some(now);
-                self.send_part_taken(node, part, part.part);
+                self.send_part_taken(node, at, index);
             }
             Assembled::Complete(state) => {
-                self.send_part_taken(node, part, part.part);
+                self.send_part_taken(node, at, index);
                 self.take_state(node, state, now);
             }
         }

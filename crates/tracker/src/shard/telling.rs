@@ -111,8 +111,7 @@ impl Shard {
         }
     }
 
-    pub(super) fn send_part_taken(&mut self, node: &NodeName, of: &Part, part: u32) {
-        let at = of.at;
+    pub(super) fn send_part_taken(&mut self, node: &NodeName, at: Position, part: u32) {
         self.send(node, Message::PartTaken(PartTaken { at, part }));
     }
 

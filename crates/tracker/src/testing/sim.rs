@@ -81,6 +81,8 @@ impl Report {
             ("state served", stats.states_served),
             ("state taken", stats.states_taken),
             ("state broken", stats.broken_states),
+            ("operations heard again", stats.old_ops),
+            ("state heard again", stats.old_states),
             ("stale message dropped", stats.stale_messages),
             ("life refused", stats.refused_lives),
             ("renumbered", stats.renumbered),
@@ -155,9 +157,14 @@ pub fn never_happened(report: &Report) -> Vec<&'static str> {
 }
 
 /// Faults and paths that many histories must have had.
-const EVERYTHING: [&str; 39] = [
+const EVERYTHING: [&str; 46] = [
     "clock went back",
     "connection ended",
+    "copy dropped: away for the permdown period",
+    "copy dropped: its tracker announced a restart",
+    "copy dropped: its tracker is over",
+    "copy moved on",
+    "copy of a later life",
     "crash",
     "gap noticed",
     "grace ended",
@@ -174,6 +181,7 @@ const EVERYTHING: [&str; 39] = [
     "message lost",
     "message overtaken",
     "node left",
+    "operations heard again",
     "operations served",
     "owner died",
     "partition",
@@ -189,6 +197,7 @@ const EVERYTHING: [&str; 39] = [
     "stale message dropped",
     "start",
     "state broken",
+    "state heard again",
     "state served",
     "state taken",
     "track refused: tracked already",

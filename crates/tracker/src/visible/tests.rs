@@ -96,3 +96,19 @@ fn entries_share_their_topics_name() {
     let fresh = names.share(&"t9".into());
     assert!(Arc::ptr_eq(&names.share(&"t9".into()), &fresh));
 }
+
+/// Only a peer that does not speak the truth gives one reference two values. What is told is what is listed.
+#[test]
+fn i14_of_an_entry_that_comes_twice_within_a_step_the_last_value_is_told() {
+    let mut visible = VisibleSet::default();
+    let first = entry(0, 1);
+    let last = Arc::new(Entry {
+        meta: Bytes::from_static(b"another"),
+        ..Entry::clone(&first)
+    });
+    visible.insert(&first);
+    visible.insert(&last);
+    let steps = visible.take_step();
+    assert_eq!(steps[0].diff.joins, [Arc::clone(&last)]);
+    assert_eq!(steps[0].entries.iter().collect::<Vec<_>>(), [&last]);
+}

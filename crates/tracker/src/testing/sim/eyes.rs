@@ -9,6 +9,7 @@ use matryoshka_pubsub::{LinkId, NodeName};
 use super::checker::View;
 use super::network::Index;
 use crate::life::Life;
+use crate::message::Position;
 use crate::shard::Shard;
 
 /// A link as one end was told of it.
@@ -20,11 +21,11 @@ pub(super) struct LinkView {
     pub(super) incarnation: u64,
 }
 
-/// The life of a node of which there is a copy, and the link to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The copy that there is of a node, and the link to it.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
-    life: Option<Life>,
-    link: Option<LinkId>,
+    pub(super) copy: Option<Position>,
+    pub(super) link: Option<LinkId>,
 }
 
 impl Seen {
@@ -37,10 +38,14 @@ impl Seen {
         let nodes = names.iter().enumerate();
         nodes
             .map(|(index, name)| Self {
-                life: shard.have(name).map(|at| at.life),
+                copy: shard.have(name),
                 link: links.get(&index).map(|view| view.link),
             })
             .collect()
+    }
+
+    fn life(self) -> Option<Life> {
+        self.copy.map(|at| at.life)
     }
 }
 
@@ -67,7 +72,8 @@ impl View for Eyes<'_> {
     }
 
     fn steady(&self, node: Index) -> bool {
-        self.before[node] == self.after[node]
+        let (before, after) = (self.before[node], self.after[node]);
+        (before.life(), before.link) == (after.life(), after.link)
     }
 
     fn shows(&self, node: Index, generation: u64) -> bool {

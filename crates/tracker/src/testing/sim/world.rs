@@ -14,10 +14,10 @@ use super::checker::{Sight, Truth, Watcher};
 use super::eyes::{Eyes, LinkView, Seen};
 use super::network::{Index, Network, Packet, Weather, What};
 use super::random::Random;
-use super::{QUIET, Report, SETTLING, Voice};
+use super::{Report, Voice};
 use crate::entry::Entry;
 use crate::life::Life;
-use crate::message::Message;
+use crate::message::{Message, Position};
 use crate::owner_log::{Slot, Ticket};
 use crate::reference::PresenceRef;
 use crate::shard::{Effect, Refusal, Settings, Shard};
@@ -33,6 +33,8 @@ pub(super) struct World {
     names: Vec<NodeName>,
     /// Which tracker of a node had which life; one that took a higher number had several.
     generations: BTreeMap<(Index, Life), u64>,
+    /// When a node was told last that its link to another one is over.
+    unlinked: BTreeMap<(Index, Index), Duration>,
     network: Network,
     truth: Truth,
     report: Report,
@@ -55,6 +57,8 @@ struct Node {
     life: Life,
     /// The tracker said that it restarts, with that grace.
     draining: Option<Duration>,
+    /// The node said goodbye for good.
+    leaving: bool,
     running: Option<Running>,
     paused_until: Duration,
 }
@@ -103,6 +107,7 @@ impl World {
             generation: 0,
             life: Life::first_of(0),
             draining: None,
+            leaving: false,
             running: None,
             paused_until: Duration::ZERO,
         });
@@ -116,6 +121,7 @@ impl World {
             names: nodes.iter().map(|node| node.name.clone()).collect(),
             nodes,
             generations: BTreeMap::new(),
+            unlinked: BTreeMap::new(),
             network: Network::default(),
             truth: Truth::default(),
             report: Report::default(),
@@ -388,6 +394,7 @@ impl World {
         let at = &mut self.nodes[node];
         at.generation += 1;
         at.draining = None;
+        at.leaving = false;
         at.running = Some(Running {
             shard: Shard::new(at.name.clone(), at.life, self.settings),
             started: self.now,
@@ -423,6 +430,7 @@ impl World {
             return self.restart_as_announced(node);
         }
         self.report.count("node left");
+        self.nodes[node].leaving = true;
         self.network.tell_all(node, &What::Leaving, self.now);
         if self.random.one_in(2) {
             self.track(node);
@@ -751,6 +759,7 @@ impl World {
             look |= matches!(effect, Effect::Step(_));
             self.effect(node, &mut running, effect, (&before, &after));
         }
+        self.know(node, &before, &after);
         if look {
             self.check(node, &running);
         }
@@ -877,67 +886,6 @@ impl World {
             assert!(is_listed || own.held_ahead, "I28");
         }
     }
-
-    // The end.
-
-    /// No more faults: all that is alive is connected, and stays so.
-    pub(super) fn become_quiet(&mut self) {
-        self.step += 1;
-        self.random = Random::new(self.seed);
-        self.weather = Weather::Fair;
-        for node in 0..self.nodes.len() {
-            if self.nodes[node].draining.is_some() && self.nodes[node].running.is_some() {
-                self.restart_as_announced(node);
-            }
-        }
-        self.pass(Duration::from_secs(6));
-        for node in 0..self.nodes.len() {
-            self.nodes[node].paused_until = Duration::ZERO;
-        }
-        self.heal_all();
-        self.pass(SETTLING);
-        self.heal_all();
-        self.pass(SETTLING);
-        self.noise.clear();
-        self.pass(QUIET);
-    }
-
-    pub(super) fn finish(mut self) -> Report {
-        assert_eq!(
-            self.noise,
-            Vec::<&str>::new(),
-            "I22: quiet, yet these were sent"
-        );
-        let truth = self.truth.now();
-        let mut positions = BTreeMap::new();
-        for node in &self.nodes {
-            if let Some(running) = &node.running {
-                positions.insert(node.name.clone(), running.shard.at());
-            }
-        }
-        for index in 0..self.nodes.len() {
-            let Some(running) = &self.nodes[index].running else {
-                continue;
-            };
-            assert_eq!(
-                running.watcher.by_reference(),
-                &truth,
-                "I1, I9: node {index} lists something else"
-            );
-            for (name, at) in &positions {
-                if *name != self.nodes[index].name {
-                    assert_eq!(running.shard.have(name), Some(*at), "I1: positions");
-                }
-            }
-            let stats = running.shard.stats();
-            assert!(stats.remembered_peers < 2 * self.nodes.len() as u64, "I18");
-            let lives = running.shard.ended_lives();
-            assert!(lives <= 16 * self.nodes.len(), "I18: {lives} lives");
-            assert_eq!(stats.held_sets_now, 0, "the grace is over");
-            self.report.count_stats(&stats);
-        }
-        std::mem::take(&mut self.report)
-    }
 }
 
 /// A failed checker says which seed to run again.
@@ -985,5 +933,7 @@ fn name_of(message: &Message) -> &'static str {
     }
 }
 
+mod knowledge;
 #[cfg(test)]
 mod promises;
+mod quiet;

@@ -2,38 +2,38 @@
 //! untrack, owners that die, messages lost, doubled and overtaken, partitions that are one-sided for a while or not
 //! transitive, crashes, restarts, pauses, clocks that go back, and goodbyes with and without grace.
 //!
-//! Every history is also watched by the simulator's own checkers. The cases are the same in every run; other histories
-//! are what `cargo xtask sim` is for.
+//! Every history is also watched by the simulator's own checkers. The histories are the same in every run; others are what
+//! `cargo xtask sim` is for. A property that [`holds`] names the cases that it is about, and fails if one never came up.
 //!
 //! | id | what holds | where it is tried, beside the checkers |
 //! | --- | --- | --- |
 //! | I1 | once quiet, every list is what is tracked | `i1_` here |
 //! | I2, I3, I5, I6 | merge commutes, associates, repeats without effect; operations and states agree; gaps change nothing | `replica/tests.rs` |
-//! | I4 | what is known of a life over a link never shrinks, and lives only rise | `i4_` here |
-//! | I7 | who is tracked anew survives the removal, whoever tracks and removes at once | `i7_` here |
+//! | I4 | what is known never shrinks, but for who is away for the permdown period or over; lives only rise | `i4_` in `knowledge.rs`, and `World::know` in every history |
+//! | I7 | who is tracked anew survives the removal, whoever tracks and removes at once | `i7_` in `owners.rs` |
 //! | I8 | no message that was ever sent brings back what is over | `i8_` here, and of held sets in `graces.rs` |
-//! | I9 | what is tracked while nothing works is listed everywhere in the end | `i9_` here |
+//! | I9 | what is tracked while nothing works is listed everywhere in the end | `i9_` in `knowledge.rs` |
 //! | I10 | what a peer says changes no entry of others, and calls elsewhere are refused | `i10_` here |
 //! | I11, I25 | a truncated log changes no answer; it is a bounded suffix of the history | `owner_log/tests.rs` |
 //! | I12 | a state gives the identical list, one's own position nothing | `i12_` here and in `replica/tests.rs` |
 //! | I13 | nobody exists by hearsay | `i13_` here |
 //! | I14 | diffs replayed are the list, at every step; who is closed once all know of the hold changes places in one diff | `i14_` here and in `graces.rs` |
-//! | I15 | a new life has none of the old one's entries beside its own, ever, but for those held until a grace ends | `i15_` here and in `graces.rs` |
+//! | I15 | a new life has none of the old one's entries beside its own, ever, but for those held until a grace ends | `i15_` in `lives.rs` and `graces.rs` |
 //! | I16 | an update is never seen as none or two | `i16_` here |
 //! | I17 | a split shows each node what it hears; after it, the same references | `i17_` here |
-//! | I18, I19 | who is absent for long is forgotten, and comes back whole; restarts leave nothing | `i18_`, `i19_` here |
-//! | I20 | messages of an older life count no more | `i20_` here |
+//! | I18, I19 | who is absent for long is forgotten, and comes back whole; restarts leave nothing | `i18_`, `i19_` in `lives.rs` |
+//! | I20 | messages of an older life count no more | `i20_` in `lives.rs` |
 //! | I21 | all indexes tell the same | `i21_` here and in `owner_log/tests.rs` |
 //! | I22 | quiet is quiet, in a lasting partition too | `i22_` here |
 //! | I23 | who lacks so many operations gets so many, or one state | `i23_` here |
 //! | I24 | what is missing is asked from its owner, once | `i24_` here |
-//! | I26 | a dead owner leaves no entry anywhere, after its grace if it has one | `i26_` here, in `graces.rs` and `tests/it/owners.rs` |
-//! | I27 | twice is refused, nothing cannot be updated | `i27_` here |
+//! | I26 | a dead owner leaves no entry anywhere, after its grace if it has one | `i26_` in `owners.rs`, `graces.rs` and `tests/it/owners.rs` |
+//! | I27 | twice is refused, nothing cannot be updated | `i27_` in `owners.rs` |
 //! | I28 | what was tracked is listed at once | `i28_` here, and on threads in `tests/it/single.rs` |
 //! | I29 | clocks that jump change nothing | `i29_` here |
 //! | I30 | lost messages alone hide nobody | `i30_` here |
 //!
-//! Broken by hand, one at a time, to see that it is noticed. Names without a place are of properties here or in `graces.rs`; where
+//! Broken by hand, one at a time, to see that it is noticed. Names without a place are of properties here or in the files below; where
 //! many fail, those that say why are named. "Histories" are a share of `tests/it/histories.rs` and the stored seeds.
 //!
 //! | broken | what fails |
@@ -76,27 +76,42 @@
 //! | a hold confirmed before the copy is that far | `i14_a_hold_is_over_only_` of `shard/tests/holding.rs` |
 //! | an update that keeps the old value, at its owner or in copies | `i16_`; `x7_` of `shard/tests/scenarios.rs` |
 //! | an update that keeps the old entry in copies | `i16_` |
+//! | the node ignored where a list has an entry's place | `i21_entries_of_two_nodes_` of `entries/tests.rs` |
+//! | the references in a list turned round | `entries_are_a_sorted_set` and others of `entries/tests.rs` |
+//! | the count of a list not lowered | `i21_`; `entries_are_a_sorted_set` of `entries/tests.rs` |
+//! | a key taken for all that it is the beginning of | `s8_` of `entries/tests.rs` |
+//! | chunks of a list that are nearly empty left so | `a_list_that_shrinks_everywhere_` of `entries/tests.rs` |
+//! | the log said to reach one operation further back than it does | `i23_`, `i1_`, `i9_`; `i25_` of `owner_log/tests.rs` |
+//! | one operation too few told | `i2_`, `i5_`, `i6_` of `replica/tests.rs` |
+//! | what is not pushed yet forgotten by the log | `i23_`; `i25_` of `owner_log/tests.rs` |
+//! | the guard of what was untracked taken for that of what came after it | `i27_` of `owner_log/tests.rs` |
+//! | the numbers before the present one ignored, where a peer names one | `renumbering_keeps_` of `owner_log/tests.rs` |
+//! | references of an earlier number told as of the present one | `i8_`, `i14_`; `renumbering_keeps_` of `owner_log/tests.rs` |
+//! | what its user's return ended kept by its owner | `i14_who_is_back_` of `shard/tests/scenarios.rs`; `i14_` |
+//! | a grace of a lost connection compared the wrong way | `i26_a_lost_connection_` |
+//! | one known operation applied once more | `i2_`, `i6_` of `replica/tests.rs` |
+//! | a gap of one operation not seen | `x8_` of `shard/tests/scenarios.rs`; `i6_` of `replica/tests.rs` |
+//! | the entry of a state's own number taken though it was deleted | `i8_a_newer_state_`, `i10_an_entry_in_place_` of `replica/tests.rs` |
+//! | what is only held in a state taken for tracked | `i2_`, `i6_` of `replica/tests.rs` |
+//! | what is gone of a copy never forgotten, not told apart from the rest, or noted of what is not there | `i8_what_is_gone_` of `replica/tests.rs` |
+//! | what is held twice told twice | `i8_what_is_gone_` of `replica/tests.rs` |
+//! | of several changes of an entry in a step the first one told | `i14_of_an_entry_that_comes_twice_` of `visible/tests.rs`; `i14_` |
+//! | what is visible no more kept among what is held | `i14_`, `i21_`, `i26_` |
+//! | two updates in one step told as one | `i16_two_updates_` of `shard/tests.rs` |
+//! | the last that a peer tells of itself taken for the first | `k3_` of `shard/tests/scenarios.rs` |
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use proptest::test_runner::{RngSeed, TestRunner};
 
+use super::super::SETTLING;
 use super::*;
-use crate::message::{Heard, Position, Pull, Vector};
+use crate::message::{Heard, Op, Position, Pull, Vector};
 use crate::reference::PresenceRef;
+use crate::testing::tally::{holds, repeatable};
 
 type History = (u64, usize, Vec<u64>);
 type Lists = Vec<Option<BTreeMap<PresenceRef, Arc<Entry>>>>;
-
-/// The same cases each time, so that a rare history fails a search and not somebody's build.
-fn cases(cases: u32) -> ProptestConfig {
-    ProptestConfig {
-        rng_seed: RngSeed::Fixed(0x7ac4e5),
-        ..ProptestConfig::with_cases(cases)
-    }
-}
 
 fn history() -> impl Strategy<Value = History> {
     let actions = prop::collection::vec(any::<u64>(), 10..120);
@@ -141,6 +156,12 @@ impl World {
         self.nodes[node].running.as_ref().unwrap()
     }
 
+    /// How far a node is that is alive.
+    fn running_at(&self, node: Index) -> Option<Position> {
+        let running = self.nodes[node].running.as_ref()?;
+        Some(running.shard.at())
+    }
+
     fn list(&self, node: Index) -> BTreeMap<PresenceRef, Arc<Entry>> {
         let listed = self.running(node).shard.listed();
         listed.map(|e| (e.reference, Arc::clone(e))).collect()
@@ -163,6 +184,12 @@ impl World {
 
     fn tracked_by(&self, nodes: &[Index]) -> BTreeMap<PresenceRef, Arc<Entry>> {
         nodes.iter().flat_map(|node| self.tracked(*node)).collect()
+    }
+
+    /// A node tracks an entry, as the checkers have to know.
+    fn written(&mut self, node: Index, entry: &Arc<Entry>) {
+        let generation = self.nodes[node].generation;
+        self.truth.written(entry, node, generation);
     }
 
     /// A message arrives over the link that is current, whoever made it.
@@ -209,130 +236,7 @@ fn apart(owner: u64) -> (u64, usize, usize) {
 }
 
 proptest! {
-    #![proptest_config(cases(48))]
-
-    #[test]
-    fn i1_quiet_lists_are_what_is_tracked(history in history()) {
-        let mut world = played(history);
-        world.become_quiet();
-        let alive = world.alive();
-        let truth = world.tracked_by(&alive);
-        for node in alive {
-            prop_assert_eq!(&world.list(node), &truth, "node {}", node);
-        }
-        world.finish();
-    }
-
-    #[test]
-    fn i4_what_is_known_never_shrinks(history in history()) {
-        let (seed, nodes, actions) = history;
-        let mut world = World::new(seed, nodes);
-        world.voice = Voice::Silent;
-        let mut known: BTreeMap<(Index, u64, Index), (Position, Option<LinkId>)> = BTreeMap::new();
-        for action in actions {
-            world.step(action);
-            for node in world.alive() {
-                for other in 0..nodes {
-                    let running = world.running(node);
-                    let link = running.links.get(&other).map(|view| view.link);
-                    let at = (node, world.nodes[node].generation, other);
-                    let Some(now) = running.shard.have(&world.names[other]) else {
-                        continue;
-                    };
-                    if let Some((before, over)) = known.insert(at, (now, link)) {
-                        prop_assert!(now.life >= before.life, "{:?} after {:?}", now, before);
-                        if now.life == before.life && link == over && link.is_some() {
-                            prop_assert!(now.seq >= before.seq, "{:?} after {:?}", now, before);
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// Several nodes track and untrack under one key at once, in any order, over links that lose and swap.
-    #[test]
-    fn i7_what_is_tracked_anew_survives_every_removal(
-        history in history(),
-        wishes in prop::collection::vec((0..5usize, 0..3u64, any::<bool>(), 0..80u64), 1..40),
-    ) {
-        let mut world = played(history);
-        world.weather = Weather::Foul;
-        let mut wished: BTreeMap<(Index, u64), PresenceRef> = BTreeMap::new();
-        for (node, owner, there, wait) in wishes {
-            let node = node % world.nodes.len();
-            let (slot, mut made) = (slot_at(apart(owner)), None);
-            world.act(node, |world, running, now| {
-                if there {
-                    made = running.shard.track(&slot, Bytes::new(), now).ok().map(|(_, e)| e);
-                    if let Some(entry) = &made {
-                        world.truth.written(entry, node, world.nodes[node].generation);
-                    }
-                } else if running.shard.own_slot(&slot).is_some() {
-                    let entry = running.shard.own_slot(&slot).map(|entry| entry.reference);
-                    assert_eq!(running.shard.untrack(&slot, now), Ok(true));
-                    entry.into_iter().for_each(|entry| world.truth.ended(entry, world.step));
-                }
-            });
-            match made {
-                Some(entry) => drop(wished.insert((node, owner), entry.reference)),
-                None if !there => drop(wished.remove(&(node, owner))),
-                None => {}
-            }
-            world.pass(Duration::from_millis(wait));
-        }
-        for node in 0..world.nodes.len() {
-            if world.nodes[node].running.is_none() || world.nodes[node].draining.is_some() {
-                wished.retain(|(of, _), _| *of != node);
-            }
-        }
-        world.become_quiet();
-        let wished: BTreeSet<PresenceRef> = wished.into_values().collect();
-        for node in world.alive() {
-            let listed = world.list(node).into_values().filter(|e| &*e.topic == "topic9");
-            let listed: BTreeSet<PresenceRef> = listed.map(|entry| entry.reference).collect();
-            prop_assert_eq!(&listed, &wished, "node {}", node);
-        }
-    }
-
-    /// Everything that was ever sent arrives once more, over whatever link there is now.
-    #[test]
-    fn i8_nothing_that_was_said_before_brings_back_what_is_over(history in history()) {
-        let mut world = played(history);
-        world.become_quiet();
-        let truth = world.lists();
-        for (from, to, bytes) in world.said.clone() {
-            world.hear(to, from, &bytes);
-            prop_assert_eq!(&world.lists()[to], &truth[to], "n{} to n{}", from, to);
-        }
-        world.watch(Duration::from_secs(3), |world| assert_eq!(world.lists(), truth));
-    }
-
-    #[test]
-    fn i9_what_is_tracked_while_nothing_works_is_listed_in_the_end(history in history()) {
-        let mut world = played(history);
-        let count = world.nodes.len();
-        for (a, b) in (0..count).flat_map(|a| (0..a).map(move |b| (a, b))) {
-            world.part(a, b);
-        }
-        let mut late = Vec::new();
-        for node in world.alive() {
-            if world.nodes[node].draining.is_some() {
-                continue;
-            }
-            let slot = slot_at(apart(7));
-            world.act(node, |world, running, now| {
-                let (_, entry) = running.shard.track(&slot, Bytes::new(), now).unwrap();
-                world.truth.written(&entry, node, world.nodes[node].generation);
-                late.push(entry);
-            });
-        }
-        world.become_quiet();
-        for node in world.alive() {
-            let list = world.list(node);
-            prop_assert!(late.iter().all(|entry| list.get(&entry.reference) == Some(entry)));
-        }
-    }
+    #![proptest_config(repeatable(48))]
 
     /// A peer says again, as its own, what others said; and every call about another's entry is refused.
     #[test]
@@ -343,7 +247,7 @@ proptest! {
             let slot = slot_at((100, 9, node));
             world.act(node, |world, running, now| {
                 let (_, entry) = running.shard.track(&slot, Bytes::new(), now).unwrap();
-                world.truth.written(&entry, node, world.nodes[node].generation);
+                world.written(node, &entry);
             });
         }
         world.pass(Duration::from_millis(300));
@@ -452,48 +356,123 @@ proptest! {
         prop_assert!(vectors > 0);
     }
 
-    #[test]
-    fn i14_diffs_replayed_are_the_list_at_every_step(history in history()) {
+}
+
+#[test]
+fn i1_quiet_lists_are_what_is_tracked() {
+    let met = [
+        "a list that was not whole when quiet began",
+        "another node's entry in the end",
+    ];
+    let given = history();
+    holds(48, &met, given, |history, tally| {
+        let mut world = played(history);
+        let alive = world.alive();
+        let online = world.tracked_by(&alive);
+        tally.add(
+            met[0],
+            alive
+                .iter()
+                .filter(|node| world.list(**node) != online)
+                .count(),
+        );
+        world.become_quiet();
+        let alive = world.alive();
+        let truth = world.tracked_by(&alive);
+        tally.add(met[1], truth.len() * (alive.len().max(1) - 1));
+        for node in alive {
+            prop_assert_eq!(&world.list(node), &truth, "node {}", node);
+        }
+        world.finish();
+        Ok(())
+    });
+}
+
+/// Everything that was ever sent arrives once more, over whatever link there is now.
+#[test]
+fn i8_nothing_that_was_said_before_brings_back_what_is_over() {
+    let met = [
+        "operations of an entry that is over",
+        "a state that is not the last",
+        "said by a life that is over",
+    ];
+    let given = history();
+    holds(48, &met, given, |history, tally| {
+        let mut world = played(history);
+        world.become_quiet();
+        let truth = world.lists();
+        for (from, to, bytes) in world.said.clone() {
+            match (
+                world.running_at(from),
+                Message::decode(&bytes).unwrap().unwrap(),
+            ) {
+                (Some(at), Message::Ops(ops)) if ops.life == at.life => {
+                    let old = |op: &Op| op.gone.is_some();
+                    tally.note(met[0], ops.ops.iter().any(old));
+                }
+                (Some(at), Message::Part(part)) => tally.note(met[1], part.at != at),
+                (Some(at), Message::Ops(ops)) => tally.note(met[2], ops.life < at.life),
+                _ => {}
+            }
+            world.hear(to, from, &bytes);
+            prop_assert_eq!(&world.lists()[to], &truth[to], "n{} to n{}", from, to);
+        }
+        world.watch(Duration::from_secs(3), |world| {
+            assert_eq!(world.lists(), truth)
+        });
+        Ok(())
+    });
+}
+
+#[test]
+fn i14_diffs_replayed_are_the_list_at_every_step() {
+    let met = ["a list that grew", "a list that shrank"];
+    let given = history();
+    holds(48, &met, given, |history, tally| {
         let (seed, nodes, actions) = history;
         let mut world = World::new(seed, nodes);
         world.voice = Voice::Silent;
+        let mut sizes = BTreeMap::new();
         for action in actions {
             world.step(action);
             for node in world.alive() {
-                prop_assert_eq!(world.running(node).watcher.by_reference(), &world.list(node));
+                let size = world.list(node).len();
+                let before = sizes.insert(node, size).unwrap_or(size);
+                tally.note(met[0], size > before);
+                tally.note(met[1], size < before);
+                prop_assert_eq!(
+                    world.running(node).watcher.by_reference(),
+                    &world.list(node)
+                );
             }
         }
-    }
+        Ok(())
+    });
+}
 
-    #[test]
-    fn i15_no_entry_of_an_old_life_beside_the_new_ones(history in history(), which in 0..5usize) {
+#[test]
+fn i16_an_update_is_never_seen_as_none_or_two() {
+    let met = [
+        "the new value came at once where it was updated",
+        "it came elsewhere later",
+    ];
+    let given = (
+        history(),
+        prop::collection::vec((any::<prop::sample::Index>(), 0..90u64), 1..25),
+    );
+    holds(48, &met, given, |(history, updates), tally| {
         let mut world = steady(history);
-        let node = which % world.nodes.len();
-        world.tracks_something(node);
-        let old: BTreeSet<PresenceRef> = world.tracked(node).into_keys().collect();
-        prop_assert!(!old.is_empty());
-        let name = world.names[node].clone();
-        world.crash(node);
-        world.start(node);
-        world.track(node);
-        let mut over = vec![false; world.nodes.len()];
-        world.watch(Duration::from_secs(8), |world| {
-            for (viewer, over) in over.iter_mut().enumerate() {
-                let list = world.list(viewer).into_values().filter(|entry| entry.node == name);
-                let (before, now): (Vec<_>, Vec<_>) = list.partition(|entry| old.contains(&entry.reference));
-                assert!(before.is_empty() || now.is_empty(), "two lives at once: {before:?} {now:?}");
-                assert!(before.is_empty() || !*over, "it came back: {before:?}");
-                *over |= before.is_empty();
-            }
-        });
-        prop_assert!(over.into_iter().all(|over| over));
-    }
-
-    #[test]
-    fn i16_an_update_is_never_seen_as_none_or_two(history in history(), updates in prop::collection::vec((any::<prop::sample::Index>(), 0..90u64), 1..25)) {
-        let mut world = steady(history);
-        let slots: Vec<(Index, (u64, usize, usize))> = world.alive().into_iter()
-            .flat_map(|node| world.running(node).own.keys().map(move |at| (node, *at)).collect::<Vec<_>>())
+        let slots: Vec<(Index, (u64, usize, usize))> = world
+            .alive()
+            .into_iter()
+            .flat_map(|node| {
+                world
+                    .running(node)
+                    .own
+                    .keys()
+                    .map(move |at| (node, *at))
+                    .collect::<Vec<_>>()
+            })
             .collect();
         prop_assume!(!slots.is_empty());
         let mut last: BTreeMap<(Index, Index, At), PresenceRef> = BTreeMap::new();
@@ -502,28 +481,59 @@ proptest! {
             let before = world.running(node).own[&at].entry.reference;
             let meta = world.meta();
             world.act(node, |world, running, now| {
-                let new = running.shard.update(&slot_at(at), None, meta.clone(), now).unwrap();
+                let new = running
+                    .shard
+                    .update(&slot_at(at), None, meta.clone(), now)
+                    .unwrap();
                 assert_eq!((&new.meta, new.previous), (&meta, Some(before)));
-                world.truth.written(&new, node, world.nodes[node].generation);
+                world
+                    .truth
+                    .written(&new, node, world.nodes[node].generation);
                 world.truth.ended(before, world.step);
                 running.own.get_mut(&at).unwrap().entry = new;
             });
             world.watch(Duration::from_millis(wait), |world| {
-                for (viewer, (node, at)) in world.alive().into_iter().flat_map(|v| slots.iter().map(move |s| (v, *s))) {
+                for (viewer, (node, at)) in world
+                    .alive()
+                    .into_iter()
+                    .flat_map(|v| slots.iter().map(move |s| (v, *s)))
+                {
                     let list = world.list(viewer).into_values();
                     let slot = slot_at(at);
-                    let seen: Vec<_> = list.filter(|e| e.node == world.names[node] && (e.owner, &e.topic, &e.key) == (slot.owner, &slot.topic, &slot.key)).collect();
+                    let seen: Vec<_> = list
+                        .filter(|e| {
+                            e.node == world.names[node]
+                                && (e.owner, &e.topic, &e.key)
+                                    == (slot.owner, &slot.topic, &slot.key)
+                        })
+                        .collect();
                     assert_eq!(seen.len(), 1, "{seen:?}");
                     let before = last.insert((viewer, node, at), seen[0].reference);
-                    assert!(before.is_none_or(|before| before <= seen[0].reference), "an older value came back");
+                    assert!(
+                        before.is_none_or(|before| before <= seen[0].reference),
+                        "an older value came back"
+                    );
+                    let changed = before.is_some_and(|before| before < seen[0].reference);
+                    tally.note(met[usize::from(viewer != node)], changed);
                 }
             });
         }
-    }
+        Ok(())
+    });
+}
 
-    /// Some pairs cannot speak: each node lists its own entries and those of whom it hears. When all can again, all is as it was.
-    #[test]
-    fn i17_a_split_shows_what_is_heard_and_heals_with_the_same_references(history in history(), cuts in prop::collection::vec((0..5usize, 0..5usize), 1..8)) {
+/// Some pairs cannot speak: each node lists its own entries and those of whom it hears. When all can again, all is as it was.
+#[test]
+fn i17_a_split_shows_what_is_heard_and_heals_with_the_same_references() {
+    let met = [
+        "hidden by the split",
+        "one that both hear who do not hear each other",
+    ];
+    let given = (
+        history(),
+        prop::collection::vec((0..5usize, 0..5usize), 1..8),
+    );
+    holds(48, &met, given, |(history, cuts), tally| {
         let mut world = steady(history);
         let whole = world.tracked_by(&world.alive());
         let count = world.nodes.len();
@@ -538,88 +548,38 @@ proptest! {
         prop_assume!(!cut.is_empty());
         world.pass(SETTLING);
         for node in 0..count {
-            let heard: Vec<Index> = (0..count).filter(|other| !cut.contains(&(node, *other))).collect();
+            let heard: Vec<Index> = (0..count)
+                .filter(|other| !cut.contains(&(node, *other)))
+                .collect();
             prop_assert_eq!(world.list(node), world.tracked_by(&heard), "node {}", node);
+            tally.add(met[0], whole.len() - world.list(node).len());
+            let between = |other: &Index| {
+                !cut.contains(&(node, *other))
+                    && cut
+                        .iter()
+                        .any(|(a, b)| *a == node && !cut.contains(&(*b, *other)) && b != other)
+            };
+            tally.add(
+                met[1],
+                (0..count)
+                    .filter(|other| *other != node && between(other))
+                    .count(),
+            );
         }
         world.heal_all();
         world.pass(SETTLING);
         for node in 0..count {
             prop_assert_eq!(&world.list(node), &whole, "node {}", node);
         }
-    }
+        Ok(())
+    });
+}
 
-    #[test]
-    fn i18_restarts_leave_nothing_behind(history in history(), restarts in 1..12usize) {
-        let mut world = played(history);
-        world.become_quiet();
-        for _ in 0..restarts {
-            world.crash(0);
-            world.start(0);
-            world.track(0);
-            world.pass(Duration::from_secs(3));
-        }
-        world.become_quiet();
-        // The memory of a life lasts for two permdown periods.
-        world.pass(world.settings.permdown_period * 3);
-        for node in world.alive() {
-            let shard = &world.running(node).shard;
-            let stats = shard.stats();
-            prop_assert!(stats.remembered_peers < world.nodes.len() as u64);
-            // Of a peer that took a higher number, the former ones are remembered as long as it tells of them.
-            let others = world.alive().into_iter().filter(|other| *other != node);
-            let told: usize = others.map(|other| world.running(other).shard.former_numbers()).sum();
-            prop_assert_eq!(stats.held_sets_now, 0);
-            prop_assert!(shard.ended_lives() <= told, "{} lives", shard.ended_lives());
-        }
-        world.finish();
-    }
-
-    #[test]
-    fn i19_a_life_that_was_forgotten_comes_back_whole(history in history(), which in 0..5usize) {
-        let mut world = steady(history);
-        let (count, away) = (world.nodes.len(), which % world.nodes.len());
-        world.tracks_something(away);
-        prop_assert!(!world.tracked(away).is_empty());
-        let whole = world.tracked_by(&world.alive());
-        for other in (0..count).filter(|other| *other != away) {
-            world.part(away, other);
-        }
-        world.pass(world.settings.permdown_period + Duration::from_secs(4));
-        for other in (0..count).filter(|other| *other != away) {
-            prop_assert!(world.running(other).shard.have(&world.names[away]).is_none(), "I18: forgotten");
-        }
-        world.heal_all();
-        world.pass(SETTLING);
-        for node in 0..count {
-            prop_assert_eq!(&world.list(node), &whole, "node {}", node);
-        }
-    }
-
-    /// All that an earlier life said arrives over the link of the later one.
-    #[test]
-    fn i20_an_older_life_is_not_heard(history in history(), which in 0..5usize) {
-        let mut world = steady(history);
-        let node = which % world.nodes.len();
-        world.crash(node);
-        let said: Vec<_> = world.said.iter().filter(|(from, _, _)| *from == node).cloned().collect();
-        world.start(node);
-        world.heal_all();
-        world.pass(SETTLING);
-        let truth = world.lists();
-        prop_assert!(!said.is_empty());
-        for (from, to, bytes) in said {
-            let refused = world.running(to).shard.stats().refused_lives;
-            let message = Message::decode(&bytes).unwrap().unwrap();
-            world.hear(to, from, &bytes);
-            prop_assert_eq!(&world.lists()[to], &truth[to]);
-            if matches!(message, Message::Ops(_) | Message::Part(_) | Message::Vector(_) | Message::Hello(_)) {
-                prop_assert!(world.running(to).shard.stats().refused_lives > refused, "{:?}", message);
-            }
-        }
-    }
-
-    #[test]
-    fn i21_the_list_and_its_indexes_tell_the_same(history in history()) {
+#[test]
+fn i21_the_list_and_its_indexes_tell_the_same() {
+    let met = ["several entries under one key", "a held entry"];
+    let given = history();
+    holds(48, &met, given, |history, tally| {
         let (seed, nodes, actions) = history;
         let mut world = World::new(seed, nodes);
         world.voice = Voice::Silent;
@@ -630,17 +590,30 @@ proptest! {
                 shard.assert_consistent();
                 let list = world.list(node);
                 prop_assert_eq!(list.len(), shard.listed().count(), "none twice");
+                tally.add(met[1], shard.held_listed());
                 for entry in list.values() {
                     let topic = shard.entries(&entry.topic);
-                    prop_assert_eq!(topic.by_key(&entry.key).filter(|other| *other == entry).count(), 1);
+                    prop_assert_eq!(
+                        topic
+                            .by_key(&entry.key)
+                            .filter(|other| *other == entry)
+                            .count(),
+                        1
+                    );
                     prop_assert_eq!(topic.iter().count(), topic.len());
+                    tally.note(met[0], topic.by_key(&entry.key).count() > 1);
                 }
             }
         }
-    }
+        Ok(())
+    });
+}
 
-    #[test]
-    fn i22_quiet_is_quiet_even_if_not_everybody_hears_everybody(history in history(), cut in (0..5usize, 0..5usize)) {
+#[test]
+fn i22_quiet_is_quiet_even_if_not_everybody_hears_everybody() {
+    let met = ["a third node hears both", "both track something"];
+    let given = (history(), (0..5usize, 0..5usize));
+    holds(48, &met, given, |(history, cut), tally| {
         let mut world = played(history);
         world.become_quiet();
         let count = world.nodes.len();
@@ -651,27 +624,55 @@ proptest! {
         world.noise.clear();
         world.pass(Duration::from_secs(60));
         prop_assert_eq!(&world.noise, &Vec::<&str>::new());
-    }
+        let alive = world.alive();
+        let both = alive.contains(&a) && alive.contains(&b);
+        tally.note(met[0], both && alive.len() > 2);
+        tally.note(
+            met[1],
+            both && !world.tracked(a).is_empty() && !world.tracked(b).is_empty(),
+        );
+        Ok(())
+    });
+}
 
-    /// Any peers say that they see more of some others: each of those is asked, once, and nobody else.
-    #[test]
-    fn i24_what_is_missing_is_asked_from_its_owner_once(
-        history in history(),
-        hints in prop::collection::vec((1..5usize, 1..5usize, 1..9u64), 1..12),
-    ) {
+/// Any peers say that they see more of some others: each of those is asked, once, and nobody else.
+#[test]
+fn i24_what_is_missing_is_asked_from_its_owner_once() {
+    let met = ["told by one", "told by several"];
+    let given = (
+        history(),
+        prop::collection::vec((1..5usize, 1..5usize, 1..9u64), 1..12),
+    );
+    holds(48, &met, given, |(history, hints), tally| {
         let mut world = steady((history.0, 5, history.2));
-        let mut missing = BTreeSet::new();
+        let (mut missing, mut tellers) = (BTreeSet::new(), BTreeMap::new());
         for (teller, owner, more) in hints {
             if teller == owner {
                 continue;
             }
             let mut at = world.running(0).shard.have(&world.names[owner]).unwrap();
             at.seq += more;
-            let heard = vec![Heard { node: world.names[owner].as_str().to_owned(), at }];
+            let heard = vec![Heard {
+                node: world.names[owner].as_str().to_owned(),
+                at,
+            }];
             let teller_at = world.running(teller).shard.at();
-            let vector = Vector { at: teller_at, heard, formerly: Vec::new(), goodbye: None, held: Vec::new() };
+            let vector = Vector {
+                at: teller_at,
+                heard,
+                formerly: Vec::new(),
+                goodbye: None,
+                held: Vec::new(),
+            };
             world.hear(0, teller, &Message::Vector(vector).encode());
+            tellers
+                .entry(owner)
+                .or_insert_with(BTreeSet::new)
+                .insert(teller);
             missing.insert(owner);
+        }
+        for tellers in tellers.values() {
+            tally.add(met[usize::from(tellers.len() > 1)], 1);
         }
         let said = world.said.len();
         world.pass(Duration::from_millis(200));
@@ -681,58 +682,15 @@ proptest! {
         let asked: Vec<Index> = pulls.map(|(_, to, _)| *to).collect();
         let once: BTreeSet<Index> = asked.iter().copied().collect();
         prop_assert_eq!((asked.len(), &once), (missing.len(), &missing));
-    }
+        Ok(())
+    });
+}
 
-    #[test]
-    fn i26_dead_owners_leave_nothing_anywhere(history in history()) {
-        let mut world = played(history);
-        for node in world.alive() {
-            world.act(node, |world, running, now| {
-                for owner in 1..5 {
-                    running.shard.owner_died(owner, now);
-                }
-                for own in std::mem::take(&mut running.own).into_values() {
-                    world.connection_ended(node, &own);
-                }
-            });
-        }
-        world.become_quiet();
-        for node in world.alive() {
-            prop_assert_eq!(world.list(node), BTreeMap::new());
-        }
-        world.finish();
-    }
-
-    #[test]
-    fn i27_twice_is_refused_and_nothing_is_not_updated(history in history(), owner in 1..5u64, topic in 0..3usize, key in 0..4usize) {
-        let mut world = played(history);
-        let at = (owner, topic, key);
-        for node in world.alive() {
-            let there = world.running(node).own.get(&at).map(|own| own.entry.clone());
-            let now = world.now;
-            let running = world.nodes[node].running.as_mut().unwrap();
-            let slot = slot_at(at);
-            match there {
-                Some(there) => {
-                    prop_assert_eq!(running.shard.track(&slot, Bytes::new(), now).unwrap_err(), there.clone());
-                    prop_assert_eq!(running.shard.untrack(&slot, now), Ok(true));
-                    let (_, anew) = running.shard.track(&slot, Bytes::new(), now).unwrap();
-                    prop_assert!(anew.reference > there.reference);
-                }
-                None => {
-                    let refused = running.shard.update(&slot, None, Bytes::new(), now);
-                    prop_assert!(matches!(refused, Err(Refusal::NoPresence | Refusal::NotOwner(_))));
-                    running.shard.track(&slot, Bytes::new(), now).unwrap();
-                }
-            }
-            running.shard.owner_died(owner, now);
-            let refused = running.shard.update(&slot, None, Bytes::new(), now);
-            prop_assert!(matches!(refused, Err(Refusal::NoPresence | Refusal::NotOwner(_))));
-        }
-    }
-
-    #[test]
-    fn i28_what_was_tracked_is_listed_at_once_and_until_it_leaves(history in history()) {
+#[test]
+fn i28_what_was_tracked_is_listed_at_once_and_until_it_leaves() {
+    let met = ["tracked, and listed", "tracked in a restart's drain"];
+    let given = history();
+    holds(48, &met, given, |history, tally| {
         let (seed, nodes, actions) = history;
         let mut world = World::new(seed, nodes);
         world.voice = Voice::Silent;
@@ -740,17 +698,30 @@ proptest! {
             world.step(action);
             for node in world.alive() {
                 let list = world.list(node);
-                prop_assert!(world.tracked(node).iter().all(|(r, entry)| list.get(r) == Some(entry)));
+                tally.add(met[0], world.tracked(node).len());
+                let drains = world.nodes[node].draining.is_some();
+                tally.note(met[1], drains && !world.tracked(node).is_empty());
+                prop_assert!(
+                    world
+                        .tracked(node)
+                        .iter()
+                        .all(|(r, entry)| list.get(r) == Some(entry))
+                );
             }
         }
-    }
+        Ok(())
+    });
+}
 
-    /// The same users on nodes whose wall clocks differ by anything, and which were started at any time.
-    #[test]
-    fn i29_clocks_that_jump_change_nothing(
-        wishes in prop::collection::vec((0..2usize, 0..3u64, any::<bool>()), 1..40),
-        clocks in any::<[u64; 2]>(),
-    ) {
+/// The same users on nodes whose wall clocks differ by anything, and which were started at any time.
+#[test]
+fn i29_clocks_that_jump_change_nothing() {
+    let met = ["a wall clock behind the other", "another node's entry"];
+    let given = (
+        prop::collection::vec((0..2usize, 0..3u64, any::<bool>()), 1..40),
+        any::<[u64; 2]>(),
+    );
+    holds(48, &met, given, |(wishes, clocks), tally| {
         let lists = |clocks: [u64; 2]| {
             let mut world = World::new(5, 2);
             world.voice = Voice::Silent;
@@ -768,8 +739,9 @@ proptest! {
             for (node, owner, there) in &wishes {
                 let slot = slot_at(apart(*owner));
                 world.act(*node, |world, running, now| {
-                    if *there && let Ok((_, entry)) = running.shard.track(&slot, Bytes::new(), now) {
-                        world.truth.written(&entry, *node, world.nodes[*node].generation);
+                    if *there && let Ok((_, entry)) = running.shard.track(&slot, Bytes::new(), now)
+                    {
+                        world.written(*node, &entry);
                     } else if let Some(entry) = running.shard.own_slot(&slot).cloned() {
                         running.shard.untrack(&slot, now).unwrap();
                         world.truth.ended(entry.reference, world.step);
@@ -777,28 +749,46 @@ proptest! {
                 });
                 world.pass(Duration::from_millis(130));
                 for viewer in 0..2 {
-                    let mut list: Vec<_> = world.list(viewer).into_values().map(|e| (e.node.clone(), e.owner)).collect();
+                    let mut list: Vec<_> = world
+                        .list(viewer)
+                        .into_values()
+                        .map(|e| (e.node.clone(), e.owner))
+                        .collect();
                     list.sort();
                     seen.push(list);
                 }
             }
             seen
         };
-        prop_assert_eq!(lists(clocks), lists([1 << 50, 1 << 51]));
-    }
+        let usual = lists([1 << 50, 1 << 51]);
+        prop_assert_eq!(&lists(clocks), &usual);
+        tally.note(met[0], clocks[1] < clocks[0]);
+        let both = usual
+            .chunks(2)
+            .filter(|lists| lists.iter().all(|list| !list.is_empty()));
+        tally.add(met[1], both.count());
+        Ok(())
+    });
+}
 
-    #[test]
-    fn i30_lost_messages_alone_hide_nobody(history in history(), more in prop::collection::vec(any::<u64>(), 1..30)) {
+#[test]
+fn i30_lost_messages_alone_hide_nobody() {
+    let met = ["message lost", "listed meanwhile"];
+    let given = (history(), prop::collection::vec(any::<u64>(), 1..30));
+    holds(48, &met, given, |(history, more), tally| {
         let mut world = steady(history);
         let whole = world.tracked_by(&world.alive());
         world.weather = Weather::Foul;
+        let lost = |world: &World| world.report.counts.get(met[0]).copied().unwrap_or(0);
+        let before = lost(&world);
+        tally.add(met[1], whole.len());
         for action in more {
             world.random = Random::new(action);
             let owner = world.random.below(4) as u64;
             let (node, slot) = (world.random.below(world.nodes.len()), slot_at(apart(owner)));
             world.act(node, |world, running, now| {
                 if let Ok((_, entry)) = running.shard.track(&slot, Bytes::new(), now) {
-                    world.truth.written(&entry, node, world.nodes[node].generation);
+                    world.written(node, &entry);
                 }
             });
             world.watch(Duration::from_millis(60), |world| {
@@ -808,15 +798,16 @@ proptest! {
                 }
             });
         }
-    }
+        tally.add(met[0], (lost(&world) - before) as usize);
+        Ok(())
+    });
 }
 
-/// Whether the log was asked for what it has, and for what it has no more, is counted: both must have come up.
 #[test]
 fn i23_who_lacks_some_operations_gets_those_or_one_state() {
-    let (from_log, truncated) = (Cell::new(0), Cell::new(0));
+    let met = ["lacks what is in the log", "lacks what is there no more"];
     let asked = (history(), any::<prop::sample::Index>());
-    let played = TestRunner::new(cases(48)).run(&asked, |(history, lacks)| {
+    holds(48, &met, asked, |(history, lacks), tally| {
         let mut world = steady(history);
         let at = world.running(0).shard.at();
         let seq = lacks.index(at.seq as usize + 1) as u64;
@@ -832,29 +823,27 @@ fn i23_who_lacks_some_operations_gets_those_or_one_state() {
                 other => panic!("{other:?}"),
             }
         }
-        if covered {
-            from_log.set(from_log.get() + usize::from(seq < at.seq));
-            prop_assert_eq!((operations, states.len()), (at.seq - seq, 0));
-        } else {
-            truncated.set(truncated.get() + 1);
-            prop_assert_eq!((operations, states.len()), (0, 1));
-        }
+        let expected = if covered { (at.seq - seq, 0) } else { (0, 1) };
+        prop_assert_eq!((operations, states.len()), expected);
+        tally.note(met[0], covered && seq < at.seq);
+        tally.note(met[1], !covered);
         Ok(())
     });
-    played.unwrap();
-    assert!(
-        from_log.get() > 0 && truncated.get() > 0,
-        "{from_log:?} {truncated:?}"
-    );
 }
 
 mod graces;
+mod knowledge;
+mod lives;
+mod owners;
 
 /// No promise is without a property of its name.
 #[test]
 fn every_promise_has_a_property() {
     let sources = [
         include_str!("promises.rs"),
+        include_str!("promises/knowledge.rs"),
+        include_str!("promises/lives.rs"),
+        include_str!("promises/owners.rs"),
         include_str!("../../../replica/tests.rs"),
         include_str!("../../../owner_log/tests.rs"),
     ];

@@ -60,7 +60,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(cases(48))]
+    #![proptest_config(repeatable(48))]
 
     #[test]
     fn i15_what_a_restart_holds_is_listed_until_its_grace_ends(

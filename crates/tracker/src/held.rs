@@ -360,3 +360,6 @@ impl Ended {
 
 /// Lives of one node that are remembered one by one.
 const REMEMBERED_LIVES: usize = 16;
+
+#[cfg(test)]
+mod tests;

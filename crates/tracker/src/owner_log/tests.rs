@@ -108,8 +108,29 @@ fn renumbering_keeps_entries_references_and_history() {
         let next = log.at().life.next().unwrap();
         log.renumber(next);
     }
-    assert!(log.formerly().len() <= FORMER_LIVES);
+    let lives = std::iter::successors(Some(LIFE), |life| life.next());
+    let mut before: Vec<Life> = lives.take_while(|life| *life < log.at().life).collect();
+    before.reverse();
+    assert_eq!(log.formerly(), before[..FORMER_LIVES], "the last ones");
     assert!(log.earlier.len() <= 3, "only lives that a reference names");
+}
+
+#[test]
+fn i26_a_grace_is_of_what_is_tracked_and_ends_with_it() {
+    let mut log = log(10_000);
+    let (here, grace) = (slot(1, "t", "k"), Duration::from_secs(1));
+    let (ticket, _) = log.put(&here, meta("one")).unwrap();
+    log.set_drop_grace(&ticket, grace);
+    assert_eq!(log.drop_grace(&here), grace);
+    log.set_drop_grace(&ticket, Duration::ZERO);
+    assert_eq!(log.drop_grace(&here), Duration::ZERO);
+    log.set_drop_grace(&ticket, grace);
+    log.delete(&here);
+    log.assert_consistent();
+    log.set_drop_grace(&ticket, grace);
+    log.assert_consistent();
+    log.put(&here, meta("two")).unwrap();
+    assert_eq!(log.drop_grace(&here), Duration::ZERO, "of another ticket");
 }
 
 /// What users do to slots.

@@ -881,5 +881,7 @@ fn a_tracker_that_is_not_heard_is_told_so_even_if_its_hello_was_lost() {
 }
 
 mod holding;
+mod late;
+mod restarts;
 mod scenarios;
 mod versions;

@@ -29,6 +29,9 @@ fn place(entry: &Entry) -> (Arc<str>, PresenceRef, NodeName) {
 }
 
 fn assert_same(entries: &Entries, model: &Model) {
+    let sizes: Vec<usize> = entries.chunks.iter().map(|chunk| chunk.len()).collect();
+    let sound = sizes.iter().all(|size| (1..=CHUNK_ENTRIES).contains(size));
+    assert!(sound, "no chunk is empty, none too long: {sizes:?}");
     assert_eq!(entries.len(), model.len());
     assert_eq!(entries.is_empty(), model.is_empty());
     assert!(entries.iter().eq(model.values()), "same entries in order");

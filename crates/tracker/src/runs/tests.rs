@@ -53,6 +53,23 @@ fn what_is_nearly_empty_gives_its_memory_back() {
 }
 
 #[test]
+fn i21_a_run_that_loses_its_last_row_hides_no_other() {
+    let end = 3 * RUN_ROWS as u32;
+    for at in 0..3 {
+        let mut runs = filled(0..end);
+        let emptied = at * RUN_ROWS as u32..(at + 1) * RUN_ROWS as u32;
+        for row in emptied.clone() {
+            assert_eq!(runs.remove(|other| other.cmp(&row)), Some(row));
+        }
+        assert_sound(&runs);
+        for row in 0..end {
+            let found = runs.find(|other| other.cmp(&row));
+            assert_eq!(found.is_none(), emptied.contains(&row), "{row}");
+        }
+    }
+}
+
+#[test]
 fn a_row_is_found_and_changed_by_what_it_is_sorted_by() {
     let mut runs = Runs::default();
     for row in [(1, 'a'), (2, 'b')] {

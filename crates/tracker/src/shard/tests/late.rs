@@ -74,3 +74,23 @@ fn i4_a_number_that_was_taken_before_a_restart_lowers_nothing() {
     peer.renumber(life(4), &[life(2)]);
     assert_eq!(peer.floor.life, life(4));
 }
+
+/// Operations of another life come before the word that says what that life was before: it is asked for, and nothing of them taken.
+#[test]
+fn i20_operations_of_a_life_that_is_not_introduced_change_nothing() {
+    let mut net = Net::meshed(2);
+    net.track(0, "ann");
+    net.pass(PERIOD);
+    net.take_sent();
+    let ops = Ops {
+        life: life(1).next().unwrap(),
+        from: 0,
+        ops: vec![put("ghost")],
+    };
+    net.deaf.insert((0, 1));
+    net.hear(1, 0, net.link(1, 0), Message::Ops(ops));
+    net.run();
+    assert_eq!(net.keys(1), "ann");
+    let sent = net.take_sent();
+    assert!(matches!(sent[..], [Message::Pull(_)]), "{sent:?}");
+}

@@ -95,3 +95,74 @@ fn i8_what_was_held_to_the_end_is_not_taken_under_a_later_number() {
     net.pass(settings().vector_period);
     assert_eq!((net.keys(1), net.keys(2)), (String::new(), "ann".into()));
 }
+
+/// A node has told its end, and a message that it sent before that was overtaken. Who took it for the node's word would wait for
+/// it for ever.
+#[test]
+fn i20_a_node_that_told_its_end_is_not_heard_any_more() {
+    let mut net = Net::meshed(2).about_to_restart(GRACE);
+    let before = vector(net.shards[0].at(), Vec::new());
+    net.shards[0].leave(net.now);
+    net.run();
+    net.hear(1, 0, net.link(1, 0), Message::Vector(before));
+    net.run();
+    assert_eq!(net.shards[1].stats().refused_lives, 1);
+    assert_eq!(net.keys(1), "ann", "held");
+    net.pass(GRACE);
+    assert_eq!(net.keys(1), "");
+}
+
+/// A link that was down during the announcement breaks again before the copy has caught up: the copy may still have what was
+/// untracked in between.
+#[test]
+fn i8_a_copy_that_is_not_shown_is_not_held() {
+    let mut net = Net::meshed(2);
+    net.track(0, "ann");
+    net.pass(PERIOD);
+    net.down(0, 1);
+    net.untrack(0, "ann");
+    net.shards[0].restart(GRACE);
+    net.deaf.insert((1, 0));
+    net.up(0, 1);
+    let hello = net.sent.iter().rev().find_map(|(from, _, message)| {
+        let hello = matches!(message, Message::Hello(hello) if hello.goodbye.is_some());
+        (*from == 0 && hello).then(|| message.clone())
+    });
+    net.hear(1, 0, net.link(1, 0), hello.unwrap());
+    net.run();
+    assert_eq!(net.shards[1].have(&name(0)).map(|at| at.seq), Some(1));
+    net.down(0, 1);
+    net.pass(PERIOD);
+    assert_eq!(
+        (net.keys(1), net.shards[1].stats().held_sets),
+        (String::new(), 0)
+    );
+}
+
+/// Another node had more than this one's copy: what is held stays listed until the copy is as far.
+#[test]
+fn i28_what_is_held_is_listed_until_the_copy_has_it() {
+    let mut net = Net::meshed(2).about_to_restart(GRACE);
+    let own = &net.shards[0].own;
+    let state = Part {
+        at: own.at(),
+        part: 0,
+        parts: 1,
+        entries: own.frozen().iter().map(|kept| own.stored(kept)).collect(),
+    };
+    net.track(0, "bob");
+    net.pass(PERIOD);
+    net.down(0, 1);
+    assert_eq!(net.keys(1), "ann bob");
+    net.deaf.insert((1, 0));
+    net.up(0, 1);
+    let link = net.link(1, 0);
+    net.hear(1, 0, link, Message::Vector(vector(state.at, Vec::new())));
+    net.hear(1, 0, link, Message::Part(state));
+    net.run();
+    assert_eq!(net.keys(1), "ann bob");
+    net.deaf.clear();
+    net.pass(2 * settings().vector_period);
+    assert_eq!(net.keys(1), "ann bob");
+    assert_eq!(net.shards[1].stats().held_sets_now, 0);
+}

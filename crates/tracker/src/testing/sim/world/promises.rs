@@ -99,6 +99,35 @@
 //! | what is visible no more kept among what is held | `i14_`, `i21_`, `i26_` |
 //! | two updates in one step told as one | `i16_two_updates_` of `shard/tests.rs` |
 //! | the last that a peer tells of itself taken for the first | `k3_` of `shard/tests/scenarios.rs` |
+//! | a row sought behind the run that ends with it | `runs_are_a_sorted_set` and others of `runs/tests.rs` |
+//! | a run of rows one longer than its bound, or joined with a full one | `runs_are_a_sorted_set` of `runs/tests.rs` |
+//! | a run kept that is empty | `i21_a_run_that_loses_` of `runs/tests.rs` |
+//! | the first row of a range left out | `runs_are_a_sorted_set` of `runs/tests.rs`; `i21_` of `owner_log/tests.rs` |
+//! | a chunk of a list one longer than its bound | `entries_are_a_sorted_set` of `entries/tests.rs` |
+//! | what is held told as deleted | `i2_`, `i5_`, `i6_` of `replica/tests.rs`; `i14_` of `shard/tests/holding.rs` |
+//! | of the numbers before the present one the oldest kept, not the last | `renumbering_keeps_` of `owner_log/tests.rs` |
+//! | the grace of a lost connection kept when its entry ends, or when it is taken back | `i26_a_grace_is_of_` of `owner_log/tests.rs` |
+//! | a state that is here already asked for to its last part | `i23_of_a_state_` of `shard/tests/late.rs` |
+//! | the end of the lowest life that counts ignored | `i20_a_life_whose_grace_ended_` of `shard/tests/scenarios.rs` |
+//! | a node heard after it told its end | `i20_a_node_that_told_` of `shard/tests/restarts.rs` |
+//! | operations of a life taken before it is known what it was | `i20_operations_of_` of `shard/tests/late.rs` |
+//! | a claim about another life of a node taken for one about the present | `k1_` of `shard/tests/scenarios.rs` |
+//! | a copy that is not shown held | `i8_a_copy_that_is_not_` of `shard/tests/restarts.rs` |
+//! | a copy shown before it is as far as the held set in whose place it comes | `i28_what_is_held_` of `shard/tests/restarts.rs` |
+//! | a grace longer than the permdown period | `i18_nothing_is_held_` of `shard/tests/restarts.rs` |
+//! | of two deadlines of a held set the later one kept, or the last one told | `i26_of_two_sets_` of `held/tests.rs`; `i26_an_offer_` of `shard/tests/restarts.rs` |
+//! | what a held set lacks of the numbers that it covers added by another one | `i8_what_a_set_lacks_` of `held/tests.rs` |
+//! | what is gone of a held set added by another one | `i8_what_is_gone_` of `held/tests.rs` |
+//! | two values of one slot held | `i16_of_two_values_` of `held/tests.rs` |
+//! | parts of two states of a held set put together | `i6_a_set_that_has_changed_` of `held/tests.rs` |
+//! | numbers of a held set out of order, or beyond what it covers, taken | `i10_a_set_out_of_order_` of `held/tests.rs` |
+//! | lives below those that are remembered one by one not taken for over | `i8_of_many_lives_` of `held/tests.rs` |
+//! | the end of a life remembered for half as long | `i18_an_end_is_` of `held/tests.rs` |
+//! | that a life was held to the end not noted, or not looked up for a later number | `i8_what_was_held_` of `held/tests.rs` and `shard/tests/restarts.rs` |
+//! | what is held of a node taken over by itself, or by one that hears it | `i15_what_is_heard_` of `shard/tests/restarts.rs` |
+//! | of a link that was replaced taken that it is up, or that it lost messages | `i17_news_of_a_link_` of `shard/tests/late.rs` |
+//! | the end of an earlier life taken for that of the present one | `i20_the_end_of_` of `shard/tests/late.rs` |
+//! | the lowest life that counts lowered by a number that was taken before | `i4_a_number_` of `shard/tests/late.rs` |
 
 use std::collections::BTreeSet;
 

@@ -1,6 +1,7 @@
 //! A restarting node closes connections: what their users track is held everywhere before that.
 
 use super::*;
+use crate::message::{Confirm, Hello};
 
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -32,6 +33,13 @@ impl Net {
         nodes.map(|node| self.take_diffs(node)).collect()
     }
 
+    /// A node says how far its copy of the first one is.
+    fn confirmed(&mut self, by: usize, at: Position) {
+        let confirmed = Message::Confirmed(Confirm { at });
+        self.hear(0, by, self.link(0, by), confirmed);
+        self.run();
+    }
+
     /// A second connection of ann to the first node.
     fn track_beside(&mut self) {
         let beside = Slot {
@@ -58,6 +66,71 @@ fn i14_a_hold_is_over_only_once_all_who_are_linked_know_of_it() {
         assert_eq!(net.held, [true, true], "it has asked for what it missed");
         assert_eq!(net.all_diffs(), [[], [], []], "all still list her");
     }
+}
+
+#[test]
+fn i14_what_was_confirmed_to_another_life_says_nothing_of_this_one() {
+    let mut net = Net::restarting();
+    net.deaf.insert((1, 0));
+    net.hold(1);
+    let other = Position {
+        life: life(0),
+        seq: 9,
+    };
+    net.confirmed(1, other);
+    assert_eq!(net.held, []);
+    net.confirmed(1, net.shards[0].at());
+    assert_eq!(net.held, [true]);
+}
+
+/// While one is waited for, another one's earlier word comes late, and then it begins another life over the same link.
+#[test]
+fn i14_what_was_confirmed_stays_so() {
+    let mut net = Net::restarting();
+    net.deaf.insert((2, 0));
+    net.hold(1);
+    let at = net.shards[0].at();
+    let another = life(1).next().unwrap();
+    net.confirmed(1, Position { seq: 1, ..at });
+    let hello = Hello {
+        at: Position {
+            life: another,
+            seq: 0,
+        },
+        have: None,
+        least: None,
+        formerly: Vec::new(),
+        goodbye: None,
+        held: Vec::new(),
+        hears: Vec::new(),
+    };
+    net.hear(0, 1, net.link(0, 1), Message::Hello(hello));
+    assert_eq!(net.held, []);
+    net.confirmed(2, at);
+    assert_eq!(net.held, [true]);
+}
+
+/// Of two questions the earlier one is overtaken, and the operations come one by one: the answer is about both.
+#[test]
+fn i14_of_several_questions_the_furthest_is_answered() {
+    let mut net = Net::restarting();
+    net.track_beside();
+    net.deaf.insert((1, 0));
+    net.hold(1);
+    net.hold(2);
+    let at = net.shards[0].at();
+    let link = net.link(1, 0);
+    for seq in [at.seq, at.seq - 1] {
+        let at = Position { seq, ..at };
+        net.hear(1, 0, link, Message::Confirm(Confirm { at }));
+    }
+    let missing = net.shards[0].ops_after(at.seq - 2).remove(0);
+    for (from, op) in (missing.from..).zip(missing.ops) {
+        let (life, ops) = (missing.life, vec![op]);
+        net.hear(1, 0, link, Message::Ops(Ops { life, from, ops }));
+        net.run();
+    }
+    assert_eq!(net.held, [true, true]);
 }
 
 #[test]

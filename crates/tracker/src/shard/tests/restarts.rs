@@ -139,7 +139,7 @@ fn i8_a_copy_that_is_not_shown_is_not_held() {
     );
 }
 
-/// Another node had more than this one's copy: what is held stays listed until the copy is as far.
+/// The first word over a new link is older than what is held: that stays listed until the copy is as far.
 #[test]
 fn i28_what_is_held_is_listed_until_the_copy_has_it() {
     let mut net = Net::meshed(2).about_to_restart(GRACE);

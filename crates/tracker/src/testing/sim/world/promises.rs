@@ -74,6 +74,10 @@
 //! | the diffs, or the parts of them, with leaves left out | `i14_` |
 //! | a hold that is over before anybody confirmed it, or without one of them | `i14_a_hold_is_over_only_` of `shard/tests/holding.rs`; `i14_who_is_closed_` |
 //! | a hold confirmed before the copy is that far | `i14_a_hold_is_over_only_` of `shard/tests/holding.rs` |
+//! | what was confirmed to another life taken for a confirmation | `i14_what_was_confirmed_to_` of `shard/tests/holding.rs` |
+//! | a confirmation forgotten for an earlier one that comes late, or as its node begins another life | `i14_what_was_confirmed_stays_` of `shard/tests/holding.rs` |
+//! | of two questions whether a hold is known the last one answered | `i14_of_several_questions_` of `shard/tests/holding.rs` |
+//! | who comes up during a hold not asked | `a_link_that_ends_` of `shard/tests/holding.rs` |
 //! | an update that keeps the old value, at its owner or in copies | `i16_`; `x7_` of `shard/tests/scenarios.rs` |
 //! | an update that keeps the old entry in copies | `i16_` |
 //! | the node ignored where a list has an entry's place | `i21_entries_of_two_nodes_` of `entries/tests.rs` |
@@ -96,6 +100,7 @@
 //! | what is gone of a copy never forgotten, not told apart from the rest, or noted of what is not there | `i8_what_is_gone_` of `replica/tests.rs` |
 //! | what is held twice told twice | `i8_what_is_gone_` of `replica/tests.rs` |
 //! | of several changes of an entry in a step the first one told | `i14_of_an_entry_that_comes_twice_` of `visible/tests.rs`; `i14_` |
+//! | what an entry was before a step taken from its last change in it | `what_comes_and_goes_`, `an_entry_that_goes_and_comes_back_` of `visible/tests.rs` |
 //! | what is visible no more kept among what is held | `i14_`, `i21_`, `i26_` |
 //! | two updates in one step told as one | `i16_two_updates_` of `shard/tests.rs` |
 //! | the last that a peer tells of itself taken for the first | `k3_` of `shard/tests/scenarios.rs` |

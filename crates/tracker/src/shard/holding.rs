@@ -115,4 +115,4 @@ impl Shard {
 }
 
 /// So long others are waited for: far more than a round trip, and short beside the drain. One that runs an earlier version never answers.
-const CONFIRM_LIMIT: Duration = Duration::from_millis(100);
+pub(super) const CONFIRM_LIMIT: Duration = Duration::from_millis(500);

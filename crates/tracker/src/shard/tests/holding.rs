@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::message::{Confirm, Hello};
+use crate::shard::holding::CONFIRM_LIMIT;
 
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -252,7 +253,7 @@ fn holds_end_in_their_order_and_one_of_nothing_says_so_too() {
     net.hold(1);
     net.hold(7);
     assert_eq!(net.held, [], "behind the first one");
-    net.pass(2 * PERIOD);
+    net.pass(CONFIRM_LIMIT);
     assert_eq!(net.held, [false, true]);
 }
 

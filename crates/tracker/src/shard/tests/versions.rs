@@ -1,6 +1,7 @@
 //! Neighbouring versions in one cluster: one that knows nothing of held sets and former numbers beside those that do.
 
 use super::*;
+use crate::shard::holding::CONFIRM_LIMIT;
 
 /// What an earlier version reads of a message, and what it would have said itself; nothing if it skips it.
 fn as_before(message: &Message) -> Option<Message> {
@@ -82,7 +83,7 @@ fn an_earlier_version_confirms_nothing_and_is_waited_for_no_longer_than_the_limi
     net.shards[0].restart(Duration::from_secs(3));
     net.shards[0].hold(&[1], net.now);
     net.run();
-    net.pass(PERIOD);
+    net.pass(CONFIRM_LIMIT - PERIOD);
     assert_eq!(net.held, []);
     net.pass(PERIOD);
     assert_eq!(net.held, [false]);

@@ -146,8 +146,10 @@ async function play(generation, room, dice) {
       await one.client.end();
     },
     comeBack: async (one) => {
-      // Diffs that wait for a list when the connection breaks are kept by the class, and added to the next join's list.
+      // Diffs that wait for a list when the connection breaks are kept by the class, and added to the next join's list: also those of
+      // an earlier break whose list is still on its way.
       if (one.held) one.release();
+      await eventually(() => !one.presence.inPendingSyncState(), `a list at ${one.user} before the next break`);
       one.client.socket.conn.close(4000);
       await one.client.opened("connection again");
     },

@@ -15,8 +15,8 @@ use bytestring::ByteString;
 
 use crate::transport::{Frame, LARGE_FRAME_BYTES, WhenSlow};
 
-/// How many frames wait for a join's answer, and as many for what was put off. Beyond, the former are dropped: their wait is a few
-/// microseconds. The latter are all let through.
+/// How many frames wait for a join's answer, and how many for what was put off. What comes beyond is dropped before the answer, since
+/// that is a wait of a few microseconds, and after it lets all of them through.
 const HELD_FRAMES: usize = 1024;
 
 /// From how many bytes on no further frame waits for what was put off. Counted as the outbox counts, where all of them go at once:
@@ -166,6 +166,7 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use std::sync::Barrier;
+    use std::sync::atomic::AtomicUsize;
     use std::thread;
 
     use super::*;
@@ -300,14 +301,16 @@ mod tests {
         const EACH: usize = 300;
         for round in 0..200 {
             let (gate, out) = (holding(), Mutex::new(Vec::new()));
+            let passed = AtomicUsize::new(0);
             let put = |frame: Held| out.lock().unwrap().push(frame.frame);
             let start = Barrier::new(SENDERS + 1);
             thread::scope(|scope| {
                 for sender in 0..SENDERS {
-                    let (gate, put, start) = (&gate, &put, &start);
+                    let (gate, put, start, passed) = (&gate, &put, &start, &passed);
                     scope.spawn(move || {
                         start.wait();
                         for n in 0..EACH {
+                            passed.fetch_add(1, Ordering::Relaxed);
                             let event = if n % 3 == 0 { "other" } else { "diff" };
                             let text = Frame::text(format!("{sender} {event} {n}"));
                             let held = Held {
@@ -323,11 +326,14 @@ mod tests {
                     });
                 }
                 start.wait();
-                for _ in 0..round % 20 {
-                    thread::yield_now();
-                }
+                let wait_for = |count| {
+                    while passed.load(Ordering::Relaxed) < count {
+                        thread::yield_now();
+                    }
+                };
+                wait_for(2 * round);
                 gate.answered(put);
-                thread::yield_now();
+                wait_for(4 * round);
                 gate.open(put);
             });
             let out = out.into_inner().unwrap();

@@ -322,7 +322,8 @@ impl Socket {
     }
 
     /// In `join`: something to do once the client has been told that it joined, and before anything else. The channel is
-    /// subscribed to its topic by then, so a snapshot that is pushed here misses nothing.
+    /// subscribed to its topic by then, so a snapshot that is pushed here misses nothing. Broadcasts that the channel does not
+    /// intercept may come before it, unless they are [held](Self::hold_until_after_join).
     ///
     /// Several run in the order in which they were given. One given later than in `join` runs when the callback in
     /// progress has returned.
@@ -359,10 +360,8 @@ impl Socket {
     /// # }
     /// ```
     pub fn hold_until_after_join(&mut self, event: impl Into<ByteString>) {
-        if !self.is_joined {
-            let put_off = self.put_off_mut().get_or_insert_default();
-            put_off.held_events.push(event.into());
-        }
+        let put_off = self.put_off_mut().get_or_insert_default();
+        put_off.held_events.push(event.into());
     }
 
     /// A way to this channel's [`HandleInfo::handle_info`] for other tasks. `C` is the channel itself.

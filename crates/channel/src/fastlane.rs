@@ -15,11 +15,11 @@ use crate::channel_type::{ChannelType, within};
 use crate::excerpt::excerpt;
 use crate::gate::{Gate, Held, Passed};
 use crate::inbox::{InboxSender, Item};
-use crate::link::Link;
+use crate::link::{Link, Mail};
 use crate::pubsub::mailbox::Pushed;
-use crate::pubsub::{Delivery, Dispatcher, Memo, Message, Sink, Subscribers};
+use crate::pubsub::{Delivery, Dispatcher, Memo, Message, Sink, Subscriber, Subscribers};
 use crate::pusher::Join;
-use crate::transport::{Frame, Serializer, ServerMessage, WhenSlow};
+use crate::transport::{Frame, Outbox, Serializer, ServerMessage, WhenSlow};
 
 /// Delivers broadcasts of the kind [`KIND`](crate::KIND), to all subscribers at once or in parts.
 pub(crate) struct Fastlane;
@@ -67,20 +67,68 @@ impl FanOut {
             Self::OtherKind => return subscribers.deliver(message),
         };
         let mut delivered = 0;
-        for subscriber in subscribers.iter() {
-            let delivery = match subscriber.sink_as::<Lane>() {
-                Some(lane) => lane.broadcast(encodings),
-                None => subscriber.deliver(message),
-            };
-            delivered += usize::from(delivery == Delivery::Delivered);
+        let mut subscribers = subscribers.iter();
+        while let Some(first) = subscribers.next() {
+            let mut piece = [None; PIECE];
+            piece[0] = Some(Target::of(first));
+            let rest = piece[1..].iter_mut().zip(&mut subscribers);
+            rest.for_each(|(target, subscriber)| *target = Some(Target::of(subscriber)));
+            let event = encodings.broadcast.event();
+            let ways = piece.map(|target| target?.lane.map(|lane| lane.way(event)));
+            for (target, way) in piece.into_iter().zip(ways) {
+                let Some(target) = target else { break };
+                let delivery = match (target.lane, way) {
+                    (Some(lane), Some(way)) => lane.broadcast(way, encodings),
+                    _ => target.subscriber.deliver(message),
+                };
+                delivered += usize::from(delivery == Delivery::Delivered);
+            }
         }
         delivered
     }
 }
 
+/// How many subscribers are looked at before the first of them gets the message.
+///
+/// What is known of a subscriber lies in several places, each found through the one before it, and mostly none is in the processor's
+/// near memory. While nothing is written it waits for those of many subscribers at once; each lock that is taken makes it wait
+/// for everything before it.
+const PIECE: usize = 16;
+
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    subscriber: Subscriber<'a>,
+    /// Where it leads, if it is a channel's.
+    lane: Option<&'a Lane>,
+}
+
+impl<'a> Target<'a> {
+    fn of(subscriber: Subscriber<'a>) -> Self {
+        let lane = subscriber.sink_as();
+        Self { subscriber, lane }
+    }
+}
+
+/// Where a lane takes a broadcast. What is seen to be open or closed stays so.
+#[derive(Clone, Copy)]
+enum Way {
+    /// The channel wants to see it first.
+    Inbox,
+    /// It may have to wait.
+    Gate,
+    /// The gate is open.
+    Outbox,
+    /// So is the gate, but the connection has ended.
+    Nowhere,
+}
+
 /// A channel's subscription to its own topic.
 pub(crate) struct Lane {
     link: Arc<Link>,
+    /// The link's: a fan-out that had to look there for each socket would wait for one more place in memory.
+    outbox: Outbox<Mail>,
+    /// As well.
+    serializer: &'static dyn Serializer,
     inbox: InboxSender,
     join: Join,
     gate: Gate,
@@ -95,6 +143,8 @@ impl Lane {
         held_events: Vec<ByteString>,
     ) -> Self {
         Self {
+            outbox: link.outbox.clone(),
+            serializer: link.serializer,
             link,
             inbox,
             join,
@@ -121,26 +171,36 @@ impl Lane {
         });
     }
 
-    fn broadcast(&self, encodings: &mut Encodings) -> Delivery {
-        let broadcast = &encodings.broadcast;
-        if self
-            .join
-            .channel_type
-            .intercept
-            .contains(&broadcast.event())
-        {
-            return self.intercepted(broadcast.clone());
+    /// Writes nothing and takes no lock.
+    fn way(&self, event: &str) -> Way {
+        if self.join.channel_type.intercept.contains(&event) {
+            Way::Inbox
+        } else if !self.gate.is_open() {
+            Way::Gate
+        } else if self.outbox.is_closed() {
+            Way::Nowhere
+        } else {
+            Way::Outbox
         }
-        let Some(frame) = encodings.frame(self.link.serializer) else {
+    }
+
+    fn broadcast(&self, way: Way, encodings: &mut Encodings) -> Delivery {
+        match way {
+            Way::Inbox => return self.intercepted(encodings.broadcast.clone()),
+            Way::Nowhere => return Delivery::Closed,
+            Way::Gate | Way::Outbox => {}
+        }
+        let Some(frame) = encodings.frame(self.serializer) else {
             self.link.counters.unencodable.add_one();
             return Delivery::Dropped;
         };
         let when_slow = encodings.when_slow(self.join.channel_type);
         let when_slow = within(when_slow, self.join.id);
-        let event = encodings.broadcast.event();
-        let passed = self.gate.pass(event, Held { frame, when_slow }, |frame| {
-            self.put(frame);
-        });
+        let frame = Held { frame, when_slow };
+        let passed = match way {
+            Way::Outbox => Passed::Open(frame),
+            _ => self.pass(encodings.broadcast.event(), frame),
+        };
         match passed {
             Passed::Open(frame) => delivery(self.put(frame)),
             Passed::Held => Delivery::Delivered,
@@ -148,8 +208,14 @@ impl Lane {
         }
     }
 
+    fn pass(&self, event: &str, frame: Held) -> Passed {
+        self.gate.pass(event, frame, |frame| {
+            self.put(frame);
+        })
+    }
+
     fn put(&self, Held { frame, when_slow }: Held) -> Pushed {
-        self.link.outbox.frame_when_slow(frame, when_slow)
+        self.outbox.frame_when_slow(frame, when_slow)
     }
 
     fn intercepted(&self, broadcast: Broadcast) -> Delivery {

@@ -126,7 +126,8 @@ impl Gate {
         self.is_open.store(true, Ordering::Release);
     }
 
-    fn is_open(&self) -> bool {
+    /// Whether all that was held is in the outbox, and nothing is held any more.
+    pub(crate) fn is_open(&self) -> bool {
         self.is_open.load(Ordering::Acquire)
     }
 

@@ -24,7 +24,7 @@ use super::{
     frame::Frame,
     limits::Limits,
     stats::Counters,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering},
 };
 use owners::Owners;
 use queue::{Placed, Queue};
@@ -76,7 +76,7 @@ impl<M> Outbox<M> {
         }
         // However full it is: this order makes it empty.
         state.queue.append(Item::Close(close));
-        state.end = End::Closed;
+        self.shared.end(&mut state, End::Closed);
         wake_all(state);
         Pushed::Queued
     }
@@ -97,9 +97,9 @@ impl<M> Outbox<M> {
         to.extend(self.shared.lock().owners.as_slice());
     }
 
-    /// Whether the connection has ended, or was ordered to.
+    /// Whether the connection has ended, or was ordered to. A look at an atomic.
     pub fn is_closed(&self) -> bool {
-        self.shared.lock().end != End::Open
+        self.shared.is_closed()
     }
 
     /// Ready while less than half of the bound waits, or the connection has ended; else the task is woken when that may be
@@ -150,7 +150,7 @@ impl<M> Outbox<M> {
                 return Pushed::Dropped;
             }
             Placed::TooMuch => {
-                state.end = End::Overflowed;
+                self.shared.end(&mut state, End::Overflowed);
                 std::mem::take(&mut state.queue)
             }
         };
@@ -180,6 +180,8 @@ impl<M> fmt::Debug for Outbox<M> {
 struct Shared<M> {
     bound: Bound,
     counters: Arc<Counters>,
+    /// Whether the end is another than [`End::Open`], for those who only look.
+    is_closed: AtomicBool,
     state: Mutex<State<M>>,
 }
 
@@ -212,6 +214,16 @@ impl<M> Shared<M> {
     fn lock(&self) -> MutexGuard<'_, State<M>> {
         // Nothing inside calls foreign code, so a poisoned lock guards sound data.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It is open no longer, and never again.
+    fn end(&self, state: &mut State<M>, end: End) {
+        state.end = end;
+        self.is_closed.store(true, Ordering::Release);
+    }
+
+    fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
     }
 }
 
@@ -281,14 +293,14 @@ impl<M> Inbox<M> {
 
     /// Whether the order to close is inside.
     pub(crate) fn is_closed(&self) -> bool {
-        self.shared.lock().end != End::Open
+        self.shared.is_closed()
     }
 }
 
 impl<M> Drop for Inbox<M> {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
-        state.end = End::Gone;
+        self.shared.end(&mut state, End::Gone);
         let let_go = std::mem::take(&mut state.queue);
         wake_all(state);
         drop(let_go);
@@ -300,6 +312,7 @@ pub(crate) fn outbox<M>(limits: &Limits, counters: &Arc<Counters>) -> (Outbox<M>
     let shared = Arc::new(Shared {
         bound: Bound::of(limits),
         counters: Arc::clone(counters),
+        is_closed: AtomicBool::new(false),
         state: Mutex::new(State {
             queue: Queue::default(),
             end: End::Open,

@@ -84,6 +84,7 @@ pub(super) enum Placed {
 
 pub(super) struct Queue<M> {
     slots: VecDeque<Slot<M>>,
+    /// Of all slots.
     load: Load,
     /// Where the waiting keys stand. Few queues ever have one: hence the box.
     keys: Option<Box<Keys>>,
@@ -95,12 +96,17 @@ struct Keys {
     /// The number of the first slot.
     first: u64,
     slots: BTreeMap<u64, u64>,
+    /// The slots that have a key, first ones first. Not in the slots themselves: most have none, and a fan-out writes a slot of
+    /// every socket.
+    order: VecDeque<(u64, u64)>,
 }
 
-struct Slot<M> {
-    item: Item<M>,
-    bytes: usize,
-    key: Option<u64>,
+/// An item and what it weighs, without a number beside a frame that knows its length.
+enum Slot<M> {
+    Frame(Frame),
+    Mail(M, usize),
+    /// Boxed, or it would be the largest, for the one at the end.
+    Close(Box<Close>),
 }
 
 impl<M> Default for Queue<M> {
@@ -134,17 +140,16 @@ impl<M> Queue<M> {
         };
         if let Some(key) = key {
             let keys = self.keys.get_or_insert_default();
-            keys.slots.insert(key, keys.first + self.slots.len() as u64);
+            keys.add(key, self.slots.len());
         }
         self.load.add(bytes);
-        self.put_last(Slot { item, bytes, key });
+        self.put_last(Slot::new(item, bytes));
         (Placed::Last, None)
     }
 
     /// Puts something without weight last, whatever the bound.
     pub(super) fn append(&mut self, item: Item<M>) {
-        let (bytes, key) = (0, None);
-        self.put_last(Slot { item, bytes, key });
+        self.put_last(Slot::new(item, 0));
     }
 
     fn put_last(&mut self, slot: Slot<M>) {
@@ -157,12 +162,9 @@ impl<M> Queue<M> {
 
     pub(super) fn next(&mut self) -> Option<Item<M>> {
         let slot = self.slots.pop_front()?;
-        self.load.subtract(slot.bytes);
+        self.load.subtract(slot.bytes());
         if let Some(keys) = &mut self.keys {
-            keys.first += 1;
-            if let Some(key) = slot.key {
-                keys.slots.remove(&key);
-            }
+            keys.next();
         }
         if self.slots.is_empty() {
             self.keys = None;
@@ -170,7 +172,7 @@ impl<M> Queue<M> {
                 self.slots = VecDeque::new();
             }
         }
-        Some(slot.item)
+        Some(slot.into_item())
     }
 
     /// Gives back what an empty queue has kept, but for the least.
@@ -190,14 +192,19 @@ impl<M> Queue<M> {
 
     /// Whatever waits first does not count: it is on its way, and anything fits into an empty queue.
     fn reaches(&self, bound: &Bound) -> bool {
+        if self.slots.len() >= bound.items {
+            return !self.slots.is_empty();
+        }
+        // Mostly all together are less, and the first one, whose place in memory is cold, need not be looked at.
+        if !self.load.reaches(&bound.load) {
+            return false;
+        }
         let Some(first) = self.slots.front() else {
             return false;
         };
         let mut behind = self.load;
-        behind.subtract(first.bytes);
-        self.slots.len() >= bound.items
-            || behind.bytes >= bound.load.bytes
-            || behind.large >= bound.load.large
+        behind.subtract(first.bytes());
+        behind.reaches(&bound.load)
     }
 
     fn waits(&self, key: u64) -> bool {
@@ -209,10 +216,56 @@ impl<M> Queue<M> {
         let keys = self.keys.as_ref()?;
         let index = usize::try_from(keys.slots.get(&key)? - keys.first).ok()?;
         let slot = self.slots.get_mut(index)?;
-        self.load.subtract(slot.bytes);
+        let old = std::mem::replace(slot, Slot::new(item, bytes));
+        self.load.subtract(old.bytes());
         self.load.add(bytes);
-        slot.bytes = bytes;
-        Some(std::mem::replace(&mut slot.item, item))
+        Some(old.into_item())
+    }
+}
+
+impl Keys {
+    /// The slot at this index, the last one, is of that key.
+    fn add(&mut self, key: u64, index: usize) {
+        let slot = self.first + index as u64;
+        self.slots.insert(key, slot);
+        self.order.push_back((slot, key));
+    }
+
+    /// The first slot is gone.
+    fn next(&mut self) {
+        if let Some(&(slot, key)) = self.order.front()
+            && slot == self.first
+        {
+            self.order.pop_front();
+            self.slots.remove(&key);
+        }
+        self.first += 1;
+    }
+}
+
+impl<M> Slot<M> {
+    fn new(item: Item<M>, bytes: usize) -> Self {
+        match item {
+            Item::Frame(frame) => Self::Frame(frame),
+            Item::Mail(mail) => Self::Mail(mail, bytes),
+            Item::Close(close) => Self::Close(Box::new(close)),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Frame(frame) => frame.len(),
+            Self::Mail(_, bytes) => *bytes,
+            Self::Close(_) => 0,
+        }
+    }
+
+    fn into_item(self) -> Item<M> {
+        match self {
+            Self::Frame(frame) => Item::Frame(frame),
+            Self::Mail(mail, _) => Item::Mail(mail),
+            Self::Close(close) => Item::Close(*close),
+        }
     }
 }
 
@@ -259,7 +312,15 @@ impl Load {
         self.bytes -= one.bytes;
         self.large -= one.large;
     }
+
+    fn reaches(&self, bound: &Self) -> bool {
+        self.bytes >= bound.bytes || self.large >= bound.large
+    }
 }
+
+/// A fan-out writes one for each socket, and every idle connection keeps room for one.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Slot<Box<()>>>() <= 40);
 
 #[cfg(test)]
 #[path = "queue/tests.rs"]

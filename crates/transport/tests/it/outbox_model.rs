@@ -36,7 +36,10 @@ mod limits {
 }
 
 mod sync {
-    pub(crate) use loom::sync::{Arc, Mutex, MutexGuard};
+    pub(crate) use loom::sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    };
 }
 
 #[allow(dead_code, reason = "the tests below use part of it")]

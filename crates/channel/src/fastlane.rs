@@ -5,23 +5,21 @@
 //! node; it encodes the event once per version and hands the same frame to every lane, also where a huge topic is served
 //! in parts.
 
-use std::mem;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use bytestring::ByteString;
 
 use crate::Broadcast;
 use crate::channel_type::{ChannelType, within};
 use crate::excerpt::excerpt;
+use crate::gate::{Gate, Held, Passed};
 use crate::inbox::{InboxSender, Item};
 use crate::link::Link;
 use crate::pubsub::mailbox::Pushed;
 use crate::pubsub::{Delivery, Dispatcher, Memo, Message, Sink, Subscribers};
 use crate::pusher::Join;
 use crate::transport::{Frame, Serializer, ServerMessage, WhenSlow};
-
-/// How many frames wait for a join's answer to be written; more are dropped. The wait is a few microseconds.
-const HELD_FRAMES: usize = 1024;
 
 /// Delivers broadcasts of the kind [`KIND`](crate::KIND), to all subscribers at once or in parts.
 pub(crate) struct Fastlane;
@@ -89,12 +87,18 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    pub(crate) fn new(link: Arc<Link>, inbox: InboxSender, join: Join) -> Self {
+    /// One that holds these events back for as long as what the join put off is not done.
+    pub(crate) fn new(
+        link: Arc<Link>,
+        inbox: InboxSender,
+        join: Join,
+        held_events: Vec<ByteString>,
+    ) -> Self {
         Self {
             link,
             inbox,
             join,
-            gate: Gate::default(),
+            gate: Gate::new(held_events),
         }
     }
 
@@ -103,10 +107,17 @@ impl Lane {
         &self.link
     }
 
-    /// The join's answer is on its way: what came since the subscription follows it.
+    /// The join's answer is on its way: what came since the subscription follows it, but for the events that are held back.
+    pub(crate) fn answered(&self) {
+        self.gate.answered(|frame| {
+            self.put(frame);
+        });
+    }
+
+    /// What the join put off is done: the events that were held back for it follow.
     pub(crate) fn open(&self) {
-        self.gate.open(|Held { frame, when_slow }| {
-            self.link.outbox.frame_when_slow(frame, when_slow);
+        self.gate.open(|frame| {
+            self.put(frame);
         });
     }
 
@@ -126,13 +137,19 @@ impl Lane {
         };
         let when_slow = encodings.when_slow(self.join.channel_type);
         let when_slow = within(when_slow, self.join.id);
-        match self.gate.pass(Held { frame, when_slow }) {
-            Passed::Open(Held { frame, when_slow }) => {
-                delivery(self.link.outbox.frame_when_slow(frame, when_slow))
-            }
+        let event = encodings.broadcast.event();
+        let passed = self.gate.pass(event, Held { frame, when_slow }, |frame| {
+            self.put(frame);
+        });
+        match passed {
+            Passed::Open(frame) => delivery(self.put(frame)),
             Passed::Held => Delivery::Delivered,
             Passed::Dropped => Delivery::Dropped,
         }
+    }
+
+    fn put(&self, Held { frame, when_slow }: Held) -> Pushed {
+        self.link.outbox.frame_when_slow(frame, when_slow)
     }
 
     fn intercepted(&self, broadcast: Broadcast) -> Delivery {
@@ -227,90 +244,5 @@ fn message(broadcast: &Broadcast) -> ServerMessage {
         topic: broadcast.topic().as_byte_string().clone(),
         event: broadcast.event_text().clone(),
         payload: broadcast.payload().clone(),
-    }
-}
-
-/// Holds frames back until the join's answer has been put into the outbox, so that nothing comes before it.
-#[derive(Default)]
-struct Gate {
-    is_open: AtomicBool,
-    held: Mutex<Vec<Held>>,
-}
-
-/// A frame, and what becomes of it when its reader is slow.
-#[derive(Debug, PartialEq)]
-struct Held {
-    frame: Frame,
-    when_slow: WhenSlow,
-}
-
-enum Passed {
-    Open(Held),
-    Held,
-    Dropped,
-}
-
-impl Gate {
-    fn pass(&self, frame: Held) -> Passed {
-        if self.is_open.load(Ordering::Acquire) {
-            return Passed::Open(frame);
-        }
-        let mut held = self.held();
-        // It may have been opened just now, and then everything held is ahead of this frame already.
-        if self.is_open.load(Ordering::Acquire) {
-            return Passed::Open(frame);
-        }
-        if held.len() >= HELD_FRAMES {
-            return Passed::Dropped;
-        }
-        held.push(frame);
-        Passed::Held
-    }
-
-    fn open(&self, mut put: impl FnMut(Held)) {
-        let mut held = self.held();
-        mem::take(&mut *held).into_iter().for_each(&mut put);
-        self.is_open.store(true, Ordering::Release);
-    }
-
-    fn held(&self) -> MutexGuard<'_, Vec<Held>> {
-        // A list of frames is whole whenever a panic could strike.
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn frame(n: usize) -> Held {
-        Held {
-            frame: Frame::text(n.to_string()),
-            when_slow: WhenSlow::Latest(n as u64),
-        }
-    }
-
-    #[test]
-    fn held_frames_come_first_and_in_order() {
-        let gate = Gate::default();
-        for n in 0..3 {
-            assert!(matches!(gate.pass(frame(n)), Passed::Held));
-        }
-        let mut out = Vec::new();
-        gate.open(|frame| out.push(frame));
-        assert_eq!(out, [frame(0), frame(1), frame(2)]);
-        assert!(matches!(gate.pass(frame(3)), Passed::Open(open) if open == frame(3)));
-    }
-
-    #[test]
-    fn a_gate_holds_so_many_frames_and_no_more() {
-        let gate = Gate::default();
-        for n in 0..HELD_FRAMES {
-            assert!(matches!(gate.pass(frame(n)), Passed::Held));
-        }
-        assert!(matches!(gate.pass(frame(HELD_FRAMES)), Passed::Dropped));
-        let mut out = 0;
-        gate.open(|_| out += 1);
-        assert_eq!(out, HELD_FRAMES);
     }
 }

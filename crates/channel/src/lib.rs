@@ -18,6 +18,7 @@ mod excerpt;
 mod expiry;
 mod fastlane;
 mod filtered;
+mod gate;
 mod handling;
 mod inbox;
 mod link;

@@ -245,7 +245,7 @@ impl Server {
         }
     }
 
-    /// Subscribes, answers, and lets broadcasts follow the answer. Nothing in here waits.
+    /// Subscribes, answers, and lets broadcasts follow the answer, but for those that are to wait longer. Nothing in here waits.
     fn accept(
         &mut self,
         join: Join,
@@ -257,7 +257,9 @@ impl Server {
             return Err("its answer cannot be sent to this client".to_owned());
         }
         let link = &self.notice.link;
-        let lane = Arc::new(Lane::new(Arc::clone(link), sender, join));
+        let held_events = self.socket.take_held_events();
+        let is_holding = !held_events.is_empty();
+        let lane = Arc::new(Lane::new(Arc::clone(link), sender, join, held_events));
         let topic = self.notice.topic.clone();
         let publisher = self.socket.publisher();
         let subscription = publisher.subscribe_sink(topic, Arc::<Lane>::clone(&lane));
@@ -269,7 +271,10 @@ impl Server {
             self.notice.id,
             Fate::Joined { response },
         );
-        lane.open();
+        lane.answered();
+        if is_holding {
+            self.socket.open_after_join(lane);
+        }
         Ok(())
     }
 

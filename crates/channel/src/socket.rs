@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::assigns::Assigns;
 use crate::channel::HandleInfo;
+use crate::fastlane::Lane;
 use crate::inbox::{InboxSender, Info};
 use crate::link::Link;
 use crate::mailbox::{InfoSink, info, shared_info};
@@ -55,7 +56,17 @@ pub struct Socket {
 struct PutOff {
     join_reply: Option<Result<Payload, PayloadError>>,
     after_join: Vec<AfterJoin>,
+    /// Events whose broadcasts wait for that; taken when the join is accepted.
+    held_events: Vec<ByteString>,
+    /// What holds them from then on.
+    holding: Option<Arc<Lane>>,
     timers: Timers,
+}
+
+impl PutOff {
+    fn is_done(&self) -> bool {
+        self.holding.is_none() && self.timers.are_unused()
+    }
 }
 
 /// Whether a client message is being handled, and which.
@@ -311,7 +322,8 @@ impl Socket {
     }
 
     /// In `join`: something to do once the client has been told that it joined, and before anything else. The channel is
-    /// subscribed to its topic by then, so a snapshot that is pushed here misses nothing.
+    /// subscribed to its topic by then, so a snapshot that is pushed here misses nothing. Broadcasts that the channel does not
+    /// intercept may come before it, unless they are [held](Self::hold_until_after_join).
     ///
     /// Several run in the order in which they were given. One given later than in `join` runs when the callback in
     /// progress has returned.
@@ -328,6 +340,28 @@ impl Socket {
     {
         let put_off = self.put_off_mut().get_or_insert_default();
         put_off.after_join.push(Box::new(then));
+    }
+
+    /// In `join`: broadcasts of this event on the channel's topic reach this client only once everything that is put off with
+    /// [`after_join`](Self::after_join) is done. So a snapshot that is pushed there comes before all changes that the event tells of; those
+    /// made meanwhile follow it. Several events may be held.
+    ///
+    /// What is held keeps its order, and may be overtaken by other events. Once 1,024 frames wait, or 256 KiB as an
+    /// [outbox](crate::transport::Limits::outbox_bytes) counts, the next one lets all of them through before it, in order, and from then on
+    /// nothing of this join is held. If the channel ends before, what is held ends with it.
+    ///
+    /// Later than in `join` it does nothing: what the client has been sent cannot be held any more.
+    ///
+    /// ```no_run
+    /// # use matryoshka_channel::Socket;
+    /// # fn join(socket: &mut Socket) {
+    /// socket.hold_until_after_join("changed");
+    /// socket.after_join(|socket| Box::pin(async move { socket.push("all", &()).into() }));
+    /// # }
+    /// ```
+    pub fn hold_until_after_join(&mut self, event: impl Into<ByteString>) {
+        let put_off = self.put_off_mut().get_or_insert_default();
+        put_off.held_events.push(event.into());
     }
 
     /// A way to this channel's [`HandleInfo::handle_info`] for other tasks. `C` is the channel itself.
@@ -493,13 +527,31 @@ impl Socket {
         Ok(self.link.send(&message)?)
     }
 
+    /// The events whose broadcasts are to wait for what is put off.
+    pub(crate) fn take_held_events(&mut self) -> Vec<ByteString> {
+        let put_off = self.put_off_mut().as_mut();
+        put_off.map_or_else(Vec::new, |put_off| mem::take(&mut put_off.held_events))
+    }
+
+    /// This lane holds them, and is to be opened when nothing is put off any more.
+    pub(crate) fn open_after_join(&mut self, lane: Arc<Lane>) {
+        self.put_off_mut().get_or_insert_default().holding = Some(lane);
+    }
+
+    /// What is to be done next of what was put off. If it is nothing, what waited for that goes out.
     pub(crate) fn take_after_join(&mut self) -> Vec<AfterJoin> {
         let put_off = self.put_off_mut();
-        let after_join = put_off
-            .as_mut()
-            .map(|put_off| mem::take(&mut put_off.after_join));
-        put_off.take_if(|put_off| put_off.timers.are_unused());
-        after_join.unwrap_or_default()
+        let Some(all) = put_off.as_mut() else {
+            return Vec::new();
+        };
+        let after_join = mem::take(&mut all.after_join);
+        if after_join.is_empty()
+            && let Some(lane) = all.holding.take()
+        {
+            lane.open();
+        }
+        put_off.take_if(|put_off| put_off.is_done());
+        after_join
     }
 
     /// The message of a timer that is due. Pending without any timer, too.

@@ -121,7 +121,8 @@ impl Presence {
     }
 
     /// For a channel's `join`: once the client has its answer, puts it on the list of its topic until the channel ends,
-    /// and pushes it the whole list, itself included, as `presence_state`.
+    /// and pushes it the whole list, itself included, as `presence_state`. Changes that are told meanwhile, its own among
+    /// them, [follow the list](Self::push_state_after_join).
     ///
     /// `meta` is what the list says about it: anything that serializes as a JSON object, or `&()`. If tracking fails
     /// then, the channel ends with an error and the client joins again.
@@ -140,10 +141,37 @@ impl Presence {
     {
         let meta = meta::encode(meta)?;
         let (presence, key) = (self.clone(), key.to_owned());
+        self.hold_diffs(socket);
         socket.after_join(move |socket| {
             Box::pin(async move { presence.enter(socket, &key, meta).await })
         });
         Ok(())
+    }
+
+    /// For the `join` of a channel that only watches: once the client has its answer, pushes it the list of its topic, as
+    /// [`push_state`](Self::push_state) does.
+    ///
+    /// A `presence_diff` comes after that list, also one that is made before it: it waits
+    /// ([`Socket::hold_until_after_join`]) until all that the channel puts off is done. The official client's class
+    /// keeps what comes before, also over a lost connection, and might add it to a later list.
+    ///
+    /// ```
+    /// # use matryoshka_presence::Presence;
+    /// # use matryoshka_presence::channel::Socket;
+    /// # fn join(presence: &Presence, socket: &mut Socket) {
+    /// presence.push_state_after_join(socket);
+    /// # }
+    /// ```
+    pub fn push_state_after_join(&self, socket: &mut Socket) {
+        let presence = self.clone();
+        self.hold_diffs(socket);
+        socket.after_join(move |socket| {
+            Box::pin(async move { presence.push_state(socket).await.into() })
+        });
+    }
+
+    fn hold_diffs(&self, socket: &mut Socket) {
+        socket.hold_until_after_join(self.shared.events.diff.as_str());
     }
 
     async fn enter(&self, socket: &Socket, key: &str, meta: Bytes) -> Flow {
@@ -366,8 +394,9 @@ impl Presence {
 
     /// Pushes a client what the [mode](crate::Mode) of its topic gives those who join: the whole list as `presence_state`, if no other
     /// was set. It must get that after every join to be able to follow.
-    /// [`track_after_join`](Self::track_after_join) has it included; this is for those who only watch. Call it
-    /// from `Socket::after_join`.
+    /// [`track_after_join`](Self::track_after_join) has it included, and [`push_state_after_join`](Self::push_state_after_join) is for
+    /// those who only watch. Prefer them: by this alone, from [`Socket::after_join`] or later, a `presence_diff` may come before the list,
+    /// unless the channel holds that event back ([`Socket::hold_until_after_join`]).
     ///
     /// Clients that join a topic within one [period](PresenceConfig::period) share one list, which is written once; so this may
     /// wait until the end of the period, and for the [fetch](crate::Fetch). Pushing a [`list`](Self::list) by hand is not quite the

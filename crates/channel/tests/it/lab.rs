@@ -186,6 +186,17 @@ impl Channel<Lab> for Room {
             (Value::Null, _) => {}
             (reply, _) => socket.set_join_reply(reply),
         }
+        for event in orders["hold"].as_array().into_iter().flatten() {
+            socket.hold_until_after_join(event.as_str().unwrap());
+        }
+        if let Some(ms) = orders["after_sleep"].as_u64() {
+            socket.after_join(move |_| {
+                Box::pin(async move {
+                    sleep(Duration::from_millis(ms)).await;
+                    Flow::Continue
+                })
+            });
+        }
         if let Some(event) = orders["after"].as_str() {
             let event = event.to_owned();
             socket
@@ -202,6 +213,9 @@ impl Channel<Lab> for Room {
         }
         if orders["after_fail"] == true {
             socket.after_join(|_| Box::pin(async { Flow::Fail("told to".into()) }));
+        }
+        if orders["after_panic"] == true {
+            socket.after_join(|_| Box::pin(async { panic!("told to") }));
         }
         if let Some(topic) = orders["subscribe"].as_str() {
             socket.subscribe::<Self>(topic).unwrap();
@@ -230,6 +244,10 @@ impl Channel<Lab> for Room {
             "maybe" => Reply::status("maybe", &()),
             "null" => Reply::ok(&()),
             "quiet" => Reply::none(),
+            "hold" => {
+                socket.hold_until_after_join("diff");
+                Reply::ok_empty()
+            }
             "count" => {
                 self.count += 1;
                 Reply::ok(&json!({ "count": self.count }))

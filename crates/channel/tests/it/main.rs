@@ -8,6 +8,7 @@ mod crowd;
 mod ending;
 mod expiry;
 mod first_mistakes;
+mod holding;
 mod joining;
 mod lab;
 mod leaving;

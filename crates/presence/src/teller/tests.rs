@@ -31,6 +31,7 @@
 //! | an appointment kept that another replaced; none made after a job | the history |
 //! | a window one key too small or large, or of metas | `mode::tests::a_window_ends_` |
 //! | joins and leaves changed round, their order turned round, one base alone, a repetition left in | the tests of `difference.rs` |
+//! | changes not held until a list is pushed | `state_first::`, and most others, whose clients (`client.rs`) expect none before |
 //! | a drop grace ignored, or doubled | `grace::who_is_back_in_time_`, `grace::who_is_not_back_` |
 //! | the last rule that fits, not the first | `the_first_rule_that_fits_` of `rules.rs` |
 //!

@@ -10,20 +10,14 @@ use crate::room::Node;
 
 const ROOM: &str = "room:1";
 
-/// Waits for this client's own arrival: its state and its own diff, in whatever order.
+/// Waits for this client's own arrival: its state and then its own diff.
 async fn arrive(client: &mut Client) -> (Value, Value) {
     let events = client.settle().await;
-    let of = |name: &str| -> Vec<Value> {
-        let named = events.iter().filter(|(event, _)| event == name);
-        named.map(|(_, payload)| payload.clone()).collect()
+    let [(first, state), (second, diff)] = &events[..] else {
+        panic!("{events:?}");
     };
-    let (states, diffs) = (of("presence_state"), of("presence_diff"));
-    assert_eq!(
-        (states.len(), diffs.len(), events.len()),
-        (1, 1, 2),
-        "{events:?}"
-    );
-    (states[0].clone(), diffs[0].clone())
+    assert_eq!((&**first, &**second), ("presence_state", "presence_diff"));
+    (state.clone(), diff.clone())
 }
 
 #[tokio::test(start_paused = true)]

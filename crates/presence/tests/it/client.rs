@@ -18,6 +18,8 @@ pub(crate) struct Client {
     topic: &'static str,
     references: u64,
     join: u64,
+    /// The join that has its list.
+    listed: u64,
     presence: JsPresence,
     /// Events that came while something else was waited for, oldest first.
     waiting: Vec<(String, Value)>,
@@ -31,6 +33,7 @@ impl Client {
             topic,
             references: 0,
             join: 0,
+            listed: 0,
             presence,
             waiting: Vec::new(),
         }
@@ -79,22 +82,6 @@ impl Client {
         payload
     }
 
-    /// The next events, which must be these, in whatever order.
-    pub(crate) async fn expect_in_any_order(&mut self, wanted: &[&str]) {
-        let mut wanted = wanted.to_vec();
-        while !wanted.is_empty() {
-            let (event, payload) = match self.waiting.is_empty() {
-                true => self
-                    .receive()
-                    .await
-                    .unwrap_or_else(|| panic!("nothing came, waiting for {wanted:?}")),
-                false => self.waiting.remove(0),
-            };
-            let at = wanted.iter().position(|wanted| *wanted == event);
-            wanted.remove(at.unwrap_or_else(|| panic!("{event} {payload}")));
-        }
-    }
-
     /// All events until nothing can happen any more.
     pub(crate) async fn settle(&mut self) -> Vec<(String, Value)> {
         let mut all = std::mem::take(&mut self.waiting);
@@ -127,10 +114,12 @@ impl Client {
                 let join = frame[0].as_str().map(str::to_owned);
                 let this = self.join.to_string();
                 assert_eq!(join.unwrap_or_else(|| this.clone()), this, "another join");
+                self.listed = self.join;
                 self.presence.handle_state(self.join, &payload);
             }
             "presence_diff" => {
                 assert_eq!(frame[0], Value::Null, "a diff is a broadcast");
+                assert_eq!(self.listed, self.join, "before the list: {text}");
                 self.presence.handle_diff(self.join, &payload);
             }
             _ => {}

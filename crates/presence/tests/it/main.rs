@@ -16,3 +16,4 @@ mod js_client;
 mod modes;
 mod owners;
 mod room;
+mod state_first;

@@ -4,7 +4,7 @@ use matryoshka_presence::Presence;
 use matryoshka_presence::channel::pubsub::PubSub;
 use matryoshka_presence::channel::transport::memory::MemoryService;
 use matryoshka_presence::channel::transport::{ConnectInfo, Params};
-use matryoshka_presence::channel::{Channel, Flow, Refused, Reply, Socket, Sockets, Terminated};
+use matryoshka_presence::channel::{Channel, Refused, Reply, Socket, Sockets, Terminated};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -109,10 +109,7 @@ impl Channel<Presence> for Watcher {
     type Event = ();
 
     async fn join(presence: &Presence, socket: &mut Socket, (): ()) -> Result<Self, Refused> {
-        let presence = presence.clone();
-        socket.after_join(move |socket| {
-            Box::pin(async move { Flow::from(presence.push_state(socket).await) })
-        });
+        presence.push_state_after_join(socket);
         Ok(Self)
     }
 

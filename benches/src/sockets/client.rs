@@ -77,6 +77,14 @@ impl Client {
         }
     }
 
+    /// This side's port.
+    ///
+    /// # Errors
+    /// If the connection is gone.
+    pub(super) fn port(&self) -> io::Result<u16> {
+        Ok(self.speaker.0.local_addr()?.port())
+    }
+
     /// Joins, and expects ok.
     ///
     /// # Errors

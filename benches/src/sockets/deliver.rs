@@ -10,6 +10,9 @@ use crate::sockets::client::{Client, Speaker};
 use crate::sockets::server::Server;
 use crate::sockets::{SAMPLES, compare, each_us, median, on_one_thread};
 
+/// What a message carries, unless a measurement says otherwise.
+pub(super) const PAYLOAD_BYTES: usize = 64;
+
 /// Messages that are sent before all have arrived.
 const IN_FLIGHT: usize = 4;
 
@@ -51,6 +54,7 @@ pub(super) struct Crowd {
     _silent: Vec<Speaker>,
     size: usize,
     heard: Arc<Heard>,
+    topic: String,
     message: String,
 }
 
@@ -92,14 +96,23 @@ impl Crowd {
             }
         }
         let speaker = speakers.pop().expect("there is one socket at least");
-        let text = "x".repeat(64 - r#"{"t":""}"#.len());
-        Self {
+        let mut crowd = Self {
             speaker,
             _silent: speakers,
             size,
             heard,
-            message: format!(r#"["1","2","{topic}","shout",{{"t":"{text}"}}]"#),
-        }
+            topic: topic.to_owned(),
+            message: String::new(),
+        };
+        crowd.payload_bytes(PAYLOAD_BYTES);
+        crowd
+    }
+
+    /// From now on messages have payloads of so many bytes.
+    pub(super) fn payload_bytes(&mut self, bytes: usize) {
+        let text = "x".repeat(bytes - r#"{"t":""}"#.len());
+        let topic = &self.topic;
+        self.message = format!(r#"["1","2","{topic}","shout",{{"t":"{text}"}}]"#);
     }
 
     /// Sends four messages and waits until all have them, so many times.

@@ -1,5 +1,7 @@
-//! What the system says of a server's processes: CPU and memory. Only Linux says it in files.
+//! What the system says of a server: CPU and memory of its processes, and what it holds for its connections. Only Linux says
+//! it in files.
 
+use std::collections::HashSet;
 use std::fs;
 use std::time::Duration;
 
@@ -25,6 +27,26 @@ impl Processes {
     pub(super) fn resident_bytes(&self) -> u64 {
         self.0.iter().map(|pid| resident_bytes(*pid)).sum()
     }
+}
+
+/// Bytes that the system has taken for connections that end at these ports of this machine, and not got rid of.
+///
+/// # Panics
+/// If the system does not say.
+pub(super) fn system_holds(ports: &HashSet<u16>) -> u64 {
+    const CONNECTIONS: &str = "/proc/net/tcp";
+    let table =
+        fs::read_to_string(CONNECTIONS).unwrap_or_else(|error| panic!("{CONNECTIONS}: {error}"));
+    let hex = |text: &str| u64::from_str_radix(text, 16).expect("a number of base 16");
+    let held = table.lines().skip(1).filter_map(|line| {
+        // Number, own address, other address, state, bytes to be sent and received.
+        let mut fields = line.split_whitespace().skip(2);
+        let (_, port) = fields.next()?.rsplit_once(':')?;
+        let (sending, _) = fields.nth(1)?.split_once(':')?;
+        let is_meant = u16::try_from(hex(port)).is_ok_and(|port| ports.contains(&port));
+        is_meant.then(|| hex(sending))
+    });
+    held.sum()
 }
 
 fn ticks(pid: u32) -> u64 {

@@ -351,9 +351,10 @@ impl Server {
     /// What a client asks for waits until it has read what it asked for before: then it is never closed for reading answers
     /// no faster than its network lets it.
     fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.orders.poll_kicked(cx) {
+        // Mostly there is room, and then nobody has to know whom to wake.
+        match self.notice.link.outbox.poll_room(cx) {
             Poll::Ready(()) => Poll::Ready(()),
-            Poll::Pending => self.notice.link.outbox.poll_room(cx),
+            Poll::Pending => self.orders.poll_kicked(cx),
         }
     }
 

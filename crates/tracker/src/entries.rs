@@ -131,12 +131,14 @@ impl Entries {
             chunks.remove(at);
             return;
         }
-        let Some(next) = chunks.get(at + 1) else {
-            return;
-        };
-        if chunks[at].len() + next.len() <= CHUNK_ENTRIES / 2 {
-            let next = chunks.remove(at + 1);
-            writable(&mut chunks[at]).extend(next.iter().cloned());
+        // With the next, or with the one before: removals in ascending order have not come to the next yet.
+        for first in [Some(at), at.checked_sub(1)].into_iter().flatten() {
+            if let [left, right, ..] = &chunks[first..]
+                && left.len() + right.len() <= CHUNK_ENTRIES / 2
+            {
+                let right = chunks.remove(first + 1);
+                return writable(&mut chunks[first]).extend(right.iter().cloned());
+            }
         }
     }
 

@@ -9,7 +9,10 @@ use std::{
 };
 
 use futures::{SinkExt, StreamExt, future::poll_fn};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::{
+    task::coop,
+    time::{Instant, Sleep, sleep_until},
+};
 
 use crate::{
     close::{Close, CloseCode, CloseReason},
@@ -50,6 +53,7 @@ pub(crate) fn drive<C: Connection, S: Session>(
         held: None,
         blocked: false,
         unflushed: false,
+        is_timed: false,
         idle_timeout: limits.idle_timeout,
         inbound: limits.inbound,
         bucket: Bucket::full(Instant::now().into_std()),
@@ -95,6 +99,8 @@ struct Drive<C, S: Session> {
     /// Whether the connection takes no frame, since the client reads none.
     blocked: bool,
     unflushed: bool,
+    /// Whether the timer will wake the task.
+    is_timed: bool,
     idle_timeout: Duration,
     inbound: Option<Rate>,
     bucket: Bucket,
@@ -299,8 +305,12 @@ impl<C: Connection, S: Session> Drive<C, S> {
         Ok(())
     }
 
-    /// Ready when the client has been silent for too long. The timer is moved only when it fires.
-    fn poll_idle(&self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<End> {
+    /// Ready when the client has been silent for too long. The timer is moved only when it fires, and told only once whom it wakes:
+    /// this always runs in one and the same task.
+    fn poll_idle(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<End> {
+        if self.is_timed && !timer.is_elapsed() {
+            return Poll::Pending;
+        }
         while timer.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
             let deadline = self.last_heard() + self.idle_timeout;
@@ -313,6 +323,8 @@ impl<C: Connection, S: Session> Drive<C, S> {
                 return Poll::Ready(End::Idle);
             }
         }
+        // A turn that was too busy was turned away by the timer too, and comes back.
+        self.is_timed = coop::has_budget_remaining();
         Poll::Pending
     }
 

@@ -14,7 +14,7 @@ use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tungstenite::handshake::derive_accept_key;
 
 use crate::{
     admission::{Admitted, NotAdmitted},
@@ -77,7 +77,7 @@ async fn upgrade<S: Session>(
     let time = config.limits.handshake_timeout;
     match timeout(time, on_upgrade).await {
         Ok(Ok(upgraded)) => {
-            let websocket = WebSocket::accept(TokioIo::new(upgraded), &config.websocket).await;
+            let websocket = WebSocket::accept(TokioIo::new(upgraded), &config.websocket);
             tokio::spawn(admitted.drive(websocket));
         }
         Ok(Err(error)) => {

@@ -1,5 +1,7 @@
 //! A WebSocket as a [`Connection`]: the codec, its limits, and the closing handshake.
 
+mod codec;
+
 use std::{
     io,
     pin::Pin,
@@ -13,16 +15,13 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Instant,
 };
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{
-        self, Message,
-        protocol::{
-            CloseFrame, Role, WebSocketConfig as CodecConfig,
-            frame::{
-                Frame as RawFrame, Utf8Bytes,
-                coding::{Data, OpCode},
-            },
+use tungstenite::{
+    Message,
+    protocol::{
+        CloseFrame, WebSocketConfig as CodecConfig,
+        frame::{
+            Frame as RawFrame, Utf8Bytes,
+            coding::{Data, OpCode},
         },
     },
 };
@@ -34,6 +33,7 @@ use crate::{
     read_ahead::ReadAhead,
     transport::{Connection, Outgoing, ReadError, WriteError},
 };
+use codec::Codec;
 
 /// Name of the WebSocket carrier in [`ConnectInfo`](crate::ConnectInfo), and its path below the mount.
 pub const WEBSOCKET: &str = "websocket";
@@ -70,10 +70,11 @@ impl Default for WebSocketConfig {
     }
 }
 
-/// The server's end of a WebSocket over any byte stream whose upgrade is done.
+/// The server's end of a WebSocket over any byte stream whose upgrade is done. One task reads and writes it: of two, one might not
+/// be woken.
 #[derive(Debug)]
 pub struct WebSocket<T> {
-    codec: WebSocketStream<ReadAhead<T>>,
+    codec: Codec<ReadAhead<T>>,
     state: State,
     /// Nothing is read until the last ping's answer has left, or a client that pings and never reads would fill the
     /// codec's write buffer.
@@ -91,18 +92,15 @@ enum State {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
     /// Takes over a stream right after the response to the upgrade request.
-    pub async fn accept(stream: T, config: &WebSocketConfig) -> Self {
+    pub fn accept(stream: T, config: &WebSocketConfig) -> Self {
         let codec_config = CodecConfig::default()
             .read_buffer_size(config.read_buffer_bytes)
             .write_buffer_size(config.write_buffer_bytes)
             .max_write_buffer_size(config.write_buffer_bytes.saturating_add(MAX_OUTGOING_BYTES))
             .max_message_size(Some(config.max_message_bytes))
             .max_frame_size(Some(config.max_message_bytes));
-        let stream = ReadAhead::new(stream);
-        let codec =
-            WebSocketStream::from_raw_socket(stream, Role::Server, Some(codec_config)).await;
         Self {
-            codec,
+            codec: Codec::new(ReadAhead::new(stream), codec_config),
             state: State::Open,
             answering_ping: false,
         }
@@ -124,13 +122,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
         }
     }
 
-    fn codec(&mut self) -> Pin<&mut WebSocketStream<ReadAhead<T>>> {
-        Pin::new(&mut self.codec)
-    }
-
     /// Reads on until the client's part of the closing handshake, or until the codec gives up.
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while let Some(Ok(_ignored)) = ready!(self.codec().poll_next(cx)) {}
+        while let Some(Ok(_ignored)) = ready!(self.codec.poll_next(cx)) {}
         Poll::Ready(())
     }
 
@@ -140,7 +134,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
         let mut scratch = [0; 1024];
         loop {
             let mut buffer = ReadBuf::new(&mut scratch);
-            let read = ready!(Pin::new(self.codec.get_mut()).poll_read(cx, &mut buffer));
+            let read = ready!(Pin::new(self.codec.stream_mut()).poll_read(cx, &mut buffer));
             if read.is_err() || buffer.filled().is_empty() {
                 return Poll::Ready(());
             }
@@ -155,10 +149,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<T> {
         loop {
             if self.answering_ping {
                 // An error here shows again as the end of the stream.
-                let _ = ready!(self.codec().poll_flush(cx));
+                let _ = ready!(self.codec.poll_flush(cx));
                 self.answering_ping = false;
             }
-            let item = match ready!(self.codec().poll_next(cx)) {
+            let item = match ready!(self.codec.poll_next(cx)) {
                 None => None,
                 Some(Ok(Message::Text(text))) => Some(Self::text(text)),
                 Some(Ok(Message::Binary(bytes))) => Some(Ok(Self::binary(bytes))),
@@ -185,7 +179,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Sink<Outgoing> for WebSocket<T> {
     type Error = WriteError;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
-        self.codec().poll_ready(cx).map_err(write_error)
+        self.codec.poll_ready(cx).map_err(write_error)
     }
 
     fn start_send(mut self: Pin<&mut Self>, item: Outgoing) -> Result<(), WriteError> {
@@ -193,23 +187,23 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Sink<Outgoing> for WebSocket<T> {
             Outgoing::Frame(frame) => message(frame),
             Outgoing::Close(close) => Message::Close(Some(close_frame(&close))),
         };
-        self.codec().start_send(message).map_err(write_error)
+        self.codec.start_send(message).map_err(write_error)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
-        self.codec().poll_flush(cx).map_err(write_error)
+        self.codec.poll_flush(cx).map_err(write_error)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
         if self.state == State::Open {
             // Also sends our half if nobody did.
-            ready!(self.codec().poll_close(cx)).map_err(write_error)?;
+            ready!(self.codec.poll_close(cx)).map_err(write_error)?;
             ready!(self.poll_answer(cx));
         } else if self.state == State::Broken {
-            ready!(self.codec().poll_close(cx)).map_err(write_error)?;
+            ready!(self.codec.poll_close(cx)).map_err(write_error)?;
         }
         if self.state != State::Draining {
-            ready!(Pin::new(self.codec.get_mut()).poll_shutdown(cx))?;
+            ready!(Pin::new(self.codec.stream_mut()).poll_shutdown(cx))?;
             self.state = State::Draining;
         }
         ready!(self.poll_drain(cx));
@@ -219,7 +213,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Sink<Outgoing> for WebSocket<T> {
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connection for WebSocket<T> {
     fn last_byte(&self) -> Option<Instant> {
-        Some(self.codec.get_ref().last_byte())
+        Some(self.codec.stream().last_byte())
     }
 }
 

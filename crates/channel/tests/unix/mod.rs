@@ -39,7 +39,7 @@ impl Server {
         client.set_nonblocking(true).unwrap();
         server.set_nonblocking(true).unwrap();
         let server = tokio::net::UnixStream::from_std(server).unwrap();
-        let server = WebSocket::accept(server, &WebSocketConfig::default()).await;
+        let server = WebSocket::accept(server, &WebSocketConfig::default());
         let params = Params::parse("vsn=2.0.0&user=anna").unwrap();
         let info = ConnectInfo::new("unix", params).unwrap();
         assert!(self.0.send((info, server)).await.is_ok());

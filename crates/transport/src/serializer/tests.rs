@@ -806,6 +806,22 @@ proptest! {
         let _ = decode(&V2, &frame);
     }
 
+    /// Without white space a message may take a shorter way.
+    #[test]
+    fn white_space_before_a_message_changes_nothing(
+        parts in prop::collection::vec(
+            prop::sample::select(vec![
+                "null", "\"\"", "\"a\"", "\"é\"", r#""\n""#, "\"\u{1}\"", "\"", "1", "nul", " null", "[]", r#"{"a":"]"}"#, "{", "",
+            ]),
+            3..7,
+        ),
+        end in prop::sample::select(vec!["]", "", "] ", "]]", " ]"]),
+    ) {
+        let frame = format!("[{}{end}", parts.join(","));
+        let (plain, spaced) = (decode(&V2, &frame), decode(&V2, &format!(" {frame}")));
+        prop_assert_eq!(plain.ok(), spaced.ok());
+    }
+
     #[test]
     fn decoding_bytes_never_panics(mut frame in prop::collection::vec(any::<u8>(), 0..64), kind in 0..3u8) {
         let _ = V2.decode(Frame::binary(frame.clone()));

@@ -45,10 +45,31 @@ fn read_string(text: &ByteString, quoted: &str) -> Result<ByteString, JsonError>
             .map(ByteString::from)
             .map_err(JsonError::Syntax);
     }
+    Ok(part(text, inner))
+}
+
+/// A part of the frame `text` to be kept.
+fn part(text: &ByteString, part: &str) -> ByteString {
     match text.len() <= SLICE_FRAMES_UP_TO_BYTES {
-        true => Ok(text.slice_ref(inner)),
-        false => Ok(ByteString::from(inner)),
+        true => text.slice_ref(part),
+        false => ByteString::from(part),
     }
+}
+
+/// Takes a string without escapes, or `null`, and the comma behind it from `rest` of the frame `text`. None if something else is there.
+pub(super) fn take_plain(text: &ByteString, rest: &mut &str) -> Option<Option<Field>> {
+    let (field, behind) = match rest.strip_prefix('"') {
+        None => (None, rest.strip_prefix("null")?),
+        Some(string) => {
+            let (string, behind) = string.split_at(string.bytes().position(is_escaped)?);
+            (
+                Some(Field::Text(part(text, string))),
+                behind.strip_prefix('"')?,
+            )
+        }
+    };
+    *rest = behind.strip_prefix(',')?;
+    Some(field)
 }
 
 /// A text message on its way out.
@@ -56,14 +77,14 @@ pub(super) trait Text {
     /// Writes it, each time the same.
     fn write(&self, out: &mut impl Out);
 
-    /// Writes it twice, so that the text is allocated once, without slack: bytes without slack become shareable without
-    /// another allocation.
+    /// Counts it and then writes it, so that a text without escapes, as most are, is allocated once. None has slack: bytes
+    /// without slack become shareable without another allocation.
     fn text(&self) -> ByteString {
         let mut count = Count(0);
         self.write(&mut count);
         let mut text = String::with_capacity(count.0);
         self.write(&mut text);
-        debug_assert_eq!(text.len(), count.0);
+        text.shrink_to_fit();
         text.into()
     }
 }
@@ -126,6 +147,7 @@ pub(super) trait Out {
     }
 }
 
+/// How long it is without escapes.
 struct Count(usize);
 
 impl Out for Count {
@@ -134,9 +156,7 @@ impl Out for Count {
     }
 
     fn quoted(&mut self, text: &str) {
-        let escaped = text.bytes().filter(|&byte| is_escaped(byte));
-        let escapes: usize = escaped.map(|byte| escape_len(byte) - 1).sum();
-        self.0 += text.len() + escapes + 2;
+        self.0 += text.len() + 2;
     }
 }
 
@@ -161,14 +181,6 @@ impl Out for String {
 /// Only controls, quote and backslash are.
 fn is_escaped(byte: u8) -> bool {
     matches!(byte, b'"' | b'\\' | 0x00..=0x1f)
-}
-
-/// How many bytes one that is escaped takes on the wire.
-fn escape_len(byte: u8) -> usize {
-    match byte {
-        b'"' | b'\\' | 0x08 | 0x09 | 0x0a | 0x0c | 0x0d => 2,
-        _ => 6,
-    }
 }
 
 fn push_escape(text: &mut String, byte: u8) {

@@ -93,7 +93,7 @@ impl Narrow {
         let (client, server) = duplex(PIPE_BYTES);
         let asked = Arc::<AtomicUsize>::default();
         let connection = Watched {
-            connection: WebSocket::accept(server, &WebSocketConfig::default()).await,
+            connection: WebSocket::accept(server, &WebSocketConfig::default()),
             asked: Arc::clone(&asked),
         };
         serve(&lab, connection, limits, &connections);

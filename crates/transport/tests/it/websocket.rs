@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use futures::{SinkExt, StreamExt};
+use futures::{FutureExt, SinkExt, StreamExt};
 use matryoshka_transport::{
-    CloseCode, CloseReason, Connections, Frame, HttpService, Limits, Pushed, Transport, WebSocket,
-    WebSocketConfig,
+    CloseCode, CloseReason, Connections, Frame, HttpService, Limits, Outgoing, Pushed, Transport,
+    WebSocket, WebSocketConfig,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
@@ -37,7 +37,7 @@ async fn raw(
     pipe_bytes: usize,
 ) -> DuplexStream {
     let (client, server) = duplex(pipe_bytes);
-    let websocket = WebSocket::accept(server, &config).await;
+    let websocket = WebSocket::accept(server, &config);
     let (give, given) = mpsc::channel(1);
     give.try_send((info(""), websocket))
         .unwrap_or_else(|_| panic!("room for one"));
@@ -274,6 +274,36 @@ async fn a_client_that_pings_and_never_reads_is_not_read_any_further() {
         );
     }
     assert!(taken > 0);
+}
+
+#[tokio::test]
+async fn what_a_client_does_not_read_is_not_collected_without_end() {
+    let (_client, server) = duplex(64);
+    let mut websocket = WebSocket::accept(server, &WebSocketConfig::default());
+    let mut collected = 0;
+    let frame = || Outgoing::Frame(Frame::binary(vec![0; 1000]));
+    while let Some(fed) = websocket.feed(frame()).now_or_never() {
+        fed.unwrap();
+        collected += 1;
+        assert!(collected < 100);
+    }
+    assert_eq!(collected, 5, "the first number of them over 4 KiB");
+}
+
+/// In so busy a turn the runtime turns everything away, the idle clock too.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_silent_after_a_burst_is_idle_in_time() {
+    let connections = Connections::new();
+    let config = WebSocketConfig::default();
+    let mut client = raw(&Lab::new(), &connections, config, 1 << 21).await;
+    let burst = masked(FIN_BINARY, &[0; 4096]).repeat(200);
+    client.write_all(&burst).await.unwrap();
+    let mut answers = Vec::new();
+    let end = client.read_to_end(&mut answers);
+    let in_time = Limits::default().idle_timeout * 2;
+    timeout(in_time, end).await.expect("its end").unwrap();
+    assert!(answers.len() > 200 * 4096);
+    assert_eq!(connections.stats().closed_idle, 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,163 @@
+//! The codec of WebSockets over a stream that is polled.
+
+use std::{
+    io::{self, Read, Write},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tungstenite::{
+    Error, Message,
+    protocol::{Role, WebSocketConfig, WebSocketContext},
+};
+
+/// Frames in and out of a byte stream, all by one task.
+///
+/// `tokio_tungstenite` lets a reader and a writer be two tasks, and for that keeps two wakers on the heap which each read, each write and
+/// each wake-up goes through. Here whoever polls is who is woken.
+#[derive(Debug)]
+pub(super) struct Codec<T> {
+    stream: T,
+    context: WebSocketContext,
+    /// Whether more waits than is to be collected before it is written.
+    is_full: bool,
+    /// Whether nothing more can be read.
+    ended: bool,
+}
+
+impl<T> Codec<T> {
+    /// The server's end.
+    pub(super) fn new(stream: T, config: WebSocketConfig) -> Self {
+        Self {
+            stream,
+            context: WebSocketContext::new(Role::Server, Some(config)),
+            is_full: false,
+            ended: false,
+        }
+    }
+
+    pub(super) fn stream(&self) -> &T {
+        &self.stream
+    }
+
+    pub(super) fn stream_mut(&mut self) -> &mut T {
+        &mut self.stream
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Codec<T> {
+    /// The next message. After an error, and after the closing handshake, there is none.
+    pub(super) fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Message, Error>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        match self.context.read(&mut Polled(&mut self.stream, cx)) {
+            Err(error) if is_pending(&error) => Poll::Pending,
+            Err(Error::ConnectionClosed | Error::AlreadyClosed) => {
+                self.ended = true;
+                Poll::Ready(None)
+            }
+            read => {
+                self.ended = read.is_err();
+                Poll::Ready(Some(read))
+            }
+        }
+    }
+
+    /// Ready when a message can be collected: what was too much has been written.
+    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        match self.is_full {
+            true => self.poll_flush(cx),
+            false => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Collects a message. It is written by the next flush, or when there is too much to collect more.
+    pub(super) fn start_send(&mut self, message: Message) -> Result<(), Error> {
+        match self.context.write(&mut Later, message) {
+            Err(error) if is_pending(&error) => {
+                self.is_full = true;
+                Ok(())
+            }
+            sent => sent,
+        }
+    }
+
+    /// Writes all that was collected. The end of the connection is no error here.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let flushed = self.context.flush(&mut Polled(&mut self.stream, cx));
+        self.poll_written(flushed)
+    }
+
+    /// Closes the connection, if neither side has, and writes all that was collected.
+    pub(super) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let closed = self.context.close(&mut Polled(&mut self.stream, cx), None);
+        self.poll_written(closed)
+    }
+
+    fn poll_written(&mut self, written: Result<(), Error>) -> Poll<Result<(), Error>> {
+        if written.as_ref().is_err_and(is_pending) {
+            return Poll::Pending;
+        }
+        self.is_full = false;
+        match written {
+            Err(Error::ConnectionClosed) => Poll::Ready(Ok(())),
+            written => Poll::Ready(written),
+        }
+    }
+}
+
+/// A stream for as long as a task polls it. What has to wait fails with `WouldBlock`, and the task is woken.
+struct Polled<'a, 'b, T>(&'a mut T, &'a mut Context<'b>);
+
+impl<T: AsyncRead + Unpin> Read for Polled<'_, '_, T> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut buffer = ReadBuf::new(buffer);
+        at_once(Pin::new(&mut *self.0).poll_read(self.1, &mut buffer))?;
+        Ok(buffer.filled().len())
+    }
+}
+
+impl<T: AsyncWrite + Unpin> Write for Polled<'_, '_, T> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        at_once(Pin::new(&mut *self.0).poll_write(self.1, bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        at_once(Pin::new(&mut *self.0).poll_flush(self.1))
+    }
+}
+
+/// Instead of a stream where there is no task to be woken: everything has to wait.
+struct Later;
+
+impl Read for Later {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        at_once(Poll::Pending)
+    }
+}
+
+impl Write for Later {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        at_once(Poll::Pending)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        at_once(Poll::Pending)
+    }
+}
+
+fn at_once<R>(polled: Poll<io::Result<R>>) -> io::Result<R> {
+    match polled {
+        Poll::Ready(result) => result,
+        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+    }
+}
+
+fn is_pending(error: &Error) -> bool {
+    matches!(error, Error::Io(error) if error.kind() == io::ErrorKind::WouldBlock)
+}

@@ -14,6 +14,7 @@ mod lab;
 mod leaving;
 mod log;
 mod messages;
+mod mixed;
 mod observing;
 mod order;
 mod outside;

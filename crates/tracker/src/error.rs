@@ -81,7 +81,7 @@ pub enum TrackError {
 /// A value that was not updated. What was tracked stays.
 #[derive(Debug, Error)]
 pub enum UpdateError {
-    /// This owner tracks nothing under this topic and key: track it.
+    /// This owner tracks nothing under this topic and key, or the guard stands for something that has ended: track it.
     #[error("this owner tracks nothing under this topic and key")]
     NoPresence,
     /// Only other nodes track this key. Each entry is changed on its own node only: do it there.

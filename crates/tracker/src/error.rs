@@ -3,7 +3,7 @@
 use matryoshka_pubsub::{AlreadyClaimed, NodeName, SubscribeError, TopicName};
 use thiserror::Error;
 
-use crate::config::{MAX_NAME_BYTES, MAX_SHARDS, MIN_LOG_BYTES};
+use crate::config::{MAX_NAME_BYTES, MAX_POOL_SIZE, MIN_LOG_BYTES};
 use crate::reference::PresenceRef;
 
 /// A tracker that was not started. Nothing is left of the attempt.
@@ -30,8 +30,8 @@ pub enum ConfigError {
     #[error("`name` must have 1 to {MAX_NAME_BYTES} bytes")]
     Name,
     /// The number of shards.
-    #[error("`shards` is {0}, it must be 1 to {MAX_SHARDS}")]
-    Shards(usize),
+    #[error("`pool_size` is {0}, it must be 1 to {MAX_POOL_SIZE}")]
+    PoolSize(usize),
     /// No time to collect changes.
     #[error("`broadcast_period` must not be zero")]
     BroadcastPeriod,

@@ -67,12 +67,12 @@ impl Tracker {
         let claim = pubsub
             .claim(format!("tracker:{}", config.name))
             .map_err(TrackerError::AlreadyRunning)?;
-        let published = Arc::new(Published::new(config.shards, config.consumer_diffs));
+        let published = Arc::new(Published::new(config.pool_size, config.consumer_diffs));
         let (caught_up, waiting) = watch::channel(());
         let life = life_now(pubsub);
-        let mut drivers = Vec::with_capacity(config.shards);
-        let mut shards = Vec::with_capacity(config.shards);
-        for index in 0..config.shards {
+        let mut drivers = Vec::with_capacity(config.pool_size);
+        let mut shards = Vec::with_capacity(config.pool_size);
+        for index in 0..config.pool_size {
             let settings = settings(&config, index);
             let parts = Parts {
                 shard: Shard::new(pubsub.node(), life, settings),

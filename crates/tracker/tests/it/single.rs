@@ -157,9 +157,9 @@ async fn bytes_are_given_back_and_left_out_of_typed_lists() {
 
 #[tokio::test(start_paused = true)]
 async fn t14_shards_divide_topics_and_nobody_notices() {
-    for shards in [1, 2, 8] {
+    for pool_size in [1, 2, 8] {
         let config = TrackerConfig {
-            shards,
+            pool_size,
             ..TrackerConfig::default()
         };
         let tracker = Tracker::new(&PubSub::local(), config).unwrap();
@@ -219,13 +219,13 @@ async fn once_close_returns_there_is_nothing_left_to_end() {
 #[tokio::test(start_paused = true)]
 async fn settings_that_cannot_be_are_refused() {
     let config = TrackerConfig {
-        shards: 0,
+        pool_size: 0,
         ..TrackerConfig::default()
     };
     let refused = Tracker::new(&PubSub::local(), config);
     assert!(matches!(
         refused,
-        Err(TrackerError::Config(ConfigError::Shards(0)))
+        Err(TrackerError::Config(ConfigError::PoolSize(0)))
     ));
 }
 

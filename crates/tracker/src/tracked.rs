@@ -62,6 +62,10 @@ impl Tracked {
     /// # Errors
     ///
     /// [`UpdateError`]; the value stays. [`NoPresence`](UpdateError::NoPresence) once it has ended, whatever was tracked there since.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it returns, the change is either made or not. It stays tracked.
     pub async fn update<M, F>(&self, mut change: F) -> Result<PresenceRef, UpdateError>
     where
         M: Serialize + DeserializeOwned,
@@ -73,6 +77,10 @@ impl Tracked {
     /// Replaces the value.
     ///
     /// # Errors
+    ///
+    /// As [`update`](Self::update).
+    ///
+    /// # Cancel safety
     ///
     /// As [`update`](Self::update).
     pub async fn replace<M: Serialize + ?Sized>(
@@ -87,6 +95,10 @@ impl Tracked {
     /// # Errors
     ///
     /// As [`update`](Self::update).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`update`](Self::update).
     pub async fn replace_bytes(&self, meta: impl Into<Bytes>) -> Result<PresenceRef, UpdateError> {
         self.tracker
             .replace_target(self.target(), meta.into())
@@ -98,6 +110,11 @@ impl Tracked {
     /// # Errors
     ///
     /// If the tracker was closed before; then it has left too.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it returns, even before it was polled, it ends all the same, soon after: the guard is dropped with it. Only a grace of
+    /// its own or an announced restart may hold the entry then, as when a guard is dropped.
     pub async fn untrack(self) -> Result<bool, Closed> {
         let untracked = self.tracker.untrack_target(self.target()).await?;
         // What this node tracks is never refused.

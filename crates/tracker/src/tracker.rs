@@ -142,6 +142,10 @@ impl Tracker {
     /// # Errors
     ///
     /// As [`track`](Self::track).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`track`](Self::track).
     pub async fn track_bytes(
         &self,
         owner: &Owner,
@@ -160,6 +164,11 @@ impl Tracker {
     /// # Errors
     ///
     /// As [`track`](Self::track).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it returns, it ends as if its guard were dropped: what was tracked by then is held for its grace, and nothing else
+    /// stays.
     pub async fn track_with_grace(
         &self,
         owner: &Owner,
@@ -216,6 +225,10 @@ impl Tracker {
     /// # Errors
     ///
     /// As [`update`](Self::update).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`update`](Self::update).
     pub async fn update_bytes<F>(
         &self,
         owner: OwnerId,
@@ -236,6 +249,10 @@ impl Tracker {
     /// # Errors
     ///
     /// [`UpdateError`]; then the value stays.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`update`](Self::update).
     pub async fn replace<M: Serialize + ?Sized>(
         &self,
         owner: OwnerId,
@@ -252,6 +269,10 @@ impl Tracker {
     /// # Errors
     ///
     /// As [`replace`](Self::replace).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`update`](Self::update).
     pub async fn replace_bytes(
         &self,
         owner: OwnerId,
@@ -291,6 +312,10 @@ impl Tracker {
     /// # Errors
     ///
     /// If the tracker was closed: then nothing is tracked any more.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it returns, some of it may have ended and the rest not: call it again.
     pub async fn untrack_owner(&self, owner: OwnerId) -> Result<usize, Closed> {
         let mut count = 0;
         for shard in &self.inner.shards {

@@ -328,7 +328,7 @@ impl Tracker {
         Ok(count)
     }
 
-    /// The entries of a topic on all nodes, with their values read. Waits for nobody.
+    /// The entries of a topic on all nodes, with their values read. Waits as little as [`entries`](Self::entries).
     ///
     /// Entries whose value is no `M` are left out, and counted in [`Stats::undecodable`].
     pub fn list<M: DeserializeOwned>(&self, topic: &str) -> Vec<Present<M>> {
@@ -340,7 +340,7 @@ impl Tracker {
         present
     }
 
-    /// The entries of a topic with that key, read as in [`list`](Self::list). Waits for nobody.
+    /// The entries of a topic with that key, read as in [`list`](Self::list). Waits as little as [`entries`](Self::entries).
     pub fn get_by_key<M: DeserializeOwned>(&self, topic: &str, key: &str) -> Vec<Present<M>> {
         let entries = self.entries(topic);
         entries
@@ -349,7 +349,11 @@ impl Tracker {
             .collect()
     }
 
-    /// The entries of a topic on all nodes, as they are. Waits for nobody.
+    /// The entries of a topic on all nodes, as they are.
+    ///
+    /// Asks no task and no other node. A shared lock is held to copy two words, so a reader waits for no change under way, but for
+    /// the moment in which one is put in place: that is short, unless it changes thousands of topics at once, as the end of a node may, or
+    /// meets a [`snapshot`](Self::snapshot) of as many.
     pub fn entries(&self, topic: &str) -> Entries {
         self.inner.published.entries(self.shard_index(topic), topic)
     }
@@ -359,17 +363,17 @@ impl Tracker {
         self.inner.published.snapshot()
     }
 
-    /// How many entries a topic has on all nodes. Waits for nobody.
+    /// How many entries a topic has on all nodes. Waits as little as [`entries`](Self::entries).
     pub fn count(&self, topic: &str) -> usize {
         self.entries(topic).len()
     }
 
-    /// Whether anybody tracks that key in that topic. Waits for nobody.
+    /// Whether anybody tracks that key in that topic. Waits as little as [`entries`](Self::entries).
     pub fn contains(&self, topic: &str, key: &str) -> bool {
         self.entries(topic).by_key(key).next().is_some()
     }
 
-    /// What an owner of this node tracks under a topic and key. Waits for nobody.
+    /// What an owner of this node tracks under a topic and key. Waits as little as [`entries`](Self::entries).
     pub fn own_entry(&self, owner: OwnerId, topic: &str, key: &str) -> Option<Arc<Entry>> {
         self.own_in(owner.get(), topic, key)
     }

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use http::{
     HeaderValue, Request, Response, StatusCode,
     header::{HOST, ORIGIN},
+    uri::Scheme,
 };
 use http_body_util::Full;
 use hyper::body::Body;
@@ -53,7 +54,7 @@ pub struct HttpConfig {
     pub longpoll_path: String,
     /// Which pages may connect; default the server's own host and loopback hosts.
     pub origins: OriginPolicy,
-    /// Which proxies may say where a client is; default none.
+    /// Which proxies may say where a client is, and by which scheme it came; default none.
     pub trusted_proxies: TrustedProxies,
     /// What of a request sessions are told beside its parameters; default nothing.
     pub reveal: Reveal,
@@ -306,7 +307,16 @@ impl<H: Handler> HttpService<H> {
 
     /// Whether the page that asks may; one that may not is worth a line in the log.
     pub(crate) fn allows_origin(&self, head: &Head) -> bool {
-        let allowed = self.config.origins.allows(&head.headers);
+        let HttpConfig {
+            origins,
+            trusted_proxies,
+            ..
+        } = &*self.config;
+        let said = head
+            .peer_addr
+            .and_then(|peer| trusted_proxies.scheme(peer, &head.headers));
+        let scheme = said.unwrap_or(Scheme::HTTP);
+        let allowed = origins.allows_over(&scheme, &head.headers);
         if !allowed {
             let (origin, host) = (head.headers.get(ORIGIN), head.headers.get(HOST));
             let (origin, host) = (excerpt(origin), excerpt(host));

@@ -50,7 +50,7 @@ pub use longpoll::{
     LONGPOLL, LongPollConfig, LongPollStats, LongPolling, LongPollingError, MAX_WAITING_POSTS,
 };
 pub use message::{ClientMessage, Field, Payload, REPLY_EVENT, ServerMessage};
-pub use origin::{InvalidOrigin, OriginPolicy};
+pub use origin::{InvalidOrigin, Origin, OriginPolicy};
 pub use outbox::{LARGE_FRAME_BYTES, Outbox, WhenSlow};
 pub use params::{MAX_PARAM_DEPTH, MAX_PARAMS, MAX_QUERY_BYTES, Param, Params, ParamsError};
 pub use proxies::{InvalidNetwork, TrustedProxies};

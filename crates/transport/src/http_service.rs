@@ -34,7 +34,7 @@ use crate::{
     path::Match,
     proxies::TrustedProxies,
     request::{RequestInfo, Reveal},
-    serializer::UnknownVsn,
+    serializer::{Serializers, UnknownVsn},
     session::Handler,
     subprotocol::{Agreed, AuthToken, Disagreed, agree},
     websocket::{WEBSOCKET, WebSocketConfig},
@@ -63,6 +63,8 @@ pub struct HttpConfig {
     pub subprotocols: Vec<String>,
     /// Whether clients may send a token beside their parameters; default no. See [`with_auth_token`](Self::with_auth_token).
     pub auth_token: bool,
+    /// The versions of the wire that clients may ask for; default 1 and 2.
+    pub serializers: Serializers,
     /// Limits of each connection.
     pub limits: Limits,
     /// Limits of each WebSocket.
@@ -85,6 +87,7 @@ impl Default for HttpConfig {
             reveal: Reveal::nothing(),
             subprotocols: Vec::new(),
             auth_token: false,
+            serializers: Serializers::default(),
             limits: Limits::default(),
             websocket: WebSocketConfig::default(),
             connections: Connections::default(),
@@ -139,6 +142,12 @@ impl HttpConfig {
     /// Sets [`origins`](Self::origins).
     pub fn with_origins(mut self, origins: OriginPolicy) -> Self {
         self.origins = origins;
+        self
+    }
+
+    /// Sets [`serializers`](Self::serializers).
+    pub fn with_serializers(mut self, serializers: Serializers) -> Self {
+        self.serializers = serializers;
         self
     }
 
@@ -344,7 +353,8 @@ impl<H: Handler> HttpService<H> {
         let vsn = params
             .get("vsn")
             .map(|vsn| vsn.chars().take(20).collect::<String>());
-        let info = ConnectInfo::new(transport, params).inspect_err(|_| {
+        let serializers = &self.config.serializers;
+        let info = ConnectInfo::speaking(serializers, transport, params).inspect_err(|_| {
             tracing::warn!(
                 vsn,
                 "a connection was refused: its vsn is unknown, ask for 1.0.0 or 2.0.0"

@@ -57,7 +57,9 @@ pub use proxies::{InvalidNetwork, TrustedProxies};
 pub use pubsub::mailbox::Pushed;
 pub use rate::{Bucket, Rate};
 pub use request::{RequestInfo, Reveal};
-pub use serializer::{DecodeError, EncodeError, Serializer, UnknownVsn, V1, V2, serializer_for};
+pub use serializer::{
+    DecodeError, EncodeError, Serializer, Serializers, UnknownVsn, V1, V2, VsnTaken, serializer_for,
+};
 pub use session::{Handler, OUTPUT_PAUSE_BYTES, Output, Session};
 pub use stats::TransportStats;
 pub use subprotocol::AuthToken;

@@ -3,7 +3,7 @@
 use std::any::{TypeId, type_name};
 use std::fmt;
 use std::mem;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use serde::Serialize;
 
 use crate::assigns::Assigns;
-use crate::channel::HandleInfo;
+use crate::channel::{HandleInfo, LeaveHook};
 use crate::fastlane::Lane;
 use crate::inbox::{InboxSender, Info};
 use crate::link::Link;
@@ -49,6 +49,7 @@ pub struct Socket {
     /// Never locked: the mutex only makes the socket `Sync`.
     put_off: Mutex<Option<Box<PutOff>>>,
     subscriptions: Vec<SinkSubscription>,
+    leave_hooks: Mutex<Vec<Arc<dyn LeaveHook>>>,
 }
 
 /// What is to be done later; boxed, since most channels have nothing most of the time.
@@ -109,6 +110,7 @@ impl Socket {
             handling: Handling::Other,
             put_off: Mutex::default(),
             subscriptions: Vec::new(),
+            leave_hooks: Mutex::default(),
         }
     }
 
@@ -362,6 +364,29 @@ impl Socket {
     pub fn hold_until_after_join(&mut self, event: impl Into<ByteString>) {
         let put_off = self.put_off_mut().get_or_insert_default();
         put_off.held_events.push(event.into());
+    }
+
+    /// This hook is told if the channel ends on purpose ([`Terminated::is_on_purpose`]), after its `terminate`. A hook that was given
+    /// already is told once all the same. For what outlives a lost connection for a while, and a leave not.
+    ///
+    /// [`Terminated::is_on_purpose`]: crate::Terminated::is_on_purpose
+    pub fn add_leave_hook(&self, hook: Arc<dyn LeaveHook>) {
+        let mut hooks = self.leave_hooks();
+        if !hooks.iter().any(|known| Arc::ptr_eq(known, &hook)) {
+            hooks.reserve_exact(1);
+            hooks.push(hook);
+        }
+    }
+
+    pub(crate) fn take_leave_hooks(&self) -> Vec<Arc<dyn LeaveHook>> {
+        mem::take(&mut self.leave_hooks())
+    }
+
+    fn leave_hooks(&self) -> MutexGuard<'_, Vec<Arc<dyn LeaveHook>>> {
+        // A list is whole whenever a panic could strike.
+        self.leave_hooks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A way to this channel's [`HandleInfo::handle_info`] for other tasks. `C` is the channel itself.

@@ -4,9 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use matryoshka_channel::pubsub::PubSub;
 use matryoshka_channel::pubsub::registry::Owner;
-use matryoshka_channel::{Flow, PushError, Socket};
+use matryoshka_channel::{Flow, LeaveHook, PushError, Socket};
 use matryoshka_tracker::{Entries, PresenceRef, TrackError, Tracker, UpdateError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -175,6 +177,7 @@ impl Presence {
     }
 
     async fn enter(&self, socket: &Socket, key: &str, meta: Bytes) -> Flow {
+        self.mind_leaves(socket);
         match self
             .track_bytes(socket.owner(), socket.topic(), key, meta)
             .await
@@ -185,6 +188,11 @@ impl Presence {
     }
 
     /// Puts this channel's client on the list of its topic, until the channel ends or [`untrack`](Self::untrack).
+    ///
+    /// One that ends on purpose ([`Terminated::is_on_purpose`]) is taken off at once; any other is
+    /// [held](crate::TopicConfig::drop_grace) where that is set, or while its node [restarts](Tracker::restart).
+    ///
+    /// [`Terminated::is_on_purpose`]: matryoshka_channel::Terminated::is_on_purpose
     ///
     /// One channel may track several keys, but each only once. When this returns, [`list`](Self::list) shows it on this
     /// node; clients and other nodes are told soon after.
@@ -205,8 +213,14 @@ impl Presence {
     where
         M: Serialize + ?Sized,
     {
+        self.mind_leaves(socket);
         self.track_for(socket.owner(), socket.topic(), key, meta)
             .await
+    }
+
+    /// A channel that ends on purpose is held by no grace.
+    fn mind_leaves(&self, socket: &Socket) {
+        socket.add_leave_hook(Arc::<Shared>::clone(&self.shared));
     }
 
     /// As [`track`](Self::track), for any owner: until the owner is dropped.
@@ -333,13 +347,15 @@ impl Presence {
             .unwrap_or(false)
     }
 
-    /// Takes all that this channel tracks off the lists, at once: whoever goes on purpose is not
-    /// [held](crate::TopicConfig::drop_grace), nor is a node's [restart](Tracker::restart) waited out. For a channel's `terminate`, where
-    /// the reason says so; without a grace the channel's end does the same. Gives how many keys it was.
+    /// Takes all that this channel tracks off the lists, at once: nothing of it is [held](crate::TopicConfig::drop_grace), nor is a node's
+    /// [restart](Tracker::restart) waited out. Whoever ends on purpose is taken off so by itself; this is for a `terminate` that
+    /// sees another end as final, or for a channel that lives on. Gives how many keys it was.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped before it is done, all of them may be off the lists or none.
     pub async fn untrack_all(&self, socket: &Socket) -> usize {
-        let untracked = self.shared.tracker.untrack_owner(socket.owner().id());
-        // A tracker that was closed tracks nothing.
-        untracked.await.unwrap_or(0)
+        self.shared.untrack_all(socket.owner()).await
     }
 
     /// Who is on a topic's list, as this node knows it. Takes no lock and asks no other node.
@@ -445,6 +461,19 @@ impl fmt::Debug for Presence {
         f.debug_struct("Presence")
             .field("stats", &self.stats())
             .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    async fn untrack_all(&self, owner: &Owner) -> usize {
+        // A tracker that was closed tracks nothing.
+        self.tracker.untrack_owner(owner.id()).await.unwrap_or(0)
+    }
+}
+
+impl LeaveHook for Shared {
+    fn left<'a>(&'a self, socket: &'a Socket) -> BoxFuture<'a, ()> {
+        self.untrack_all(socket.owner()).map(drop).boxed()
     }
 }
 

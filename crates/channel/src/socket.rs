@@ -3,7 +3,7 @@
 use std::any::{TypeId, type_name};
 use std::fmt;
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
@@ -46,10 +46,9 @@ pub struct Socket {
     join: Join,
     is_joined: bool,
     handling: Handling,
-    /// Never locked: the mutex only makes the socket `Sync`.
+    /// Locked only to add a hook, which needs no socket of one's own.
     put_off: Mutex<Option<Box<PutOff>>>,
     subscriptions: Vec<SinkSubscription>,
-    leave_hooks: Mutex<Vec<Arc<dyn LeaveHook>>>,
 }
 
 /// What is to be done later; boxed, since most channels have nothing most of the time.
@@ -61,12 +60,13 @@ struct PutOff {
     held_events: Vec<ByteString>,
     /// What holds them from then on.
     holding: Option<Arc<Lane>>,
+    leave_hooks: Vec<Arc<dyn LeaveHook>>,
     timers: Timers,
 }
 
 impl PutOff {
     fn is_done(&self) -> bool {
-        self.holding.is_none() && self.timers.are_unused()
+        self.holding.is_none() && self.leave_hooks.is_empty() && self.timers.are_unused()
     }
 }
 
@@ -110,7 +110,6 @@ impl Socket {
             handling: Handling::Other,
             put_off: Mutex::default(),
             subscriptions: Vec::new(),
-            leave_hooks: Mutex::default(),
         }
     }
 
@@ -371,22 +370,18 @@ impl Socket {
     ///
     /// [`Terminated::is_on_purpose`]: crate::Terminated::is_on_purpose
     pub fn add_leave_hook(&self, hook: Arc<dyn LeaveHook>) {
-        let mut hooks = self.leave_hooks();
+        // What is put off is whole whenever a panic could strike.
+        let mut put_off = self.put_off.lock().unwrap_or_else(PoisonError::into_inner);
+        let hooks = &mut put_off.get_or_insert_default().leave_hooks;
         if !hooks.iter().any(|known| Arc::ptr_eq(known, &hook)) {
             hooks.reserve_exact(1);
             hooks.push(hook);
         }
     }
 
-    pub(crate) fn take_leave_hooks(&self) -> Vec<Arc<dyn LeaveHook>> {
-        mem::take(&mut self.leave_hooks())
-    }
-
-    fn leave_hooks(&self) -> MutexGuard<'_, Vec<Arc<dyn LeaveHook>>> {
-        // A list is whole whenever a panic could strike.
-        self.leave_hooks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn take_leave_hooks(&mut self) -> Vec<Arc<dyn LeaveHook>> {
+        let put_off = self.put_off_mut().as_mut();
+        put_off.map_or_else(Vec::new, |put_off| mem::take(&mut put_off.leave_hooks))
     }
 
     /// A way to this channel's [`HandleInfo::handle_info`] for other tasks. `C` is the channel itself.

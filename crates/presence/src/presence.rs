@@ -275,6 +275,10 @@ impl Presence {
     /// # Errors
     ///
     /// [`PresenceUpdateError`] if `meta` is no JSON object, or this channel does not track this key.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped before it is done, the old meta stays or the new one is there; nothing in between.
     pub async fn update<M>(
         &self,
         socket: &Socket,
@@ -291,6 +295,10 @@ impl Presence {
     /// As [`update`](Self::update), for any owner.
     ///
     /// # Errors
+    ///
+    /// As [`update`](Self::update).
+    ///
+    /// # Cancel safety
     ///
     /// As [`update`](Self::update).
     pub async fn update_for<M>(
@@ -316,6 +324,10 @@ impl Presence {
     /// # Errors
     ///
     /// As [`update`](Self::update); also if the meta does not have the shape of `M`.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`update`](Self::update).
     pub async fn update_with<M>(
         &self,
         socket: &Socket,
@@ -333,11 +345,19 @@ impl Presence {
     }
 
     /// Takes this channel's client off the list. Tells whether it was there.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped before it is done, the client may be on the list or not, and leaves with the channel.
     pub async fn untrack(&self, socket: &Socket, key: &str) -> bool {
         self.untrack_for(socket.owner(), socket.topic(), key).await
     }
 
     /// As [`untrack`](Self::untrack), for any owner.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`untrack`](Self::untrack).
     pub async fn untrack_for(&self, owner: &Owner, topic: &str, key: &str) -> bool {
         // The errors say that nothing of this owner's is tracked here, as does `false`.
         self.shared
@@ -376,6 +396,10 @@ impl Presence {
 
     /// As [`list`](Self::list), with what the application's [`Fetch`](crate::Fetch) adds, as clients get it. It is called here, and within
     /// its time limit; if it fails, this is the plain list.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: it changes nothing. The call of the application is dropped with it.
     pub async fn list_fetched(&self, topic: &str) -> PresenceState {
         let list = self.shared.tracker.entries(topic);
         let greeting = Greeting::new(Some(list.clone()), None);
@@ -384,6 +408,10 @@ impl Presence {
     }
 
     /// As [`list_fetched`](Self::list_fetched), of one key: a list with that key, or an empty one.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`list_fetched`](Self::list_fetched).
     pub async fn get_by_key_fetched(&self, topic: &str, key: &str) -> PresenceState {
         let metas: Vec<_> = self
             .shared

@@ -129,8 +129,8 @@ impl<M> Outbox<M> {
         if state.end != End::Open {
             return Pushed::Closed;
         }
-        let (placed, old) = state.queue.push(item, bytes, when_slow, &self.shared.bound);
-        let let_go = match placed {
+        let (placed, let_go) = state.queue.push(item, bytes, when_slow, &self.shared.bound);
+        let rest = match placed {
             Placed::Last => {
                 let reader = state.reader.pushed();
                 drop(state);
@@ -139,14 +139,17 @@ impl<M> Outbox<M> {
             }
             Placed::InPlaceOfOlder => {
                 drop(state);
-                self.shared.counters.frames_replaced.add_one();
-                drop(old);
+                if let_go.older.is_some() {
+                    self.shared.counters.frames_replaced.add_one();
+                }
+                drop(let_go);
                 return Pushed::Queued;
             }
             Placed::Nowhere => {
                 drop(state);
-                self.shared.counters.frames_dropped.add_one();
-                drop(old);
+                let dropped = 1 + u64::from(let_go.older.is_some());
+                self.shared.counters.frames_dropped.add(dropped);
+                drop(let_go);
                 return Pushed::Dropped;
             }
             Placed::TooMuch => {
@@ -156,7 +159,7 @@ impl<M> Outbox<M> {
         };
         wake_all(state);
         // Mails are the user's: they are not dropped under the lock.
-        drop((let_go, old));
+        drop((rest, let_go));
         Pushed::Dropped
     }
 }

@@ -59,13 +59,13 @@ pub(crate) enum Item<M> {
 /// How much may wait behind the first thing that waits.
 #[derive(Debug)]
 pub(crate) struct Bound {
-    items: usize,
-    load: Load,
+    pub(super) items: usize,
+    pub(super) load: Load,
 }
 
 /// What things weigh against the bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Load {
+pub(super) struct Load {
     /// Of each thing as far as it is not large.
     bytes: usize,
     /// What large things have beyond.
@@ -221,7 +221,7 @@ impl<M> Queue<M> {
         self.reaches(&bound.half())
     }
 
-    fn is_full(&self, bound: &Bound) -> bool {
+    pub(super) fn is_full(&self, bound: &Bound) -> bool {
         self.reaches(bound)
     }
 
@@ -359,19 +359,19 @@ impl Load {
         }
     }
 
-    fn add(&mut self, bytes: usize) {
+    pub(super) fn add(&mut self, bytes: usize) {
         let one = Self::of(bytes);
         self.bytes += one.bytes;
         self.large += one.large;
     }
 
-    fn subtract(&mut self, bytes: usize) {
+    pub(super) fn subtract(&mut self, bytes: usize) {
         let one = Self::of(bytes);
         self.bytes -= one.bytes;
         self.large -= one.large;
     }
 
-    fn reaches(&self, bound: &Self) -> bool {
+    pub(super) fn reaches(&self, bound: &Self) -> bool {
         self.bytes >= bound.bytes || self.large >= bound.large
     }
 }

@@ -7,6 +7,7 @@ mod client;
 mod crowd;
 mod ending;
 mod expiry;
+mod fast_lane;
 mod first_mistakes;
 mod holding;
 mod joining;

@@ -9,6 +9,7 @@ mod ending;
 mod expiry;
 mod fast_lane;
 mod first_mistakes;
+mod flooded;
 mod holding;
 mod joining;
 mod lab;

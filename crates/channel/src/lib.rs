@@ -48,7 +48,7 @@ pub use broadcast::{
 pub use census::{
     ANSWER_WAIT, Found, LISTED_PER_NODE, SocketInfo, SubscriberInfo, sockets_of, subscribers_of,
 };
-pub use channel::{Channel, HandleInfo, Terminated};
+pub use channel::{Channel, HandleInfo, LeaveHook, Terminated};
 pub use config::{REPLACED_CHANNEL_WAIT, SocketsConfig};
 pub use connection::Connection;
 pub use endpoint::Connected;

@@ -13,7 +13,7 @@ use bytestring::ByteString;
 use crate::Broadcast;
 use crate::channel_type::{ChannelType, within};
 use crate::excerpt::excerpt;
-use crate::gate::{Gate, HELD_BYTES, HELD_FRAMES, Held, Passed};
+use crate::gate::{Gate, Held, MAX_HELD_BYTES, MAX_HELD_FRAMES, Passed};
 use crate::inbox::{InboxSender, Item};
 use crate::link::{Link, Mail};
 use crate::pubsub::mailbox::Pushed;
@@ -217,8 +217,8 @@ impl Lane {
         if is_first {
             tracing::warn!(
                 topic = excerpt(broadcast.topic()),
-                frames = HELD_FRAMES,
-                bytes = HELD_BYTES,
+                frames = MAX_HELD_FRAMES,
+                bytes = MAX_HELD_BYTES,
                 "broadcasts are dropped for one client: so many, or so much, wait for the answer to its join"
             );
         }
@@ -260,7 +260,7 @@ pub(crate) fn delivery(pushed: Pushed) -> Delivery {
 /// last subscriber, it says in one line how many were passed over.
 struct Encodings {
     broadcast: Broadcast,
-    /// Two versions exist, so a list beats a map. `None` is a version that cannot carry it.
+    /// There are two versions, and perhaps one of the application's, so a list beats a map. `None` is a version that cannot carry it.
     done: Vec<(&'static str, Option<Frame>)>,
     /// What the type of channel that was asked last says of it. Those on one topic are mostly of one.
     when_slow: Option<(&'static ChannelType, WhenSlow)>,

@@ -15,13 +15,13 @@ use bytestring::ByteString;
 
 use crate::transport::{Frame, LARGE_FRAME_BYTES, WhenSlow};
 
-/// How many frames wait for a join's answer, and how many for what was put off. What comes beyond is dropped before the answer, since
-/// that is a wait of a few microseconds, and after it lets all of them through.
-pub(crate) const HELD_FRAMES: usize = 1024;
+/// How many frames of one channel wait for its join's answer, and how many for what it has put off: 1,024 each. What comes beyond is dropped
+/// before the answer, since that is a wait of a few microseconds, and after it lets all of them through.
+pub const MAX_HELD_FRAMES: usize = 1024;
 
-/// From how many bytes on no further frame waits there. Counted as the outbox counts, where all of them go at once: of a large frame
-/// only a part. It is a quarter of what an outbox takes unless it is told otherwise.
-pub(crate) const HELD_BYTES: usize = 256 * 1024;
+/// From how many bytes on no further frame of one channel waits there: 256 KiB each. Counted as the outbox counts, where all of them
+/// go at once: of a large frame only a part. It is a quarter of what an outbox takes unless it is told otherwise.
+pub const MAX_HELD_BYTES: usize = 256 * 1024;
 
 /// See the [module](self).
 pub(crate) struct Gate {
@@ -173,7 +173,7 @@ impl Waiting {
 
 impl Line {
     fn is_full(&self) -> bool {
-        self.frames.len() >= HELD_FRAMES || self.bytes >= HELD_BYTES
+        self.frames.len() >= MAX_HELD_FRAMES || self.bytes >= MAX_HELD_BYTES
     }
 
     fn hold(&mut self, frame: Held) {
@@ -239,16 +239,16 @@ mod tests {
     #[test]
     fn a_closed_gate_holds_so_many_frames_and_no_more() {
         for (gate, event) in [(Gate::new(Vec::new()), "any"), (holding(), "diff")] {
-            for n in 0..HELD_FRAMES {
+            for n in 0..MAX_HELD_FRAMES {
                 assert_eq!(pass(&gate, event, n), Passed::Held);
             }
             for is_first in [true, false] {
-                let passed = pass(&gate, event, HELD_FRAMES);
+                let passed = pass(&gate, event, MAX_HELD_FRAMES);
                 assert_eq!(passed, Passed::Dropped { is_first });
             }
             let mut out = answered(&gate);
             out.extend(opened(&gate));
-            assert_eq!(out, frames(0..HELD_FRAMES));
+            assert_eq!(out, frames(0..MAX_HELD_FRAMES));
         }
     }
 
@@ -273,13 +273,13 @@ mod tests {
     fn one_frame_too_many_lets_all_through_in_order_and_none_waits_any_longer() {
         let gate = holding();
         answered(&gate);
-        for n in 0..HELD_FRAMES {
+        for n in 0..MAX_HELD_FRAMES {
             assert_eq!(pass(&gate, "diff", n), Passed::Held);
         }
         let mut out = Vec::new();
-        let last = gate.pass("diff", frame(HELD_FRAMES), |frame| out.push(frame));
-        assert_eq!(last, Passed::Open(frame(HELD_FRAMES)));
-        assert_eq!(out, frames(0..HELD_FRAMES));
+        let last = gate.pass("diff", frame(MAX_HELD_FRAMES), |frame| out.push(frame));
+        assert_eq!(last, Passed::Open(frame(MAX_HELD_FRAMES)));
+        assert_eq!(out, frames(0..MAX_HELD_FRAMES));
         assert_eq!(pass(&gate, "late", 0), Passed::Open(frame(0)));
         assert_eq!(opened(&gate), []);
     }
@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn bytes_are_bounded_before_the_answer_too() {
         for (gate, event) in [(Gate::new(Vec::new()), "any"), (holding(), "diff")] {
-            let fit = HELD_BYTES / LARGE_FRAME_BYTES;
+            let fit = MAX_HELD_BYTES / LARGE_FRAME_BYTES;
             for n in 0..fit {
                 assert_eq!(gate.pass(event, large(n), nothing_is_put), Passed::Held);
             }
@@ -309,7 +309,7 @@ mod tests {
     fn bytes_are_bounded_too_and_a_large_frame_counts_as_in_an_outbox() {
         let gate = holding();
         answered(&gate);
-        let fit = HELD_BYTES / LARGE_FRAME_BYTES;
+        let fit = MAX_HELD_BYTES / LARGE_FRAME_BYTES;
         for n in 0..fit {
             assert_eq!(gate.pass("diff", large(n), nothing_is_put), Passed::Held);
         }

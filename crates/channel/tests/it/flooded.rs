@@ -13,7 +13,7 @@ use crate::lab::Lab;
 use crate::log::Lines;
 
 /// What is held for a join's answer.
-const HELD: usize = 1024;
+const HELD: usize = matryoshka_channel::MAX_HELD_FRAMES;
 
 /// A node alone, where `lab:a` is flooded at the moment when it gets its first subscriber.
 #[derive(Clone)]

@@ -378,7 +378,8 @@ impl Presence {
         self.shared.untrack_all(socket.owner()).await
     }
 
-    /// Who is on a topic's list, as this node knows it. Takes no lock and asks no other node.
+    /// Who is on a topic's list, as this node knows it. Asks no task and no other node, and waits as little as
+    /// [`Tracker::entries`].
     ///
     /// It is never older than a `presence_diff` that this node sent.
     pub fn list(&self, topic: &str) -> PresenceState {

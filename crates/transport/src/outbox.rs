@@ -231,6 +231,12 @@ struct Rare<M> {
     urgent: Urgent<M>,
 }
 
+impl<M> Rare<M> {
+    fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.urgent.is_empty()
+    }
+}
+
 impl<M> State<M> {
     fn rare(&mut self) -> &mut Rare<M> {
         self.rare.get_or_insert_with(|| {
@@ -257,8 +263,7 @@ impl<M> State<M> {
     }
 
     fn tidy_rare(&mut self) {
-        let is_empty = |rare: &Box<Rare<M>>| rare.waiting.is_empty() && rare.urgent.is_empty();
-        if self.rare.as_ref().is_some_and(is_empty) {
+        if self.rare.as_deref().is_some_and(Rare::is_empty) {
             self.rare = None;
         }
     }

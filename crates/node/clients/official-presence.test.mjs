@@ -47,8 +47,8 @@ async function enter(generation, room, user, node = 0) {
   return follower;
 }
 
-function allAgree(room, followers, what) {
-  return listsAgree(cluster.nodes, room, () => followers.map(({ list }) => JSON.stringify(list)), what);
+function allAgree(room, followers, what, people) {
+  return listsAgree(cluster.nodes, room, () => followers.map(({ list }) => JSON.stringify(list)), what, people);
 }
 
 for (const generation of withClass) {
@@ -209,7 +209,8 @@ for (const generation of withClass) {
           usersOf(generation),
           dice(seed + number),
         );
-        await allAgree(room, here, `agreement after history ${number} of PRESENCE_SEED=${seed}`);
+        const people = here.map(({ user }) => user);
+        await allAgree(room, here, `agreement after history ${number} of PRESENCE_SEED=${seed}`, people);
         for (const { user, early } of everybody) assert.deepEqual(early, [], `before a list at ${user}, PRESENCE_SEED=${seed}`);
       });
     }

@@ -8,7 +8,7 @@ import { eventually } from "./wait.mjs";
 /** A client of its own in a room, and all that its `Presence` calls. */
 export class Follower {
   constructor(generation, node, user) {
-    Object.assign(this, { generation, node, user, joins: [], leaves: [], held: null, inOrder: false, early: [], lost: null });
+    Object.assign(this, { generation, node, user, joins: [], leaves: [], held: null, inOrder: false, early: [] });
   }
 
   async connect() {
@@ -21,7 +21,6 @@ export class Follower {
       if (this.presence?.pendingDiffs.length) this.early.push(raw.data);
     };
     this.client.socket.onConnMessage = (raw) => {
-      if (raw.target === this.lost) return;
       if (this.holds(raw)) this.held.push(() => receive(raw));
       else receive(raw);
     };
@@ -65,7 +64,7 @@ export class Follower {
   /** What waits never comes, nor does anything behind it on this connection. */
   lose() {
     this.held = null;
-    this.lost = this.client.socket.conn;
+    this.client.socket.conn.onmessage = () => {};
   }
 
   get list() {

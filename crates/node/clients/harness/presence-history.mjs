@@ -57,8 +57,9 @@ export async function play(enter, users, dice) {
   for (let step = 0; step < STEPS; step++) {
     const name = here.length ? dice.one(Object.keys(actions)) : "enter";
     const done = actions[name](here.length ? dice.one(here) : undefined);
-    // Most actions are under way while the next one begins.
-    if (name === "comeBack" || name === "enter" || dice.below(3) === 0) await done.catch(() => {});
+    // Most actions are under way while the next one begins. Pushes may get no reply, where a connection is lost before it.
+    if (name === "comeBack" || name === "enter") await done;
+    else if (dice.below(3) === 0) await done.catch(() => {});
     else done.catch(() => {});
   }
   for (const one of here) if (one.held) one.release();

@@ -8,15 +8,23 @@ export function sorted(list) {
   return Object.fromEntries(entries.map(([key, { metas }]) => [key, [...metas].sort((a, b) => (a.phx_ref < b.phx_ref ? -1 : 1))]));
 }
 
-/** Waits until each list of `held`, which gives them sorted and as JSON, is what each node lists, field by field. */
-export async function allAgree(nodes, room, held, what) {
+/**
+ * Waits until each list of `held`, which gives them sorted and as JSON, is what each node lists, field by field. With `people`
+ * the list has each of them as often as they are named, and nobody else.
+ */
+export async function allAgree(nodes, room, held, what, people) {
+  const wanted = people && [...people].sort().join();
   let seen;
   const agree = async () => {
-    const lists = await Promise.all(nodes.map(async (node) => JSON.stringify(sorted(await node.presence(room)))));
-    seen = { lists, held: await held() };
-    return [...lists, ...seen.held].every((list) => list === lists[0]);
+    const lists = await Promise.all(nodes.map(async (node) => sorted(await node.presence(room))));
+    seen = { lists: lists.map((list) => JSON.stringify(list)), held: await held(), people };
+    const same = [...seen.lists, ...seen.held].every((list) => list === seen.lists[0]);
+    return same && (!people || places(lists[0]).join() === wanted);
   };
   await eventually(agree, what).catch((error) => {
     throw new Error(`${error.message}: ${JSON.stringify(seen)}`);
   });
 }
+
+/** Each key as often as it has metas. */
+const places = (list) => Object.entries(list).flatMap(([key, metas]) => metas.map(() => key)).sort();

@@ -108,7 +108,7 @@ impl StepName {
             StepName::Clients => "the official client against three nodes",
             StepName::Python => "two Python clients against a node",
             StepName::RustClient => "a Rust client of other people's against a node",
-            StepName::Browser => "the chat page and the client's presence in a browser, over both carriers",
+            StepName::Browser => "the chat page and presence in a browser, over both carriers",
         }
     }
 

@@ -132,6 +132,12 @@
 //! | what is held of a node taken over by itself, or by one that hears it | `i15_what_is_heard_` of `shard/tests/restarts.rs` |
 //! | of a link that was replaced taken that it is up, or that it lost messages | `i17_news_of_a_link_` of `shard/tests/late.rs` |
 //! | the end of an earlier life taken for that of the present one | `i20_the_end_of_` of `shard/tests/late.rs` |
+//! | an offer about a node that is heard taken | `i10_what_a_peer_corrupts_` of `corrupted.rs`; `i10_whatever_` of `shard/tests/hostile.rs` |
+//! | what others tell of a node's end or number counted against its own word | `i10_whatever_others_offer_` of `shard/tests/hostile.rs` |
+//! | a node never believed to be no further than it says | `i10_whatever_others_offer_` of `shard/tests/hostile.rs` |
+//! | any number taken that a peer asks for, or any incarnation | `i20_nobody_makes_` of `shard/tests/hostile.rs` |
+//! | no bound to what is noted, or asked for, of made-up names | `i18_what_a_liar_` of `shard/tests/hostile.rs` |
+//! | a grace shortened by others though its node said that this is its end | `i26_a_grace_that_` of `shard/tests/hostile.rs` |
 //! | the lowest life that counts lowered by a number that was taken before | `i4_a_number_` of `shard/tests/late.rs` |
 
 use std::collections::BTreeSet;

@@ -1,5 +1,6 @@
 //! What a user writes: one type per kind of conversation.
 
+use futures::future::BoxFuture;
 use serde::de::DeserializeOwned;
 
 use crate::transport::{Payload, WhenSlow};
@@ -172,4 +173,21 @@ pub enum Terminated {
     Draining,
     /// The server closed the connection for a fault of the client's: a malformed frame, reading too slowly.
     Faulted,
+}
+
+impl Terminated {
+    /// Whether this is an end that somebody wanted: the client left, or the channel or somebody outside ended it. After any other
+    /// the client mostly comes back by itself, if it can.
+    pub fn is_on_purpose(&self) -> bool {
+        matches!(
+            self,
+            Self::Left | Self::Stopped | Self::Kicked | Self::Disconnected
+        )
+    }
+}
+
+/// Who has to know, beside the channel itself, that it ended on purpose. Given by [`Socket::add_leave_hook`].
+pub trait LeaveHook: Send + Sync + 'static {
+    /// This channel has ended on purpose. What it tracked and subscribed ends right after.
+    fn left<'a>(&'a self, socket: &'a Socket) -> BoxFuture<'a, ()>;
 }

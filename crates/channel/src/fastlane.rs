@@ -244,7 +244,7 @@ pub(crate) fn delivery(pushed: Pushed) -> Delivery {
 /// last subscriber, it says in one line how many were passed over.
 struct Encodings {
     broadcast: Broadcast,
-    /// Two versions exist, so a list beats a map. `None` is a version that cannot carry it.
+    /// There are two versions, and perhaps one of the application's, so a list beats a map. `None` is a version that cannot carry it.
     done: Vec<(&'static str, Option<Frame>)>,
     /// What the type of channel that was asked last says of it. Those on one topic are mostly of one.
     when_slow: Option<(&'static ChannelType, WhenSlow)>,

@@ -15,13 +15,13 @@ use bytestring::ByteString;
 
 use crate::transport::{Frame, LARGE_FRAME_BYTES, WhenSlow};
 
-/// How many frames wait for a join's answer, and how many for what was put off. What comes beyond is dropped before the answer, since
-/// that is a wait of a few microseconds, and after it lets all of them through.
-const HELD_FRAMES: usize = 1024;
+/// How many frames of one channel wait for its join's answer, and how many for what it has put off: 1,024 each. What comes beyond is dropped
+/// before the answer, since that is a wait of a few microseconds, and after it lets all of them through.
+pub const MAX_HELD_FRAMES: usize = 1024;
 
-/// From how many bytes on no further frame waits for what was put off. Counted as the outbox counts, where all of them go at once:
+/// From how many bytes on no further frame of one channel waits for what it has put off: 256 KiB. Counted as the outbox counts, where all of them go at once:
 /// of a large frame only a part. It is a quarter of what an outbox takes unless it is told otherwise.
-const HELD_BYTES: usize = 256 * 1024;
+pub const MAX_HELD_BYTES: usize = 256 * 1024;
 
 /// See the [module](self).
 pub(crate) struct Gate {
@@ -143,7 +143,7 @@ impl Waiting {
     }
 
     fn is_full(&self) -> bool {
-        self.for_after_join.len() >= HELD_FRAMES || self.bytes >= HELD_BYTES
+        self.for_after_join.len() >= MAX_HELD_FRAMES || self.bytes >= MAX_HELD_BYTES
     }
 
     fn hold(&mut self, frame: Held) {
@@ -156,7 +156,7 @@ impl Waiting {
         if self.is_answered {
             return Passed::Open(frame);
         }
-        if self.for_answer.len() >= HELD_FRAMES {
+        if self.for_answer.len() >= MAX_HELD_FRAMES {
             return Passed::Dropped;
         }
         self.for_answer.push(frame);
@@ -221,13 +221,13 @@ mod tests {
     #[test]
     fn a_closed_gate_holds_so_many_frames_and_no_more() {
         for (gate, event) in [(Gate::new(Vec::new()), "any"), (holding(), "diff")] {
-            for n in 0..HELD_FRAMES {
+            for n in 0..MAX_HELD_FRAMES {
                 assert_eq!(pass(&gate, event, n), Passed::Held);
             }
-            assert_eq!(pass(&gate, event, HELD_FRAMES), Passed::Dropped);
+            assert_eq!(pass(&gate, event, MAX_HELD_FRAMES), Passed::Dropped);
             let mut out = answered(&gate);
             out.extend(opened(&gate));
-            assert_eq!(out, frames(0..HELD_FRAMES));
+            assert_eq!(out, frames(0..MAX_HELD_FRAMES));
         }
     }
 
@@ -252,13 +252,13 @@ mod tests {
     fn one_frame_too_many_lets_all_through_in_order_and_none_waits_any_longer() {
         let gate = holding();
         answered(&gate);
-        for n in 0..HELD_FRAMES {
+        for n in 0..MAX_HELD_FRAMES {
             assert_eq!(pass(&gate, "diff", n), Passed::Held);
         }
         let mut out = Vec::new();
-        let last = gate.pass("diff", frame(HELD_FRAMES), |frame| out.push(frame));
-        assert_eq!(last, Passed::Open(frame(HELD_FRAMES)));
-        assert_eq!(out, frames(0..HELD_FRAMES));
+        let last = gate.pass("diff", frame(MAX_HELD_FRAMES), |frame| out.push(frame));
+        assert_eq!(last, Passed::Open(frame(MAX_HELD_FRAMES)));
+        assert_eq!(out, frames(0..MAX_HELD_FRAMES));
         assert_eq!(pass(&gate, "late", 0), Passed::Open(frame(0)));
         assert_eq!(opened(&gate), []);
     }
@@ -271,7 +271,7 @@ mod tests {
         };
         let gate = holding();
         answered(&gate);
-        let fit = HELD_BYTES / LARGE_FRAME_BYTES;
+        let fit = MAX_HELD_BYTES / LARGE_FRAME_BYTES;
         for n in 0..fit {
             assert_eq!(gate.pass("diff", large(n), nothing_is_put), Passed::Held);
         }

@@ -48,14 +48,16 @@ pub use broadcast::{
 pub use census::{
     ANSWER_WAIT, Found, LISTED_PER_NODE, SocketInfo, SubscriberInfo, sockets_of, subscribers_of,
 };
-pub use channel::{Channel, HandleInfo, Terminated};
+pub use channel::{Channel, HandleInfo, LeaveHook, Terminated};
 pub use config::{REPLACED_CHANNEL_WAIT, SocketsConfig};
 pub use connection::Connection;
 pub use endpoint::Connected;
 pub use error::{BroadcastError, PayloadError, PushError, SendError};
 pub use event::{EventError, ParamsError, RawEvent, RawParams};
+pub use gate::{MAX_HELD_BYTES, MAX_HELD_FRAMES};
 pub use link::Mail;
 pub use mailbox::Mailbox;
+pub use multiplexer::MAX_SUPERSEDED_JOINS;
 pub use panics::log_panics;
 pub use pusher::Pusher;
 pub use reply::{Flow, Refused, Reply, ReplyHandle};

@@ -18,11 +18,11 @@ use crate::transport::{ClientMessage, Field, Payload, ServerMessage};
 use crate::wire::{self, reason};
 use topics::Topics;
 
-/// How many superseded joins one connection may have before it reads no further frame.
+/// How many superseded joins one connection may have before it reads no further frame: 100.
 ///
 /// They only pile up when a client joins one topic again and again while the first join is still at work; reading
 /// on would let it start any number of tasks.
-pub(crate) const SUPERSEDED_JOINS: usize = 100;
+pub const MAX_SUPERSEDED_JOINS: usize = 100;
 
 /// One join of one topic on one connection. Never used twice on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -214,7 +214,7 @@ impl Multiplexer {
 
     /// Whether so many joins are superseded but unsettled that no further frame should be read.
     pub(crate) fn is_congested(&self) -> bool {
-        self.superseded >= SUPERSEDED_JOINS
+        self.superseded >= MAX_SUPERSEDED_JOINS
     }
 
     /// One message from the client. `route` finds what serves a topic and is asked for joins only.

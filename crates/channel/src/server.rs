@@ -500,38 +500,51 @@ impl Server {
         C: Channel<App>,
     {
         self.notice.count_out();
-        match ending {
-            Ending::Left { reference } => {
-                self.lane = None;
-                self.notice.tell_now(Fate::Left { reference });
-                self.terminate::<App, C>(channel, Terminated::Left).await;
-            }
-            Ending::Stop => {
-                self.lane = None;
-                self.notice.tell_now(Fate::Ended(End::Close));
-                self.terminate::<App, C>(channel, Terminated::Stopped).await;
-            }
-            Ending::Kicked => {
-                self.lane = None;
-                self.notice.tell_now(Fate::Ended(End::Close));
-                self.terminate::<App, C>(channel, Terminated::Kicked).await;
-            }
-            Ending::Fail(reason) => {
-                self.notice.link.counters.crashes.add_one();
-                self.terminate::<App, C>(channel, Terminated::Failed(reason))
-                    .await;
-            }
-            Ending::Crash => {
-                self.notice.link.counters.crashes.add_one();
-                self.terminate::<App, C>(channel, Terminated::Crashed).await;
-            }
-            Ending::Closed(reason) => {
-                self.lane = None;
-                self.terminate::<App, C>(channel, reason).await;
-            }
+        let reason = self.ended(ending);
+        let is_on_purpose = reason.is_on_purpose();
+        self.terminate::<App, C>(channel, reason).await;
+        if is_on_purpose {
+            self.tell_leave_hooks().await;
         }
         // Dropped unsaid, the notice says that the channel crashed: right where nothing was said above, and nobody is
         // left to hear it where the connection has ended.
+    }
+
+    /// Tells the client, counts, and says what `terminate` is to be told.
+    fn ended(&mut self, ending: Ending) -> Terminated {
+        let (fate, reason) = match ending {
+            Ending::Left { reference } => (Fate::Left { reference }, Terminated::Left),
+            Ending::Stop => (Fate::Ended(End::Close), Terminated::Stopped),
+            Ending::Kicked => (Fate::Ended(End::Close), Terminated::Kicked),
+            Ending::Fail(reason) => {
+                self.notice.link.counters.crashes.add_one();
+                return Terminated::Failed(reason);
+            }
+            Ending::Crash => {
+                self.notice.link.counters.crashes.add_one();
+                return Terminated::Crashed;
+            }
+            Ending::Closed(reason) => {
+                self.lane = None;
+                return reason;
+            }
+        };
+        self.lane = None;
+        self.notice.tell_now(fate);
+        reason
+    }
+
+    async fn tell_leave_hooks(&mut self) {
+        for hook in self.socket.take_leave_hooks() {
+            let told = {
+                let socket = &self.socket;
+                let leaving = pin!(async { hook.left(socket).await });
+                self.notice.handling(Callback::Terminate, leaving).await
+            };
+            if let Err(panic) = told {
+                self.notice.log_panic(Callback::Terminate, &panic);
+            }
+        }
     }
 
     async fn terminate<App, C>(&mut self, mut channel: C, reason: Terminated)

@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use serde::Serialize;
 
 use crate::assigns::Assigns;
-use crate::channel::HandleInfo;
+use crate::channel::{HandleInfo, LeaveHook};
 use crate::fastlane::Lane;
 use crate::inbox::{InboxSender, Info};
 use crate::link::Link;
@@ -46,7 +46,7 @@ pub struct Socket {
     join: Join,
     is_joined: bool,
     handling: Handling,
-    /// Never locked: the mutex only makes the socket `Sync`.
+    /// Locked only to add a hook, which needs no socket of one's own.
     put_off: Mutex<Option<Box<PutOff>>>,
     subscriptions: Vec<SinkSubscription>,
 }
@@ -60,12 +60,13 @@ struct PutOff {
     held_events: Vec<ByteString>,
     /// What holds them from then on.
     holding: Option<Arc<Lane>>,
+    leave_hooks: Vec<Arc<dyn LeaveHook>>,
     timers: Timers,
 }
 
 impl PutOff {
     fn is_done(&self) -> bool {
-        self.holding.is_none() && self.timers.are_unused()
+        self.holding.is_none() && self.leave_hooks.is_empty() && self.timers.are_unused()
     }
 }
 
@@ -362,6 +363,25 @@ impl Socket {
     pub fn hold_until_after_join(&mut self, event: impl Into<ByteString>) {
         let put_off = self.put_off_mut().get_or_insert_default();
         put_off.held_events.push(event.into());
+    }
+
+    /// This hook is told if the channel ends on purpose ([`Terminated::is_on_purpose`]), after its `terminate`. A hook that was given
+    /// already is told once all the same. For what outlives a lost connection for a while, and a leave not.
+    ///
+    /// [`Terminated::is_on_purpose`]: crate::Terminated::is_on_purpose
+    pub fn add_leave_hook(&self, hook: Arc<dyn LeaveHook>) {
+        // What is put off is whole whenever a panic could strike.
+        let mut put_off = self.put_off.lock().unwrap_or_else(PoisonError::into_inner);
+        let hooks = &mut put_off.get_or_insert_default().leave_hooks;
+        if !hooks.iter().any(|known| Arc::ptr_eq(known, &hook)) {
+            hooks.reserve_exact(1);
+            hooks.push(hook);
+        }
+    }
+
+    pub(crate) fn take_leave_hooks(&mut self) -> Vec<Arc<dyn LeaveHook>> {
+        let put_off = self.put_off_mut().as_mut();
+        put_off.map_or_else(Vec::new, |put_off| mem::take(&mut put_off.leave_hooks))
     }
 
     /// A way to this channel's [`HandleInfo::handle_info`] for other tasks. `C` is the channel itself.

@@ -12,7 +12,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use matryoshka_presence::Presence;
-use matryoshka_presence::channel::{Channel, Refused, Reply, Socket, Terminated};
+use matryoshka_presence::channel::{Channel, Refused, Reply, Socket};
 use serde::{Deserialize, Serialize};
 
 use crate::user::{App, User};
@@ -81,17 +81,6 @@ impl Channel<App> for Room {
             user,
             meta,
         })
-    }
-
-    /// Who goes on purpose is gone at once, also while the node is restarting.
-    async fn terminate(&mut self, socket: &mut Socket, reason: Terminated) {
-        let is_on_purpose = matches!(
-            reason,
-            Terminated::Left | Terminated::Stopped | Terminated::Kicked | Terminated::Disconnected
-        );
-        if is_on_purpose {
-            self.presence.untrack_all(socket).await;
-        }
     }
 
     async fn handle_in(&mut self, socket: &mut Socket, event: Event) -> Reply {

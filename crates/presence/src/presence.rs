@@ -4,9 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use matryoshka_channel::pubsub::PubSub;
 use matryoshka_channel::pubsub::registry::Owner;
-use matryoshka_channel::{Flow, PushError, Socket};
+use matryoshka_channel::{Flow, LeaveHook, PushError, Socket};
 use matryoshka_tracker::{Entries, PresenceRef, TrackError, Tracker, UpdateError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -175,6 +177,7 @@ impl Presence {
     }
 
     async fn enter(&self, socket: &Socket, key: &str, meta: Bytes) -> Flow {
+        self.mind_leaves(socket);
         match self
             .track_bytes(socket.owner(), socket.topic(), key, meta)
             .await
@@ -185,6 +188,11 @@ impl Presence {
     }
 
     /// Puts this channel's client on the list of its topic, until the channel ends or [`untrack`](Self::untrack).
+    ///
+    /// One that ends on purpose ([`Terminated::is_on_purpose`]) is taken off at once; any other is
+    /// [held](crate::TopicConfig::drop_grace) where that is set, or while its node [restarts](Tracker::restart).
+    ///
+    /// [`Terminated::is_on_purpose`]: matryoshka_channel::Terminated::is_on_purpose
     ///
     /// One channel may track several keys, but each only once. When this returns, [`list`](Self::list) shows it on this
     /// node; clients and other nodes are told soon after.
@@ -205,8 +213,14 @@ impl Presence {
     where
         M: Serialize + ?Sized,
     {
+        self.mind_leaves(socket);
         self.track_for(socket.owner(), socket.topic(), key, meta)
             .await
+    }
+
+    /// A channel that ends on purpose is held by no grace.
+    fn mind_leaves(&self, socket: &Socket) {
+        socket.add_leave_hook(Arc::<Shared>::clone(&self.shared));
     }
 
     /// As [`track`](Self::track), for any owner: until the owner is dropped.
@@ -261,6 +275,10 @@ impl Presence {
     /// # Errors
     ///
     /// [`PresenceUpdateError`] if `meta` is no JSON object, or this channel does not track this key.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped before it is done, the old meta stays or the new one is there; nothing in between.
     pub async fn update<M>(
         &self,
         socket: &Socket,
@@ -277,6 +295,10 @@ impl Presence {
     /// As [`update`](Self::update), for any owner.
     ///
     /// # Errors
+    ///
+    /// As [`update`](Self::update).
+    ///
+    /// # Cancel safety
     ///
     /// As [`update`](Self::update).
     pub async fn update_for<M>(
@@ -302,6 +324,10 @@ impl Presence {
     /// # Errors
     ///
     /// As [`update`](Self::update); also if the meta does not have the shape of `M`.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`update`](Self::update).
     pub async fn update_with<M>(
         &self,
         socket: &Socket,
@@ -319,11 +345,19 @@ impl Presence {
     }
 
     /// Takes this channel's client off the list. Tells whether it was there.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped before it is done, the client may be on the list or not, and leaves with the channel.
     pub async fn untrack(&self, socket: &Socket, key: &str) -> bool {
         self.untrack_for(socket.owner(), socket.topic(), key).await
     }
 
     /// As [`untrack`](Self::untrack), for any owner.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`untrack`](Self::untrack).
     pub async fn untrack_for(&self, owner: &Owner, topic: &str, key: &str) -> bool {
         // The errors say that nothing of this owner's is tracked here, as does `false`.
         self.shared
@@ -333,16 +367,19 @@ impl Presence {
             .unwrap_or(false)
     }
 
-    /// Takes all that this channel tracks off the lists, at once: whoever goes on purpose is not
-    /// [held](crate::TopicConfig::drop_grace), nor is a node's [restart](Tracker::restart) waited out. For a channel's `terminate`, where
-    /// the reason says so; without a grace the channel's end does the same. Gives how many keys it was.
+    /// Takes all that this channel tracks off the lists, at once: nothing of it is [held](crate::TopicConfig::drop_grace), nor is a node's
+    /// [restart](Tracker::restart) waited out. Whoever ends on purpose is taken off so by itself; this is for a `terminate` that
+    /// sees another end as final, or for a channel that lives on. Gives how many keys it was.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped before it is done, all of them may be off the lists or none.
     pub async fn untrack_all(&self, socket: &Socket) -> usize {
-        let untracked = self.shared.tracker.untrack_owner(socket.owner().id());
-        // A tracker that was closed tracks nothing.
-        untracked.await.unwrap_or(0)
+        self.shared.untrack_all(socket.owner()).await
     }
 
-    /// Who is on a topic's list, as this node knows it. Takes no lock and asks no other node.
+    /// Who is on a topic's list, as this node knows it. Asks no task and no other node, and waits as little as
+    /// [`Tracker::entries`].
     ///
     /// It is never older than a `presence_diff` that this node sent.
     pub fn list(&self, topic: &str) -> PresenceState {
@@ -360,6 +397,10 @@ impl Presence {
 
     /// As [`list`](Self::list), with what the application's [`Fetch`](crate::Fetch) adds, as clients get it. It is called here, and within
     /// its time limit; if it fails, this is the plain list.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: it changes nothing. The call of the application is dropped with it.
     pub async fn list_fetched(&self, topic: &str) -> PresenceState {
         let list = self.shared.tracker.entries(topic);
         let greeting = Greeting::new(Some(list.clone()), None);
@@ -368,6 +409,10 @@ impl Presence {
     }
 
     /// As [`list_fetched`](Self::list_fetched), of one key: a list with that key, or an empty one.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`list_fetched`](Self::list_fetched).
     pub async fn get_by_key_fetched(&self, topic: &str, key: &str) -> PresenceState {
         let metas: Vec<_> = self
             .shared
@@ -445,6 +490,19 @@ impl fmt::Debug for Presence {
         f.debug_struct("Presence")
             .field("stats", &self.stats())
             .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    async fn untrack_all(&self, owner: &Owner) -> usize {
+        // A tracker that was closed tracks nothing.
+        self.tracker.untrack_owner(owner.id()).await.unwrap_or(0)
+    }
+}
+
+impl LeaveHook for Shared {
+    fn left<'a>(&'a self, socket: &'a Socket) -> BoxFuture<'a, ()> {
+        self.untrack_all(socket.owner()).map(drop).boxed()
     }
 }
 

@@ -30,9 +30,9 @@ impl TopicConfig {
 
     /// How long somebody whose channel ended stays listed, so that a connection that breaks for a moment is not seen as a leave and
     /// a join: who comes back in time, on whatever node, replaces the old meta in one `presence_diff`. What is
-    /// [untracked](crate::Presence::untrack) leaves at once. A channel that ends because its client left the topic is held as well,
-    /// unless its `terminate` calls [`untrack_all`](crate::Presence::untrack_all). Default: zero, which is no grace; the tracker's
-    /// permdown period is the most.
+    /// [untracked](crate::Presence::untrack) leaves at once, and so does a channel that ends on purpose: its client left the topic, or
+    /// it was stopped, closed or disconnected by the server. Default: zero, which is no grace; the tracker's permdown period is the
+    /// most.
     #[must_use]
     pub fn drop_grace(mut self, grace: Duration) -> Self {
         self.drop_grace = grace;

@@ -10,9 +10,9 @@ pub struct TrackerConfig {
     /// Trackers of one name on different nodes belong together. One node has each name once per pubsub.
     /// Default `tracker`.
     pub name: String,
-    /// Tasks among which topics are divided. **Must be the same on all nodes**: with different numbers a topic is in
+    /// Shards among which topics are divided, each a task. **Must be the same on all nodes**: with different numbers a topic is in
     /// different shards, and the nodes do not see each other's entries. Default 1.
-    pub shards: usize,
+    pub pool_size: usize,
     /// How long changes are collected before they are sent to the other nodes. Default 50 ms.
     pub broadcast_period: Duration,
     /// How often a node tells how far it is, so that others notice what they missed. Default 2 s; at least twice the
@@ -35,7 +35,7 @@ impl Default for TrackerConfig {
     fn default() -> Self {
         Self {
             name: "tracker".to_owned(),
-            shards: 1,
+            pool_size: 1,
             broadcast_period: Duration::from_millis(50),
             vector_period: Duration::from_secs(2),
             permdown_period: Duration::from_secs(20 * 60),
@@ -58,8 +58,8 @@ impl TrackerConfig {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let error = if self.name.is_empty() || self.name.len() > MAX_NAME_BYTES {
             ConfigError::Name
-        } else if !(1..=MAX_SHARDS).contains(&self.shards) {
-            ConfigError::Shards(self.shards)
+        } else if !(1..=MAX_POOL_SIZE).contains(&self.pool_size) {
+            ConfigError::PoolSize(self.pool_size)
         } else if self.broadcast_period.is_zero() {
             ConfigError::BroadcastPeriod
         } else if self.vector_period < 2 * self.broadcast_period {
@@ -78,7 +78,7 @@ impl TrackerConfig {
 }
 
 /// Each shard is a task, a topic between nodes and a log; more than cores are of no use.
-pub(crate) const MAX_SHARDS: usize = 1_024;
+pub(crate) const MAX_POOL_SIZE: usize = 1_024;
 
 pub(crate) const MAX_NAME_BYTES: usize = 255;
 
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn sizes_are_checked() {
         assert_eq!(refused(|c| c.name.clear()), ConfigError::Name);
-        assert_eq!(refused(|c| c.shards = 0), ConfigError::Shards(0));
+        assert_eq!(refused(|c| c.pool_size = 0), ConfigError::PoolSize(0));
         assert_eq!(refused(|c| c.log_bytes = 10), ConfigError::LogBytes(10));
         assert_eq!(refused(|c| c.inbox_messages = 0), ConfigError::EmptyQueue);
         assert_eq!(refused(|c| c.consumer_diffs = 0), ConfigError::EmptyQueue);

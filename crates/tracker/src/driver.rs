@@ -22,7 +22,7 @@ use crate::entry::Entry;
 use crate::error::TrackerError;
 use crate::inbox::{Inbox, News};
 use crate::message::Message;
-use crate::owner_log::{Slot, Ticket};
+use crate::owner_log::{Slot, Target, Ticket};
 use crate::published::Published;
 use crate::shard::{Effect, Refusal, Shard};
 use crate::stats::Stats;
@@ -40,14 +40,14 @@ pub(crate) enum Command {
         reply: oneshot::Sender<TrackAnswer>,
     },
     Update {
-        slot: Slot,
+        target: Target,
         /// Only if this is what is tracked there; nothing: whatever is.
         expected: Option<Arc<Entry>>,
         meta: Bytes,
         reply: oneshot::Sender<Result<Arc<Entry>, Refusal>>,
     },
     Untrack {
-        slot: Slot,
+        target: Target,
         reply: oneshot::Sender<Result<bool, Refusal>>,
     },
     UntrackOwner {
@@ -68,7 +68,7 @@ pub(crate) enum Command {
 }
 
 /// What was tracked, or what is there already.
-pub(crate) type TrackAnswer = Result<(Lease, Arc<Entry>), Arc<Entry>>;
+pub(crate) type TrackAnswer = Result<(Lease, Ticket), Arc<Entry>>;
 
 /// Tells whether an owner has died, and tells the shard when it does.
 pub(crate) struct OwnerWatch {
@@ -216,17 +216,22 @@ impl Driver {
                 reply,
             } => self.track(&slot, (meta, drop_grace), owner, reply, now),
             Command::Update {
-                slot,
+                target,
                 expected,
                 meta,
                 reply,
             } => {
-                let result = self.shard.update(&slot, expected.as_deref(), meta, now);
+                let result = match self.shard.slot_of(target) {
+                    Some(slot) => self.shard.update(&slot, expected.as_deref(), meta, now),
+                    None => Err(Refusal::NoPresence),
+                };
                 self.answer(reply, result);
             }
-            Command::Untrack { slot, reply } => {
-                let result = self.shard.untrack(&slot, now);
-                self.unhook(slot.owner);
+            Command::Untrack { target, reply } => {
+                let result = match self.shard.slot_of(target) {
+                    Some(slot) => self.untrack(&slot, now),
+                    None => Ok(false),
+                };
                 self.answer(reply, result);
             }
             Command::UntrackOwner { owner, reply } => {
@@ -264,8 +269,14 @@ impl Driver {
         if let Ok((ticket, _)) = &result {
             self.shard.set_drop_grace(ticket, drop_grace);
         }
-        let result = result.map(|(ticket, entry)| (self.lease(ticket), entry));
+        let result = result.map(|(ticket, _)| (self.lease(ticket.clone()), ticket));
         self.answer(reply, result);
+    }
+
+    fn untrack(&mut self, slot: &Slot, now: Duration) -> Result<bool, Refusal> {
+        let result = self.shard.untrack(slot, now);
+        self.unhook(slot.owner);
+        result
     }
 
     fn lease(&self, ticket: Ticket) -> Lease {

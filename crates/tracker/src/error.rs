@@ -3,7 +3,7 @@
 use matryoshka_pubsub::{AlreadyClaimed, NodeName, SubscribeError, TopicName};
 use thiserror::Error;
 
-use crate::config::{MAX_NAME_BYTES, MAX_SHARDS, MIN_LOG_BYTES};
+use crate::config::{MAX_NAME_BYTES, MAX_POOL_SIZE, MIN_LOG_BYTES};
 use crate::reference::PresenceRef;
 
 /// A tracker that was not started. Nothing is left of the attempt.
@@ -30,8 +30,8 @@ pub enum ConfigError {
     #[error("`name` must have 1 to {MAX_NAME_BYTES} bytes")]
     Name,
     /// The number of shards.
-    #[error("`shards` is {0}, it must be 1 to {MAX_SHARDS}")]
-    Shards(usize),
+    #[error("`pool_size` is {0}, it must be 1 to {MAX_POOL_SIZE}")]
+    PoolSize(usize),
     /// No time to collect changes.
     #[error("`broadcast_period` must not be zero")]
     BroadcastPeriod,
@@ -81,7 +81,7 @@ pub enum TrackError {
 /// A value that was not updated. What was tracked stays.
 #[derive(Debug, Error)]
 pub enum UpdateError {
-    /// This owner tracks nothing under this topic and key: track it.
+    /// This owner tracks nothing under this topic and key, or the guard stands for something that has ended: track it.
     #[error("this owner tracks nothing under this topic and key")]
     NoPresence,
     /// Only other nodes track this key. Each entry is changed on its own node only: do it there.

@@ -68,8 +68,37 @@ pub(crate) struct Slot {
 pub(crate) struct Ticket(Arc<Entry>);
 
 impl Ticket {
+    /// The first value.
+    pub(crate) fn first(&self) -> &Arc<Entry> {
+        &self.0
+    }
+
+    /// Whether an entry of this node came by that `track` or by an update of what it made: these have one key in memory, which the
+    /// ticket keeps from being another's.
+    pub(crate) fn made(&self, entry: &Entry) -> bool {
+        Arc::ptr_eq(&self.0.key, &entry.key)
+    }
+
     fn number(&self) -> u64 {
         self.0.reference.put_seq()
+    }
+}
+
+/// What is to be changed.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    /// Whatever is tracked there.
+    Slot(Slot),
+    /// What that `track` made, and nothing that is tracked in its slot later.
+    Ticket(Ticket),
+}
+
+impl Target {
+    pub(crate) fn topic(&self) -> &str {
+        match self {
+            Self::Slot(slot) => &slot.topic,
+            Self::Ticket(ticket) => &ticket.first().topic,
+        }
     }
 }
 
@@ -175,9 +204,11 @@ impl OwnerLog {
 
     /// Replaces the entry in a slot. Gives the old and the new one, nothing if the slot is free. The new one is not held.
     pub(crate) fn update(&mut self, slot: &Slot, meta: Bytes) -> Option<(Arc<Entry>, Arc<Entry>)> {
-        let previous = self.get(slot)?.reference;
+        let there = Arc::clone(self.get(slot)?);
+        let previous = there.reference;
         self.held.remove(&previous.put_seq());
-        let new = self.write(slot, meta, Some(previous));
+        // With the names of the first value, not with equal ones: a ticket knows its entries by them.
+        let new = self.write(&Slot::of(&there), meta, Some(previous));
         let owned = self.entries.find_mut(|owned| owned.order(slot))?;
         let old = std::mem::replace(&mut owned.entry, Arc::clone(&new));
         Some((old, new))

@@ -32,7 +32,7 @@ use crate::entry::Entry;
 use crate::held::{Ended, HeldSet};
 use crate::life::Life;
 use crate::message::{Farewell, Message, Position};
-use crate::owner_log::{OwnerLog, Slot, Ticket};
+use crate::owner_log::{OwnerLog, Slot, Target, Ticket};
 use crate::peer::Peer;
 use crate::stats::Stats;
 use crate::visible::{HeldBy, SharedNames, TopicStep, VisibleSet};
@@ -220,6 +220,14 @@ impl Shard {
     /// When its connection ends, what that `track` made is held for so long: its user may come back.
     pub(crate) fn set_drop_grace(&mut self, ticket: &Ticket, grace: Duration) {
         self.own.set_drop_grace(ticket, grace);
+    }
+
+    /// Where that is which is to be changed; nothing, if it has ended.
+    pub(crate) fn slot_of(&self, target: Target) -> Option<Slot> {
+        match target {
+            Target::Slot(slot) => Some(slot),
+            Target::Ticket(ticket) => self.own.slot_of(&ticket),
+        }
     }
 
     /// Replaces the value in a slot, if it is still `expected`.

@@ -4,52 +4,52 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use matryoshka_pubsub::registry::OwnerId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::entry::Entry;
-use crate::error::{UntrackError, UpdateError};
+use crate::error::{Closed, UpdateError};
 use crate::inbox::Inbox;
-use crate::owner_log::Ticket;
+use crate::owner_log::{Target, Ticket};
 use crate::reference::PresenceRef;
-use crate::tracker::Tracker;
+use crate::tracker::{Tracker, encode};
 
 /// Keeps something tracked. Dropped, it is untracked; it is untracked as well when its owner dies.
+///
+/// It stands for what its own `track` made, through all updates, and for nothing else: once that has ended, it changes nothing that the
+/// same owner tracks later under the same topic and key.
 ///
 /// A guard keeps the tracker running, as a handle of it does.
 #[must_use = "dropping it untracks at once"]
 pub struct Tracked {
     tracker: Tracker,
-    owner: OwnerId,
-    first: Arc<Entry>,
+    ticket: Ticket,
     lease: Lease,
 }
 
 impl Tracked {
-    pub(crate) fn new(tracker: Tracker, owner: OwnerId, first: Arc<Entry>, lease: Lease) -> Self {
+    pub(crate) fn new(tracker: Tracker, ticket: Ticket, lease: Lease) -> Self {
         Self {
             tracker,
-            owner,
-            first,
+            ticket,
             lease,
         }
     }
 
     /// The topic it is tracked under.
     pub fn topic(&self) -> &str {
-        &self.first.topic
+        &self.ticket.first().topic
     }
 
     /// The key it is tracked under.
     pub fn key(&self) -> &str {
-        &self.first.key
+        &self.ticket.first().key
     }
 
     /// What is tracked now: after an update another entry than before. As it was at first, once it has left.
     pub fn entry(&self) -> Arc<Entry> {
-        let now = self.tracker.own_entry(self.owner, self.topic(), self.key());
-        now.unwrap_or_else(|| Arc::clone(&self.first))
+        let now = self.tracker.find(&self.target());
+        now.unwrap_or_else(|| Arc::clone(self.ticket.first()))
     }
 
     /// The reference of what is tracked now.
@@ -61,62 +61,79 @@ impl Tracked {
     ///
     /// # Errors
     ///
-    /// [`UpdateError`]; the value stays.
+    /// [`UpdateError`]; the value stays. [`NoPresence`](UpdateError::NoPresence) once it has ended, whatever was tracked there since.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it returns, the change is either made or not. It stays tracked.
     pub async fn update<M, F>(&self, mut change: F) -> Result<PresenceRef, UpdateError>
     where
         M: Serialize + DeserializeOwned,
         F: FnMut(&mut M),
     {
-        self.tracker
-            .update(self.owner, self.topic(), self.key(), &mut change)
-            .await
+        self.tracker.update_target(self.target(), &mut change).await
     }
 
     /// Replaces the value.
     ///
     /// # Errors
     ///
-    /// [`UpdateError`]; the value stays.
+    /// As [`update`](Self::update).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`update`](Self::update).
     pub async fn replace<M: Serialize + ?Sized>(
         &self,
         meta: &M,
     ) -> Result<PresenceRef, UpdateError> {
-        self.tracker
-            .replace(self.owner, self.topic(), self.key(), meta)
-            .await
+        self.replace_bytes(encode(meta)?).await
     }
 
     /// Replaces the value by plain bytes.
     ///
     /// # Errors
     ///
-    /// [`UpdateError`]; the value stays.
+    /// As [`update`](Self::update).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`update`](Self::update).
     pub async fn replace_bytes(&self, meta: impl Into<Bytes>) -> Result<PresenceRef, UpdateError> {
         self.tracker
-            .replace_bytes(self.owner, self.topic(), self.key(), meta)
+            .replace_target(self.target(), meta.into())
             .await
     }
 
-    /// Untracks it, and waits until it has left this node's list.
+    /// Untracks it, and waits until it has left this node's list. Whether it was still tracked.
     ///
     /// # Errors
     ///
     /// If the tracker was closed before; then it has left too.
-    pub async fn untrack(self) -> Result<(), UntrackError> {
-        let untracked = self.tracker.untrack(self.owner, self.topic(), self.key());
-        untracked.await.map(drop)
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it returns, even before it was polled, it ends all the same, soon after: the guard is dropped with it. Only a grace of
+    /// its own or an announced restart may hold the entry then, as when a guard is dropped.
+    pub async fn untrack(self) -> Result<bool, Closed> {
+        let untracked = self.tracker.untrack_target(self.target()).await?;
+        // What this node tracks is never refused.
+        Ok(untracked.unwrap_or(false))
     }
 
     /// Gives the guard up: it stays tracked until its owner dies or somebody untracks it.
     pub fn leave_to_owner(mut self) {
         self.lease.ticket = None;
     }
+
+    fn target(&self) -> Target {
+        Target::Ticket(self.ticket.clone())
+    }
 }
 
 impl fmt::Debug for Tracked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tracked")
-            .field("owner", &self.owner)
             .field("entry", &self.entry())
             .finish()
     }

@@ -22,7 +22,7 @@ use crate::entries::Entries;
 use crate::entry::{Entry, Present};
 use crate::error::{Closed, MetaError, TrackError, TrackerError, UntrackError, UpdateError};
 use crate::life::Life;
-use crate::owner_log::Slot;
+use crate::owner_log::{Slot, Target};
 use crate::peer::CHUNK_BYTES;
 use crate::published::Published;
 use crate::reference::{PresenceRef, shard_of};
@@ -67,12 +67,12 @@ impl Tracker {
         let claim = pubsub
             .claim(format!("tracker:{}", config.name))
             .map_err(TrackerError::AlreadyRunning)?;
-        let published = Arc::new(Published::new(config.shards, config.consumer_diffs));
+        let published = Arc::new(Published::new(config.pool_size, config.consumer_diffs));
         let (caught_up, waiting) = watch::channel(());
         let life = life_now(pubsub);
-        let mut drivers = Vec::with_capacity(config.shards);
-        let mut shards = Vec::with_capacity(config.shards);
-        for index in 0..config.shards {
+        let mut drivers = Vec::with_capacity(config.pool_size);
+        let mut shards = Vec::with_capacity(config.pool_size);
+        for index in 0..config.pool_size {
             let settings = settings(&config, index);
             let parts = Parts {
                 shard: Shard::new(pubsub.node(), life, settings),
@@ -142,6 +142,10 @@ impl Tracker {
     /// # Errors
     ///
     /// As [`track`](Self::track).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`track`](Self::track).
     pub async fn track_bytes(
         &self,
         owner: &Owner,
@@ -160,6 +164,11 @@ impl Tracker {
     /// # Errors
     ///
     /// As [`track`](Self::track).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it returns, it ends as if its guard were dropped: what was tracked by then is held for its grace, and nothing else
+    /// stays.
     pub async fn track_with_grace(
         &self,
         owner: &Owner,
@@ -180,7 +189,7 @@ impl Tracker {
             reply,
         };
         match shard.ask(command, answer).await? {
-            Ok((lease, entry)) => Ok(Tracked::new(self.clone(), owner.id(), entry, lease)),
+            Ok((lease, ticket)) => Ok(Tracked::new(self.clone(), ticket, lease)),
             Err(there) => Err(TrackError::AlreadyTracked {
                 reference: there.reference,
             }),
@@ -207,17 +216,17 @@ impl Tracker {
         M: Serialize + DeserializeOwned,
         F: FnMut(&mut M),
     {
-        self.update_if(owner, topic, key, |entry| {
-            let mut meta = entry.decode::<M>()?;
-            change(&mut meta);
-            encode(&meta)
-        })
-        .await
+        let target = Target::Slot(slot(owner, topic, key));
+        self.update_target(target, &mut change).await
     }
 
     /// As [`update`](Self::update), on the value's bytes.
     ///
     /// # Errors
+    ///
+    /// As [`update`](Self::update).
+    ///
+    /// # Cancel safety
     ///
     /// As [`update`](Self::update).
     pub async fn update_bytes<F>(
@@ -230,7 +239,8 @@ impl Tracker {
     where
         F: FnMut(&Bytes) -> Bytes,
     {
-        self.update_if(owner, topic, key, |entry| Ok(change(&entry.meta)))
+        let target = Target::Slot(slot(owner, topic, key));
+        self.update_if(target, |entry| Ok(change(&entry.meta)))
             .await
     }
 
@@ -239,6 +249,10 @@ impl Tracker {
     /// # Errors
     ///
     /// [`UpdateError`]; then the value stays.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`update`](Self::update).
     pub async fn replace<M: Serialize + ?Sized>(
         &self,
         owner: OwnerId,
@@ -246,8 +260,8 @@ impl Tracker {
         key: &str,
         meta: &M,
     ) -> Result<PresenceRef, UpdateError> {
-        let meta = encode(meta)?;
-        self.replace_bytes(owner, topic, key, meta).await
+        let target = Target::Slot(slot(owner, topic, key));
+        self.replace_target(target, encode(meta)?).await
     }
 
     /// Replaces a value by bytes, whatever it is now.
@@ -255,6 +269,10 @@ impl Tracker {
     /// # Errors
     ///
     /// As [`replace`](Self::replace).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`update`](Self::update).
     pub async fn replace_bytes(
         &self,
         owner: OwnerId,
@@ -262,11 +280,8 @@ impl Tracker {
         key: &str,
         meta: impl Into<Bytes>,
     ) -> Result<PresenceRef, UpdateError> {
-        let meta = measured(meta.into())?;
-        match self.replace_if(slot(owner, topic, key), None, meta).await? {
-            Ok(entry) => Ok(entry.reference),
-            Err(refusal) => Err(refused(refusal)),
-        }
+        let target = Target::Slot(slot(owner, topic, key));
+        self.replace_target(target, meta.into()).await
     }
 
     /// Ends what an owner tracks under a topic and key. Whether it tracked something there.
@@ -284,10 +299,8 @@ impl Tracker {
         topic: &str,
         key: &str,
     ) -> Result<bool, UntrackError> {
-        let (reply, answer) = oneshot::channel();
-        let slot = slot(owner, topic, key);
-        let shard = self.shard(topic);
-        match shard.ask(Command::Untrack { slot, reply }, answer).await? {
+        let target = Target::Slot(slot(owner, topic, key));
+        match self.untrack_target(target).await? {
             Ok(was_tracked) => Ok(was_tracked),
             Err(Refusal::NotOwner(node)) => Err(UntrackError::NotOwner { node }),
             Err(Refusal::NoPresence | Refusal::Changed) => Ok(false),
@@ -299,6 +312,10 @@ impl Tracker {
     /// # Errors
     ///
     /// If the tracker was closed: then nothing is tracked any more.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it returns, some of it may have ended and the rest not: call it again.
     pub async fn untrack_owner(&self, owner: OwnerId) -> Result<usize, Closed> {
         let mut count = 0;
         for shard in &self.inner.shards {
@@ -311,7 +328,7 @@ impl Tracker {
         Ok(count)
     }
 
-    /// The entries of a topic on all nodes, with their values read. Waits for nobody.
+    /// The entries of a topic on all nodes, with their values read. Waits as little as [`entries`](Self::entries).
     ///
     /// Entries whose value is no `M` are left out, and counted in [`Stats::undecodable`].
     pub fn list<M: DeserializeOwned>(&self, topic: &str) -> Vec<Present<M>> {
@@ -323,7 +340,7 @@ impl Tracker {
         present
     }
 
-    /// The entries of a topic with that key, read as in [`list`](Self::list). Waits for nobody.
+    /// The entries of a topic with that key, read as in [`list`](Self::list). Waits as little as [`entries`](Self::entries).
     pub fn get_by_key<M: DeserializeOwned>(&self, topic: &str, key: &str) -> Vec<Present<M>> {
         let entries = self.entries(topic);
         entries
@@ -332,7 +349,11 @@ impl Tracker {
             .collect()
     }
 
-    /// The entries of a topic on all nodes, as they are. Waits for nobody.
+    /// The entries of a topic on all nodes, as they are.
+    ///
+    /// Asks no task and no other node. A shared lock is held to copy two words, so a reader waits for no change under way, but for
+    /// the moment in which one is put in place: that is short, unless it changes thousands of topics at once, as the end of a node may, or
+    /// meets a [`snapshot`](Self::snapshot) of as many.
     pub fn entries(&self, topic: &str) -> Entries {
         self.inner.published.entries(self.shard_index(topic), topic)
     }
@@ -342,20 +363,19 @@ impl Tracker {
         self.inner.published.snapshot()
     }
 
-    /// How many entries a topic has on all nodes. Waits for nobody.
+    /// How many entries a topic has on all nodes. Waits as little as [`entries`](Self::entries).
     pub fn count(&self, topic: &str) -> usize {
         self.entries(topic).len()
     }
 
-    /// Whether anybody tracks that key in that topic. Waits for nobody.
+    /// Whether anybody tracks that key in that topic. Waits as little as [`entries`](Self::entries).
     pub fn contains(&self, topic: &str, key: &str) -> bool {
         self.entries(topic).by_key(key).next().is_some()
     }
 
-    /// What an owner of this node tracks under a topic and key. Waits for nobody.
+    /// What an owner of this node tracks under a topic and key. Waits as little as [`entries`](Self::entries).
     pub fn own_entry(&self, owner: OwnerId, topic: &str, key: &str) -> Option<Arc<Entry>> {
-        let own = |entry: &&Arc<Entry>| entry.owner == owner.get() && entry.node == self.inner.node;
-        self.entries(topic).by_key(key).find(own).cloned()
+        self.own_in(owner.get(), topic, key)
     }
 
     /// The list of a topic and every change after it, in one step.
@@ -450,20 +470,71 @@ impl Tracker {
         }
     }
 
+    /// What is listed now of a target.
+    pub(crate) fn find(&self, target: &Target) -> Option<Arc<Entry>> {
+        match target {
+            Target::Slot(slot) => self.own_in(slot.owner, &slot.topic, &slot.key),
+            Target::Ticket(ticket) => {
+                let entries = self.entries(&ticket.first().topic);
+                let mut there = entries.by_key(&ticket.first().key);
+                there.find(|entry| ticket.made(entry)).cloned()
+            }
+        }
+    }
+
+    fn own_in(&self, owner: u64, topic: &str, key: &str) -> Option<Arc<Entry>> {
+        let own = |entry: &&Arc<Entry>| entry.owner == owner && entry.node == self.inner.node;
+        self.entries(topic).by_key(key).find(own).cloned()
+    }
+
+    pub(crate) async fn update_target<M, F>(
+        &self,
+        target: Target,
+        change: &mut F,
+    ) -> Result<PresenceRef, UpdateError>
+    where
+        M: Serialize + DeserializeOwned,
+        F: FnMut(&mut M),
+    {
+        self.update_if(target, |entry| {
+            let mut meta = entry.decode::<M>()?;
+            change(&mut meta);
+            encode(&meta)
+        })
+        .await
+    }
+
+    pub(crate) async fn replace_target(
+        &self,
+        target: Target,
+        meta: Bytes,
+    ) -> Result<PresenceRef, UpdateError> {
+        match self.replace_if(target, None, measured(meta)?).await? {
+            Ok(entry) => Ok(entry.reference),
+            Err(refusal) => Err(refused(refusal)),
+        }
+    }
+
+    pub(crate) async fn untrack_target(
+        &self,
+        target: Target,
+    ) -> Result<Result<bool, Refusal>, Closed> {
+        let (reply, answer) = oneshot::channel();
+        let shard = self.shard(target.topic());
+        shard.ask(Command::Untrack { target, reply }, answer).await
+    }
+
     async fn update_if(
         &self,
-        owner: OwnerId,
-        topic: &str,
-        key: &str,
+        target: Target,
         mut change: impl FnMut(&Entry) -> Result<Bytes, MetaError>,
     ) -> Result<PresenceRef, UpdateError> {
         loop {
-            let Some(there) = self.own_entry(owner, topic, key) else {
-                return Err(self.missing(topic, key));
+            let Some(there) = self.find(&target) else {
+                return Err(self.missing(&target));
             };
             let meta = measured(change(&there)?)?;
-            let slot = slot(owner, topic, key);
-            match self.replace_if(slot, Some(there), meta).await? {
+            match self.replace_if(target.clone(), Some(there), meta).await? {
                 Ok(entry) => return Ok(entry.reference),
                 Err(Refusal::Changed) => {}
                 Err(refusal) => return Err(refused(refusal)),
@@ -473,14 +544,14 @@ impl Tracker {
 
     async fn replace_if(
         &self,
-        slot: Slot,
+        target: Target,
         expected: Option<Arc<Entry>>,
         meta: Bytes,
     ) -> Result<Result<Arc<Entry>, Refusal>, Closed> {
         let (reply, answer) = oneshot::channel();
-        let shard = self.shard(&slot.topic);
+        let shard = self.shard(target.topic());
         let command = Command::Update {
-            slot,
+            target,
             expected,
             meta,
             reply,
@@ -488,14 +559,17 @@ impl Tracker {
         shard.ask(command, answer).await
     }
 
-    fn missing(&self, topic: &str, key: &str) -> UpdateError {
-        if self.shard(topic).commands.is_closed() {
+    fn missing(&self, target: &Target) -> UpdateError {
+        if self.shard(target.topic()).commands.is_closed() {
             return UpdateError::Closed(Closed);
         }
-        refused(Refusal::of(
-            &self.inner.node,
-            self.entries(topic).by_key(key),
-        ))
+        match target {
+            Target::Slot(Slot { topic, key, .. }) => {
+                let there = self.entries(topic);
+                refused(Refusal::of(&self.inner.node, there.by_key(key)))
+            }
+            Target::Ticket(_) => UpdateError::NoPresence,
+        }
     }
 
     fn read<M: DeserializeOwned>(&self, entry: &Arc<Entry>) -> Option<Present<M>> {
@@ -590,7 +664,7 @@ fn check_names(topic: &str, key: &str) -> Result<(), TrackError> {
     Ok(())
 }
 
-fn encode<M: Serialize + ?Sized>(meta: &M) -> Result<Bytes, MetaError> {
+pub(crate) fn encode<M: Serialize + ?Sized>(meta: &M) -> Result<Bytes, MetaError> {
     let mut bytes = Vec::with_capacity(USUAL_META_BYTES);
     rmp_serde::encode::write_named(&mut bytes, meta).map_err(MetaError::encode)?;
     measured(bytes.into_boxed_slice().into())

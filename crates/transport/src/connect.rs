@@ -11,7 +11,7 @@ use thiserror::Error;
 use crate::{
     params::Params,
     request::RequestInfo,
-    serializer::{Serializer, UnknownVsn, serializer_for},
+    serializer::{Serializer, Serializers, UnknownVsn},
     subprotocol::AuthToken,
 };
 
@@ -42,15 +42,27 @@ pub struct ConnectInfo {
 }
 
 impl ConnectInfo {
-    /// A connection over the carrier of that name, whose parameter `vsn` chooses the serializer.
+    /// A connection over the carrier of that name, whose parameter `vsn` chooses between the serializers
+    /// [`V1`](crate::V1) and [`V2`](crate::V2).
     ///
     /// # Errors
     /// [`UnknownVsn`] if that version is not spoken; a `vsn` that is not a plain string is unknown too.
     pub fn new(transport: &'static str, params: Params) -> Result<Self, UnknownVsn> {
-        let serializer = match params.param("vsn") {
-            None => serializer_for(None)?,
-            Some(_) => serializer_for(Some(params.get("vsn").unwrap_or_default()))?,
-        };
+        Self::speaking(&Serializers::default(), transport, params)
+    }
+
+    /// The same where further versions are spoken.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn speaking(
+        serializers: &Serializers,
+        transport: &'static str,
+        params: Params,
+    ) -> Result<Self, UnknownVsn> {
+        let vsn = params.param("vsn");
+        let vsn = vsn.map(|_| params.get("vsn").unwrap_or_default());
+        let serializer = serializers.get(vsn)?;
         Ok(Self {
             params,
             serializer,

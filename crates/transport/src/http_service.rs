@@ -15,6 +15,7 @@ use bytes::Bytes;
 use http::{
     HeaderValue, Request, Response, StatusCode,
     header::{HOST, ORIGIN},
+    uri::Scheme,
 };
 use http_body_util::Full;
 use hyper::body::Body;
@@ -33,7 +34,7 @@ use crate::{
     path::Match,
     proxies::TrustedProxies,
     request::{RequestInfo, Reveal},
-    serializer::UnknownVsn,
+    serializer::{Serializers, UnknownVsn},
     session::Handler,
     subprotocol::{Agreed, AuthToken, Disagreed, agree},
     websocket::{WEBSOCKET, WebSocketConfig},
@@ -53,7 +54,7 @@ pub struct HttpConfig {
     pub longpoll_path: String,
     /// Which pages may connect; default the server's own host and loopback hosts.
     pub origins: OriginPolicy,
-    /// Which proxies may say where a client is; default none.
+    /// Which proxies may say where a client is, and by which scheme it came; default none.
     pub trusted_proxies: TrustedProxies,
     /// What of a request sessions are told beside its parameters; default nothing.
     pub reveal: Reveal,
@@ -62,6 +63,8 @@ pub struct HttpConfig {
     pub subprotocols: Vec<String>,
     /// Whether clients may send a token beside their parameters; default no. See [`with_auth_token`](Self::with_auth_token).
     pub auth_token: bool,
+    /// The versions of the wire that clients may ask for; default 1 and 2.
+    pub serializers: Serializers,
     /// Limits of each connection.
     pub limits: Limits,
     /// Limits of each WebSocket.
@@ -84,6 +87,7 @@ impl Default for HttpConfig {
             reveal: Reveal::nothing(),
             subprotocols: Vec::new(),
             auth_token: false,
+            serializers: Serializers::default(),
             limits: Limits::default(),
             websocket: WebSocketConfig::default(),
             connections: Connections::default(),
@@ -138,6 +142,12 @@ impl HttpConfig {
     /// Sets [`origins`](Self::origins).
     pub fn with_origins(mut self, origins: OriginPolicy) -> Self {
         self.origins = origins;
+        self
+    }
+
+    /// Sets [`serializers`](Self::serializers).
+    pub fn with_serializers(mut self, serializers: Serializers) -> Self {
+        self.serializers = serializers;
         self
     }
 
@@ -306,7 +316,16 @@ impl<H: Handler> HttpService<H> {
 
     /// Whether the page that asks may; one that may not is worth a line in the log.
     pub(crate) fn allows_origin(&self, head: &Head) -> bool {
-        let allowed = self.config.origins.allows(&head.headers);
+        let HttpConfig {
+            origins,
+            trusted_proxies,
+            ..
+        } = &*self.config;
+        let said = head
+            .peer_addr
+            .and_then(|peer| trusted_proxies.scheme(peer, &head.headers));
+        let scheme = said.unwrap_or(Scheme::HTTP);
+        let allowed = origins.allows_over(&scheme, &head.headers);
         if !allowed {
             let (origin, host) = (head.headers.get(ORIGIN), head.headers.get(HOST));
             let (origin, host) = (excerpt(origin), excerpt(host));
@@ -334,7 +353,8 @@ impl<H: Handler> HttpService<H> {
         let vsn = params
             .get("vsn")
             .map(|vsn| vsn.chars().take(20).collect::<String>());
-        let info = ConnectInfo::new(transport, params).inspect_err(|_| {
+        let serializers = &self.config.serializers;
+        let info = ConnectInfo::speaking(serializers, transport, params).inspect_err(|_| {
             tracing::warn!(
                 vsn,
                 "a connection was refused: its vsn is unknown, ask for 1.0.0 or 2.0.0"

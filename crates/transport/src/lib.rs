@@ -50,14 +50,16 @@ pub use longpoll::{
     LONGPOLL, LongPollConfig, LongPollStats, LongPolling, LongPollingError, MAX_WAITING_POSTS,
 };
 pub use message::{ClientMessage, Field, Payload, REPLY_EVENT, ServerMessage};
-pub use origin::{InvalidOrigin, OriginPolicy};
+pub use origin::{InvalidOrigin, Origin, OriginPolicy};
 pub use outbox::{LARGE_FRAME_BYTES, Outbox, WhenSlow};
 pub use params::{MAX_PARAM_DEPTH, MAX_PARAMS, MAX_QUERY_BYTES, Param, Params, ParamsError};
 pub use proxies::{InvalidNetwork, TrustedProxies};
 pub use pubsub::mailbox::Pushed;
 pub use rate::{Bucket, Rate};
 pub use request::{RequestInfo, Reveal};
-pub use serializer::{DecodeError, EncodeError, Serializer, UnknownVsn, V1, V2, serializer_for};
+pub use serializer::{
+    DecodeError, EncodeError, Serializer, Serializers, UnknownVsn, V1, V2, VsnTaken, serializer_for,
+};
 pub use session::{Handler, OUTPUT_PAUSE_BYTES, Output, Session};
 pub use stats::TransportStats;
 pub use subprotocol::AuthToken;

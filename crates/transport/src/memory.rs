@@ -75,6 +75,9 @@ impl<H: Handler> MemoryService<H> {
     ///
     /// # Errors
     /// [`Refused`] as the client of an HTTP carrier would see it.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped before it is ready, no client is connected, though the handler may have been asked.
     pub async fn connect(&self, info: ConnectInfo) -> Result<Client, Refused> {
         let client = info.peer_addr;
         let admitted = admit(&self.handler, info, client, &self.limits, &self.connections).await?;
@@ -127,6 +130,9 @@ impl Client {
     ///
     /// # Errors
     /// `BrokenPipe` if the connection has ended.
+    ///
+    /// # Cancel safety
+    /// As [`send`](Self::send).
     pub async fn send_text(&mut self, text: impl Into<ByteString>) -> io::Result<()> {
         self.send(Frame::text(text)).await
     }
@@ -150,7 +156,10 @@ impl Client {
         }
     }
 
-    /// Closes with a code, as a client does that says goodbye.
+    /// Closes with a code, as a client does that says goodbye, once there is room for it. What the server has written can still be read.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped before it is ready, the connection is not closed, and may be used on.
     pub async fn close(&mut self, code: Option<CloseCode>) {
         // Failing means that the other end is gone already.
         let _ = self.outgoing.feed(FromClient::Close(code)).await;

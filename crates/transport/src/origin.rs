@@ -2,9 +2,9 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
-use std::{net::IpAddr, str::FromStr};
+use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, header, uri::Scheme};
 use thiserror::Error;
 
 /// Decides by the `Origin` header whether a browser's page may talk to this server.
@@ -15,13 +15,29 @@ use thiserror::Error;
 ///
 /// That default needs no configuration, and has one hole: whoever owns a name can have it lead to an address of yours after their
 /// page was loaded, loopback included, and then page and request name the same host. A server that holds anything of value says by
-/// which names it is reached: [`served_as`](Self::served_as).
+/// which names it is reached ([`served_as`](Self::served_as)), or which pages may connect and no other ([`only`](Self::only)).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OriginPolicy {
-    allow_all: bool,
+    own: Own,
     listed: Vec<Pattern>,
-    /// The names of this server; none for whatever the request says, and loopback.
+    /// Hosts that this server is reached by.
     served_as: Vec<String>,
+}
+
+/// Which pages are allowed beside those of hosts and origins that are named one by one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Own {
+    /// Those of the host that the request names, and of loopback hosts.
+    #[default]
+    HostOrLoopback,
+    /// None.
+    Nobody,
+    /// All.
+    Everybody,
+    /// Those of the request's own origin. The scheme, where it is known better than by the request.
+    Same(Option<Scheme>),
+    /// Those that this function allows.
+    Allowed(Check),
 }
 
 impl OriginPolicy {
@@ -32,15 +48,64 @@ impl OriginPolicy {
 
     /// Allows every origin, also none at all (`null`).
     pub fn any() -> Self {
+        Self::of(Own::Everybody)
+    }
+
+    /// Allows these origins and no other: neither the host that the request names nor loopback, unless they are listed. Entries are
+    /// those of [`allow`](Self::allow); none at all keep every browser out.
+    ///
+    /// ```
+    /// # use matryoshka_transport::OriginPolicy;
+    /// let origins = OriginPolicy::only(["https://chat.example.com", "//*.example.org"]).unwrap();
+    /// # drop(origins);
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidOrigin`] names the first entry that is none.
+    pub fn only<'a>(entries: impl IntoIterator<Item = &'a str>) -> Result<Self, InvalidOrigin> {
+        let nobody = Self::of(Own::Nobody);
+        entries.into_iter().try_fold(nobody, Self::allow)
+    }
+
+    /// Allows pages of the request's own origin: the same scheme, host and port.
+    ///
+    /// Host and port are those of the `Host` header, which a proxy has to pass on as the browser wrote it. The scheme is `http`, unless a
+    /// [trusted proxy](crate::TrustedProxies) says `https`; where TLS ends somewhere that says nothing,
+    /// [`same_origin_over`](Self::same_origin_over) names it. A rebound name passes, as it does by default.
+    pub fn same_origin() -> Self {
+        Self::of(Own::Same(None))
+    }
+
+    /// The same for a server that is only reached by this scheme, whatever a proxy says.
+    pub fn same_origin_over(scheme: Scheme) -> Self {
+        Self::of(Own::Same(Some(scheme)))
+    }
+
+    /// Asks a function, which must neither wait nor panic: it is called for each request with an `Origin` header that is text, also for origins without
+    /// a host, such as `null`.
+    ///
+    /// ```
+    /// # use matryoshka_transport::OriginPolicy;
+    /// let tenants = ["anna.example.com", "ben.example.com"];
+    /// let origins = OriginPolicy::by(move |origin| {
+    ///     origin.scheme() == Some("https") && origin.host().is_some_and(|host| tenants.contains(&host))
+    /// });
+    /// # drop(origins);
+    /// ```
+    pub fn by(check: impl Fn(&Origin<'_>) -> bool + Send + Sync + 'static) -> Self {
+        Self::of(Own::Allowed(Check(Arc::new(check))))
+    }
+
+    fn of(own: Own) -> Self {
         Self {
-            allow_all: true,
+            own,
             ..Self::default()
         }
     }
 
     /// Says by which host this server is reached, such as `chat.example.com` or `192.168.1.5`; several may be added. From then on the
-    /// `Host` header and loopback count for nothing: a page is allowed if it was served from one of these hosts, or is of an
-    /// [allowed](Self::allow) origin.
+    /// default's `Host` header and loopback count for nothing: a page is allowed if it was served from one of these hosts, or is of an
+    /// [allowed](Self::allow) origin. To any other policy they are added.
     ///
     /// # Errors
     /// [`InvalidOrigin`] if it is no host: a scheme, a port or a path does not belong here.
@@ -54,6 +119,9 @@ impl OriginPolicy {
         match Authority::parse(&text) {
             Some(Authority { host, port: None }) if !host.contains('*') => {
                 self.served_as.push(host);
+                if self.own == Own::HostOrLoopback {
+                    self.own = Own::Nobody;
+                }
                 Ok(self)
             }
             _ => Err(invalid()),
@@ -65,40 +133,85 @@ impl OriginPolicy {
     /// What is left out matches anything, except that `http` and `https` imply their usual ports. A host
     /// `*.example.com` is `example.com` and everything below it. The entry `*` allows all.
     ///
+    /// It adds to what is allowed already: to the default, the server's own host and loopback hosts. For a list and nothing else,
+    /// begin with [`only`](Self::only).
+    ///
     /// # Errors
     /// [`InvalidOrigin`] if the entry has no host or an odd port.
     pub fn allow(mut self, entry: &str) -> Result<Self, InvalidOrigin> {
         match entry {
-            "*" => self.allow_all = true,
+            "*" => self.own = Own::Everybody,
             _ => self.listed.push(entry.parse()?),
         }
         Ok(self)
     }
 
-    /// Whether a request with these headers is allowed. Only the first `Origin` header counts.
+    /// Whether a request with these headers is allowed that came without TLS. Only the first `Origin` header counts.
     pub fn allows(&self, headers: &HeaderMap) -> bool {
-        let Some(origin) = headers.get(header::ORIGIN).filter(|_| !self.allow_all) else {
-            return true;
-        };
-        let Some(origin) = origin.to_str().ok().and_then(Origin::parse) else {
-            return false;
-        };
-        self.is_own(&origin.host, headers)
-            || self.listed.iter().any(|pattern| pattern.matches(&origin))
+        self.allows_over(&Scheme::HTTP, headers)
     }
 
-    /// Whether a page of this host is one of the server's own.
-    fn is_own(&self, host: &str, headers: &HeaderMap) -> bool {
-        if !self.served_as.is_empty() {
-            return self.served_as.iter().any(|own| own == host);
+    /// The same of a request that came by this scheme, which makes a difference to [`same_origin`](Self::same_origin) only.
+    pub fn allows_over(&self, scheme: &Scheme, headers: &HeaderMap) -> bool {
+        let Some(origin) = headers.get(header::ORIGIN) else {
+            return true;
+        };
+        if self.own == Own::Everybody {
+            return true;
         }
-        let named = headers
-            .get(header::HOST)
-            .and_then(|named| named.to_str().ok());
-        let named = named.and_then(Authority::parse);
-        is_loopback(host) || named.is_some_and(|named| named.host == host)
+        let Ok(text) = origin.to_str() else {
+            return false;
+        };
+        let origin = Origin::parse(text);
+        if let Own::Allowed(check) = &self.own
+            && (check.0)(&origin)
+        {
+            return true;
+        }
+        origin.place.is_some_and(|place| {
+            self.is_own(&place, scheme, headers)
+                || self.served_as.contains(&place.host)
+                || self.listed.iter().any(|pattern| pattern.matches(&place))
+        })
+    }
+
+    /// Whether a page of this place is one of the server's own, as the request says who that is.
+    fn is_own(&self, place: &Place, scheme: &Scheme, headers: &HeaderMap) -> bool {
+        let named = || {
+            let named = headers.get(header::HOST)?.to_str().ok()?;
+            Authority::parse(named)
+        };
+        match &self.own {
+            Own::HostOrLoopback => {
+                is_loopback(&place.host) || named().is_some_and(|named| named.host == place.host)
+            }
+            Own::Same(known) => {
+                let scheme = known.as_ref().unwrap_or(scheme).as_str();
+                named().is_some_and(|named| *place == named.over(scheme))
+            }
+            Own::Nobody | Own::Everybody | Own::Allowed(_) => false,
+        }
     }
 }
+
+/// A function of the application's.
+#[derive(Clone)]
+struct Check(Arc<dyn Fn(&Origin<'_>) -> bool + Send + Sync>);
+
+impl fmt::Debug for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Check")
+    }
+}
+
+/// Whether it is the same function, not whether it decides alike.
+impl PartialEq for Check {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Check {}
 
 /// An entry for the list of allowed origins that names no host.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -123,13 +236,13 @@ enum Host {
 }
 
 impl Pattern {
-    fn matches(&self, origin: &Origin) -> bool {
+    fn matches(&self, place: &Place) -> bool {
         let scheme = self
             .scheme
             .as_ref()
-            .is_none_or(|scheme| *scheme == origin.scheme);
-        let port = self.port.is_none_or(|port| Some(port) == origin.port);
-        scheme && port && self.host.matches(&origin.host)
+            .is_none_or(|scheme| *scheme == place.scheme);
+        let port = self.port.is_none_or(|port| Some(port) == place.port);
+        scheme && port && self.host.matches(&place.host)
     }
 }
 
@@ -172,21 +285,56 @@ impl FromStr for Pattern {
     }
 }
 
-/// What an `Origin` header says.
-struct Origin {
+/// What an `Origin` header says, as a function of [`OriginPolicy::by`] is told it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin<'a> {
+    text: &'a str,
+    place: Option<Place>,
+}
+
+impl<'a> Origin<'a> {
+    fn parse(text: &'a str) -> Self {
+        Self {
+            text,
+            place: Place::parse(text),
+        }
+    }
+
+    /// The header as the client wrote it.
+    pub fn as_str(&self) -> &'a str {
+        self.text
+    }
+
+    /// Such as `https`, in lower case. None for an origin without a host, such as `null` or `file://`.
+    pub fn scheme(&self) -> Option<&str> {
+        self.place.as_ref().map(|place| place.scheme.as_str())
+    }
+
+    /// The host in lower case, an address of IPv6 in its brackets. None if there is none.
+    pub fn host(&self) -> Option<&str> {
+        self.place.as_ref().map(|place| place.host.as_str())
+    }
+
+    /// The port, which `http` and `https` imply. None if there is none.
+    pub fn port(&self) -> Option<u16> {
+        self.place.as_ref()?.port
+    }
+}
+
+/// Where a page was served from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
     scheme: String,
     host: String,
     port: Option<u16>,
 }
 
-impl Origin {
+impl Place {
     /// None for an origin without a host, such as `null` or `file://`.
     fn parse(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
-        let Authority { host, port } = Authority::parse(before_path(rest))?;
-        let scheme = scheme.to_ascii_lowercase();
-        let port = port.or_else(|| default_port(&scheme));
-        Some(Self { scheme, host, port })
+        let authority = Authority::parse(before_path(rest))?;
+        Some(authority.over(&scheme.to_ascii_lowercase()))
     }
 }
 
@@ -197,6 +345,15 @@ struct Authority {
 }
 
 impl Authority {
+    /// Reached by this scheme.
+    fn over(self, scheme: &str) -> Place {
+        Place {
+            scheme: scheme.to_owned(),
+            host: self.host,
+            port: self.port.or_else(|| default_port(scheme)),
+        }
+    }
+
     fn parse(text: &str) -> Option<Self> {
         // The colons of an IPv6 address stand inside brackets.
         let after_host = text.find(']').map_or(0, |end| end + 1);

@@ -7,7 +7,7 @@ use std::{
     str::FromStr,
 };
 
-use http::HeaderMap;
+use http::{HeaderMap, uri::Scheme};
 use thiserror::Error;
 
 /// How many proxies a request may have passed: 32. What they say beyond is not read.
@@ -21,7 +21,8 @@ const MAX_HOPS: usize = 32;
 /// and the client is where the walk had come to.
 ///
 /// Only one header is read, since a proxy that writes one passes on what a client wrote into the other. Name only addresses from
-/// which nobody but the proxies can connect.
+/// which nobody but the proxies can connect. A proxy that writes `X-Forwarded-For` is believed about the scheme as well, in
+/// `X-Forwarded-Proto`; one that writes `Forwarded` says it there.
 ///
 /// ```
 /// # use matryoshka_transport::TrustedProxies;
@@ -106,6 +107,27 @@ impl TrustedProxies {
         client
     }
 
+    /// By which scheme a request came that came from `peer`, as the proxy nearest to this server says; see
+    /// [`OriginPolicy::same_origin`](crate::OriginPolicy::same_origin). None if it is no trusted proxy, or names neither `http` nor `https`.
+    pub fn scheme(&self, peer: SocketAddr, headers: &HeaderMap) -> Option<Scheme> {
+        if !self.trusts(peer) {
+            return None;
+        }
+        let name = match self.header {
+            ProxyHeader::XForwardedFor => "x-forwarded-proto",
+            ProxyHeader::Forwarded => "forwarded",
+        };
+        let value = headers.get_all(name).iter().next_back()?.to_str().ok()?;
+        let entry = value.rsplit(',').next()?;
+        let scheme = match self.header {
+            ProxyHeader::XForwardedFor => entry.trim(),
+            ProxyHeader::Forwarded => pair(entry, "proto")?,
+        };
+        [Scheme::HTTP, Scheme::HTTPS]
+            .into_iter()
+            .find(|known| scheme.eq_ignore_ascii_case(known.as_str()))
+    }
+
     fn trusts(&self, address: SocketAddr) -> bool {
         let address = address.ip().to_canonical();
         self.networks.iter().any(|network| network.has(address))
@@ -124,11 +146,7 @@ impl ProxyHeader {
     fn address(self, entry: &str) -> Option<SocketAddr> {
         let node = match self {
             Self::XForwardedFor => entry.trim(),
-            Self::Forwarded => entry.split(';').find_map(|pair| {
-                let (name, value) = pair.split_once('=')?;
-                let is_for = name.trim().eq_ignore_ascii_case("for");
-                is_for.then(|| value.trim().trim_matches('"'))
-            })?,
+            Self::Forwarded => pair(entry, "for")?,
         };
         let plain = |node: &str| node.parse().ok().map(|ip| SocketAddr::new(ip, 0));
         let bracketed = node
@@ -138,6 +156,15 @@ impl ProxyHeader {
             .or_else(|| plain(bracketed?))
             .or_else(|| node.parse().ok())
     }
+}
+
+/// What an entry of `Forwarded` says under this name.
+fn pair<'a>(entry: &'a str, wanted: &str) -> Option<&'a str> {
+    entry.split(';').find_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        let is_wanted = name.trim().eq_ignore_ascii_case(wanted);
+        is_wanted.then(|| value.trim().trim_matches('"'))
+    })
 }
 
 /// An address and how many of its leading bits count; all addresses as those of IPv6.

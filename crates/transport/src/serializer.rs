@@ -3,6 +3,7 @@
 //! Pure: no clock, no I/O, no tasks.
 
 mod binary;
+mod spoken;
 mod text;
 mod v1;
 mod v2;
@@ -12,6 +13,7 @@ use std::fmt;
 use serde_json::error::Category;
 use thiserror::Error;
 
+pub use spoken::{Serializers, VsnTaken};
 pub use v1::V1;
 pub use v2::V2;
 
@@ -22,7 +24,10 @@ use crate::{
     message::{ClientMessage, ServerMessage},
 };
 
-/// Turns frames into messages and back, for one version of the wire.
+/// Turns frames into messages and back, for one version of the wire. One of your own is added by [`Serializers::with`].
+///
+/// Long polling carries its text frames, and drops binary ones to the client. A post is one text frame; only as `application/x-ndjson` it is one
+/// frame a line, as text if the line begins with `[`, else as binary in base64.
 pub trait Serializer: Send + Sync + 'static {
     /// The version it writes. Two serializers with the same version write the same bytes, so a broadcast encoded
     /// once may be shared under this key.
@@ -49,17 +54,12 @@ impl fmt::Debug for dyn Serializer {
     }
 }
 
-/// The serializer for the `vsn` parameter of a connection: absent or `1.0.x` is [`V1`], `2.0.x` is [`V2`].
+/// The serializer for a `vsn` where no version was added: see [`Serializers::get`].
 ///
 /// # Errors
-/// [`UnknownVsn`] for anything else, `2` and `2.1.0` included: the handshake is refused.
+/// [`UnknownVsn`] for a version that is neither [`V1`]'s nor [`V2`]'s.
 pub fn serializer_for(vsn: Option<&str>) -> Result<&'static dyn Serializer, UnknownVsn> {
-    let Some(vsn) = vsn else { return Ok(&V1) };
-    match parse_patch_level(vsn) {
-        Some((1, 0)) => Ok(&V1),
-        Some((2, 0)) => Ok(&V2),
-        _ => Err(UnknownVsn(vsn.to_owned())),
-    }
+    Serializers::default().get(vsn)
 }
 
 /// The protocol version a client asked for is not spoken here.
@@ -94,6 +94,14 @@ pub enum DecodeError {
     /// A binary frame of a kind that clients do not send.
     #[error("binary frame of unknown kind {0}")]
     UnknownKind(u8),
+    /// What a serializer of your own says; it goes into the log, so it should quote nothing of the frame.
+    #[error("not a message of version {vsn}: {problem}")]
+    Other {
+        /// The version that was expected.
+        vsn: &'static str,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
 }
 
 /// What the parser says, less the part of the frame that it quotes: what clients send does not belong in a log.
@@ -143,6 +151,14 @@ pub enum EncodeError {
     BinaryPayload {
         /// The version that cannot.
         vsn: &'static str,
+    },
+    /// What a serializer of your own says.
+    #[error("version {vsn} cannot carry the message: {problem}")]
+    Other {
+        /// The version that cannot.
+        vsn: &'static str,
+        /// What it cannot carry.
+        problem: &'static str,
     },
     /// A push or broadcast carries JSON that is no object, which official clients do not survive. Wrap it in one.
     #[error("the payload of a push or broadcast must be an object or bytes")]

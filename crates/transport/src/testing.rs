@@ -187,6 +187,9 @@ impl Drop for ProbeSession {
 ///
 /// # Panics
 /// At the first promise that the carrier does not keep.
+///
+/// # Cancel safety
+/// Dropped, it has checked a part of the promises, and its clients are gone as if the network had dropped. Begin again with another probe.
 pub async fn session_contract<C: Carrier>(carrier: &C, probe: &Probe) {
     texts_come_back_in_order_whatever_their_size(carrier, probe).await;
     what_others_send_arrives_in_order_too(carrier, probe).await;

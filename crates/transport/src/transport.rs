@@ -97,6 +97,12 @@ pub trait Transport: Sized + Send + 'static {
 
     /// Waits for the next client; `None` ends the service. A client that fails its handshake is no error of the
     /// service: skip it.
+    ///
+    /// # Errors
+    /// One that ends the service, such as a listener that is gone.
+    ///
+    /// # Cancel safety
+    /// Yours to say. [`serve`](Self::serve) drops the future only when it is dropped itself, and the carrier with it.
     fn accept(
         &mut self,
     ) -> impl Future<Output = io::Result<Option<(ConnectInfo, Self::Connection)>>> + Send;
@@ -105,6 +111,9 @@ pub trait Transport: Sized + Send + 'static {
     ///
     /// # Errors
     /// What [`accept`](Self::accept) answers. Clients already connected stay.
+    ///
+    /// # Cancel safety
+    /// As [`serve_with`](Self::serve_with).
     fn serve<H: Handler>(self, handler: H) -> impl Future<Output = io::Result<()>> + Send {
         self.serve_with(handler, Limits::default(), Connections::new())
     }
@@ -115,6 +124,9 @@ pub trait Transport: Sized + Send + 'static {
     ///
     /// # Errors
     /// What [`accept`](Self::accept) answers. Clients already connected stay.
+    ///
+    /// # Cancel safety
+    /// Dropped, it accepts nobody else. Clients already connected stay, and end by `connections`; one that was in the middle of its handshake is lost.
     fn serve_with<H: Handler>(
         mut self,
         handler: H,

@@ -348,7 +348,7 @@ fn r6_a_topic_that_is_no_string_is_never_joined() {
 #[test]
 fn a_flood_of_joins_for_one_topic_stops_the_reading() {
     let mut bench = Bench::new(9);
-    for n in 0..=SUPERSEDED_JOINS {
+    for n in 0..=MAX_SUPERSEDED_JOINS {
         assert!(!bench.multiplexer.is_congested());
         bench.message("-", &n.to_string(), "t", "phx_join");
     }

@@ -41,6 +41,9 @@ impl TestChannel {
     ///
     /// # Panics
     /// If the connection has ended.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped before it is ready, nothing was sent.
     pub async fn push(&self, event: &str, payload: impl Serialize) -> TestPush {
         self.push_body(event, Body::of(payload)).await
     }
@@ -49,6 +52,9 @@ impl TestChannel {
     ///
     /// # Panics
     /// If the connection has ended, or is of version 1.
+    ///
+    /// # Cancel safety
+    /// As [`push`](Self::push).
     pub async fn push_bytes(&self, event: &str, bytes: impl Into<Bytes>) -> TestPush {
         self.push_body(event, Body::Bytes(bytes.into())).await
     }
@@ -57,6 +63,9 @@ impl TestChannel {
     ///
     /// # Panics
     /// If the connection has ended.
+    ///
+    /// # Cancel safety
+    /// As [`push`](Self::push).
     pub async fn leave(&self) -> TestPush {
         self.push(wire::LEAVE, Value::Object(serde_json::Map::new()))
             .await
@@ -70,6 +79,12 @@ impl TestChannel {
     }
 
     /// For [`assert_push!`](crate::assert_push).
+    ///
+    /// # Errors
+    /// A report of what did come, if it does not come within [`PATIENCE`](super::PATIENCE).
+    ///
+    /// # Cancel safety
+    /// Safe: it is taken only when it is returned.
     #[doc(hidden)]
     pub async fn check_push(&self, event: &str, expected: Expected) -> Result<Value, String> {
         match self.socket.take(self.event(event, &expected)).await {
@@ -82,6 +97,12 @@ impl TestChannel {
     }
 
     /// For [`refute_push!`](crate::refute_push).
+    ///
+    /// # Errors
+    /// A report of what did come, if there is such a one.
+    ///
+    /// # Cancel safety
+    /// Safe: nothing is taken.
     #[doc(hidden)]
     pub async fn check_no_push(&self, event: &str, expected: Expected) -> Result<(), String> {
         match self.socket.has(self.event(event, &expected)).await {
@@ -94,6 +115,12 @@ impl TestChannel {
     }
 
     /// For [`refute_push!`](crate::refute_push), of any event.
+    ///
+    /// # Errors
+    /// A report of what did come, if there is such a one.
+    ///
+    /// # Cancel safety
+    /// Safe: nothing is taken.
     #[doc(hidden)]
     pub async fn check_silence(&self) -> Result<(), String> {
         let is_push = |arrived: &Arrived| arrived.status.is_none() && self.is_for_it(arrived);
@@ -142,6 +169,12 @@ impl TestPush {
     }
 
     /// For [`assert_reply!`](crate::assert_reply).
+    ///
+    /// # Errors
+    /// A report of what did come, if it does not come within [`PATIENCE`](super::PATIENCE).
+    ///
+    /// # Cancel safety
+    /// Safe: it is taken only when it is returned.
     #[doc(hidden)]
     pub async fn check_reply(&self, status: &str, expected: Expected) -> Result<Value, String> {
         let fits = |arrived: &Arrived| {
@@ -158,6 +191,12 @@ impl TestPush {
     }
 
     /// For [`refute_reply!`](crate::refute_reply).
+    ///
+    /// # Errors
+    /// A report of what did come, if there is such a one.
+    ///
+    /// # Cancel safety
+    /// Safe: nothing is taken.
     #[doc(hidden)]
     pub async fn check_no_reply(&self) -> Result<(), String> {
         match self.socket.has(|arrived| self.is_answer(arrived)).await {

@@ -76,6 +76,9 @@ impl TestSocket {
     ///
     /// # Panics
     /// If there is no answer, or the connection has ended.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped before it is ready, the topic may be joined all the same; joining again replaces that join.
     pub async fn join(
         &self,
         topic: &str,
@@ -108,11 +111,17 @@ impl TestSocket {
     ///
     /// # Panics
     /// If the connection has ended.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped before it is ready, nothing was sent.
     pub async fn push(&self, topic: &str, event: &str, payload: impl Serialize) -> TestPush {
         self.push_body(None, topic, event, Body::of(payload)).await
     }
 
     /// Says goodbye, as a client does whose page is closed.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped before it is ready, nothing was said.
     pub async fn close(&self) {
         self.lock().await.wire.close(Some(CloseCode::NORMAL)).await;
     }
@@ -188,6 +197,12 @@ impl TestSocket {
     }
 
     /// Waits for the end that the server gives the connection. For [`assert_closed!`](crate::assert_closed).
+    ///
+    /// # Errors
+    /// A report of what did come, if there is no close with this code within [`PATIENCE`](super::PATIENCE).
+    ///
+    /// # Cancel safety
+    /// Safe: what comes meanwhile is kept for other assertions.
     #[doc(hidden)]
     pub async fn check_closed(&self, code: u16) -> Result<(), String> {
         let deadline = Instant::now() + PATIENCE;

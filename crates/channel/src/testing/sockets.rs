@@ -45,6 +45,9 @@ impl<App: Clone + Send + Sync + 'static> TestSockets<App> {
     ///
     /// # Panics
     /// If the parameters are no object.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped before it is ready, no client is connected, though `on_connect` may have been asked.
     pub async fn connect(&self, params: impl Serialize) -> Result<TestSocket, Refused> {
         let mut params = params_of(params);
         if params.param("vsn").is_none() {
@@ -80,6 +83,9 @@ impl<App: Clone + Send + Sync + 'static> TestSockets<App> {
 ///
 /// # Panics
 /// If time is not paused: write `#[tokio::test(start_paused = true)]`.
+///
+/// # Cancel safety
+/// May be dropped: some tasks may still have something to do.
 pub async fn settle() {
     // Time moves on by itself only when nothing else can happen.
     tokio::time::advance(Duration::ZERO).await;
@@ -90,6 +96,9 @@ pub async fn settle() {
 ///
 /// # Panics
 /// As [`settle`].
+///
+/// # Cancel safety
+/// May be dropped: what time has passed has passed.
 pub async fn advance(by: Duration) {
     settle().await;
     tokio::time::sleep(by).await;

@@ -47,6 +47,12 @@ impl TestTopic {
     }
 
     /// For [`assert_broadcast!`](crate::assert_broadcast).
+    ///
+    /// # Errors
+    /// A report of what did come, if it does not come within [`PATIENCE`](super::PATIENCE).
+    ///
+    /// # Cancel safety
+    /// Safe: it is taken only when it is returned.
     #[doc(hidden)]
     pub async fn check_broadcast(&self, event: &str, expected: Expected) -> Result<Value, String> {
         let deadline = Instant::now() + PATIENCE;
@@ -70,6 +76,12 @@ impl TestTopic {
     }
 
     /// For [`refute_broadcast!`](crate::refute_broadcast).
+    ///
+    /// # Errors
+    /// A report of what did come, if there is such a one.
+    ///
+    /// # Cancel safety
+    /// Safe: nothing is taken.
     #[doc(hidden)]
     pub async fn check_no_broadcast(&self, event: &str, expected: Expected) -> Result<(), String> {
         let what = format!("a broadcast {event:?}{expected} came on {}", self.topic);
@@ -77,6 +89,12 @@ impl TestTopic {
     }
 
     /// For [`refute_broadcast!`](crate::refute_broadcast), of any event.
+    ///
+    /// # Errors
+    /// A report of what did come, if there is such a one.
+    ///
+    /// # Cancel safety
+    /// Safe: nothing is taken.
     #[doc(hidden)]
     pub async fn check_silence(&self) -> Result<(), String> {
         let what = format!("a broadcast came on {} that no assertion took", self.topic);

@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use matryoshka_channel::pubsub::{Message, PubSub};
 use matryoshka_channel::transport::{self, Json, Payload};
 use matryoshka_channel::{
-    Assigns, Broadcast, Channel, Connected, Flow, HandleInfo, Mailbox, Pusher, RawEvent, RawParams,
-    Refused, Reply, ReplyHandle, Socket, Sockets, SocketsConfig, Terminated,
+    Assigns, Broadcast, Channel, Connected, Flow, HandleInfo, LeaveHook, Mailbox, Pusher, RawEvent,
+    RawParams, Refused, Reply, ReplyHandle, Socket, Sockets, SocketsConfig, Terminated,
 };
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -125,6 +126,21 @@ pub(crate) struct Room {
     count: u64,
 }
 
+/// Notes that a channel has ended on purpose, and panics if its name says so.
+struct Hook {
+    lab: Lab,
+    name: String,
+}
+
+impl LeaveHook for Hook {
+    fn left<'a>(&'a self, socket: &'a Socket) -> BoxFuture<'a, ()> {
+        let note = format!("hook {} of {}", self.name, socket.topic());
+        self.lab.note(note);
+        assert_ne!(self.name, "panic", "as it was told");
+        Box::pin(async {})
+    }
+}
+
 /// Notes the end of a channel that got no chance to say it.
 struct DropNote(Lab);
 
@@ -216,6 +232,14 @@ impl Channel<Lab> for Room {
         }
         if orders["after_panic"] == true {
             socket.after_join(|_| Box::pin(async { panic!("told to") }));
+        }
+        for name in orders["leave_hooks"].as_array().into_iter().flatten() {
+            let hook = Arc::new(Hook {
+                lab: lab.clone(),
+                name: name.as_str().unwrap().to_owned(),
+            });
+            socket.add_leave_hook(Arc::<Hook>::clone(&hook));
+            socket.add_leave_hook(hook);
         }
         if let Some(topic) = orders["subscribe"].as_str() {
             socket.subscribe::<Self>(topic).unwrap();

@@ -1,7 +1,60 @@
 //! Leaves.
 
+use matryoshka_channel::{close_channel, disconnect};
+
 use crate::client::{Client, Vsn};
 use crate::lab::Lab;
+
+const HOOKED: &str = r#"
+    > ["1","1","lab:a","phx_join",{"leave_hooks":["a","panic","b"]}]
+    < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+    "#;
+
+/// Each was given twice, and one of them panics.
+#[tokio::test(start_paused = true)]
+async fn an_end_on_purpose_is_told_to_each_hook_once_after_terminate() {
+    for reason in ["Left", "Stopped", "Kicked", "Disconnected"] {
+        let lab = Lab::new();
+        let mut client = Client::connect_as(&lab.sockets(), Vsn::V2, "anna").await;
+        client.play(HOOKED).await;
+        lab.notes();
+        match reason {
+            "Left" => client.play(r#"> ["1","2","lab:a","phx_leave",{}]"#).await,
+            "Stopped" => client.play(r#"> ["1","2","lab:a","stop",{}]"#).await,
+            "Kicked" => drop(close_channel(&lab.pubsub, "user_socket:anna", "lab:a").unwrap()),
+            _ => drop(disconnect(&lab.pubsub, "user_socket:anna").unwrap()),
+        }
+        lab.noted("hook b of lab:a").await;
+        let notes = lab.notes();
+        let expected = [
+            format!("terminate {reason}"),
+            "hook a of lab:a".to_owned(),
+            "hook panic of lab:a".to_owned(),
+            "hook b of lab:a".to_owned(),
+        ];
+        assert!(notes.ends_with(&expected), "{notes:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_other_end_is_told_to_a_hook() {
+    let lab = Lab::new();
+    let sockets = lab.sockets();
+    let mut crashing = Client::connect(&sockets, Vsn::V2).await;
+    crashing.play(HOOKED).await;
+    crashing.play(r#"> ["1","2","lab:a","crash",{}]"#).await;
+    lab.noted("terminate Crashed").await;
+    let mut gone = Client::connect(&sockets, Vsn::V2).await;
+    gone.play(HOOKED).await;
+    drop(gone);
+    lab.noted("terminate Closed").await;
+    tokio::task::yield_now().await;
+    let notes = lab.notes();
+    assert!(
+        !notes.iter().any(|note| note.starts_with("hook")),
+        "{notes:?}"
+    );
+}
 
 #[tokio::test(start_paused = true)]
 async fn l1_x1_a_leave_is_answered_then_closed() {

@@ -18,6 +18,7 @@ mod mixed;
 mod observing;
 mod order;
 mod outside;
+mod own_wire;
 mod polling;
 mod pushing;
 mod rates;

@@ -6,21 +6,23 @@ use std::time::Duration;
 use matryoshka_presence::channel::pubsub::memory::MemoryMesh;
 use matryoshka_presence::channel::pubsub::{Goodbye, PubSub};
 use matryoshka_presence::channel::transport::CloseCode;
+use matryoshka_presence::channel::{close_channel, disconnect};
 use matryoshka_presence::{Presence, PresenceConfig, TopicConfig};
 use serde_json::{Value, json};
 
+use crate::client::Client;
 use crate::js_client::held;
 use crate::room::Node;
 
 const ROOM: &str = "room:1";
 const GRACE: Duration = Duration::from_secs(5);
 
-fn node() -> Node {
+fn node() -> (Node, PubSub) {
     let pubsub = PubSub::local();
     let topics = TopicConfig::default().drop_grace(GRACE);
     let config = PresenceConfig::default().topics("room:*", topics);
     let presence = Presence::start(&pubsub, config).unwrap();
-    Node::with(&pubsub, presence)
+    (Node::with(&pubsub, presence), pubsub)
 }
 
 /// One diff, in which the one place of a user takes that of the other.
@@ -33,7 +35,7 @@ fn assert_replaced(events: &[(String, Value)], user: &str) {
 
 #[tokio::test(start_paused = true)]
 async fn who_is_back_in_time_has_not_left() {
-    let node = node();
+    let (node, _) = node();
     let mut ben = node.join(ROOM, "ben", Value::Null).await;
     let anna = node.join(ROOM, "anna", json!({ "life": 1 })).await;
     ben.settle().await;
@@ -51,7 +53,7 @@ async fn who_is_back_in_time_has_not_left() {
 
 #[tokio::test(start_paused = true)]
 async fn who_is_not_back_in_time_leaves_then() {
-    let node = node();
+    let (node, _) = node();
     let mut ben = node.join(ROOM, "ben", Value::Null).await;
     let anna = node.join(ROOM, "anna", Value::Null).await;
     ben.settle().await;
@@ -63,14 +65,51 @@ async fn who_is_not_back_in_time_leaves_then() {
     assert_eq!(ben.held().await.keys().collect::<Vec<_>>(), ["ben"]);
 }
 
+/// What ends a channel.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Leave,
+    Stop,
+    Kick,
+    Disconnect,
+    Crash,
+}
+
+impl End {
+    async fn end(self, anna: &mut Client, pubsub: &PubSub) {
+        match self {
+            Self::Leave => drop(anna.call("phx_leave", json!({})).await),
+            Self::Stop => anna.send("stop", Value::Null).await,
+            Self::Kick => drop(close_channel(pubsub, "anna", ROOM).unwrap()),
+            Self::Disconnect => drop(disconnect(pubsub, "anna").unwrap()),
+            Self::Crash => anna.send("crash", Value::Null).await,
+        }
+    }
+}
+
+/// The channel itself does nothing for that, and two names are no more than one.
 #[tokio::test(start_paused = true)]
-async fn who_leaves_on_purpose_is_gone_at_once() {
-    let node = node();
-    let mut ben = node.join(ROOM, "ben", Value::Null).await;
-    let mut anna = node.join(ROOM, "anna", Value::Null).await;
-    ben.settle().await;
-    anna.call("phx_leave", json!({})).await;
-    assert_eq!(ben.held().await.keys().collect::<Vec<_>>(), ["ben"]);
+async fn who_goes_on_purpose_is_gone_at_once_and_a_crash_is_no_purpose() {
+    for end in [
+        End::Leave,
+        End::Stop,
+        End::Kick,
+        End::Disconnect,
+        End::Crash,
+    ] {
+        let (node, pubsub) = node();
+        let mut ben = node.join(ROOM, "ben", Value::Null).await;
+        let mut anna = node.connect_as("anna", ROOM).await;
+        anna.join(json!({ "user": "anna", "meta": {} })).await;
+        anna.call("also_as", json!({ "user": "hanna" })).await;
+        assert_eq!(ben.held().await.len(), 3, "{end:?}");
+        end.end(&mut anna, &pubsub).await;
+        let left = match end {
+            End::Crash => 3,
+            _ => 1,
+        };
+        assert_eq!(ben.held().await.len(), left, "{end:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use matryoshka_presence::Presence;
 use matryoshka_presence::channel::pubsub::PubSub;
 use matryoshka_presence::channel::transport::memory::MemoryService;
 use matryoshka_presence::channel::transport::{ConnectInfo, Params};
-use matryoshka_presence::channel::{Channel, Refused, Reply, Socket, Sockets, Terminated};
+use matryoshka_presence::channel::{Channel, Connected, Refused, Reply, Socket, Sockets};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -42,6 +42,8 @@ pub(crate) enum Event {
     List,
     /// Panics.
     Crash,
+    /// Ends the channel.
+    Stop,
 }
 
 #[derive(Serialize)]
@@ -63,12 +65,6 @@ impl Channel<Presence> for Room {
             presence: presence.clone(),
             user: params.user,
         })
-    }
-
-    async fn terminate(&mut self, socket: &mut Socket, reason: Terminated) {
-        if reason == Terminated::Left {
-            self.presence.untrack_all(socket).await;
-        }
     }
 
     async fn handle_in(&mut self, socket: &mut Socket, event: Event) -> Reply {
@@ -97,6 +93,7 @@ impl Channel<Presence> for Room {
             }),
             Event::List => Reply::ok(&presence.list(socket.topic())),
             Event::Crash => panic!("as the test asked"),
+            Event::Stop => Reply::stop(),
         }
     }
 }
@@ -131,6 +128,10 @@ impl Node {
 
     pub(crate) fn with(pubsub: &PubSub, presence: Presence) -> Self {
         let sockets = Sockets::new(pubsub, presence.clone())
+            .on_connect(async |_: Presence, info: ConnectInfo| {
+                let id = info.params.get("id").unwrap_or_default().to_owned();
+                Ok(Connected::new().id(id))
+            })
             .channel::<Room>("room:*")
             .channel::<Watcher>("watch:*");
         Self {
@@ -140,7 +141,12 @@ impl Node {
     }
 
     pub(crate) async fn connect(&self, topic: &'static str) -> Client {
-        let params = Params::parse("vsn=2.0.0").unwrap();
+        self.connect_as("", topic).await
+    }
+
+    /// A socket with that id.
+    pub(crate) async fn connect_as(&self, id: &str, topic: &'static str) -> Client {
+        let params = Params::parse(&format!("vsn=2.0.0&id={id}")).unwrap();
         let info = ConnectInfo::new("memory", params).unwrap();
         Client::new(self.service.connect(info).await.unwrap(), topic)
     }

@@ -216,7 +216,7 @@ async fn a_queue_that_overflows_loses_time_and_nothing_else() {
     let mesh = MemoryMesh::new();
     let config = TrackerConfig {
         inbox_messages: 3,
-        shards: 2,
+        pool_size: 2,
         ..TrackerConfig::default()
     };
     let names = ["a", "b", "c", "d", "e", "f"];

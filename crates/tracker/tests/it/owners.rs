@@ -4,7 +4,7 @@ use futures::FutureExt;
 use matryoshka_tracker::pubsub::PubSub;
 use matryoshka_tracker::pubsub::memory::MemoryMesh;
 use matryoshka_tracker::pubsub::registry::Owner;
-use matryoshka_tracker::{DiffEvent, Tracker, TrackerConfig};
+use matryoshka_tracker::{DiffEvent, Tracker, TrackerConfig, UpdateError};
 use tokio::task::unconstrained;
 
 use crate::support::{Node, SOON, keys, pass};
@@ -57,6 +57,58 @@ async fn the_guard_of_what_was_untracked_does_not_end_what_was_tracked_after_it(
     drop(first);
     pass(SOON).await;
     assert_eq!(keys(&tracker), "ann");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_guard_changes_nothing_that_was_tracked_after_it() {
+    let tracker = Tracker::new(&PubSub::local(), TrackerConfig::default()).unwrap();
+    let owner = Owner::new();
+    let stale = tracker.track(&owner, "room", "ann", "1").await.unwrap();
+    let last = stale.replace("1b").await.unwrap();
+    assert_eq!(stale.reference(), last);
+    assert!(tracker.untrack(owner.id(), "room", "ann").await.unwrap());
+    let later = tracker.track(&owner, "room", "ann", "2").await.unwrap();
+    later.replace("3").await.unwrap();
+
+    assert_eq!(stale.entry().previous, None, "its own first value");
+    assert_ne!(stale.reference(), later.reference());
+    let refusals = [
+        stale.update(|text: &mut String| text.push('x')).await,
+        stale.replace("x").await,
+        stale.replace_bytes("x").await,
+    ];
+    for refusal in refusals {
+        assert!(
+            matches!(refusal, Err(UpdateError::NoPresence)),
+            "{refusal:?}"
+        );
+    }
+    assert_eq!(stale.untrack().await, Ok(false));
+    assert_eq!(later.entry().decode::<String>().unwrap(), "3");
+    assert_eq!(tracker.list::<String>("room")[0].meta, "3");
+    assert_eq!(later.untrack().await, Ok(true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guard_keeps_what_others_update_in_its_slot() {
+    let tracker = Tracker::new(&PubSub::local(), TrackerConfig::default()).unwrap();
+    let owner = Owner::new();
+    let guard = tracker.track(&owner, "room", "ann", "1").await.unwrap();
+    let push = |text: &mut String| text.push('x');
+    tracker
+        .update(owner.id(), "room", "ann", push)
+        .await
+        .unwrap();
+    guard.update(push).await.unwrap();
+    tracker
+        .replace(owner.id(), "room", "ann", "2")
+        .await
+        .unwrap();
+    guard.update(push).await.unwrap();
+    assert_eq!(guard.entry().decode::<String>().unwrap(), "2x");
+    guard.replace("3").await.unwrap();
+    assert_eq!(guard.untrack().await, Ok(true));
+    assert_eq!(keys(&tracker), "");
 }
 
 /// Whether the death comes before, while or after the shard takes the command.

@@ -1,5 +1,8 @@
 //! One node alone.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bytes::Bytes;
 use futures::FutureExt;
 use matryoshka_tracker::pubsub::registry::Owner;
@@ -157,9 +160,9 @@ async fn bytes_are_given_back_and_left_out_of_typed_lists() {
 
 #[tokio::test(start_paused = true)]
 async fn t14_shards_divide_topics_and_nobody_notices() {
-    for shards in [1, 2, 8] {
+    for pool_size in [1, 2, 8] {
         let config = TrackerConfig {
-            shards,
+            pool_size,
             ..TrackerConfig::default()
         };
         let tracker = Tracker::new(&PubSub::local(), config).unwrap();
@@ -216,16 +219,60 @@ async fn once_close_returns_there_is_nothing_left_to_end() {
     }
 }
 
+/// One owner counts up two entries of a topic, one after the other, so the list is never older than what a reader has seen, has both,
+/// and the first is never behind the second, nor ahead by more than one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i16_i28_readers_on_threads_see_whole_lists_and_never_older_ones() {
+    let (tracker, owner) = alone();
+    let first = tracker.track(&owner, "room", "a", &0u32).await.unwrap();
+    let second = tracker.track(&owner, "room", "b", &0u32).await.unwrap();
+    let done = Arc::new(AtomicBool::new(false));
+    let readers = [(); 2].map(|()| {
+        let (tracker, done) = (tracker.clone(), Arc::clone(&done));
+        std::thread::spawn(move || {
+            let mut seen = Vec::new();
+            // Looked at before the list, so the last list is read when all is written.
+            let mut last = false;
+            while !last {
+                last = done.load(Ordering::Acquire);
+                let now: Vec<u32> = tracker.list("room").iter().map(|here| here.meta).collect();
+                assert_eq!(now.len(), 2, "I16: none or two of one entry: {now:?}");
+                assert!(now[0] == now[1] || now[0] == now[1] + 1, "{now:?}");
+                assert!(now >= seen, "older than {seen:?}: {now:?}");
+                assert_eq!(tracker.count("room"), 2);
+                assert_eq!(tracker.get_by_key::<u32>("room", "b").len(), 1);
+                seen = now;
+            }
+            seen
+        })
+    });
+    for round in 1..=ROUNDS {
+        for (guard, key) in [(&first, "a"), (&second, "b")] {
+            guard.replace(&round).await.unwrap();
+            let own = tracker.get_by_key::<u32>("room", key);
+            assert_eq!((own.len(), own[0].meta), (1, round), "I28");
+        }
+    }
+    done.store(true, Ordering::Release);
+    for reader in readers {
+        let seen = reader.join().expect("what it read was whole");
+        assert_eq!(seen, [ROUNDS, ROUNDS]);
+    }
+}
+
+/// How often two entries are counted up while threads read.
+const ROUNDS: u32 = 5_000;
+
 #[tokio::test(start_paused = true)]
 async fn settings_that_cannot_be_are_refused() {
     let config = TrackerConfig {
-        shards: 0,
+        pool_size: 0,
         ..TrackerConfig::default()
     };
     let refused = Tracker::new(&PubSub::local(), config);
     assert!(matches!(
         refused,
-        Err(TrackerError::Config(ConfigError::Shards(0)))
+        Err(TrackerError::Config(ConfigError::PoolSize(0)))
     ));
 }
 

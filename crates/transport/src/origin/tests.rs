@@ -144,6 +144,126 @@ fn an_entry_without_a_host_is_an_error() {
     }
 }
 
+/// Neither the host that is asked nor loopback is allowed by itself.
+#[test]
+fn a_list_may_be_exclusive() {
+    let policy = OriginPolicy::only(["https://friend.example", "//*.ex.com:81"]).unwrap();
+    let rows = [
+        ("https://friend.example", true),
+        ("https://friend.example:443", true),
+        ("http://friend.example", false),
+        ("http://a.ex.com:81", true),
+        ("http://a.ex.com", false),
+        ("http://own.example", false),
+        ("http://localhost:4000", false),
+        ("http://127.0.0.1", false),
+        ("null", false),
+        ("file://", false),
+        ("", false),
+    ];
+    for (origin, expected) in rows {
+        assert_eq!(allows(&policy, "own.example", origin), expected, "{origin}");
+    }
+    assert!(policy.allows(&headers(Some("own.example"), None)));
+    assert!(!allows(
+        &OriginPolicy::only([]).unwrap(),
+        "own.example",
+        "http://own.example"
+    ));
+    let named = policy.served_as("own.example").unwrap();
+    assert!(allows(&named, "own.example", "http://own.example"));
+    assert!(allows(&named, "own.example", "https://friend.example"));
+    assert!(!allows(&named, "own.example", "http://localhost:4000"));
+    assert_eq!(
+        OriginPolicy::only(["https://friend.example", "//"]),
+        Err(InvalidOrigin("//".to_owned()))
+    );
+}
+
+#[test]
+fn the_same_origin_is_the_same_scheme_host_and_port() {
+    let rows = [
+        ("example.com:80", "http://example.com", true),
+        ("example.com", "http://EXAMPLE.com:80/", true),
+        ("example.com:4000", "http://example.com:4000", true),
+        ("[::1]:4000", "http://[::1]:4000", true),
+        ("example.com:80", "https://example.com", false),
+        ("example.com:80", "https://example.com:80", false),
+        ("example.com:80", "ws://example.com", false),
+        ("example.com:80", "http://www.example.com", false),
+        ("example.com:80", "http://example.com:81", false),
+        ("example.com:4000", "http://example.com", false),
+        ("example.com:80", "http://localhost", false),
+        ("example.com:80", "null", false),
+        ("example.com:80", "file://", false),
+        ("example.com:80", "", false),
+    ];
+    let policy = OriginPolicy::same_origin();
+    for (host, origin, expected) in rows {
+        assert_eq!(
+            allows(&policy, host, origin),
+            expected,
+            "{origin} on {host}"
+        );
+    }
+    assert!(policy.allows(&headers(Some("example.com"), None)));
+    assert!(!policy.allows(&headers(None, Some("http://example.com"))));
+}
+
+#[test]
+fn the_scheme_of_the_same_origin_is_the_requests_unless_it_is_named() {
+    let asks = |origin| headers(Some("example.com"), Some(origin));
+    let (plain, tls) = (asks("http://example.com"), asks("https://example.com"));
+    let policy = OriginPolicy::same_origin();
+    assert!(policy.allows_over(&Scheme::HTTPS, &tls));
+    assert!(!policy.allows_over(&Scheme::HTTPS, &plain));
+    let policy = OriginPolicy::same_origin_over(Scheme::HTTPS);
+    assert!(policy.allows(&tls));
+    assert!(!policy.allows(&plain));
+    let policy = policy.allow("http://friend.example").unwrap();
+    assert!(policy.allows(&asks("http://friend.example")));
+}
+
+#[test]
+fn a_function_sees_every_origin_that_is_text() {
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let noting = Arc::clone(&seen);
+    let policy = OriginPolicy::by(move |origin| {
+        let parts = (
+            origin.scheme().map(str::to_owned),
+            origin.host().map(str::to_owned),
+            origin.port(),
+        );
+        noting.lock().unwrap().push(parts);
+        origin.as_str() == "null" || origin.host() == Some("good.example")
+    });
+    let rows = [
+        ("https://GOOD.example", true),
+        ("http://own.example:81", false),
+        ("http://localhost", false),
+        ("null", true),
+        ("", false),
+    ];
+    for (origin, expected) in rows {
+        assert_eq!(allows(&policy, "own.example", origin), expected, "{origin}");
+    }
+    let part = |part: &str| Some(part.to_owned());
+    assert_eq!(
+        *seen.lock().unwrap(),
+        [
+            (part("https"), part("good.example"), Some(443)),
+            (part("http"), part("own.example"), Some(81)),
+            (part("http"), part("localhost"), Some(80)),
+            (None, None, None),
+            (None, None, None),
+        ]
+    );
+    assert!(policy.allows(&headers(Some("own.example"), None)));
+    assert_eq!(seen.lock().unwrap().len(), 5, "no origin, no question");
+    let listed = policy.allow("http://friend.example").unwrap();
+    assert!(allows(&listed, "own.example", "http://friend.example"));
+}
+
 /// A page of a name that its owner has lead to this machine.
 #[test]
 fn a_rebound_name_passes_unless_the_server_knows_its_own() {

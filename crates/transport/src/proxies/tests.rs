@@ -121,6 +121,90 @@ fn a_very_long_way_is_not_walked_to_its_end() {
 }
 
 #[test]
+fn the_scheme_is_what_the_nearest_trusted_proxy_says_last() {
+    let networks = ["10.0.0.0/8"];
+    let x_forwarded = TrustedProxies::by_x_forwarded_for(networks).unwrap();
+    let forwarded = TrustedProxies::by_forwarded(networks).unwrap();
+    let said = |proxies: &TrustedProxies, peer: &str, name, lines: &[&'static str]| {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            let name = HeaderName::from_static(name);
+            headers.append(name, HeaderValue::from_static(line));
+        }
+        proxies.scheme(peer.parse().unwrap(), &headers)
+    };
+    let rows: &[(&TrustedProxies, &str, &'static str, &[&'static str], _)] = &[
+        (
+            &x_forwarded,
+            PROXY,
+            "x-forwarded-proto",
+            &["https"],
+            Some(Scheme::HTTPS),
+        ),
+        (
+            &x_forwarded,
+            PROXY,
+            "x-forwarded-proto",
+            &["HTTP"],
+            Some(Scheme::HTTP),
+        ),
+        (
+            &x_forwarded,
+            PROXY,
+            "x-forwarded-proto",
+            &["https", "http, https"],
+            Some(Scheme::HTTPS),
+        ),
+        (
+            &x_forwarded,
+            PROXY,
+            "x-forwarded-proto",
+            &["https", "http"],
+            Some(Scheme::HTTP),
+        ),
+        (&x_forwarded, PROXY, "x-forwarded-proto", &["gopher"], None),
+        (&x_forwarded, PROXY, "x-forwarded-proto", &[], None),
+        (&x_forwarded, PROXY, "forwarded", &["proto=https"], None),
+        (
+            &x_forwarded,
+            "9.9.9.9:1",
+            "x-forwarded-proto",
+            &["https"],
+            None,
+        ),
+        (
+            &forwarded,
+            PROXY,
+            "forwarded",
+            &["for=1.2.3.4;Proto=\"https\""],
+            Some(Scheme::HTTPS),
+        ),
+        (
+            &forwarded,
+            PROXY,
+            "forwarded",
+            &["proto=https, for=1.2.3.4"],
+            None,
+        ),
+        (&forwarded, PROXY, "x-forwarded-proto", &["https"], None),
+        (
+            &TrustedProxies::none(),
+            PROXY,
+            "x-forwarded-proto",
+            &["https"],
+            None,
+        ),
+    ];
+    for (proxies, peer, name, lines, expected) in rows {
+        assert_eq!(
+            said(proxies, peer, name, lines),
+            *expected,
+            "{name}: {lines:?}"
+        );
+    }
+}
+
+#[test]
 fn what_is_no_network_is_named() {
     for wrong in [
         "",

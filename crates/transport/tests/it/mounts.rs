@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use http_body_util::{BodyExt, Full};
 use matryoshka_transport::{
     AuthToken, ConnectInfo, ConnectionLimits, Connections, HttpConfig, HttpService, LongPolling,
-    PeerAddr, Reveal, TrustedProxies,
+    OriginPolicy, PeerAddr, Reveal, TrustedProxies,
     bytes::Bytes,
-    http::{HeaderMap, Request, StatusCode},
+    http::{HeaderMap, Request, StatusCode, uri::Scheme},
     pubsub::PubSub,
 };
 use serde_json::Value;
@@ -199,6 +199,42 @@ async fn row_4_an_auth_token_comes_as_a_subprotocol_or_in_a_header() {
     let closed = Mount::new(HttpConfig::default());
     closed.poll("/longpoll", &header, PROXY).await;
     assert_eq!(closed.info().await.auth_token, None, "only where asked for");
+}
+
+/// Behind a proxy that ends TLS, on both carriers.
+#[tokio::test]
+async fn the_same_origin_is_that_of_the_page_where_a_trusted_proxy_says_its_scheme() {
+    let page = |scheme| {
+        [
+            ("host", "chat.example"),
+            ("origin", "https://chat.example"),
+            ("x-forwarded-proto", scheme),
+        ]
+    };
+    let same = || HttpConfig::default().with_origins(OriginPolicy::same_origin());
+    let proxies = TrustedProxies::by_x_forwarded_for(["10.0.0.0/8"]).unwrap();
+    let trusting = Mount::new(same().with_trusted_proxies(proxies));
+    for (scheme, status) in [("https", 101), ("http", 403)] {
+        let (answered, _) = trusting.upgrade("/websocket", &page(scheme)).await;
+        assert_eq!(answered.as_u16(), status, "{scheme}");
+    }
+    let (_, polled) = trusting.poll("/longpoll", &page("https"), PROXY).await;
+    assert_eq!(polled["status"], 410, "a new session");
+    let (_, polled) = trusting.poll("/longpoll", &page("http"), PROXY).await;
+    assert_eq!(polled["status"], 403);
+    let (_, polled) = trusting
+        .poll("/longpoll", &page("https"), "9.9.9.9:1")
+        .await;
+    assert_eq!(polled["status"], 403, "no proxy of ours");
+
+    let (answered, _) = Mount::new(same())
+        .upgrade("/websocket", &page("https"))
+        .await;
+    assert_eq!(answered.as_u16(), 403, "nobody is trusted");
+    let named = OriginPolicy::same_origin_over(Scheme::HTTPS);
+    let named = Mount::new(HttpConfig::default().with_origins(named));
+    let (answered, _) = named.upgrade("/websocket", &page("http")).await;
+    assert_eq!(answered.as_u16(), 101);
 }
 
 #[tokio::test]

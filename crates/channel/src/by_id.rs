@@ -39,8 +39,12 @@ impl ById {
     fn order(&self, message: &Message) -> Delivery {
         match Order::from_message(message) {
             Ok(order) => {
-                let bytes = order.bytes();
-                delivery(self.link.outbox.mail_of(Mail::order(order), bytes))
+                let (bytes, is_urgent) = (order.bytes(), order.is_urgent());
+                let (outbox, mail) = (&self.link.outbox, Mail::order(order));
+                delivery(match is_urgent {
+                    true => outbox.urgent_mail_of(mail, bytes),
+                    false => outbox.mail_of(mail, bytes),
+                })
             }
             Err(error) => {
                 tracing::warn!(id = excerpt(message.topic()), %error, "an order to a socket is dropped");

@@ -13,7 +13,7 @@ use bytestring::ByteString;
 use crate::Broadcast;
 use crate::channel_type::{ChannelType, within};
 use crate::excerpt::excerpt;
-use crate::gate::{Gate, Held, Passed};
+use crate::gate::{Gate, Held, MAX_HELD_BYTES, MAX_HELD_FRAMES, Passed};
 use crate::inbox::{InboxSender, Item};
 use crate::link::{Link, Mail};
 use crate::pubsub::mailbox::Pushed;
@@ -204,7 +204,23 @@ impl Lane {
         match passed {
             Passed::Open(frame) => delivery(self.put(frame)),
             Passed::Held => Delivery::Delivered,
-            Passed::Dropped => Delivery::Dropped,
+            Passed::Dropped { is_first } => {
+                self.count_dropped(&encodings.broadcast, is_first);
+                Delivery::Dropped
+            }
+        }
+    }
+
+    /// So much in the moment before a join's answer is worth a line, but only one.
+    fn count_dropped(&self, broadcast: &Broadcast, is_first: bool) {
+        self.link.counters.inbox_dropped.add_one();
+        if is_first {
+            tracing::warn!(
+                topic = excerpt(broadcast.topic()),
+                frames = MAX_HELD_FRAMES,
+                bytes = MAX_HELD_BYTES,
+                "broadcasts are dropped for one client: so many, or so much, wait for the answer to its join"
+            );
         }
     }
 

@@ -19,8 +19,8 @@ use crate::transport::{Frame, LARGE_FRAME_BYTES, WhenSlow};
 /// before the answer, since that is a wait of a few microseconds, and after it lets all of them through.
 pub const MAX_HELD_FRAMES: usize = 1024;
 
-/// From how many bytes on no further frame of one channel waits for what it has put off: 256 KiB. Counted as the outbox counts, where all of them go at once:
-/// of a large frame only a part. It is a quarter of what an outbox takes unless it is told otherwise.
+/// From how many bytes on no further frame of one channel waits there: 256 KiB each. Counted as the outbox counts, where all of them
+/// go at once: of a large frame only a part. It is a quarter of what an outbox takes unless it is told otherwise.
 pub const MAX_HELD_BYTES: usize = 256 * 1024;
 
 /// See the [module](self).
@@ -44,7 +44,11 @@ pub(crate) enum Passed {
     Open(Held),
     /// It waits.
     Held,
-    Dropped,
+    /// Too much waits for the answer.
+    Dropped {
+        /// Nothing was dropped before it.
+        is_first: bool,
+    },
 }
 
 #[derive(Default)]
@@ -52,9 +56,15 @@ struct Waiting {
     /// Whose broadcasts wait for what was put off.
     events: Vec<ByteString>,
     is_answered: bool,
-    for_answer: Vec<Held>,
-    for_after_join: Vec<Held>,
-    /// Of those for what was put off.
+    has_dropped: bool,
+    for_answer: Line,
+    for_after_join: Line,
+}
+
+/// Frames that wait for the same.
+#[derive(Default)]
+struct Line {
+    frames: Vec<Held>,
     bytes: usize,
 }
 
@@ -86,12 +96,12 @@ impl Gate {
         if !here.holds(event) {
             return here.pass(frame);
         }
-        if !here.is_full() {
-            here.hold(frame);
+        if !here.for_after_join.is_full() {
+            here.for_after_join.hold(frame);
             return Passed::Held;
         }
         if !here.is_answered {
-            return Passed::Dropped;
+            return here.dropped();
         }
         self.open_with(waiting, put);
         Passed::Open(frame)
@@ -103,7 +113,8 @@ impl Gate {
         match waiting.as_mut() {
             Some(here) if !here.events.is_empty() => {
                 here.is_answered = true;
-                mem::take(&mut here.for_answer).into_iter().for_each(put);
+                let held = mem::take(&mut here.for_answer).frames;
+                held.into_iter().for_each(put);
             }
             _ => self.open_with(waiting, put),
         }
@@ -120,8 +131,8 @@ impl Gate {
         mut put: impl FnMut(Held),
     ) {
         if let Some(here) = waiting.take() {
-            here.for_answer.into_iter().for_each(&mut put);
-            here.for_after_join.into_iter().for_each(&mut put);
+            here.for_answer.frames.into_iter().for_each(&mut put);
+            here.for_after_join.frames.into_iter().for_each(&mut put);
         }
         self.is_open.store(true, Ordering::Release);
     }
@@ -142,25 +153,32 @@ impl Waiting {
         self.events.iter().any(|held| *held == event)
     }
 
-    fn is_full(&self) -> bool {
-        self.for_after_join.len() >= MAX_HELD_FRAMES || self.bytes >= MAX_HELD_BYTES
-    }
-
-    fn hold(&mut self, frame: Held) {
-        self.bytes += frame.frame.len().min(LARGE_FRAME_BYTES);
-        self.for_after_join.push(frame);
-    }
-
     /// A frame that waits for the answer alone.
     fn pass(&mut self, frame: Held) -> Passed {
         if self.is_answered {
             return Passed::Open(frame);
         }
-        if self.for_answer.len() >= MAX_HELD_FRAMES {
-            return Passed::Dropped;
+        if self.for_answer.is_full() {
+            return self.dropped();
         }
-        self.for_answer.push(frame);
+        self.for_answer.hold(frame);
         Passed::Held
+    }
+
+    fn dropped(&mut self) -> Passed {
+        let is_first = !mem::replace(&mut self.has_dropped, true);
+        Passed::Dropped { is_first }
+    }
+}
+
+impl Line {
+    fn is_full(&self) -> bool {
+        self.frames.len() >= MAX_HELD_FRAMES || self.bytes >= MAX_HELD_BYTES
+    }
+
+    fn hold(&mut self, frame: Held) {
+        self.bytes += frame.frame.len().min(LARGE_FRAME_BYTES);
+        self.frames.push(frame);
     }
 }
 
@@ -224,7 +242,10 @@ mod tests {
             for n in 0..MAX_HELD_FRAMES {
                 assert_eq!(pass(&gate, event, n), Passed::Held);
             }
-            assert_eq!(pass(&gate, event, MAX_HELD_FRAMES), Passed::Dropped);
+            for is_first in [true, false] {
+                let passed = pass(&gate, event, MAX_HELD_FRAMES);
+                assert_eq!(passed, Passed::Dropped { is_first });
+            }
             let mut out = answered(&gate);
             out.extend(opened(&gate));
             assert_eq!(out, frames(0..MAX_HELD_FRAMES));
@@ -263,12 +284,29 @@ mod tests {
         assert_eq!(opened(&gate), []);
     }
 
-    #[test]
-    fn bytes_are_bounded_too_and_a_large_frame_counts_as_in_an_outbox() {
-        let large = |n: usize| Held {
+    fn large(n: usize) -> Held {
+        Held {
             frame: Frame::text(n.to_string().repeat(1_000_000)),
             when_slow: WhenSlow::Close,
-        };
+        }
+    }
+
+    #[test]
+    fn bytes_are_bounded_before_the_answer_too() {
+        for (gate, event) in [(Gate::new(Vec::new()), "any"), (holding(), "diff")] {
+            let fit = MAX_HELD_BYTES / LARGE_FRAME_BYTES;
+            for n in 0..fit {
+                assert_eq!(gate.pass(event, large(n), nothing_is_put), Passed::Held);
+            }
+            let passed = gate.pass(event, large(fit), nothing_is_put);
+            assert_eq!(passed, Passed::Dropped { is_first: true });
+            let count = answered(&gate).len() + opened(&gate).len();
+            assert_eq!(count, fit);
+        }
+    }
+
+    #[test]
+    fn bytes_are_bounded_too_and_a_large_frame_counts_as_in_an_outbox() {
         let gate = holding();
         answered(&gate);
         let fit = MAX_HELD_BYTES / LARGE_FRAME_BYTES;
@@ -321,7 +359,7 @@ mod tests {
                             match gate.pass(event, held, put) {
                                 Passed::Open(frame) => put(frame),
                                 Passed::Held => {}
-                                Passed::Dropped => panic!("{sender} {n}"),
+                                Passed::Dropped { .. } => panic!("{sender} {n}"),
                             }
                         }
                     });

@@ -37,6 +37,12 @@ impl Order {
         }
     }
 
+    /// Whether it overtakes what waits for the client, which could put it off by not reading. The end of a channel may: it only
+    /// begins there, and what the client is told of it comes after all that was sent before.
+    pub(crate) fn is_urgent(&self) -> bool {
+        matches!(self, Self::CloseChannel(_))
+    }
+
     /// Its form between nodes.
     ///
     /// # Errors

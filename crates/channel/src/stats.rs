@@ -30,7 +30,8 @@ pub struct Stats {
     pub blocking: u64,
     /// Messages that wait in the inboxes of channels, now.
     pub inbox_waiting: u64,
-    /// Intercepted broadcasts and other messages that were dropped because a channel's inbox was full.
+    /// Intercepted broadcasts and other messages that were dropped because a channel's inbox was full, and broadcasts because too
+    /// much waited for the answer to a join.
     pub inbox_dropped: u64,
     /// Deliveries of a broadcast that a client's version of the wire cannot carry.
     pub unencodable: u64,

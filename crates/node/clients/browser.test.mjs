@@ -4,24 +4,11 @@ import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, beforeEach, describe, test } from "node:test";
-import { chromium } from "playwright-core";
+import { assets, launch, required } from "./harness/browser.mjs";
 import { startCluster } from "./harness/cluster.mjs";
 import { DEADLINE_MS } from "./harness/wait.mjs";
 
-const assets = required("MATRYOSHKA_ASSETS", "the folder with the official client's browser files");
-const executablePath = required("MATRYOSHKA_CHROMIUM", "the path of Chromium");
 const artifacts = required("MATRYOSHKA_ARTIFACTS", "the folder that screenshots go to");
-
-/** No sandbox: Chromium has none as root. The rest keeps it from looking for the network. */
-const FLAGS = [
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
 
 /** The carriers, each with what a page runs first to be left with it alone: the client takes what the browser has. */
 const CARRIERS = { WebSocket: "", "long polling": "delete globalThis.WebSocket;" };
@@ -91,7 +78,7 @@ let browser;
 before(async () => {
   await mkdir(artifacts, { recursive: true });
   const starting = startCluster(3, ["--assets", assets]);
-  browser = await chromium.launch({ executablePath, args: FLAGS });
+  browser = await launch();
   cluster = await starting;
 });
 after(async () => {
@@ -270,10 +257,4 @@ function partsBeyond(width) {
   const boxes = parts.map((part) => [part, part.getBoundingClientRect()]);
   const cut = boxes.filter(([, box]) => box.width > 0 && (box.right > width + 0.5 || box.left < -0.5));
   return cut.map(([part, box]) => `${part.dataset.testid ?? part.tagName}: ${box.left} to ${box.right} of ${width}`);
-}
-
-function required(variable, what) {
-  const value = process.env[variable];
-  if (!value) throw new Error(`${variable} is not set: ${what}. \`cargo xtask test\` sets it.`);
-  return value;
 }

@@ -5,19 +5,17 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import { startCluster } from "./harness/cluster.mjs";
+import { copy, Follower } from "./harness/follower.mjs";
 import { startNode } from "./harness/node.mjs";
-import { connect, generations } from "./harness/phoenix.mjs";
+import { generations } from "./harness/phoenix.mjs";
+import { dice, play, USERS, usersOf } from "./harness/presence-history.mjs";
+import { allAgree as listsAgree, sorted } from "./harness/presence-lists.mjs";
 import { eventually } from "./harness/wait.mjs";
 
 /** Whose clients have the class. */
 const withClass = generations.filter((generation) => generation.binary && !generation.balanced && !generation.polls);
 const seed = Number(process.env.PRESENCE_SEED ?? Math.floor(Math.random() * 2 ** 31));
 const HISTORIES = 6;
-const STEPS = 60;
-/** Some of them are names that every JavaScript object knows. */
-const USERS = ["anna", "ben", "carl", "__proto__", "constructor", "hasOwnProperty"];
-/** Clients before 1.8.9 take those for people who are there already. */
-const OLDER_USERS = USERS.slice(0, 3);
 
 /** What the node of J12 calls its lists and what changes in them. */
 const EVENTS = { state: "people", diff: "moves" };
@@ -34,167 +32,23 @@ afterEach(() => Promise.all(clients.splice(0).map((client) => client.end())));
 
 const freshRoom = () => `room:presence-${++roomNumber}`;
 
-/** A client of its own in a room, and all that its `Presence` calls. */
-class Follower {
-  constructor(generation, node, user) {
-    Object.assign(this, { generation, node, user, joins: [], leaves: [], held: null, inOrder: false, early: [], lost: null });
-  }
-
-  async connect() {
-    // Alone on its channel: the class changes the lists that it is given, so a second object would get what the first one left.
-    const generation = { ...this.generation, follow: () => undefined };
-    this.client = await connect(generation, this.node, this.user);
-    clients.push(this.client);
-    const deliver = this.client.socket.onConnMessage.bind(this.client.socket);
-    const receive = (raw) => {
-      deliver(raw);
-      if (this.presence?.pendingDiffs.length) this.early.push(raw.data);
-    };
-    this.client.socket.onConnMessage = (raw) => {
-      if (raw.target === this.lost) return;
-      if (this.holds(raw)) this.held.push(() => receive(raw));
-      else receive(raw);
-    };
-    return this;
-  }
-
-  holds({ data }) {
-    if (!this.held) return false;
-    return data.includes('"presence_state"') || (this.inOrder && this.held.length > 0 && data.includes('"presence_diff"'));
-  }
-
-  follow(room, options) {
-    this.talk = this.client.talk(room);
-    this.presence = new this.generation.phoenix.Presence(this.talk.channel, options);
-    this.presence.onJoin((key, current, joined) => this.joins.push({ key, current: copy(current), joined: copy(joined) }));
-    this.presence.onLeave((key, current, left) => this.leaves.push({ key, current: copy(current), left: copy(left) }));
-    return this;
-  }
-
-  join() {
-    return this.talk.join("ok");
-  }
-
-  /** From now on states wait until `release`, so that diffs come first. None is lost if it is told twice. */
-  hold() {
-    this.held ??= [];
-  }
-
-  /** The same, with the diffs behind them: as a slow network would. */
-  holdInOrder() {
-    this.inOrder = true;
-    this.hold();
-  }
-
-  release() {
-    const held = this.held;
-    this.held = null;
-    for (const receive of held) receive();
-  }
-
-  /** What waits never comes, nor does anything behind it on this connection. */
-  lose() {
-    this.held = null;
-    this.lost = this.client.socket.conn;
-  }
-
-  get list() {
-    return sorted(this.presence.state);
-  }
-
-  becomes(...users) {
-    return eventually(() => Object.keys(this.list).sort().join() === [...users].sort().join(), `[${users}] at ${this.user}`);
-  }
-
-  forget() {
-    this.joins.length = this.leaves.length = 0;
-  }
-}
-
-const copy = (presence) => presence && JSON.parse(JSON.stringify(presence));
 const numbers = (presence) => presence.metas.map((meta) => meta.phx_ref);
 
-/** A list whose order within a key, which means nothing, is always the same. */
-function sorted(list) {
-  const entries = Object.entries(list).sort(([a], [b]) => (a < b ? -1 : 1));
-  return Object.fromEntries(entries.map(([key, { metas }]) => [key, [...metas].sort((a, b) => (a.phx_ref < b.phx_ref ? -1 : 1))]));
+/** A client of its own, which the end of the test ends. */
+async function follow(generation, node, user, room, options) {
+  const follower = await new Follower(generation, node, user).connect();
+  clients.push(follower.client);
+  return follower.follow(room, options);
 }
 
 async function enter(generation, room, user, node = 0) {
-  const follower = (await new Follower(generation, cluster.nodes[node], user).connect()).follow(room);
+  const follower = await follow(generation, cluster.nodes[node], user, room);
   await follower.join();
   return follower;
 }
 
-/** Waits until each of them holds what each node lists, field by field. */
-async function allAgree(room, followers, what) {
-  let seen;
-  const agree = async () => {
-    const lists = await Promise.all(cluster.nodes.map(async (node) => sorted(await node.presence(room))));
-    seen = { lists, held: followers.map((follower) => follower.list) };
-    const first = JSON.stringify(lists[0]);
-    return [...lists, ...seen.held].every((list) => JSON.stringify(list) === first);
-  };
-  await eventually(agree, what).catch((error) => {
-    throw new Error(`${error.message}: ${JSON.stringify(seen)}`);
-  });
-}
-
-/** Numbers that a seed decides. */
-function dice(seed) {
-  let state = seed >>> 0;
-  const next = () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return (mixed ^ (mixed >>> 14)) >>> 0;
-  };
-  return { below: (n) => next() % n, one: (list) => list[next() % list.length] };
-}
-
-/** Plays one history; gives those who are still there, and all who were. */
-async function play(generation, room, dice) {
-  const users = generation.name.includes("1.8") ? USERS : OLDER_USERS;
-  let here = [await enter(generation, room, "anna")];
-  const everybody = [...here];
-  const actions = {
-    enter: async () => {
-      if (here.length >= 8) return;
-      const follower = await enter(generation, room, dice.one(users), dice.below(3));
-      here.push(follower);
-      everybody.push(follower);
-    },
-    status: (one) => one.talk.push("status", { status: `status ${dice.below(100)}` }),
-    twoStatuses: (one) => Promise.all([one.talk.push("status", { status: "a" }), one.talk.push("status", { status: "b" })]),
-    leaveTopic: async (one) => {
-      here = here.filter((other) => other !== one);
-      one.talk.channel.leave();
-    },
-    loseConnection: async (one) => {
-      here = here.filter((other) => other !== one);
-      // A join that it gives up by that may still be answered, and the class would put off that join's diffs.
-      one.lose();
-      await one.client.end();
-    },
-    comeBack: async (one) => {
-      // What is on its way is lost with the connection, a list above all. A diff that waited for it would be kept by the class,
-      // and be added to the next join's list: so none may come before it.
-      one.lose();
-      one.client.socket.conn.close(4000);
-      await one.client.opened("connection again");
-    },
-    hold: async (one) => one.holdInOrder(),
-    release: async (one) => one.held && one.release(),
-  };
-  for (let step = 0; step < STEPS; step++) {
-    const name = here.length ? dice.one(Object.keys(actions)) : "enter";
-    const done = actions[name](here.length ? dice.one(here) : undefined);
-    // Most actions are under way while the next one begins.
-    if (name === "comeBack" || name === "enter" || dice.below(3) === 0) await done.catch(() => {});
-    else done.catch(() => {});
-  }
-  for (const one of here) if (one.held) one.release();
-  return { here, everybody };
+function allAgree(room, followers, what, people) {
+  return listsAgree(cluster.nodes, room, () => followers.map(({ list }) => JSON.stringify(list)), what, people);
 }
 
 for (const generation of withClass) {
@@ -279,7 +133,7 @@ for (const generation of withClass) {
     test("J10 J11 diffs before the state of this join wait for it", async () => {
       const room = freshRoom();
       const [ben, carl] = [await enter(generation, room, "ben"), await enter(generation, room, "carl")];
-      const anna = (await new Follower(generation, cluster.nodes[0], "anna").connect()).follow(room);
+      const anna = await follow(generation, cluster.nodes[0], "anna", room);
       for (const again of [false, true]) {
         anna.hold();
         if (again) {
@@ -307,15 +161,15 @@ for (const generation of withClass) {
     test("J12 events of other names", async () => {
       const node = await startNode({ name: "renamed", quic: null, args: ["--presence-events", Object.values(EVENTS).join()] });
       try {
-        const follow = async (user, options) => {
-          const follower = (await new Follower(generation, node, user).connect()).follow("room:renamed", options);
+        const enter = async (user, options) => {
+          const follower = await follow(generation, node, user, "room:renamed", options);
           await follower.join();
           return follower;
         };
-        const [anna, deaf] = [await follow("anna", { events: EVENTS }), await follow("deaf")];
+        const [anna, deaf] = [await enter("anna", { events: EVENTS }), await enter("deaf")];
         // What comes by `people`, and by `moves`: a join, an update and a leave.
         await anna.becomes("anna", "deaf");
-        const ben = await follow("ben", { events: EVENTS });
+        const ben = await enter("ben", { events: EVENTS });
         await ben.becomes("anna", "ben", "deaf");
         await anna.becomes("anna", "ben", "deaf");
         await ben.talk.push("status", { status: "away" });
@@ -350,8 +204,13 @@ for (const generation of withClass) {
     for (let number = 0; number < HISTORIES; number++) {
       test(`history ${number} of seed ${seed} ends with the server's list at every client`, async () => {
         const room = freshRoom();
-        const { here, everybody } = await play(generation, room, dice(seed + number));
-        await allAgree(room, here, `agreement after history ${number} of PRESENCE_SEED=${seed}`);
+        const { here, everybody } = await play(
+          (user, node) => enter(generation, room, user, node),
+          usersOf(generation),
+          dice(seed + number),
+        );
+        const people = here.map(({ user }) => user);
+        await allAgree(room, here, `agreement after history ${number} of PRESENCE_SEED=${seed}`, people);
         for (const { user, early } of everybody) assert.deepEqual(early, [], `before a list at ${user}, PRESENCE_SEED=${seed}`);
       });
     }

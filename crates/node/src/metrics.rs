@@ -409,6 +409,11 @@ impl Page<'_> {
             stats.refused_lives,
         )?;
         self.counter(
+            "tracker_refused_numbers",
+            "Numbers that a peer asked for and none of this node can have had",
+            stats.refused_numbers,
+        )?;
+        self.counter(
             "tracker_malformed_messages",
             "Malformed messages",
             stats.malformed_messages,

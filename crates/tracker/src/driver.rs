@@ -347,6 +347,12 @@ impl Driver {
                     }
                 }
                 Effect::Step(step) => steps.push(step),
+                Effect::Implausible(node) => {
+                    tracing::warn!(
+                        %node,
+                        "a node asks for a tracker number that none of this node can have had: not taken, nor any more"
+                    );
+                }
                 Effect::Held(confirmed) => {
                     if let Some(reply) = self.holds.pop_front() {
                         self.answer(reply, confirmed);

@@ -30,6 +30,8 @@ pub(crate) struct HeldSet {
     formerly: Vec<Life>,
     /// The owner itself said that this life is over: whatever of it still arrives is late.
     said_over: bool,
+    /// This node heard the owner itself in this life, up to its end. Otherwise it has only the word of others for it.
+    witnessed: bool,
 }
 
 impl HeldSet {
@@ -45,6 +47,7 @@ impl HeldSet {
             deadline,
             formerly,
             said_over: false,
+            witnessed: false,
         }
     }
 
@@ -61,6 +64,32 @@ impl HeldSet {
             deadline,
             formerly: offer.formerly.clone(),
             said_over: false,
+            witnessed: false,
+        }
+    }
+
+    /// Its life was heard here, and has ended.
+    pub(crate) fn witness(self) -> Self {
+        Self {
+            witnessed: true,
+            ..self
+        }
+    }
+
+    /// Only others say that it is of that life.
+    pub(crate) fn told(&mut self) {
+        self.witnessed = false;
+    }
+
+    pub(crate) fn is_witnessed(&self) -> bool {
+        self.witnessed
+    }
+
+    /// Another node says when it is over. If the owner said here that its life is over, this node knows better: the grace counts
+    /// from then.
+    pub(crate) fn shorten(&mut self, deadline: Duration) {
+        if !self.said_over {
+            self.deadline = self.deadline.min(deadline);
         }
     }
 
@@ -104,7 +133,9 @@ impl HeldSet {
     /// Adds what a more complete set has besides. What this one does not have of the numbers that it covers was deleted, and what
     /// the other one lacks may be gone there because of an entry that is still on its way here.
     pub(crate) fn merge(&mut self, other: Self) -> Merged {
-        self.deadline = self.deadline.min(other.deadline);
+        if !self.said_over || other.said_over {
+            self.deadline = self.deadline.min(other.deadline);
+        }
         self.was(&other.formerly);
         self.said_over |= other.said_over;
         let mut merged = Merged::default();
@@ -276,9 +307,14 @@ impl Taking {
 }
 
 /// Which lives are over, for as long as anybody may still have their entries.
+///
+/// What a node's own word or its link ended here is kept apart from what others told of its end: the first counts against all that
+/// comes later, its node's own word included; the second only against what others offer, and there is a bound to it, whatever names and
+/// numbers they make up.
 #[derive(Debug, Default)]
 pub(crate) struct Ended {
     lives: BTreeMap<NodeName, BTreeMap<Life, End>>,
+    told: BTreeMap<(NodeName, Life), End>,
 }
 
 /// The end of a life.
@@ -303,6 +339,26 @@ impl Ended {
         }
     }
 
+    /// Others say that this life is over.
+    pub(crate) fn insert_told(&mut self, node: &NodeName, life: Life, now: Duration) {
+        let key = (node.clone(), life);
+        let room = self.told.len() < TOLD_LIVES;
+        if self.is_witnessed(node, life) || !(room || self.told.contains_key(&key)) {
+            return;
+        }
+        let end = self.told.entry(key).or_insert(End {
+            since: now,
+            held_to_the_end: false,
+        });
+        end.since = now;
+    }
+
+    /// That life was held here as others told, and its grace has ended.
+    pub(crate) fn insert_told_held(&mut self, node: &NodeName, life: Life, now: Duration) {
+        self.insert_told(node, life, now);
+        self.note(node, life, true);
+    }
+
     /// That life was held here, and its grace has ended.
     pub(crate) fn insert_held(&mut self, node: &NodeName, life: Life, now: Duration) {
         self.insert(node, life, now);
@@ -319,7 +375,8 @@ impl Ended {
             .lives
             .get_mut(node)
             .and_then(|lives| lives.get_mut(&life));
-        if let Some(end) = end {
+        let told = self.told.get_mut(&(node.clone(), life));
+        for end in end.into_iter().chain(told) {
             end.held_to_the_end = held_to_the_end;
         }
     }
@@ -327,11 +384,17 @@ impl Ended {
     /// Whether that life was held here until its grace ended.
     pub(crate) fn was_held(&self, node: &NodeName, life: Life) -> bool {
         let end = self.lives.get(node).and_then(|lives| lives.get(&life));
-        end.is_some_and(|end| end.held_to_the_end)
+        let told = self.told.get(&(node.clone(), life));
+        end.into_iter().chain(told).any(|end| end.held_to_the_end)
     }
 
-    /// Whether that life is over.
+    /// Whether that life is over, as anybody says.
     pub(crate) fn contains(&self, node: &NodeName, life: Life) -> bool {
+        self.is_witnessed(node, life) || self.told.contains_key(&(node.clone(), life))
+    }
+
+    /// Whether that life is over, as its own node or its link said.
+    pub(crate) fn is_witnessed(&self, node: &NodeName, life: Life) -> bool {
         let Some(lives) = self.lives.get(node) else {
             return false;
         };
@@ -349,17 +412,22 @@ impl Ended {
             lives.retain(|_, end| now < end.since + after);
             !lives.is_empty()
         });
+        self.told.retain(|_, end| now < end.since + after);
     }
 
     /// How many lives are remembered.
     #[cfg(any(test, feature = "test-util"))]
     pub(crate) fn len(&self) -> usize {
-        self.lives.values().map(BTreeMap::len).sum()
+        let witnessed: usize = self.lives.values().map(BTreeMap::len).sum();
+        witnessed + self.told.len()
     }
 }
 
 /// Lives of one node that are remembered one by one.
 const REMEMBERED_LIVES: usize = 16;
+
+/// Lives of all nodes that are remembered to be over because others said so; more are not noted.
+const TOLD_LIVES: usize = 1_024;
 
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,7 @@ pub(crate) struct Life {
     /// The node's incarnation.
     #[serde(rename = "i")]
     pub(crate) incarnation: u64,
-    /// Microseconds of wall clock when this tracker was started. Only compared, never read as a time.
+    /// Microseconds of wall clock when this tracker was started. Compared, and read as a time only to refuse what no clock says.
     #[serde(rename = "s")]
     pub(crate) started: u64,
 }

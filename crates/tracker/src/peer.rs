@@ -28,6 +28,8 @@ pub(crate) struct Peer {
     /// Over how much a copy has to be to be shown, besides what was said over the link: while a held set of the same life
     /// is shown instead, as far as that.
     pub(crate) at_least: u64,
+    /// When the peer's own word counts for more than how far that set is.
+    pub(crate) believed_at: Duration,
     /// When the link ended, or what was left of the copy was dropped.
     pub(crate) since: Duration,
 }
@@ -44,6 +46,7 @@ impl Peer {
             shown: false,
             restarting: None,
             at_least: 0,
+            believed_at: Duration::ZERO,
             since: Duration::ZERO,
         }
     }
@@ -82,6 +85,20 @@ impl Peer {
             link.target
                 .is_some_and(|target| replica.seq() >= target.max(self.at_least))
         })
+    }
+
+    /// When to believe the peer that it is no further than it says, if others say that it is.
+    pub(crate) fn believed_at(&self) -> Option<Duration> {
+        let (link, _) = self.heard()?;
+        let told = link.target.is_some() && link.known < self.at_least;
+        told.then_some(self.believed_at)
+    }
+
+    /// From now on only what the peer itself says counts.
+    pub(crate) fn believe(&mut self) {
+        if let Some(link) = &self.link {
+            self.at_least = self.at_least.min(link.known);
+        }
     }
 
     /// Whether the peer itself said that it has more than the copy.

@@ -45,6 +45,8 @@ const RESTART_HURRY: u32 = 10;
 #[derive(Debug)]
 pub(crate) struct Shard {
     settings: Settings,
+    /// The wall clock when this tracker was started, in microseconds.
+    born: u64,
     own: OwnerLog,
     peers: BTreeMap<NodeName, Peer>,
     visible: VisibleSet,
@@ -88,6 +90,8 @@ pub(crate) enum Effect {
     Step(TopicStep),
     /// The oldest [`hold`](Shard::hold) is over: whether all who are linked know of it.
     Held(bool),
+    /// Say once that this peer asks for a number that no tracker of this node can have had.
+    Implausible(NodeName),
 }
 
 /// Why an update was not made; nothing changed.
@@ -118,6 +122,7 @@ impl Shard {
         Self {
             own: OwnerLog::new(node, settings.shard, life, settings.log_bytes),
             settings,
+            born: life.started,
             peers: BTreeMap::new(),
             visible: VisibleSet::default(),
             outbox: VecDeque::new(),
@@ -146,6 +151,7 @@ impl Shard {
             [
                 peer.retry_at(),
                 suspicion.map(|suspicion| suspicion.due),
+                peer.believed_at(),
                 peer.link
                     .is_none()
                     .then(|| peer.since + self.settings.permdown_period),
@@ -469,6 +475,7 @@ impl Shard {
             self.push();
         }
         self.end_graces(now);
+        self.believe_owners(now);
         self.end_holds(now);
         self.ask_again(now);
         self.forget_absent(now);

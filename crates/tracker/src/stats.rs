@@ -40,6 +40,8 @@ pub struct Stats {
     pub stale_messages: u64,
     /// Messages and links refused because they belong to a life that is over.
     pub refused_lives: u64,
+    /// Times that a peer asked this tracker for a higher number than one of its node can have had: it was not taken.
+    pub refused_numbers: u64,
     /// Messages dropped because they are malformed.
     pub malformed_messages: u64,
     /// Times that this tracker took a higher number.
@@ -88,6 +90,7 @@ impl Add for Stats {
             gaps: self.gaps + other.gaps,
             stale_messages: self.stale_messages + other.stale_messages,
             refused_lives: self.refused_lives + other.refused_lives,
+            refused_numbers: self.refused_numbers + other.refused_numbers,
             malformed_messages: self.malformed_messages + other.malformed_messages,
             renumbered: self.renumbered + other.renumbered,
             resets: self.resets + other.resets,

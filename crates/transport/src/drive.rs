@@ -160,8 +160,8 @@ impl<C: Connection, S: Session> Drive<C, S> {
                 self.read_in(cx, &mut incoming)?;
             }
         }
-        let unblocked = self.flush(cx)?;
-        if outgoing == 0 || incoming == 0 || unblocked {
+        let is_more = self.flush(cx)?;
+        if outgoing == 0 || incoming == 0 || is_more {
             return Ok(Turn::More);
         }
         self.output.release();
@@ -173,14 +173,14 @@ impl<C: Connection, S: Session> Drive<C, S> {
     }
 
     /// Writes out in one go what the turn fed, however many frames. Tells whether the connection may take frames again which took
-    /// none before: the outbox believes it blocked then and wakes nobody, so the turn has to look at it once more.
+    /// none before: the outbox believes it blocked then and wakes nobody, so the turn has to look at it once more. Or whether the
+    /// session was told something meanwhile.
     fn flush(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         if !self.unflushed {
             return Ok(false);
         }
         if self.connection.poll_flush_unpin(cx)?.is_pending() {
-            self.inbox.block(cx)?;
-            return Ok(false);
+            return self.take_urgent(cx);
         }
         self.unflushed = false;
         Ok(self.blocked)
@@ -229,10 +229,12 @@ impl<C: Connection, S: Session> Drive<C, S> {
         }
     }
 
-    /// While the connection takes nothing, the outbox may fill up, or hold the order to close. That order must not have
-    /// to wait for the client: what stands before it goes on to the output, as nothing can follow it.
+    /// While the connection takes nothing, the outbox may fill up, or hold mails that wait for no frame, or the order to close. None of
+    /// them must have to wait for the client. At the order what stands before it goes on to the output, as nothing can follow it.
     fn check_outbox(&mut self, cx: &mut Context<'_>, budget: &mut usize) -> Result<(), End> {
-        self.inbox.block(cx)?;
+        while *budget > 0 && self.take_urgent(cx)? {
+            *budget -= 1;
+        }
         if !self.inbox.is_closed() {
             return Ok(());
         }
@@ -246,6 +248,15 @@ impl<C: Connection, S: Session> Drive<C, S> {
             *budget -= 1;
         }
         Ok(())
+    }
+
+    /// Tells the session what waits for no frame, if there is something.
+    fn take_urgent(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        let Poll::Ready(mail) = self.inbox.poll_urgent(cx) else {
+            return Ok(false);
+        };
+        self.take(Item::Mail(mail?))?;
+        Ok(true)
     }
 
     /// Does what an item of the outbox asks for, if that is more than to write a frame.

@@ -9,6 +9,8 @@ mod owners;
 mod queue;
 #[path = "outbox/reader.rs"]
 mod reader;
+#[path = "outbox/urgent.rs"]
+mod urgent;
 
 use std::{
     fmt,
@@ -29,6 +31,7 @@ use super::{
 use owners::Owners;
 use queue::{Placed, Queue};
 use reader::Reader;
+use urgent::Urgent;
 
 pub(crate) use queue::{Bound, Item};
 pub use queue::{LARGE_FRAME_BYTES, WhenSlow};
@@ -62,6 +65,26 @@ impl<M> Outbox<M> {
     /// As [`mail`](Self::mail), for a mail that holds so many bytes; they count as those of frames do.
     pub fn mail_of(&self, mail: M, bytes: usize) -> Pushed {
         self.push(Item::Mail(mail), bytes, WhenSlow::Close)
+    }
+
+    /// As [`mail_of`](Self::mail_of), for a mail that waits for no frame: it overtakes all that waits here but others of its kind, and
+    /// reaches the session also while the client reads nothing. So a client cannot put off what is decided about it. What the session
+    /// answers to it has no bound of its own then, and should be nothing.
+    pub fn urgent_mail_of(&self, mail: M, bytes: usize) -> Pushed {
+        let mut state = self.shared.lock();
+        if state.end != End::Open {
+            return Pushed::Closed;
+        }
+        let bound = &self.shared.bound;
+        if state.queue.is_full(bound) || !state.rare().urgent.has_room(bound) {
+            drop(self.overflow(state));
+            return Pushed::Dropped;
+        }
+        state.rare().urgent.push(mail, bytes);
+        let reader = state.reader.called();
+        drop(state);
+        reader.into_iter().for_each(Waker::wake);
+        Pushed::Queued
     }
 
     /// Orders the connection to close after everything that was put here before; what comes later is dropped. The
@@ -109,7 +132,7 @@ impl<M> Outbox<M> {
         if state.end != End::Open || !state.queue.is_half_full(&self.shared.bound) {
             return Poll::Ready(());
         }
-        let waiting = &mut state.waiting.get_or_insert_default().0;
+        let waiting = &mut state.rare().waiting;
         if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
             waiting.push(cx.waker().clone());
         }
@@ -129,8 +152,8 @@ impl<M> Outbox<M> {
         if state.end != End::Open {
             return Pushed::Closed;
         }
-        let (placed, old) = state.queue.push(item, bytes, when_slow, &self.shared.bound);
-        let let_go = match placed {
+        let (placed, let_go) = state.queue.push(item, bytes, when_slow, &self.shared.bound);
+        let rest = match placed {
             Placed::Last => {
                 let reader = state.reader.pushed();
                 drop(state);
@@ -139,25 +162,32 @@ impl<M> Outbox<M> {
             }
             Placed::InPlaceOfOlder => {
                 drop(state);
-                self.shared.counters.frames_replaced.add_one();
-                drop(old);
+                if let_go.older.is_some() {
+                    self.shared.counters.frames_replaced.add_one();
+                }
+                drop(let_go);
                 return Pushed::Queued;
             }
             Placed::Nowhere => {
                 drop(state);
-                self.shared.counters.frames_dropped.add_one();
-                drop(old);
+                let dropped = 1 + u64::from(let_go.older.is_some());
+                self.shared.counters.frames_dropped.add(dropped);
+                drop(let_go);
                 return Pushed::Dropped;
             }
-            Placed::TooMuch => {
-                self.shared.end(&mut state, End::Overflowed);
-                std::mem::take(&mut state.queue)
-            }
+            // Mails are the user's: they are not dropped under the lock.
+            Placed::TooMuch => self.overflow(state),
         };
-        wake_all(state);
-        // Mails are the user's: they are not dropped under the lock.
-        drop((let_go, old));
+        drop((rest, let_go));
         Pushed::Dropped
+    }
+
+    /// The reader is too slow. Gives back all that waited for it.
+    fn overflow(&self, mut state: MutexGuard<'_, State<M>>) -> Queue<M> {
+        self.shared.end(&mut state, End::Overflowed);
+        let queue = std::mem::take(&mut state.queue);
+        wake_all(state);
+        queue
     }
 }
 
@@ -190,14 +220,54 @@ struct State<M> {
     end: End,
     /// The connection's task.
     reader: Reader<Waker>,
-    /// Few ever wait for room: hence the box.
-    waiting: Option<Box<Waiting>>,
+    rare: Option<Box<Rare<M>>>,
     owners: Owners,
 }
 
-/// Tasks that wait for room, each once.
-#[derive(Default)]
-struct Waiting(Vec<Waker>);
+/// What few outboxes ever have: hence the box.
+struct Rare<M> {
+    /// Tasks that wait for room, each once.
+    waiting: Vec<Waker>,
+    urgent: Urgent<M>,
+}
+
+impl<M> Rare<M> {
+    fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.urgent.is_empty()
+    }
+}
+
+impl<M> State<M> {
+    fn rare(&mut self) -> &mut Rare<M> {
+        self.rare.get_or_insert_with(|| {
+            Box::new(Rare {
+                waiting: Vec::new(),
+                urgent: Urgent::default(),
+            })
+        })
+    }
+
+    fn take_waiting(&mut self) -> Vec<Waker> {
+        let waiting = self
+            .rare
+            .as_mut()
+            .map(|rare| std::mem::take(&mut rare.waiting));
+        self.tidy_rare();
+        waiting.unwrap_or_default()
+    }
+
+    fn next_urgent(&mut self) -> Option<M> {
+        let mail = self.rare.as_mut()?.urgent.next()?;
+        self.tidy_rare();
+        Some(mail)
+    }
+
+    fn tidy_rare(&mut self) {
+        if self.rare.as_deref().is_some_and(Rare::is_empty) {
+            self.rare = None;
+        }
+    }
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -230,9 +300,8 @@ impl<M> Shared<M> {
 /// Tells everybody that the end has changed.
 fn wake_all<M>(mut state: MutexGuard<'_, State<M>>) {
     let reader = state.reader.ended();
-    let waiting = state.waiting.take();
+    let waiting = state.take_waiting();
     drop(state);
-    let waiting = waiting.into_iter().flat_map(|waiting| waiting.0);
     reader.into_iter().chain(waiting).for_each(Waker::wake);
 }
 
@@ -248,6 +317,9 @@ impl<M> Inbox<M> {
     /// The next item. The last task that polled is woken when there is one.
     pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Item<M>, Overflowed>> {
         let mut state = self.shared.lock();
+        if let Some(mail) = state.next_urgent() {
+            return Poll::Ready(Ok(Item::Mail(mail)));
+        }
         let Some(item) = state.queue.next() else {
             if state.end == End::Overflowed {
                 return Poll::Ready(Err(Overflowed));
@@ -261,29 +333,29 @@ impl<M> Inbox<M> {
             drop(old);
             return Poll::Pending;
         };
-        if state.waiting.is_some() && !state.queue.is_half_full(&self.shared.bound) {
-            let waiting = state.waiting.take();
+        if state.rare.is_some() && !state.queue.is_half_full(&self.shared.bound) {
+            let waiting = state.take_waiting();
             drop(state);
-            let waiting = waiting.into_iter().flat_map(|waiting| waiting.0);
-            waiting.for_each(Waker::wake);
+            waiting.into_iter().for_each(Waker::wake);
         }
         Poll::Ready(Ok(item))
     }
 
-    /// Says that the client takes nothing, and that the task will be woken when it does. Until it looks for the next item again,
-    /// it is woken here only when the outbox has come to its end, by a close or by an overflow. Takes nothing out.
-    ///
-    /// # Errors
-    /// [`Overflowed`] if it came to that end before.
-    pub(crate) fn block(&mut self, cx: &mut Context<'_>) -> Result<(), Overflowed> {
+    /// The next mail that waits for no frame, for while the client takes nothing. Pending, it says that the task will be woken when the
+    /// client does: until it looks for the next item again, it is woken here only for such a mail, and when the outbox has come
+    /// to its end, by a close or by an overflow.
+    pub(crate) fn poll_urgent(&mut self, cx: &mut Context<'_>) -> Poll<Result<M, Overflowed>> {
         let mut state = self.shared.lock();
         if state.end == End::Overflowed {
-            return Err(Overflowed);
+            return Poll::Ready(Err(Overflowed));
+        }
+        if let Some(mail) = state.next_urgent() {
+            return Poll::Ready(Ok(mail));
         }
         let old = state.reader.block(cx.waker().clone());
         drop(state);
         drop(old);
-        Ok(())
+        Poll::Pending
     }
 
     /// Gives back the memory that an empty outbox has kept for what comes next.
@@ -302,8 +374,12 @@ impl<M> Drop for Inbox<M> {
         let mut state = self.shared.lock();
         self.shared.end(&mut state, End::Gone);
         let let_go = std::mem::take(&mut state.queue);
+        let urgent = state
+            .rare
+            .as_mut()
+            .map(|rare| std::mem::take(&mut rare.urgent));
         wake_all(state);
-        drop(let_go);
+        drop((let_go, urgent));
     }
 }
 
@@ -317,7 +393,7 @@ pub(crate) fn outbox<M>(limits: &Limits, counters: &Arc<Counters>) -> (Outbox<M>
             queue: Queue::default(),
             end: End::Open,
             reader: Reader::Awake,
-            waiting: None,
+            rare: None,
             owners: Owners::default(),
         }),
     });

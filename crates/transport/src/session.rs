@@ -28,7 +28,8 @@ pub trait Session: Send + 'static {
     /// The order to close the connection. Frames already in `out` are written first.
     fn handle_in(&mut self, frame: Frame, out: &mut Output) -> Result<(), Close>;
 
-    /// A mail came through the outbox, after all that was put there before it.
+    /// A mail came through the outbox, after all that was put there before it, unless it is
+    /// [urgent](Outbox::urgent_mail_of).
     ///
     /// # Errors
     /// The order to close the connection. Frames already in `out` are written first.
@@ -80,7 +81,7 @@ pub trait Handler: Clone + Send + Sync + 'static {
 /// Frames that a session wants written, in order, after those of its earlier calls.
 ///
 /// It needs no bound of its own: while more than [`OUTPUT_PAUSE_BYTES`] wait here, nothing is read from the client
-/// and nothing is taken from the outbox.
+/// and nothing is taken from the outbox but [urgent mail](Outbox::urgent_mail_of).
 #[derive(Debug, Default)]
 pub struct Output {
     frames: VecDeque<Frame>,

@@ -34,7 +34,8 @@ pub struct TransportStats {
     pub closed_too_big: u64,
     /// Closed for text that is not UTF-8, or a breach of the carrier's protocol.
     pub closed_malformed: u64,
-    /// Frames that were dropped since their reader was slow ([`WhenSlow::Drop`](crate::WhenSlow::Drop)).
+    /// Frames that were dropped since their reader was slow ([`WhenSlow::Drop`](crate::WhenSlow::Drop)), or that a later one took along
+    /// which had no room in their place ([`WhenSlow::Latest`](crate::WhenSlow::Latest)).
     pub frames_dropped: u64,
     /// Frames that a later one of their key replaced ([`WhenSlow::Latest`](crate::WhenSlow::Latest)).
     pub frames_replaced: u64,
@@ -88,7 +89,11 @@ pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
     pub(crate) fn add_one(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.add(1);
+    }
+
+    pub(crate) fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
     }
 
     pub(crate) fn get(&self) -> u64 {

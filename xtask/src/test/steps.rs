@@ -30,7 +30,8 @@ const CLIENT_SUITES: [&str; 8] = [
     "frames.test.mjs",
     "http.test.mjs",
 ];
-const BROWSER_SUITE: [&str; 1] = ["browser.test.mjs"];
+/// Suites in headless Chromium.
+const BROWSER_SUITES: [&str; 2] = ["browser.test.mjs", "browser-presence.test.mjs"];
 
 /// One step of `test`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -107,7 +108,7 @@ impl StepName {
             StepName::Clients => "the official client against three nodes",
             StepName::Python => "two Python clients against a node",
             StepName::RustClient => "a Rust client of other people's against a node",
-            StepName::Browser => "the chat page in a browser, over both carriers",
+            StepName::Browser => "the chat page and presence in a browser, over both carriers",
         }
     }
 
@@ -166,7 +167,7 @@ impl StepName {
             StepName::Clients => vec![suites(context, &CLIENT_SUITES)],
             StepName::Python => vec![python_suites(context)],
             StepName::RustClient => vec![rust_client(context)],
-            StepName::Browser => vec![browser_suite(context)?],
+            StepName::Browser => vec![browser_suites(context)?],
         })
     }
 }
@@ -285,13 +286,13 @@ fn suites(context: &Context, files: &[&str]) -> Program {
         .env("MATRYOSHKA_NODE", node)
 }
 
-fn browser_suite(context: &Context) -> Outcome<Program> {
+fn browser_suites(context: &Context) -> Outcome<Program> {
     let Some(chromium) = chromium::find() else {
         fail!("{}", chromium::HOW_TO_INSTALL);
     };
     let artifacts = env::var_os("MATRYOSHKA_ARTIFACTS")
         .map_or_else(|| context.workspace.target.join("artifacts"), PathBuf::from);
-    Ok(suites(context, &BROWSER_SUITE)
+    Ok(suites(context, &BROWSER_SUITES)
         .env("MATRYOSHKA_CHROMIUM", chromium)
         .env(
             "MATRYOSHKA_ASSETS",

@@ -22,7 +22,7 @@ fn tell(lab: &Lab, event: &'static str, n: usize) {
 }
 
 /// The next frame's event and number.
-async fn next(client: &mut Client) -> (String, Option<u64>) {
+pub(crate) async fn next(client: &mut Client) -> (String, Option<u64>) {
     let Some(Outgoing::Frame(Frame::Text(frame))) = client.recv().await else {
         panic!("closed")
     };

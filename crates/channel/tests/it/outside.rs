@@ -2,10 +2,12 @@
 
 use matryoshka_channel::pubsub::{PubSub, memory::MemoryMesh};
 use matryoshka_channel::transport::bytes::Bytes;
-use matryoshka_channel::transport::memory::MemoryService;
+use matryoshka_channel::transport::memory::{Client as Wire, MemoryService};
 use matryoshka_channel::transport::{ConnectInfo, Limits, Outgoing, Params};
-use matryoshka_channel::{Broadcast, PushError, SocketsConfig, close_channel, disconnect};
-use serde_json::json;
+use matryoshka_channel::{
+    Broadcast, PushError, SocketsConfig, broadcast, close_channel, disconnect,
+};
+use serde_json::{Value, json};
 
 use crate::client::{Client, Vsn};
 use crate::lab::Lab;
@@ -104,6 +106,53 @@ async fn a_close_comes_after_the_callback_in_progress_and_before_what_waits() {
         "#,
     )
     .await;
+}
+
+/// A client that takes hardly a frame, as anna, with `lab:a` joined.
+async fn joined_in_memory(lab: &Lab, limits: Limits) -> Wire {
+    let service = MemoryService::new(lab.sockets())
+        .with_limits(limits)
+        .with_capacity(1);
+    let info = ConnectInfo::new("memory", Params::parse("user=anna&vsn=2.0.0").unwrap()).unwrap();
+    let mut wire = service.connect(info).await.unwrap();
+    wire.send_text(r#"["1","1","lab:a","phx_join",{}]"#)
+        .await
+        .unwrap();
+    wire.recv_frame().await.unwrap();
+    wire
+}
+
+/// The event of the next frame.
+async fn next_event(wire: &mut Wire) -> String {
+    let frame = wire.recv_frame().await.expect("a frame");
+    let frame: Value = serde_json::from_str(frame.as_text().unwrap()).unwrap();
+    frame[3].as_str().unwrap().to_owned()
+}
+
+/// It would stay, and act, for as long as it likes.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_cannot_put_off_a_close() {
+    let lab = Lab::new();
+    let mut wire = joined_in_memory(&lab, Limits::default()).await;
+    for _ in 0..10 {
+        broadcast(&lab.pubsub, "lab:a", "said", &()).unwrap();
+    }
+    let act = r#"["1","2","lab:a","quiet",{}]"#;
+    wire.send_text(act).await.unwrap();
+    lab.noted("in quiet").await;
+    news("lab:a").send_to(&lab.pubsub, ANNA).unwrap();
+    close_channel(&lab.pubsub, ANNA, "lab:a").unwrap();
+    lab.noted("terminate Kicked").await;
+    lab.notes();
+    for _ in 0..10 {
+        wire.send_text(act).await.unwrap();
+    }
+    for _ in 0..10 {
+        assert_eq!(next_event(&mut wire).await, "said");
+    }
+    assert_eq!(next_event(&mut wire).await, "news", "sent before the close");
+    assert_eq!(next_event(&mut wire).await, "phx_close");
+    assert_eq!(lab.notes(), [""; 0], "it has acted on");
 }
 
 /// There is no room for the word that there is something to read, and none is needed.
@@ -209,15 +258,7 @@ async fn what_is_sent_to_a_socket_stays_in_order() {
 async fn pushes_to_a_socket_that_does_not_read_count_against_its_bound() {
     let lab = Lab::new();
     let limits = Limits::default().with_outbox(64 * 1024, 1_000);
-    let service = MemoryService::new(lab.sockets())
-        .with_limits(limits)
-        .with_capacity(1);
-    let info = ConnectInfo::new("memory", Params::parse("user=anna&vsn=2.0.0").unwrap()).unwrap();
-    let mut wire = service.connect(info).await.unwrap();
-    wire.send_text(r#"["1","1","lab:a","phx_join",{}]"#)
-        .await
-        .unwrap();
-    wire.recv_frame().await.unwrap();
+    let mut wire = joined_in_memory(&lab, limits).await;
     let large = json!({ "text": "x".repeat(10 * 1024) });
     let large = Broadcast::new("lab:a", "large", &large).unwrap();
     for _ in 0..100 {

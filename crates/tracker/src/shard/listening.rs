@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use matryoshka_pubsub::NodeName;
 
-use super::Shard;
+use super::restarts::Says;
+use super::{Effect, Shard};
 use crate::life::Life;
 use crate::message::{Farewell, Goodbye, Heard, Hello, Ops, Part, PartTaken, Position, Vector};
 use crate::peer::Floor;
@@ -31,7 +32,7 @@ impl Shard {
         if let Some(before) = before {
             self.supersede(node, before, now);
         }
-        self.begin_copy(node, life);
+        self.begin_copy(node, life, now);
         true
     }
 
@@ -60,7 +61,7 @@ impl Shard {
             .peers
             .get(node)
             .is_some_and(|peer| peer.floor.admits(life));
-        if !admitted || !self.ended.contains(node, life) {
+        if !admitted || !self.ended.is_witnessed(node, life) {
             return;
         }
         self.hide(node);
@@ -84,7 +85,7 @@ impl Shard {
         }
     }
 
-    fn begin_copy(&mut self, node: &NodeName, life: Life) {
+    fn begin_copy(&mut self, node: &NodeName, life: Life, now: Duration) {
         let mut replica = Replica::new(node.clone(), self.settings.shard, life);
         let mut at_least = 0;
         if let Some(set) = self.held.get(&(node.clone(), life)) {
@@ -95,15 +96,15 @@ impl Shard {
         if let Some(peer) = self.peers.get_mut(node) {
             peer.replica = Some(replica);
             peer.at_least = at_least;
+            // Its hello may be an old one, its second vector is not.
+            peer.believed_at = now + 2 * self.settings.vector_period;
             peer.floor = Floor { life, ended: false };
         }
     }
 
     pub(super) fn handle_hello(&mut self, node: &NodeName, hello: &Hello, now: Duration) {
-        let own = self.own.at().life;
-        let least = hello.least.filter(|least| own < *least);
-        if let Some(life) = least.and_then(|least| least.above(own)) {
-            self.renumber(life, now);
+        if let Some(least) = hello.least {
+            self.rise_to(node, least, now);
         }
         if hello.goodbye.is_some_and(Farewell::is_leaving) {
             return self.end_life(node, hello.at.life, now);
@@ -121,6 +122,30 @@ impl Shard {
             self.ask_if_behind(node, now);
         } else {
             self.tell_refused(node, hello.at.life, now);
+        }
+    }
+
+    /// A peer needs a higher number to hear this tracker. The incarnation is the link's matter, which tells of a higher one itself.
+    /// And whatever is further ahead than a clock may be wrong is no number that a tracker of this node ever had: who took it would
+    /// keep the node's next trackers from being heard.
+    fn rise_to(&mut self, node: &NodeName, least: Life, now: Duration) {
+        let own = self.own.at().life;
+        if least <= own {
+            return;
+        }
+        let micros = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
+        let clock = self.born.saturating_add(micros);
+        if least.incarnation > own.incarnation
+            || least.started > clock.saturating_add(CLOCK_ERROR_MICROS)
+        {
+            self.stats.refused_numbers += 1;
+            if self.stats.refused_numbers == 1 {
+                self.outbox.push_back(Effect::Implausible(node.clone()));
+            }
+            return;
+        }
+        if let Some(life) = least.above(own) {
+            self.renumber(life, now);
         }
     }
 
@@ -142,7 +167,7 @@ impl Shard {
         if peer.have().is_some_and(former) {
             peer.renumber(life, formerly);
         }
-        self.renumber_sets(node, formerly, life, now);
+        self.renumber_sets(node, formerly, life, Says::Itself, now);
     }
 
     /// Those who are told of the peer's end have to know which of its numbers were the same tracker.
@@ -362,3 +387,6 @@ impl Shard {
         }
     }
 }
+
+/// A year: further ahead than this no clock is that anybody runs a server with.
+const CLOCK_ERROR_MICROS: u64 = 365 * 24 * 60 * 60 * 1_000_000;

@@ -117,8 +117,8 @@ impl Shard {
             peer.replica.take()
         });
         if let Some(replica) = replica {
-            let deadline = now + grace;
-            self.keep_set(node, life, HeldSet::of(replica, deadline), now);
+            let set = HeldSet::of(replica, now + grace).witness();
+            self.keep_set(node, life, set, now);
         }
         true
     }
@@ -156,7 +156,11 @@ impl Shard {
     // Held sets.
 
     fn keep_set(&mut self, node: &NodeName, life: Life, set: HeldSet, now: Duration) {
-        self.renumber_sets(node, set.formerly(), life, now);
+        let says = match set.is_witnessed() {
+            true => Says::Itself,
+            false => Says::Another,
+        };
+        self.renumber_sets(node, set.formerly(), life, says, now);
         if self.held.contains_key(&(node.clone(), life)) {
             return self.add_to_set(node, life, set);
         }
@@ -202,6 +206,7 @@ impl Shard {
         node: &NodeName,
         from: &[Life],
         to: Life,
+        says: Says,
         now: Duration,
     ) {
         let shown = self.peers.get(node).is_some_and(|peer| peer.shown);
@@ -211,8 +216,13 @@ impl Shard {
                 continue;
             }
             // Who was told of the old number only must not bring it back.
-            self.ended.insert(node, *before, now);
-            if let Some(peer) = self.peers.get_mut(node)
+            match says {
+                Says::Itself => self.ended.insert(node, *before, now),
+                Says::Another => self.ended.insert_told(node, *before, now),
+            }
+            // A copy takes another number at its own node's word only: whoever makes one up would keep that node from being heard.
+            if says == Says::Itself
+                && let Some(peer) = self.peers.get_mut(node)
                 && peer.have().is_some_and(|at| at.life == *before)
             {
                 peer.renumber(to, from);
@@ -222,6 +232,9 @@ impl Shard {
             };
             set.iter().for_each(|entry| self.visible.remove(entry));
             set.was(from);
+            if says == Says::Another {
+                set.told();
+            }
             if shown && self.hears(node, to) {
                 continue;
             }
@@ -276,7 +289,13 @@ impl Shard {
 
     /// A life and all the numbers that its tracker had before are over here.
     fn grace_over(&mut self, node: &NodeName, life: Life, now: Duration) {
+        let set = self.held.get(&(node.clone(), life));
+        let witnessed = set.is_some_and(HeldSet::is_witnessed);
         self.drop_set(node, life);
+        if !witnessed {
+            // Its node may live: only others say that it does not.
+            return self.ended.insert_told_held(node, life, now);
+        }
         self.life_over(node, life, now);
         self.ended.insert_held(node, life, now);
     }
@@ -290,6 +309,21 @@ impl Shard {
             peer.at_least = 0;
         }
         self.show(node);
+    }
+
+    /// Whoever is heard again has told by now how far it is: that it should be further is only what others say.
+    pub(super) fn believe_owners(&mut self, now: Duration) {
+        let due = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.believed_at().is_some_and(|at| at <= now));
+        let due: Vec<NodeName> = due.map(|(node, _)| node.clone()).collect();
+        for node in due {
+            if let Some(peer) = self.peers.get_mut(&node) {
+                peer.believe();
+            }
+            self.show(&node);
+        }
     }
 
     /// Whether that life of a node is heard directly.
@@ -314,6 +348,7 @@ impl Shard {
             };
             if self.lacks(&node, offer, now)
                 && let Some(link) = self.link_mut(from)
+                && link.wanted.len() < MAX_SETS
             {
                 link.wanted.insert((node, offer.at.life));
             }
@@ -337,17 +372,17 @@ impl Shard {
         let held = |before: &Life| *before < life && self.ended.was_held(node, *before);
         if offer.formerly.iter().any(held) {
             // Who saw the end of a later number counts its grace from later: here it is over.
-            self.ended.insert_held(node, life, now);
+            self.ended.insert_told_held(node, life, now);
             return false;
         }
-        self.renumber_sets(node, &offer.formerly, life, now);
+        self.renumber_sets(node, &offer.formerly, life, Says::Another, now);
         let deadline = self.deadline(offer, now);
         if let Some(set) = self.held.get_mut(&(node.clone(), life)) {
-            set.deadline = set.deadline.min(deadline);
+            set.shorten(deadline);
             set.was(&offer.formerly);
             return set.seq < seq;
         }
-        if self.copy_seq(node, life).is_some_and(|here| here >= seq) {
+        if self.copy_seq(node, offer).is_some_and(|here| here >= seq) {
             self.take_copy(node, life, deadline, now);
             return false;
         }
@@ -371,10 +406,14 @@ impl Shard {
         heard.is_none_or(|(_, replica)| life < replica.life())
     }
 
-    /// How far the hidden copy of that life is, if there is one.
-    fn copy_seq(&self, node: &NodeName, life: Life) -> Option<u64> {
-        let replica = self.peers.get(node)?.replica.as_ref()?;
-        (replica.life() == life).then(|| replica.seq())
+    /// How far the hidden copy of that life is, or of one that its tracker had before, if there is one.
+    fn copy_seq(&self, node: &NodeName, offer: &Offer) -> Option<u64> {
+        let peer = self.peers.get(node)?;
+        let replica = peer.replica.as_ref()?;
+        let (to, of) = (offer.at.life, replica.life());
+        let formerly = offer.formerly.iter().take(FORMER_LIVES);
+        let former = || formerly.filter(|life| **life < to).any(|life| *life == of);
+        (of == to || former()).then(|| replica.seq())
     }
 
     /// What was only out of reach has ended in a restart, as a peer knows.
@@ -460,12 +499,19 @@ impl Shard {
         let deadline = self.deadline(offer, now);
         let set = HeldSet::taken(offer, entries, deadline);
         self.stats.held_sets_taken += 1;
-        if self.copy_seq(&node, life).is_some() {
+        if self.copy_seq(&node, offer).is_some() {
             // What the copy lacks of the numbers that it covers was deleted: that shows in a merge.
             self.take_copy(&node, life, deadline, now);
         }
         self.keep_set(&node, life, set, now);
     }
+}
+
+/// Who says that a node took another number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Says {
+    Itself,
+    Another,
 }
 
 fn nothing_of(pull: &HeldPull) -> HeldPart {

@@ -23,6 +23,8 @@ struct Net {
     diffs: Vec<Vec<TopicStep>>,
     /// How holds ended.
     held: Vec<bool>,
+    /// Who was asked for a number that nobody had.
+    implausible: Vec<usize>,
     next_link: u64,
     /// Of that node, all messages are translated.
     translate: Option<(usize, Translate)>,
@@ -83,6 +85,7 @@ impl Net {
             sent: Vec::new(),
             diffs: (0..nodes).map(|_| Vec::new()).collect(),
             held: Vec::new(),
+            implausible: Vec::new(),
             next_link: 0,
             translate: None,
         }
@@ -162,6 +165,7 @@ impl Net {
             }
             Effect::Step(step) => self.diffs[node].push(step),
             Effect::Held(confirmed) => self.held.push(confirmed),
+            Effect::Implausible(_) => self.implausible.push(node),
         }
     }
 
@@ -881,6 +885,7 @@ fn a_tracker_that_is_not_heard_is_told_so_even_if_its_hello_was_lost() {
 }
 
 mod holding;
+mod hostile;
 mod late;
 mod restarts;
 mod scenarios;

@@ -201,7 +201,7 @@ impl StillCluster {
             let (to, message) = match effect {
                 Effect::Broadcast(message) => (None, message),
                 Effect::SendTo(to, message) => (Some(to), message),
-                Effect::Step(_) | Effect::Held(_) => continue,
+                Effect::Step(_) | Effect::Held(_) | Effect::Implausible(_) => continue,
             };
             let payload = message.encode();
             for (other, link) in &node.links {

@@ -31,7 +31,8 @@ pub enum WhenSlow {
     /// It is dropped once half of the bound waits, so that what must arrive still has room.
     Drop,
     /// It takes the place of a waiting frame of the same key: a reader sees the latest state, and none of those before. Where
-    /// none waits it is as [`Drop`](Self::Drop).
+    /// none waits it is as [`Drop`](Self::Drop). A heavier one needs room for itself as that does: where there is none, neither it
+    /// nor the older one is kept, which the reader would take for the latest.
     Latest(u64),
 }
 
@@ -58,13 +59,13 @@ pub(crate) enum Item<M> {
 /// How much may wait behind the first thing that waits.
 #[derive(Debug)]
 pub(crate) struct Bound {
-    items: usize,
-    load: Load,
+    pub(super) items: usize,
+    pub(super) load: Load,
 }
 
 /// What things weigh against the bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Load {
+pub(super) struct Load {
     /// Of each thing as far as it is not large.
     bytes: usize,
     /// What large things have beyond.
@@ -75,8 +76,9 @@ struct Load {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Placed {
     Last,
+    /// Where an older one of its key stood, or stood until there was no room for another.
     InPlaceOfOlder,
-    /// There was no room for something that may be dropped.
+    /// There was no room for something that may be dropped. An older one of its key is gone as well.
     Nowhere,
     /// There was no room for something that may not.
     TooMuch,
@@ -107,6 +109,31 @@ enum Slot<M> {
     Mail(M, usize),
     /// Boxed, or it would be the largest, for the one at the end.
     Close(Box<Close>),
+    /// The place of a key whose latest had no room. The slots are numbered, so it stays; never as the first.
+    Vacant,
+}
+
+/// What a push leaves to be dropped elsewhere.
+pub(super) struct LetGo<M> {
+    /// What was to be placed, and was not.
+    #[allow(dead_code, reason = "it is only dropped, where no lock is held")]
+    pub(super) item: Option<Item<M>>,
+    /// What waited until then.
+    pub(super) older: Option<Item<M>>,
+}
+
+impl<M> LetGo<M> {
+    const NOTHING: Self = Self {
+        item: None,
+        older: None,
+    };
+
+    fn item(item: Item<M>) -> Self {
+        Self {
+            item: Some(item),
+            older: None,
+        }
+    }
 }
 
 impl<M> Default for Queue<M> {
@@ -120,31 +147,35 @@ impl<M> Default for Queue<M> {
 }
 
 impl<M> Queue<M> {
-    /// Places an item by its policy. What was replaced or not placed is given back, to be dropped elsewhere.
+    /// Places an item by its policy.
     pub(super) fn push(
         &mut self,
         item: Item<M>,
         bytes: usize,
         when_slow: WhenSlow,
         bound: &Bound,
-    ) -> (Placed, Option<Item<M>>) {
+    ) -> (Placed, LetGo<M>) {
         let key = match when_slow {
-            WhenSlow::Close if self.is_full(bound) => return (Placed::TooMuch, Some(item)),
-            WhenSlow::Close => None,
-            WhenSlow::Latest(key) if self.waits(key) => {
-                return (Placed::InPlaceOfOlder, self.replace(key, item, bytes));
+            WhenSlow::Close if self.is_full(bound) => {
+                return (Placed::TooMuch, LetGo::item(item));
             }
-            _ if self.is_half_full(bound) => return (Placed::Nowhere, Some(item)),
+            WhenSlow::Close => None,
             WhenSlow::Drop => None,
-            WhenSlow::Latest(key) => Some(key),
+            WhenSlow::Latest(key) => match self.place_of(key) {
+                Some(index) => return self.replace(index, item, bytes, bound),
+                None => Some(key),
+            },
         };
+        if when_slow != WhenSlow::Close && self.is_half_full(bound) {
+            return (Placed::Nowhere, LetGo::item(item));
+        }
         if let Some(key) = key {
             let keys = self.keys.get_or_insert_default();
             keys.add(key, self.slots.len());
         }
         self.load.add(bytes);
         self.put_last(Slot::new(item, bytes));
-        (Placed::Last, None)
+        (Placed::Last, LetGo::NOTHING)
     }
 
     /// Puts something without weight last, whatever the bound.
@@ -165,6 +196,10 @@ impl<M> Queue<M> {
         self.load.subtract(slot.bytes());
         if let Some(keys) = &mut self.keys {
             keys.next();
+            while self.slots.front().is_some_and(Slot::is_vacant) {
+                self.slots.pop_front();
+                keys.next();
+            }
         }
         if self.slots.is_empty() {
             self.keys = None;
@@ -172,7 +207,7 @@ impl<M> Queue<M> {
                 self.slots = VecDeque::new();
             }
         }
-        Some(slot.into_item())
+        slot.into_item()
     }
 
     /// Gives back what an empty queue has kept, but for the least.
@@ -186,7 +221,7 @@ impl<M> Queue<M> {
         self.reaches(&bound.half())
     }
 
-    fn is_full(&self, bound: &Bound) -> bool {
+    pub(super) fn is_full(&self, bound: &Bound) -> bool {
         self.reaches(bound)
     }
 
@@ -195,8 +230,13 @@ impl<M> Queue<M> {
         if self.slots.len() >= bound.items {
             return !self.slots.is_empty();
         }
+        self.weighs(&bound.load)
+    }
+
+    /// As [`reaches`](Self::reaches), however many items wait.
+    fn weighs(&self, bound: &Load) -> bool {
         // Mostly all together are less, and the first one, whose place in memory is cold, need not be looked at.
-        if !self.load.reaches(&bound.load) {
+        if !self.load.reaches(bound) {
             return false;
         }
         let Some(first) = self.slots.front() else {
@@ -204,22 +244,35 @@ impl<M> Queue<M> {
         };
         let mut behind = self.load;
         behind.subtract(first.bytes());
-        behind.reaches(&bound.load)
+        behind.reaches(bound)
     }
 
-    fn waits(&self, key: u64) -> bool {
-        let keys = self.keys.as_ref();
-        keys.is_some_and(|keys| keys.slots.contains_key(&key))
-    }
-
-    fn replace(&mut self, key: u64, item: Item<M>, bytes: usize) -> Option<Item<M>> {
+    /// Where the latest of that key waits, or would if there had been room.
+    fn place_of(&self, key: u64) -> Option<usize> {
         let keys = self.keys.as_ref()?;
-        let index = usize::try_from(keys.slots.get(&key)? - keys.first).ok()?;
-        let slot = self.slots.get_mut(index)?;
-        let old = std::mem::replace(slot, Slot::new(item, bytes));
+        usize::try_from(keys.slots.get(&key)? - keys.first).ok()
+    }
+
+    /// Puts an item where one of its key stands. One that makes the queue heavier has to fit as a new one would, once the older one
+    /// is gone; in the first place anything does, and no item is added anywhere.
+    fn replace(
+        &mut self,
+        index: usize,
+        item: Item<M>,
+        bytes: usize,
+        bound: &Bound,
+    ) -> (Placed, LetGo<M>) {
+        let old = std::mem::replace(&mut self.slots[index], Slot::Vacant);
+        let is_heavier = bytes > old.bytes() || old.is_vacant();
         self.load.subtract(old.bytes());
+        let older = old.into_item();
+        if index > 0 && is_heavier && self.weighs(&bound.half().load) {
+            let item = Some(item);
+            return (Placed::Nowhere, LetGo { item, older });
+        }
         self.load.add(bytes);
-        Some(old.into_item())
+        self.slots[index] = Slot::new(item, bytes);
+        (Placed::InPlaceOfOlder, LetGo { item: None, older })
     }
 }
 
@@ -256,15 +309,20 @@ impl<M> Slot<M> {
         match self {
             Self::Frame(frame) => frame.len(),
             Self::Mail(_, bytes) => *bytes,
-            Self::Close(_) => 0,
+            Self::Close(_) | Self::Vacant => 0,
         }
     }
 
-    fn into_item(self) -> Item<M> {
+    fn is_vacant(&self) -> bool {
+        matches!(self, Self::Vacant)
+    }
+
+    fn into_item(self) -> Option<Item<M>> {
         match self {
-            Self::Frame(frame) => Item::Frame(frame),
-            Self::Mail(mail, _) => Item::Mail(mail),
-            Self::Close(close) => Item::Close(*close),
+            Self::Frame(frame) => Some(Item::Frame(frame)),
+            Self::Mail(mail, _) => Some(Item::Mail(mail)),
+            Self::Close(close) => Some(Item::Close(*close)),
+            Self::Vacant => None,
         }
     }
 }
@@ -301,19 +359,19 @@ impl Load {
         }
     }
 
-    fn add(&mut self, bytes: usize) {
+    pub(super) fn add(&mut self, bytes: usize) {
         let one = Self::of(bytes);
         self.bytes += one.bytes;
         self.large += one.large;
     }
 
-    fn subtract(&mut self, bytes: usize) {
+    pub(super) fn subtract(&mut self, bytes: usize) {
         let one = Self::of(bytes);
         self.bytes -= one.bytes;
         self.large -= one.large;
     }
 
-    fn reaches(&self, bound: &Self) -> bool {
+    pub(super) fn reaches(&self, bound: &Self) -> bool {
         self.bytes >= bound.bytes || self.large >= bound.large
     }
 }

@@ -12,7 +12,7 @@ pub(super) enum Reader<W> {
     /// For something to come in.
     Idle(W),
     /// For its client to read, and only then it looks at the outbox again. What comes in meanwhile waits without waking it,
-    /// or each frame would cost a turn that can write nothing; only the end of the outbox is worth one.
+    /// or each frame would cost a turn that can write nothing; only the end of the outbox is worth one, and what waits for no frame.
     Blocked(W),
 }
 
@@ -24,6 +24,12 @@ impl<W> Reader<W> {
             Self::Awake | Self::Blocked(_) => None,
             Self::Idle(_) => self.ended(),
         }
+    }
+
+    /// There is something for it whether or not its client reads.
+    #[must_use = "the task has to be woken"]
+    pub(super) fn called(&mut self) -> Option<W> {
+        self.ended()
     }
 
     /// The outbox has come to its end.
@@ -74,12 +80,14 @@ mod tests {
     }
 
     #[test]
-    fn an_end_wakes_whoever_waits_for_whatever() {
+    fn an_end_or_a_call_wakes_whoever_waits_for_whatever() {
         for wait in [Reader::wait, Reader::block] {
             let mut reader = Reader::Awake;
             assert_eq!(reader.ended(), None);
             assert_eq!(wait(&mut reader, 1), None);
             assert_eq!([reader.ended(), reader.ended()], [Some(1), None]);
+            assert_eq!(wait(&mut reader, 2), None);
+            assert_eq!([reader.called(), reader.ended()], [Some(2), None]);
         }
     }
 }

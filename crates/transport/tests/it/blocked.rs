@@ -159,6 +159,47 @@ async fn what_is_pushed_to_a_client_that_does_not_read_wakes_nobody_and_arrives_
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_urgent_mail_reaches_the_session_of_a_client_that_does_not_read_and_no_other_does() {
+    let narrow = Narrow::with_limits(Limits::default()).await;
+    for n in 0..100 {
+        narrow.outbox.frame(numbered(n));
+        yield_now().await;
+    }
+    narrow.outbox.mail(Mail::Close(CloseCode(4001)));
+    yield_now().await;
+    assert!(narrow.lab.nothing_closed());
+    let urgent = Mail::Close(CloseCode(4002));
+    assert_eq!(narrow.outbox.urgent_mail_of(urgent, 0), Pushed::Queued);
+    let reason = CloseReason::Closed(CloseCode(4002).into());
+    assert_eq!(narrow.lab.closed().await, reason);
+}
+
+#[tokio::test(start_paused = true)]
+async fn urgent_mails_overtake_what_waits_and_stay_in_order() {
+    let mut narrow = Narrow::with_limits(Limits::default()).await;
+    // None of these waits for the other's turn.
+    narrow.outbox.frame(numbered(3));
+    narrow.outbox.urgent_mail_of(Mail::Say("1 of two"), 0);
+    narrow.outbox.urgent_mail_of(Mail::Say("2 of two"), 0);
+    for n in 1..=3 {
+        assert_eq!(narrow.next().await, n);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn urgent_mails_have_the_outboxs_bound() {
+    let limits = Limits::default().with_outbox(1_000, 10);
+    let narrow = Narrow::with_limits(limits).await;
+    let push = |_| narrow.outbox.urgent_mail_of(Mail::Say("0"), 300);
+    let pushed = [0; 6].map(push);
+    let (queued, rest) = pushed.split_at(4);
+    assert!(queued.iter().all(|pushed| *pushed == Pushed::Queued));
+    assert_eq!(rest, [Pushed::Dropped, Pushed::Closed]);
+    let reason = CloseReason::Closed(CloseCode::POLICY.into());
+    assert_eq!(narrow.lab.closed().await, reason);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_read_is_heard() {
     let mut narrow = Narrow::with_limits(Limits::default()).await;
     for n in 0..100 {

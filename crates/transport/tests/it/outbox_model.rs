@@ -116,7 +116,9 @@ fn write(inbox: &mut Inbox<()>, network: &Network, count: usize) -> Result<Vec<F
     block_on(poll_fn(|cx| {
         while written.len() < count {
             if network.poll_ready(cx).is_pending() {
-                inbox.block(cx)?;
+                if inbox.poll_urgent(cx)?.is_ready() {
+                    return Poll::Ready(Ok(()));
+                }
                 // What stands before the order to close goes on, as the task's last words.
                 if !inbox.is_closed() {
                     return Poll::Pending;
@@ -179,6 +181,23 @@ fn an_order_to_close_and_an_overflow_wake_a_blocked_task() {
             let written = write(&mut inbox, &network, 3);
             assert_eq!(written.is_err(), overflows);
             pushing.join().unwrap();
+        });
+    }
+}
+
+#[test]
+fn an_urgent_mail_reaches_a_task_whatever_it_waits_for() {
+    for takes in [false, true] {
+        model(move || {
+            let ((outbox, mut inbox), network) = (outbox_of(10), Network::new(takes));
+            let pushing = thread::spawn(move || {
+                push(&outbox, 1);
+                assert_eq!(outbox.urgent_mail_of((), 0), Pushed::Queued);
+                outbox
+            });
+            let written = write(&mut inbox, &network, 2).unwrap_or_default();
+            assert!(written.is_empty() || takes);
+            drop(pushing.join().unwrap());
         });
     }
 }

@@ -739,7 +739,8 @@ fn i15_what_a_later_life_replaced_is_not_taken_from_others() {
     assert!(!net.take_sent().iter().any(asked), "nor is it asked for");
 }
 
-/// Who never heard a life, but held it until its grace ended, does not take its word: the tracker needs a new number.
+/// Who heard a life and held it until its grace ended does not take its word: the tracker needs a new number. Who only had the
+/// word of others for its end hears it.
 #[test]
 fn i20_a_life_whose_grace_ended_is_not_heard() {
     let mut net = Net::new(3);
@@ -756,9 +757,15 @@ fn i20_a_life_whose_grace_ended_is_not_heard() {
     assert_eq!(net.keys(1), "", "its grace is over");
     net.up(0, 1);
     net.pass(Duration::from_secs(1));
-    assert!(net.shards[1].stats().refused_lives > 0);
+    assert_eq!(net.shards[1].stats().refused_lives, 0);
+    assert_eq!(net.shards[1].shown_life(&name(0)), Some(life(1)));
+    net.up(0, 2);
+    net.pass(Duration::from_secs(1));
+    assert!(net.shards[2].stats().refused_lives > 0);
     assert!(net.shards[0].at().life > life(1), "it took a higher number");
-    let shown = net.shards[1].shown_life(&name(0));
-    assert_eq!(shown, Some(net.shards[0].at().life));
-    assert_eq!(net.keys(1), "ann");
+    for node in 1..3 {
+        let shown = net.shards[node].shown_life(&name(0));
+        assert_eq!(shown, Some(net.shards[0].at().life));
+        assert_eq!(net.keys(node), "ann");
+    }
 }

@@ -750,6 +750,7 @@ impl World {
                     }
                 }
             }
+            Effect::Implausible(peer) => panic!("{peer} asked for a number that nobody had"),
             Effect::Step(step) => {
                 let sight = self.sight(node);
                 self.tell(|| {

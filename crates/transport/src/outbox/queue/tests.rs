@@ -120,35 +120,141 @@ fn the_latest_of_a_key_stands_where_the_older_one_stood() {
     assert!(queue.keys.is_none() && queue.load == Load::default());
 }
 
+#[test]
+fn what_replaces_a_lighter_one_has_to_fit_as_a_new_one_would() {
+    let bound = bound(100, 100, 1_000);
+    let mut queue = Frames::default();
+    push(&mut queue, "first", WhenSlow::Close, &bound);
+    for key in 0..40 {
+        assert_eq!(
+            push(&mut queue, "k", WhenSlow::Latest(key), &bound),
+            Placed::Last
+        );
+    }
+    let heavy = "x".repeat(LARGE_FRAME_BYTES + 200);
+    let mut placed = Vec::new();
+    for key in 0..40 {
+        placed.push(push(&mut queue, &heavy, WhenSlow::Latest(key), &bound));
+    }
+    assert_eq!(placed[0], Placed::InPlaceOfOlder);
+    assert!(placed[1..].iter().all(|placed| *placed == Placed::Nowhere));
+    assert_eq!(rest(&mut queue), ["first", &heavy], "no older one stays");
+    assert!(queue.keys.is_none() && queue.load == Load::default());
+}
+
+#[test]
+fn a_later_one_with_room_takes_the_place_that_one_without_has_left() {
+    let bound = bound(20, 20, 100);
+    let mut queue = Frames::default();
+    let latest = |queue: &mut Frames, text| push(queue, text, WhenSlow::Latest(1), &bound);
+    for text in ["first", "must have"] {
+        push(&mut queue, text, WhenSlow::Close, &bound);
+    }
+    assert_eq!(latest(&mut queue, "a1"), Placed::Last);
+    push(&mut queue, "more", WhenSlow::Close, &bound);
+    assert_eq!(latest(&mut queue, "a2 is longer"), Placed::Nowhere);
+    assert_eq!(
+        latest(&mut queue, "a3"),
+        Placed::Nowhere,
+        "nothing waits that is as heavy"
+    );
+    assert!(queue.next().is_some());
+    assert_eq!(latest(&mut queue, "a4"), Placed::InPlaceOfOlder);
+    assert_eq!(latest(&mut queue, "a5 is longer"), Placed::InPlaceOfOlder);
+    assert_eq!(rest(&mut queue), ["must have", "a5 is longer", "more"]);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Push(WhenSlow, usize),
     Next,
 }
 
+/// What weighs next to nothing, what a few of fill the smaller bound, what is large, and what is beyond each bound.
+fn weight() -> impl Strategy<Value = usize> {
+    prop_oneof![
+        4 => 0usize..40,
+        2 => 40usize..200,
+        2 => LARGE_FRAME_BYTES - 2..LARGE_FRAME_BYTES + 40_000,
+        1 => 0usize..500_000,
+    ]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let when_slow = prop_oneof![
-        Just(WhenSlow::Close),
-        Just(WhenSlow::Drop),
-        (0u64..3).prop_map(WhenSlow::Latest),
+        1 => Just(WhenSlow::Close),
+        1 => Just(WhenSlow::Drop),
+        2 => (0u64..5).prop_map(WhenSlow::Latest),
     ];
     prop_oneof![
-        3 => (when_slow, 0usize..40).prop_map(|(when_slow, bytes)| Step::Push(when_slow, bytes)),
+        3 => (when_slow, weight()).prop_map(|(when_slow, bytes)| Step::Push(when_slow, bytes)),
         2 => Just(Step::Next),
     ]
 }
 
+/// One place of the plain list: what waits there, if it had room.
+#[derive(Clone, Debug)]
+struct Place {
+    key: Option<u64>,
+    item: Option<u32>,
+    bytes: usize,
+}
+
+/// What waits behind the first.
+fn behind(list: &VecDeque<Place>) -> Load {
+    let mut load = Load::default();
+    list.iter().skip(1).for_each(|place| load.add(place.bytes));
+    load
+}
+
+fn is_full(list: &VecDeque<Place>, bound: &Bound) -> bool {
+    let has_many = !list.is_empty() && list.len() >= bound.items;
+    has_many || behind(list).reaches(&bound.load)
+}
+
+fn replaced(list: &mut VecDeque<Place>, index: usize, new: Place, bound: &Bound) -> Placed {
+    let is_heavier = list[index].item.is_none() || new.bytes > list[index].bytes;
+    (list[index].item, list[index].bytes) = (None, 0);
+    if is_heavier && index > 0 && behind(list).reaches(&bound.half().load) {
+        return Placed::Nowhere;
+    }
+    list[index] = new;
+    Placed::InPlaceOfOlder
+}
+
+fn placed(list: &mut VecDeque<Place>, new: Place, when_slow: WhenSlow, bound: &Bound) -> Placed {
+    let place = new
+        .key
+        .and_then(|_| list.iter().position(|place| place.key == new.key));
+    match place {
+        Some(index) => return replaced(list, index, new, bound),
+        None if when_slow == WhenSlow::Close && is_full(list, bound) => return Placed::TooMuch,
+        None if when_slow != WhenSlow::Close && is_full(list, &bound.half()) => {
+            return Placed::Nowhere;
+        }
+        None => list.push_back(new),
+    }
+    Placed::Last
+}
+
+fn next(list: &mut VecDeque<Place>) -> Option<u32> {
+    let item = list.pop_front()?.item;
+    while list.front().is_some_and(|place| place.item.is_none()) {
+        list.pop_front();
+    }
+    item
+}
+
 proptest! {
-    /// Against a plain list: the same items in the same order, and never more than the bound and what may cross it.
+    /// Against a plain list: the same items in the same order, and never more than the bound and what may cross it, which is one.
     #[test]
-    fn it_holds_what_a_plain_list_would(steps in prop::collection::vec(step(), 0..200)) {
-        let bound = bound(100, 100, 12);
+    fn it_holds_what_a_plain_list_would(
+        steps in prop::collection::vec(step(), 0..200),
+        bound in prop_oneof![Just((100, 100)), Just((200_000, 30_000)), Just((200_000, 300_000))],
+    ) {
+        let bound = self::bound(bound.0, bound.1, 12);
         let mut queue: Queue<u32> = Queue::default();
-        let mut list: VecDeque<(Option<u64>, u32, usize)> = VecDeque::new();
-        let full = |list: &VecDeque<(Option<u64>, u32, usize)>, part: usize| {
-            let behind: usize = list.iter().skip(1).map(|(.., bytes)| bytes).sum();
-            list.len() >= 12 / part || behind >= 100 / part
-        };
+        let mut list = VecDeque::new();
         for (n, step) in (0u32..).zip(steps) {
             match step {
                 Step::Push(when_slow, bytes) => {
@@ -156,32 +262,30 @@ proptest! {
                         WhenSlow::Latest(key) => Some(key),
                         _ => None,
                     };
-                    let (is_full, is_half_full) = (full(&list, 1), full(&list, 2));
-                    let waiting = key.and_then(|_| list.iter_mut().find(|(other, ..)| *other == key));
-                    let wanted = match waiting {
-                        Some(older) => {
-                            (older.1, older.2) = (n, bytes);
-                            Placed::InPlaceOfOlder
-                        }
-                        None if when_slow == WhenSlow::Close && is_full => Placed::TooMuch,
-                        None if when_slow != WhenSlow::Close && is_half_full => Placed::Nowhere,
-                        None => {
-                            list.push_back((key, n, bytes));
-                            Placed::Last
-                        }
-                    };
+                    let new = Place { key, item: Some(n), bytes };
+                    let wanted = placed(&mut list, new, when_slow, &bound);
                     let placed = queue.push(Item::Mail(n), bytes, when_slow, &bound).0;
                     prop_assert_eq!(placed, wanted);
                 }
                 Step::Next => {
-                    let next = queue.next().map(|item| match item {
+                    let got = queue.next().map(|item| match item {
                         Item::Mail(n) => n,
                         _ => unreachable!("only mails were pushed"),
                     });
-                    prop_assert_eq!(next, list.pop_front().map(|(_, n, _)| n));
+                    prop_assert_eq!(got, next(&mut list));
                 }
             }
-            prop_assert_eq!(queue.load.bytes, list.iter().map(|(.., bytes)| bytes).sum::<usize>());
+            let mut load = behind(&list);
+            let crossing = list.iter().skip(1).map(|place| Load::of(place.bytes));
+            let crossing = crossing.fold(Load::default(), |most, one| Load {
+                bytes: most.bytes.max(one.bytes),
+                large: most.large.max(one.large),
+            });
+            prop_assert!(load.bytes < bound.load.bytes + crossing.bytes);
+            prop_assert!(load.large < bound.load.large + crossing.large);
+            prop_assert!(list.len() <= bound.items);
+            list.iter().take(1).for_each(|first| load.add(first.bytes));
+            prop_assert_eq!(queue.load, load);
         }
     }
 }

@@ -13,7 +13,7 @@
 //! | I7 | who is tracked anew survives the removal, whoever tracks and removes at once | `i7_` in `owners.rs` |
 //! | I8 | no message that was ever sent brings back what is over | `i8_` here, and of held sets in `graces.rs` |
 //! | I9 | what is tracked while nothing works is listed everywhere in the end | `i9_` in `knowledge.rs` |
-//! | I10 | what a peer says changes no entry of others, and calls elsewhere are refused | `i10_` here |
+//! | I10 | what a peer says changes no entry of others, and calls elsewhere are refused | `i10_` here, of corrupted messages in `corrupted.rs`, of made-up offers in `shard/tests/hostile.rs` |
 //! | I11, I25 | a truncated log changes no answer; it is a bounded suffix of the history | `owner_log/tests.rs` |
 //! | I12 | a state gives the identical list, one's own position nothing | `i12_` here and in `replica/tests.rs` |
 //! | I13 | nobody exists by hearsay | `i13_` here |
@@ -132,6 +132,12 @@
 //! | what is held of a node taken over by itself, or by one that hears it | `i15_what_is_heard_` of `shard/tests/restarts.rs` |
 //! | of a link that was replaced taken that it is up, or that it lost messages | `i17_news_of_a_link_` of `shard/tests/late.rs` |
 //! | the end of an earlier life taken for that of the present one | `i20_the_end_of_` of `shard/tests/late.rs` |
+//! | an offer about a node that is heard taken | `i10_what_a_peer_corrupts_` of `corrupted.rs`; `i10_whatever_` of `shard/tests/hostile.rs` |
+//! | what others tell of a node's end or number counted against its own word | `i10_whatever_others_offer_` of `shard/tests/hostile.rs` |
+//! | a node never believed to be no further than it says | `i10_whatever_others_offer_` of `shard/tests/hostile.rs` |
+//! | any number taken that a peer asks for, or any incarnation | `i20_nobody_makes_` of `shard/tests/hostile.rs` |
+//! | no bound to what is noted, or asked for, of made-up names | `i18_what_a_liar_` of `shard/tests/hostile.rs` |
+//! | a grace shortened by others though its node said that this is its end | `i26_a_grace_that_` of `shard/tests/hostile.rs` |
 //! | the lowest life that counts lowered by a number that was taken before | `i4_a_number_` of `shard/tests/late.rs` |
 
 use std::collections::BTreeSet;
@@ -309,10 +315,7 @@ proptest! {
             }
         }
         prop_assert!(refusals > 0);
-        // Of a hello or goodbye the liar itself would be the victim, which says nothing about others.
-        let said: Vec<_> = world.said.iter().filter(|(_, _, bytes)| {
-            !matches!(Message::decode(bytes), Ok(Some(Message::Goodbye(_) | Message::Hello(_))))
-        }).cloned().collect();
+        let said = world.said.clone();
         for pick in picks {
             let (of, to, bytes) = pick.get(&said).clone();
             let liar = world.alive().into_iter().find(|node| *node != of && *node != to).unwrap();
@@ -865,6 +868,7 @@ fn i23_who_lacks_some_operations_gets_those_or_one_state() {
     });
 }
 
+mod corrupted;
 mod graces;
 mod knowledge;
 mod lives;

@@ -1,0 +1,269 @@
+//! Peers that lie, about others and to others: what they cannot reach.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::message::{HeldPart, HeldValue, Hello, Offer};
+use crate::reference::{PresenceRef, Writer};
+use crate::testing::tally::holds;
+
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Whom it is about, who believes, and who lies.
+const VICTIM: usize = 0;
+const HEARER: usize = 1;
+const LIAR: usize = 2;
+
+const MOST: Life = Life {
+    incarnation: u64::MAX,
+    started: u64::MAX,
+};
+
+fn hello(at: Position, least: Life) -> Message {
+    Message::Hello(Hello {
+        at,
+        have: None,
+        least: Some(least),
+        formerly: Vec::new(),
+        goodbye: None,
+        held: Vec::new(),
+        hears: Vec::new(),
+    })
+}
+
+impl Net {
+    /// The liar says that it holds that, and if it is asked, makes up an entry for it.
+    fn lie(&mut self, offers: Vec<Offer>) -> bool {
+        let link = self.link(HEARER, LIAR);
+        let mut vector = vector(self.shards[LIAR].at(), Vec::new());
+        vector.held = offers.clone();
+        self.take_sent();
+        self.hear(HEARER, LIAR, link, Message::Vector(vector));
+        self.run();
+        let mut asked = false;
+        while let Some(Message::HeldPull(pull)) = self.take_sent().pop() {
+            let of = |offer: &&Offer| offer.at.life == pull.life && offer.node == pull.node;
+            let Some(set) = offers.iter().find(of).cloned() else {
+                break;
+            };
+            asked = true;
+            let value = HeldValue {
+                topic: "t".into(),
+                key: "zoe".into(),
+                meta: Bytes::new(),
+                owner: 1,
+                reference: PresenceRef::new(Writer::new(&set.node, 0, set.at.life), set.at.seq),
+                previous: None,
+            };
+            let part = HeldPart {
+                set,
+                entries: vec![value],
+                more: false,
+            };
+            self.hear(HEARER, LIAR, link, Message::HeldPart(part));
+            self.run();
+        }
+        asked
+    }
+
+    fn told_implausible(&self) -> usize {
+        self.implausible
+            .iter()
+            .filter(|node| **node == HEARER)
+            .count()
+    }
+}
+
+fn offer_of(node: String) -> Offer {
+    Offer {
+        node,
+        at: Position { life: MOST, seq: 1 },
+        left: 60_000,
+        formerly: (0..16).map(Life::first_of).collect(),
+    }
+}
+
+fn lives() -> impl Strategy<Value = Life> {
+    let numbers = prop_oneof![
+        Just(0),
+        1..20u64,
+        Just(u64::MAX - 1),
+        Just(u64::MAX),
+        any::<u64>()
+    ];
+    let incarnations = prop_oneof![4 => 1..3u64, 1 => any::<u64>(), 1 => Just(u64::MAX)];
+    let other = (incarnations, numbers).prop_map(|(incarnation, started)| Life {
+        incarnation,
+        started,
+    });
+    prop_oneof![2 => Just(life(1)), 6 => other]
+}
+
+fn lies() -> impl Strategy<Value = Vec<Offer>> {
+    let seq = prop_oneof![0..4u64, Just(u64::MAX)];
+    let left = prop_oneof![Just(0), Just(1_000), Just(u64::MAX)];
+    let formerly = prop::collection::vec(lives(), 0..20);
+    let offer = (lives(), seq, left, formerly).prop_map(|(life, seq, left, formerly)| Offer {
+        node: "a".to_owned(),
+        at: Position { life, seq },
+        left,
+        formerly,
+    });
+    prop::collection::vec(offer, 1..6)
+}
+
+/// Told while its link is up, or while it is down for a moment: whatever others say that they hold of a node, it is heard at its own
+/// word, and all that it tracks is listed.
+#[test]
+fn i10_whatever_others_offer_of_a_node_its_own_word_counts() {
+    let met = [
+        "told of who is heard",
+        "told of who is away",
+        "asked for what was made up",
+        "the node drains",
+    ];
+    let given = (
+        prop::collection::vec(lies(), 1..8),
+        any::<bool>(),
+        any::<bool>(),
+    );
+    holds(256, &met, given, |(lies, away, drains), tally| {
+        let mut net = Net::meshed(3);
+        net.track(VICTIM, "ann");
+        net.track(VICTIM, "bob");
+        net.pass(PERIOD);
+        if drains {
+            net.shards[VICTIM].restart(GRACE);
+            net.run();
+        }
+        net.deaf.insert((LIAR, HEARER));
+        if away {
+            net.down(VICTIM, HEARER);
+        }
+        tally.note(met[0], !away);
+        tally.note(met[1], away);
+        tally.note(met[3], drains);
+        for offers in lies {
+            let asked = net.lie(offers);
+            tally.note(met[2], asked);
+            let listed = net.references(HEARER);
+            for reference in net.references(VICTIM).iter().filter(|_| !away) {
+                prop_assert!(listed.contains(reference), "{:?}", listed);
+            }
+        }
+        net.deaf.clear();
+        if away {
+            net.up(VICTIM, HEARER);
+        }
+        net.pass(2 * settings().vector_period + RETRY_PERIOD);
+        let listed = net.references(HEARER);
+        for reference in net.references(VICTIM) {
+            prop_assert!(listed.contains(&reference), "{:?}", listed);
+        }
+        let life = net.shards[VICTIM].at().life;
+        prop_assert_eq!(net.shards[HEARER].shown_life(&name(VICTIM)), Some(life));
+        // A node that drains may be taken for over, and then needs a new number; one that does not is heard at its own.
+        prop_assert!(drains || life == super::life(1), "{:?}", life);
+        Ok(())
+    });
+}
+
+/// Names and lives without end, none of which anybody has.
+#[test]
+fn i18_what_a_liar_makes_up_costs_so_much_and_no_more() {
+    let mut net = Net::meshed(3);
+    net.deaf.insert((LIAR, HEARER));
+    let link = net.link(HEARER, LIAR);
+    // First it answers no question, then each.
+    for round in 0..3 {
+        let mut vector = vector(net.shards[LIAR].at(), Vec::new());
+        vector.held = (0..200u64)
+            .map(|number| offer_of(format!("silent-{round}-{number}")))
+            .collect();
+        net.hear(HEARER, LIAR, link, Message::Vector(vector));
+        net.run();
+    }
+    let wanted = |net: &Net| {
+        let peer = &net.shards[HEARER].peers[&name(LIAR)];
+        peer.link.as_ref().unwrap().wanted.len()
+    };
+    assert_eq!(wanted(&net), 256);
+    net.down(HEARER, LIAR);
+    net.up(HEARER, LIAR);
+    for round in 0..40 {
+        let offers = (0..200u64).map(|number| offer_of(format!("made-up-{round}-{number}")));
+        net.lie(offers.collect());
+    }
+    let hearer = &net.shards[HEARER];
+    assert!(hearer.stats().held_sets_now <= 256);
+    assert!(
+        hearer.ended_lives() <= 1_024 + 3 * 16,
+        "{}",
+        hearer.ended_lives()
+    );
+    assert!(wanted(&net) <= 256);
+    assert_eq!(hearer.stats().remembered_peers, 2);
+    net.pass(4 * PERMDOWN);
+    assert_eq!(net.shards[HEARER].ended_lives(), 0);
+    assert_eq!(net.shards[HEARER].stats().held_sets_now, 0);
+}
+
+/// A node itself said when it ended. Nobody else ends what is held of it earlier.
+#[test]
+fn i26_a_grace_that_counts_from_the_nodes_own_word_is_not_ended_by_others() {
+    let mut net = Net::meshed(3);
+    net.track(VICTIM, "ann");
+    net.pass(PERIOD);
+    net.shards[VICTIM].restart(GRACE);
+    net.run();
+    net.shards[VICTIM].leave(net.now);
+    net.run();
+    let ended = net.now;
+    net.restart(VICTIM, 2);
+    net.deaf.insert((LIAR, HEARER));
+    for seq in [0, 1, u64::MAX] {
+        net.lie(vec![Offer {
+            node: "a".to_owned(),
+            at: Position { life: life(1), seq },
+            left: 0,
+            formerly: Vec::new(),
+        }]);
+    }
+    net.pass(GRACE - PERIOD - (net.now - ended));
+    assert_eq!(net.keys(HEARER), "ann");
+    net.pass(PERIOD);
+    assert_eq!(net.keys(HEARER), "");
+}
+
+/// Numbers that nobody had would stay with the node's name, and its next life would be taken for an older one.
+#[test]
+fn i20_nobody_makes_a_tracker_take_a_number_that_no_clock_says() {
+    let mut net = Net::meshed(3);
+    let own = net.shards[HEARER].at().life;
+    let (link, at) = (net.link(HEARER, LIAR), net.shards[LIAR].at());
+    let far = |incarnation, started| Life {
+        incarnation,
+        started,
+    };
+    let year = 365 * 24 * 60 * 60 * 1_000_000;
+    let implausible = [
+        MOST,
+        far(2, 0),
+        far(1, u64::MAX),
+        far(1, own.started + year + 1_000_000),
+    ];
+    for least in implausible {
+        net.hear(HEARER, LIAR, link, hello(at, least));
+        net.run();
+        assert_eq!(net.shards[HEARER].at().life, own, "{least:?}");
+    }
+    assert_eq!(net.shards[HEARER].stats().refused_numbers, 4);
+    assert_eq!(net.told_implausible(), 1, "said once");
+    net.hear(HEARER, LIAR, link, hello(at, far(1, own.started + year)));
+    net.run();
+    assert!(net.shards[HEARER].at().life > own);
+    net.restart(HEARER, 2);
+    net.track(HEARER, "ann");
+    net.up(VICTIM, HEARER);
+    assert_eq!(net.keys(VICTIM), "ann");
+}

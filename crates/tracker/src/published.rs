@@ -2,8 +2,9 @@
 //!
 //! Shards write, everybody reads. A reader takes a shared lock for as long as it takes to find a topic and to copy two words. It never
 //! waits for what a shard does, nor for other readers; only while the finished lists of a step are put in place, which is one insertion
-//! for each topic that changed, and while such a step waits for somebody who is taking a snapshot of all topics. Lists are published before the diffs that led to them are handed out, so a list is never older than
-//! a diff that somebody has seen.
+//! for each topic that changed, and while such a step waits for somebody who is taking a snapshot of all topics.
+//!
+//! Lists are published before the diffs that led to them are handed out, so a list is never older than a diff that somebody has seen.
 
 use std::collections::{HashMap, VecDeque};
 use std::mem;

@@ -58,7 +58,7 @@ pub use pubsub::mailbox::Pushed;
 pub use rate::{Bucket, Rate};
 pub use request::{RequestInfo, Reveal};
 pub use serializer::{
-    DecodeError, EncodeError, Serializer, Serializers, UnknownVsn, V1, V2, VsnTaken, serializer_for,
+    DecodeError, EncodeError, Serializer, Serializers, UnknownVsn, V1, V2, VsnTaken,
 };
 pub use session::{Handler, OUTPUT_PAUSE_BYTES, Output, Session};
 pub use stats::TransportStats;

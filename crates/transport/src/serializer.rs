@@ -54,14 +54,6 @@ impl fmt::Debug for dyn Serializer {
     }
 }
 
-/// The serializer for a `vsn` where no version was added: see [`Serializers::get`].
-///
-/// # Errors
-/// [`UnknownVsn`] for a version that is neither [`V1`]'s nor [`V2`]'s.
-pub fn serializer_for(vsn: Option<&str>) -> Result<&'static dyn Serializer, UnknownVsn> {
-    Serializers::default().get(vsn)
-}
-
 /// The protocol version a client asked for is not spoken here.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("unknown protocol version {0:?}; ask for 1.0.0 or 2.0.0")]

@@ -157,7 +157,7 @@ fn binary(frame: &Bytes) -> Option<Arrived> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::{Field, Payload, ServerMessage, serializer_for};
+    use crate::transport::{Field, Payload, Serializers, ServerMessage};
 
     /// What the server writes is what the client reads, and the other way round.
     #[test]
@@ -184,7 +184,10 @@ mod tests {
             },
         ];
         for vsn in ["1.0.0", "2.0.0"] {
-            let (server, client) = (serializer_for(Some(vsn)).unwrap(), Version::of(vsn));
+            let (server, client) = (
+                Serializers::default().get(Some(vsn)).unwrap(),
+                Version::of(vsn),
+            );
             for mut message in messages.clone() {
                 let arrived = client.decode(&server.encode(&message).unwrap());
                 assert_eq!(arrived.topic, "t");

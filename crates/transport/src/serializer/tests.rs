@@ -83,7 +83,11 @@ fn hex(digits: &str) -> Bytes {
 
 #[test]
 fn versions_are_chosen_by_patch_level() {
-    let vsn = |vsn| serializer_for(vsn).map(|serializer| serializer.vsn());
+    let vsn = |vsn| {
+        Serializers::default()
+            .get(vsn)
+            .map(|serializer| serializer.vsn())
+    };
     for known in [
         None,
         Some("1.0.0"),

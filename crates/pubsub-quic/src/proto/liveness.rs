@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn two_lost_heartbeats_in_a_row_kill_nobody() {
+    fn i30_two_lost_heartbeats_in_a_row_kill_nobody() {
         let mut link = Liveness::default();
         let mut quiet = Duration::ZERO;
         while quiet < 3 * HEARTBEAT + TICK {

@@ -20,6 +20,13 @@ fn node() -> NodeName {
     NodeName::new("a").unwrap()
 }
 
+impl Replica {
+    /// All that its owner has, gone here or not.
+    pub(crate) fn contents(&self) -> impl Iterator<Item = &Kept> {
+        self.entries.values()
+    }
+}
+
 type Contents = BTreeMap<u64, Kept>;
 
 /// An owner's whole past: all its operations, and what it tracked after each of them.

@@ -54,12 +54,6 @@ impl Shard {
         self.own.covers(seq)
     }
 
-    /// How many numbers this tracker had before, as it tells.
-    #[cfg(test)]
-    pub(crate) fn former_numbers(&self) -> usize {
-        self.own.formerly().len()
-    }
-
     /// How many of the entries that are listed are held.
     #[cfg(test)]
     pub(crate) fn held_listed(&self) -> usize {
@@ -69,6 +63,35 @@ impl Shard {
     /// How many lives are remembered to be over.
     pub(crate) fn ended_lives(&self) -> usize {
         self.ended.len()
+    }
+
+    /// Whether anything of a node is kept as of a peer.
+    pub(crate) fn remembers(&self, node: &NodeName) -> bool {
+        self.peers.contains_key(node)
+    }
+
+    /// All lives that are named anywhere in here, in whatever field: read from what the shard says of itself, which nothing is left
+    /// out of.
+    #[cfg(test)]
+    pub(crate) fn lives_named(&self) -> BTreeSet<Life> {
+        let said = format!("{self:?}");
+        let lives = said.split("Life { incarnation: ").skip(1);
+        let number = |text: &str| text.parse().expect("a life is two numbers");
+        let life = |text: &str| {
+            let (incarnation, rest) = text.split_once(", started: ").expect("and so it is said");
+            let (started, _) = rest.split_once(' ').expect("and nothing else");
+            Life {
+                incarnation: number(incarnation),
+                started: number(started),
+            }
+        };
+        lives.map(life).collect()
+    }
+
+    /// Whether anything in here, in whatever field, names that node.
+    #[cfg(test)]
+    pub(crate) fn names(&self, node: &NodeName) -> bool {
+        format!("{self:?}").contains(&format!("{node:?}"))
     }
 
     /// Whether a timer is due.

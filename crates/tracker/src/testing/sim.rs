@@ -12,6 +12,7 @@ use crate::stats::Stats;
 use random::Random;
 use world::World;
 
+mod action;
 mod checker;
 mod corpus;
 mod eyes;
@@ -21,7 +22,8 @@ mod random;
 mod shrink;
 mod world;
 
-pub use corpus::CORPUS;
+pub use action::{Action, NoAction};
+pub use corpus::{CORPUS, Stored};
 pub use many::{ENOUGH, Search, Searched};
 pub use shrink::{Failure, examine};
 
@@ -44,9 +46,12 @@ impl Plan {
     }
 
     /// What happens, step by step. Each step has chance of its own, so that the others stay what they are without it.
-    pub fn actions(self, seed: u64) -> Vec<u64> {
+    pub fn actions(self, seed: u64) -> Vec<Action> {
         let mut random = Random::new(seed);
-        (0..self.steps).map(|_| random.next()).collect()
+        let numbers = (0..self.steps).map(|_| random.next());
+        numbers
+            .map(|number| Action::of(number, self.nodes))
+            .collect()
     }
 }
 
@@ -71,6 +76,10 @@ impl Report {
 
     pub(crate) fn count(&mut self, name: &'static str) {
         *self.counts.entry(name).or_default() += 1;
+    }
+
+    fn add_to(&mut self, name: &'static str, times: u64) {
+        *self.counts.entry(name).or_default() += times;
     }
 
     fn count_stats(&mut self, stats: &Stats) {
@@ -115,15 +124,15 @@ pub fn run(seed: u64, plan: Plan) -> Report {
 /// # Panics
 ///
 /// As [`run`].
-pub fn play(seed: u64, nodes: usize, actions: &[u64]) -> Report {
+pub fn play(seed: u64, nodes: usize, actions: &[Action]) -> Report {
     play_with(seed, nodes, actions, Voice::Fails)
 }
 
-fn play_with(seed: u64, nodes: usize, actions: &[u64], voice: Voice) -> Report {
+fn play_with(seed: u64, nodes: usize, actions: &[Action], voice: Voice) -> Report {
     let mut world = World::new(seed, nodes);
     world.voice = voice;
     for action in actions {
-        world.step(*action);
+        world.take(*action);
     }
     world.become_quiet();
     world.finish()
@@ -134,7 +143,7 @@ fn play_with(seed: u64, nodes: usize, actions: &[u64], voice: Voice) -> Report {
 /// # Panics
 ///
 /// As [`run`].
-pub fn tell(seed: u64, nodes: usize, actions: &[u64]) {
+pub fn tell(seed: u64, nodes: usize, actions: &[Action]) {
     play_with(seed, nodes, actions, Voice::Tells);
 }
 
@@ -157,7 +166,9 @@ pub fn never_happened(report: &Report) -> Vec<&'static str> {
 }
 
 /// Faults and paths that many histories must have had.
-const EVERYTHING: [&str; 46] = [
+const EVERYTHING: &[&str] = &[
+    "clock set back",
+    "clock set forward",
     "clock went back",
     "connection ended",
     "copy dropped: away for the permdown period",
@@ -169,22 +180,30 @@ const EVERYTHING: [&str; 46] = [
     "gap noticed",
     "grace ended",
     "grace used",
+    "heard by one that is not heard",
     "held set asked for",
     "held set made",
     "held set taken from a peer",
     "hold confirmed",
     "hold not confirmed",
     "life refused",
+    "life that is over forgotten",
     "link broken",
     "log truncated",
     "message doubled",
+    "message late, its way was cut",
     "message lost",
+    "message lost, its way was cut",
     "message overtaken",
     "node left",
     "operations heard again",
     "operations served",
     "owner died",
     "partition",
+    "partition that is not transitive",
+    "partition, one-sided",
+    "partition, one-sided: the deaf side gave up first",
+    "partition, one-sided: healed in time",
     "pause",
     "permdown period passed",
     "place changed in one diff",
@@ -196,6 +215,7 @@ const EVERYTHING: [&str; 46] = [
     "restarted as announced",
     "stale message dropped",
     "start",
+    "started at an earlier time than before",
     "state broken",
     "state heard again",
     "state served",

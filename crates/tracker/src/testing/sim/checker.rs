@@ -331,4 +331,4 @@ impl Watcher {
 
 /// So long after the end of a tracker and its grace the last node has noticed both: links are found to be over within 2.5 s,
 /// pauses last up to 5 s, and what is passed on takes its way.
-const NOTICE: Duration = Duration::from_secs(12);
+pub(super) const NOTICE: Duration = Duration::from_secs(12);

@@ -58,6 +58,8 @@ pub(super) struct Connection {
 pub(super) struct Network {
     connections: BTreeMap<(Index, Index), Connection>,
     blocked: BTreeSet<(Index, Index)>,
+    /// From whom to whom nothing comes, though it does the other way, and when the silence is long enough to give the link up.
+    silent: BTreeMap<(Index, Index), Duration>,
     /// By receiver and sender.
     queues: BTreeMap<(Index, Index), VecDeque<Packet>>,
     /// Copies of messages that arrive when their link is long over.
@@ -91,6 +93,69 @@ impl Network {
 
     pub(super) fn unblock(&mut self, a: Index, b: Index) {
         self.blocked.remove(&pair(a, b));
+        self.silent.remove(&(a, b));
+        self.silent.remove(&(b, a));
+    }
+
+    /// From now on nothing comes from one to the other: what is under way waits, as long as there is hope. Nor does a new connection
+    /// come up, which takes both ways. Whether there is a link that this can be seen on.
+    pub(super) fn silence(&mut self, from: Index, to: Index, until: Duration) -> bool {
+        let linked = self.connection(from, to).is_some() && !self.blocked.contains(&pair(from, to));
+        if linked {
+            self.block(from, to);
+            self.silent.insert((from, to), until);
+        }
+        linked
+    }
+
+    /// Whether nothing comes from one to the other, on a link that is not given up.
+    pub(super) fn is_silent(&self, from: Index, to: Index) -> bool {
+        self.silent.contains_key(&(from, to))
+    }
+
+    /// How many messages wait for a way that is cut.
+    pub(super) fn waiting(&self, from: Index, to: Index) -> usize {
+        let queue = self.queues.get(&(to, from)).into_iter().flatten();
+        queue
+            .filter(|packet| self.is_stalled(from, to, packet))
+            .count()
+    }
+
+    fn is_stalled(&self, from: Index, to: Index, packet: &Packet) -> bool {
+        !self.silent.is_empty()
+            && self.is_silent(from, to)
+            && !matches!(packet.what, What::Up | What::Down)
+            && self
+                .connection(from, to)
+                .is_some_and(|connection| connection.link == packet.link)
+    }
+
+    /// When somebody gives up a silent link next.
+    pub(super) fn next_verdict(&self) -> Option<Duration> {
+        self.silent.values().min().copied()
+    }
+
+    /// Who, from whom and to whom, has been silent for too long.
+    pub(super) fn verdict(&self, now: Duration) -> Option<(Index, Index)> {
+        let mut due = self.silent.iter().filter(|(_, until)| **until <= now);
+        due.next().map(|(way, _)| *way)
+    }
+
+    /// The receiver of nothing closes the connection: it learns of the end at once, and the other one, whom everything reaches that
+    /// was sent before, by the close.
+    pub(super) fn give_up(
+        &mut self,
+        (from, to): (Index, Index),
+        now: Duration,
+        random: &mut Random,
+    ) {
+        self.silent.remove(&(from, to));
+        let Some(connection) = self.connections.remove(&pair(from, to)) else {
+            return;
+        };
+        self.lose((from, to), connection, 0, now, random);
+        self.end((from, to), connection, now);
+        self.end((to, from), connection, now + random.millis(80));
     }
 
     pub(super) fn can_connect(&self, a: Index, b: Index) -> bool {
@@ -141,37 +206,61 @@ impl Network {
         };
         for (from, to) in [(a, b), (b, a)] {
             let queue = self.queues.entry((to, from)).or_default();
-            let kept = random.below(queue.len() + 1);
-            // What is older than this connection was promised before.
-            let mut place = 0;
-            let mut late = None;
-            queue.retain(|packet| {
-                place += 1;
-                let message = matches!(packet.what, What::Message(_));
-                let keep = packet.link != connection.link || !message || place <= kept;
-                if !keep {
-                    late = Some(packet.clone());
-                }
-                keep
-            });
-            if let Some(mut late) = late
-                && random.one_in(2)
-            {
-                late.at = now + random.millis(8_000);
-                self.ghosts.push((from, to, late));
+            let mut kept = random.below(queue.len() + 1);
+            if self.silent.remove(&(from, to)).is_some() {
+                kept = 0;
             }
-            self.enqueue(
-                from,
-                to,
-                Packet {
-                    at: now + random.millis(2_500),
-                    link: connection.link,
-                    born: connection.born,
-                    incarnation: connection.incarnation(from, to),
-                    what: What::Down,
-                },
-            );
+            self.lose((from, to), connection, kept, now, random);
+            let at = now + random.millis(2_500);
+            self.end((from, to), connection, at);
         }
+    }
+
+    /// Of what is under way on a connection only the first so many arrive; one of the others may, when it is over.
+    fn lose(
+        &mut self,
+        (from, to): (Index, Index),
+        connection: Connection,
+        kept: usize,
+        now: Duration,
+        random: &mut Random,
+    ) {
+        let queue = self.queues.entry((to, from)).or_default();
+        // What is older than this connection was promised before.
+        let mut place = 0;
+        let mut late = None;
+        queue.retain(|packet| {
+            place += 1;
+            let message = matches!(packet.what, What::Message(_));
+            let farewell = matches!(packet.what, What::Leaving) && kept == 0;
+            let lost = (message && place > kept) || farewell;
+            let keep = packet.link != connection.link || !lost;
+            if !keep && message {
+                late = Some(packet.clone());
+            }
+            keep
+        });
+        if let Some(mut late) = late
+            && random.one_in(2)
+        {
+            late.at = now + random.millis(8_000);
+            self.ghosts.push((from, to, late));
+        }
+    }
+
+    /// One side learns that its connection is over.
+    fn end(&mut self, (from, to): (Index, Index), connection: Connection, at: Duration) {
+        self.enqueue(
+            from,
+            to,
+            Packet {
+                at,
+                link: connection.link,
+                born: connection.born,
+                incarnation: connection.incarnation(from, to),
+                what: What::Down,
+            },
+        );
     }
 
     /// A message on the link that its sender believes in. It goes nowhere if that link is over.
@@ -275,24 +364,33 @@ impl Network {
 
     /// The next packet that has arrived for a node.
     pub(super) fn receive(&mut self, to: Index, now: Duration) -> Option<(Index, Packet)> {
-        let due =
-            |(_, receiver, packet): &(Index, Index, Packet)| *receiver == to && packet.at <= now;
+        let due = |(from, receiver, packet): &(Index, Index, Packet)| {
+            *receiver == to && packet.at <= now && !self.is_stalled(*from, to, packet)
+        };
         if let Some(place) = self.ghosts.iter().position(due) {
             let (from, _, packet) = self.ghosts.swap_remove(place);
             return Some((from, packet));
         }
-        let queues = self.queues.range_mut((to, 0)..(to + 1, 0));
-        let arrived = queues.filter(|(_, queue)| queue.front().is_some_and(|p| p.at <= now));
-        let ((_, from), queue) = arrived.min_by_key(|(_, queue)| queue[0].at)?;
-        let packet = queue.pop_front()?;
-        Some((*from, packet))
+        let queues = self.queues.range((to, 0)..(to + 1, 0));
+        let arrived = queues.filter_map(|((_, from), queue)| {
+            let first = queue.front()?;
+            let here = first.at <= now && !self.is_stalled(*from, to, first);
+            here.then_some((first.at, *from))
+        });
+        let (_, from) = arrived.min()?;
+        let packet = self.queues.get_mut(&(to, from))?.pop_front()?;
+        Some((from, packet))
     }
 
     /// When the next packet arrives anywhere.
     pub(super) fn next_arrival(&self) -> Option<Duration> {
-        let queued = self.queues.values().filter_map(|queue| queue.front());
-        let ghosts = self.ghosts.iter().map(|(_, _, packet)| packet);
-        queued.chain(ghosts).map(|packet| packet.at).min()
+        let queues = self.queues.iter();
+        let queued = queues.filter_map(|((to, from), queue)| Some((*from, *to, queue.front()?)));
+        let ghosts = self.ghosts.iter();
+        let ghosts = ghosts.map(|(from, to, packet)| (*from, *to, packet));
+        let ways = queued.chain(ghosts);
+        let moving = ways.filter(|(from, to, packet)| !self.is_stalled(*from, *to, packet));
+        moving.map(|(_, _, packet)| packet.at).min()
     }
 }
 

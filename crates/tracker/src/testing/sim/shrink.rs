@@ -3,7 +3,7 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{Plan, Report, Voice, play_with};
+use super::{Action, Plan, Report, Voice, play_with};
 
 /// A history in which a checker found something wrong.
 #[derive(Clone, Debug)]
@@ -13,7 +13,7 @@ pub struct Failure {
     /// How many nodes it has.
     pub nodes: usize,
     /// The steps without which it does not fail any more. [`play`](super::play) runs them.
-    pub actions: Vec<u64>,
+    pub actions: Vec<Action>,
     /// What the checker said of these steps.
     pub message: String,
 }
@@ -29,8 +29,11 @@ impl fmt::Display for Failure {
         let steps = actions.len();
         write!(
             f,
-            "seed {seed} with {nodes} nodes fails: {message}\nits shortest history has {steps} steps: play({seed}, {nodes}, &{actions:?})"
-        )
+            "seed {seed} with {nodes} nodes fails: {message}\nits shortest history has {steps} steps:"
+        )?;
+        actions
+            .iter()
+            .try_for_each(|action| write!(f, "\n{action}"))
     }
 }
 
@@ -88,7 +91,7 @@ impl Failure {
     }
 }
 
-fn attempt(seed: u64, nodes: usize, actions: &[u64]) -> Result<Report, String> {
+fn attempt(seed: u64, nodes: usize, actions: &[Action]) -> Result<Report, String> {
     catch_unwind(AssertUnwindSafe(|| {
         play_with(seed, nodes, actions, Voice::Silent)
     }))

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use matryoshka_pubsub::cluster::{Member, MemberEvent, MemberState};
 use matryoshka_pubsub::{Incarnation, LinkId, NodeName, Origin};
 
+use super::action::{Action, Deed};
 use super::checker::{Sight, Truth, Watcher};
 use super::eyes::{Eyes, LinkView, Seen};
 use super::network::{Index, Network, Packet, Weather, What};
@@ -33,6 +34,8 @@ pub(super) struct World {
     names: Vec<NodeName>,
     /// Which tracker of a node had which life; one that took a higher number had several.
     generations: BTreeMap<(Index, Life), u64>,
+    /// When a tracker of a node ended.
+    ended: BTreeMap<(Index, u64), Duration>,
     /// When a node was told last that its link to another one is over.
     unlinked: BTreeMap<(Index, Index), Duration>,
     network: Network,
@@ -61,6 +64,8 @@ struct Node {
     leaving: bool,
     running: Option<Running>,
     paused_until: Duration,
+    /// By how many microseconds its wall clock is off.
+    clock: i64,
 }
 
 /// A node whose process is alive.
@@ -110,6 +115,7 @@ impl World {
             leaving: false,
             running: None,
             paused_until: Duration::ZERO,
+            clock: 0,
         });
         let nodes: Vec<Node> = nodes.collect();
         let mut world = Self {
@@ -121,6 +127,7 @@ impl World {
             names: nodes.iter().map(|node| node.name.clone()).collect(),
             nodes,
             generations: BTreeMap::new(),
+            ended: BTreeMap::new(),
             unlinked: BTreeMap::new(),
             network: Network::default(),
             truth: Truth::default(),
@@ -136,50 +143,53 @@ impl World {
         world
     }
 
-    /// One random step; `action` decides all of it.
-    pub(super) fn step(&mut self, action: u64) {
+    /// One random step.
+    #[cfg(test)]
+    pub(super) fn step(&mut self, number: u64) {
+        self.take(Action::of(number, self.nodes.len()));
+    }
+
+    /// One step; the action decides all of it.
+    pub(super) fn take(&mut self, action: Action) {
         self.step += 1;
-        self.random = Random::new(action);
-        let node = self.random.below(self.nodes.len());
-        match self.random.below(100) {
-            0..=29 => self.track(node),
-            30..=42 => self.update(node),
-            43..=54 => self.untrack(node),
-            55..=58 => self.owner_dies(node),
-            59..=85 => {
+        self.random = Random::new(action.chance);
+        let node = action.node;
+        if action.deed.needs_a_process() && self.nodes[node].running.is_none() {
+            return self.start(node);
+        }
+        match action.deed {
+            Deed::Track => self.track(node),
+            Deed::Update => self.update(node),
+            Deed::Untrack => self.untrack(node),
+            Deed::OwnerDies => self.owner_dies(node),
+            Deed::Wait => {
                 let time = self.random.millis(150);
                 self.pass(time);
             }
-            86..=88 => {
+            Deed::WaitLong => {
                 let time = self.random.millis(4_000);
                 self.pass(time);
             }
-            89 => self.long_time(),
-            90..=92 => self.partition(node),
-            93..=94 => self.heal_all(),
-            _ => self.calamity(node),
-        }
-    }
-
-    fn calamity(&mut self, node: Index) {
-        if self.nodes[node].running.is_none() {
-            return self.start(node);
-        }
-        match self.random.below(13) {
-            9..=11 => self.announce_restart(node),
-            12 => self.restart_as_announced(node),
-            0 | 1 => self.crash(node),
-            2 => {
+            Deed::WaitOut => self.long_time(),
+            Deed::Part => self.partition(node),
+            Deed::Deafen => self.deafen(node),
+            Deed::PartBesideThird => self.part_beside_third(node),
+            Deed::Heal => self.heal_all(),
+            Deed::AnnounceRestart => self.announce_restart(node),
+            Deed::RestartAsAnnounced => self.restart_as_announced(node),
+            Deed::Crash => self.crash(node),
+            Deed::CrashAndStart => {
                 self.crash(node);
                 self.start(node);
                 self.report.count("restart at once");
             }
-            3 => self.leave(node),
-            4 => self.pause(node),
-            5 => self.renumber(node),
-            6 => self.lose_news(node),
-            7 => self.restart_tracker(node),
-            _ => self.break_link(node),
+            Deed::Leave => self.leave(node),
+            Deed::Pause => self.pause(node),
+            Deed::Renumber => self.renumber(node),
+            Deed::LoseNews => self.lose_news(node),
+            Deed::RestartTracker => self.restart_tracker(node),
+            Deed::BreakLink => self.break_link(node),
+            Deed::JumpClock => self.jump_clock(node),
         }
     }
 
@@ -331,11 +341,17 @@ impl World {
     // What befalls nodes.
 
     fn start(&mut self, node: Index) {
+        let clock = self.clock(node);
+        let started = clock + self.random.below(1 << 20) as u64;
         let at = &mut self.nodes[node];
-        at.incarnation = (at.incarnation + 1).max(1_000 + self.now.as_micros() as u64);
+        // The link sees to it that a later process of a name has a higher incarnation, whatever its clock says.
+        at.incarnation = (at.incarnation + 1).max(clock);
+        if started < at.life.started {
+            self.report.count("started at an earlier time than before");
+        }
         at.life = Life {
             incarnation: at.incarnation,
-            started: (1 << 50) + self.random.below(1 << 40) as u64,
+            started,
         };
         at.paused_until = Duration::ZERO;
         self.report.count("start");
@@ -361,6 +377,7 @@ impl World {
     fn stop(&mut self, node: Index) -> Option<Running> {
         let of = (node, self.nodes[node].generation);
         self.truth.generation_ended(of, self.step, self.now);
+        self.ended.insert(of, self.now);
         let running = self.nodes[node].running.take();
         if let Some(running) = &running {
             self.report.count_stats(&running.shard.stats());
@@ -443,17 +460,14 @@ impl World {
             });
         }
         let Some(old) = self.stop(node) else { return };
-        let jump = 1 + self.random.below(1 << 40) as u64;
-        let went_back = self.random.one_in(3);
-        let started = &mut self.nodes[node].life.started;
-        *started = if went_back {
-            started.saturating_sub(jump)
-        } else {
-            *started + jump
-        };
-        if went_back {
+        if self.random.one_in(2) {
+            self.jump_clock(node);
+        }
+        let started = self.clock(node);
+        if started < self.nodes[node].life.started {
             self.report.count("clock went back");
         }
+        self.nodes[node].life.started = started;
         self.run(node, old.links);
         self.introduce(node);
     }
@@ -521,62 +535,12 @@ impl World {
         });
     }
 
-    fn partition(&mut self, node: Index) {
-        let other = self.random.below(self.nodes.len());
-        if other != node {
-            self.report.count("partition");
-            self.part(node, other);
-        }
-    }
-
-    /// From now on these two cannot reach each other.
-    fn part(&mut self, a: Index, b: Index) {
-        self.network.block(a, b);
-        self.network.cut(a, b, self.now, &mut self.random);
-    }
-
-    fn break_link(&mut self, node: Index) {
-        let other = self.random.below(self.nodes.len());
-        if self.network.connection(node, other).is_some() {
-            self.report.count("link broken");
-            self.network.cut(node, other, self.now, &mut self.random);
-        }
-    }
-
-    fn heal_all(&mut self) {
-        for a in 0..self.nodes.len() {
-            for b in 0..a {
-                self.network.unblock(a, b);
-            }
-        }
-        self.connect_all();
-    }
-
-    fn connect_all(&mut self) {
-        for a in 0..self.nodes.len() {
-            for b in 0..a {
-                let alive = [a, b].iter().all(|node| {
-                    let node = &self.nodes[*node];
-                    node.running.is_some() && node.paused_until <= self.now
-                });
-                if alive && self.network.can_connect(a, b) {
-                    let ends = [a, b].map(|node| (node, self.nodes[node].incarnation));
-                    let when = (self.now, self.step);
-                    self.network
-                        .connect(ends[0], ends[1], when, &mut self.random);
-                }
-            }
-        }
-    }
-
     // Time.
 
     /// Long enough to forget who is absent.
     fn long_time(&mut self) {
-        if self.random.one_in(6) {
-            self.report.count("permdown period passed");
-            self.pass(self.settings.permdown_period + Duration::from_secs(2));
-        }
+        self.report.count("permdown period passed");
+        self.pass(self.settings.permdown_period + Duration::from_secs(2));
     }
 
     fn pass(&mut self, time: Duration) {
@@ -584,6 +548,7 @@ impl World {
         loop {
             let next = self.next_event().min(end);
             self.now = self.now.max(next);
+            self.give_up();
             for node in 0..self.nodes.len() {
                 if self.nodes[node].paused_until <= self.now {
                     self.receive_all(node);
@@ -605,7 +570,8 @@ impl World {
             let running = node.running.as_ref()?;
             Some((running.started + running.shard.poll_timeout()).max(node.paused_until))
         });
-        let next = timers.chain(self.network.next_arrival()).min();
+        let news = self.network.next_arrival().into_iter();
+        let next = timers.chain(news).chain(self.network.next_verdict()).min();
         let soonest = self.now + Duration::from_millis(1);
         next.unwrap_or(Duration::MAX).max(soonest)
     }
@@ -635,6 +601,9 @@ impl World {
             ..
         } = packet;
         let member = self.member(from, link, incarnation);
+        if matches!(what, What::Message(_)) && self.network.is_silent(node, from) {
+            self.report.count("heard by one that is not heard");
+        }
         self.tell(|| match &what {
             What::Message(_) => String::new(),
             event => format!("n{node} is told {event:?} of n{from}, {link:?}"),
@@ -888,6 +857,7 @@ fn name_of(message: &Message) -> &'static str {
 }
 
 mod closing;
+mod faults;
 mod knowledge;
 #[cfg(test)]
 mod promises;

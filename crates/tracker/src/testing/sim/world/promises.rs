@@ -8,7 +8,7 @@
 //! | id | what holds | where it is tried, beside the checkers |
 //! | --- | --- | --- |
 //! | I1 | once quiet, every list is what is tracked | `i1_` here |
-//! | I2, I3, I5, I6 | merge commutes, associates, repeats without effect; operations and states agree; gaps change nothing | `replica/tests.rs` |
+//! | I2, I3, I5, I6 | merge commutes, associates, repeats without effect; operations and states agree; gaps change nothing | of one copy in `replica/tests.rs`; of all that a node knows of several owners with several lives, gaps included, in `shard/tests/laws.rs` |
 //! | I4 | what is known never shrinks, but for who is away for the permdown period or over; lives only rise | `i4_` in `knowledge.rs`, and `World::know` in every history |
 //! | I7 | who is tracked anew survives the removal, whoever tracks and removes at once | `i7_` in `owners.rs` |
 //! | I8 | no message that was ever sent brings back what is over | `i8_` here, and of held sets in `graces.rs` |
@@ -21,7 +21,7 @@
 //! | I15 | a new life has none of the old one's entries beside its own, ever, but for those held until a grace ends | `i15_` in `lives.rs` and `graces.rs` |
 //! | I16 | an update is never seen as none or two | `i16_` here |
 //! | I17 | a split shows each node what it hears; after it, the same references | `i17_` here |
-//! | I18, I19 | who is absent for long is forgotten, and comes back whole; restarts leave nothing | `i18_`, `i19_` in `lives.rs` |
+//! | I18, I19 | of who is absent for long nothing is named any more, and it comes back whole; of however many restarts no more is kept than of a few, and in the end nothing | `i18_`, `i19_` in `lives.rs`, `World::forgotten` in every history |
 //! | I20 | messages of an older life count no more | `i20_` in `lives.rs` |
 //! | I21 | all indexes tell the same | `i21_` here and in `owner_log/tests.rs` |
 //! | I22 | quiet is quiet, in a lasting partition too | `i22_` here |
@@ -30,8 +30,8 @@
 //! | I26 | a dead owner leaves no entry anywhere, after its grace if it has one | `i26_` in `owners.rs`, `graces.rs` and `tests/it/owners.rs` |
 //! | I27 | twice is refused, nothing cannot be updated | `i27_` in `owners.rs` |
 //! | I28 | what was tracked is listed at once | `i28_` here, and on threads in `tests/it/single.rs` |
-//! | I29 | clocks that jump change nothing | `i29_` here |
-//! | I30 | lost messages alone hide nobody | `i30_` here |
+//! | I29 | wall clocks that jump change nothing, also where trackers and nodes are started by them | `i29_` in `clocks.rs` |
+//! | I30 | lost messages alone hide nobody: only the end of a link does, and a new one shows all again | `i30_` in `losses.rs`; that two lost heartbeats end no link: `i30_two_lost_heartbeats_` of `pubsub-quic/src/proto/liveness.rs` |
 //!
 //! Broken by hand, one at a time, to see that it is noticed. Names without a place are of properties here or in the files below; where
 //! many fail, those that say why are named. "Histories" are a share of `tests/it/histories.rs` and the stored seeds.
@@ -138,6 +138,9 @@
 //! | any number taken that a peer asks for, or any incarnation | `i20_nobody_makes_` of `shard/tests/hostile.rs` |
 //! | no bound to what is noted, or asked for, of made-up names | `i18_what_a_liar_` of `shard/tests/hostile.rs` |
 //! | a grace shortened by others though its node said that this is its end | `i26_a_grace_that_` of `shard/tests/hostile.rs` |
+//! | a number that a peer asks for not taken, or one refused as if no clock could be set back | `i29_` |
+//! | what a lost message is of hidden as if the link were down | `i30_` |
+//! | of one name all ends remembered one by one, or the ends of lives for ever | `i18_many_restarts_` of `shard/tests.rs` |
 //! | the lowest life that counts lowered by a number that was taken before | `i4_a_number_` of `shard/tests/late.rs` |
 
 use std::collections::BTreeSet;
@@ -750,96 +753,6 @@ fn i28_what_was_tracked_is_listed_at_once_and_until_it_leaves() {
     });
 }
 
-/// The same users on nodes whose wall clocks differ by anything, and which were started at any time.
-#[test]
-fn i29_clocks_that_jump_change_nothing() {
-    let met = ["a wall clock behind the other", "another node's entry"];
-    let given = (
-        prop::collection::vec((0..2usize, 0..3u64, any::<bool>()), 1..40),
-        any::<[u64; 2]>(),
-    );
-    holds(48, &met, given, |(wishes, clocks), tally| {
-        let lists = |clocks: [u64; 2]| {
-            let mut world = World::new(5, 2);
-            world.voice = Voice::Silent;
-            world.weather = Weather::Fair;
-            for (node, clock) in clocks.into_iter().enumerate() {
-                world.crash(node);
-                world.start(node);
-                world.nodes[node].life.started = clock >> 1;
-                world.nodes[node].running = None;
-                world.run(node, BTreeMap::new());
-            }
-            world.heal_all();
-            world.pass(SETTLING);
-            let mut seen = Vec::new();
-            for (node, owner, there) in &wishes {
-                let slot = slot_at(apart(*owner));
-                world.act(*node, |world, running, now| {
-                    if *there && let Ok((_, entry)) = running.shard.track(&slot, Bytes::new(), now)
-                    {
-                        world.written(*node, &entry);
-                    } else if let Some(entry) = running.shard.own_slot(&slot).cloned() {
-                        running.shard.untrack(&slot, now).unwrap();
-                        world.truth.ended(entry.reference, world.step);
-                    }
-                });
-                world.pass(Duration::from_millis(130));
-                for viewer in 0..2 {
-                    let mut list: Vec<_> = world
-                        .list(viewer)
-                        .into_values()
-                        .map(|e| (e.node.clone(), e.owner))
-                        .collect();
-                    list.sort();
-                    seen.push(list);
-                }
-            }
-            seen
-        };
-        let usual = lists([1 << 50, 1 << 51]);
-        prop_assert_eq!(&lists(clocks), &usual);
-        tally.note(met[0], clocks[1] < clocks[0]);
-        let both = usual
-            .chunks(2)
-            .filter(|lists| lists.iter().all(|list| !list.is_empty()));
-        tally.add(met[1], both.count());
-        Ok(())
-    });
-}
-
-#[test]
-fn i30_lost_messages_alone_hide_nobody() {
-    let met = ["message lost", "listed meanwhile"];
-    let given = (history(), prop::collection::vec(any::<u64>(), 1..30));
-    holds(48, &met, given, |(history, more), tally| {
-        let mut world = steady(history);
-        let whole = world.tracked_by(&world.alive());
-        world.weather = Weather::Foul;
-        let lost = |world: &World| world.report.counts.get(met[0]).copied().unwrap_or(0);
-        let before = lost(&world);
-        tally.add(met[1], whole.len());
-        for action in more {
-            world.random = Random::new(action);
-            let owner = world.random.below(4) as u64;
-            let (node, slot) = (world.random.below(world.nodes.len()), slot_at(apart(owner)));
-            world.act(node, |world, running, now| {
-                if let Ok((_, entry)) = running.shard.track(&slot, Bytes::new(), now) {
-                    world.written(node, &entry);
-                }
-            });
-            world.watch(Duration::from_millis(60), |world| {
-                for node in 0..world.nodes.len() {
-                    let list = world.list(node);
-                    assert!(whole.keys().all(|reference| list.contains_key(reference)));
-                }
-            });
-        }
-        tally.add(met[0], (lost(&world) - before) as usize);
-        Ok(())
-    });
-}
-
 #[test]
 fn i23_who_lacks_some_operations_gets_those_or_one_state() {
     let met = ["lacks what is in the log", "lacks what is there no more"];
@@ -868,10 +781,12 @@ fn i23_who_lacks_some_operations_gets_those_or_one_state() {
     });
 }
 
+mod clocks;
 mod corrupted;
 mod graces;
 mod knowledge;
 mod lives;
+mod losses;
 mod owners;
 
 /// No promise is without a property of its name.
@@ -879,11 +794,14 @@ mod owners;
 fn every_promise_has_a_property() {
     let sources = [
         include_str!("promises.rs"),
+        include_str!("promises/clocks.rs"),
         include_str!("promises/knowledge.rs"),
         include_str!("promises/lives.rs"),
+        include_str!("promises/losses.rs"),
         include_str!("promises/owners.rs"),
         include_str!("../../../replica/tests.rs"),
         include_str!("../../../owner_log/tests.rs"),
+        include_str!("../../../shard/tests/laws.rs"),
     ];
     for id in 1..=30 {
         let name = format!("fn i{id}_");

@@ -1,5 +1,6 @@
 //! The end of a history: faults cease, and then every list is whole and nobody has anything to say.
 
+use super::super::checker::NOTICE;
 use super::super::{QUIET, SETTLING};
 use super::*;
 
@@ -24,6 +25,13 @@ impl World {
         self.pass(SETTLING);
         self.noise.clear();
         self.pass(QUIET);
+        let remembrance = self.remembrance();
+        let ends = self.ended.values();
+        let forgotten = ends
+            .filter(|ended| self.now >= **ended + remembrance)
+            .count();
+        self.report
+            .add_to("life that is over forgotten", forgotten as u64);
     }
 
     pub(in crate::testing::sim) fn finish(mut self) -> Report {
@@ -54,12 +62,39 @@ impl World {
                 }
             }
             let stats = running.shard.stats();
-            assert!(stats.remembered_peers < 2 * self.nodes.len() as u64, "I18");
-            let lives = running.shard.ended_lives();
-            assert!(lives <= 16 * self.nodes.len(), "I18: {lives} lives");
+            self.forgotten(index, &running.shard);
             assert_eq!(stats.held_sets_now, 0, "the grace is over");
             self.report.count_stats(&stats);
         }
         std::mem::take(&mut self.report)
+    }
+
+    /// I18: the memory of what is over has an end.
+    fn forgotten(&self, node: Index, shard: &Shard) {
+        let recent = |of: &(Index, u64)| {
+            let ended = self.ended.get(of);
+            ended.is_none_or(|ended| self.now < *ended + self.remembrance())
+        };
+        let lives = self.generations.iter();
+        let recent_lives = lives.filter(|((of, _), generation)| recent(&(*of, **generation)));
+        // Besides those that run there are as many as ended not long ago, however many there were before.
+        let (lives, most) = (shard.ended_lives(), recent_lives.count());
+        assert!(
+            lives <= most,
+            "I18: n{node} remembers {lives} ends, of {most} that it may"
+        );
+        for (other, of) in self.nodes.iter().enumerate() {
+            if other != node && of.running.is_none() && !recent(&(other, of.generation)) {
+                assert!(
+                    !shard.remembers(&of.name),
+                    "I18: n{node} remembers n{other}"
+                );
+            }
+        }
+    }
+
+    /// For so long may a life be remembered that is over: until the last one has noticed its end, and two permdown periods from there.
+    pub(super) fn remembrance(&self) -> Duration {
+        NOTICE + 2 * self.settings.permdown_period
     }
 }

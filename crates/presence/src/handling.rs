@@ -82,9 +82,12 @@ impl Topics {
             has(list) || handled.is_some_and(has)
         };
         waiting.extras.update(extras, is_named);
-        let gone = Difference::between([&older], list).keys();
-        for key in gone.iter().filter(|key| !is_named(key)) {
-            waiting.extras.remove(key);
+        // Of a list on which nobody was, nobody has gone.
+        if !older.is_empty() {
+            let gone = Difference::between([&older], list).leaves;
+            for left in gone.iter().filter(|left| !is_named(&left.key)) {
+                waiting.extras.remove(&left.key);
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use matryoshka_presence::channel::Broadcast;
 use matryoshka_presence::channel::pubsub::registry::Owner;
-use matryoshka_presence::channel::pubsub::{Payload, PubSub};
+use matryoshka_presence::channel::pubsub::{Bound, Payload, PubSub};
 use matryoshka_presence::tracker::Tracker;
 use matryoshka_presence::{Presence, PresenceConfig};
 use serde_json::{Value, json};
@@ -26,7 +26,8 @@ async fn everybody_of_a_node_that_dies_is_told_to_leave_however_large_their_meta
     // By then all of them have been told, if to nobody.
     // tidy: sleep because the clock is paused and only moved on by it
     tokio::time::sleep(PresenceConfig::DEFAULT_PERIOD * 2).await;
-    let mut told = pubsub.subscribe(TOPIC).unwrap();
+    let roomy = Bound::DEFAULT.with_bytes(4 * Payload::MAX_BYTES);
+    let mut told = pubsub.subscribe_bounded(TOPIC, roomy).unwrap();
     drop(many);
     let mut listed = BTreeSet::new();
     while listed.len() < members {

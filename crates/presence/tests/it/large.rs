@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use matryoshka_presence::channel::Broadcast;
+use matryoshka_presence::channel::pubsub::mailbox::Bound;
 use matryoshka_presence::channel::pubsub::registry::Owner;
-use matryoshka_presence::channel::pubsub::{Bound, Payload, PubSub};
+use matryoshka_presence::channel::pubsub::{Payload, PubSub};
 use matryoshka_presence::tracker::Tracker;
 use matryoshka_presence::{Presence, PresenceConfig};
 use serde_json::{Value, json};

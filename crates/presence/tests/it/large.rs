@@ -1,6 +1,7 @@
 //! News that are too large for one broadcast.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use matryoshka_presence::channel::Broadcast;
 use matryoshka_presence::channel::pubsub::mailbox::Bound;
@@ -9,6 +10,7 @@ use matryoshka_presence::channel::pubsub::{Payload, PubSub};
 use matryoshka_presence::tracker::Tracker;
 use matryoshka_presence::{Presence, PresenceConfig};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 const TOPIC: &str = "topic";
 
@@ -32,7 +34,8 @@ async fn everybody_of_a_node_that_dies_is_told_to_leave_however_large_their_meta
     drop(many);
     let mut listed = BTreeSet::new();
     while listed.len() < members {
-        let message = told.next().await.unwrap().unwrap();
+        let message = timeout(Duration::from_secs(5), told.next()).await;
+        let message = message.expect("a further diff").unwrap().unwrap();
         let diff = Broadcast::from_message(&message).unwrap().unwrap();
         let diff: Value = diff.to().unwrap();
         let leaves = diff["leaves"].as_object().unwrap();

@@ -145,13 +145,16 @@ async fn story(pool_size: usize) {
         let add = |value: &mut u32| *value += 1;
         let second = near.update(id, &topic, "k", add).await.unwrap();
         assert_eq!(previous(near), Some(first));
-        near.replace(id, &topic, "k", &(number + 7)).await.unwrap();
+        pass(Duration::from_millis(60)).await;
+        assert_eq!(previous(far), Some(first));
+        let value = number + 7;
+        near.replace(id, &topic, "k", &value).await.unwrap();
         assert_eq!(previous(near), Some(second));
         pass(Duration::from_millis(60)).await;
         assert_eq!(previous(far), Some(second));
+        assert_eq!(unread(&mut diffs), [(topic.clone(), 1, 1), (topic, 1, 1)]);
     }
     pair.assert_listed(0..TOPICS, 7);
-    assert_each_once(&unread(&mut diffs), 1, 1);
 
     pair.goodbye(diffs, owner).await;
 }

@@ -123,13 +123,21 @@ impl Net {
     fn assert_heard(&mut self, to: usize, from: usize) {
         let listed = self.references(to);
         let have = self.shards[to].have(&name(from));
+        let before = self.shards[to].stats();
         let mut again = self.history_of(from);
         again.push(self.state_of(from));
         again.extend(self.history_of(from));
+        let count = again.len() as u64;
         self.hear_all(to, from, again);
         assert_eq!(self.told(to), NOTHING, "said again");
         assert_eq!(self.references(to), listed, "said again");
         assert_eq!(self.shards[to].have(&name(from)), have, "said again");
+        let after = self.shards[to].stats();
+        let old = (
+            after.old_ops - before.old_ops,
+            after.old_states - before.old_states,
+        );
+        assert_eq!(old, (count - 1, 1), "known as old");
     }
 
     fn others(&self, node: usize) -> Vec<usize> {
@@ -206,35 +214,107 @@ fn renumbering_shows_nobody_anything() {
     );
 }
 
+/// A part of a state of the first node, which has one entry in each part.
+fn part_of(seq: u64, part: u32, parts: u32) -> Message {
+    let stored = Stored {
+        held: false,
+        put_seq: 40 + u64::from(part),
+        value: put(&format!("k{part}")).value.unwrap(),
+    };
+    let at = Position { life: life(1), seq };
+    let entries = vec![stored];
+    Message::Part(Part {
+        at,
+        part,
+        parts,
+        entries,
+    })
+}
+
 #[test]
 fn i6_a_state_that_is_broken_off_changes_nothing() {
-    let mut net = Net::meshed(2);
-    net.track(0, "ann");
-    net.pass(PERIOD);
-    net.take_diffs(1);
-    let part = |part, seq| {
-        let stored = Stored {
-            held: false,
-            put_seq: 40,
-            value: put("ghost").value.unwrap(),
-        };
-        let at = Position { life: life(1), seq };
-        let entries = vec![stored];
-        Message::Part(Part {
-            at,
-            part,
-            parts: 3,
-            entries,
-        })
-    };
-    let link = net.link(1, 0);
-    net.deaf.insert((1, 0));
-    for message in [part(0, 50), part(1, 50), part(1, 60)] {
-        net.hear(1, 0, link, message);
-        net.run();
-        assert_eq!((net.take_diffs(1), net.keys(1)), (vec![], "ann".into()));
+    let broken = [
+        (
+            "it ends before its last part",
+            vec![part_of(50, 0, 3), part_of(50, 1, 3)],
+            0,
+        ),
+        (
+            "a part of a later one",
+            vec![part_of(50, 0, 3), part_of(50, 1, 3), part_of(60, 1, 3)],
+            1,
+        ),
+        (
+            "a part is missing",
+            vec![part_of(50, 0, 3), part_of(50, 2, 3)],
+            1,
+        ),
+        (
+            "a part comes twice",
+            vec![part_of(50, 0, 2), part_of(50, 1, 3)],
+            1,
+        ),
+        ("the first is missing", vec![part_of(50, 1, 2)], 1),
+        (
+            "parts are told to be fewer",
+            vec![part_of(50, 0, 3), part_of(50, 1, 2)],
+            1,
+        ),
+    ];
+    for (why, messages, count) in broken {
+        let mut net = Net::meshed(2);
+        net.track(0, "ann");
+        net.pass(PERIOD);
+        net.take_diffs(1);
+        net.deaf.insert((1, 0));
+        for message in messages {
+            net.hear_all(1, 0, vec![message]);
+            assert_eq!(
+                (net.told(1), net.keys(1).as_str()),
+                (vec![], "ann"),
+                "{why}"
+            );
+            assert_eq!(net.seq(1, 0), Some(1), "{why}");
+        }
+        assert_eq!(net.shards[1].stats().broken_states, count, "{why}");
     }
-    assert_eq!(net.shards[1].stats().broken_states, 1);
+}
+
+/// Whoever asked again gets it from its first part on.
+#[test]
+fn i6_a_state_that_begins_anew_is_taken_whole() {
+    let mut net = Net::meshed(2);
+    net.deaf.insert((1, 0));
+    net.hear_all(1, 0, vec![part_of(50, 0, 2), part_of(50, 0, 2)]);
+    assert_eq!(net.told(1), NOTHING);
+    net.hear_all(1, 0, vec![part_of(50, 1, 2)]);
+    assert_eq!(
+        (net.told(1), net.seq(1, 0)),
+        (vec!["+k0 +k1".into()], Some(50))
+    );
+    assert_eq!(net.shards[1].stats().broken_states, 0);
+}
+
+/// Another tracker runs where one did, over the same link, and nobody was told that the first one ended.
+#[test]
+fn i15_a_tracker_that_takes_the_place_of_another_over_one_link_is_listed_in_its_place() {
+    let mut net = Net::meshed(2);
+    for key in ["a", "b", "c"] {
+        net.track(0, key);
+        net.pass(PERIOD);
+    }
+    net.told(1);
+    let later = life(1).next().unwrap();
+    net.shards[0] = Shard::new(name(0), later, settings());
+    net.track(0, "new");
+    let event = MemberEvent::Up(net.member(1, net.link(0, 1)));
+    net.shards[0].handle_member(&event, net.now);
+    net.run();
+    assert_eq!(
+        (net.told(1), net.keys(1).as_str()),
+        (vec!["+new -a -b -c".into()], "new")
+    );
+    net.assert_nothing_pending(1, 0);
 }
 
 impl Net {

@@ -362,4 +362,4 @@ impl Watcher {
 }
 
 /// So long it takes at most to tell another node of what is held, in the simulated network.
-const PASSED_ON: Duration = Duration::from_millis(0);
+const PASSED_ON: Duration = Duration::from_millis(3_000);

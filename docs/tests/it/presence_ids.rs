@@ -12,7 +12,14 @@ fn every_id_has_its_row() {
         .filter_map(|row| row.trim_start_matches("| ").split(" | ").next())
         .flat_map(|ids| ids.split(", "))
         .collect();
-    for (letter, count) in [("N", 22), ("J", 13), ("S", 15), ("K", 3), ("T", 14), ("X", 8)] {
+    for (letter, count) in [
+        ("N", 22),
+        ("J", 13),
+        ("S", 15),
+        ("K", 3),
+        ("T", 14),
+        ("X", 8),
+    ] {
         for number in 1..=count {
             let id = format!("{letter}{number}");
             let rows = ids.iter().filter(|other| **other == id).count();

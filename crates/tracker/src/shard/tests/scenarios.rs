@@ -312,7 +312,7 @@ fn i15_a_tracker_that_takes_the_place_of_another_over_one_link_is_listed_in_its_
     net.run();
     assert_eq!(
         (net.told(1), net.keys(1).as_str()),
-        (vec!["+new -a -b -c".into()], "new")
+        (vec!["-a -b -c".into(), "+new".into()], "new")
     );
     net.assert_nothing_pending(1, 0);
 }

@@ -64,6 +64,23 @@ fn presence_lists_come_by_phoenix_events_unless_told_otherwise() {
 }
 
 #[test]
+fn presence_is_told_whole_unless_topics_are_named() {
+    assert_eq!(flags(&[]).presence_topics, []);
+    let named = flags(&[
+        "--presence-topics",
+        "big=count,hall:*=window:9",
+        "--presence-topics=*=full/3",
+    ]);
+    let rules = ["big=count", "hall:*=window:9", "*=full/3"];
+    assert_eq!(
+        named.presence_topics,
+        rules.map(|rule| rule.parse().unwrap())
+    );
+    let line = refusal(&["--presence-topics", "room:*"]);
+    assert!(line.contains("full, count or window:N"), "{line}");
+}
+
+#[test]
 fn repeatable_flags_keep_their_order_and_take_commas() {
     let flags = flags(&[
         "--quic",

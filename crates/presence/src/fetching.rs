@@ -75,7 +75,8 @@ impl<W: Send + 'static> Fetching<W> {
     fn fill(&mut self) {
         let now = Instant::now();
         while self.under_way.len() < self.most
-            && let Some((until, job)) = self.waiting.pop_front_if(|(until, _)| *until > now)
+            && self.waiting.front().is_some_and(|(until, _)| *until > now)
+            && let Some((until, job)) = self.waiting.pop_front()
         {
             let fetcher = self.fetcher.clone();
             self.under_way.spawn(async move {

@@ -61,8 +61,9 @@ impl World {
     pub(super) fn deafen(&mut self, node: Index) {
         let other = self.random.below(self.nodes.len());
         // The last heartbeat was a while ago.
-        let patience = SILENCE - self.random.millis(700);
-        if other != node && self.network.silence(other, node, self.now + patience) {
+        let until = self.now + SILENCE - self.random.millis(700);
+        if other != node && self.network.silence(other, node, until) {
+            self.truth.delayed(self.now, until);
             self.report.count("partition, one-sided");
         }
     }

@@ -52,7 +52,7 @@
 //! | operations applied over a gap | `i1_`, `i9_`; `i6_` of `replica/tests.rs` |
 //! | numbers not compared before a copy is shown | `i8_`; `after_a_break_nothing_shows_` of `shard/tests.rs` |
 //! | numbers not compared before the owner is asked | `i7_`; `i8_operations_alone_` of `shard/tests.rs` |
-//! | vectors name the dead, too | `i13_nobody_names_`; `s13_` of `shard/tests/scenarios.rs` |
+//! | vectors name the dead, too | `i13_nobody_names_`; `s13_` of `shard/tests/scenarios/states.rs` |
 //! | held sets of lives that are over taken from others | `i8_`, `i18_`, `i22_` |
 //! | a claim about a node makes a copy of it | `i13_nobody_exists_`, `i8_` |
 //! | the parts of a state that is broken off applied | `i6_` of `shard/tests/scenarios.rs`; the histories |
@@ -78,7 +78,7 @@
 //! | a confirmation forgotten for an earlier one that comes late, or as its node begins another life | `i14_what_was_confirmed_stays_` of `shard/tests/holding.rs` |
 //! | of two questions whether a hold is known the last one answered | `i14_of_several_questions_` of `shard/tests/holding.rs` |
 //! | who comes up during a hold not asked | `a_link_that_ends_` of `shard/tests/holding.rs` |
-//! | an update that keeps the old value, at its owner or in copies | `i16_`; `x7_` of `shard/tests/scenarios.rs` |
+//! | an update that keeps the old value, at its owner or in copies | `i16_`; `x7_` of `shard/tests/scenarios/found.rs` |
 //! | an update that keeps the old entry in copies | `i16_` |
 //! | the node ignored where a list has an entry's place | `i21_entries_of_two_nodes_` of `entries/tests.rs` |
 //! | the references in a list turned round | `entries_are_a_sorted_set` and others of `entries/tests.rs` |
@@ -94,7 +94,7 @@
 //! | what its user's return ended kept by its owner | `i14_who_is_back_` of `shard/tests/scenarios.rs`; `i14_` |
 //! | a grace of a lost connection compared the wrong way | `i26_a_lost_connection_` |
 //! | one known operation applied once more | `i2_`, `i6_` of `replica/tests.rs` |
-//! | a gap of one operation not seen | `x8_` of `shard/tests/scenarios.rs`; `i6_` of `replica/tests.rs` |
+//! | a gap of one operation not seen | `x8_` of `shard/tests/scenarios/found.rs`; `i6_` of `replica/tests.rs` |
 //! | the entry of a state's own number taken though it was deleted | `i8_a_newer_state_`, `i10_an_entry_in_place_` of `replica/tests.rs` |
 //! | what is only held in a state taken for tracked | `i2_`, `i6_` of `replica/tests.rs` |
 //! | what is gone of a copy never forgotten, not told apart from the rest, or noted of what is not there | `i8_what_is_gone_` of `replica/tests.rs` |

@@ -1,6 +1,5 @@
 //! The end of a history: faults cease, and then every list is whole and nobody has anything to say.
 
-use super::super::checker::NOTICE;
 use super::super::{QUIET, SETTLING};
 use super::*;
 
@@ -98,3 +97,7 @@ impl World {
         NOTICE + 2 * self.settings.permdown_period
     }
 }
+
+/// So long after the end of a tracker the last node has noticed it: links are found to be over within 2.5 s, pauses last up to 5 s, and
+/// what is passed on takes its way.
+const NOTICE: Duration = Duration::from_secs(12);

@@ -180,6 +180,8 @@ impl Shard {
 
     pub(super) fn send_vector(&mut self, now: Duration) {
         if self.left || self.linked().next().is_none() {
+            // Nor is the name kept of who was told of last: all of them may be over.
+            self.hinted = None;
             return;
         }
         let heard = self.next_hints();

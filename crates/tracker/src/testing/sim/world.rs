@@ -463,7 +463,7 @@ impl World {
         if self.random.one_in(2) {
             self.jump_clock(node);
         }
-        let started = self.clock(node);
+        let started = self.start_time(node);
         if started < self.nodes[node].life.started {
             self.report.count("clock went back");
         }

@@ -126,6 +126,22 @@ impl World {
         micros.saturating_add_signed(self.nodes[node].clock)
     }
 
+    /// What it says as a tracker starts, which takes longer than a microsecond: no two of one process start at the same time.
+    pub(super) fn start_time(&mut self, node: Index) -> u64 {
+        let incarnation = self.nodes[node].life.incarnation;
+        loop {
+            let started = self.clock(node);
+            let life = Life {
+                incarnation,
+                started,
+            };
+            if !self.generations.contains_key(&(node, life)) {
+                return started;
+            }
+            self.nodes[node].clock += 1;
+        }
+    }
+
     /// Somebody sets a node's wall clock, by anything up to months.
     pub(super) fn jump_clock(&mut self, node: Index) {
         let digits = self.random.below(44) as u32;

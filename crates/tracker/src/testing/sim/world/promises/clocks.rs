@@ -88,7 +88,7 @@ impl Play {
             Wish::Jump(_) => {}
             Wish::RestartTracker => {
                 let old = world.stop(node).unwrap();
-                let started = world.clock(node);
+                let started = world.start_time(node);
                 world.nodes[node].life.started = started;
                 world.run(node, old.links);
                 world.introduce(node);

@@ -182,6 +182,14 @@ impl Shard {
         let mut awaited = told.values().flat_map(|link| &link.hears);
         let all_told = awaited.all(|other| told.contains_key(&**other));
         self.caught_up_once = !told.is_empty() && all_told;
+        if self.caught_up_once {
+            // Nobody is waited for any more, and these names may be of nodes that do not come back.
+            let links = self
+                .peers
+                .values_mut()
+                .filter_map(|peer| peer.link.as_mut());
+            links.for_each(|link| link.hears.clear());
+        }
     }
 
     /// The peers whose whole state is here, and all held sets that they have.

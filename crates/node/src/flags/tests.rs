@@ -82,7 +82,7 @@ fn origins_are_usual_and_more_or_only_those_named_or_the_requests_own() {
     let listed = OriginPolicy::only(["//a.example"]).unwrap();
     assert_eq!(hosted.origins(), listed.served_as("b.example").unwrap());
 
-    let same = |value| flags(&["--same-origin", value]).origins();
+    let same = |value: &str| flags(&["--same-origin", value]).origins();
     assert_eq!(same("off"), OriginPolicy::new());
     assert_eq!(same("on"), OriginPolicy::same_origin());
     for scheme in [Scheme::HTTP, Scheme::HTTPS] {

@@ -52,6 +52,12 @@ impl Charge {
         fits
     }
 
+    /// Takes so many bytes more, whether or not they are there: what was let in is larger than one could know.
+    pub(super) fn overgrow(&mut self, bytes: usize) {
+        self.budget.taken.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes += bytes;
+    }
+
     /// Whether so many more are there now.
     pub(super) fn could_grow(&self, bytes: usize) -> bool {
         let taken = self.budget.taken.load(Ordering::Relaxed);
@@ -80,6 +86,8 @@ mod tests {
         assert!(!other.grow(7), "what did not fit was not taken");
         assert!(other.grow(6));
         assert!(!other.grow(usize::MAX) && !other.could_grow(usize::MAX));
+        other.overgrow(5);
+        assert!(!other.could_grow(0));
         drop(other);
         assert_eq!(budget.taken.load(Ordering::Relaxed), 0);
     }

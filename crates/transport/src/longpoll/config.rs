@@ -27,7 +27,7 @@ pub struct LongPollConfig {
     /// [`max_body_bytes`](Self::max_body_bytes) no body of that size gets in.
     pub max_posted_bytes: usize,
     /// How many bytes of messages wait for the next poll before the session's outbox fills up; default 256 KiB. So much and
-    /// one frame is the most that one poll is answered with.
+    /// one frame is the most that one poll is answered with. While answers hold as much that their client has not read, it gets no more.
     pub buffer_bytes: usize,
     /// The largest frame to a client; default 8,000,000 bytes. A larger one closes the session with 1011.
     pub max_frame_bytes: usize,
@@ -36,7 +36,8 @@ pub struct LongPollConfig {
     /// How many requests may be under way to other nodes, and how many from them; default 10,000 each. A session that
     /// cannot be asked for is as good as gone: its client gets a new one.
     pub max_forwarded: usize,
-    /// How many bytes of posts may be under way to other nodes, and how many from them; default 64 MiB each. A post beyond is answered as one
+    /// How many bytes of posts may be under way to other nodes, those of polls' answers included that came from there and are not read yet, and
+    /// how many of posts from other nodes; default 64 MiB each. A request beyond is answered as one
     /// beyond [`max_posted_bytes`](Self::max_posted_bytes), or with 408 where the other node has no room.
     pub max_forwarded_bytes: usize,
 }

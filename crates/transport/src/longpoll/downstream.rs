@@ -2,7 +2,7 @@
 //!
 //! Only the newest poll is given messages: an older one that still waits may belong to a network that is gone. Messages are
 //! handed over whole and in order, each to one poll. Two polls may wait: the newest, and the one before it, which runs out. A third
-//! ends the oldest.
+//! ends the oldest. What a client was answered, and has not read, counts as what waits: it gets no more while that reaches the bound.
 //!
 //! Pure: no clock, no I/O, no tasks.
 
@@ -22,6 +22,8 @@ pub(super) const MESSAGE_BYTES: usize = 32;
 pub(super) struct Downstream<W> {
     messages: VecDeque<ByteString>,
     bytes: usize,
+    /// What answers hold that are not read yet.
+    unread: usize,
     bound_bytes: usize,
     /// The poll that gets what comes, while it waits.
     newest: Option<Slot<W>>,
@@ -66,6 +68,7 @@ impl<W> Downstream<W> {
         Self {
             messages: VecDeque::new(),
             bytes: 0,
+            unread: 0,
             bound_bytes,
             newest: None,
             older: None,
@@ -83,15 +86,28 @@ impl<W> Downstream<W> {
 
     /// Puts a message. Whoever has put all that there is wakes the poll that gets it, by [`news`](Self::news).
     pub(super) fn put(&mut self, message: ByteString) {
-        self.bytes += message.len() + MESSAGE_BYTES;
+        self.bytes += weight(&message);
         self.messages.push_back(message);
     }
 
     /// The poll to wake if there are messages.
     #[must_use = "the poll has to be woken"]
     pub(super) fn news(&mut self) -> Option<W> {
-        let newest = self.newest.as_mut().filter(|_| !self.messages.is_empty());
+        let has_news = self.has_answer();
+        let newest = self.newest.as_mut().filter(|_| has_news);
         newest?.waker.take()
+    }
+
+    /// Whether there are messages, and the client reads what it is answered.
+    fn has_answer(&self) -> bool {
+        !self.messages.is_empty() && self.unread < self.bound_bytes
+    }
+
+    /// So much of what messages weigh has been read, or will never be. Gives back the poll to wake if there are more.
+    #[must_use = "the poll has to be woken"]
+    pub(super) fn read(&mut self, weight: usize) -> Option<W> {
+        self.unread -= weight;
+        self.news()
     }
 
     /// No further message comes. What waits can still be polled. Gives back all polls to wake.
@@ -128,14 +144,14 @@ impl<W> Downstream<W> {
         (Waiting { id, deadline }, over.and_then(|slot| slot.waker))
     }
 
-    /// The answer to a poll, if it is time for one. Whoever got an answer asks no more.
+    /// The answer to a poll, if it is time for one. Whoever got an answer asks no more, and says when messages were [read](Self::read).
     pub(super) fn poll(&mut self, waiting: &Waiting, now: Instant) -> Option<Polled> {
         let is_newest = self
             .newest
             .as_ref()
             .is_some_and(|slot| slot.id == waiting.id);
-        if is_newest && !self.messages.is_empty() {
-            self.bytes = 0;
+        if is_newest && self.has_answer() {
+            self.unread += mem::take(&mut self.bytes);
             return Some(Polled::Messages(mem::take(&mut self.messages).into()));
         }
         if self.ended && self.messages.is_empty() {
@@ -181,6 +197,11 @@ impl<W> Downstream<W> {
         let mut waits = polls.into_iter().flatten();
         waits.find(|slot| slot.id == waiting.id)
     }
+}
+
+/// What a message counts while it waits, and until it is read.
+pub(super) fn weight(message: &ByteString) -> usize {
+    message.len() + MESSAGE_BYTES
 }
 
 impl Waiting {

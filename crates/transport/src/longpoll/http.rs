@@ -15,9 +15,10 @@ use http_body_util::Full;
 use super::{
     LONGPOLL, LongPolling, body,
     body::{BadLine, Layout},
+    budget::Charge,
     downstream::Polled,
-    intake::{Room, Unread, read},
-    session::{LongPollConnection, PostAnswer},
+    intake::{NotRead, Room, read},
+    session::{LongPollConnection, PostAnswer, Unread},
     sessions::Place,
     upstream::NotTaken,
 };
@@ -74,8 +75,14 @@ async fn get<H: Handler>(
     let Some(token) = token(&head.headers, &params) else {
         return open(service, polling, params, head).await;
     };
-    match polling.poll(token).await {
-        Polled::Messages(messages) => json(body::polled(200, token, &messages)),
+    let Some((polled, until_read)) = polling.poll(token).await else {
+        return fault(StatusCode::SERVICE_UNAVAILABLE);
+    };
+    match polled {
+        Polled::Messages(messages) => {
+            let body = body::polled(200, token, &messages);
+            json(until_read.hold(body))
+        }
         Polled::Nothing => json(body::polled(204, token, &[])),
         Polled::Gone if takes_410_for_an_opening(&head.headers) => status(500),
         Polled::Gone => open(service, polling, params, head).await,
@@ -137,7 +144,7 @@ async fn post<B: RequestBody>(
     };
     let body = match read(body, polling.config(), &mut room).await {
         Ok(body) => body,
-        Err(unread) => return refuse(polling, unread),
+        Err(not_read) => return refuse(polling, not_read),
     };
     let layout = Layout::of(headers);
     let answer = match (&place, room.session) {
@@ -175,13 +182,13 @@ fn posted(answer: PostAnswer) -> Response<Full<Bytes>> {
 }
 
 /// The answer to a post whose body was not read, or not to its end.
-fn refuse(polling: &LongPolling, unread: Unread) -> Response<Full<Bytes>> {
-    let why = match unread {
-        Unread::TooLarge(most) => format!("the body has more than {most} bytes"),
-        Unread::TooSlow(time) => format!("the body did not come within {time:?}"),
-        Unread::Broken => "the body ended too early".to_owned(),
-        Unread::NotTaken(not_taken) => return posted(not_taken.into()),
-        Unread::NoRoom => {
+fn refuse(polling: &LongPolling, not_read: NotRead) -> Response<Full<Bytes>> {
+    let why = match not_read {
+        NotRead::TooLarge(most) => format!("the body has more than {most} bytes"),
+        NotRead::TooSlow(time) => format!("the body did not come within {time:?}"),
+        NotRead::Broken => "the body ended too early".to_owned(),
+        NotRead::NotTaken(not_taken) => return posted(not_taken.into()),
+        NotRead::NoRoom => {
             polling.sessions.counters().posts_refused.add_one();
             return fault(StatusCode::SERVICE_UNAVAILABLE);
         }
@@ -194,12 +201,23 @@ fn refuse(polling: &LongPolling, unread: Unread) -> Response<Full<Bytes>> {
 }
 
 impl LongPolling {
-    async fn poll(&self, token: &str) -> Polled {
+    /// None if too much is under way between the nodes.
+    async fn poll(&self, token: &str) -> Option<(Polled, UntilRead)> {
         let window = self.config().window;
         match self.sessions.find(token) {
-            Place::Here(session) => session.poll(window).await,
-            Place::There(node) => self.relay.poll(&node, token, window).await,
-            Place::Nowhere => Polled::Gone,
+            Place::Here(session) => {
+                let (polled, unread) = session.poll(window).await;
+                Some((polled, UntilRead::Here(unread)))
+            }
+            Place::There(node) => {
+                let charge = self.relay.asked().charge();
+                if !charge.could_grow(1) {
+                    return None;
+                }
+                let polled = self.relay.poll(&node, token, window).await;
+                Some((polled, UntilRead::There(charge)))
+            }
+            Place::Nowhere => Some((Polled::Gone, UntilRead::Nothing)),
         }
     }
 
@@ -212,6 +230,39 @@ impl LongPolling {
         };
         let node = budget.charge();
         Ok(Room { session, node })
+    }
+}
+
+/// What an answer takes until its client has read it.
+enum UntilRead {
+    Nothing,
+    /// Of its session.
+    Here(Unread),
+    /// Of what is under way between the nodes.
+    There(Charge),
+}
+
+impl UntilRead {
+    /// The body, with which this is dropped: that is when the HTTP server has written it.
+    fn hold(mut self, body: Vec<u8>) -> Bytes {
+        if let Self::There(charge) = &mut self {
+            charge.overgrow(body.len());
+        }
+        Bytes::from_owner(Held {
+            body,
+            _until_read: self,
+        })
+    }
+}
+
+struct Held {
+    body: Vec<u8>,
+    _until_read: UntilRead,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
     }
 }
 
@@ -259,8 +310,8 @@ fn fault(http_status: StatusCode) -> Response<Full<Bytes>> {
     response
 }
 
-fn json(body: Vec<u8>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(body));
+fn json(body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
     let headers = response.headers_mut();
     headers.insert(
         CONTENT_TYPE,

@@ -21,7 +21,7 @@ pub(super) struct Room<'a> {
 
 /// Why a body was not read to its end.
 #[derive(Debug)]
-pub(super) enum Unread {
+pub(super) enum NotRead {
     /// It has more bytes than this.
     TooLarge(usize),
     /// It did not come in this time.
@@ -35,24 +35,24 @@ pub(super) enum Unread {
 }
 
 impl Room<'_> {
-    fn check(&self, bytes: usize) -> Result<(), Unread> {
+    fn check(&self, bytes: usize) -> Result<(), NotRead> {
         if let Some(session) = &self.session {
             session.could_grow(bytes)?;
         }
         let fits = self.node.could_grow(bytes);
-        fits.then_some(()).ok_or(Unread::NoRoom)
+        fits.then_some(()).ok_or(NotRead::NoRoom)
     }
 
-    fn grow(&mut self, bytes: usize) -> Result<(), Unread> {
+    fn grow(&mut self, bytes: usize) -> Result<(), NotRead> {
         if let Some(session) = &mut self.session {
             session.grow(bytes)?;
         }
         let fits = self.node.grow(bytes);
-        fits.then_some(()).ok_or(Unread::NoRoom)
+        fits.then_some(()).ok_or(NotRead::NoRoom)
     }
 }
 
-impl From<NotTaken> for Unread {
+impl From<NotTaken> for NotRead {
     fn from(not_taken: NotTaken) -> Self {
         Self::NotTaken(not_taken)
     }
@@ -63,17 +63,17 @@ pub(super) async fn read<B: RequestBody>(
     body: B,
     config: &LongPollConfig,
     room: &mut Room<'_>,
-) -> Result<Bytes, Unread> {
+) -> Result<Bytes, NotRead> {
     let stated = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if stated > config.max_body_bytes {
-        return Err(Unread::TooLarge(config.max_body_bytes));
+        return Err(NotRead::TooLarge(config.max_body_bytes));
     }
     room.check(stated)?;
     let time = config.body_timeout;
     let collected = collect(body, stated, config.max_body_bytes, room);
     match timeout(time, collected).await {
         Ok(read) => read,
-        Err(_elapsed) => Err(Unread::TooSlow(time)),
+        Err(_elapsed) => Err(NotRead::TooSlow(time)),
     }
 }
 
@@ -83,16 +83,16 @@ async fn collect<B: RequestBody>(
     stated: usize,
     most: usize,
     room: &mut Room<'_>,
-) -> Result<Bytes, Unread> {
+) -> Result<Bytes, NotRead> {
     let mut body = pin!(body);
     let mut all = BytesMut::with_capacity(stated.min(SET_ASIDE_BYTES));
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| Unread::Broken)?.into_data() else {
+        let Ok(data) = frame.map_err(|_| NotRead::Broken)?.into_data() else {
             continue; // Trailers.
         };
         let bytes = data.remaining();
         if bytes > most - all.len() {
-            return Err(Unread::TooLarge(most));
+            return Err(NotRead::TooLarge(most));
         }
         room.grow(bytes)?;
         all.put(data);

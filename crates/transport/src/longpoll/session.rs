@@ -22,7 +22,7 @@ use super::{
     LongPollConfig,
     body::{BadLine, Messages, Part},
     budget::Charge,
-    downstream::{Downstream, Polled, Waiting},
+    downstream::{Downstream, Polled, Waiting, weight},
     sessions::Seat,
     upstream::{NotTaken, PostId, Posted, Step, Upstream},
 };
@@ -110,11 +110,22 @@ impl Shared {
         }
     }
 
-    /// Waits for messages, for the end, for the window to close, or for two newer polls.
+    /// Waits for messages, for the end, for the window to close, or for two newer polls. Messages count as unread until the other thing
+    /// that is returned is dropped.
     ///
     /// # Cancel safety
     /// Messages are taken only when they are returned.
-    pub(super) async fn poll(&self, window: Duration) -> Polled {
+    pub(super) async fn poll(self: &Arc<Self>, window: Duration) -> (Polled, Unread) {
+        let polled = self.wait_for_messages(window).await;
+        let weight = match &polled {
+            Polled::Messages(messages) => messages.iter().map(weight).sum(),
+            Polled::Nothing | Polled::Gone => 0,
+        };
+        let session = Arc::clone(self);
+        (polled, Unread { session, weight })
+    }
+
+    async fn wait_for_messages(&self, window: Duration) -> Polled {
         let poll = OpenPoll::begin(self, window);
         let deadline = Instant::from_std(poll.waiting.deadline());
         let mut timer = pin!(sleep_until(deadline));
@@ -170,6 +181,21 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing that can panic runs inside, so a poisoned lock guards sound data.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Messages that were given to the client and are not read yet; dropped, they are, or never will be.
+pub(super) struct Unread {
+    session: Arc<Shared>,
+    weight: usize,
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        if self.weight > 0 {
+            let news = self.session.lock().downstream.read(self.weight);
+            news.into_iter().for_each(Waker::wake);
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use hyper::body::{Body, Frame as BodyFrame, SizeHint};
 use matryoshka_transport::{
     Frame, Limits, LongPollConfig, MAX_WAITING_POSTS,
     bytes::Bytes,
-    http::{Request, StatusCode},
+    http::{Request, Response, StatusCode},
     pubsub::{PubSub, memory::MemoryMesh},
 };
 use serde_json::json;
@@ -382,4 +382,63 @@ async fn a_token_of_any_length_is_one_that_is_worth_nothing() {
     assert_eq!(opened.json()["status"], 410);
     assert!(opened.token().len() <= 151, "{}", opened.token());
     assert_eq!(polled.lab.calls.load(SeqCst), 1);
+}
+
+/// The answer to a poll, of which nothing is read.
+async fn unread(polled: &Polled, token: &str) -> Response<Full<Bytes>> {
+    let request = get(&format!("token={token}"));
+    let request = request.body(Full::<Bytes>::default()).unwrap();
+    polled.service.clone().call(request).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_its_answers_gets_no_more_until_it_does() {
+    let config = LongPollConfig::default().with_buffer_bytes(1_000);
+    let polled = Polled::with(config, Limits::default());
+    let token = polled.open().await;
+    let (_, outbox) = polled.lab.connected().await;
+    let (large, small) = ("x".repeat(900), "y".repeat(10));
+    let mut held = Vec::new();
+    for text in [&large, &small, &large] {
+        outbox.frame(Frame::text(text.clone()));
+        held.push(unread(&polled, &token).await);
+    }
+    outbox.frame(Frame::text("z"));
+    let start = Instant::now();
+    let nothing = json!({"status": 204, "token": token, "messages": []});
+    polled.poll(&token).await.is(nothing);
+    assert_eq!(start.elapsed(), WINDOW);
+    let read = async {
+        settle().await;
+        // The server writes it, or finds that its client has gone.
+        drop(held.remove(0));
+    };
+    let start = Instant::now();
+    let (answer, ()) = join(polled.poll(&token), read).await;
+    answer.is(messages(&token, &["z"]));
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    let body = held.remove(1).into_body().collect().await.unwrap();
+    assert!(
+        body.to_bytes()
+            .windows(900)
+            .any(|text| text == large.as_bytes())
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_from_other_nodes_that_nobody_reads_count_as_what_is_under_way() {
+    let mesh = MemoryMesh::new();
+    let config = LongPollConfig::default().with_max_forwarded_bytes(1_000);
+    let [a, b] = ["a", "b"].map(|name| {
+        let pubsub = PubSub::with(mesh.node(name));
+        Polled::on(&pubsub, config.clone(), Limits::default())
+    });
+    let token = a.open().await;
+    let (_, outbox) = a.lab.connected().await;
+    outbox.frame(Frame::text("x".repeat(1_000)));
+    let held = unread(&b, &token).await;
+    is_put_off(&b.poll(&token).await);
+    drop(held);
+    outbox.frame(Frame::text("y"));
+    b.poll(&token).await.is(messages(&token, &["y"]));
 }

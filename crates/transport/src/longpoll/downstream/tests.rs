@@ -286,3 +286,18 @@ proptest! {
         prop_assert!(downstream.is_empty() && downstream.bytes == 0);
     }
 }
+
+#[test]
+fn what_is_not_read_holds_back_what_waits_and_its_reading_is_news() {
+    let now = Instant::now();
+    let mut downstream = downstream(MESSAGE_BYTES + 1, now);
+    put(&mut downstream, 0..1);
+    let poll = begin(&mut downstream, now);
+    assert_eq!(downstream.poll(&poll, now), Some(texts(0..1)));
+    let _ = downstream.finish(&poll, now);
+    put(&mut downstream, 1..2);
+    let poll = wait(&mut downstream, now, 'a');
+    assert_eq!(downstream.news(), None);
+    assert_eq!(downstream.read(weight(&"0".into())), Some('a'));
+    assert_eq!(downstream.poll(&poll, now), Some(texts(1..2)));
+}

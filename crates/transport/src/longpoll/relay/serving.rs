@@ -89,9 +89,10 @@ pub(super) enum Work {
 }
 
 impl Work {
-    async fn run(self, session: &Shared, window: Duration) -> Word {
+    async fn run(self, session: &Arc<Shared>, window: Duration) -> Word {
         match self {
-            Self::Poll => session.poll(window).await.into(),
+            // What other nodes hold for their clients is theirs to bound.
+            Self::Poll => session.poll(window).await.0.into(),
             Self::Post(messages, bytes, charge) => {
                 let taken_in = session.enter().and_then(|mut coming| {
                     coming.grow(bytes)?;

@@ -207,7 +207,11 @@ impl LongPolling {
         match self.sessions.find(token) {
             Place::Here(session) => {
                 let (polled, unread) = session.poll(window).await;
-                Some((polled, UntilRead::Here(unread)))
+                let until_read = UntilRead {
+                    _unread: Some(unread),
+                    charge: None,
+                };
+                Some((polled, until_read))
             }
             Place::There(node) => {
                 let charge = self.relay.asked().charge();
@@ -215,9 +219,13 @@ impl LongPolling {
                     return None;
                 }
                 let polled = self.relay.poll(&node, token, window).await;
-                Some((polled, UntilRead::There(charge)))
+                let until_read = UntilRead {
+                    _unread: None,
+                    charge: Some(charge),
+                };
+                Some((polled, until_read))
             }
-            Place::Nowhere => Some((Polled::Gone, UntilRead::Nothing)),
+            Place::Nowhere => Some((Polled::Gone, UntilRead::default())),
         }
     }
 
@@ -234,18 +242,18 @@ impl LongPolling {
 }
 
 /// What an answer takes until its client has read it.
-enum UntilRead {
-    Nothing,
+#[derive(Default)]
+struct UntilRead {
     /// Of its session.
-    Here(Unread),
+    _unread: Option<Unread>,
     /// Of what is under way between the nodes.
-    There(Charge),
+    charge: Option<Charge>,
 }
 
 impl UntilRead {
     /// The body, with which this is dropped: that is when the HTTP server has written it.
     fn hold(mut self, body: Vec<u8>) -> Bytes {
-        if let Self::There(charge) = &mut self {
+        if let Some(charge) = &mut self.charge {
             charge.overgrow(body.len());
         }
         Bytes::from_owner(Held {

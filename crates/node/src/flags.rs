@@ -23,6 +23,7 @@ use matryoshka_presence::channel::transport::{
 use matryoshka_pubsub_quic::{NEWEST_PROTOCOL, OLDEST_PROTOCOL};
 
 use crate::drain::Drain;
+use crate::heads::HeadLimits;
 use crate::identity::PkiFiles;
 use crate::logging;
 use crate::page_link::PageLink;
@@ -167,6 +168,14 @@ pub(crate) struct Flags {
     #[arg(long, env = "MATRYOSHKA_MAX_ADDRESS_SOCKETS", value_name = "N", default_value = "0", value_parser = most)]
     pub(crate) max_address_sockets: Most,
 
+    /// Connections at a time that wait for a request; 0 is no limit
+    #[arg(long, env = "MATRYOSHKA_MAX_HEADS", value_name = "N", default_value = "10000", value_parser = most)]
+    pub(crate) max_heads: Most,
+
+    /// Connections from one address at a time that wait for a request, loopback not counted; 0 is no limit
+    #[arg(long, env = "MATRYOSHKA_MAX_ADDRESS_HEADS", value_name = "N", default_value = "1000", value_parser = most)]
+    pub(crate) max_address_heads: Most,
+
     /// Sockets closed per second when the node is told to stop
     #[arg(long, env = "MATRYOSHKA_DRAIN_RATE", value_name = "N", default_value = "1000", value_parser = drain_rate)]
     pub(crate) drain_rate: NonZeroU32,
@@ -281,6 +290,14 @@ impl Flags {
             .with_connections(&Connections::with_limits(most))
             .with_long_polling(long_polling);
         config
+    }
+
+    /// How many connections may wait for a request.
+    pub(crate) fn heads(&self) -> HeadLimits {
+        HeadLimits {
+            in_all: self.max_heads.0,
+            of_address: self.max_address_heads.0,
+        }
     }
 
     /// How to go.

@@ -6,6 +6,7 @@ mod cluster_api;
 mod drain;
 mod error;
 mod flags;
+mod heads;
 mod health;
 mod http;
 mod identity;

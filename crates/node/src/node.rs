@@ -134,7 +134,7 @@ impl Node {
             readiness: Readiness::starting(),
             origins,
         };
-        let serving = Serving::start(listener, http::router(server.clone()));
+        let serving = Serving::start(listener, http::router(server.clone()), flags.heads());
         let node = Self {
             server,
             http,

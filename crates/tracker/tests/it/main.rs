@@ -5,5 +5,6 @@ mod consumers;
 #[cfg(feature = "test-util")]
 mod histories;
 mod owners;
+mod pools;
 mod single;
 mod support;

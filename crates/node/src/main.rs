@@ -19,6 +19,7 @@ mod page;
 mod page_link;
 mod presence_api;
 mod presence_events;
+mod presence_topics;
 mod readiness;
 mod rereading;
 mod room;

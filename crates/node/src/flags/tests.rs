@@ -33,7 +33,7 @@ fn every_flag_has_an_environment_variable_of_its_name() {
         .get_arguments()
         .filter(|argument| !matches!(argument.get_id().as_str(), "help" | "version"))
         .collect();
-    assert_eq!(flags.len(), 31);
+    assert_eq!(flags.len(), 32);
     for flag in flags {
         let name = flag.get_long().unwrap();
         let variable = format!("MATRYOSHKA_{}", name.to_uppercase().replace('-', "_"));
@@ -109,6 +109,23 @@ fn a_list_of_the_only_origins_stands_alone() {
         assert!(line.contains("it takes scheme://host:port"), "{line}");
     }
     assert!(refusal(&["--same-origin=yes"]).contains("it takes on, off, http or https"));
+}
+
+#[test]
+fn presence_is_told_whole_unless_topics_are_named() {
+    assert_eq!(flags(&[]).presence_topics, []);
+    let named = flags(&[
+        "--presence-topics",
+        "big=count,hall:*=window:9",
+        "--presence-topics=*=full/3",
+    ]);
+    let rules = ["big=count", "hall:*=window:9", "*=full/3"];
+    assert_eq!(
+        named.presence_topics,
+        rules.map(|rule| rule.parse().unwrap())
+    );
+    let line = refusal(&["--presence-topics", "room:*"]);
+    assert!(line.contains("full, count or window:N"), "{line}");
 }
 
 #[test]

@@ -22,9 +22,8 @@ const KEEP_BESIDE_PAYLOAD_BYTES: usize = 1024;
 /// Reads the reference of the frame `text`, or of its join; `null` is none.
 pub(super) fn read_ref(text: &ByteString, raw: &RawValue) -> Result<Option<Field>, DecodeError> {
     let field = read_field(text, raw)?;
-    match &field {
-        Some(field) => within("ref", field, MAX_REF_BYTES)?,
-        None => {}
+    if let Some(field) = &field {
+        within("ref", field, MAX_REF_BYTES)?;
     }
     Ok(field)
 }

@@ -5,5 +5,7 @@ mod consumers;
 #[cfg(feature = "test-util")]
 mod histories;
 mod owners;
+mod panics;
 mod single;
+mod steps;
 mod support;

@@ -6,6 +6,7 @@ mod consumers;
 mod histories;
 mod owners;
 mod panics;
+mod pools;
 mod single;
 mod steps;
 mod support;

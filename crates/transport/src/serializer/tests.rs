@@ -126,6 +126,49 @@ fn versions_are_chosen_by_patch_level() {
     }
 }
 
+#[test]
+fn a_version_may_be_left_out_and_nobody_else_has_its_number() {
+    struct Impostor;
+
+    impl Serializer for Impostor {
+        fn vsn(&self) -> &'static str {
+            "2.0.3"
+        }
+
+        fn decode(&self, _: Frame) -> Result<ClientMessage, DecodeError> {
+            unreachable!("it is not spoken")
+        }
+
+        fn encode(&self, _: &ServerMessage) -> Result<Frame, EncodeError> {
+            unreachable!("it is not spoken")
+        }
+    }
+
+    let asked = [
+        None,
+        Some("1.0.0"),
+        Some("1.0.9"),
+        Some("2.0.0"),
+        Some("2.0.7"),
+    ];
+    let spoken = |serializers: &Serializers| {
+        asked.map(|vsn| serializers.get(vsn).map(|spoken| spoken.vsn()).ok())
+    };
+    let (one, two) = (Some("1.0.0"), Some("2.0.0"));
+    let first = Serializers::default().without_v2();
+    assert_eq!(spoken(&first), [one, one, one, None, None]);
+    assert_eq!(Vec::from_iter(first.vsns()), ["1.0.0"]);
+    let second = Serializers::default().without_v1();
+    assert_eq!(spoken(&second), [None, None, None, two, two]);
+    assert_eq!(
+        second.get(None).unwrap_err(),
+        UnknownVsn("1.0.0".to_owned())
+    );
+    let none = second.without_v2();
+    assert_eq!(spoken(&none), [None; 5]);
+    assert_eq!(none.with(&Impostor).unwrap_err(), VsnTaken("2.0.3"));
+}
+
 // Version 1.
 
 #[test]

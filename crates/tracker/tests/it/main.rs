@@ -5,6 +5,8 @@ mod consumers;
 #[cfg(feature = "test-util")]
 mod histories;
 mod owners;
+mod panics;
 mod pools;
 mod single;
+mod steps;
 mod support;

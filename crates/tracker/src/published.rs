@@ -1,14 +1,13 @@
 //! What a tracker shows: the list of every topic, and the streams of those who follow changes.
 //!
-//! Shards write, everybody reads. A reader takes a shared lock for as long as it takes to find a topic and to copy two words. It never
-//! waits for what a shard does, nor for other readers; only while the finished lists of a step are put in place, which is one insertion
-//! for each topic that changed, and while such a step waits for somebody who is taking a snapshot of all topics.
+//! Shards write, everybody reads. Who reads a list finds its topic and copies two words, and waits for nobody: the lists stand there
+//! twice ([`LeftRight`]), and while a shard puts a finished step into the one copy, the other is read.
 //!
 //! Lists are published before the diffs that led to them are handed out, so a list is never older than a diff that somebody has seen.
 
 use std::collections::{HashMap, VecDeque};
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 
 use futures::task::AtomicWaker;
@@ -16,14 +15,15 @@ use futures::task::AtomicWaker;
 use crate::diff::Diff;
 use crate::diffs::Snapshot;
 use crate::entries::Entries;
+use crate::left_right::LeftRight;
 use crate::visible::TopicStep;
 
 /// The lists of all shards.
 #[derive(Debug)]
 pub(crate) struct Published {
-    shards: Vec<RwLock<Lists>>,
+    shards: Vec<LeftRight<Lists>>,
     /// Held while a step is published and while somebody joins or catches up, so that a list and the diffs after it fit
-    /// exactly. Taken before a shard's lists and before a queue; reading takes only the lists.
+    /// exactly. Taken before a shard's lists are written and before a queue; reading lists does not take it.
     consumers: Mutex<Consumers>,
     bound: usize,
 }
@@ -40,16 +40,15 @@ struct Consumers {
 impl Published {
     pub(crate) fn new(shards: usize, bound: usize) -> Self {
         Self {
-            shards: (0..shards).map(|_| RwLock::default()).collect(),
+            shards: (0..shards).map(|_| LeftRight::default()).collect(),
             consumers: Mutex::default(),
             bound,
         }
     }
 
     pub(crate) fn entries(&self, shard: usize, topic: &str) -> Entries {
-        let lists = &self.shards[shard];
-        let lists = lists.read().unwrap_or_else(PoisonError::into_inner);
-        lists.get(topic).cloned().unwrap_or_default()
+        let listed = self.shards[shard].read(|lists| lists.get(topic).cloned());
+        listed.unwrap_or_default()
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
@@ -59,11 +58,11 @@ impl Published {
 
     fn topics(&self) -> Snapshot {
         let topics = self.shards.iter().flat_map(|lists| {
-            let lists = lists.read().unwrap_or_else(PoisonError::into_inner);
-            lists
-                .iter()
-                .map(|(topic, entries)| (Arc::clone(topic), entries.clone()))
-                .collect::<Vec<_>>()
+            lists.read(|lists| {
+                let lists = lists.iter();
+                let both = lists.map(|(topic, entries)| (Arc::clone(topic), entries.clone()));
+                both.collect::<Vec<_>>()
+            })
         });
         Snapshot::new(topics.collect())
     }
@@ -88,19 +87,18 @@ impl Published {
         drop(old);
     }
 
-    /// Gives back what was shown before, so that it is freed under no lock.
-    fn show(&self, shard: usize, steps: &[TopicStep]) -> Vec<Entries> {
-        let mut lists = self.shards[shard]
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        let shown = steps.iter().filter_map(|TopicStep { diff, entries }| {
-            if entries.is_empty() {
-                lists.remove(&diff.topic)
-            } else {
-                lists.insert(Arc::clone(&diff.topic), entries.clone())
-            }
-        });
-        shown.collect()
+    /// Gives back what both copies held before, so that it is freed under no lock.
+    fn show(&self, shard: usize, steps: &[TopicStep]) -> [Vec<Entries>; 2] {
+        self.shards[shard].write(|lists| {
+            let shown = steps.iter().filter_map(|TopicStep { diff, entries }| {
+                if entries.is_empty() {
+                    lists.remove(&diff.topic)
+                } else {
+                    lists.insert(Arc::clone(&diff.topic), entries.clone())
+                }
+            });
+            shown.collect()
+        })
     }
 
     /// The list of a topic and all its later diffs.
@@ -170,9 +168,7 @@ impl Published {
             }
         }
         drop(consumers);
-        let lists = &self.shards[shard];
-        let lists = mem::take(&mut *lists.write().unwrap_or_else(PoisonError::into_inner));
-        drop(lists);
+        drop(self.shards[shard].write(mem::take));
     }
 }
 

@@ -1,6 +1,9 @@
 //! Lists, followers and laggards, without a shard.
 
+use std::sync::mpsc;
 use std::task::Waker;
+use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
@@ -192,4 +195,36 @@ fn followers_that_went_leave_nothing_behind_while_nothing_changes() {
     assert!(consumers.all.len() <= 2, "{}", consumers.all.len());
     assert!(consumers.by_topic.is_empty());
     drop((consumers, here));
+}
+
+/// Stopped in the first copy of the lists, where nobody sees its change, and in the second one, when everybody does.
+#[test]
+fn a_reader_waits_for_no_writer_that_stands_still_in_the_midst() {
+    for (stop_in, seen) in [(1, 1), (2, 0)] {
+        let mut tracked = Tracked::new(10);
+        tracked.join("t", 1);
+        let (stopped, has_stopped) = mpsc::channel();
+        let (go_on, may_go_on) = mpsc::channel();
+        let published = Arc::clone(&tracked.published);
+        let writing = thread::spawn(move || {
+            let mut copy = 0;
+            published.shards[0].write(|lists| {
+                copy += 1;
+                if copy == stop_in {
+                    stopped.send(()).unwrap();
+                    may_go_on.recv().unwrap();
+                }
+                lists.clear();
+            });
+        });
+        has_stopped.recv().unwrap();
+        let (answer, answered) = mpsc::channel();
+        let published = Arc::clone(&tracked.published);
+        thread::spawn(move || answer.send(published.entries(0, "t").len()));
+        let read = answered.recv_timeout(Duration::from_secs(10));
+        assert_eq!(read, Ok(seen), "copy {stop_in}");
+        go_on.send(()).unwrap();
+        writing.join().unwrap();
+        assert!(tracked.published.entries(0, "t").is_empty());
+    }
 }

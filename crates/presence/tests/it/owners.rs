@@ -86,7 +86,8 @@ async fn q9_errors_leave_the_list_as_it_was() {
 async fn of_two_updates_side_by_side_none_is_lost() {
     let presence = Presence::new(&PubSub::local());
     let owner = Owner::new();
-    let track = presence.track_for(&owner, TOPIC, "anna", &json!({ "n": 0 }));
+    let zero = json!({ "n": 0 });
+    let track = presence.track_for(&owner, TOPIC, "anna", &zero);
     track.await.unwrap();
     let add = |n: u64| {
         presence.update_with_for(&owner, TOPIC, "anna", move |meta: &mut Value| {
@@ -111,7 +112,8 @@ async fn an_update_that_makes_no_meta_leaves_the_list_as_it_was() {
     }
     let presence = Presence::new(&PubSub::local());
     let owner = Owner::new();
-    let track = presence.track_for(&owner, TOPIC, "anna", &json!({ "name": "Anna" }));
+    let named = json!({ "name": "Anna" });
+    let track = presence.track_for(&owner, TOPIC, "anna", &named);
     let reference = track.await.unwrap();
     let other_shape =
         presence.update_with_for(&owner, TOPIC, "anna", |meta: &mut Numbered| meta.n = 1);

@@ -53,6 +53,9 @@ fn main() {
     if wanted == [sockets::BARE_LOOP] {
         return sockets::serve_bare();
     }
+    if wanted == [sockets::FLOOR] {
+        return sockets::serve_floor();
+    }
     println!(
         "medians; one thread, unless said; the baseline is measured in turn with each subject"
     );

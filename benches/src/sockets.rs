@@ -1,5 +1,5 @@
-//! Sockets end to end: clients over TCP against a server that serves the lab contract, ours or any other, and against a bare loop on the same
-//! codec. What is counted is the servers' own CPU and memory, which the system tells for each process.
+//! Sockets end to end: clients over TCP against a server that serves the lab contract, ours or any other, against a bare loop on the same
+//! codec, and against a floor that is nothing but the system's calls. What is counted is the servers' own CPU and memory, which the system tells for each process.
 //!
 //! `MATRYOSHKA_NODE` is the node's program, which is started for each measurement. Instead, `MATRYOSHKA_LAB` is where a server listens, such as
 //! `127.0.0.1:4000`, and `MATRYOSHKA_LAB_PIDS` are its processes, with commas between.
@@ -8,6 +8,7 @@ mod bare;
 mod client;
 mod deliver;
 mod echo;
+mod floor;
 mod http;
 mod idle;
 mod latency;
@@ -26,6 +27,7 @@ use crate::bar::Bar;
 pub(crate) use bare::{BARE_LOOP, serve as serve_bare};
 pub(crate) use deliver::run as deliver;
 pub(crate) use echo::run as echo;
+pub(crate) use floor::{FLOOR, serve as serve_floor};
 pub(crate) use idle::run as idle;
 pub(crate) use latency::run as latency;
 pub(crate) use longpoll::run as longpoll;
@@ -54,12 +56,27 @@ fn each_us(cpu: Duration, count: usize) -> f64 {
     cpu.as_secs_f64() * 1e6 / count as f64
 }
 
-/// One line: the server's figure, the bare loop's, and the bars of both kinds.
-fn compare(what: &str, lab: f64, bare: f64, bar: f64) {
-    let ratio = lab / bare;
-    println!(
-        "{what}: {lab:.2} us of CPU each ({}); bare loop {bare:.2}, ratio {ratio:.2} ({})",
-        Bar::AtMost(bar).judge(lab),
-        Bar::AtMost(1.5).judge(ratio),
-    );
+/// What one thing costs each kind of server.
+struct Costs {
+    lab: f64,
+    bare: f64,
+    floor: f64,
+}
+
+/// The bare loop is no baseline if it needs more than this, of the floor.
+const MOST_OF_FLOOR: f64 = 1.4;
+
+impl Costs {
+    /// The figures and the bars of each kind.
+    fn print(&self, what: &str, bar: f64) {
+        let Self { lab, bare, floor } = self;
+        let (ratio, of_floor) = (lab / bare, bare / floor);
+        println!(
+            "{what}: {lab:.2} us of CPU each ({}); bare loop {bare:.2}, ratio {ratio:.2} ({}); floor {floor:.2}, of which the bare loop \
+             takes {of_floor:.2} ({})",
+            Bar::AtMost(bar).judge(*lab),
+            Bar::AtMost(1.5).judge(ratio),
+            Bar::AtMost(MOST_OF_FLOOR).judge(of_floor),
+        );
+    }
 }

@@ -70,10 +70,13 @@ pub(crate) struct IntegrationFlags {
     /// How often a scenario repeats its fault, each time at another moment; from 10 on the long ones take their time
     #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) rounds: u32,
-    /// How many users fill a room in the scenarios of large rooms
+    /// How many users fill a room in the scenarios of large rooms (full-room, mass-kill, rolling-restart)
     #[arg(long, default_value_t = 300, value_name = "N", value_parser = clap::value_parser!(u32).range(30..=15_000))]
     pub(crate) users: u32,
-    /// Repeat the choices of an earlier run
+    /// How many nodes the scenarios of large rooms have; the others have as many as their story needs
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=9))]
+    pub(crate) nodes: u8,
+    /// Repeat the choices of an earlier run: moments of faults, and in large rooms who is where, comes when, and which node is next
     #[arg(long, value_name = "SEED")]
     pub(crate) seed: Option<u64>,
     /// Build the nodes in release mode
@@ -138,6 +141,49 @@ mod tests {
     #[test]
     fn grammar_is_sound() {
         Flags::command().debug_assert();
+    }
+
+    fn integration(flags: &[&str]) -> Result<IntegrationFlags, clap::Error> {
+        let all = ["xtask", "integration"].iter().chain(flags);
+        match Flags::try_parse_from(all)?.command {
+            Command::Integration(flags) => Ok(flags),
+            _ => panic!("parsed as something else"),
+        }
+    }
+
+    #[test]
+    fn large_rooms_have_other_sizes_and_seeds_if_one_asks() {
+        let usual = integration(&[]).expect("no flag is required");
+        assert_eq!((usual.nodes, usual.users, usual.seed), (3, 300, None));
+        let other = [
+            "full-room",
+            "--nodes",
+            "5",
+            "--users",
+            "1000",
+            "--seed",
+            "7",
+        ];
+        let other = integration(&other).expect("all of them exist");
+        assert_eq!((other.nodes, other.users, other.seed), (5, 1000, Some(7)));
+        assert!(other.scenario == Some(Scenario::FullRoom));
+    }
+
+    #[test]
+    fn sizes_that_no_story_has_are_refused() {
+        let refused = [
+            ("--nodes", "1"),
+            ("--nodes", "10"),
+            ("--nodes", "x"),
+            ("--users", "29"),
+            ("--users", "15001"),
+            ("--rounds", "0"),
+            ("--seed", "-1"),
+        ];
+        for (flag, value) in refused {
+            let flag = format!("{flag}={value}");
+            assert!(integration(&[&flag]).is_err(), "{flag}");
+        }
     }
 
     #[test]

@@ -97,11 +97,11 @@ pub(crate) enum Scenario {
     Versions,
     /// A topic that two nodes of three want: the third gets no copy until somebody there joins
     Interest,
-    /// One room fills up over three nodes: every list is complete soon after the last join
+    /// One room fills up over several nodes: every list is complete soon after the last join
     FullRoom,
     /// A node killed with many users in one room: they leave all lists in time, in one diff
     MassKill,
-    /// Three nodes restarted in turn with a grace, under a room full of users: nobody who comes back is seen to leave
+    /// All nodes restarted in turn with a grace, under a room full of users: nobody who comes back is seen to leave
     RollingRestart,
 }
 
@@ -143,7 +143,7 @@ impl Scenario {
     }
 
     /// Runs it; what it measured comes back as a line.
-    fn run(self, stage: &mut Stage, rounds: u32, users: u32) -> Outcome<String> {
+    fn run(self, stage: &mut Stage, rounds: u32, room: RoomSize) -> Outcome<String> {
         match self {
             Scenario::Chat => chat::run(stage),
             Scenario::Kill => kill::run(stage, rounds),
@@ -162,9 +162,9 @@ impl Scenario {
             Scenario::SlowLink => slow_link::run(stage),
             Scenario::Versions => versions::run(stage),
             Scenario::Interest => interest::run(stage, rounds),
-            Scenario::FullRoom => full_room::run(stage, users),
-            Scenario::MassKill => mass_kill::run(stage, users, rounds),
-            Scenario::RollingRestart => rolling_restart::run(stage, users),
+            Scenario::FullRoom => full_room::run(stage, room),
+            Scenario::MassKill => mass_kill::run(stage, room, rounds),
+            Scenario::RollingRestart => rolling_restart::run(stage, room),
         }
     }
 }
@@ -196,7 +196,10 @@ pub(crate) fn run(flags: &IntegrationFlags) -> Outcome {
         logs: workspace.target.join("xtask-logs/integration"),
         seed,
         rounds: flags.rounds,
-        users: flags.users,
+        room: RoomSize {
+            nodes: flags.nodes.into(),
+            users: flags.users,
+        },
     };
     match flags.scenario {
         Some(scenario) => theatre.play(scenario, &stop),
@@ -210,7 +213,21 @@ struct Theatre {
     logs: PathBuf,
     seed: u64,
     rounds: u32,
-    users: u32,
+    room: RoomSize,
+}
+
+/// How large the scenarios of large rooms are.
+#[derive(Clone, Copy)]
+pub(crate) struct RoomSize {
+    pub(crate) nodes: usize,
+    pub(crate) users: u32,
+}
+
+impl RoomSize {
+    /// Their indices.
+    pub(crate) fn all_nodes(self) -> Vec<usize> {
+        (0..self.nodes).collect()
+    }
 }
 
 impl Theatre {
@@ -267,7 +284,7 @@ impl Theatre {
         let began = Instant::now();
         let dice = Dice::new(self.seed);
         let mut stage = Stage::new(&name, self.program.clone(), logs.clone(), stop, dice)?;
-        let played = scenario.run(&mut stage, self.rounds, self.users);
+        let played = scenario.run(&mut stage, self.rounds, self.room);
         match played.and_then(|figures| stage.end().map(|()| figures)) {
             Ok(figures) => {
                 let took = seconds(began.elapsed());
@@ -276,9 +293,10 @@ impl Theatre {
             }
             Err(failure) if failure.is_stop() => Err(failure),
             Err(failure) => fail!(
-                "{name} FAILED: {failure} (the same choices again: `cargo xtask integration {name} --rounds {} --users {} --seed {}`; logs in {})",
+                "{name} FAILED: {failure} (the same choices again: `cargo xtask integration {name} --rounds {} --users {} --nodes {} --seed {}`; logs in {})",
                 self.rounds,
-                self.users,
+                self.room.users,
+                self.room.nodes,
                 self.seed,
                 logs.display()
             ),

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use crate::sockets::client::{Client, Speaker};
 use crate::sockets::server::Server;
-use crate::sockets::{SAMPLES, compare, each_us, median, on_one_thread};
+use crate::sockets::{Costs, SAMPLES, each_us, median, on_one_thread};
 
 /// What a message carries, unless a measurement says otherwise.
 pub(super) const PAYLOAD_BYTES: usize = 64;
@@ -27,9 +27,12 @@ const CONNECTING: usize = 200;
 
 pub(crate) fn run() {
     for (sockets, bar) in SOCKETS {
-        let bare = on_one_thread(sample(Server::bare(), sockets));
-        let lab = on_one_thread(sample(Server::lab(), sockets));
-        compare(&format!("sockets: a delivery to {sockets}"), lab, bare, bar);
+        let costs = Costs {
+            lab: on_one_thread(sample(Server::lab(), sockets)),
+            bare: on_one_thread(sample(Server::bare(), sockets)),
+            floor: on_one_thread(sample(Server::floor(), sockets)),
+        };
+        costs.print(&format!("sockets: a delivery to {sockets}"), bar);
     }
 }
 
@@ -117,8 +120,13 @@ impl Crowd {
 
     /// Sends four messages and waits until all have them, so many times.
     pub(super) async fn rounds(&mut self, rounds: usize) {
-        for _ in 0..rounds {
-            self.say(IN_FLIGHT).await;
+        self.say_often(rounds, IN_FLIGHT).await;
+    }
+
+    /// So many times sends so many messages in one go, and waits until all have them.
+    pub(super) async fn say_often(&mut self, times: usize, messages: usize) {
+        for _ in 0..times {
+            self.say(messages).await;
         }
     }
 

@@ -8,7 +8,7 @@ use futures::future::join_all;
 use crate::sockets::client::Client;
 use crate::sockets::deliver::joined;
 use crate::sockets::server::Server;
-use crate::sockets::{SAMPLES, compare, each_us, median, on_one_thread};
+use crate::sockets::{Costs, SAMPLES, each_us, median, on_one_thread};
 
 /// Numbers of sockets, with the requests of a sample, and the most that one may cost in microseconds of CPU.
 const SOCKETS: [(usize, usize, f64); 3] = [
@@ -22,10 +22,12 @@ const REQUEST: &str =
 
 pub(crate) fn run() {
     for (sockets, requests, bar) in SOCKETS {
-        let bare = on_one_thread(sample(Server::bare(), sockets, requests));
-        let lab = on_one_thread(sample(Server::lab(), sockets, requests));
-        let what = format!("sockets: an echo, {sockets} at a time");
-        compare(&what, lab, bare, bar);
+        let costs = Costs {
+            lab: on_one_thread(sample(Server::lab(), sockets, requests)),
+            bare: on_one_thread(sample(Server::bare(), sockets, requests)),
+            floor: on_one_thread(sample(Server::floor(), sockets, requests)),
+        };
+        costs.print(&format!("sockets: an echo, {sockets} at a time"), bar);
     }
 }
 

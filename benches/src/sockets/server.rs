@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 use crate::sockets::bare::BARE_LOOP;
+use crate::sockets::floor::FLOOR;
 use crate::sockets::process::Processes;
 
 const NODE: &str = "MATRYOSHKA_NODE";
@@ -55,8 +56,17 @@ impl Server {
 
     /// The bare loop, in a process of its own as well.
     pub(super) fn bare() -> Self {
+        Self::of_this_program(BARE_LOOP)
+    }
+
+    /// The floor, as well.
+    pub(super) fn floor() -> Self {
+        Self::of_this_program(FLOOR)
+    }
+
+    fn of_this_program(argument: &str) -> Self {
         let mut command = Command::new(env::current_exe().expect("this program has a file"));
-        command.arg(BARE_LOOP);
+        command.arg(argument);
         Self::start(command)
     }
 

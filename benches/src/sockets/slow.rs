@@ -2,8 +2,10 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::time::Duration;
 
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
+use tokio::time::timeout;
 
 use crate::bar::Bar;
 use crate::sockets::client::Client;
@@ -24,8 +26,16 @@ const FILLING_STEP: usize = 16;
 const MOST_STEPS: usize = 16 * 1024 * 1024 / (FILLING_BYTES * FILLING_STEP);
 const IN_FLIGHT: usize = 4;
 const ROUNDS: usize = 100;
-/// What may wait for one socket: its outbox, and as much again for what holds it.
-const BOUND_BYTES: f64 = 2.0 * 1024.0 * 1024.0;
+/// Messages that are no payload to speak of, so many that an outbox is all but full of them: it takes 16,384, and has some already.
+const NEARLY_ALL: usize = 12_000;
+const TINY_BYTES: usize = 8;
+const AT_ONCE: usize = 50;
+/// With those it is full.
+const TOO_MANY: usize = 5_000;
+/// What may wait for one socket, by the limits' table.
+const BOUND_BYTES: f64 = 1024.0 * 1024.0;
+/// How long it may take until all who were too slow are gone. They get so long to take their close.
+const GONE_WITHIN: Duration = Duration::from_secs(30);
 
 pub(crate) fn run() {
     on_one_thread(measure());
@@ -46,15 +56,31 @@ async fn measure() {
     let ports = stuck.iter().map(Client::port).collect::<io::Result<_>>();
     fill(&mut crowd, &ports.expect("they are connected")).await;
     let beside = samples(&server, &mut crowd).await;
+    crowd.payload_bytes(TINY_BYTES);
+    crowd.say_often(NEARLY_ALL / AT_ONCE, AT_ONCE).await;
     let grown = server.processes.resident_bytes().saturating_sub(before) as f64 / STUCK as f64;
+    crowd.say_often(TOO_MANY / AT_ONCE, AT_ONCE).await;
+    let gone = gone(stuck).await;
     println!(
         "sockets: a delivery to {READERS} readers: {alone:.2} us of CPU, {beside:.2} beside {STUCK} that never read, ratio {:.2} ({}); \
-         {grown:.0} bytes held for each of those ({})",
+         {grown:.0} bytes held for each of those with some 14,000 frames waiting ({}); once they are too many {gone} of {STUCK} are closed, and no reader",
         beside / alone,
         Bar::AtMost(1.1).judge(beside / alone),
         Bar::AtMost(BOUND_BYTES).judge(grown)
     );
-    drop(stuck);
+}
+
+/// How many of these the server has given up. They read now, and so they find the end behind what the system held for them.
+async fn gone(stuck: Vec<Client>) -> usize {
+    let ends = stuck.into_iter().map(|mut client| async move {
+        let end = async { while client.listener.some().await.is_ok() {} };
+        timeout(GONE_WITHIN, end).await.is_ok()
+    });
+    join_all(ends)
+        .await
+        .into_iter()
+        .filter(|is_gone| *is_gone)
+        .count()
 }
 
 /// Says so much that the system holds all it can for those who do not read.

@@ -24,10 +24,11 @@ pub struct SocketsConfig {
     /// client until there is room; intercepted broadcasts and messages from [`Mailbox`](crate::Mailbox)es are dropped
     /// and counted.
     pub inbox_messages: usize,
-    /// The same in bytes of payload; default 4 MiB.
+    /// The same in bytes of payload, event and ref; default 4 MiB.
     pub inbox_bytes: usize,
     /// How long a callback may keep its thread, between two `.await`s that wait, before the log warns of it; default 100
-    /// milliseconds. Meanwhile nothing else runs on that thread, other clients' channels included.
+    /// milliseconds. Meanwhile nothing else runs on that thread, other clients' channels included. It is told when the callback gives its
+    /// thread back: of one that never does, nothing is told.
     pub blocking_warning: Duration,
     /// The carrier: origins, timeouts, sizes.
     pub http: HttpConfig,

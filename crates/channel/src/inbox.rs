@@ -145,7 +145,7 @@ impl fmt::Debug for InboxReceiver {
     }
 }
 
-/// What an inbox entry costs besides its payload, in bytes.
+/// What an inbox entry costs besides what the client or the broadcast brought, in bytes.
 pub(crate) const ITEM_BYTES: usize = 64;
 
 /// One entry of a channel's inbox.
@@ -169,9 +169,9 @@ impl Item {
     pub(crate) fn bytes(&self) -> usize {
         ITEM_BYTES
             + match self {
-                Self::Request(Request::Event { payload, .. }) => payload.len(),
-                Self::Request(Request::Leave { .. }) | Self::Info(_) | Self::Nudge => 0,
-                Self::Out(broadcast) => broadcast.payload().len(),
+                Self::Request(request) => request.bytes(),
+                Self::Info(_) | Self::Nudge => 0,
+                Self::Out(broadcast) => broadcast.event().len() + broadcast.payload().len(),
             }
     }
 }
@@ -245,5 +245,27 @@ impl Orders {
     /// Why the inbox was closed.
     pub(crate) fn closed(&self) -> Terminated {
         self.closed.get().cloned().unwrap_or(Terminated::Closed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::{Field, Payload};
+
+    #[test]
+    fn all_that_a_client_wrote_counts_against_the_bound() {
+        let long = Some(Field::from("r".repeat(100)));
+        let event = Request::Event {
+            event: "e".repeat(1_000).into(),
+            reference: long.clone(),
+            payload: Payload::object(),
+        };
+        assert_eq!(Item::Request(event).bytes(), ITEM_BYTES + 1_000 + 100 + 2);
+        let leave = Request::Leave {
+            join_ref: long.clone(),
+            reference: long,
+        };
+        assert_eq!(Item::Request(leave).bytes(), ITEM_BYTES + 200);
     }
 }

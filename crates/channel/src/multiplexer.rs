@@ -24,6 +24,12 @@ use topics::Topics;
 /// on would let it start any number of tasks.
 pub const MAX_SUPERSEDED_JOINS: usize = 100;
 
+/// How many bytes the parameters of unanswered joins of one connection may have before it reads no further frame: 8,000,000. One join is
+/// never too much by itself, as large as a message may be.
+///
+/// A join's parameters are kept until it is answered, and a hundred may be at work at a time.
+pub const MAX_JOINING_BYTES: usize = 8_000_000;
+
 /// One join of one topic on one connection. Never used twice on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct InstanceId(u64);
@@ -56,6 +62,24 @@ pub(crate) enum Request {
         /// What its reply carries.
         reference: Option<Field>,
     },
+}
+
+impl Request {
+    /// How much of it the client wrote, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let len = |field: &Option<Field>| field.as_ref().map_or(0, Field::len);
+        match self {
+            Self::Event {
+                event,
+                reference,
+                payload,
+            } => event.len() + len(reference) + payload.len(),
+            Self::Leave {
+                join_ref,
+                reference,
+            } => len(join_ref) + len(reference),
+        }
+    }
 }
 
 /// What the session has to do.
@@ -151,6 +175,8 @@ pub(crate) struct Multiplexer {
     next_id: u64,
     limits: Limits,
     superseded: usize,
+    /// What the payloads of all unanswered joins have together.
+    joining_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -169,10 +195,11 @@ struct Instance {
 
 #[derive(Debug)]
 enum Phase {
-    /// Unanswered. `reference` is the join's own; `leaving` says that a leave waits in the inbox.
+    /// Unanswered. `reference` is the join's own; `leaving` says that a leave waits in the inbox; of `bytes` is its payload.
     Joining {
         reference: Option<Field>,
         leaving: bool,
+        bytes: usize,
     },
     /// Answered with ok.
     Joined,
@@ -185,13 +212,18 @@ impl Instance {
         !matches!(self.phase, Phase::Joining { .. })
     }
 
-    /// Takes the join's reference and leaves the phase that follows a join.
-    fn answer(&mut self) -> Option<Field> {
+    /// Takes the join's reference and leaves the phase that follows a join, whose payload counts no more.
+    fn answer(&mut self, joining_bytes: &mut usize) -> Option<Field> {
         match std::mem::replace(&mut self.phase, Phase::Joined) {
-            Phase::Joining { reference, leaving } => {
+            Phase::Joining {
+                reference,
+                leaving,
+                bytes,
+            } => {
                 if leaving {
                     self.phase = Phase::Leaving;
                 }
+                *joining_bytes -= bytes;
                 reference
             }
             answered => {
@@ -209,12 +241,13 @@ impl Multiplexer {
             next_id: 0,
             limits,
             superseded: 0,
+            joining_bytes: 0,
         }
     }
 
-    /// Whether so many joins are superseded but unsettled that no further frame should be read.
+    /// Whether so many joins are superseded but unsettled, or unanswered ones hold so much, that no further frame should be read.
     pub(crate) fn is_congested(&self) -> bool {
-        self.superseded >= MAX_SUPERSEDED_JOINS
+        self.superseded >= MAX_SUPERSEDED_JOINS || self.joining_bytes > MAX_JOINING_BYTES
     }
 
     /// One message from the client. `route` finds what serves a topic and is asked for joins only.
@@ -268,7 +301,7 @@ impl Multiplexer {
             push: join_ref.clone().or_else(|| reference.clone()),
             sent: join_ref,
         };
-        let instance = self.instance(refs.clone(), reference.clone());
+        let instance = self.instance(refs.clone(), reference.clone(), payload.len());
         let id = instance.id;
         let replaced = self.own_topic(&topic, instance);
         effects.push(Effect::Start(Start {
@@ -302,15 +335,17 @@ impl Multiplexer {
         is_full.then(|| (Limit::Channels, reason("too many channels joined")))
     }
 
-    fn instance(&mut self, refs: JoinRefs, reference: Option<Field>) -> Instance {
+    fn instance(&mut self, refs: JoinRefs, reference: Option<Field>, bytes: usize) -> Instance {
         let id = InstanceId(self.next_id);
         self.next_id += 1;
+        self.joining_bytes += bytes;
         Instance {
             id,
             refs,
             phase: Phase::Joining {
                 reference,
                 leaving: false,
+                bytes,
             },
         }
     }
@@ -430,7 +465,7 @@ impl Multiplexer {
         let Some(instance) = entry.unanswered(id) else {
             return;
         };
-        let reference = instance.answer();
+        let reference = instance.answer(&mut self.joining_bytes);
         let join_ref = instance.refs.sent.clone();
         let is_current = entry.current.id == id;
         effects.push(Effect::Send(wire::reply(
@@ -461,7 +496,7 @@ impl Multiplexer {
         let Some(instance) = entry.unanswered(id) else {
             return;
         };
-        let reference = instance.answer();
+        let reference = instance.answer(&mut self.joining_bytes);
         let join_ref = instance.refs.sent.clone();
         let refused = wire::reply(join_ref, reference, topic, wire::ERROR, response);
         effects.push(Effect::Send(refused));
@@ -540,7 +575,7 @@ impl Multiplexer {
         };
         self.superseded -= entry.superseded.len();
         for mut instance in entry.superseded {
-            let reference = instance.answer();
+            let reference = instance.answer(&mut self.joining_bytes);
             let Refusal { response, .. } = Refusal::crashed();
             let refused = wire::reply(instance.refs.sent, reference, topic, wire::ERROR, response);
             effects.extend([Effect::Send(refused), Effect::Abort(instance.id)]);

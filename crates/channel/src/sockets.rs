@@ -118,7 +118,14 @@ impl<App: Clone + Send + Sync + 'static> Sockets<App> {
         Ok(self.with(shared))
     }
 
-    /// Decides who may connect, before the upgrade. The refusal is the answer of the handshake; a panic is 500.
+    /// Decides who may connect, before the upgrade. A panic in there is answered with 500, and one that takes longer than
+    /// [`handshake_timeout`](crate::transport::Limits::handshake_timeout) with 503. Without this everybody may.
+    ///
+    /// # Errors
+    /// The closure's [`Refused`] is the answer of the handshake: its status, and its body. Nothing is started then.
+    ///
+    /// # Cancel safety
+    /// The future that the closure returns is dropped where it waits if the client goes meanwhile, or the time is over.
     pub fn on_connect<F, Connecting>(self, on_connect: F) -> Self
     where
         F: Fn(App, ConnectInfo) -> Connecting + Send + Sync + 'static,

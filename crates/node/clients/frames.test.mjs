@@ -163,6 +163,13 @@ describe("frames that are no message close that connection with 1011", () => {
       "four elements": text('["1","2","lab:beside","echo"]'),
       "two messages in one": text(`${echo}${echo}`),
       "half a surrogate pair": text('["1","2","lab:\\ud800","echo",{}]'),
+      "half a surrogate pair in a payload": text('["1","2","lab:beside","shout",{"a":["\\ud83d"]}]'),
+      "half a surrogate pair in a key": text('["1","2","lab:beside","shout",{"\\ude00":1}]'),
+      "a number beyond all floats": text('["1","2","lab:beside","shout",{"n":-1e999}]'),
+      "a join ref of 256 bytes": text(`["${"r".repeat(256)}","2","lab:beside","echo",{}]`),
+      "a ref of 256 bytes": text(`["1","${"r".repeat(256)}","lab:beside","echo",{}]`),
+      "a ref of a megabyte that is no string": text(`["1",[${"1,".repeat(500_000)}1],"lab:beside","echo",{}]`),
+      "an event of 256 bytes": text(`["1","2","lab:beside","${"é".repeat(128)}",{}]`),
       "a zero byte in a string": text('["1","2","lab:\u0000","echo",{}]'),
       "a million brackets as payload": text(`["1","2","lab:beside","echo",${nested}]`),
       "a million brackets as topic": text(`["1","2",${nested},"echo",{}]`),
@@ -181,6 +188,9 @@ describe("frames that are no message close that connection with 1011", () => {
       "no event": text('{"topic":"lab:beside","payload":{},"ref":"2"}'),
       "no payload": text('{"topic":"lab:beside","event":"echo","ref":"2"}'),
       "no ref": text('{"topic":"lab:beside","event":"echo","payload":{}}'),
+      "half a surrogate pair in a payload": text('{"topic":"lab:beside","event":"shout","payload":{"a":"\\ud83d"},"ref":"2"}'),
+      "a ref of a megabyte": text(`{"topic":"lab:beside","event":"echo","payload":{},"ref":"${"r".repeat(1_000_000)}"}`),
+      "an event of a megabyte": text(`{"topic":"lab:beside","event":"${"e".repeat(1_000_000)}","payload":{},"ref":"2"}`),
       "a million brackets as payload": text(`{"topic":"lab:beside","event":"echo","payload":${nested},"ref":"2"}`),
       "bytes that are no text": [frame(BINARY, [0xff])],
     },
@@ -195,6 +205,54 @@ describe("frames that are no message close that connection with 1011", () => {
       });
     }
   }
+});
+
+describe("as long as it may be", () => {
+  const ref = "r".repeat(255);
+
+  test("refs and an event of 255 bytes are echoed and refused by the channel alone", async () => {
+    const client = await openBytes(node, V2);
+    const ask = async (event, payload) => {
+      client.sendText(JSON.stringify([ref, ref, "lab:beside", event, payload]));
+      return client.nextJson();
+    };
+    assert.deepEqual((await ask("phx_join", {}))[0], ref);
+    assert.deepEqual(await ask("echo", { a: 1 }), [
+      ref,
+      ref,
+      "lab:beside",
+      "phx_reply",
+      { status: "ok", response: { a: 1 } },
+    ]);
+    const crashed = await ask("e".repeat(255), {});
+    assert.deepEqual(crashed, [ref, ref, "lab:beside", "phx_error", { reason: "channel_crash" }]);
+    client.end();
+    await isUndisturbed();
+  });
+
+  test("a frame of megabytes around a payload of two: white space, and elements that nobody asked for", async () => {
+    const client = await joined();
+    const filling = `"${"x".repeat(7_000_000)}"`;
+    for (const text of [
+      `["1","2","lab:beside","echo",${" ".repeat(7_000_000)}{}]`,
+      `["1","2","lab:beside","echo",{},${filling}]`,
+    ]) {
+      client.sendText(text);
+      const reply = ["1", "2", "lab:beside", "phx_reply", { status: "ok", response: {} }];
+      assert.deepEqual(await client.nextJson(), reply);
+    }
+    client.end();
+    await isUndisturbed();
+  });
+
+  test("escapes of whole pairs go to everybody as they came", async () => {
+    const client = await joined();
+    const text = '{"\\ud83d\\ude00":"\\uD83D\\uDE00\\\\ud83d"}';
+    client.sendText(`["1","2","lab:beside","echo",${text}]`);
+    assert.ok((await client.next()).payload.toString().includes(text));
+    client.end();
+    await isUndisturbed();
+  });
 });
 
 describe("wrong types, slot by slot", () => {

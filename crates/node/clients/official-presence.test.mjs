@@ -20,12 +20,15 @@ const HISTORIES = 6;
 /** What the node of J12 calls its lists and what changes in them. */
 const EVENTS = { state: "people", diff: "moves" };
 
+/** Rooms whose clients hold the first two keys, and such where a lost client stays listed for a second. */
+const TREATED = { "room:window-": "window:2", "room:grace-": "full/1" };
+
 let cluster;
 let roomNumber = 0;
 const clients = [];
 
 before(async () => {
-  cluster = await startCluster(3);
+  cluster = await startCluster(3, Object.entries(TREATED).flatMap(([start, how]) => ["--presence-topics", `${start}*=${how}`]));
 });
 after(() => cluster?.stop());
 afterEach(() => Promise.all(clients.splice(0).map((client) => client.end())));
@@ -199,6 +202,38 @@ for (const generation of withClass) {
       assert.deepEqual(current, before);
       assert.deepEqual(anna.presence.state.ben.metas, joined.metas);
       assert.equal(joined.metas[0].phx_ref_prev, before.metas[0].phx_ref);
+    });
+
+    test(`a history of seed ${seed} in a window ends with the list's first keys at every client, and how many there are`, async () => {
+      const room = `room:window-${++roomNumber}`;
+      const { here } = await play((user, node) => enter(generation, room, user, node), usersOf(generation), dice(seed));
+      const people = here.map(({ user }) => user);
+      await listsAgree(cluster.nodes, room, () => [], `the nodes after a window's PRESENCE_SEED=${seed}`, people);
+      const list = sorted(await cluster.nodes[0].presence(room));
+      const first = JSON.stringify(Object.fromEntries(Object.entries(list).slice(0, 2)));
+      const count = JSON.stringify({ count: Object.keys(list).length, metas: Object.values(list).flat().length });
+      const counted = ({ talk }) => JSON.stringify(talk.events.items.findLast(({ event }) => event === "presence_count")?.payload);
+      const holds = (follower) => JSON.stringify(follower.list) === first && counted(follower) === count;
+      await eventually(() => here.every(holds), `${first} and ${count} at all, PRESENCE_SEED=${seed}`);
+    });
+
+    test(`a history of seed ${seed} with a grace ends with the server's list at every client`, async () => {
+      const room = `room:grace-${++roomNumber}`;
+      const { here } = await play((user, node) => enter(generation, room, user, node), usersOf(generation), dice(seed));
+      await allAgree(room, here, `agreement after a grace's PRESENCE_SEED=${seed}`, here.map(({ user }) => user));
+    });
+
+    test("who loses the connection and is back within the grace is not seen to go", async () => {
+      const room = `room:grace-${++roomNumber}`;
+      const [anna, ben] = [await enter(generation, room, "anna"), await enter(generation, room, "ben", 1)];
+      await anna.becomes("anna", "ben");
+      const [before] = numbers(anna.presence.state.ben);
+      anna.forget();
+      ben.client.socket.conn.close(4000);
+      await ben.client.opened("connection again");
+      await eventually(() => numbers(anna.presence.state.ben).join() !== before, "ben in a new place");
+      assert.deepEqual(numbers(anna.presence.state.ben).length, 1, "and not in the old one");
+      assert.ok(anna.leaves.every(({ current }) => current.metas.length > 0), JSON.stringify(anna.leaves));
     });
 
     for (let number = 0; number < HISTORIES; number++) {

@@ -22,10 +22,12 @@ use matryoshka_presence::channel::transport::{
 use matryoshka_pubsub_quic::{NEWEST_PROTOCOL, OLDEST_PROTOCOL};
 
 use crate::drain::Drain;
+use crate::heads::HeadLimits;
 use crate::identity::PkiFiles;
 use crate::logging;
 use crate::page_link::PageLink;
 use crate::presence_events::PresenceEvents;
+use crate::presence_topics::PresenceTopics;
 
 /// The environment variable that holds the cluster's secrets themselves, comma between.
 pub(crate) const SECRET_VARIABLE: &str = "MATRYOSHKA_CLUSTER_SECRET";
@@ -144,6 +146,14 @@ pub(crate) struct Flags {
     #[arg(long, env = "MATRYOSHKA_MAX_ADDRESS_SOCKETS", value_name = "N", default_value = "0", value_parser = most)]
     pub(crate) max_address_sockets: Most,
 
+    /// Connections at a time that wait for a request; 0 is no limit
+    #[arg(long, env = "MATRYOSHKA_MAX_HEADS", value_name = "N", default_value = "10000", value_parser = most)]
+    pub(crate) max_heads: Most,
+
+    /// Connections from one address at a time that wait for a request, loopback not counted; 0 is no limit
+    #[arg(long, env = "MATRYOSHKA_MAX_ADDRESS_HEADS", value_name = "N", default_value = "1000", value_parser = most)]
+    pub(crate) max_address_heads: Most,
+
     /// Sockets closed per second when the node is told to stop
     #[arg(long, env = "MATRYOSHKA_DRAIN_RATE", value_name = "N", default_value = "1000", value_parser = drain_rate)]
     pub(crate) drain_rate: NonZeroU32,
@@ -160,6 +170,11 @@ pub(crate) struct Flags {
     /// Events by which clients of this node get presence lists and what changes in them
     #[arg(long, env = "MATRYOSHKA_PRESENCE_EVENTS", value_name = "STATE,DIFF", default_value = "presence_state,presence_diff", value_parser = presence_events)]
     pub(crate) presence_events: PresenceEvents,
+
+    /// What clients are told of who is on such topics: `full`, `count` or `window:N`, the first N and how many there are. With seconds, up to
+    /// 1200, who loses the connection stays listed for so long. The first that fits a topic counts; repeatable
+    #[arg(long, env = "MATRYOSHKA_PRESENCE_TOPICS", value_name = "PATTERN=MODE[/SECONDS]", value_delimiter = ',', value_parser = presence_topics)]
+    pub(crate) presence_topics: Vec<PresenceTopics>,
 
     /// Folder with the official client's browser files for the page
     #[arg(long, env = "MATRYOSHKA_ASSETS", value_name = "DIR", value_parser = file_path)]
@@ -247,6 +262,14 @@ impl Flags {
             .with_connections(&Connections::with_limits(most))
             .with_long_polling(long_polling);
         config
+    }
+
+    /// How many connections may wait for a request.
+    pub(crate) fn heads(&self) -> HeadLimits {
+        HeadLimits {
+            in_all: self.max_heads.0,
+            of_address: self.max_address_heads.0,
+        }
     }
 
     /// How to go.
@@ -509,6 +532,13 @@ fn restart_grace(value: &str) -> Result<Seconds, String> {
 fn presence_events(value: &str) -> Result<PresenceEvents, String> {
     value.parse().map_err(|()| {
         "it takes two names with a comma between, such as people,moves, that are not the protocol's own"
+            .to_owned()
+    })
+}
+
+fn presence_topics(value: &str) -> Result<PresenceTopics, String> {
+    value.parse().map_err(|()| {
+        "it takes a topic or a beginning and *, then full, count or window:N, perhaps with up to 1200 seconds, such as hall:*=window:20 or room:*=full/3"
             .to_owned()
     })
 }

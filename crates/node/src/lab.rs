@@ -12,13 +12,13 @@
 //! | `crash` | the channel panics |
 //! | `stop` | reply ok `{}`, then the channel stops |
 //!
-//! Payloads may be any JSON or bytes, and go back as they came.
+//! Payloads may be any JSON or bytes, and go back as they came; only a secret is an object.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use matryoshka_presence::channel::transport::{Json, JsonError, Payload};
+use matryoshka_presence::channel::transport::{Json, JsonError, MAX_MESSAGE_BYTES, Payload};
 use matryoshka_presence::channel::{
     Broadcast, Channel, Flow, RawEvent, RawParams, Refused, Reply, ReplyHandle, Socket,
 };
@@ -32,6 +32,12 @@ use crate::user::{App, User};
 /// the server with timers.
 const LATE_REPLIES: usize = 10_000;
 
+/// How many bytes of payloads they may have together, as large as one message may be; what is too much is answered with an error.
+const LATE_BYTES: usize = MAX_MESSAGE_BYTES;
+
+/// How much of an event's name stands in the log.
+const SHOWN_CHARACTERS: usize = 100;
+
 /// The longest that a late reply may be put off: one hour.
 const LATEST: Duration = Duration::from_secs(60 * 60);
 
@@ -39,6 +45,7 @@ const LATEST: Duration = Duration::from_secs(60 * 60);
 pub(crate) struct Lab {
     count: u64,
     late_replies: Arc<Semaphore>,
+    late_bytes: Arc<Semaphore>,
 }
 
 /// What a join may ask for beside being let in.
@@ -100,6 +107,7 @@ impl Channel<App> for Lab {
         Ok(Self {
             count: 0,
             late_replies: Arc::new(Semaphore::new(LATE_REPLIES)),
+            late_bytes: Arc::new(Semaphore::new(LATE_BYTES)),
         })
     }
 
@@ -117,10 +125,13 @@ impl Channel<App> for Lab {
                 self.count += 1;
                 Reply::ok(&Count { count: self.count })
             }
-            "tell_secret" => silently(socket.broadcast_payload("secret", payload)),
+            "tell_secret" => tell_secret(socket, payload),
             "crash" => panic!("the client asked this channel to crash"),
             "stop" => Reply::ok_empty().then(Flow::Stop),
-            _ => Reply::fail(format!("lab has no event {name:?}")),
+            _ => {
+                let shown: String = name.chars().take(SHOWN_CHARACTERS).collect();
+                Reply::fail(format!("lab has no event {shown:?}"))
+            }
         }
     }
 
@@ -130,7 +141,11 @@ impl Channel<App> for Lab {
             .expect("every socket of this server has a user");
         match seen_by(&broadcast, &user.0) {
             Ok(secret) => socket.push("secret", &secret).into(),
-            Err(error) => Flow::Fail(format!("a secret that is no JSON object: {error}")),
+            // It comes from somebody else, so this channel is not to end for it.
+            Err(error) => {
+                tracing::warn!(%error, "a secret is not passed on: it is no JSON object");
+                Flow::Continue
+            }
         }
     }
 }
@@ -148,12 +163,17 @@ impl Lab {
         let Ok(owed) = Arc::clone(&self.late_replies).try_acquire_owned() else {
             return Reply::fail(format!("over {LATE_REPLIES} late replies are owed"));
         };
+        let bytes = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        let Ok(held) = Arc::clone(&self.late_bytes).try_acquire_many_owned(bytes) else {
+            let reason = format!("over {LATE_BYTES} bytes of late replies are owed");
+            return Reply::error(&BTreeMap::from([("reason", reason)]));
+        };
         tokio::spawn(async move {
             tokio::time::sleep(wait).await;
             if let Err(error) = handle.payload("ok", payload) {
                 tracing::debug!(%error, "a late reply could not be sent");
             }
-            drop(owed);
+            drop((owed, held));
         });
         Reply::none()
     }
@@ -174,6 +194,16 @@ fn silently<T, E: Into<Flow>>(sent: Result<T, E>) -> Reply {
     match sent {
         Ok(_) => Reply::none(),
         Err(error) => Reply::none().then(error.into()),
+    }
+}
+
+/// What the channels of all others cannot read ends the channel of whoever sends it.
+fn tell_secret(socket: &mut Socket, payload: Payload) -> Reply {
+    match &payload {
+        Payload::Json(json) if json.is_object() => {
+            silently(socket.broadcast_payload("secret", payload))
+        }
+        _ => Reply::fail("a secret is a JSON object"),
     }
 }
 

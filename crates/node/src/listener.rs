@@ -3,7 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use http::Request;
@@ -18,9 +19,14 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tower::Service;
 
+use crate::heads::{Head, HeadLimits, Heads};
+
 /// How long a client may take to send a request's head, the wait for its first byte included; then its
 /// connection is closed. Upgraded connections have limits of their own.
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
+
+/// How often, at most, the log says that connections are turned away.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// How long requests that are under way may take once nothing more is accepted.
 const REQUEST_LIMIT: Duration = Duration::from_secs(1);
@@ -42,13 +48,19 @@ pub(crate) struct Serving {
 
 impl Serving {
     /// Serves whoever connects.
-    pub(crate) fn start(listener: TcpListener, router: Router) -> Self {
-        Self::with(listener, router, HEAD_LIMIT)
+    pub(crate) fn start(listener: TcpListener, router: Router, heads: HeadLimits) -> Self {
+        Self::with(listener, router, heads, HEAD_LIMIT)
     }
 
-    fn with(listener: TcpListener, router: Router, head_limit: Duration) -> Self {
+    fn with(
+        listener: TcpListener,
+        router: Router,
+        heads: HeadLimits,
+        head_limit: Duration,
+    ) -> Self {
         let (stop, stopped) = oneshot::channel();
-        let ended = tokio::spawn(serve(listener, router, head_limit, stopped));
+        let heads = Heads::new(heads);
+        let ended = tokio::spawn(serve(listener, router, heads, head_limit, stopped));
         Self { stop, ended }
     }
 
@@ -65,6 +77,7 @@ impl Serving {
 async fn serve(
     listener: TcpListener,
     router: Router,
+    heads: Heads,
     head_limit: Duration,
     stopped: oneshot::Receiver<()>,
 ) {
@@ -72,12 +85,21 @@ async fn serve(
     let mut connections = JoinSet::new();
     let mut stopped = pin!(stopped);
     let mut exhausted = false;
+    let mut told: Option<Instant> = None;
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     exhausted = false;
-                    let answering = connection(stream, peer, router.clone(), head_limit, is_last.clone());
+                    let Some(head) = heads.enter(peer.ip()) else {
+                        if told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
+                            told = Some(Instant::now());
+                            tracing::warn!(%peer, "connections are turned away: too many wait for a request (--max-heads, --max-address-heads)");
+                        }
+                        continue;
+                    };
+                    let waiting = Waiting::new(heads.clone(), peer, head);
+                    let answering = connection(stream, waiting, router.clone(), head_limit, is_last.clone());
                     connections.spawn(answering);
                 }
                 Err(error) if is_of_one_connection(&error) => {}
@@ -101,20 +123,48 @@ async fn serve(
     }
 }
 
+/// Whether one connection waits for a request; while one is answered it does not.
+#[derive(Clone)]
+struct Waiting {
+    heads: Heads,
+    peer: SocketAddr,
+    head: Arc<Mutex<Option<Head>>>,
+}
+
+impl Waiting {
+    fn new(heads: Heads, peer: SocketAddr, head: Head) -> Self {
+        let head = Arc::new(Mutex::new(Some(head)));
+        Self { heads, peer, head }
+    }
+
+    /// Answers one request.
+    async fn over<T>(self, answer: impl Future<Output = T>) -> T {
+        self.set(None);
+        let answered = answer.await;
+        self.set(Some(self.heads.enter_again(self.peer.ip())));
+        answered
+    }
+
+    fn set(&self, head: Option<Head>) {
+        *self.head.lock().unwrap_or_else(PoisonError::into_inner) = head;
+    }
+}
+
 /// Answers the requests of one connection, until it ends, is upgraded, or `is_last` says that the one under way is its last.
 async fn connection(
     stream: TcpStream,
-    peer: SocketAddr,
+    waiting: Waiting,
     router: Router,
     head_limit: Duration,
     mut is_last: watch::Receiver<()>,
 ) {
+    let peer = waiting.peer;
     if let Err(error) = tune(&stream) {
         tracing::debug!(%peer, %error, "a connection keeps the system's settings");
     }
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(PeerAddr(peer));
-        router.clone().call(request)
+        waiting.clone().over(router.clone().call(request))
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -155,18 +205,25 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
 
+    const NO_LIMITS: HeadLimits = HeadLimits {
+        in_all: None,
+        of_address: None,
+    };
+
     async fn start(head_limit: Duration) -> (Serving, SocketAddr) {
+        start_with(NO_LIMITS, head_limit).await
+    }
+
+    async fn start_with(heads: HeadLimits, head_limit: Duration) -> (Serving, SocketAddr) {
         let router = Router::new().route("/", get(async || "here"));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        (Serving::with(listener, router, head_limit), address)
+        (Serving::with(listener, router, heads, head_limit), address)
     }
 
     #[tokio::test]
@@ -235,6 +292,63 @@ mod tests {
             }
         }
         ask(&mut bystander).await;
+        serving.stop().await;
+    }
+
+    /// Silent from the start, or after an answered request.
+    #[tokio::test]
+    async fn one_that_waits_too_many_is_turned_away_until_another_is_gone() {
+        let two = HeadLimits {
+            in_all: Some(2),
+            of_address: None,
+        };
+        let (serving, address) = start_with(two, HEAD_LIMIT).await;
+        let mut asked = TcpStream::connect(address).await.unwrap();
+        ask(&mut asked).await;
+        let silent = TcpStream::connect(address).await.unwrap();
+        let mut turned_away = TcpStream::connect(address).await.unwrap();
+        let end = turned_away.read_to_end(&mut Vec::new()).await;
+        assert_eq!(end.unwrap(), 0);
+        ask(&mut asked).await;
+        drop(silent);
+        loop {
+            let mut next = TcpStream::connect(address).await.unwrap();
+            // Written into a connection that is already gone, it goes nowhere.
+            let _ = next.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+            let mut answer = [0; 12];
+            if next.read_exact(&mut answer).await.is_ok() {
+                assert_eq!(&answer, b"HTTP/1.1 200");
+                break;
+            }
+        }
+        serving.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_request_under_way_does_not_wait_for_one() {
+        let one = HeadLimits {
+            in_all: Some(1),
+            of_address: None,
+        };
+        let (asked, mut is_asked) = tokio::sync::mpsc::channel(1);
+        let slow = move || {
+            let asked = asked.clone();
+            async move {
+                asked.send(()).await.unwrap();
+                std::future::pending::<&str>().await
+            }
+        };
+        let router = Router::new()
+            .route("/", get(async || "here"))
+            .route("/slow", get(slow));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = Serving::with(listener, router, one, HEAD_LIMIT);
+        let mut polling = TcpStream::connect(address).await.unwrap();
+        let request = b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n";
+        polling.write_all(request).await.unwrap();
+        is_asked.recv().await.unwrap();
+        ask(&mut TcpStream::connect(address).await.unwrap()).await;
         serving.stop().await;
     }
 

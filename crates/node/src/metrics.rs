@@ -316,6 +316,11 @@ impl Page<'_> {
             stats.lists_written,
         )?;
         self.counter(
+            "presence_entries_compared",
+            "Entries of lists looked at to find out what changed",
+            stats.entries_compared,
+        )?;
+        self.counter(
             "presence_resyncs",
             "Times that single diffs were lost and lists compared instead",
             stats.resyncs,
@@ -367,6 +372,11 @@ impl Page<'_> {
             "tracker_ops_served",
             "Answers made of missed operations",
             stats.ops_served,
+        )?;
+        self.counter(
+            "tracker_log_truncated",
+            "Times that a peer had missed more than the log has",
+            stats.log_truncated,
         )?;
         self.counter(
             "tracker_states_served",
@@ -432,6 +442,41 @@ impl Page<'_> {
             "tracker_inbox_dropped",
             "Messages that a full shard queue lost",
             stats.inbox_dropped,
+        )?;
+        self.gauge(
+            "tracker_held_sets_now",
+            "What nodes tracked before a restart and is held now, once per shard",
+            stats.held_sets_now,
+        )?;
+        self.counter(
+            "tracker_held_sets",
+            "Copies of nodes that announced a restart and ended",
+            stats.held_sets,
+        )?;
+        self.counter(
+            "tracker_held_sets_asked",
+            "Times that a peer was asked for what it holds of a third node",
+            stats.held_sets_asked,
+        )?;
+        self.counter(
+            "tracker_held_sets_taken",
+            "Held sets taken over from peers",
+            stats.held_sets_taken,
+        )?;
+        self.counter(
+            "tracker_grace_used",
+            "Held presences whose user came back in time",
+            stats.grace_used,
+        )?;
+        self.counter(
+            "tracker_grace_ended",
+            "Held sets and presences whose time was over",
+            stats.grace_ended,
+        )?;
+        self.counter(
+            "tracker_holds_unconfirmed",
+            "Holds that a linked node did not confirm in time",
+            stats.holds_unconfirmed,
         )?;
         self.counter(
             "tracker_undecodable",

@@ -116,9 +116,11 @@ impl Node {
             Some(mesh) => PubSub::with(mesh.clone()),
             None => PubSub::local(),
         };
-        let events = flags.presence_events.name(PresenceConfig::default());
-        let presence = Presence::start(&pubsub, events)
-            .expect("the names were checked with the flags, and no other presence is here");
+        let named = flags.presence_events.name(PresenceConfig::default());
+        let topics = flags.presence_topics.iter();
+        let config = topics.fold(named, |config, topics| topics.add(config));
+        let presence = Presence::start(&pubsub, config)
+            .expect("all was checked with the flags, and no other presence is here");
         let origins = flags.origins();
         let long_polling =
             LongPolling::new(&pubsub).expect("nothing else of this node uses long polling's name");
@@ -134,7 +136,7 @@ impl Node {
             readiness: Readiness::starting(),
             origins,
         };
-        let serving = Serving::start(listener, http::router(server.clone()));
+        let serving = Serving::start(listener, http::router(server.clone()), flags.heads());
         let node = Self {
             server,
             http,

@@ -3,26 +3,25 @@
 //! One task decides everything, so a list that is given and the differences that are told have one order. Every node hears of
 //! every change from its own tracker and tells its own clients: a `presence_diff` never crosses to another node.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures::FutureExt;
 use matryoshka_channel::pubsub::PubSub;
 use matryoshka_channel::transport::Json;
 use matryoshka_channel::{Broadcast, Pusher};
-use matryoshka_tracker::{DiffEvent, Diffs, Tracker};
+use matryoshka_tracker::{DiffEvent, Diffs, Entries, Tracker};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::events::Events;
 use crate::extras::Extras;
-use crate::fetch::Fetcher;
+use crate::fetching::Fetching;
 use crate::greeting::{Greeting, count_json};
 use crate::handling::HandlerQueue;
 use crate::list::PresenceDiff;
+use crate::parts::{MAX_DIFF_BYTES, parts};
 use crate::stats::Counters;
-use crate::teller::{Greet, Job, Teller, Telling};
+use crate::teller::{Greet, Job, Source, Teller, Telling};
 
 /// Somebody who wants the list of a topic.
 pub(crate) struct Wanted {
@@ -45,19 +44,11 @@ pub(crate) struct Broadcaster {
     pub(crate) diffs: Diffs,
     pub(crate) wanted: mpsc::Receiver<Wanted>,
     pub(crate) teller: Teller<Waiter>,
-    pub(crate) fetching: Option<Fetching>,
+    pub(crate) fetching: Option<Fetching<Waiter>>,
     pub(crate) handler: Option<Arc<HandlerQueue>>,
     pub(crate) events: Arc<Events>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) started: Instant,
-}
-
-/// The fetches under way and those that wait for a place. Of each topic there is at most one for a difference and one for a list.
-pub(crate) struct Fetching {
-    fetcher: Fetcher,
-    most: usize,
-    under_way: JoinSet<(Job<Waiter>, Extras)>,
-    waiting: VecDeque<Job<Waiter>>,
 }
 
 impl Broadcaster {
@@ -128,12 +119,13 @@ impl Broadcaster {
 
     fn work(&mut self) {
         loop {
-            let tracker = &self.tracker;
-            let job = self
-                .teller
-                .poll(self.started.elapsed(), |topic| tracker.entries(topic));
+            let here = Here {
+                pubsub: &self.pubsub,
+                tracker: &self.tracker,
+            };
+            let job = self.teller.poll(self.started.elapsed(), &here);
             match (job, &mut self.fetching) {
-                (None, _) => break,
+                (None, _) => break self.counters.looked(self.teller.looked()),
                 (Some(job), Some(fetching)) if job.needs_fetch() => fetching.start(job),
                 (Some(job), _) => self.finish(job, Extras::default()),
             }
@@ -149,9 +141,9 @@ impl Broadcaster {
 
     fn tell(&mut self, telling: Telling, extras: Extras) {
         let topic = &telling.topic;
-        if !telling.news.is_empty() {
+        for part in parts(telling.news, &extras, MAX_DIFF_BYTES) {
             self.counters.diff();
-            let diff = PresenceDiff::new(telling.news, &extras);
+            let diff = PresenceDiff::new(part, &extras);
             self.send(topic, &self.events.diff, diff.to_json());
         }
         if let Some(count) = telling.count {
@@ -190,64 +182,19 @@ impl Broadcaster {
     }
 }
 
-impl Fetching {
-    pub(crate) fn new(fetcher: Fetcher, most: usize) -> Self {
-        Self {
-            fetcher,
-            most,
-            under_way: JoinSet::new(),
-            waiting: VecDeque::new(),
-        }
-    }
-
-    fn start(&mut self, job: Job<Waiter>) {
-        if self.under_way.len() >= self.most {
-            return self.waiting.push_back(job);
-        }
-        let fetcher = self.fetcher.clone();
-        self.under_way.spawn(async move {
-            let extras = fetcher.extras(job.topic(), &job.keys()).await;
-            (job, extras)
-        });
-    }
-
-    /// The next one that is done; never, if none is under way.
-    async fn done(&mut self) -> (Job<Waiter>, Extras) {
-        loop {
-            let done = self.under_way.join_next().await;
-            if let Some(next) = self.waiting.pop_front() {
-                self.start(next);
-            }
-            match done {
-                Some(Ok(done)) => return done,
-                // Panics are caught inside, so this is the runtime's end.
-                Some(Err(_)) => {}
-                None => std::future::pending().await,
-            }
-        }
-    }
+/// This node's topics.
+struct Here<'a> {
+    pubsub: &'a PubSub,
+    tracker: &'a Tracker,
 }
 
-impl<W> Job<W> {
-    fn topic(&self) -> &str {
-        match self {
-            Self::Tell(telling) => &telling.topic,
-            Self::Greet(greet) => &greet.topic,
-        }
+impl Source for Here<'_> {
+    fn list(&self, topic: &str) -> Entries {
+        self.tracker.entries(topic)
     }
 
-    fn keys(&self) -> Vec<Arc<str>> {
-        match self {
-            Self::Tell(telling) => telling.keys.clone(),
-            Self::Greet(greet) => greet.greeting.keys(),
-        }
-    }
-
-    fn needs_fetch(&self) -> bool {
-        match self {
-            Self::Tell(telling) => !telling.keys.is_empty(),
-            Self::Greet(greet) => greet.greeting.names_somebody(),
-        }
+    fn is_watched(&self, topic: &str) -> bool {
+        self.pubsub.subscriptions(topic) > 0
     }
 }
 

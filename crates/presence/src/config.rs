@@ -44,6 +44,9 @@ impl PresenceConfig {
     /// The time limit of a fetch if none is set.
     pub const DEFAULT_FETCH_LIMIT: Duration = Duration::from_secs(5);
 
+    /// The longest [`period`](Self::period) and [`fetch_limit`](Self::fetch_limit): an hour.
+    pub const MAX_TIME: Duration = Duration::from_secs(60 * 60);
+
     /// The name under which the presences of all nodes find each other. Default: [`DEFAULT_NAME`](Self::DEFAULT_NAME).
     ///
     /// Two presences of different names share nothing, so one application may have several.
@@ -62,7 +65,7 @@ impl PresenceConfig {
 
     /// The least time between two `presence_diff` of a topic: the first change after a quiet time is told at once, and what comes
     /// until the time is over goes into one diff. Clients that join a topic within that time share one list, which they are given at its
-    /// end. Default: [`DEFAULT_PERIOD`](Self::DEFAULT_PERIOD).
+    /// end. Default: [`DEFAULT_PERIOD`](Self::DEFAULT_PERIOD); at most [`MAX_TIME`](Self::MAX_TIME).
     #[must_use]
     pub fn period(mut self, period: Duration) -> Self {
         self.period = period;
@@ -105,16 +108,17 @@ impl PresenceConfig {
         self
     }
 
-    /// How long a fetch may take; then clients get the metas alone. Default:
-    /// [`DEFAULT_FETCH_LIMIT`](Self::DEFAULT_FETCH_LIMIT).
+    /// How long a fetch may take, the wait for its [turn](Self::fetches_at_once) included; then clients get the metas alone. So it is
+    /// also the longest that clients wait for a list or a difference. Default: [`DEFAULT_FETCH_LIMIT`](Self::DEFAULT_FETCH_LIMIT); at most
+    /// [`MAX_TIME`](Self::MAX_TIME).
     #[must_use]
     pub fn fetch_limit(mut self, limit: Duration) -> Self {
         self.fetch_limit = limit;
         self
     }
 
-    /// How many fetches for clients are under way at a time, over all topics; at least 1. Further topics wait for their turn.
-    /// Default: two for each core.
+    /// How many fetches for clients are under way at a time, over all topics; at least 1. Further topics wait for their turn,
+    /// within the [limit](Self::fetch_limit). Default: two for each core.
     #[must_use]
     pub fn fetches_at_once(mut self, most: usize) -> Self {
         self.fetches = most;
@@ -135,6 +139,11 @@ impl PresenceConfig {
         }
         if self.fetches == 0 {
             return Err(StartError::NoFetches);
+        }
+        for (setting, time) in [("period", self.period), ("fetch_limit", self.fetch_limit)] {
+            if time > Self::MAX_TIME {
+                return Err(StartError::TooLong { setting, time });
+            }
         }
         let mut rules = Rules::default();
         for (pattern, config) in &self.topics {

@@ -1,8 +1,12 @@
 //! What can go wrong, by operation.
 
-use matryoshka_channel::Refused;
-use matryoshka_tracker::{TrackError, TrackerError, UpdateError};
+use std::time::Duration;
+
+use matryoshka_channel::{Flow, PushError, Refused};
+use matryoshka_tracker::{Closed, TrackError, TrackerError, UpdateError};
 use thiserror::Error;
+
+use crate::extras::MAX_EXTRA_BYTES;
 
 /// Why a value cannot be a meta, or a meta cannot be read as that type. Nothing was changed.
 #[derive(Debug, Error)]
@@ -17,6 +21,12 @@ pub enum MetaError {
     /// It nests too deep for a diff: 116 levels are the most.
     #[error("the meta nests deeper than 116 levels")]
     TooDeep,
+    /// What a [`Fetch`](crate::Fetch) adds to one key is too large to be told with it.
+    #[error("what is added to one key has {bytes} bytes, more than {MAX_EXTRA_BYTES}")]
+    TooLarge {
+        /// Its length as JSON.
+        bytes: usize,
+    },
     /// It does not have the shape that was asked for.
     #[error("the meta has another shape: {0}")]
     Shape(#[source] serde_json::Error),
@@ -29,6 +39,14 @@ pub enum PresenceError {
     /// The meta is none: give a struct or a map.
     #[error(transparent)]
     Meta(#[from] MetaError),
+    /// No client can be subscribed to that topic, so nobody could be told: take a shorter name, or give the pubsub another limit.
+    #[error("the topic has {bytes} bytes, more than this node's pubsub takes: {max}")]
+    TopicTooLong {
+        /// Its length.
+        bytes: usize,
+        /// What the pubsub takes, by its [limits](matryoshka_channel::pubsub::PubSub::limits).
+        max: usize,
+    },
     /// The tracker refused it.
     #[error(transparent)]
     Track(#[from] TrackError),
@@ -44,6 +62,26 @@ pub enum PresenceUpdateError {
     /// The tracker refused it: most often nobody is tracked under that topic, key and owner.
     #[error(transparent)]
     Update(#[from] UpdateError),
+}
+
+/// Why a client was not pushed a list. Nothing was sent.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PushStateError {
+    /// The presence has ended with its tracker, as when a node shuts down: there is no list. The client is to join again, on another
+    /// node.
+    #[error("there is no list: {0}")]
+    Closed(#[from] Closed),
+    /// The client cannot be sent it.
+    #[error(transparent)]
+    Push(#[from] PushError),
+}
+
+/// It ends the channel with an error, and the client joins again.
+impl From<PushStateError> for Flow {
+    fn from(error: PushStateError) -> Self {
+        Self::Fail(error.to_string())
+    }
 }
 
 /// Why a presence could not start. Nothing was started.
@@ -64,6 +102,14 @@ pub enum StartError {
     /// No fetch could ever be under way.
     #[error("at least one fetch at a time must be allowed")]
     NoFetches,
+    /// A time is longer than anybody wants to wait.
+    #[error("`{setting}` is {time:?}, more than {most:?}", most = crate::PresenceConfig::MAX_TIME)]
+    TooLong {
+        /// The setting's name.
+        setting: &'static str,
+        /// What it was set to.
+        time: Duration,
+    },
 }
 
 /// The client is told no more than that it failed; the cause goes to the log.

@@ -15,6 +15,9 @@ use crate::error::MetaError;
 /// The field of a key that is ours.
 pub(crate) const METAS_FIELD: &str = "metas";
 
+/// The most of one key, as JSON, in bytes: with it each meta still fits into a diff.
+pub(crate) const MAX_EXTRA_BYTES: usize = 1024 * 1024;
+
 /// How many levels of JSON stand around a key's fields in a diff: the diff and its side.
 const DEPTH_AROUND_KEY: usize = 2;
 
@@ -39,6 +42,9 @@ impl Extras {
         if Json::parse(format!("{open}{text}{close}")).is_err() {
             return Err(MetaError::TooDeep);
         }
+        if text.len() > MAX_EXTRA_BYTES {
+            return Err(MetaError::TooLarge { bytes: text.len() });
+        }
         match &text[1..text.len() - 1] {
             "" => self.0.remove(&key),
             fields => self.0.insert(key, fields.into()),
@@ -58,9 +64,15 @@ impl Extras {
         read.transpose().map_err(MetaError::Shape)
     }
 
-    /// Takes over what is newer.
-    pub(crate) fn update(&mut self, newer: Self) {
-        self.0.extend(newer.0);
+    /// Takes over what is newer, of those keys that are `wanted`.
+    pub(crate) fn update(&mut self, newer: Self, wanted: impl Fn(&str) -> bool) {
+        let newer = newer.0.into_iter();
+        self.0.extend(newer.filter(|(key, _)| wanted(key)));
+    }
+
+    /// Drops the fields of a key.
+    pub(crate) fn remove(&mut self, key: &str) {
+        self.0.remove(key);
     }
 }
 
@@ -96,5 +108,10 @@ mod tests {
         extras.add("anna".into(), &nested(most)).unwrap();
         let too_deep = extras.add("anna".into(), &nested(most + 1));
         assert!(matches!(too_deep, Err(MetaError::TooDeep)));
+        let wide = |bytes: usize| json!({ "a": "x".repeat(bytes - r#"{"a":""}"#.len()) });
+        extras.add("anna".into(), &wide(MAX_EXTRA_BYTES)).unwrap();
+        let too_large = extras.add("anna".into(), &wide(MAX_EXTRA_BYTES + 1));
+        let bytes = MAX_EXTRA_BYTES + 1;
+        assert!(matches!(too_large, Err(MetaError::TooLarge { bytes: b }) if b == bytes));
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::Serialize;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::extras::Extras;
 use crate::stats::Counters;
@@ -43,7 +43,8 @@ use crate::stats::Counters;
 /// }
 /// ```
 pub trait Fetch: Send + Sync + 'static {
-    /// The data of one key: anything that serializes as a JSON object. Its fields stand beside `metas`; one named `metas` is left out.
+    /// The data of one key: anything that serializes as a JSON object, of at most 1 MiB. Its fields stand beside `metas`; one named
+    /// `metas` is left out.
     type Extra: Serialize + Send;
 
     /// Why there are no data now. It goes to the log.
@@ -107,22 +108,41 @@ impl Fetcher {
         }
     }
 
+    /// When the time of what is asked for now is over.
+    pub(crate) fn deadline(&self) -> Instant {
+        Instant::now() + self.limit
+    }
+
     /// The data of these keys, which are in order; none if that fails.
-    pub(crate) async fn extras(&self, topic: &str, keys: &[Arc<str>]) -> Extras {
+    pub(crate) async fn extras(&self, topic: &str, keys: &[Arc<str>], until: Instant) -> Extras {
         if keys.is_empty() {
             return Extras::default();
         }
         // Made inside, so that a panic of the call itself is caught as well.
         let fetching = async { self.fetch.extras(topic, keys).await };
         let fetching = AssertUnwindSafe(fetching).catch_unwind();
-        let failure = match timeout(self.limit, fetching).await {
+        let failure = match timeout_at(until, fetching).await {
             Ok(Ok(Ok(extras))) => return extras,
             Ok(Ok(Err(error))) => error,
             Ok(Err(_)) => "it panicked".to_owned(),
             Err(_) => format!("it took longer than {:?}", self.limit),
         };
-        self.counters.fetch_failed();
-        tracing::warn!(topic, keys = keys.len(), %failure, "no data fetched; clients get the metas alone");
+        self.failed(topic, &failure);
         Extras::default()
+    }
+
+    /// What was asked for never began.
+    pub(crate) fn never_began(&self, topic: &str) {
+        let limit = self.limit;
+        self.failed(topic, &format!("it waited {limit:?} for others to end"));
+    }
+
+    fn failed(&self, topic: &str, failure: &str) {
+        self.counters.fetch_failed();
+        tracing::warn!(
+            topic,
+            failure,
+            "no data fetched; clients get the metas alone"
+        );
     }
 }

@@ -1,12 +1,14 @@
 //! What a client gets after its join, made once for all that join at about the same time.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
+use matryoshka_channel::Socket;
 use matryoshka_channel::transport::Json;
-use matryoshka_channel::{PushError, Socket};
-use matryoshka_tracker::Entries;
+use matryoshka_tracker::{Closed, Entries};
 use serde_json::json;
+use tokio::sync::OnceCell;
 
+use crate::error::PushStateError;
 use crate::events::Events;
 use crate::extras::Extras;
 use crate::list::PresenceState;
@@ -19,8 +21,8 @@ pub(crate) struct Greeting {
     pub(crate) list: Option<Entries>,
     pub(crate) count: Option<Count>,
     pub(crate) extras: Extras,
-    /// Written by the first who needs it; the others wait for that rather than write it again.
-    written: OnceLock<Json>,
+    /// Written by the first who needs it; the others wait for that rather than write it again, and their threads do not.
+    written: OnceCell<Json>,
 }
 
 impl Greeting {
@@ -54,23 +56,47 @@ impl Greeting {
     }
 
     /// Pushes the list, if it has one.
-    pub(crate) fn push_list(
-        &self,
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: nothing was pushed, and whoever waits for the same list writes it.
+    pub(crate) async fn push_list(
+        self: &Arc<Self>,
         socket: &Socket,
         events: &Events,
         counters: &Counters,
-    ) -> Result<(), PushError> {
+    ) -> Result<(), PushStateError> {
         let Some(list) = &self.list else {
             return Ok(());
         };
-        let written = self.written.get_or_init(|| {
+        let written = self.written.get_or_try_init(async || {
             counters.list_written();
-            PresenceState::with_extras(list.iter().cloned(), self.extras.clone()).to_json()
+            match list.len() > MOST_AT_ONCE {
+                true => self.write_apart().await,
+                false => Ok(self.write()),
+            }
         });
+        let written = written.await?.clone();
         counters.state();
-        socket.push_payload(events.state.clone(), written.clone())
+        Ok(socket.push_payload(events.state.clone(), written)?)
+    }
+
+    /// In a thread that nobody else waits for.
+    async fn write_apart(self: &Arc<Self>) -> Result<Json, PushStateError> {
+        let greeting = Arc::clone(self);
+        let written = tokio::task::spawn_blocking(move || greeting.write()).await;
+        // It does not panic, so this is the runtime's end.
+        written.map_err(|_| PushStateError::Closed(Closed))
+    }
+
+    fn write(&self) -> Json {
+        let list = self.list.iter().flat_map(Entries::iter).cloned();
+        PresenceState::with_extras(list, self.extras.clone()).to_json()
     }
 }
+
+/// The longest list that is written in passing, some 100 us of work.
+const MOST_AT_ONCE: usize = 256;
 
 /// The payload of `presence_count`.
 pub(crate) fn count_json(count: Count) -> Json {

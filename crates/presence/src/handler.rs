@@ -43,12 +43,20 @@ use crate::meta::Meta;
 /// ```
 pub trait HandleMetas: Send + 'static {
     /// These metas of a key are new: somebody came, or one more device of somebody.
+    ///
+    /// # Cancel safety
+    ///
+    /// It is dropped when the presence ends, wherever it waits, and is not called again.
     fn on_join(&mut self, change: &Change<'_>, joined: &[Meta]) -> impl Future<Output = ()> + Send {
         let _ = (change, joined);
         async {}
     }
 
     /// One meta of a key was replaced.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`on_join`](Self::on_join).
     fn on_update(
         &mut self,
         change: &Change<'_>,
@@ -60,6 +68,10 @@ pub trait HandleMetas: Send + 'static {
     }
 
     /// These metas of a key are gone. [`Change::metas`] tells whether others remain.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`on_join`](Self::on_join).
     fn on_leave(&mut self, change: &Change<'_>, left: &[Meta]) -> impl Future<Output = ()> + Send {
         let _ = (change, left);
         async {}

@@ -1,7 +1,7 @@
 //! The task that calls the application's handler, and what waits for it.
 //!
-//! What waits is one list for each topic that has changed, so it is never more than the lists there are, however slow the
-//! handler is.
+//! What waits is one list for each topic that has changed, with what was fetched for those in it or in the list before, so it is never
+//! more than the lists there are, however slow the handler is.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::AssertUnwindSafe;
@@ -18,56 +18,92 @@ use crate::handler::{Change, HandleMetas};
 use crate::meta::Meta;
 use crate::stats::Counters;
 
-/// The lists that wait for the handler, oldest change first.
+/// The lists that wait for the handler, oldest change first, and those that it knows.
 #[derive(Debug, Default)]
 pub(crate) struct HandlerQueue {
-    waiting: Mutex<Waiting>,
+    topics: Mutex<Topics>,
     fed: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct Topics {
     order: VecDeque<Arc<str>>,
-    topics: BTreeMap<Arc<str>, (Entries, Extras)>,
+    waiting: BTreeMap<Arc<str>, Waiting>,
+    /// What the handler was last called for, none of them empty.
+    handled: BTreeMap<Arc<str>, Entries>,
+}
+
+/// A list, and what was fetched for keys that are in it or in the one that the handler knows: for nobody else.
+#[derive(Debug, Default)]
+struct Waiting {
+    list: Entries,
+    extras: Extras,
+}
+
+/// From which list to which the handler is to be called.
+struct Step {
+    topic: Arc<str>,
+    before: Entries,
+    list: Entries,
+    extras: Extras,
 }
 
 impl HandlerQueue {
-    /// A topic has this list now. In place of the one that waits, if one does; what was fetched for that is kept beside it.
+    /// A topic has this list now. In place of the one that waits, if one does; what was fetched for that is kept as far as it is needed.
     pub(crate) fn feed(&self, topic: &Arc<str>, list: Entries, extras: Extras) {
-        let mut waiting = self.waiting();
-        match waiting.topics.get_mut(topic) {
-            Some((older, all)) => {
-                *older = list;
-                all.update(extras);
-            }
-            None => {
-                waiting.topics.insert(Arc::clone(topic), (list, extras));
-                waiting.order.push_back(Arc::clone(topic));
-            }
-        }
-        drop(waiting);
+        self.topics().feed(topic, list, extras);
         self.fed.notify_one();
     }
 
-    async fn next(&self) -> (Arc<str>, Entries, Extras) {
+    async fn next(&self) -> Step {
         loop {
-            if let Some(next) = self.waiting().take() {
+            if let Some(next) = self.topics().take() {
                 return next;
             }
             self.fed.notified().await;
         }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn topics(&self) -> MutexGuard<'_, Topics> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Waiting {
-    fn take(&mut self) -> Option<(Arc<str>, Entries, Extras)> {
+impl Topics {
+    fn feed(&mut self, topic: &Arc<str>, list: Entries, extras: Extras) {
+        let waiting = self.waiting.entry(Arc::clone(topic)).or_insert_with(|| {
+            self.order.push_back(Arc::clone(topic));
+            Waiting::default()
+        });
+        let older = std::mem::replace(&mut waiting.list, list);
+        let (list, handled) = (&waiting.list, self.handled.get(topic));
+        let is_named = |key: &str| {
+            let has = |list: &Entries| list.by_key(key).next().is_some();
+            has(list) || handled.is_some_and(has)
+        };
+        waiting.extras.update(extras, is_named);
+        // Of a list on which nobody was, nobody has gone.
+        if !older.is_empty() {
+            let gone = Difference::between([&older], list).leaves;
+            for left in gone.iter().filter(|left| !is_named(&left.key)) {
+                waiting.extras.remove(&left.key);
+            }
+        }
+    }
+
+    fn take(&mut self) -> Option<Step> {
         let topic = self.order.pop_front()?;
-        let (list, extras) = self.topics.remove(&topic)?;
-        Some((topic, list, extras))
+        let Waiting { list, extras } = self.waiting.remove(&topic)?;
+        let before = self.handled.remove(&topic).unwrap_or_default();
+        if !list.is_empty() {
+            self.handled.insert(Arc::clone(&topic), list.clone());
+        }
+        Some(Step {
+            topic,
+            before,
+            list,
+            extras,
+        })
     }
 }
 
@@ -89,13 +125,12 @@ impl<H: HandleMetas> AnyHandler for H {
     ) -> BoxFuture<'static, ()> {
         let mut handling = Handling {
             handler: *self,
-            handled: BTreeMap::new(),
             counters,
         };
         Box::pin(async move {
             loop {
-                let (topic, list, extras) = queue.next().await;
-                handling.handle(&topic, list, &extras).await;
+                let step = queue.next().await;
+                handling.handle(&step).await;
                 // A handler that never waits must not keep the thread from everyone else.
                 tokio::task::consume_budget().await;
             }
@@ -105,24 +140,19 @@ impl<H: HandleMetas> AnyHandler for H {
 
 struct Handling<H> {
     handler: H,
-    /// The lists that it knows, none of them empty.
-    handled: BTreeMap<Arc<str>, Entries>,
     counters: Arc<Counters>,
 }
 
 impl<H: HandleMetas> Handling<H> {
-    async fn handle(&mut self, topic: &Arc<str>, list: Entries, extras: &Extras) {
-        let before = self.handled.remove(topic).unwrap_or_default();
-        let difference = Difference::between([&before], &list);
+    async fn handle(&mut self, step: &Step) {
+        let difference = Difference::between([&step.before], &step.list);
         let keys = difference.keys();
+        let change = |key| Change::new(&step.topic, key, &step.list, &step.extras);
         let changes: Vec<KeyChange<'_>> = keys
             .iter()
-            .map(|key| KeyChange::new(Change::new(topic, key, &list, extras), &difference))
+            .map(|key| KeyChange::new(change(key), &difference))
             .collect();
         self.call(&changes).await;
-        if !list.is_empty() {
-            self.handled.insert(Arc::clone(topic), list);
-        }
     }
 
     async fn call(&mut self, changes: &[KeyChange<'_>]) {
@@ -173,14 +203,8 @@ struct KeyChange<'a> {
 
 impl<'a> KeyChange<'a> {
     fn new(change: Change<'a>, difference: &Difference) -> Self {
-        let of_key = |entries: &[Arc<Entry>]| -> Vec<Arc<Entry>> {
-            let start = entries.partition_point(|entry| entry.key.as_ref() < change.key());
-            let rest = entries[start..].iter();
-            rest.take_while(|entry| entry.key.as_ref() == change.key())
-                .cloned()
-                .collect()
-        };
-        let (mut joins, mut leaves) = (of_key(&difference.joins), of_key(&difference.leaves));
+        let (joins, leaves) = difference.of_key(change.key());
+        let (mut joins, mut leaves) = (joins.to_vec(), leaves.to_vec());
         let mut updated = Vec::new();
         leaves.retain(|old| {
             // One owner has a key of a topic once, so what it has now is in place of what it had.
@@ -198,6 +222,75 @@ impl<'a> KeyChange<'a> {
             joined: metas(joins),
             updated,
             left: metas(leaves),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{TOPIC, entry, list};
+
+    fn fetched<'a>(keys: impl IntoIterator<Item = &'a str>, number: u64) -> Extras {
+        let mut extras = Extras::default();
+        for key in keys {
+            extras.add(key.into(), &json!({ "n": number })).unwrap();
+        }
+        extras
+    }
+
+    #[test]
+    fn what_was_fetched_for_those_who_only_passed_is_not_kept() {
+        let (mut topics, topic) = (Topics::default(), Arc::from(TOPIC));
+        for number in 1..=1_000 {
+            let key = format!("passes-{number}");
+            topics.feed(
+                &topic,
+                list(&[("stays", 0), (&key, number)]),
+                fetched(["stays", &key], number),
+            );
+            topics.feed(
+                &topic,
+                list(&[("stays", 0)]),
+                fetched([key.as_str()], number),
+            );
+        }
+        assert_eq!(topics.take().unwrap().extras, fetched(["stays"], 1_000));
+    }
+
+    proptest! {
+        /// Of each key that a step names, the handler has what was last fetched for it.
+        #[test]
+        fn a_step_has_what_was_fetched_for_all_that_it_names_and_for_nobody_else(
+            lists in proptest::collection::vec((proptest::collection::btree_set(0..6u64, 0..6), any::<bool>()), 1..20),
+        ) {
+            let keys = ["a", "b", "c", "d", "e", "f"];
+            let (mut topics, topic) = (Topics::default(), Arc::from(TOPIC));
+            let (mut last, mut newest) = (Entries::default(), BTreeMap::new());
+            for (round, (set, takes)) in lists.iter().enumerate() {
+                let list: Entries = set.iter().map(|n| entry(keys[*n as usize], *n)).collect();
+                let changed = Difference::between([&last], &list).keys();
+                let extras = fetched(changed.iter().map(AsRef::as_ref), round as u64);
+                newest.extend(changed.iter().map(|key| (Arc::clone(key), round as u64)));
+                topics.feed(&topic, list.clone(), extras);
+                last = list;
+                if *takes {
+                    let step = topics.take().unwrap();
+                    let named = Difference::between([&step.before], &step.list).keys();
+                    for key in &named {
+                        let expected = fetched([key.as_ref()], newest[key]);
+                        prop_assert_eq!(step.extras.fields(key), expected.fields(key));
+                    }
+                    for key in keys {
+                        let is_in = |list: &Entries| list.by_key(key).next().is_some();
+                        let is_there = is_in(&step.before) || is_in(&step.list);
+                        prop_assert!(is_there || step.extras.fields(key).is_none());
+                    }
+                }
+            }
         }
     }
 }

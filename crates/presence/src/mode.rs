@@ -4,6 +4,8 @@
 
 use matryoshka_tracker::Entries;
 
+use crate::difference::Difference;
+
 /// What the clients of a topic are told of its list. The server's own list is whole in every mode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -42,7 +44,7 @@ impl Mode {
 }
 
 /// How many are on a list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Count {
     pub(crate) keys: usize,
     pub(crate) metas: usize,
@@ -62,6 +64,47 @@ impl Count {
     }
 }
 
+/// A list and how many are on it, so that of the next list only what is new has to be counted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counted {
+    list: Entries,
+    count: Count,
+}
+
+impl Counted {
+    /// Counts this list, and gives how many entries were looked at for that.
+    pub(crate) fn follow(&mut self, list: &Entries) -> (Count, u64) {
+        let looked = match self.list.is_empty() {
+            true => {
+                self.count = Count::of(list);
+                list.len() as u64
+            }
+            false => self.walk(list),
+        };
+        self.list = list.clone();
+        (self.count, looked)
+    }
+
+    /// Whether there is nobody to count.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    fn walk(&mut self, list: &Entries) -> u64 {
+        let changes = Difference::between([&self.list], list);
+        for key in changes.keys() {
+            let has = |list: &Entries| list.by_key(&key).next().is_some();
+            match (has(&self.list), has(list)) {
+                (false, true) => self.count.keys += 1,
+                (true, false) => self.count.keys -= 1,
+                _ => {}
+            }
+        }
+        self.count.metas = list.len();
+        changes.looked
+    }
+}
+
 fn first_keys(list: &Entries, most: usize) -> Entries {
     let (mut keys, mut last) = (0, None);
     let first = list.iter().take_while(|entry| {
@@ -76,8 +119,25 @@ fn first_keys(list: &Entries, most: usize) -> Entries {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
-    use crate::testing::list;
+    use crate::testing::{entry, list};
+
+    proptest! {
+        #[test]
+        fn a_count_that_follows_is_the_count(
+            lists in proptest::collection::vec(proptest::collection::btree_set(0..12u64, 0..10), 1..6),
+        ) {
+            let keys = ["a", "b", "c", "d"];
+            let mut counted = Counted::default();
+            for set in &lists {
+                let list: Entries = set.iter().map(|n| entry(keys[(n % 4) as usize], *n)).collect();
+                prop_assert_eq!(counted.follow(&list).0, Count::of(&list));
+                prop_assert_eq!(counted.is_empty(), list.is_empty());
+            }
+        }
+    }
 
     #[test]
     fn a_window_ends_between_keys() {

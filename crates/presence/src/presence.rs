@@ -8,20 +8,21 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use matryoshka_channel::pubsub::PubSub;
 use matryoshka_channel::pubsub::registry::Owner;
-use matryoshka_channel::{Flow, LeaveHook, PushError, Socket};
-use matryoshka_tracker::{Entries, PresenceRef, TrackError, Tracker};
+use matryoshka_channel::{Flow, LeaveHook, Socket};
+use matryoshka_tracker::{Closed, PresenceRef, Tracker};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::broadcaster::{Broadcaster, Fetching, WANTED, Waiter, Wanted};
+use crate::broadcaster::{Broadcaster, WANTED, Waiter, Wanted};
 use crate::config::PresenceConfig;
-use crate::error::{PresenceError, PresenceUpdateError, StartError};
+use crate::error::{PresenceError, PresenceUpdateError, PushStateError, StartError};
 use crate::events::Events;
 use crate::extras::Extras;
 use crate::fetch::Fetcher;
+use crate::fetching::Fetching;
 use crate::greeting::Greeting;
 use crate::handling::HandlerQueue;
 use crate::list::PresenceState;
@@ -44,6 +45,8 @@ pub struct Presence {
 struct Shared {
     tracker: Tracker,
     rules: Rules,
+    /// The longest name of a topic that anybody can subscribe to.
+    topic_bytes: usize,
     events: Arc<Events>,
     fetcher: Option<Fetcher>,
     wanted: mpsc::Sender<Wanted>,
@@ -111,6 +114,7 @@ impl Presence {
         let shared = Shared {
             tracker,
             rules,
+            topic_bytes: pubsub.limits().topic_bytes(),
             events,
             fetcher,
             wanted: sender,
@@ -199,7 +203,8 @@ impl Presence {
     ///
     /// # Errors
     ///
-    /// [`PresenceError`] if `meta` is no JSON object, or this channel tracks this key already.
+    /// [`PresenceError`] if `meta` is no JSON object, or this channel tracks this key already; of another owner's topic also if no client
+    /// can subscribe to it.
     ///
     /// # Cancel safety
     ///
@@ -244,7 +249,7 @@ impl Presence {
         M: Serialize + ?Sized,
     {
         let meta = meta::encode(meta)?;
-        Ok(self.track_bytes(owner, topic, key, meta).await?)
+        self.track_bytes(owner, topic, key, meta).await
     }
 
     async fn track_bytes(
@@ -253,7 +258,11 @@ impl Presence {
         topic: &str,
         key: &str,
         meta: Bytes,
-    ) -> Result<PresenceRef, TrackError> {
+    ) -> Result<PresenceRef, PresenceError> {
+        let (bytes, max) = (topic.len(), self.shared.topic_bytes);
+        if bytes > max {
+            return Err(PresenceError::TopicTooLong { bytes, max });
+        }
         let tracked = self
             .shared
             .tracker
@@ -467,7 +476,7 @@ impl Presence {
 
     async fn fetched(&self, topic: &str, keys: &[Arc<str>]) -> Extras {
         match &self.shared.fetcher {
-            Some(fetcher) => fetcher.extras(topic, keys).await,
+            Some(fetcher) => fetcher.extras(topic, keys, fetcher.deadline()).await,
             None => Extras::default(),
         }
     }
@@ -484,29 +493,27 @@ impl Presence {
     ///
     /// # Errors
     ///
-    /// [`PushError`] if the list cannot be sent to this client.
+    /// [`PushStateError`] if the list cannot be sent to this client, or there is none any more since the tracker was closed.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped before it is done, nothing was pushed.
-    pub async fn push_state(&self, socket: &Socket) -> Result<(), PushError> {
-        let greeting = self.greeting(socket).await;
-        greeting.push_list(socket, &self.shared.events, &self.shared.counters)
+    pub async fn push_state(&self, socket: &Socket) -> Result<(), PushStateError> {
+        let greeting = self.greeting(socket).await?;
+        greeting
+            .push_list(socket, &self.shared.events, &self.shared.counters)
+            .await
     }
 
-    async fn greeting(&self, socket: &Socket) -> Arc<Greeting> {
+    async fn greeting(&self, socket: &Socket) -> Result<Arc<Greeting>, Closed> {
         let (reply, greeting) = oneshot::channel();
         let pusher = socket.pusher();
         let wanted = Wanted {
             topic: Arc::from(socket.topic()),
             waiter: Waiter { pusher, reply },
         };
-        let sent = self.shared.wanted.send(wanted).await;
-        match (sent, greeting.await) {
-            (Ok(()), Ok(greeting)) => greeting,
-            // The tracker was closed: nobody is here any more.
-            _ => Arc::new(Greeting::new(Some(Entries::default()), None)),
-        }
+        self.shared.wanted.send(wanted).await.map_err(|_| Closed)?;
+        greeting.await.map_err(|_| Closed)
     }
 
     /// The tracker beneath. What it tracks are the JSON texts of metas.

@@ -8,6 +8,8 @@
 //! One that was made before the list may undo a part of it, but only to what was told then, which is one of the bases of
 //! the next difference; and there is a next one, since the list was another than what was told.
 //!
+//! A topic that nobody on this node is subscribed to has no clients who hold anything: what changes there is noted as told.
+//!
 //! Pure: no clock, no I/O, no tasks.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +20,7 @@ use matryoshka_tracker::Entries;
 
 use crate::difference::Difference;
 use crate::greeting::Greeting;
-use crate::mode::{Count, Mode};
+use crate::mode::{Count, Counted, Mode};
 use crate::rules::Rules;
 
 /// The least time between two counts of a topic.
@@ -64,6 +66,16 @@ pub(crate) struct Greet<W> {
     pub(crate) waiters: Vec<W>,
 }
 
+/// What a teller sees when it looks at a topic.
+pub(crate) trait Source {
+    /// The list now.
+    fn list(&self, topic: &str) -> Entries;
+
+    /// Whether anybody on this node is subscribed. Asked only after the list was read: whoever subscribes later reads a list that is no
+    /// older, and misses nothing that is not told.
+    fn is_watched(&self, topic: &str) -> bool;
+}
+
 /// What is known of all topics, and who waits: `W` is whatever the greeting is to be given to.
 #[derive(Debug)]
 pub(crate) struct Teller<W> {
@@ -71,6 +83,7 @@ pub(crate) struct Teller<W> {
     topics: BTreeMap<Arc<str>, Topic<W>>,
     /// When to look at which topic, each at most once.
     due: BTreeSet<(Duration, Arc<str>)>,
+    looked: u64,
 }
 
 #[derive(Debug)]
@@ -83,6 +96,8 @@ struct Topic<W> {
     /// The number that all clients were last told; nothing if some were given another.
     told_count: Option<Count>,
     handled: Entries,
+    counted: Counted,
+    looked: u64,
     list_changed: bool,
     count_changed: bool,
     is_telling: bool,
@@ -101,6 +116,7 @@ impl<W> Teller<W> {
             settings,
             topics: BTreeMap::new(),
             due: BTreeSet::new(),
+            looked: 0,
         }
     }
 
@@ -147,13 +163,19 @@ impl<W> Teller<W> {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// What is to be done now. `read` gives the list of a topic.
-    pub(crate) fn poll(&mut self, now: Duration, read: impl Fn(&str) -> Entries) -> Option<Job<W>> {
+    /// At how many entries of lists it has looked so far, to find out what changed.
+    pub(crate) fn looked(&self) -> u64 {
+        self.looked
+    }
+
+    /// What is to be done now.
+    pub(crate) fn poll(&mut self, now: Duration, source: &impl Source) -> Option<Job<W>> {
         while self.poll_timeout().is_some_and(|at| at <= now) {
             let (_, name) = self.due.pop_first()?;
             let topic = self.topics.get_mut(&name)?;
             topic.scheduled = None;
-            let job = topic.act(&name, now, &self.settings, &read);
+            let job = topic.act(&name, now, &self.settings, source);
+            self.looked += std::mem::take(&mut topic.looked);
             if job.is_none() && topic.is_idle(now) {
                 self.topics.remove(&name);
                 continue;
@@ -184,6 +206,13 @@ impl<W> Teller<W> {
     }
 }
 
+/// A look at a topic.
+struct Look<'a> {
+    list: &'a Entries,
+    is_watched: bool,
+    now: Duration,
+}
+
 impl<W> Topic<W> {
     fn new(mode: Mode) -> Self {
         Self {
@@ -192,6 +221,8 @@ impl<W> Topic<W> {
             given: Vec::new(),
             told_count: None,
             handled: Entries::default(),
+            counted: Counted::default(),
+            looked: 0,
             list_changed: false,
             count_changed: false,
             is_telling: false,
@@ -209,14 +240,19 @@ impl<W> Topic<W> {
         name: &Arc<str>,
         now: Duration,
         settings: &Settings,
-        read: &impl Fn(&str) -> Entries,
+        source: &impl Source,
     ) -> Option<Job<W>> {
         // First the difference: who waits for a list is then given one that needs none after it.
         let tells_list = self.list_changed && self.tell_at <= now;
         let tells_count = self.count_changed && self.count_at <= now;
         if !self.is_telling && (tells_list || tells_count) {
-            let list = read(name);
-            let telling = self.tell(name, &list, (tells_list, tells_count), now, settings);
+            let list = source.list(name);
+            let look = Look {
+                list: &list,
+                is_watched: source.is_watched(name),
+                now,
+            };
+            let telling = self.tell(name, look, (tells_list, tells_count), settings);
             if telling.is_some() {
                 self.is_telling = true;
                 return telling.map(Job::Tell);
@@ -226,7 +262,7 @@ impl<W> Topic<W> {
             self.is_greeting = true;
             return Some(Job::Greet(Greet {
                 topic: Arc::clone(name),
-                greeting: self.greet(&read(name), now, settings),
+                greeting: self.greet(&source.list(name), now, settings),
                 waiters: std::mem::take(&mut self.waiters),
             }));
         }
@@ -240,9 +276,8 @@ impl<W> Topic<W> {
     fn tell(
         &mut self,
         name: &Arc<str>,
-        list: &Entries,
+        look: Look<'_>,
         (tells_list, tells_count): (bool, bool),
-        now: Duration,
         settings: &Settings,
     ) -> Option<Telling> {
         let mut telling = Telling {
@@ -254,31 +289,40 @@ impl<W> Topic<W> {
         };
         if tells_list {
             self.list_changed = false;
-            self.tell_at = now + settings.period;
-            let view = self.mode.view(list);
-            telling.news = Difference::between(self.given.iter().chain([&self.told]), &view);
-            telling.keys = telling.news.keys();
-            self.given.clear();
-            self.told = view;
+            self.tell_at = look.now + settings.period;
+            self.tell_list(&look, &mut telling);
             if settings.has_handler {
-                self.hand_over(list, &mut telling);
+                self.hand_over(look.list, &mut telling);
             }
         }
         if tells_count {
             self.count_changed = false;
-            self.count_at = now + COUNT_PERIOD;
-            let count = Some(Count::of(list));
-            if std::mem::replace(&mut self.told_count, count) != count {
-                telling.count = count;
-            }
+            self.count_at = look.now + COUNT_PERIOD;
+            let count = Some(self.count(look.list));
+            let is_news = std::mem::replace(&mut self.told_count, count) != count;
+            telling.count = count.filter(|_| is_news && look.is_watched);
         }
         let is_something =
             !telling.news.is_empty() || telling.count.is_some() || telling.handled.is_some();
         is_something.then_some(telling)
     }
 
+    /// Where nobody is subscribed there is nothing to tell, and nobody holds a list.
+    fn tell_list(&mut self, look: &Look<'_>, telling: &mut Telling) {
+        let view = self.mode.view(look.list);
+        if look.is_watched {
+            let bases = self.given.iter().chain([&self.told]);
+            telling.news = Difference::between(bases, &view);
+            telling.keys = telling.news.keys();
+            self.looked += telling.news.looked;
+        }
+        self.given.clear();
+        self.told = view;
+    }
+
     fn hand_over(&mut self, list: &Entries, telling: &mut Telling) {
         let changes = Difference::between([&self.handled], list);
+        self.looked += changes.looked;
         if !changes.is_empty() {
             telling.keys.extend(changes.keys());
             telling.keys.sort();
@@ -291,12 +335,18 @@ impl<W> Topic<W> {
     fn greet(&mut self, list: &Entries, now: Duration, settings: &Settings) -> Arc<Greeting> {
         self.greet_at = now + settings.period;
         let view = self.mode.lists().then(|| self.mode.view(list));
-        let count = self.mode.counts().then(|| Count::of(list));
+        let count = self.mode.counts().then(|| self.count(list));
         if let Some(view) = &view {
             self.given.push(view.clone());
             self.list_changed |= self.given.len() >= BASES;
         }
         Arc::new(Greeting::new(view, count))
+    }
+
+    fn count(&mut self, list: &Entries) -> Count {
+        let (count, looked) = self.counted.follow(list);
+        self.looked += looked;
+        count
     }
 
     /// When to look at it again, if nothing happens.
@@ -316,6 +366,7 @@ impl<W> Topic<W> {
             && !is_changed
             && self.told.is_empty()
             && self.handled.is_empty()
+            && self.counted.is_empty()
             && self.holds_nobody()
     }
 

@@ -39,6 +39,19 @@ impl Entries {
         self.chunks.iter().flat_map(|chunk| chunk.iter())
     }
 
+    /// All entries in order, in the pieces that they are kept in; none of them is empty. A list and what became of it share the pieces
+    /// in which nothing changed: the same place in memory, which is how to find what changed without a look at each entry.
+    ///
+    /// ```
+    /// # use matryoshka_tracker::Entries;
+    /// # let before = Entries::default();
+    /// let now = before.clone();
+    /// assert!(now.pieces().zip(before.pieces()).all(|(a, b)| std::ptr::eq(a, b)));
+    /// ```
+    pub fn pieces(&self) -> impl Iterator<Item = &[Arc<Entry>]> {
+        self.chunks.iter().map(|chunk| chunk.as_slice())
+    }
+
     /// All entries in order, in pieces of which each is about to be read: its entries and their values are on their way
     /// into the processor's caches. A list that nobody read for a while is in none of them, and who goes from entry to
     /// value and on to the next entry waits for each; what is read ahead is fetched many at a time.
@@ -153,10 +166,18 @@ impl Entries {
 impl FromIterator<Arc<Entry>> for Entries {
     fn from_iter<I: IntoIterator<Item = Arc<Entry>>>(entries: I) -> Self {
         let mut all = Self::default();
-        for entry in entries {
-            all.insert(entry);
-        }
+        all.extend(entries);
         all
+    }
+}
+
+/// Puts them into their places; of several with one key and reference on one node the last stays. [Pieces](Entries::pieces) in which
+/// nothing is put stay shared with clones.
+impl Extend<Arc<Entry>> for Entries {
+    fn extend<I: IntoIterator<Item = Arc<Entry>>>(&mut self, entries: I) {
+        for entry in entries {
+            self.insert(entry);
+        }
     }
 }
 

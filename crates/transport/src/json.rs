@@ -42,8 +42,9 @@ impl Json {
         Self(ByteString::from_static("null"))
     }
 
-    /// Takes text from outside after checking that it is exactly one JSON value, nested at most [`MAX_JSON_DEPTH`]
-    /// deep. White space around the value is dropped.
+    /// Takes text from outside after checking that it is exactly one JSON value which every parser reads: nested at most
+    /// [`MAX_JSON_DEPTH`] deep, without half a surrogate pair, and without a number beyond the largest float. White space around
+    /// the value is dropped.
     ///
     /// # Errors
     /// [`JsonError`] if it is not.
@@ -53,13 +54,16 @@ impl Json {
         Self::slice(&text, raw)
     }
 
-    /// The part of `text` that `raw` points at, without a copy; only the nesting remains to be checked.
+    /// The part of `text` that `raw` points at, without a copy; what a parser that only skips does not look at is checked.
     pub(crate) fn slice(text: &ByteString, raw: &RawValue) -> Result<Self, JsonError> {
-        let raw = raw.get();
-        if nests_deeper_than(raw, MAX_JSON_DEPTH) {
-            return Err(JsonError::TooDeep);
-        }
-        Ok(Self(text.slice_ref(raw)))
+        check(raw.get())?;
+        Ok(Self(text.slice_ref(raw.get())))
+    }
+
+    /// As [`slice`](Self::slice), as a text of its own.
+    pub(crate) fn copy(raw: &RawValue) -> Result<Self, JsonError> {
+        check(raw.get())?;
+        Ok(Self(raw.get().into()))
     }
 
     /// Reads the value into a type of the caller's.
@@ -96,6 +100,13 @@ pub enum JsonError {
     /// Arrays and objects nest deeper than [`MAX_JSON_DEPTH`].
     #[error("JSON nested deeper than {MAX_JSON_DEPTH} levels")]
     TooDeep,
+    /// A string has an escape for half a surrogate pair, such as `"\ud83d"`. It stands for no character, and strict parsers
+    /// refuse all of the text for it.
+    #[error("JSON with half a surrogate pair")]
+    LoneSurrogate,
+    /// A number is beyond the largest 64-bit float, such as `1e999`. Strict parsers refuse all of the text for it.
+    #[error("JSON with a number beyond the largest float")]
+    HugeNumber,
     /// The JSON is valid but does not have the wanted shape.
     #[error("JSON of another shape: {0}")]
     Shape(#[source] serde_json::Error),
@@ -104,41 +115,8 @@ pub enum JsonError {
     Write(#[source] serde_json::Error),
 }
 
-/// Counts brackets outside strings. `json` must be valid JSON.
-fn nests_deeper_than(json: &str, limit: usize) -> bool {
-    if json.len() < 2 * (limit + 1) {
-        // Each level takes two brackets, so what is short needs no look.
-        return false;
-    }
-    let mut depth = 0usize;
-    let mut bytes = json.bytes();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'"' => skip_string(&mut bytes),
-            b'[' | b'{' => {
-                depth += 1;
-                if depth > limit {
-                    return true;
-                }
-            }
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    false
-}
-
-fn skip_string(bytes: &mut std::str::Bytes<'_>) {
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'"' => return,
-            b'\\' => {
-                bytes.next();
-            }
-            _ => {}
-        }
-    }
-}
+mod check;
+use check::check;
 
 #[cfg(test)]
 mod tests;

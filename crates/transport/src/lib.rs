@@ -49,7 +49,9 @@ pub use limits::{ConnectionLimits, Limits, MAX_MESSAGE_BYTES};
 pub use longpoll::{
     LONGPOLL, LongPollConfig, LongPollStats, LongPolling, LongPollingError, MAX_WAITING_POSTS,
 };
-pub use message::{ClientMessage, Field, Payload, REPLY_EVENT, ServerMessage};
+pub use message::{
+    ClientMessage, Field, MAX_EVENT_BYTES, MAX_REF_BYTES, Payload, REPLY_EVENT, ServerMessage,
+};
 pub use origin::{InvalidOrigin, Origin, OriginPolicy};
 pub use outbox::{LARGE_FRAME_BYTES, Outbox, WhenSlow};
 pub use params::{MAX_PARAM_DEPTH, MAX_PARAMS, MAX_QUERY_BYTES, Param, Params, ParamsError};

@@ -10,6 +10,12 @@ use crate::json::Json;
 /// The event of every reply on the wire.
 pub const REPLY_EVENT: &str = "phx_reply";
 
+/// The longest event name that a client may send: 255 bytes, as many as a binary frame holds. A longer one is no message.
+pub const MAX_EVENT_BYTES: usize = 255;
+
+/// The longest `ref` or `join_ref` that a client may send: 255 bytes, as many as a binary frame holds. A longer one is no message.
+pub const MAX_REF_BYTES: usize = 255;
+
 /// A value that the server compares and echoes but never interprets: refs, and topics or events that are not strings.
 ///
 /// An absent value (JSON `null`) is `Option::None` around it. A client that sends the number 7 gets the number 7 back.
@@ -28,6 +34,19 @@ impl Field {
             Self::Text(text) => Some(text),
             Self::Json(_) => None,
         }
+    }
+
+    /// Size in UTF-8 bytes: of the string, or of any other value's JSON text.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Json(json) => json.as_str().len(),
+        }
+    }
+
+    /// Whether it is the empty string.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 

@@ -35,6 +35,9 @@ pub trait Serializer: Send + Sync + 'static {
 
     /// Reads one frame from a client.
     ///
+    /// Refs are kept for as long as what they are of: one of your own bounds them, as the two here do
+    /// ([`MAX_REF_BYTES`](crate::MAX_REF_BYTES)), and gives out no small slice of a large frame.
+    ///
     /// # Errors
     /// [`DecodeError`] if the frame is not a message of this version. The connection cannot go on: close it with
     /// `Close::from(error)`.
@@ -81,6 +84,14 @@ pub enum DecodeError {
     #[error("binary frame of {len} bytes is shorter than its header says")]
     Truncated {
         /// Size of the frame in bytes.
+        len: usize,
+    },
+    /// A ref or an event's name is longer than a binary frame could hold. No client sends that, and a channel would keep it.
+    #[error("{field} of {len} bytes is too long: a frame holds at most 255")]
+    TooLong {
+        /// Which string it is.
+        field: &'static str,
+        /// Its length in UTF-8 bytes.
         len: usize,
     },
     /// A binary frame of a kind that clients do not send.

@@ -118,6 +118,8 @@ fn limits() -> Vec<(&'static str, String)> {
             "MAX_JSON_DEPTH",
             format!("{} levels", transport::MAX_JSON_DEPTH),
         ),
+        ("MAX_REF_BYTES", bytes(transport::MAX_REF_BYTES)),
+        ("MAX_EVENT_BYTES", bytes(transport::MAX_EVENT_BYTES)),
         ("MAX_QUERY_BYTES", bytes(transport::MAX_QUERY_BYTES)),
         ("MAX_PARAMS", grouped(transport::MAX_PARAMS)),
         (
@@ -158,6 +160,7 @@ fn limits() -> Vec<(&'static str, String)> {
             "MAX_SUPERSEDED_JOINS",
             grouped(channel::MAX_SUPERSEDED_JOINS),
         ),
+        ("MAX_JOINING_BYTES", bytes(channel::MAX_JOINING_BYTES)),
         (
             "REPLACED_CHANNEL_WAIT",
             time(channel::REPLACED_CHANNEL_WAIT),

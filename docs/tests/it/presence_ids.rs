@@ -1,4 +1,4 @@
-//! Every row of Phoenix's Presence is on the page, and every test that the page names exists.
+//! Every row of Phoenix's Presence and Tracker is on the page, and every test that the page names exists.
 
 use crate::sources::sources;
 
@@ -12,7 +12,14 @@ fn every_id_has_its_row() {
         .filter_map(|row| row.trim_start_matches("| ").split(" | ").next())
         .flat_map(|ids| ids.split(", "))
         .collect();
-    for (letter, count) in [("N", 22), ("J", 13)] {
+    for (letter, count) in [
+        ("N", 22),
+        ("J", 13),
+        ("S", 15),
+        ("K", 3),
+        ("T", 14),
+        ("X", 8),
+    ] {
         for number in 1..=count {
             let id = format!("{letter}{number}");
             let rows = ids.iter().filter(|other| **other == id).count();
@@ -23,7 +30,7 @@ fn every_id_has_its_row() {
 
 #[test]
 fn every_test_that_the_page_names_exists() {
-    let all = sources(&["crates/presence"]);
+    let all = sources(&["crates/presence", "crates/tracker"]);
     let mut tests = 0;
     for name in PAGE.split('`').skip(1).step_by(2) {
         if name.contains('_')
@@ -41,7 +48,7 @@ fn every_test_that_the_page_names_exists() {
             tests += 1;
         }
     }
-    assert!(tests >= 20, "{tests}");
+    assert!(tests >= 60, "{tests}");
     for title in PAGE.split('"').skip(1).step_by(2) {
         assert!(
             SUITE.contains(&format!("test(\"{title} ")),

@@ -32,6 +32,13 @@ impl Dice {
         usize::try_from(self.below(length as u64)).expect("below a length that is a usize")
     }
 
+    /// Puts these into any order (Fisher and Yates).
+    pub fn shuffle<T>(&mut self, things: &mut [T]) {
+        for left in (2..=things.len()).rev() {
+            things.swap(left - 1, self.index(left));
+        }
+    }
+
     /// A time shorter than `bound`.
     ///
     /// # Panics
@@ -70,6 +77,21 @@ mod tests {
         };
         assert_eq!(choices(7), choices(7));
         assert_ne!(choices(7), choices(8));
+    }
+
+    #[test]
+    fn a_shuffle_loses_nothing_and_any_order_comes() {
+        let mut dice = Dice::new(1);
+        let mut orders = std::collections::BTreeSet::new();
+        for _ in 0..200 {
+            let mut things = [1, 2, 3, 4];
+            dice.shuffle(&mut things);
+            orders.insert(things);
+            things.sort_unstable();
+            assert_eq!(things, [1, 2, 3, 4]);
+        }
+        assert_eq!(orders.len(), 24);
+        dice.shuffle::<u8>(&mut []);
     }
 
     #[test]

@@ -10,6 +10,8 @@ mod travel;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use matryoshka_relay::Dice;
+
 use crate::failure::{Failure, Outcome, fail};
 use crate::http;
 use crate::integration::client::COMES_WITHIN;
@@ -73,6 +75,11 @@ impl Crowd {
             self.sweep_if_due()?;
         }
         Ok(())
+    }
+
+    /// From now on they are in another order: who joins first, and who is looked at first.
+    pub(crate) fn shuffle(&mut self, dice: &mut Dice) {
+        dice.shuffle(&mut self.guests);
     }
 
     /// All who have not joined do so, some at a time; each is in when it has the list.

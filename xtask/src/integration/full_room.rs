@@ -1,15 +1,15 @@
-//! Many users into one room over three nodes: how long after the last join every list is complete.
+//! Many users into one room over several nodes: how long after the last join every list is complete.
 
 use std::time::Duration;
 
 use crate::failure::{Outcome, fail};
+use crate::integration::RoomSize;
 use crate::integration::client::COMES_WITHIN;
 use crate::integration::crowd::Crowd;
 use crate::integration::people::Places;
 use crate::integration::stage::Stage;
 use crate::progress::seconds;
 
-const NODES: usize = 3;
 const ROOM: &str = "room:full";
 /// Those on each node who hold the list.
 const READERS: usize = 5;
@@ -18,13 +18,15 @@ const LARGE: u32 = 1_000;
 const COMPLETE_WITHIN: Duration = Duration::from_secs(1);
 const LARGE_COMPLETE_WITHIN: Duration = Duration::from_secs(3);
 
-pub(crate) fn run(stage: &mut Stage, users: u32) -> Outcome<String> {
-    stage.raise(NODES)?;
-    let all: Vec<usize> = (0..NODES).collect();
+pub(crate) fn run(stage: &mut Stage, room: RoomSize) -> Outcome<String> {
+    let RoomSize { nodes, users } = room;
+    stage.raise(nodes)?;
+    let all = room.all_nodes();
     let names = || (1..=users).map(|number| format!("u{number}"));
     let everybody: Places = names().map(|name| (name, 1)).collect();
     let mut crowd = Crowd::new(ROOM);
     crowd.connect(stage, &all, names(), READERS)?;
+    crowd.shuffle(&mut stage.dice);
     let entrance = crowd.enter(stage)?;
     let seen = crowd.lists_become(stage, &all, &everybody, entrance.last, COMES_WITHIN)?;
     let bar = if users > LARGE {
@@ -33,7 +35,7 @@ pub(crate) fn run(stage: &mut Stage, users: u32) -> Outcome<String> {
         COMPLETE_WITHIN
     };
     let figures = format!(
-        "{users} users in {}, {:.0} MB read; after the last join all nodes list all after {}, all readers after {} (bar {})",
+        "{users} users on {nodes} nodes in {}, {:.0} MB read; after the last join all nodes list all after {}, all readers after {} (bar {})",
         seconds(entrance.took),
         crowd.bytes_read() as f64 / 1e6,
         seconds(seen.nodes),

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::failure::{Outcome, fail};
+use crate::integration::RoomSize;
 use crate::integration::client::COMES_WITHIN;
 use crate::integration::crowd::{Crowd, Guest};
 use crate::integration::people::Places;
@@ -15,7 +16,6 @@ use crate::integration::stage::Stage;
 use crate::node::{READY_WITHIN, STOP_WITHIN};
 use crate::progress::seconds;
 
-const NODES: usize = 3;
 const ROOM: &str = "room:rolling";
 /// Users of each node who hold the list.
 const READERS: usize = 3;
@@ -33,29 +33,33 @@ const GONE_WITHIN: Duration = Duration::from_secs(1);
 /// Between two looks at everybody.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-pub(crate) fn run(stage: &mut Stage, users: u32) -> Outcome<String> {
+pub(crate) fn run(stage: &mut Stage, room: RoomSize) -> Outcome<String> {
     // A node closes its sockets within about a second.
-    let rate = (users / NODES as u32).max(1).to_string();
+    let rate = (room.users / room.nodes as u32).max(1).to_string();
     let grace = GRACE.as_secs().to_string();
     stage.more_flags = ["--restart-grace", &grace, "--drain-rate", &rate]
         .map(str::to_owned)
         .to_vec();
-    stage.raise(NODES)?;
-    let mut roll = Roll::new(stage, users)?;
-    for node in 0..NODES {
+    stage.raise(room.nodes)?;
+    let mut roll = Roll::new(stage, room)?;
+    let mut next = room.all_nodes();
+    stage.dice.shuffle(&mut next);
+    for node in next {
         roll.restart(stage, node)?;
     }
     roll.outlast_graces(stage)?;
-    let (all, everybody) = ([0, 1, 2], roll.everybody());
+    let everybody = roll.everybody();
     let end = Instant::now();
-    let crowd = &mut roll.crowd;
-    crowd.lists_become(stage, &all, &everybody, end, COMES_WITHIN)?;
-    roll.figures(users)
+    let (crowd, all) = (&mut roll.crowd, &roll.all);
+    crowd.lists_become(stage, all, &everybody, end, COMES_WITHIN)?;
+    roll.figures(room)
 }
 
 /// The users, and what may be seen of them.
 struct Roll {
     crowd: Crowd,
+    /// The indices of all nodes.
+    all: Vec<usize>,
     /// Who must never be seen to leave.
     steady: BTreeSet<String>,
     quitters: BTreeSet<String>,
@@ -73,10 +77,11 @@ struct Roll {
 }
 
 impl Roll {
-    fn new(stage: &mut Stage, users: u32) -> Outcome<Self> {
-        let names = || (1..=users).map(|number| format!("u{number}"));
+    fn new(stage: &mut Stage, room: RoomSize) -> Outcome<Self> {
+        let names = || (1..=room.users).map(|number| format!("u{number}"));
         let mut roll = Roll {
             crowd: Crowd::new(ROOM),
+            all: room.all_nodes(),
             steady: names().collect(),
             quitters: BTreeSet::new(),
             left: BTreeMap::new(),
@@ -87,14 +92,16 @@ impl Roll {
             slowest_leave: Duration::ZERO,
             grace_seen: None,
         };
-        roll.crowd.connect(stage, &[0, 1, 2], names(), READERS)?;
+        roll.crowd.connect(stage, &roll.all, names(), READERS)?;
+        roll.crowd.shuffle(&mut stage.dice);
         roll.crowd.enter(stage)?;
         Ok(roll)
     }
 
     fn restart(&mut self, stage: &mut Stage, node: usize) -> Outcome {
         let others = stage.others(node);
-        self.assemble(stage, node, others[0])?;
+        let other = others[stage.dice.index(others.len())];
+        self.assemble(stage, node, other)?;
         stage.nodes[node].ask_to_end();
         self.drain(stage, node, &others)?;
         stage.restart(node)?;
@@ -106,7 +113,7 @@ impl Roll {
             self.look(stage, &others)?;
         }
         self.welcome(stage, node)?;
-        self.look_until(stage, &[0, 1, 2], |roll| roll.left.is_empty())?;
+        self.look_until(stage, |roll| roll.left.is_empty())?;
         stage.met()
     }
 
@@ -235,7 +242,7 @@ impl Roll {
         if let Some(missing) = self.steady.iter().find(|name| !listed.contains_key(*name)) {
             fail!("{} is ready without {missing}", stage.nodes[node].name);
         }
-        self.look_until(stage, &[0, 1, 2], |roll| roll.crowd.is_in())?;
+        self.look_until(stage, |roll| roll.crowd.is_in())?;
         let newcomer = format!("newcomer-{}", stage.nodes[node].name);
         let crowd = &mut self.crowd;
         crowd.connect(stage, &[node], [newcomer.clone()].into_iter(), 1)?;
@@ -250,22 +257,17 @@ impl Roll {
     }
 
     fn outlast_graces(&mut self, stage: &mut Stage) -> Outcome {
-        self.look_until(stage, &[0, 1, 2], |roll| roll.held.is_empty())
+        self.look_until(stage, |roll| roll.held.is_empty())
     }
 
     /// `done` comes true by what [`look`](Self::look) sets a time to, or for which a client waits.
-    fn look_until(
-        &mut self,
-        stage: &mut Stage,
-        up: &[usize],
-        done: impl Fn(&Self) -> bool,
-    ) -> Outcome {
-        let began = Instant::now();
+    fn look_until(&mut self, stage: &mut Stage, done: impl Fn(&Self) -> bool) -> Outcome {
+        let (began, all) = (Instant::now(), self.all.clone());
         while !done(self) {
             if began.elapsed() > COMES_WITHIN {
                 fail!("not everybody came back within {COMES_WITHIN:?}");
             }
-            self.look(stage, up)?;
+            self.look(stage, &all)?;
         }
         Ok(())
     }
@@ -277,8 +279,9 @@ impl Roll {
         all.map(|name| (name.clone(), 1)).collect()
     }
 
-    fn figures(&self, users: u32) -> Outcome<String> {
-        if self.left_in_all < NODES || self.held_in_all < NODES * LOST {
+    fn figures(&self, room: RoomSize) -> Outcome<String> {
+        let RoomSize { nodes, users } = room;
+        if self.left_in_all < nodes || self.held_in_all < nodes * LOST {
             fail!(
                 "too few left on purpose ({}) or stayed away ({}) to say anything",
                 self.left_in_all,
@@ -293,7 +296,7 @@ impl Roll {
         }
         let (first, last) = self.grace_seen.unwrap_or_default();
         Ok(format!(
-            "{users} users, {NODES} restarts, {} ways back by another node: nobody who came back was seen to leave, or in two places; \
+            "{users} users, {nodes} restarts, {} ways back by another node: nobody who came back was seen to leave, or in two places; \
              {} left on purpose, the slowest gone from all lists after {}; {} stayed away and went {} to {} after their node's end (grace {})",
             self.crowd.moves(),
             self.left_in_all,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use matryoshka_channel::pubsub::{Limits, PubSub};
 use matryoshka_channel::{SocketsConfig, broadcast};
 use serde_json::json;
 use tokio::time::advance;
@@ -497,14 +498,16 @@ async fn j6_a_channel_that_was_accepted_and_cannot_begin_is_a_crashed_join() {
     assert_eq!(sockets.stats().joined, 0);
 }
 
-/// A binary frame has no room for the ref; that is no reason to close the whole socket.
+/// A binary frame has no room for such a topic; that is no reason to close the whole socket.
 #[tokio::test(start_paused = true)]
-async fn j4_a_join_whose_ref_does_not_fit_its_binary_answer_crashes_alone() {
-    let mut client = Client::connect(&Lab::new().sockets(), Vsn::V2).await;
-    let long = "r".repeat(300);
-    let join = format!(r#"["1","{long}","lab:a","phx_join",{{"reply_bytes":true}}]"#);
+async fn j4_a_join_whose_topic_does_not_fit_its_binary_answer_crashes_alone() {
+    let limits = Limits::default().with_topic_bytes(400).unwrap();
+    let lab = Lab::on(PubSub::local_with_limits(limits));
+    let mut client = Client::connect(&lab.sockets(), Vsn::V2).await;
+    let long = format!("lab:{}", "t".repeat(296));
+    let join = format!(r#"["1","2","{long}","phx_join",{{"reply_bytes":true}}]"#);
     let crashed = format!(
-        r#"["1","{long}","lab:a","phx_reply",{{"status":"error","response":{{"reason":"join crashed"}}}}]"#
+        r#"["1","2","{long}","phx_reply",{{"status":"error","response":{{"reason":"join crashed"}}}}]"#
     );
     let heartbeat = r#"
         > [null,"2","phoenix","heartbeat",{}]

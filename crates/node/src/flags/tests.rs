@@ -33,7 +33,7 @@ fn every_flag_has_an_environment_variable_of_its_name() {
         .get_arguments()
         .filter(|argument| !matches!(argument.get_id().as_str(), "help" | "version"))
         .collect();
-    assert_eq!(flags.len(), 27);
+    assert_eq!(flags.len(), 29);
     for flag in flags {
         let name = flag.get_long().unwrap();
         let variable = format!("MATRYOSHKA_{}", name.to_uppercase().replace('-', "_"));
@@ -61,6 +61,23 @@ fn presence_lists_come_by_phoenix_events_unless_told_otherwise() {
     assert_eq!(named.presence_events, "people,moves".parse().unwrap());
     let line = refusal(&["--presence-events", "people"]);
     assert!(line.contains("two names with a comma between"), "{line}");
+}
+
+#[test]
+fn presence_is_told_whole_unless_topics_are_named() {
+    assert_eq!(flags(&[]).presence_topics, []);
+    let named = flags(&[
+        "--presence-topics",
+        "big=count,hall:*=window:9",
+        "--presence-topics=*=full/3",
+    ]);
+    let rules = ["big=count", "hall:*=window:9", "*=full/3"];
+    assert_eq!(
+        named.presence_topics,
+        rules.map(|rule| rule.parse().unwrap())
+    );
+    let line = refusal(&["--presence-topics", "room:*"]);
+    assert!(line.contains("full, count or window:N"), "{line}");
 }
 
 #[test]

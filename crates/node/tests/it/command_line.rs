@@ -51,6 +51,9 @@ async fn help_lists_every_flag_with_its_default() {
         "[default: 100000]",
         "--max-user-sockets <N>",
         "--max-address-sockets <N>",
+        "--max-heads <N>",
+        "[default: 10000]",
+        "--max-address-heads <N>",
         "--drain-rate <N>",
         "[default: 1000]",
         "--drain-limit <SECONDS>",
@@ -58,6 +61,7 @@ async fn help_lists_every_flag_with_its_default() {
         "[default: 30]",
         "--presence-events <STATE,DIFF>",
         "[default: presence_state,presence_diff]",
+        "--presence-topics <PATTERN=MODE[/SECONDS]>",
         "--assets <DIR>",
         "--page-link <NAME=URL>",
         "--exit-with-stdin",
@@ -167,6 +171,10 @@ async fn a_wrong_value_is_one_line_that_names_flag_value_and_what_is_allowed() {
         (
             &["--presence-events", "people"],
             &["--presence-events", "\"people\"", "people,moves"],
+        ),
+        (
+            &["--presence-topics", "room:*=many"],
+            &["--presence-topics", "\"room:*=many\"", "hall:*=window:20"],
         ),
         (&["serve"], &["serve", "not known", "--help"]),
     ];

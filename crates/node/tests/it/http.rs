@@ -32,6 +32,22 @@ async fn health_cluster_and_page_facts() {
 }
 
 #[tokio::test]
+async fn every_counter_of_presence_and_its_tracker_is_in_the_metrics() {
+    let node = Node::start(&[]).await;
+    let page = get(node.http, "/metrics").await.body;
+    let presence = format!("{:?}", matryoshka_presence::Stats::default());
+    let tracker = format!("{:?}", matryoshka_presence::tracker::Stats::default());
+    for (part, stats) in [("presence", presence), ("tracker", tracker)] {
+        let (_, fields) = stats.split_once("{ ").unwrap();
+        for field in fields.split(", ") {
+            let (name, _) = field.split_once(':').unwrap();
+            let line = format!("# TYPE matryoshka_{part}_{name} ");
+            assert!(page.contains(&line), "no {line:?} in {page}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn metrics_are_prometheus_text() {
     let node = Node::start(&[]).await;
     let mut client = Client::connect(&node, "anna", Version::V2).await;

@@ -133,6 +133,58 @@ async fn push_me_and_count() {
     }
 }
 
+/// Whose payload nobody could read ends alone.
+#[tokio::test]
+async fn a_secret_that_is_no_object_ends_its_sender_only() {
+    let mut node = Node::start(&[]).await;
+    let mut ben = Client::connect(&node, "ben", Version::V2).await;
+    ben.join_ok(TOPIC, json!({})).await;
+    for bytes in [false, true] {
+        let mut anna = Client::connect(&node, "anna", Version::V2).await;
+        let join_ref = anna.join_ok(TOPIC, json!({})).await;
+        match bytes {
+            true => {
+                anna.push_bytes(&join_ref, TOPIC, "tell_secret", &[1, 2])
+                    .await
+            }
+            false => anna.push(TOPIC, "tell_secret", json!([1])).await,
+        };
+        assert_eq!(
+            anna.event(TOPIC, "phx_error").await["reason"],
+            "channel_crash"
+        );
+    }
+    ben.push(TOPIC, "tell_secret", json!({"a": 1})).await;
+    assert_eq!(
+        ben.event(TOPIC, "secret").await,
+        json!({"a": 1, "seen_by": "ben"})
+    );
+    let long = "x".repeat(255);
+    ben.push(TOPIC, &long, json!({})).await;
+    ben.event(TOPIC, "phx_error").await;
+    let line = node.logged("lab has no event").await;
+    assert!(!line.contains(&long), "{line}");
+}
+
+#[tokio::test]
+async fn late_replies_hold_so_many_bytes_and_no_more() {
+    for (_node, mut client) in labs().await {
+        let large = json!({"ms": 3_600_000, "x": "x".repeat(5_000_000)});
+        client.push(TOPIC, "later", large.clone()).await;
+        let reason = "over 8000000 bytes of late replies are owed";
+        assert_eq!(
+            client.ask(TOPIC, "later", large).await,
+            ("error".to_owned(), json!({"reason": reason}))
+        );
+        let small = json!({"ms": 1});
+        assert_eq!(client.ask(TOPIC, "later", small.clone()).await, ok(small));
+        assert_eq!(
+            client.ask(TOPIC, "count", json!({})).await,
+            ok(json!({"count": 1}))
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_secret_is_seen_with_the_user_who_sees_it() {
     let node = Node::start(&[]).await;

@@ -30,6 +30,8 @@
 //! | a topic forgotten before its period is over | `a_topic_is_not_forgotten_` |
 //! | an appointment kept that another replaced; none made after a job | the history |
 //! | a window one key too small or large, or of metas | `mode::tests::a_window_ends_` |
+//! | a topic told of though nobody is subscribed, or not noted as told; who is subscribed asked before the list is read | `where_nobody_is_`; `who_is_subscribed_` |
+//! | all of a list looked at, not what changed of it | `in_a_room_of_100_000_` |
 //! | joins and leaves changed round, their order turned round, one base alone, a repetition left in | the tests of `difference.rs` |
 //! | changes not held until a list is pushed | `state_first::`, and most others, whose clients (`client.rs`) expect none before |
 //! | a drop grace ignored, or doubled | `grace::who_is_back_in_time_`, `grace::who_is_not_back_` |
@@ -63,6 +65,34 @@ fn teller<W>(mode: Mode) -> Teller<W> {
     })
 }
 
+/// A topic that is watched.
+impl<F: Fn(&str) -> Entries> Source for F {
+    fn list(&self, topic: &str) -> Entries {
+        self(topic)
+    }
+
+    fn is_watched(&self, _topic: &str) -> bool {
+        true
+    }
+}
+
+/// What is seen of the one topic.
+#[derive(Clone)]
+struct Seen {
+    list: Entries,
+    is_watched: bool,
+}
+
+impl Source for Seen {
+    fn list(&self, _topic: &str) -> Entries {
+        self.list.clone()
+    }
+
+    fn is_watched(&self, _topic: &str) -> bool {
+        self.is_watched
+    }
+}
+
 fn telling<W>(job: Option<Job<W>>) -> Telling {
     match job {
         Some(Job::Tell(telling)) => telling,
@@ -83,15 +113,15 @@ fn topic() -> Arc<str> {
 fn the_first_change_is_told_at_once_and_what_follows_at_the_end_of_the_period() {
     let mut teller = teller::<()>(Mode::Full);
     teller.changed(&topic());
-    let first = telling(teller.poll(ms(1000), |_| list(&[("a", 1)])));
+    let first = telling(teller.poll(ms(1000), &|_: &str| list(&[("a", 1)])));
     assert_eq!(first.news.joins, [entry("a", 1)]);
     teller.told(&topic());
 
     teller.changed(&topic());
     let later = |_: &str| list(&[("a", 1), ("b", 2), ("c", 3)]);
-    assert!(teller.poll(ms(1049), later).is_none());
+    assert!(teller.poll(ms(1049), &later).is_none());
     assert_eq!(teller.poll_timeout(), Some(ms(1050)));
-    let second = telling(teller.poll(ms(1050), later));
+    let second = telling(teller.poll(ms(1050), &later));
     assert_eq!(second.news.joins, [entry("b", 2), entry("c", 3)]);
 }
 
@@ -99,12 +129,12 @@ fn the_first_change_is_told_at_once_and_what_follows_at_the_end_of_the_period() 
 fn of_one_topic_one_difference_is_under_way() {
     let mut teller = teller::<()>(Mode::Full);
     teller.changed(&topic());
-    telling(teller.poll(ms(0), |_| list(&[("a", 1)])));
+    telling(teller.poll(ms(0), &|_: &str| list(&[("a", 1)])));
     teller.changed(&topic());
     let now = |_: &str| list(&[("b", 2)]);
-    assert!(teller.poll(ms(10_000), now).is_none());
+    assert!(teller.poll(ms(10_000), &now).is_none());
     teller.told(&topic());
-    let merged = telling(teller.poll(ms(10_000), now));
+    let merged = telling(teller.poll(ms(10_000), &now));
     assert_eq!(
         (merged.news.joins, merged.news.leaves),
         (vec![entry("b", 2)], vec![entry("a", 1)])
@@ -116,16 +146,16 @@ fn who_comes_and_goes_within_a_period_is_told_only_if_a_list_named_them() {
     let mut teller = teller(Mode::Full);
     let ghost = |_: &str| list(&[("ghost", 1)]);
     teller.wanted(&topic(), "anna");
-    assert!(matches!(teller.poll(ms(0), ghost), Some(Job::Greet(_))));
+    assert!(matches!(teller.poll(ms(0), &ghost), Some(Job::Greet(_))));
     teller.greeted(&topic(), None);
     teller.changed(&topic());
     teller.changed(&topic());
-    let after = telling(teller.poll(ms(1), |_| list(&[])));
+    let after = telling(teller.poll(ms(1), &|_: &str| list(&[])));
     assert_eq!(after.news.leaves, [entry("ghost", 1)]);
     teller.told(&topic());
 
     teller.changed(&topic());
-    assert!(teller.poll(ms(60), |_| list(&[])).is_none());
+    assert!(teller.poll(ms(60), &|_: &str| list(&[])).is_none());
 }
 
 #[test]
@@ -133,15 +163,15 @@ fn who_asks_within_a_period_shares_one_greeting() {
     let mut teller = teller(Mode::Full);
     teller.wanted(&topic(), 0);
     assert!(matches!(
-        teller.poll(ms(0), |_| list(&[])),
+        teller.poll(ms(0), &|_: &str| list(&[])),
         Some(Job::Greet(_))
     ));
     teller.greeted(&topic(), None);
     for waiter in 1..=1_000 {
         teller.wanted(&topic(), waiter);
     }
-    assert!(teller.poll(ms(49), |_| list(&[])).is_none());
-    match teller.poll(ms(50), |_| list(&[])) {
+    assert!(teller.poll(ms(49), &|_: &str| list(&[])).is_none());
+    match teller.poll(ms(50), &|_: &str| list(&[])) {
         Some(Job::Greet(greet)) => assert_eq!(greet.waiters.len(), 1_000),
         _ => panic!("no greeting"),
     }
@@ -156,13 +186,13 @@ fn counts_come_once_a_second_and_only_when_they_change() {
             .collect::<Entries>()
     };
     teller.changed(&topic());
-    let first = telling(teller.poll(ms(0), |_| count(1)));
+    let first = telling(teller.poll(ms(0), &|_: &str| count(1)));
     assert_eq!(first.count, Some(Count { keys: 1, metas: 1 }));
     assert!(first.news.is_empty());
     teller.told(&topic());
     teller.changed(&topic());
-    assert!(teller.poll(ms(999), |_| count(50)).is_none());
-    let second = telling(teller.poll(ms(1_000), |_| count(50)));
+    assert!(teller.poll(ms(999), &|_: &str| count(50)).is_none());
+    let second = telling(teller.poll(ms(1_000), &|_: &str| count(50)));
     assert_eq!(
         second.count,
         Some(Count {
@@ -172,12 +202,12 @@ fn counts_come_once_a_second_and_only_when_they_change() {
     );
     teller.told(&topic());
     teller.changed(&topic());
-    assert!(teller.poll(ms(2_000), |_| count(50)).is_none());
+    assert!(teller.poll(ms(2_000), &|_: &str| count(50)).is_none());
 
     // One who was given another number in between makes it be told again.
     teller.wanted(&topic(), ());
     assert!(matches!(
-        teller.poll(ms(2_100), |_| count(51)),
+        teller.poll(ms(2_100), &|_: &str| count(51)),
         Some(Job::Greet(_))
     ));
     teller.greeted(
@@ -188,7 +218,7 @@ fn counts_come_once_a_second_and_only_when_they_change() {
         }),
     );
     teller.changed(&topic());
-    let third = telling(teller.poll(ms(3_000), |_| count(50)));
+    let third = telling(teller.poll(ms(3_000), &|_: &str| count(50)));
     assert_eq!(
         third.count,
         Some(Count {
@@ -204,10 +234,10 @@ fn a_handler_is_told_when_its_list_changes_and_not_when_it_is_looked_at() {
     teller.settings.has_handler = true;
     teller.changed(&topic());
     let now = |_: &str| list(&[("a", 1)]);
-    assert!(telling(teller.poll(ms(0), now)).handled.is_some());
+    assert!(telling(teller.poll(ms(0), &now)).handled.is_some());
     teller.told(&topic());
     teller.changed(&topic());
-    assert!(teller.poll(ms(1_000), now).is_none());
+    assert!(teller.poll(ms(1_000), &now).is_none());
 }
 
 #[test]
@@ -215,7 +245,7 @@ fn whom_the_handler_hears_of_is_fetched_even_where_clients_are_told_no_names() {
     let mut teller = teller::<()>(Mode::Count);
     teller.settings.has_handler = true;
     teller.changed(&topic());
-    let first = telling(teller.poll(ms(0), |_| list(&[("a", 1), ("b", 2)])));
+    let first = telling(teller.poll(ms(0), &|_: &str| list(&[("a", 1), ("b", 2)])));
     assert!(first.news.is_empty());
     assert_eq!(first.keys, ["a".into(), "b".into()]);
 }
@@ -226,12 +256,15 @@ fn who_waits_for_a_list_gets_it_after_the_difference_that_is_due_and_needs_none_
     let now = |_: &str| list(&[("a", 1)]);
     teller.wanted(&topic(), ());
     teller.changed(&topic());
-    assert_eq!(telling(teller.poll(ms(0), now)).news.joins, [entry("a", 1)]);
-    assert!(matches!(teller.poll(ms(0), now), Some(Job::Greet(_))));
+    assert_eq!(
+        telling(teller.poll(ms(0), &now)).news.joins,
+        [entry("a", 1)]
+    );
+    assert!(matches!(teller.poll(ms(0), &now), Some(Job::Greet(_))));
     teller.told(&topic());
     teller.greeted(&topic(), None);
     teller.changed(&topic());
-    assert!(teller.poll(ms(50), now).is_none());
+    assert!(teller.poll(ms(50), &now).is_none());
 }
 
 #[test]
@@ -239,15 +272,15 @@ fn a_topic_is_not_forgotten_before_its_period_is_over() {
     let mut teller = teller::<()>(Mode::Full);
     for (at, lists) in [(0, &[("a", 1)][..]), (50, &[])] {
         teller.changed(&topic());
-        telling(teller.poll(ms(at), |_| list(lists)));
+        telling(teller.poll(ms(at), &|_: &str| list(lists)));
         teller.told(&topic());
     }
     teller.changed(&topic());
-    assert!(teller.poll(ms(100), |_| list(&[])).is_none());
+    assert!(teller.poll(ms(100), &|_: &str| list(&[])).is_none());
     teller.changed(&topic());
     let now = |_: &str| list(&[("b", 2)]);
-    assert!(teller.poll(ms(149), now).is_none());
-    telling(teller.poll(ms(150), now));
+    assert!(teller.poll(ms(149), &now).is_none());
+    telling(teller.poll(ms(150), &now));
 }
 
 #[test]
@@ -262,7 +295,7 @@ fn topics_where_nobody_is_are_forgotten() {
         let mut now = ms(0);
         while let Some(at) = teller.poll_timeout() {
             now = now.max(at);
-            match teller.poll(now, |_| Entries::default()) {
+            match teller.poll(now, &|_: &str| Entries::default()) {
                 Some(Job::Tell(telling)) => teller.told(&telling.topic),
                 Some(Job::Greet(greet)) => teller.greeted(&greet.topic, greet.greeting.count),
                 None => {}
@@ -280,11 +313,11 @@ fn topics_where_nobody_is_are_forgotten() {
 fn lists_that_are_given_while_a_fetch_hangs_are_few() {
     let mut teller = teller(Mode::Full);
     teller.changed(&topic());
-    telling(teller.poll(ms(0), |_| list(&[("a", 1)])));
+    telling(teller.poll(ms(0), &|_: &str| list(&[("a", 1)])));
     let mut greetings = 0;
     for n in 0..1_000 {
         teller.wanted(&topic(), ());
-        while let Some(job) = teller.poll(ms(100 * n), |_| list(&[("a", 1), ("b", n + 2)])) {
+        while let Some(job) = teller.poll(ms(100 * n), &|_: &str| list(&[("a", 1), ("b", n + 2)])) {
             assert!(matches!(job, Job::Greet(_)));
             greetings += 1;
             teller.greeted(&topic(), None);
@@ -293,11 +326,117 @@ fn lists_that_are_given_while_a_fetch_hangs_are_few() {
     assert_eq!(greetings, BASES);
     teller.told(&topic());
     let now = ms(1_000_000);
-    telling(teller.poll(now, |_| list(&[("a", 1)])));
+    telling(teller.poll(now, &|_: &str| list(&[("a", 1)])));
     assert!(matches!(
-        teller.poll(now, |_| list(&[("a", 1)])),
+        teller.poll(now, &|_: &str| list(&[("a", 1)])),
         Some(Job::Greet(_))
     ));
+}
+
+#[test]
+fn where_nobody_is_subscribed_nobody_is_told_and_who_comes_is_told_no_old_news() {
+    for mode in [Mode::Full, Mode::Window(9), Mode::Count] {
+        let mut teller = teller::<()>(mode);
+        let mut seen = Seen {
+            list: list(&[("a", 1)]),
+            is_watched: false,
+        };
+        teller.changed(&topic());
+        assert!(teller.poll(ms(0), &seen).is_none(), "{mode:?}");
+        seen = Seen {
+            list: list(&[("a", 1), ("b", 2)]),
+            is_watched: true,
+        };
+        teller.changed(&topic());
+        let news = telling(teller.poll(ms(2_000), &seen)).news;
+        let joined: &[_] = if mode.lists() { &[entry("b", 2)] } else { &[] };
+        assert_eq!((&*news.joins, news.leaves.len()), (joined, 0));
+    }
+}
+
+#[test]
+fn a_handler_hears_of_topics_where_nobody_is_subscribed() {
+    let mut teller = teller::<()>(Mode::Full);
+    teller.settings.has_handler = true;
+    teller.changed(&topic());
+    let seen = Seen {
+        list: list(&[("a", 1)]),
+        is_watched: false,
+    };
+    let first = telling(teller.poll(ms(0), &seen));
+    assert!(first.news.is_empty() && first.handled.is_some());
+    assert_eq!(first.keys, ["a".into()]);
+}
+
+/// Whoever subscribes between the two would miss what the list has.
+#[test]
+fn who_is_subscribed_is_asked_after_the_list_was_read() {
+    #[derive(Default)]
+    struct Order(std::cell::RefCell<Vec<&'static str>>);
+    impl Source for Order {
+        fn list(&self, _: &str) -> Entries {
+            self.0.borrow_mut().push("list");
+            Entries::default()
+        }
+
+        fn is_watched(&self, _: &str) -> bool {
+            self.0.borrow_mut().push("is_watched");
+            false
+        }
+    }
+    let (mut teller, order) = (teller::<()>(Mode::Full), Order::default());
+    teller.changed(&topic());
+    assert!(teller.poll(ms(0), &order).is_none());
+    assert_eq!(*order.0.borrow(), ["list", "is_watched"]);
+}
+
+/// Looks are counted, since clocks differ from machine to machine.
+#[test]
+fn in_a_room_of_100_000_a_change_costs_a_piece_of_the_list() {
+    const ROOM: u64 = 100_000;
+    const CHANGES: u64 = 20;
+    let one_of = |n: u64| entry(&format!("user-{n:06}"), n);
+    let room: Entries = (0..ROOM).map(|n| one_of(3 * n)).collect();
+    for (mode, has_handler) in [
+        (Mode::Full, false),
+        (Mode::Count, false),
+        (Mode::Count, true),
+        (Mode::Window(20), true),
+    ] {
+        let mut teller = teller::<()>(mode);
+        teller.settings.has_handler = has_handler;
+        let mut list = room.clone();
+        let mut now = ms(0);
+        let mut told = 0;
+        let mut work = |teller: &mut Teller<()>, list: &Entries, now: Duration| {
+            while let Some(job) = teller.poll(now, &|_: &str| list.clone()) {
+                match job {
+                    Job::Tell(telling) => {
+                        told += 1;
+                        teller.told(&telling.topic);
+                    }
+                    Job::Greet(greet) => {
+                        let counted = greet.greeting.count.map(|count| count.metas);
+                        assert!(counted.is_none_or(|metas| metas == list.len()));
+                        teller.greeted(&greet.topic, greet.greeting.count);
+                    }
+                }
+            }
+        };
+        teller.changed(&topic());
+        work(&mut teller, &list, now);
+        let first = teller.looked();
+        for n in 0..CHANGES {
+            now += COUNT_PERIOD;
+            list.extend([one_of(3 * 4_999 * n + 1)]);
+            teller.changed(&topic());
+            teller.wanted(&topic(), ());
+            work(&mut teller, &list, now);
+        }
+        let each = (teller.looked() - first) / CHANGES;
+        assert!(each <= 600, "{each} looks for a change in {mode:?}");
+        assert!(told > CHANGES, "{told}");
+    }
 }
 
 /// One thing that happens, in any order.
@@ -336,6 +475,10 @@ enum Happens {
     Arrive {
         client: usize,
     },
+    /// A client's connection breaks; what it holds it keeps.
+    Leave {
+        client: usize,
+    },
 }
 
 fn happens() -> impl Strategy<Value = Happens> {
@@ -353,6 +496,7 @@ fn happens() -> impl Strategy<Value = Happens> {
         3 => Just(Happens::Greet),
         2 => client().prop_map(|client| Happens::Join { client }),
         3 => client().prop_map(|client| Happens::Arrive { client }),
+        1 => client().prop_map(|client| Happens::Leave { client }),
     ]
 }
 
@@ -365,7 +509,12 @@ type Waiter = (usize, u64);
 #[derive(Default)]
 struct Client {
     presence: JsPresence,
+    /// The same without what waits for a list: that ends with a connection, since it was not sent yet.
+    kept: JsPresence,
+    /// The join that has its list.
+    listed: u64,
     join: u64,
+    is_subscribed: bool,
     count: Option<Count>,
     on_their_way: Vec<(u64, Arc<Greeting>)>,
 }
@@ -437,10 +586,16 @@ impl World {
             Happens::Greet => self.greet(),
             Happens::Join { client } => {
                 self.clients[client].join += 1;
+                self.clients[client].is_subscribed = true;
                 self.teller
                     .wanted(&topic(), (client, self.clients[client].join));
             }
             Happens::Arrive { client } => self.arrive(client),
+            Happens::Leave { client } => {
+                let client = &mut self.clients[client];
+                client.is_subscribed = false;
+                client.presence = client.kept.clone();
+            }
         }
         // One appointment for each topic, at most.
         assert!(self.teller.due.len() <= self.teller.topics.len());
@@ -482,7 +637,11 @@ impl World {
     }
 
     fn work(&mut self) {
-        match self.teller.poll(self.now, |_| self.list.clone()) {
+        let seen = Seen {
+            list: self.list.clone(),
+            is_watched: self.clients.iter().any(|client| client.is_subscribed),
+        };
+        match self.teller.poll(self.now, &seen) {
             Some(Job::Tell(telling)) => assert!(self.telling.replace(telling).is_none()),
             Some(Job::Greet(greet)) => assert!(self.greet.replace(greet).is_none()),
             None => {}
@@ -496,10 +655,16 @@ impl World {
         let news = !telling.news.is_empty();
         let diff = PresenceDiff::new(telling.news, &Extras::default());
         let diff: Value = diff.to_json().to().unwrap();
-        // Before its first join a client is not subscribed.
-        for client in self.clients.iter_mut().filter(|client| client.join > 0) {
+        for client in self
+            .clients
+            .iter_mut()
+            .filter(|client| client.is_subscribed)
+        {
             if news {
                 client.presence.handle_diff(client.join, &diff);
+                if client.listed == client.join {
+                    client.kept = client.presence.clone();
+                }
             }
             client.count = telling.count.or(client.count);
         }
@@ -512,7 +677,7 @@ impl World {
             for (client, join) in greet.waiters {
                 let greeting = Arc::clone(&greet.greeting);
                 let client = &mut self.clients[client];
-                if join == client.join {
+                if join == client.join && client.is_subscribed {
                     client.count = greeting.count.or(client.count);
                 }
                 client.on_their_way.push((join, greeting));
@@ -524,12 +689,13 @@ impl World {
     fn arrive(&mut self, client: usize) {
         let client = &mut self.clients[client];
         for (join, greeting) in std::mem::take(&mut client.on_their_way) {
-            if join != client.join {
+            if join != client.join || !client.is_subscribed {
                 continue;
             }
             if let Some(list) = &greeting.list {
                 let state = PresenceState::new(list.iter().cloned()).to_json();
                 client.presence.handle_state(join, &state.to().unwrap());
+                (client.kept, client.listed) = (client.presence.clone(), join);
             }
         }
     }
@@ -573,7 +739,7 @@ proptest! {
             world.happen(what);
         }
         for client in 0..CLIENTS {
-            if world.clients[client].join == 0 {
+            if !world.clients[client].is_subscribed {
                 world.happen(&Happens::Join { client });
             }
         }
@@ -592,7 +758,8 @@ proptest! {
             prop_assert!(world.handled.iter().eq(world.list.iter()));
         }
         // Whatever else there was is forgotten.
-        let is_told = !mode.view(&world.list).is_empty() || (has_handler && !world.list.is_empty());
+        let is_known = has_handler || mode.counts();
+        let is_told = !mode.view(&world.list).is_empty() || (is_known && !world.list.is_empty());
         prop_assert_eq!(world.teller.topics.len(), usize::from(is_told));
     }
 }

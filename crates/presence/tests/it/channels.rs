@@ -221,6 +221,21 @@ async fn who_only_watches_holds_the_list_and_is_not_on_it() {
     assert!(watcher.held().await.is_empty());
 }
 
+/// An empty list would say that everybody has gone.
+#[tokio::test(start_paused = true)]
+async fn where_there_is_no_list_any_more_the_client_is_to_join_again() {
+    let node = Node::start(PubSub::local());
+    let (mut first, mut second) = (node.connect("watch:1").await, node.connect(ROOM).await);
+    node.presence.tracker().close().await;
+    first.join(json!({})).await;
+    second.join(json!({ "user": "anna" })).await;
+    for client in [&mut first, &mut second] {
+        let events = client.settle().await;
+        let names: Vec<_> = events.iter().map(|(event, _)| event.as_str()).collect();
+        assert_eq!(names, ["phx_error"]);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn topics_do_not_mix() {
     let node = Node::start(PubSub::local());

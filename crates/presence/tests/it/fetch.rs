@@ -270,3 +270,59 @@ async fn clients_that_join_at_once_share_one_fetch_of_the_list() {
     let asked = names.asked().len();
     assert!(asked <= 10, "{asked} calls for 100 clients");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_has_its_time_from_when_it_was_asked_for() {
+    let limit = Duration::from_secs(5);
+    let config = PresenceConfig::default()
+        .fetch_limit(limit)
+        .fetches_at_once(2);
+    let (pubsub, presence, names) = start(config);
+    let topics: Vec<String> = (0..20).map(|n| format!("hanging {n}")).collect();
+    let mut subscriptions: Vec<_> = topics
+        .iter()
+        .map(|topic| pubsub.subscribe(topic.as_str()).unwrap())
+        .collect();
+    let owner = Owner::new();
+    let start = Instant::now();
+    for topic in &topics {
+        let tracked = presence.track_for(&owner, topic, "anna", &());
+        tracked.await.unwrap();
+    }
+    for subscription in &mut subscriptions {
+        assert_eq!(keys(&next(subscription).await["joins"]), ["anna"]);
+    }
+    assert!(start.elapsed() <= limit + Duration::from_millis(100));
+    assert_eq!(presence.stats().fetches_failed, 20);
+    assert!(names.asked().len() <= 4, "what is late is not begun");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_fetched_for_a_topic_that_nobody_here_watches() {
+    let (pubsub, presence, names) = start(PresenceConfig::default());
+    let owners: Vec<Owner> = (0..3).map(|_| Owner::new()).collect();
+    for (n, owner) in owners.iter().enumerate() {
+        let key = format!("user-{n}");
+        presence.track_for(owner, ROOM, &key, &()).await.unwrap();
+        // tidy: sleep because the clock is paused and only moved on by it
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(names.asked(), []);
+    assert_eq!(presence.stats().diffs, 0);
+
+    let node = Node::with(&pubsub, presence);
+    let mut anna = node.join(ROOM, "anna", Value::Null).await;
+    let state = anna.expect("presence_state").await;
+    assert_eq!(keys(&state), ["anna", "user-0", "user-1", "user-2"]);
+    let own = anna.expect("presence_diff").await;
+    assert_eq!(
+        keys(&own["joins"]),
+        ["anna"],
+        "the own join, and no old news"
+    );
+    assert_eq!(own["leaves"], json!({}));
+    drop(owners);
+    let left = anna.expect("presence_diff").await;
+    assert_eq!(keys(&left["leaves"]).len(), 3);
+    assert_eq!(left["leaves"]["user-0"]["name"], "USER-0");
+}

@@ -13,6 +13,7 @@ mod fetch;
 mod grace;
 mod handler;
 mod js_client;
+mod large;
 mod modes;
 mod owners;
 mod room;

@@ -217,5 +217,51 @@ async fn settings_that_make_no_sense_stop_the_start() {
     assert!(matches!(refused(event), StartError::EventName(_)));
     let fetches = PresenceConfig::default().fetches_at_once(0);
     assert!(matches!(refused(fetches), StartError::NoFetches));
+    let too_long = PresenceConfig::MAX_TIME + Duration::from_nanos(1);
+    for time in [too_long, Duration::MAX] {
+        let period = PresenceConfig::default().period(time);
+        let setting = "period";
+        assert!(matches!(refused(period), StartError::TooLong { setting: s, .. } if s == setting));
+        let limit = PresenceConfig::default().fetch_limit(time);
+        let setting = "fetch_limit";
+        assert!(matches!(refused(limit), StartError::TooLong { setting: s, .. } if s == setting));
+    }
     Presence::start(&pubsub, PresenceConfig::default()).unwrap();
+}
+
+/// The longest times there can be, to the end of a period.
+#[tokio::test(start_paused = true)]
+async fn the_longest_times_are_borne() {
+    let longest = PresenceConfig::MAX_TIME;
+    let config = PresenceConfig::default()
+        .period(longest)
+        .fetch_limit(longest);
+    let pubsub = PubSub::local();
+    let presence = Presence::start(&pubsub, config).unwrap();
+    let mut told = pubsub.subscribe(ROOM).unwrap();
+    let start = tokio::time::Instant::now();
+    for name in ["anna", "ben"] {
+        let crowd = crowd(&presence, [name.to_owned()]).await;
+        told.next().await.unwrap().unwrap();
+        drop(crowd);
+    }
+    assert!(start.elapsed() >= longest);
+}
+
+/// Long enough to be written in a thread of its own.
+#[tokio::test(start_paused = true)]
+async fn a_large_list_is_written_once() {
+    let node = node(PresenceConfig::default());
+    let _crowd = crowd(&node.presence, (0..2_000).map(|n| format!("user-{n:04}"))).await;
+    let before = node.presence.stats().lists_written;
+    let mut watchers = Vec::new();
+    let joins = (0..20).map(|n| {
+        let node = &node;
+        async move { node.join(ROOM, &format!("watcher-{n}"), Value::Null).await }
+    });
+    watchers.extend(futures::future::join_all(joins).await);
+    for watcher in &mut watchers {
+        assert_eq!(watcher.held().await.len(), 2_020);
+    }
+    assert!(node.presence.stats().lists_written - before <= 3);
 }

@@ -150,6 +150,28 @@ async fn all_that_an_owner_tracks_is_taken_off_all_lists() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_topic_that_nobody_could_subscribe_to_is_refused() {
+    let pubsub = PubSub::local();
+    let presence = Presence::new(&pubsub);
+    let owner = Owner::new();
+    let longest = "t".repeat(pubsub.limits().topic_bytes());
+    presence
+        .track_for(&owner, &longest, "anna", &())
+        .await
+        .unwrap();
+    let longer = format!("{longest}t");
+    let refused = presence.track_for(&owner, &longer, "anna", &()).await;
+    assert!(matches!(
+        refused,
+        Err(PresenceError::TopicTooLong {
+            bytes: 256,
+            max: 255
+        })
+    ));
+    assert!(presence.list(&longer).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_subscriber_of_the_topic_sees_the_diffs() {
     let pubsub = PubSub::local();
     let presence = Presence::new(&pubsub);

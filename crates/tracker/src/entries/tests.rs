@@ -142,3 +142,16 @@ fn i21_entries_of_two_nodes_with_one_reference_are_two() {
     assert_eq!(entries.remove(&ours), Some(ours));
     assert!(entries.iter().eq([&theirs]));
 }
+
+#[test]
+fn a_list_and_what_became_of_it_share_what_did_not_change() {
+    let of = |n: u64| entry("a", &format!("k{n:05}"), n);
+    let before: Entries = (0..5_000).map(|n| of(2 * n)).collect();
+    let mut now = before.clone();
+    now.extend([of(777)]);
+    now.remove(&of(8_000));
+    let shared = |piece: &&[Arc<Entry>]| before.pieces().any(|other| std::ptr::eq(*piece, other));
+    let (all, kept) = (now.pieces().count(), now.pieces().filter(shared).count());
+    assert!(kept + 3 >= all && kept < all, "{kept} of {all}");
+    assert!(now.pieces().flatten().eq(now.iter()));
+}

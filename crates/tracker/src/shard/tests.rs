@@ -261,27 +261,6 @@ impl Net {
 }
 
 #[test]
-fn t6_a_change_is_listed_here_at_once_and_elsewhere_after_the_period() {
-    let mut net = Net::meshed(3);
-    let ticket = net.track(0, "ann");
-    assert_eq!((net.keys(0).as_str(), net.keys(1).as_str()), ("ann", ""));
-    assert_eq!(net.take_diffs(0), [(1, 0)]);
-    net.pass(PERIOD);
-    assert_eq!((net.keys(1), net.keys(2)), ("ann".into(), "ann".into()));
-    assert_eq!(net.shards[0].release(&ticket, net.now), Some(1));
-    net.run();
-    assert_eq!(
-        (net.keys(0).as_str(), net.take_diffs(0)),
-        ("", vec![(0, 1)])
-    );
-    net.pass(PERIOD);
-    assert_eq!(
-        (net.keys(1), net.take_diffs(1)),
-        (String::new(), vec![(1, 0), (0, 1)])
-    );
-}
-
-#[test]
 fn changes_of_one_period_travel_as_one_message_to_each() {
     let mut net = Net::meshed(3);
     net.take_sent();
@@ -589,38 +568,6 @@ fn i20_a_link_to_an_older_incarnation_is_not_taken() {
     net.shards[1].handle_member(&stale, net.now);
     net.run();
     assert_eq!(net.keys(1), "new");
-}
-
-#[test]
-fn t11_goodbye_of_a_tracker_is_final_for_its_life_and_the_next_one_is_heard() {
-    let mut net = Net::meshed(2);
-    net.track(0, "ann");
-    net.pass(PERIOD);
-    let link = net.link(1, 0);
-    let at = net.shards[0].at();
-    net.shards[0].leave(net.now);
-    net.run();
-    assert_eq!((net.keys(0), net.keys(1)), (String::new(), String::new()));
-    let late = Message::Ops(Ops {
-        life: at.life,
-        from: 0,
-        ops: vec![put("ghost")],
-    });
-    net.hear(1, 0, link, late);
-    net.run();
-    assert_eq!(net.keys(1), "");
-    // Another tracker in the same process, which believes that it started earlier.
-    let earlier = Life {
-        started: 3,
-        ..life(1)
-    };
-    net.shards[0] = Shard::new(name(0), earlier, settings());
-    net.track(0, "bob");
-    let event = MemberEvent::Up(net.member(1, link));
-    net.shards[0].handle_member(&event, net.now);
-    net.run();
-    assert_eq!((net.keys(0), net.keys(1)), ("bob".into(), "bob".into()));
-    assert!(net.shards[0].at().life > at.life, "it took a higher number");
 }
 
 #[test]

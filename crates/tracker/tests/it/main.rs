@@ -6,5 +6,6 @@ mod consumers;
 mod histories;
 mod left_right_model;
 mod owners;
+mod pools;
 mod single;
 mod support;

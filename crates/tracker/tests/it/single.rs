@@ -8,7 +8,7 @@ use futures::FutureExt;
 use matryoshka_tracker::pubsub::registry::Owner;
 use matryoshka_tracker::pubsub::{PubSub, TopicName};
 use matryoshka_tracker::{
-    ConfigError, TrackError, Tracker, TrackerConfig, TrackerError, UpdateError,
+    ConfigError, Entry, TopicEvent, TrackError, Tracker, TrackerConfig, TrackerError, UpdateError,
 };
 use serde::{Deserialize, Serialize};
 
@@ -43,23 +43,63 @@ async fn i28_what_was_tracked_is_listed_until_it_leaves() {
     assert_eq!(tracker.count("workers"), 0);
 }
 
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Worker {
+    jobs: u32,
+    zone: String,
+}
+
+/// A function changes what it changes and leaves the rest; a value replaces all. Each is one leave and one join that names it.
 #[tokio::test(start_paused = true)]
 async fn t9_update_by_function_and_by_value_name_what_they_replace() {
     let (tracker, owner) = alone();
+    let worker = |jobs, zone: &str| Worker {
+        jobs,
+        zone: zone.to_owned(),
+    };
+    let (before, mut diffs) = tracker.subscribe("workers");
+    assert!(before.is_empty());
     let here = tracker
-        .track(&owner, "workers", "w1", &Load { jobs: 2 })
+        .track(&owner, "workers", "w1", &worker(2, "north"))
         .await
         .unwrap();
     let first = here.reference();
-    let second = here.update(|load: &mut Load| load.jobs += 1).await.unwrap();
+    let second = here
+        .update(|load: &mut Worker| load.jobs += 1)
+        .await
+        .unwrap();
     assert_eq!(
         (here.reference(), here.entry().previous),
         (second, Some(first))
     );
-    here.replace(&Load { jobs: 9 }).await.unwrap();
+    assert_eq!(here.entry().decode::<Worker>().unwrap(), worker(3, "north"));
+    let third = here.replace(&worker(9, "south")).await.unwrap();
     assert_eq!(here.entry().previous, Some(second));
-    assert_eq!(tracker.list::<Load>("workers")[0].meta, Load { jobs: 9 });
+    let add = |load: &mut Worker| load.jobs += 1;
+    let fourth = tracker
+        .update(owner.id(), "workers", "w1", add)
+        .await
+        .unwrap();
+    let listed = tracker.list::<Worker>("workers");
+    assert_eq!((listed.len(), &listed[0].meta), (1, &worker(10, "south")));
+    assert_eq!(listed[0].entry.previous, Some(third));
     assert_eq!(second.to_string().len(), 16);
+
+    let mut told = Vec::new();
+    while let Some(Some(TopicEvent::Diff(diff))) = diffs.next().now_or_never() {
+        let references = |entries: &[Arc<Entry>]| -> Vec<_> {
+            entries.iter().map(|entry| entry.reference).collect()
+        };
+        told.push((references(&diff.joins), references(&diff.leaves)));
+    }
+    let changes = [
+        (first, None),
+        (second, Some(first)),
+        (third, Some(second)),
+        (fourth, Some(third)),
+    ];
+    let expected = changes.map(|(new, old)| (vec![new], Vec::from_iter(old)));
+    assert_eq!(told, expected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -156,30 +196,6 @@ async fn bytes_are_given_back_and_left_out_of_typed_lists() {
         tracker.own_entry(owner.id(), "room", "ann").unwrap().meta,
         "{\"a\":1}"
     );
-}
-
-#[tokio::test(start_paused = true)]
-async fn t14_shards_divide_topics_and_nobody_notices() {
-    for pool_size in [1, 2, 8] {
-        let config = TrackerConfig {
-            pool_size,
-            ..TrackerConfig::default()
-        };
-        let tracker = Tracker::new(&PubSub::local(), config).unwrap();
-        let owner = Owner::new();
-        for topic in 0..100 {
-            let here = tracker
-                .track(&owner, &format!("t{topic}"), "k", &topic)
-                .await;
-            here.unwrap().leave_to_owner();
-        }
-        for topic in 0..100 {
-            assert_eq!(tracker.list::<u32>(&format!("t{topic}"))[0].meta, topic);
-        }
-        assert_eq!(tracker.snapshot().topics().count(), 100);
-        assert_eq!(tracker.untrack_owner(owner.id()).await, Ok(100));
-        assert_eq!(tracker.snapshot().topics().count(), 0);
-    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,17 +5,46 @@
 use bytestring::ByteString;
 use serde_json::value::RawValue;
 
+use super::DecodeError;
 use crate::{
     json::{Json, JsonError},
-    message::{Field, Payload},
+    message::{Field, MAX_EVENT_BYTES, MAX_REF_BYTES, Payload},
 };
 
 /// Names and refs of frames over this size are copied out instead of sliced: a join's are kept for as long as the
 /// channel lives, and must not keep megabytes of join parameters with them.
 const SLICE_FRAMES_UP_TO_BYTES: usize = 1024;
 
+/// How much of a frame beside its payload a slice of that may keep: no client sends more, and what waits in an inbox is bounded by the size
+/// of its payload.
+const KEEP_BESIDE_PAYLOAD_BYTES: usize = 1024;
+
+/// Reads the reference of the frame `text`, or of its join; `null` is none.
+pub(super) fn read_ref(text: &ByteString, raw: &RawValue) -> Result<Option<Field>, DecodeError> {
+    let field = read_field(text, raw)?;
+    if let Some(field) = &field {
+        within("ref", field, MAX_REF_BYTES)?;
+    }
+    Ok(field)
+}
+
+/// Reads the name of the frame `text`'s event.
+pub(super) fn read_event(text: &ByteString, raw: &RawValue) -> Result<Field, DecodeError> {
+    let field = read_name(text, raw)?;
+    within("event", &field, MAX_EVENT_BYTES)?;
+    Ok(field)
+}
+
+fn within(name: &'static str, field: &Field, most: usize) -> Result<(), DecodeError> {
+    let len = field.len();
+    match len > most {
+        true => Err(DecodeError::TooLong { field: name, len }),
+        false => Ok(()),
+    }
+}
+
 /// Reads a value of the frame `text` that is echoed; `null` is none.
-pub(super) fn read_field(text: &ByteString, raw: &RawValue) -> Result<Option<Field>, JsonError> {
+fn read_field(text: &ByteString, raw: &RawValue) -> Result<Option<Field>, JsonError> {
     match raw.get() {
         "null" => Ok(None),
         json if json.starts_with('"') => {
@@ -33,9 +62,14 @@ pub(super) fn read_name(text: &ByteString, raw: &RawValue) -> Result<Field, Json
     Ok(read_field(text, raw)?.unwrap_or(Field::Json(Json::null())))
 }
 
-/// Reads the payload as a slice of the frame `text`.
+/// Reads the payload as a slice of the frame `text`, or as a copy if it is padded: what is kept of a frame is not to be more than
+/// what is counted of it.
 pub(super) fn read_payload(text: &ByteString, raw: &RawValue) -> Result<Payload, JsonError> {
-    Json::slice(text, raw).map(Payload::Json)
+    let json = match text.len() - raw.get().len() > KEEP_BESIDE_PAYLOAD_BYTES {
+        true => Json::copy(raw),
+        false => Json::slice(text, raw),
+    };
+    json.map(Payload::Json)
 }
 
 fn read_string(text: &ByteString, quoted: &str) -> Result<ByteString, JsonError> {

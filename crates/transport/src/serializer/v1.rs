@@ -42,10 +42,10 @@ impl Serializer for V1 {
         Ok(ClientMessage {
             join_ref: wire
                 .join_ref
-                .map_or(Ok(None), |raw| text::read_field(&text, raw))?,
-            reference: text::read_field(&text, wire.reference)?,
+                .map_or(Ok(None), |raw| text::read_ref(&text, raw))?,
+            reference: text::read_ref(&text, wire.reference)?,
             topic: text::read_name(&text, wire.topic)?,
-            event: text::read_name(&text, wire.event)?,
+            event: text::read_event(&text, wire.event)?,
             payload: text::read_payload(&text, wire.payload)?,
         })
     }

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     frame::Frame,
     json::Json,
-    message::{ClientMessage, Payload, REPLY_EVENT, ServerMessage},
+    message::{ClientMessage, MAX_EVENT_BYTES, MAX_REF_BYTES, Payload, REPLY_EVENT, ServerMessage},
 };
 
 /// Version 2 of the wire: text is `[join_ref, ref, topic, event, payload]`, a binary frame is one message whose
@@ -138,6 +138,15 @@ fn read_plain(text: &ByteString) -> Option<ClientMessage> {
         text::take_plain(text, &mut rest)??,
         text::take_plain(text, &mut rest)??,
     );
+    let refs = [&join_ref, &reference];
+    if event.len() > MAX_EVENT_BYTES
+        || refs
+            .into_iter()
+            .flatten()
+            .any(|field| field.len() > MAX_REF_BYTES)
+    {
+        return None;
+    }
     let payload = serde_json::from_str(rest.strip_suffix(']')?).ok()?;
     Some(ClientMessage {
         join_ref,
@@ -153,10 +162,10 @@ fn read_any(text: &ByteString) -> Result<ClientMessage, DecodeError> {
         serde_json::from_str(text).map_err(|source| DecodeError::Shape { vsn: VSN, source })?;
     let [join_ref, reference, topic, event, payload] = wire.0;
     Ok(ClientMessage {
-        join_ref: text::read_field(text, join_ref)?,
-        reference: text::read_field(text, reference)?,
+        join_ref: text::read_ref(text, join_ref)?,
+        reference: text::read_ref(text, reference)?,
         topic: text::read_name(text, topic)?,
-        event: text::read_name(text, event)?,
+        event: text::read_event(text, event)?,
         payload: text::read_payload(text, payload)?,
     })
 }

@@ -166,3 +166,164 @@ fn i28_what_is_held_is_listed_until_the_copy_has_it() {
     assert_eq!(net.keys(1), "ann bob");
     assert_eq!(net.shards[1].stats().held_sets_now, 0);
 }
+
+/// Whoever never met the node takes over what another one holds, for as long as that one does.
+#[test]
+fn i26_who_takes_a_set_from_another_holds_it_no_longer_than_that_one() {
+    let mut net = Net::new(3);
+    net.up(0, 1);
+    net.up(1, 2);
+    let mut net = net.about_to_restart(GRACE);
+    net.down(0, 1);
+    net.pass(2 * settings().vector_period);
+    assert_eq!((net.keys(1), net.keys(2)), ("ann".into(), "ann".into()));
+    assert_eq!(net.shards[2].stats().held_sets_taken, 1);
+    net.pass(GRACE - 2 * settings().vector_period - PERIOD);
+    assert_eq!((net.keys(1), net.keys(2)), ("ann".into(), "ann".into()));
+    net.pass(PERIOD);
+    assert_eq!((net.keys(1), net.keys(2)), (String::new(), String::new()));
+}
+
+/// Two hold the same, and offer it to each other again and again.
+#[test]
+fn i23_a_set_that_is_here_is_not_asked_for() {
+    let mut net = Net::meshed(3).about_to_restart(GRACE);
+    net.restart(0, 2);
+    net.pass(3 * settings().vector_period);
+    for node in [1, 2] {
+        let stats = net.shards[node].stats();
+        assert_eq!((net.keys(node).as_str(), stats.held_sets_asked), ("ann", 0));
+    }
+}
+
+/// It was told by another one, whose grace ended. Who saw the end of the node later offers it still.
+#[test]
+fn i8_a_set_that_was_told_and_has_ended_is_not_taken_again() {
+    let mut net = Net::new(4);
+    net.up(0, 1);
+    net.up(0, 3);
+    net.up(1, 2);
+    let mut net = net.about_to_restart(GRACE);
+    net.down(0, 1);
+    net.pass(GRACE / 2);
+    net.down(0, 3);
+    assert_eq!((net.keys(2), net.keys(3)), ("ann".into(), "ann".into()));
+    net.pass(GRACE / 2);
+    assert_eq!((net.keys(2), net.keys(3)), (String::new(), "ann".into()));
+    net.take_diffs(2);
+    net.up(2, 3);
+    net.pass(settings().vector_period);
+    assert_eq!((net.keys(2), net.keys(3)), (String::new(), "ann".into()));
+    assert_eq!(net.take_diffs(2), []);
+}
+
+/// The copy of the life that announced a restart was never shown, so nothing of it is held; nor is anything of the next one, which
+/// announced nothing.
+#[test]
+fn i15_an_announcement_is_of_one_life_only() {
+    let mut net = Net::meshed(2);
+    net.track(0, "ann");
+    net.pass(PERIOD);
+    net.down(0, 1);
+    net.track(0, "new");
+    net.shards[0].restart(GRACE);
+    net.deaf.insert((1, 0));
+    net.up(0, 1);
+    let word = Message::Goodbye(crate::message::Goodbye {
+        life: life(1),
+        farewell: Farewell::restarting(GRACE),
+    });
+    net.hear(1, 0, net.link(1, 0), word);
+    net.run();
+    net.deaf.clear();
+    net.restart(0, 2);
+    net.up(0, 1);
+    net.track(0, "bob");
+    net.pass(PERIOD);
+    assert_eq!(net.keys(1), "bob");
+    net.down(0, 1);
+    assert_eq!(
+        (net.keys(1), net.shards[1].stats().held_sets),
+        (String::new(), 0)
+    );
+}
+
+/// News of the link name the incarnation that will restart. What is here of another one is not held.
+#[test]
+fn i15_a_restart_announced_by_another_incarnation_holds_nothing() {
+    for (incarnation, listed) in [(1, "ann"), (0, ""), (2, "")] {
+        let mut net = Net::meshed(2);
+        net.track(0, "ann");
+        net.pass(PERIOD);
+        let member = Member::up(name(0), Incarnation(incarnation), net.link(1, 0));
+        let event = MemberEvent::Restarting(member, GRACE);
+        net.shards[1].handle_member(&event, net.now);
+        net.down(0, 1);
+        assert_eq!(net.keys(1), listed, "{incarnation}");
+    }
+}
+
+/// The node is back within the grace, and leaves for good: that is the end of its second life, not of what is held of the first.
+#[test]
+fn i26_a_later_life_that_leaves_does_not_end_the_grace_of_an_earlier_one() {
+    let mut net = Net::meshed(2).about_to_restart(GRACE);
+    net.restart(0, 2);
+    let ended = net.now;
+    net.up(0, 1);
+    net.track(0, "bob");
+    net.pass(PERIOD);
+    assert_eq!(net.keys(1), "ann bob");
+    net.take_diffs(1);
+    net.shards[0].leave(net.now);
+    net.run();
+    assert_eq!(
+        (net.keys(1).as_str(), net.take_diffs(1)),
+        ("ann", vec![(0, 1)])
+    );
+    net.pass(GRACE - PERIOD - (net.now - ended));
+    assert_eq!(net.keys(1), "ann");
+    net.pass(PERIOD);
+    assert_eq!(
+        (net.keys(1).as_str(), net.take_diffs(1)),
+        ("", vec![(0, 1)])
+    );
+}
+
+#[test]
+fn i26_a_lost_connection_is_held_to_the_moment_in_which_its_grace_ends() {
+    let mut net = Net::meshed(2);
+    let ticket = net.track(0, "ann");
+    let grace = Duration::from_secs(1);
+    net.shards[0].set_drop_grace(&ticket, grace);
+    net.pass(PERIOD);
+    assert_eq!(net.shards[0].owner_died(1, net.now), 1);
+    net.run();
+    net.pass(grace - PERIOD);
+    assert_eq!((net.keys(0).as_str(), net.keys(1).as_str()), ("ann", "ann"));
+    net.pass(PERIOD);
+    assert_eq!(net.keys(0), "");
+    net.pass(PERIOD);
+    assert_eq!(net.keys(1), "");
+}
+
+/// So long after its grace that nothing of it is left here but that it is over.
+#[test]
+fn i20_a_life_that_was_held_to_the_end_is_not_heard_when_its_node_is_forgotten() {
+    let mut net = Net::meshed(2).about_to_restart(GRACE);
+    net.down(0, 1);
+    net.pass(PERMDOWN + settings().vector_period);
+    assert_eq!(
+        (net.keys(1).as_str(), net.shards[1].stats().remembered_peers),
+        ("", 0)
+    );
+    net.take_diffs(1);
+    net.up(0, 1);
+    net.pass(PERIOD);
+    assert!(net.shards[1].stats().refused_lives > 0);
+    assert!(net.shards[0].at().life > life(1), "it took a higher number");
+    assert_eq!(
+        net.shards[1].shown_life(&name(0)),
+        Some(net.shards[0].at().life)
+    );
+    assert_eq!(net.keys(1), "ann");
+}

@@ -1,6 +1,6 @@
-//! Scenarios that trackers have stumbled over, each by its id: S of the state, K of what is known of others, T of clusters, X of
-//! those that random tests elsewhere have found. Others stand where their subject is: S4 and T11 in `tests.rs` beside this,
-//! T9, T13 and T14 in `tests/it`.
+//! Scenarios that trackers have stumbled over, each by its id: S of the state (`states.rs`), K of what is known of others (here), T of
+//! clusters (`clusters.rs`), X of those that random tests elsewhere have found (`found.rs`). T9 and T13 stand in `tests/it`, T14 in
+//! `tests/it/pools.rs`. Beside them the stories of promises that one cluster tells.
 
 use super::*;
 use crate::peer::Link;
@@ -52,409 +52,137 @@ impl Net {
     pub(super) fn settled(&mut self) {
         self.pass(Duration::from_secs(5));
     }
-}
 
-#[test]
-fn s1_a_new_shard_has_nothing_to_tell() {
-    let mut net = Net::meshed(2);
-    net.take_sent();
-    net.shards[0].answer(&name(1), None, Duration::ZERO);
-    net.run();
-    let told = net.take_sent();
-    assert!(
-        told.iter().all(|message| match message {
-            Message::Ops(ops) => ops.ops.is_empty(),
-            Message::Hello(hello) => hello.at.seq == 0,
-            _ => false,
-        }),
-        "{told:?}"
-    );
-    assert_eq!(net.counts(), [0, 0]);
-}
-
-#[test]
-fn s2_what_joins_is_listed_and_what_leaves_is_not() {
-    let mut net = Net::new(1);
-    net.track(0, "alice");
-    assert_eq!(net.keys(0), "alice");
-    net.untrack(0, "alice");
-    assert_eq!(net.keys(0), "");
-}
-
-#[test]
-fn s3_two_nodes_see_each_other_join_leave_and_update_and_nothing_twice() {
-    let mut net = Net::meshed(2);
-    net.track(0, "alice");
-    net.track(1, "bob");
-    net.pass(PERIOD);
-    assert_eq!(
-        (net.keys(0), net.keys(1)),
-        ("alice bob".into(), "alice bob".into())
-    );
-    net.take_diffs(1);
-    let again = net.shards[0].ops_after(0).remove(0);
-    net.hear(1, 0, net.link(1, 0), Message::Ops(again));
-    net.run();
-    assert_eq!(net.take_diffs(1), [], "merging again");
-    net.untrack(0, "alice");
-    net.track(1, "carol");
-    net.pass(PERIOD);
-    assert_eq!(
-        (net.keys(0), net.keys(1)),
-        ("bob carol".into(), "bob carol".into())
-    );
-    net.take_diffs(0);
-    let now = net.now;
-    net.shards[1]
-        .update(&slot("carol"), None, Bytes::new(), now)
-        .unwrap();
-    net.run();
-    net.pass(PERIOD);
-    assert_eq!(
-        net.take_diffs(0),
-        [(1, 1)],
-        "one join with the new value, one leave"
-    );
-    assert_eq!(net.references(0), net.references(1));
-}
-
-#[test]
-fn s5_s6_who_is_heard_by_a_third_node_only_stays_hidden_and_tells_no_diff() {
-    let mut net = Net::new(3);
-    net.up(0, 1);
-    net.up(1, 2);
-    net.track(0, "bob");
-    net.settled();
-    assert_eq!((net.keys(1), net.keys(2)), ("bob".into(), String::new()));
-    net.untrack(0, "bob");
-    net.settled();
-    assert_eq!((net.keys(1), net.take_diffs(2)), (String::new(), vec![]));
-}
-
-#[test]
-fn s7_s8_entries_are_found_by_slot_and_by_key() {
-    let mut net = Net::new(1);
-    assert!(net.shards[0].own_slot(&slot("alice")).is_none());
-    for owner in [1, 2] {
-        let slot = Net::slot_of(owner, "alice");
-        net.shards[0]
-            .track(&slot, Bytes::new(), Duration::ZERO)
-            .unwrap();
+    /// As [`down`](Self::down), but only one end has found the link to be over. The other one still believes in it.
+    fn down_at(&mut self, here: usize, there: usize) {
+        if let Some(link) = self.links.remove(&(here, there)) {
+            let event = MemberEvent::Down(self.member(there, link));
+            self.shards[here].handle_member(&event, self.now);
+        }
+        self.run();
     }
-    net.run();
-    let found = net.shards[0].own_slot(&slot("alice")).unwrap();
-    assert_eq!((found.reference.put_seq(), found.owner), (1, 1));
-    assert!(net.shards[0].own_slot(&slot("bob")).is_none());
-    let list = net.shards[0].entries("t");
-    assert_eq!(
-        (list.by_key("alice").count(), list.by_key("bob").count()),
-        (2, 0)
-    );
-    assert!(net.shards[0].entries("other").is_empty());
-}
 
-#[test]
-fn s9_who_is_hidden_vanishes_and_the_others_stay() {
-    let mut net = Net::meshed(3);
-    for node in 0..3 {
-        net.track(node, ["ann", "bob", "cem"][node]);
+    fn track_as(&mut self, node: usize, key: &str, meta: &'static str) {
+        let tracked = self.shards[node].track(&slot(key), meta.into(), self.now);
+        tracked.expect("the slot is free");
+        self.run();
     }
-    net.pass(PERIOD);
-    assert_eq!(net.keys(0), "ann bob cem");
-    net.down(0, 1);
-    assert_eq!(net.keys(0), "ann cem");
-    net.down(0, 2);
-    assert_eq!(net.keys(0), "ann");
-}
 
-#[test]
-fn s11_s12_operations_have_numbers_and_none_may_be_missing() {
-    let mut net = Net::meshed(2);
-    net.track(0, "x");
-    net.pass(PERIOD);
-    net.untrack(0, "x");
-    net.pass(PERIOD);
-    net.track(0, "x");
-    net.pass(PERIOD);
-    assert_eq!(net.shards[1].have(&name(0)).unwrap().seq, 3);
-    let (link, life) = (net.link(1, 0), net.shards[0].at().life);
-    let gap = Ops {
-        life,
-        from: 7,
-        ops: vec![put("ghost")],
-    };
-    net.deaf.insert((1, 0));
-    net.hear(1, 0, link, Message::Ops(gap));
-    net.run();
-    assert_eq!((net.keys(1).as_str(), net.shards[1].stats().gaps), ("x", 1));
-}
-
-#[test]
-fn s14_s15_what_two_nodes_do_at_once_is_all_there() {
-    let mut net = Net::meshed(3);
-    net.track(0, "x");
-    net.untrack(0, "x");
-    net.track(1, "x");
-    net.track(0, "a");
-    net.track(1, "b");
-    net.pass(PERIOD);
-    for node in 0..3 {
-        assert_eq!(net.keys(node), "a b x");
+    fn update_to(&mut self, node: usize, key: &str, meta: &'static str) -> Arc<Entry> {
+        let updated = self.shards[node].update(&slot(key), None, meta.into(), self.now);
+        self.run();
+        updated.expect("it is tracked")
     }
-}
 
-#[test]
-fn t1_a_quiet_shard_speaks_now_and_then() {
-    let mut net = Net::meshed(2);
-    net.pass(Duration::from_secs(20));
-    assert!(net.shards[0].stats().vectors_sent >= 9);
-}
-
-#[test]
-fn t2_who_comes_late_gets_everything() {
-    let mut net = Net::new(2);
-    net.track_many(0, 0..30);
-    net.up(0, 1);
-    assert_eq!(net.counts(), [30, 30]);
-}
-
-#[test]
-fn t3_who_missed_two_nodes_asks_each_of_them_for_its_own() {
-    let mut net = Net::meshed(3);
-    net.deaf = BTreeSet::from([(0, 1), (0, 2)]);
-    net.track(1, "bob");
-    net.track(2, "cem");
-    net.pass(PERIOD);
-    net.deaf.clear();
-    net.settled();
-    assert_eq!(net.keys(0), "bob cem");
-    assert_eq!(net.shards[0].stats().pulls_sent, 2);
-}
-
-#[test]
-fn t4_t7_a_killed_node_leaves_is_kept_out_of_sight_forgotten_and_back_with_nothing_old() {
-    let mut net = Net::meshed(3);
-    net.track(0, "old");
-    net.pass(PERIOD);
-    net.stop(0);
-    assert_eq!((net.keys(1), net.keys(2)), (String::new(), String::new()));
-    assert!(
-        net.shards[1].have(&name(0)).is_some(),
-        "T7: out of sight only"
-    );
-    net.pass(PERMDOWN + Duration::from_secs(5));
-    assert!(net.shards[1].have(&name(0)).is_none());
-    net.begin(0, 2, &[1, 2]);
-    net.settled();
-    assert_eq!(net.counts(), [0, 0, 0]);
-}
-
-#[test]
-fn t5_a_suspended_node_comes_back_as_it_was_and_a_restarted_one_anew() {
-    let mut net = Net::meshed(2);
-    net.track(0, "ann");
-    net.pass(PERIOD);
-    let before = net.references(1);
-    net.take_diffs(1);
-    net.down(0, 1);
-    net.up(0, 1);
-    assert_eq!(
-        (net.take_diffs(1), net.references(1)),
-        (vec![(0, 1), (1, 0)], before.clone())
-    );
-    net.stop(0);
-    net.begin(0, 2, &[1]);
-    net.track(0, "ann");
-    net.pass(PERIOD);
-    assert_eq!(net.keys(1), "ann");
-    assert_ne!(net.references(1), before);
-}
-
-#[test]
-fn t8_untracking_ends_what_was_meant_and_nothing_else() {
-    let mut net = Net::meshed(2);
-    let now = net.now;
-    assert_eq!(net.shards[0].untrack(&slot("nobody"), now), Ok(false));
-    net.track(0, "a");
-    net.track(0, "b");
-    net.untrack(0, "a");
-    assert!(net.shards[0].owner_has_entries(1));
-    assert_eq!(net.shards[0].untrack_owner(1, now), 1);
-    net.run();
-    assert!(!net.shards[0].owner_has_entries(1));
-    net.pass(PERIOD);
-    assert_eq!(net.counts(), [0, 0]);
-}
-
-#[test]
-fn t10_nothing_cannot_be_updated_and_twice_is_refused_in_one_slot_only() {
-    let mut net = Net::new(1);
-    let now = net.now;
-    let shard = &mut net.shards[0];
-    let refused = shard.update(&slot("ann"), None, Bytes::new(), now);
-    assert_eq!(refused, Err(Refusal::NoPresence));
-    shard.track(&slot("ann"), Bytes::new(), now).unwrap();
-    assert!(shard.track(&slot("ann"), Bytes::new(), now).is_err());
-    let elsewhere = Slot {
-        topic: "other".into(),
-        ..slot("ann")
-    };
-    for free in [elsewhere, slot("bob"), Net::slot_of(2, "ann")] {
-        assert!(shard.track(&free, Bytes::new(), now).is_ok());
+    /// The diffs of a node since the last call, each as what joined and what left: by key, and by value if it has one of its own.
+    fn told(&mut self, node: usize) -> Vec<String> {
+        let steps = std::mem::take(&mut self.diffs[node]).into_iter();
+        let told = steps.map(|step| {
+            let joins = step.diff.joins.iter().map(|entry| ('+', entry));
+            let leaves = step.diff.leaves.iter().map(|entry| ('-', entry));
+            let changes = joins.chain(leaves);
+            let changes = changes.map(|(sign, entry)| format!("{sign}{}", said_of(entry)));
+            changes.collect::<Vec<_>>().join(" ")
+        });
+        told.collect()
     }
-    net.run();
-}
 
-#[test]
-fn t12_in_a_rolling_update_the_new_node_gets_each_state_once() {
-    let mut net = Net::meshed(3);
-    net.track_many(1, 0..20);
-    net.stop(0);
-    net.take_sent();
-    net.begin(0, 2, &[1, 2]);
-    let first_parts = |sent: &[Message]| {
-        let first = |m: &&Message| matches!(m, Message::Part(part) if part.part == 0);
-        sent.iter().filter(first).count()
-    };
-    assert_eq!(first_parts(&net.take_sent()), 1);
-    net.settled();
-    assert_eq!(net.take_sent(), [], "and asks no more");
-    assert_eq!(net.counts(), [20, 20, 20]);
-}
-
-#[test]
-fn x1_a_node_that_comes_back_gets_what_is_left() {
-    let mut net = Net::meshed(3);
-    net.track_many(0, 0..1);
-    net.track_many(1, 0..52);
-    net.stop(2);
-    net.untrack_many(1, 0..51);
-    net.stop(0);
-    net.begin(2, 2, &[1]);
-    net.settled();
-    assert_eq!((net.count(1), net.count(2)), (1, 1));
-}
-
-#[test]
-fn x2_a_fresh_node_learns_of_nodes_it_never_met_only_what_lives() {
-    let mut net = Net::meshed(3);
-    net.stop(0);
-    net.track_many(1, 0..70);
-    net.track_many(2, 0..83);
-    net.stop(2);
-    net.begin(0, 2, &[1]);
-    net.settled();
-    assert_eq!((net.count(0), net.count(1)), (70, 70));
-}
-
-#[test]
-fn x3_removals_cross_a_split_as_joins_do() {
-    let mut net = Net::meshed(3);
-    net.down(0, 2);
-    net.track_many(2, 0..3);
-    assert_eq!(net.counts(), [0, 3, 3]);
-    net.untrack_many(2, 0..1);
-    net.untrack_many(2, 1..2);
-    net.up(0, 2);
-    net.settled();
-    assert_eq!(net.counts(), [1, 1, 1]);
-}
-
-#[test]
-fn x4_much_on_both_sides_of_a_split_with_a_node_gone_in_between() {
-    let mut net = Net::meshed(3);
-    net.down(1, 2);
-    for node in [1, 2] {
-        net.track_many(node, 0..100);
-        net.untrack_many(node, 0..50);
+    /// What one node has said to another one since the last call of this, vectors included.
+    fn said(&mut self, from: usize, to: usize) -> Vec<Message> {
+        let sent = std::mem::take(&mut self.sent).into_iter();
+        let way = sent.filter(|(a, b, _)| (*a, *b) == (from, to));
+        way.map(|(_, _, message)| message).collect()
     }
-    net.stop(0);
-    for hundred in 1..4 {
-        for node in [1, 2] {
-            net.track_many(node, hundred * 100..(hundred + 1) * 100);
+
+    /// All that a node tracks, as one message.
+    fn state_of(&self, node: usize) -> Message {
+        let own = &self.shards[node].own;
+        Message::Part(Part {
+            at: own.at(),
+            part: 0,
+            parts: 1,
+            entries: own.frozen().iter().map(|kept| own.stored(kept)).collect(),
+        })
+    }
+
+    /// All that a node ever did, as messages. It is little enough to be in the log.
+    fn history_of(&self, node: usize) -> Vec<Message> {
+        let ops = self.shards[node].ops_after(0).into_iter();
+        ops.map(Message::Ops).collect()
+    }
+
+    /// These come from a node, over the link that it believes in.
+    fn hear_all(&mut self, to: usize, from: usize, messages: Vec<Message>) {
+        for message in messages {
+            self.hear(to, from, self.link(from, to), message);
+            self.run();
         }
     }
-    net.up(1, 2);
-    net.settled();
-    assert_eq!((net.count(1), net.count(2)), (700, 700));
+
+    /// All that a node has said already comes again, as operations and as a state. Nothing comes of it.
+    fn assert_heard(&mut self, to: usize, from: usize) {
+        let listed = self.references(to);
+        let have = self.shards[to].have(&name(from));
+        let before = self.shards[to].stats();
+        let mut again = self.history_of(from);
+        again.push(self.state_of(from));
+        again.extend(self.history_of(from));
+        let count = again.len() as u64;
+        self.hear_all(to, from, again);
+        assert_eq!(self.told(to), NOTHING, "said again");
+        assert_eq!(self.references(to), listed, "said again");
+        assert_eq!(self.shards[to].have(&name(from)), have, "said again");
+        let after = self.shards[to].stats();
+        let old = (
+            after.old_ops - before.old_ops,
+            after.old_states - before.old_states,
+        );
+        assert_eq!(old, (count - 1, 1), "known as old");
+    }
+
+    fn others(&self, node: usize) -> Vec<usize> {
+        let all = 0..self.shards.len();
+        all.filter(|other| *other != node).collect()
+    }
+
+    /// How far a node's copy of another one is: nothing, if it has none.
+    fn seq(&self, here: usize, of: usize) -> Option<u64> {
+        self.shards[here].have(&name(of)).map(|at| at.seq)
+    }
+
+    /// Nothing of a peer is awaited, suspected or half here.
+    fn assert_nothing_pending(&self, here: usize, of: usize) {
+        let peer = &self.shards[here].peers[&name(of)];
+        let link = peer.link.as_ref().expect("it is linked");
+        assert!(!peer.behind() && peer.caught_up());
+        assert!(link.suspicion.is_none() && link.assembly.is_none() && link.asked.is_none());
+    }
+
+    /// References of all that these nodes track.
+    fn tracked_by(&self, nodes: &[usize]) -> BTreeSet<String> {
+        let own = nodes.iter().flat_map(|node| self.shards[*node].own.iter());
+        own.map(|entry| entry.reference.to_string()).collect()
+    }
+
+    /// A node lists exactly what these track.
+    fn assert_lists(&self, node: usize, tracked_by: &[usize]) {
+        let listed: BTreeSet<String> = self.references(node).into_iter().collect();
+        assert_eq!(listed, self.tracked_by(tracked_by), "node {node}");
+        assert_eq!(listed.len(), self.count(node), "node {node}: none twice");
+    }
 }
 
-#[test]
-fn x5_a_restart_during_a_split_holds_nobody_up() {
-    let mut net = Net::meshed(3);
-    net.down(1, 2);
-    net.stop(2);
-    net.begin(2, 2, &[0]);
-    for node in 0..3 {
-        net.track_many(node, 0..10);
-    }
-    net.settled();
-    assert_eq!(net.counts(), [30, 20, 20]);
-}
+/// No diff, or no list of them.
+const NOTHING: [&str; 0] = [];
 
-#[test]
-fn x6_seven_nodes_at_once_list_everything() {
-    let mut net = Net::meshed(7);
-    for node in 0..7 {
-        net.track_many(node, 0..100);
+/// The key of an entry, with its value if that is not the usual one.
+fn said_of(entry: &Entry) -> String {
+    match std::str::from_utf8(&entry.meta) {
+        Ok(meta) if !meta.is_empty() && meta.is_ascii() && meta.len() < 100 => {
+            format!("{}={meta}", entry.key)
+        }
+        _ => entry.key.to_string(),
     }
-    net.settled();
-    assert_eq!(net.counts(), [700; 7]);
-}
-
-#[test]
-fn x7_the_newest_value_wins_in_whatever_order_states_and_operations_come() {
-    let mut net = Net::new(3);
-    net.up(0, 1);
-    net.track(0, "alice");
-    net.pass(PERIOD);
-    net.deaf.insert((1, 0));
-    for value in [b"2", b"3"] {
-        let now = net.now;
-        let value = Bytes::from_static(value);
-        net.shards[0]
-            .update(&slot("alice"), None, value, now)
-            .unwrap();
-        net.run();
-        net.pass(PERIOD);
-    }
-    net.up(0, 2);
-    net.up(1, 2);
-    net.deaf.clear();
-    net.settled();
-    for node in 0..3 {
-        let meta: Vec<_> = net.shards[node].listed().map(|e| e.meta.clone()).collect();
-        assert_eq!(meta, [Bytes::from_static(b"3")], "{node}");
-    }
-}
-
-#[test]
-fn x8_an_older_state_brings_back_nobody_whose_end_was_seen() {
-    let mut net = Net::new(3);
-    net.up(0, 2);
-    net.deaf.insert((2, 0));
-    net.track(0, "x");
-    net.pass(PERIOD);
-    net.deaf.clear();
-    net.track(0, "y");
-    net.pass(PERIOD);
-    let older = Part {
-        at: net.shards[0].at(),
-        part: 0,
-        parts: 1,
-        entries: {
-            let own = &net.shards[0].own;
-            own.frozen().iter().map(|kept| own.stored(kept)).collect()
-        },
-    };
-    net.untrack(0, "y");
-    net.pass(PERIOD);
-    net.settled();
-    assert_eq!(net.keys(2), "x");
-    net.hear(2, 0, net.link(2, 0), Message::Part(older));
-    net.run();
-    net.settled();
-    assert_eq!(net.keys(2), "x");
 }
 
 #[test]
@@ -486,77 +214,107 @@ fn renumbering_shows_nobody_anything() {
     );
 }
 
+/// A part of a state of the first node, which has one entry in each part.
+fn part_of(seq: u64, part: u32, parts: u32) -> Message {
+    let stored = Stored {
+        held: false,
+        put_seq: 40 + u64::from(part),
+        value: put(&format!("k{part}")).value.unwrap(),
+    };
+    let at = Position { life: life(1), seq };
+    let entries = vec![stored];
+    Message::Part(Part {
+        at,
+        part,
+        parts,
+        entries,
+    })
+}
+
 #[test]
 fn i6_a_state_that_is_broken_off_changes_nothing() {
+    let broken = [
+        (
+            "it ends before its last part",
+            vec![part_of(50, 0, 3), part_of(50, 1, 3)],
+            0,
+        ),
+        (
+            "a part of a later one",
+            vec![part_of(50, 0, 3), part_of(50, 1, 3), part_of(60, 1, 3)],
+            1,
+        ),
+        (
+            "a part is missing",
+            vec![part_of(50, 0, 3), part_of(50, 2, 3)],
+            1,
+        ),
+        (
+            "a part comes twice",
+            vec![part_of(50, 0, 2), part_of(50, 1, 3)],
+            1,
+        ),
+        ("the first is missing", vec![part_of(50, 1, 2)], 1),
+        (
+            "parts are told to be fewer",
+            vec![part_of(50, 0, 3), part_of(50, 1, 2)],
+            1,
+        ),
+    ];
+    for (why, messages, count) in broken {
+        let mut net = Net::meshed(2);
+        net.track(0, "ann");
+        net.pass(PERIOD);
+        net.take_diffs(1);
+        net.deaf.insert((1, 0));
+        for message in messages {
+            net.hear_all(1, 0, vec![message]);
+            assert_eq!(
+                (net.told(1), net.keys(1).as_str()),
+                (vec![], "ann"),
+                "{why}"
+            );
+            assert_eq!(net.seq(1, 0), Some(1), "{why}");
+        }
+        assert_eq!(net.shards[1].stats().broken_states, count, "{why}");
+    }
+}
+
+/// Whoever asked again gets it from its first part on.
+#[test]
+fn i6_a_state_that_begins_anew_is_taken_whole() {
     let mut net = Net::meshed(2);
-    net.track(0, "ann");
-    net.pass(PERIOD);
-    net.take_diffs(1);
-    let part = |part, seq| {
-        let stored = Stored {
-            held: false,
-            put_seq: 40,
-            value: put("ghost").value.unwrap(),
-        };
-        let at = Position { life: life(1), seq };
-        let entries = vec![stored];
-        Message::Part(Part {
-            at,
-            part,
-            parts: 3,
-            entries,
-        })
-    };
-    let link = net.link(1, 0);
     net.deaf.insert((1, 0));
-    for message in [part(0, 50), part(1, 50), part(1, 60)] {
-        net.hear(1, 0, link, message);
-        net.run();
-        assert_eq!((net.take_diffs(1), net.keys(1)), (vec![], "ann".into()));
-    }
-    assert_eq!(net.shards[1].stats().broken_states, 1);
-}
-
-#[test]
-fn s10_what_was_forgotten_stays_so_when_its_node_is_back_without_it() {
-    let mut net = Net::meshed(3);
-    net.track(1, "bob");
-    net.track(2, "cem");
-    net.pass(PERIOD);
-    net.down(0, 1);
-    net.down(1, 2);
-    net.untrack(1, "bob");
-    net.pass(PERMDOWN + Duration::from_secs(5));
-    assert!(net.shards[0].have(&name(1)).is_none());
-    net.take_diffs(0);
-    net.up(0, 1);
-    net.settled();
-    assert_eq!((net.keys(0), net.take_diffs(0)), ("cem".into(), vec![]));
-    assert_eq!(net.shards[0].entries("t").by_key("bob").count(), 0);
-}
-
-#[test]
-fn s13_a_vector_names_only_who_is_heard_and_its_receiver_adds_nobody() {
-    let mut net = Net::new(3);
-    net.up(0, 1);
-    net.up(1, 2);
-    for node in 0..3 {
-        net.track(node, ["ann", "bob", "cem"][node]);
-    }
-    net.settled();
-    let named = |net: &Net, node: usize| -> Vec<String> {
-        let hints = net.shards[node].next_hints();
-        let mut names: Vec<String> = hints.into_iter().map(|heard| heard.node).collect();
-        names.sort();
-        names
-    };
+    net.hear_all(1, 0, vec![part_of(50, 0, 2), part_of(50, 0, 2)]);
+    assert_eq!(net.told(1), NOTHING);
+    net.hear_all(1, 0, vec![part_of(50, 1, 2)]);
     assert_eq!(
-        (named(&net, 0), named(&net, 1)),
-        (vec!["b".into()], vec!["a".into(), "c".into()])
+        (net.told(1), net.seq(1, 0)),
+        (vec!["+k0 +k1".into()], Some(50))
     );
-    assert!(net.shards[0].have(&name(2)).is_none());
-    net.down(1, 2);
-    assert_eq!(named(&net, 1), ["a"]);
+    assert_eq!(net.shards[1].stats().broken_states, 0);
+}
+
+/// Another tracker runs where one did, over the same link, and nobody was told that the first one ended.
+#[test]
+fn i15_a_tracker_that_takes_the_place_of_another_over_one_link_is_listed_in_its_place() {
+    let mut net = Net::meshed(2);
+    for key in ["a", "b", "c"] {
+        net.track(0, key);
+        net.pass(PERIOD);
+    }
+    net.told(1);
+    let later = life(1).next().unwrap();
+    net.shards[0] = Shard::new(name(0), later, settings());
+    net.track(0, "new");
+    let event = MemberEvent::Up(net.member(1, net.link(0, 1)));
+    net.shards[0].handle_member(&event, net.now);
+    net.run();
+    assert_eq!(
+        (net.told(1), net.keys(1).as_str()),
+        (vec!["-a -b -c".into(), "+new".into()], "new")
+    );
+    net.assert_nothing_pending(1, 0);
 }
 
 impl Net {
@@ -769,3 +527,7 @@ fn i20_a_life_whose_grace_ended_is_not_heard() {
         assert_eq!(net.keys(node), "ann");
     }
 }
+
+mod clusters;
+mod found;
+mod states;

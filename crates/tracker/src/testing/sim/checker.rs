@@ -16,6 +16,8 @@ use crate::reference::PresenceRef;
 pub(super) struct Truth {
     values: BTreeMap<PresenceRef, Fate>,
     restarts: BTreeMap<(Index, u64), Restart>,
+    /// From when until when a node stood still.
+    pauses: Vec<(Duration, Duration)>,
 }
 
 #[derive(Debug)]
@@ -36,6 +38,8 @@ struct Restart {
     grace: Duration,
     /// When it ended, if it has.
     ended: Option<Duration>,
+    /// When the last of those lost sight of it who had heard it, if anybody has. There a grace begins.
+    lost: Option<Duration>,
 }
 
 /// Who looks, and what it knows of links.
@@ -105,8 +109,32 @@ impl Truth {
     }
 
     pub(super) fn restart_announced(&mut self, writer: Index, generation: u64, grace: Duration) {
-        let restart = Restart { grace, ended: None };
+        let restart = Restart {
+            grace,
+            ended: None,
+            lost: None,
+        };
         self.restarts.insert((writer, generation), restart);
+    }
+
+    /// A node that heard a tracker does so no more: the link is over, or another tracker speaks.
+    pub(super) fn lost_sight(&mut self, of: (Index, u64), now: Duration) {
+        if let Some(restart) = self.restarts.get_mut(&of) {
+            restart.lost = Some(now);
+        }
+    }
+
+    /// A node stands still.
+    pub(super) fn paused(&mut self, from: Duration, until: Duration) {
+        self.pauses.push((from, until));
+    }
+
+    /// How long nodes have stood still since then, all of them together.
+    fn pauses_since(&self, since: Duration) -> Duration {
+        let pauses = self.pauses.iter();
+        pauses
+            .map(|(from, until)| until.saturating_sub(since.max(*from)))
+            .sum()
     }
 
     /// A node's tracker is over, and all it tracked: at once, or as announced.
@@ -140,11 +168,15 @@ impl Truth {
         Some(restart.ended.is_some())
     }
 
-    /// Whether entries of that tracker may be listed though it is not heard.
+    /// Whether entries of that tracker may be listed though it is not heard: for the grace, which begins when a node loses sight of it.
+    /// Whoever is told of it by another one hears how much is left, so what the telling takes comes on top. A node that stands still
+    /// hears and ends nothing meanwhile, and tells the others late what it heard before.
     fn may_be_held(&self, fate: &Fate, now: Duration) -> bool {
         let restart = self.restarts.get(&(fate.writer, fate.generation));
         restart.is_some_and(|restart| {
-            let over = restart.ended.map(|ended| ended + restart.grace + NOTICE);
+            let over = restart
+                .lost
+                .map(|lost| lost + restart.grace + PASSED_ON + self.pauses_since(lost));
             over.is_none_or(|over| now <= over)
         })
     }
@@ -329,6 +361,7 @@ impl Watcher {
     }
 }
 
-/// So long after the end of a tracker and its grace the last node has noticed both: links are found to be over within 2.5 s,
-/// pauses last up to 5 s, and what is passed on takes its way.
-const NOTICE: Duration = Duration::from_secs(12);
+/// So long a message may take in the simulated network that tells how much is left of a grace: 61 ms on its way, 500 ms more if it is
+/// overtaken, and behind the news that the link before is over, which come up to 2.5 s late. Of several tellers the earliest end counts,
+/// so one such way is allowed and not one for each of them.
+const PASSED_ON: Duration = Duration::from_millis(61 + 500 + 2_500);

@@ -44,6 +44,11 @@ impl Seen {
             .collect()
     }
 
+    /// The life that is heard, over a link.
+    pub(super) fn heard(self) -> Option<Life> {
+        self.link.and(self.life())
+    }
+
     fn life(self) -> Option<Life> {
         self.copy.map(|at| at.life)
     }

@@ -480,6 +480,7 @@ impl World {
         self.report.count("pause");
         let time = self.random.millis(5_000);
         self.nodes[node].paused_until = self.now + time;
+        self.truth.paused(self.now, self.now + time);
         if time > Duration::from_millis(2_500) {
             for other in 0..self.nodes.len() {
                 self.network.cut(node, other, self.now, &mut self.random);
@@ -705,6 +706,7 @@ impl World {
         let life = running.shard.at().life;
         self.generations
             .insert((node, life), self.nodes[node].generation);
+        self.note_who_is_lost(&before, &after);
         running.shard.settle();
         self.acts += 1;
         let mut look = self.acts.is_multiple_of(LOOK_EVERY);

@@ -3,6 +3,18 @@
 use super::*;
 
 impl World {
+    /// Those are no longer heard who were before.
+    pub(super) fn note_who_is_lost(&mut self, before: &[Seen], after: &[Seen]) {
+        for (other, (before, after)) in before.iter().zip(after).enumerate() {
+            let generation = |seen: &Seen| self.generations.get(&(other, seen.heard()?)).copied();
+            if let Some(was) = generation(before)
+                && generation(after) != Some(was)
+            {
+                self.truth.lost_sight((other, was), self.now);
+            }
+        }
+    }
+
     /// I4: an input never lowers what a node knows of another, and a copy is only dropped for a reason.
     pub(super) fn know(&mut self, node: Index, before: &[Seen], after: &[Seen]) {
         for (other, (before, after)) in before.iter().zip(after).enumerate() {

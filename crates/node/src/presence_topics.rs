@@ -1,0 +1,116 @@
+//! How the presence of some topics is told: `PATTERN=MODE` or `PATTERN=MODE/SECONDS`.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use matryoshka_presence::{Mode, PresenceConfig, TopicConfig};
+
+/// One topic, or the beginning of several with a `*` after it; and what their clients are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PresenceTopics {
+    pattern: String,
+    config: TopicConfig,
+}
+
+impl PresenceTopics {
+    /// The same settings with this rule after those that are there.
+    pub(crate) fn add(&self, config: PresenceConfig) -> PresenceConfig {
+        config.topics(&self.pattern, self.config)
+    }
+}
+
+impl FromStr for PresenceTopics {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        // A topic may have a sign of equality, a mode has none.
+        let (pattern, treatment) = text.rsplit_once('=').ok_or(())?;
+        let (mode_text, grace) = match treatment.split_once('/') {
+            Some((mode, seconds)) => (mode, drop_grace(seconds)?),
+            None => (treatment, Duration::ZERO),
+        };
+        // One topic, or a beginning and a star.
+        let start = pattern.strip_suffix('*').unwrap_or(pattern);
+        if pattern.is_empty() || start.contains('*') {
+            return Err(());
+        }
+        Ok(Self {
+            pattern: pattern.to_owned(),
+            config: TopicConfig::default()
+                .mode(mode(mode_text)?)
+                .drop_grace(grace),
+        })
+    }
+}
+
+fn mode(text: &str) -> Result<Mode, ()> {
+    match text.split_once(':') {
+        Some(("window", keys)) => keys.parse().map(Mode::Window).map_err(|_| ()),
+        None if text == "full" => Ok(Mode::Full),
+        None if text == "count" => Ok(Mode::Count),
+        _ => Err(()),
+    }
+}
+
+/// As long as anything is held for at most.
+fn drop_grace(text: &str) -> Result<Duration, ()> {
+    match text.parse() {
+        Ok(seconds @ 0..=1_200) => Ok(Duration::from_secs(seconds)),
+        _ => Err(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use matryoshka_presence::Presence;
+    use matryoshka_presence::channel::pubsub::PubSub;
+
+    use super::*;
+
+    fn rule(pattern: &str, config: TopicConfig) -> PresenceTopics {
+        let pattern = pattern.to_owned();
+        PresenceTopics { pattern, config }
+    }
+
+    #[tokio::test]
+    async fn a_rule_is_a_pattern_a_mode_and_perhaps_a_grace_and_a_presence_takes_it() {
+        let of = |mode, seconds| {
+            let grace = Duration::from_secs(seconds);
+            TopicConfig::default().mode(mode).drop_grace(grace)
+        };
+        for (text, pattern, config) in [
+            ("stadium=count", "stadium", of(Mode::Count, 0)),
+            ("hall:*=window:20", "hall:*", of(Mode::Window(20), 0)),
+            ("room:*=full/3", "room:*", of(Mode::Full, 3)),
+            ("a=b=count/1200", "a=b", of(Mode::Count, 1_200)),
+            ("*=full/0", "*", of(Mode::Full, 0)),
+        ] {
+            let read: PresenceTopics = text.parse().unwrap();
+            assert_eq!(read, rule(pattern, config), "{text}");
+            let config = read.add(PresenceConfig::default());
+            assert!(Presence::start(&PubSub::local(), config).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_rule_is_refused() {
+        for text in [
+            "",
+            "room:*",
+            "=count",
+            "a*b=count",
+            "**=count",
+            "room=many",
+            "room=count:3",
+            "room=window",
+            "room=window:-1",
+            "room=window:few",
+            "room=full/",
+            "room=full/1201",
+            "room=full/0.5",
+            "room=/3",
+        ] {
+            assert_eq!(text.parse::<PresenceTopics>(), Err(()), "{text}");
+        }
+    }
+}

@@ -36,7 +36,7 @@ impl Pair {
         let start = |name: &str| {
             let pubsub = PubSub::with(mesh.node(name));
             let before = tasks();
-            let tracker = Tracker::new(&pubsub, config.clone()).unwrap();
+            let tracker = Tracker::new(&pubsub, config.clone()).expect("a valid configuration");
             assert_eq!(tasks(), before + pool_size, "a task for each shard");
             (pubsub, tracker)
         };
@@ -51,7 +51,7 @@ impl Pair {
         let mut references = Vec::new();
         for number in 0..TOPICS {
             let here = self.near.1.track(owner, &topic(number), "k", &number).await;
-            let here = here.unwrap();
+            let here = here.expect("the two agree in time");
             references.push(here.reference());
             here.leave_to_owner();
         }
@@ -115,7 +115,11 @@ async fn story(pool_size: usize) {
     for number in 0..TOPICS / 2 {
         let untrack = || near.untrack(owner.id(), "elsewhere", "k");
         assert_eq!(untrack().await.ok(), Some(false), "nothing there");
-        let untrack = || async { near.untrack(owner.id(), &topic(number), "k").await.unwrap() };
+        let untrack = || async {
+            near.untrack(owner.id(), &topic(number), "k")
+                .await
+                .expect("it is tracked")
+        };
         assert!(untrack().await);
         assert_eq!(near.count(&topic(number)), 0);
         assert_eq!(
@@ -141,14 +145,26 @@ async fn story(pool_size: usize) {
     unread(&mut diffs);
     for (number, first) in (0..TOPICS).zip(first) {
         let (id, topic) = (owner.id(), topic(number));
-        let previous = |tracker: &Tracker| tracker.entries(&topic).iter().next().unwrap().previous;
+        let previous = |tracker: &Tracker| {
+            tracker
+                .entries(&topic)
+                .iter()
+                .next()
+                .expect("it is listed")
+                .previous
+        };
         let add = |value: &mut u32| *value += 1;
-        let second = near.update(id, &topic, "k", add).await.unwrap();
+        let second = near
+            .update(id, &topic, "k", add)
+            .await
+            .expect("it is tracked");
         assert_eq!(previous(near), Some(first));
         pass(Duration::from_millis(60)).await;
         assert_eq!(previous(far), Some(first));
         let value = number + 7;
-        near.replace(id, &topic, "k", &value).await.unwrap();
+        near.replace(id, &topic, "k", &value)
+            .await
+            .expect("it is tracked");
         assert_eq!(previous(near), Some(second));
         pass(Duration::from_millis(60)).await;
         assert_eq!(previous(far), Some(second));
@@ -180,7 +196,8 @@ impl Pair {
             far: self.far,
             near: {
                 drop(self.near);
-                let tracker = Tracker::new(&pubsub, self.config.clone()).unwrap();
+                let tracker =
+                    Tracker::new(&pubsub, self.config.clone()).expect("a valid configuration");
                 (pubsub, tracker)
             },
             config: self.config,

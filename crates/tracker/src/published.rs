@@ -5,9 +5,9 @@
 //!
 //! Lists are published before the diffs that led to them are handed out, so a list is never older than a diff that somebody has seen.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use futures::task::AtomicWaker;
@@ -32,10 +32,15 @@ type Lists = HashMap<Arc<str>, Entries>;
 
 #[derive(Debug, Default)]
 struct Consumers {
-    all: Vec<Weak<Queue>>,
-    by_topic: HashMap<Arc<str>, Vec<Weak<Queue>>>,
+    all: Followers,
+    by_topic: HashMap<Arc<str>, Followers>,
+    /// How many have ever come: the number of the last one.
+    came: u64,
     closed: bool,
 }
+
+/// By their numbers, so that one comes and goes without a look at the others: publishing waits meanwhile.
+type Followers = BTreeMap<u64, Arc<Queue>>;
 
 impl Published {
     pub(crate) fn new(shards: usize, bound: usize) -> Self {
@@ -78,7 +83,7 @@ impl Published {
         if steps.is_empty() {
             return;
         }
-        let mut consumers = self.consumers();
+        let consumers = self.consumers();
         let old = self.show(shard, &steps);
         for TopicStep { diff, .. } in steps {
             consumers.tell(&Arc::new(diff), self.bound);
@@ -104,31 +109,34 @@ impl Published {
     /// The list of a topic and all its later diffs.
     pub(crate) fn follow(&self, shard: usize, topic: &str) -> (Entries, Arc<Queue>) {
         let mut consumers = self.consumers();
-        let queue = Arc::new(Queue::new(consumers.closed));
+        let queue = consumers.new_queue();
         let followers = consumers.by_topic.entry(Arc::from(topic)).or_default();
-        followers.retain(|follower| follower.strong_count() > 0);
-        followers.push(Arc::downgrade(&queue));
+        followers.insert(queue.number, Arc::clone(&queue));
         (self.entries(shard, topic), queue)
     }
 
     /// All later diffs of all topics.
     pub(crate) fn follow_all(&self) -> Arc<Queue> {
         let mut consumers = self.consumers();
-        let queue = Arc::new(Queue::new(consumers.closed));
-        consumers.all.retain(|follower| follower.strong_count() > 0);
-        consumers.all.push(Arc::downgrade(&queue));
+        let queue = consumers.new_queue();
+        consumers.all.insert(queue.number, Arc::clone(&queue));
         queue
     }
 
-    /// Nobody follows that topic through this queue any more.
-    pub(crate) fn unfollow(&self, topic: &str) {
+    /// Nobody follows that topic through this queue any more. What waits in it is freed by whoever has it, under no lock.
+    pub(crate) fn unfollow(&self, topic: &str, queue: &Queue) {
         let mut consumers = self.consumers();
         if let Some(followers) = consumers.by_topic.get_mut(topic) {
-            followers.retain(|follower| follower.strong_count() > 0);
+            followers.remove(&queue.number);
             if followers.is_empty() {
                 consumers.by_topic.remove(topic);
             }
         }
+    }
+
+    /// As [`unfollow`](Self::unfollow), for a queue of all topics.
+    pub(crate) fn unfollow_all(&self, queue: &Queue) {
+        self.consumers().all.remove(&queue.number);
     }
 
     /// The next thing in a queue. For one that was too slow that is what `resync` reads, together with all later diffs.
@@ -162,10 +170,9 @@ impl Published {
         consumers.closed = true;
         let all = mem::take(&mut consumers.all);
         let by_topic = mem::take(&mut consumers.by_topic);
-        for queue in all.iter().chain(by_topic.values().flatten()) {
-            if let Some(queue) = queue.upgrade() {
-                queue.close();
-            }
+        let of_topics = by_topic.values().flat_map(BTreeMap::values);
+        for queue in all.values().chain(of_topics) {
+            queue.close();
         }
         drop(consumers);
         drop(self.shards[shard].write(mem::take));
@@ -173,17 +180,16 @@ impl Published {
 }
 
 impl Consumers {
-    fn tell(&mut self, diff: &Arc<Diff>, bound: usize) {
-        let tell = |queue: &Weak<Queue>| match queue.upgrade() {
-            Some(queue) => {
-                queue.push(diff, bound);
-                true
-            }
-            None => false,
-        };
-        self.all.retain(tell);
-        if let Some(followers) = self.by_topic.get_mut(&diff.topic) {
-            followers.retain(tell);
+    fn new_queue(&mut self) -> Arc<Queue> {
+        self.came += 1;
+        Arc::new(Queue::new(self.came, self.closed))
+    }
+
+    fn tell(&self, diff: &Arc<Diff>, bound: usize) {
+        let of_topic = self.by_topic.get(&diff.topic);
+        let of_topic = of_topic.into_iter().flat_map(BTreeMap::values);
+        for queue in self.all.values().chain(of_topic) {
+            queue.push(diff, bound);
         }
     }
 }
@@ -191,6 +197,8 @@ impl Consumers {
 /// The diffs that wait for one consumer.
 #[derive(Debug)]
 pub(crate) struct Queue {
+    /// Its place among the followers.
+    number: u64,
     state: Mutex<QueueState>,
     waker: AtomicWaker,
 }
@@ -210,8 +218,9 @@ enum Taken {
 }
 
 impl Queue {
-    fn new(closed: bool) -> Self {
+    fn new(number: u64, closed: bool) -> Self {
         Self {
+            number,
             state: Mutex::new(QueueState {
                 closed,
                 ..QueueState::default()

@@ -16,6 +16,7 @@ use clap::parser::ValueSource;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use matryoshka_presence::channel::SocketsConfig;
 use matryoshka_presence::channel::pubsub::NodeName;
+use matryoshka_presence::channel::transport::http::uri::Scheme;
 use matryoshka_presence::channel::transport::{
     ConnectionLimits, Connections, LongPolling, OriginPolicy, Rate, TrustedProxies,
 };
@@ -50,6 +51,17 @@ pub(crate) enum Invocation {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{0}")]
 pub(crate) struct FlagError(String);
+
+/// Whether pages of the request's own origin are allowed instead of the usual ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SameOrigin {
+    /// They are not.
+    Off,
+    /// The scheme is what a trusted proxy says.
+    On,
+    /// The scheme is this one.
+    Over(Scheme),
+}
 
 /// A number that may not be exceeded, if there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +132,17 @@ pub(crate) struct Flags {
     /// Origin allowed beside the server's own host and every loopback host; repeatable; `*` allows all
     #[arg(long, env = "MATRYOSHKA_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', value_parser = allowed_origin)]
     pub(crate) allow_origin: Vec<String>,
+
+    /// Origin allowed, and no other: neither the server's own host nor loopback is, unless it is given here or by --host; repeatable. Not
+    /// together with --allow-origin
+    #[arg(long, env = "MATRYOSHKA_ONLY_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', value_parser = only_origin)]
+    pub(crate) only_origin: Vec<String>,
+
+    /// Instead of the server's own host and loopback: allows pages of the request's own origin, which has its scheme, host and port. The
+    /// scheme is http or https where one is given here; `on` takes it from a trusted proxy, and otherwise for http. --allow-origin and --host
+    /// add to it
+    #[arg(long, env = "MATRYOSHKA_SAME_ORIGIN", value_name = "on|off|http|https", default_value = "off", value_parser = same_origin)]
+    pub(crate) same_origin: SameOrigin,
 
     /// Host by which browsers reach this node; repeatable. With it, neither the Host header nor loopback counts as the server's
     /// own host, so that no page gets in by a name that its owner leads here
@@ -224,7 +247,7 @@ where
 impl Flags {
     /// Whose pages may open sockets and post.
     pub(crate) fn origins(&self) -> OriginPolicy {
-        let hosts = self.host.iter().fold(OriginPolicy::new(), |policy, host| {
+        let hosts = self.host.iter().fold(self.own_origins(), |policy, host| {
             policy
                 .served_as(host)
                 .expect("each host was checked with the flags")
@@ -234,6 +257,17 @@ impl Flags {
                 .allow(entry)
                 .expect("each entry was checked with the flags")
         })
+    }
+
+    /// Those that are allowed without being added.
+    fn own_origins(&self) -> OriginPolicy {
+        match &self.same_origin {
+            SameOrigin::On => OriginPolicy::same_origin(),
+            SameOrigin::Over(scheme) => OriginPolicy::same_origin_over(scheme.clone()),
+            SameOrigin::Off if self.only_origin.is_empty() => OriginPolicy::new(),
+            SameOrigin::Off => OriginPolicy::only(self.only_origin.iter().map(String::as_str))
+                .expect("each entry was checked with the flags"),
+        }
     }
 
     /// Who may say where a client is.
@@ -305,8 +339,23 @@ impl Flags {
         match (self.quic, self.join.first(), &self.advertise) {
             (None, Some(peer), _) => Err(needs_listener("join", peer)),
             (None, None, Some(address)) => Err(needs_listener("advertise", address)),
-            _ => self.check_tls(),
+            _ => self.check_origins().and_then(|()| self.check_tls()),
         }
+    }
+
+    /// A list of those alone that are allowed has no other beside it.
+    fn check_origins(&self) -> Result<(), FlagError> {
+        let Some(only) = self.only_origin.first() else {
+            return Ok(());
+        };
+        let beside = match (self.allow_origin.first(), &self.same_origin) {
+            (Some(_), _) => "--allow-origin: give all origins by --only-origin",
+            (None, SameOrigin::Off) => return Ok(()),
+            (None, _) => "--same-origin: give the one or the other",
+        };
+        Err(FlagError(format!(
+            "--only-origin {only} is not allowed together with {beside}"
+        )))
     }
 
     /// Certificates come as three files or not at all, and never beside a secret.
@@ -478,6 +527,25 @@ fn allowed_origin(value: &str) -> Result<String, String> {
          https://chat.example.com or //*.example.com, or * for every origin"
             .to_owned()
     })
+}
+
+fn only_origin(value: &str) -> Result<String, String> {
+    let only = OriginPolicy::only([value]).ok().filter(|_| value != "*");
+    only.map(|_| value.to_owned()).ok_or_else(|| {
+        "it takes scheme://host:port with scheme and port optional, such as \
+         https://chat.example.com or //*.example.com; every origin is --allow-origin *"
+            .to_owned()
+    })
+}
+
+fn same_origin(value: &str) -> Result<SameOrigin, String> {
+    match value {
+        "on" => Ok(SameOrigin::On),
+        "off" => Ok(SameOrigin::Off),
+        "http" => Ok(SameOrigin::Over(Scheme::HTTP)),
+        "https" => Ok(SameOrigin::Over(Scheme::HTTPS)),
+        _ => Err("it takes on, off, http or https".to_owned()),
+    }
 }
 
 fn own_host(value: &str) -> Result<String, String> {

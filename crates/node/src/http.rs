@@ -142,7 +142,8 @@ async fn refuse_strange_origins(
     Refusal::new(
         StatusCode::FORBIDDEN,
         format!(
-            "the origin {origin} is not allowed here; start the node with --allow-origin {origin} to allow it"
+            "the origin {origin} is not allowed here; start the node with --allow-origin {origin} to allow it (or \
+             --only-origin, where origins are given by that)"
         ),
     )
     .into_response()

@@ -237,6 +237,11 @@ impl Page<'_> {
             stats.full,
         )?;
         self.counter(
+            "longpoll_posts_refused",
+            "Posts refused since too many bytes of posts were here already",
+            stats.posts_refused,
+        )?;
+        self.counter(
             "longpoll_forwarded",
             "Requests passed on to the node that has the session",
             stats.forwarded,

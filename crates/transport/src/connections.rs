@@ -19,6 +19,7 @@ use tokio::{
 use crate::{
     close::Close,
     limits::ConnectionLimits,
+    log_limit::BreachLines,
     outbox::Outbox,
     pace::Pace,
     stats::{Counters, TransportStats},
@@ -37,6 +38,7 @@ pub struct Connections {
 struct Shared {
     limits: ConnectionLimits,
     counters: Arc<Counters>,
+    breach_lines: BreachLines,
     state: Mutex<State>,
     gone: Notify,
 }
@@ -311,6 +313,21 @@ impl Entered {
 
     pub(crate) fn counters(&self) -> &Counters {
         &self.shared.counters
+    }
+
+    /// Limits what is said of this and the other connections.
+    pub(crate) fn breach_lines(&self) -> &BreachLines {
+        &self.shared.breach_lines
+    }
+
+    /// Whose connection it is, if its session said so.
+    pub(crate) fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// Where its client is, as far as it is counted by that.
+    pub(crate) fn address(&self) -> Option<Address> {
+        self.address
     }
 }
 

@@ -19,6 +19,7 @@ use crate::{
     connections::Entered,
     frame::Frame,
     limits::Limits,
+    log_limit::LogLimit,
     outbox::{Inbox, Item, Overflowed},
     rate::{Bucket, Rate},
     session::{Output, Session},
@@ -73,7 +74,7 @@ pub(crate) fn drive<C: Connection, S: Session>(
         end.count(entered.counters());
         let last = LastWords::after(&end);
         drop(drive.inbox);
-        tell(drive.session, end);
+        tell(drive.session, end, &entered);
         // The client's part in the end is bounded; past it the connection is just dropped. Boxed, since
         // it would double the size of a future that hardly ever is here.
         timer.as_mut().reset(Instant::now() + close_timeout);
@@ -250,13 +251,18 @@ impl<C: Connection, S: Session> Drive<C, S> {
         Ok(())
     }
 
-    /// Tells the session what waits for no frame, if there is something.
+    /// Tells the session what waits for no frame, if there is something. An answer to it may wait here, but only while not much does:
+    /// the client takes nothing now, and may go on like that.
     fn take_urgent(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let Poll::Ready(mail) = self.inbox.poll_urgent(cx) else {
             return Ok(false);
         };
+        let (was_crowded, before) = (self.output.is_crowded(), self.output.count());
         self.take(Item::Mail(mail?))?;
-        Ok(true)
+        match was_crowded && self.output.count() > before {
+            true => Err(End::Breach(Breach::Slow)),
+            false => Ok(true),
+        }
     }
 
     /// Does what an item of the outbox asks for, if that is more than to write a frame.
@@ -359,10 +365,10 @@ impl<C: Connection, S: Session> Drive<C, S> {
 }
 
 /// Tells the session of the end, and lets go of it.
-fn tell<S: Session>(mut session: S, end: End) {
+fn tell<S: Session>(mut session: S, end: End, entered: &Entered) {
     tracing::debug!(?end, "connection ends");
     if let End::Breach(breach) = &end {
-        breach.explain();
+        breach.explain(entered);
     }
     let reason = match end {
         End::Client(code) => Some(CloseReason::Client(code)),
@@ -446,8 +452,14 @@ impl End {
 }
 
 impl Breach {
-    /// One line that names the limit and the cure, or what the client did. It never repeats what was sent.
-    fn explain(&self) {
+    /// One line that names the connection, the limit and the cure, or what the client did. It never repeats what was sent. Of its kind
+    /// there is one a second, with the number of those left out.
+    fn explain(&self, entered: &Entered) {
+        let Some(left_out) = self.lines(entered).pass(Instant::now().into_std()) else {
+            return;
+        };
+        let socket = entered.user().map(shortened);
+        let peer = entered.address().map(tracing::field::display);
         let (limit, what) = match self {
             Self::Slow => (
                 "Limits::outbox_bytes, outbox_large_bytes or outbox_items",
@@ -463,6 +475,9 @@ impl Breach {
             ),
             Self::NotUtf8 => {
                 return tracing::info!(
+                    socket,
+                    peer,
+                    left_out,
                     "a connection is closed: its client sent text that is not UTF-8; bytes go into binary frames"
                 );
             }
@@ -470,11 +485,31 @@ impl Breach {
                 return tracing::info!(
                     // The words may be those of a carrier of the user's own.
                     problem = %format_args!("{problem:.100}"),
+                    socket,
+                    peer,
+                    left_out,
                     "a connection is closed: its client broke the protocol of its carrier"
                 );
             }
         };
-        tracing::warn!(limit, "a connection is closed: {what}");
+        tracing::warn!(
+            limit,
+            socket,
+            peer,
+            left_out,
+            "a connection is closed: {what}"
+        );
+    }
+
+    fn lines<'a>(&self, entered: &'a Entered) -> &'a LogLimit {
+        let lines = entered.breach_lines();
+        match self {
+            Self::Slow => &lines.slow,
+            Self::Inbound => &lines.inbound,
+            Self::TooBig => &lines.too_big,
+            Self::NotUtf8 => &lines.not_utf8,
+            Self::Protocol(_) => &lines.protocol,
+        }
     }
 
     fn code(&self) -> CloseCode {
@@ -485,6 +520,12 @@ impl Breach {
             Self::Protocol(_) => CloseCode::PROTOCOL,
         }
     }
+}
+
+/// Enough of an id to recognise it, whatever its length.
+fn shortened(id: &str) -> &str {
+    let end = id.char_indices().nth(100).map_or(id.len(), |(end, _)| end);
+    &id[..end]
 }
 
 impl From<Overflowed> for End {

@@ -63,7 +63,7 @@ pub struct HttpConfig {
     pub subprotocols: Vec<String>,
     /// Whether clients may send a token beside their parameters; default no. See [`with_auth_token`](Self::with_auth_token).
     pub auth_token: bool,
-    /// The versions of the wire that clients may ask for; default 1 and 2.
+    /// The versions of the wire that clients may ask for; default 1 and 2. A client that asks for another is refused with 403.
     pub serializers: Serializers,
     /// Limits of each connection.
     pub limits: Limits,
@@ -355,9 +355,11 @@ impl<H: Handler> HttpService<H> {
             .map(|vsn| vsn.chars().take(20).collect::<String>());
         let serializers = &self.config.serializers;
         let info = ConnectInfo::speaking(serializers, transport, params).inspect_err(|_| {
+            let spoken: Vec<&str> = serializers.vsns().collect();
             tracing::warn!(
                 vsn,
-                "a connection was refused: its vsn is unknown, ask for 1.0.0 or 2.0.0"
+                "a connection was refused: its vsn is unknown, ask for {}",
+                spoken.join(" or ")
             );
         })?;
         let reveal = self.config.reveal;

@@ -16,6 +16,7 @@ mod head;
 mod http_service;
 mod json;
 mod limits;
+mod log_limit;
 mod longpoll;
 pub mod memory;
 mod message;

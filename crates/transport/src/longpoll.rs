@@ -3,10 +3,12 @@
 //! A session is driven by the same loop as any connection; here is what lies between that loop and the requests.
 
 mod body;
+mod budget;
 mod config;
 mod counters;
 mod downstream;
 mod http;
+mod intake;
 mod relay;
 mod session;
 mod sessions;

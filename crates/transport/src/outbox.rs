@@ -69,7 +69,8 @@ impl<M> Outbox<M> {
 
     /// As [`mail_of`](Self::mail_of), for a mail that waits for no frame: it overtakes all that waits here but others of its kind, and
     /// reaches the session also while the client reads nothing. So a client cannot put off what is decided about it. What the session
-    /// answers to it has no bound of its own then, and should be nothing.
+    /// answers to it waits with its other answers, and should be nothing: where more than
+    /// [`OUTPUT_PAUSE_BYTES`](crate::OUTPUT_PAUSE_BYTES) of them wait already, an answer closes the connection as that of a slow reader.
     pub fn urgent_mail_of(&self, mail: M, bytes: usize) -> Pushed {
         let mut state = self.shared.lock();
         if state.end != End::Open {

@@ -59,7 +59,7 @@ impl fmt::Debug for dyn Serializer {
 
 /// The protocol version a client asked for is not spoken here.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("unknown protocol version {0:?}; ask for 1.0.0 or 2.0.0")]
+#[error("protocol version {0:?} is not spoken here; usual ones are 1.0.0 and 2.0.0")]
 pub struct UnknownVsn(pub String);
 
 /// Why a frame is not a message. The message was not handled; the connection should close with 1011.

@@ -81,7 +81,7 @@ pub trait Handler: Clone + Send + Sync + 'static {
 /// Frames that a session wants written, in order, after those of its earlier calls.
 ///
 /// It needs no bound of its own: while more than [`OUTPUT_PAUSE_BYTES`] wait here, nothing is read from the client
-/// and nothing is taken from the outbox but [urgent mail](Outbox::urgent_mail_of).
+/// and nothing is taken from the outbox but [urgent mail](Outbox::urgent_mail_of), which may not be answered then.
 #[derive(Debug, Default)]
 pub struct Output {
     frames: VecDeque<Frame>,
@@ -113,6 +113,11 @@ impl Output {
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty()
+    }
+
+    /// How many frames wait.
+    pub(crate) fn count(&self) -> usize {
+        self.frames.len()
     }
 
     /// Whether so much waits that the session should not be given more to do.

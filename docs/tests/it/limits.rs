@@ -138,6 +138,10 @@ fn limits() -> Vec<(&'static str, String)> {
             bytes(polls.max_body_bytes),
         ),
         ("LongPollConfig::body_timeout", time(polls.body_timeout)),
+        (
+            "LongPollConfig::max_posted_bytes",
+            bytes(polls.max_posted_bytes),
+        ),
         ("MAX_WAITING_POSTS", grouped(transport::MAX_WAITING_POSTS)),
         ("LongPollConfig::buffer_bytes", bytes(polls.buffer_bytes)),
         (
@@ -148,6 +152,10 @@ fn limits() -> Vec<(&'static str, String)> {
         (
             "LongPollConfig::max_forwarded",
             format!("{} each way", grouped(polls.max_forwarded)),
+        ),
+        (
+            "LongPollConfig::max_forwarded_bytes",
+            format!("{} each way", bytes(polls.max_forwarded_bytes)),
         ),
         ("SocketsConfig::max_channels", grouped(sockets.max_channels)),
         ("SocketsConfig::joins", rate(sockets.joins)),

@@ -659,5 +659,6 @@ proptest! {
         prop_assert_eq!(world.nameless_ends, nameless);
         prop_assert!(multiplexer.topics.len() == 0);
         prop_assert_eq!(multiplexer.superseded, 0);
+        prop_assert_eq!(multiplexer.joining_bytes, 0);
     }
 }

@@ -33,7 +33,7 @@ fn every_flag_has_an_environment_variable_of_its_name() {
         .get_arguments()
         .filter(|argument| !matches!(argument.get_id().as_str(), "help" | "version"))
         .collect();
-    assert_eq!(flags.len(), 29);
+    assert_eq!(flags.len(), 32);
     for flag in flags {
         let name = flag.get_long().unwrap();
         let variable = format!("MATRYOSHKA_{}", name.to_uppercase().replace('-', "_"));
@@ -61,6 +61,54 @@ fn presence_lists_come_by_phoenix_events_unless_told_otherwise() {
     assert_eq!(named.presence_events, "people,moves".parse().unwrap());
     let line = refusal(&["--presence-events", "people"]);
     assert!(line.contains("two names with a comma between"), "{line}");
+}
+
+#[test]
+fn origins_are_usual_and_more_or_only_those_named_or_the_requests_own() {
+    let own = OriginPolicy::new();
+    assert_eq!(flags(&[]).origins(), own);
+    let more = flags(&["--allow-origin", "//a.example,//b.example"]).origins();
+    let friends = |policy: OriginPolicy| {
+        policy
+            .allow("//a.example")
+            .and_then(|policy| policy.allow("//b.example"))
+            .unwrap()
+    };
+    assert_eq!(more, friends(own));
+    let only = flags(&["--only-origin", "//a.example", "--only-origin=//b.example"]);
+    let listed = OriginPolicy::only(["//a.example", "//b.example"]).unwrap();
+    assert_eq!(only.origins(), listed);
+    let hosted = flags(&["--only-origin", "//a.example", "--host", "b.example"]);
+    let listed = OriginPolicy::only(["//a.example"]).unwrap();
+    assert_eq!(hosted.origins(), listed.served_as("b.example").unwrap());
+
+    let same = |value: &str| flags(&["--same-origin", value]).origins();
+    assert_eq!(same("off"), OriginPolicy::new());
+    assert_eq!(same("on"), OriginPolicy::same_origin());
+    for scheme in [Scheme::HTTP, Scheme::HTTPS] {
+        let over = OriginPolicy::same_origin_over(scheme.clone());
+        assert_eq!(same(scheme.as_str()), over);
+    }
+    let both = flags(&["--same-origin=on", "--allow-origin=//a.example,//b.example"]);
+    assert_eq!(both.origins(), friends(OriginPolicy::same_origin()));
+}
+
+#[test]
+fn a_list_of_the_only_origins_stands_alone() {
+    for beside in ["--allow-origin=//b.example", "--same-origin=https"] {
+        let line = refusal(&["--only-origin", "//a.example", beside]);
+        let flag = beside.split_once('=').unwrap().0;
+        assert!(
+            line.contains("--only-origin //a.example is not allowed"),
+            "{line}"
+        );
+        assert!(line.contains(flag), "{line}");
+    }
+    for none in ["*", "http://", ""] {
+        let line = refusal(&["--only-origin", none]);
+        assert!(line.contains("it takes scheme://host:port"), "{line}");
+    }
+    assert!(refusal(&["--same-origin=yes"]).contains("it takes on, off, http or https"));
 }
 
 #[test]

@@ -43,6 +43,9 @@ async fn help_lists_every_flag_with_its_default() {
         "--link-protocol <N>",
         "[default: 2]",
         "--allow-origin <ORIGIN>",
+        "--only-origin <ORIGIN>",
+        "--same-origin <on|off|http|https>",
+        "[default: off]",
         "--host <HOST>",
         "--trusted-proxy <CIDR>",
         "--inbound-rate <N>",
@@ -129,6 +132,18 @@ async fn a_wrong_value_is_one_line_that_names_flag_value_and_what_is_allowed() {
         (
             &["--allow-origin", "http://"],
             &["--allow-origin", "\"http://\"", "scheme://host:port"],
+        ),
+        (
+            &["--only-origin", "*"],
+            &["--only-origin", "\"*\"", "--allow-origin *"],
+        ),
+        (
+            &["--only-origin", "//a.example", "--allow-origin", "*"],
+            &["--only-origin //a.example", "together with --allow-origin"],
+        ),
+        (
+            &["--same-origin", "yes"],
+            &["--same-origin", "\"yes\"", "on, off, http or https"],
         ),
         (
             &["--host", "http://chat.example"],

@@ -2,12 +2,13 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
+use std::ops::Range;
+
 use base64::{Engine, prelude::BASE64_STANDARD as BASE64};
 use bytes::Bytes;
 use bytestring::ByteString;
 use http::{HeaderMap, header::CONTENT_TYPE};
 
-use super::upstream::Part;
 use crate::frame::Frame;
 
 /// The content type of a body with one message a line.
@@ -29,6 +30,24 @@ pub(super) struct BadLine {
     pub(super) number: usize,
 }
 
+/// One message of a post.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Frame(Frame),
+    /// A text that is not UTF-8.
+    NotUtf8,
+}
+
+/// The messages of a body, cut from it one by one. A bad line is the last.
+#[derive(Clone, Debug)]
+pub(super) struct Messages {
+    layout: Layout,
+    body: Bytes,
+    /// Where the rest begins.
+    at: usize,
+    lines: usize,
+}
+
 impl Layout {
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let content_type = headers.get(CONTENT_TYPE).map(|value| value.as_bytes());
@@ -41,36 +60,67 @@ impl Layout {
         }
     }
 
-    /// The messages of a body, up to a bad line if there is one.
-    pub(super) fn parts(self, body: &Bytes) -> (Vec<Part>, Option<BadLine>) {
-        match self {
-            Self::One if body.is_empty() => (Vec::new(), None),
-            Self::One => (vec![text(body.clone())], None),
-            Self::Lines => lines(body),
+    pub(super) fn messages(self, body: Bytes) -> Messages {
+        Messages {
+            layout: self,
+            body,
+            at: 0,
+            lines: 0,
         }
     }
 }
 
-fn lines(body: &Bytes) -> (Vec<Part>, Option<BadLine>) {
-    let mut parts = Vec::new();
-    for (index, line) in body.split(|&byte| byte == b'\n').enumerate() {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        match line.first() {
-            None => {}
-            Some(b'[') => parts.push(text(body.slice_ref(line))),
-            Some(_) => match BASE64.decode(line) {
-                Ok(bytes) => parts.push(Part::Frame(Frame::binary(bytes))),
-                Err(_) => return (parts, Some(BadLine { number: index + 1 })),
-            },
+impl Messages {
+    /// Where the next line stands, without its end.
+    fn line(&mut self) -> Range<usize> {
+        let rest = &self.body[self.at..];
+        let newline = rest.iter().position(|&byte| byte == b'\n');
+        let (start, end) = (self.at, self.at + newline.unwrap_or(rest.len()));
+        self.at = newline.map_or(end, |_| end + 1);
+        self.lines += 1;
+        let line = &self.body[start..end];
+        let without_return = line.strip_suffix(b"\r").unwrap_or(line).len();
+        start..start + without_return
+    }
+
+    /// As a text of its own, unless it is most of the body: a small one that waits somewhere would hold on to all of that.
+    fn text(&self, at: Range<usize>) -> Part {
+        let bytes = match at.len() < self.body.len() / 2 {
+            true => Bytes::copy_from_slice(&self.body[at]),
+            false => self.body.slice(at),
+        };
+        match ByteString::try_from(bytes) {
+            Ok(text) => Part::Frame(Frame::Text(text)),
+            Err(_) => Part::NotUtf8,
         }
     }
-    (parts, None)
 }
 
-fn text(bytes: Bytes) -> Part {
-    match ByteString::try_from(bytes) {
-        Ok(text) => Part::Frame(Frame::Text(text)),
-        Err(_) => Part::NotUtf8,
+impl Iterator for Messages {
+    type Item = Result<Part, BadLine>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.at < self.body.len() {
+            if self.layout == Layout::One {
+                let all = 0..self.body.len();
+                self.at = all.end;
+                return Some(Ok(self.text(all)));
+            }
+            let at = self.line();
+            let line = &self.body[at.clone()];
+            match line.first() {
+                None => {}
+                Some(b'[') => return Some(Ok(self.text(at))),
+                Some(_) => match BASE64.decode(line) {
+                    Ok(bytes) => return Some(Ok(Part::Frame(Frame::binary(bytes)))),
+                    Err(_) => {
+                        self.at = self.body.len();
+                        return Some(Err(BadLine { number: self.lines }));
+                    }
+                },
+            }
+        }
+        None
     }
 }
 
@@ -110,8 +160,20 @@ mod tests {
         Layout::of(&headers)
     }
 
+    fn parts(layout: Layout, body: Bytes) -> (Vec<Part>, Option<BadLine>) {
+        let (mut parts, mut bad) = (Vec::new(), None);
+        for message in layout.messages(body) {
+            assert_eq!(bad, None, "nothing comes after a bad line");
+            match message {
+                Ok(part) => parts.push(part),
+                Err(line) => bad = Some(line),
+            }
+        }
+        (parts, bad)
+    }
+
     fn read(body: &'static str) -> (Vec<Part>, Option<BadLine>) {
-        Layout::Lines.parts(&Bytes::from_static(body.as_bytes()))
+        parts(Layout::Lines, Bytes::from_static(body.as_bytes()))
     }
 
     #[test]
@@ -146,14 +208,30 @@ mod tests {
 
     #[test]
     fn any_other_body_is_one_text() {
-        let parts = |body: &'static [u8]| Layout::One.parts(&Bytes::from_static(body)).0;
-        assert_eq!(parts(b"[1]\n[2]"), [Part::Frame(Frame::text("[1]\n[2]"))]);
-        assert_eq!(parts(b"\xff"), [Part::NotUtf8]);
-        assert_eq!(parts(b""), []);
+        let one = |body: &'static [u8]| parts(Layout::One, Bytes::from_static(body)).0;
+        assert_eq!(one(b"[1]\n[2]"), [Part::Frame(Frame::text("[1]\n[2]"))]);
+        assert_eq!(one(b"\xff"), [Part::NotUtf8]);
+        assert_eq!(one(b""), []);
         assert_eq!(
-            Layout::Lines.parts(&Bytes::from_static(b"[\xff")).0,
+            parts(Layout::Lines, Bytes::from_static(b"[\xff")).0,
             [Part::NotUtf8]
         );
+    }
+
+    #[test]
+    fn a_small_message_does_not_hold_on_to_its_body() {
+        let holds_on = |body: String| {
+            let body = Bytes::from(body);
+            let within = body.as_ptr_range();
+            let first = Layout::Lines.messages(body.clone()).next();
+            let Some(Ok(Part::Frame(Frame::Text(text)))) = first else {
+                panic!("no text: {first:?}");
+            };
+            assert_eq!(text, "[1]");
+            within.contains(&text.as_bytes().as_ptr())
+        };
+        assert!(!holds_on(format!("[1]\n{}", "\n".repeat(1_000))));
+        assert!(holds_on("[1]\n".to_owned()), "a copy for nothing");
     }
 
     #[test]

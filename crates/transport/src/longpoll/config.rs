@@ -17,13 +17,17 @@ pub struct LongPollConfig {
     pub idle_timeout: Duration,
     /// How old a session may become; default 14 days. Then its client has to open a new one.
     pub token_age: Duration,
-    /// The largest body of a post, and how much may wait for one session; default 8,000,000 bytes. A larger body is
-    /// answered with HTTP 400.
+    /// The largest body of a post, and how much of posts may wait for one session or be read for it; default 8,000,000 bytes. A larger
+    /// body is answered with HTTP 400, before it is read if it states its length, and what finds no room with 408.
     pub max_body_bytes: usize,
     /// How long a body may take to arrive; default 15 s. A slower one is answered with HTTP 400.
     pub body_timeout: Duration,
+    /// How many bytes of posts this node holds for all of its sessions; default 64 MiB. They count from when they were read until the post
+    /// is answered. A post beyond is answered with HTTP 503 and status 500, and its client starts over. With less than
+    /// [`max_body_bytes`](Self::max_body_bytes) no body of that size gets in.
+    pub max_posted_bytes: usize,
     /// How many bytes of messages wait for the next poll before the session's outbox fills up; default 256 KiB. So much and
-    /// one frame is the most that one poll is answered with.
+    /// one frame is the most that one poll is answered with. While answers hold as much that their client has not read, it gets no more.
     pub buffer_bytes: usize,
     /// The largest frame to a client; default 8,000,000 bytes. A larger one closes the session with 1011.
     pub max_frame_bytes: usize,
@@ -32,6 +36,10 @@ pub struct LongPollConfig {
     /// How many requests may be under way to other nodes, and how many from them; default 10,000 each. A session that
     /// cannot be asked for is as good as gone: its client gets a new one.
     pub max_forwarded: usize,
+    /// How many bytes of posts may be under way to other nodes, those of polls' answers included that came from there and are not read yet, and
+    /// how many of posts from other nodes; default 64 MiB each. A request beyond is answered as one
+    /// beyond [`max_posted_bytes`](Self::max_posted_bytes), or with 408 where the other node has no room.
+    pub max_forwarded_bytes: usize,
 }
 
 impl Default for LongPollConfig {
@@ -42,10 +50,12 @@ impl Default for LongPollConfig {
             token_age: Duration::from_secs(14 * 24 * 60 * 60),
             max_body_bytes: MAX_MESSAGE_BYTES,
             body_timeout: Duration::from_secs(15),
+            max_posted_bytes: 64 * 1024 * 1024,
             buffer_bytes: 256 * 1024,
             max_frame_bytes: MAX_MESSAGE_BYTES,
             max_sessions: 10_000,
             max_forwarded: 10_000,
+            max_forwarded_bytes: 64 * 1024 * 1024,
         }
     }
 }
@@ -76,6 +86,12 @@ impl LongPollConfig {
         self
     }
 
+    /// Sets [`max_posted_bytes`](Self::max_posted_bytes).
+    pub fn with_max_posted_bytes(mut self, max_posted_bytes: usize) -> Self {
+        self.max_posted_bytes = max_posted_bytes;
+        self
+    }
+
     /// Sets [`buffer_bytes`](Self::buffer_bytes).
     pub fn with_buffer_bytes(mut self, buffer_bytes: usize) -> Self {
         self.buffer_bytes = buffer_bytes;
@@ -97,6 +113,12 @@ impl LongPollConfig {
     /// Sets [`max_forwarded`](Self::max_forwarded).
     pub fn with_max_forwarded(mut self, max_forwarded: usize) -> Self {
         self.max_forwarded = max_forwarded;
+        self
+    }
+
+    /// Sets [`max_forwarded_bytes`](Self::max_forwarded_bytes).
+    pub fn with_max_forwarded_bytes(mut self, max_forwarded_bytes: usize) -> Self {
+        self.max_forwarded_bytes = max_forwarded_bytes;
         self
     }
 }

@@ -12,6 +12,9 @@ pub struct LongPollStats {
     pub opened: u64,
     /// Clients that found all sessions in use.
     pub full: u64,
+    /// Posts that were refused since too many bytes of posts were here already
+    /// ([`max_posted_bytes`](crate::LongPollConfig::max_posted_bytes), [`max_forwarded_bytes`](crate::LongPollConfig::max_forwarded_bytes)).
+    pub posts_refused: u64,
     /// Requests of clients whose session is on another node, and was asked for there.
     pub forwarded: u64,
     /// Of these, those that found no session there, or no answer in time.
@@ -26,6 +29,7 @@ pub struct LongPollStats {
 pub(super) struct Counters {
     pub(super) opened: Counter,
     pub(super) full: Counter,
+    pub(super) posts_refused: Counter,
     pub(super) forwarded: Counter,
     pub(super) forwarded_in_vain: Counter,
     pub(super) served: Counter,
@@ -38,6 +42,7 @@ impl Counters {
             sessions,
             opened: self.opened.get(),
             full: self.full.get(),
+            posts_refused: self.posts_refused.get(),
             forwarded: self.forwarded.get(),
             forwarded_in_vain: self.forwarded_in_vain.get(),
             served: self.served.get(),

@@ -2,8 +2,6 @@
 //!
 //! The status that clients look at stands in the body; the HTTP status is 200 for all that follows the protocol.
 
-use std::error::Error;
-
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode,
@@ -12,15 +10,17 @@ use http::{
         ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, CACHE_CONTROL, CONTENT_TYPE,
     },
 };
-use http_body_util::{BodyExt, Full, Limited};
-use tokio::time::timeout;
+use http_body_util::Full;
 
 use super::{
-    LONGPOLL, LongPollConfig, LongPolling, body,
+    LONGPOLL, LongPolling, body,
     body::{BadLine, Layout},
+    budget::Charge,
     downstream::Polled,
-    session::{LongPollConnection, PostAnswer},
+    intake::{NotRead, Room, read},
+    session::{LongPollConnection, PostAnswer, Unread},
     sessions::Place,
+    upstream::NotTaken,
 };
 use crate::{
     admission::NotAdmitted,
@@ -75,8 +75,14 @@ async fn get<H: Handler>(
     let Some(token) = token(&head.headers, &params) else {
         return open(service, polling, params, head).await;
     };
-    match polling.poll(token).await {
-        Polled::Messages(messages) => json(body::polled(200, token, &messages)),
+    let Some((polled, until_read)) = polling.poll(token).await else {
+        return fault(StatusCode::SERVICE_UNAVAILABLE);
+    };
+    match polled {
+        Polled::Messages(messages) => {
+            let body = body::polled(200, token, &messages);
+            json(until_read.hold(body))
+        }
         Polled::Nothing => json(body::polled(204, token, &[])),
         Polled::Gone if takes_410_for_an_opening(&head.headers) => status(500),
         Polled::Gone => open(service, polling, params, head).await,
@@ -132,24 +138,37 @@ async fn post<B: RequestBody>(
         return status(410);
     };
     let place = polling.sessions.find(token);
-    if matches!(place, Place::Nowhere) {
-        return status(410);
-    }
-    let body = match read(body, polling.config()).await {
-        Ok(body) => body,
-        Err(why) => {
-            tracing::warn!(
-                why,
-                "a post was refused; LongPollConfig::with_body sets the limits"
-            );
-            return plain(StatusCode::BAD_REQUEST, &why);
-        }
+    let mut room = match polling.room(&place) {
+        Ok(room) => room,
+        Err(not_taken) => return posted(not_taken.into()),
     };
-    match polling.post(token, place, Layout::of(headers), body).await {
-        Ok(PostAnswer::Taken) => status(200),
-        Ok(PostAnswer::Late) => status(408),
-        Ok(PostAnswer::Gone) => status(410),
-        Err(BadLine { number }) => {
+    let body = match read(body, polling.config(), &mut room).await {
+        Ok(body) => body,
+        Err(not_read) => return refuse(polling, not_read),
+    };
+    let layout = Layout::of(headers);
+    let answer = match (&place, room.session) {
+        (Place::There(node), _) => {
+            let (relay, window) = (&polling.relay, polling.config().window);
+            relay
+                .post(node, token, layout, body, room.node, window)
+                .await
+        }
+        (_, Some(coming)) => {
+            let window = polling.config().window;
+            coming.post(layout.messages(body), room.node, window).await
+        }
+        (_, None) => PostAnswer::Gone,
+    };
+    posted(answer)
+}
+
+fn posted(answer: PostAnswer) -> Response<Full<Bytes>> {
+    match answer {
+        PostAnswer::Taken => status(200),
+        PostAnswer::Late => status(408),
+        PostAnswer::Gone => status(410),
+        PostAnswer::BadLine(BadLine { number }) => {
             let why = format!(
                 "line {number} is neither a message in JSON, which starts with `[`, nor one in base64"
             );
@@ -162,53 +181,96 @@ async fn post<B: RequestBody>(
     }
 }
 
-/// The whole body, or what to tell the client.
-async fn read<B: RequestBody>(body: B, config: &LongPollConfig) -> Result<Bytes, String> {
-    let (most, time) = (config.max_body_bytes, config.body_timeout);
-    match timeout(time, Limited::new(body, most).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if is_too_large(&*error) => {
-            Err(format!("the body has more than {most} bytes"))
+/// The answer to a post whose body was not read, or not to its end.
+fn refuse(polling: &LongPolling, not_read: NotRead) -> Response<Full<Bytes>> {
+    let why = match not_read {
+        NotRead::TooLarge(most) => format!("the body has more than {most} bytes"),
+        NotRead::TooSlow(time) => format!("the body did not come within {time:?}"),
+        NotRead::Broken => "the body ended too early".to_owned(),
+        NotRead::NotTaken(not_taken) => return posted(not_taken.into()),
+        NotRead::NoRoom => {
+            polling.sessions.counters().posts_refused.add_one();
+            return fault(StatusCode::SERVICE_UNAVAILABLE);
         }
-        Ok(Err(_)) => Err("the body ended too early".to_owned()),
-        Err(_) => Err(format!("the body did not come within {time:?}")),
-    }
-}
-
-fn is_too_large(error: &(dyn Error + 'static)) -> bool {
-    error.is::<http_body_util::LengthLimitError>()
+    };
+    tracing::warn!(
+        why,
+        "a post was refused; LongPollConfig::with_body sets the limits"
+    );
+    plain(StatusCode::BAD_REQUEST, &why)
 }
 
 impl LongPolling {
-    async fn poll(&self, token: &str) -> Polled {
+    /// None if too much is under way between the nodes.
+    async fn poll(&self, token: &str) -> Option<(Polled, UntilRead)> {
         let window = self.config().window;
         match self.sessions.find(token) {
-            Place::Here(session) => session.poll(window).await,
-            Place::There(node) => self.relay.poll(&node, token, window).await,
-            Place::Nowhere => Polled::Gone,
+            Place::Here(session) => {
+                let (polled, unread) = session.poll(window).await;
+                let until_read = UntilRead {
+                    _unread: Some(unread),
+                    charge: None,
+                };
+                Some((polled, until_read))
+            }
+            Place::There(node) => {
+                let charge = self.relay.asked().charge();
+                if !charge.could_grow(1) {
+                    return None;
+                }
+                let polled = self.relay.poll(&node, token, window).await;
+                let until_read = UntilRead {
+                    _unread: None,
+                    charge: Some(charge),
+                };
+                Some((polled, until_read))
+            }
+            Place::Nowhere => Some((Polled::Gone, UntilRead::default())),
         }
     }
 
-    async fn post(
-        &self,
-        token: &str,
-        place: Place,
-        layout: Layout,
-        body: Bytes,
-    ) -> Result<PostAnswer, BadLine> {
-        let window = self.config().window;
-        let session = match place {
-            Place::Here(session) => session,
-            Place::There(node) => {
-                return self.relay.post(&node, token, layout, body, window).await;
-            }
-            Place::Nowhere => return Ok(PostAnswer::Gone),
+    /// The room for a post to the session in that place, before any of it is read.
+    fn room<'a>(&self, place: &'a Place) -> Result<Room<'a>, NotTaken> {
+        let (session, budget) = match place {
+            Place::Here(session) => (Some(session.enter()?), self.sessions.posted()),
+            Place::There(node) if self.relay.is_linked(node) => (None, self.relay.asked()),
+            Place::There(_) | Place::Nowhere => return Err(NotTaken::Gone),
         };
-        let (parts, bad) = layout.parts(&body);
-        match (session.post(parts, window).await, bad) {
-            (PostAnswer::Taken, Some(bad)) => Err(bad),
-            (answer, _) => Ok(answer),
+        let node = budget.charge();
+        Ok(Room { session, node })
+    }
+}
+
+/// What an answer takes until its client has read it.
+#[derive(Default)]
+struct UntilRead {
+    /// Of its session.
+    _unread: Option<Unread>,
+    /// Of what is under way between the nodes.
+    charge: Option<Charge>,
+}
+
+impl UntilRead {
+    /// The body, with which this is dropped: that is when the HTTP server has written it.
+    fn hold(mut self, body: Vec<u8>) -> Bytes {
+        if let Some(charge) = &mut self.charge {
+            charge.overgrow(body.len());
         }
+        Bytes::from_owner(Held {
+            body,
+            _until_read: self,
+        })
+    }
+}
+
+struct Held {
+    body: Vec<u8>,
+    _until_read: UntilRead,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
     }
 }
 
@@ -256,8 +318,8 @@ fn fault(http_status: StatusCode) -> Response<Full<Bytes>> {
     response
 }
 
-fn json(body: Vec<u8>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(body));
+fn json(body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
     let headers = response.headers_mut();
     headers.insert(
         CONTENT_TYPE,

@@ -8,7 +8,8 @@ mod serving;
 mod wire;
 
 use std::{
-    sync::{Arc, Weak},
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -22,6 +23,7 @@ use tokio::time::timeout;
 
 use super::{
     body::{BadLine, Layout},
+    budget::{Budget, Charge},
     downstream::Polled,
     session::PostAnswer,
     sessions::Sessions,
@@ -43,16 +45,41 @@ pub(super) struct Relay {
     sessions: Arc<Sessions>,
     asking: Asking,
     serving: Serving,
+    /// Those that can be asked. A token may name any node, and one that does not exist.
+    linked: Mutex<BTreeSet<NodeName>>,
+    /// Of posts to others.
+    asked: Arc<Budget>,
+    /// Of posts from others.
+    served: Arc<Budget>,
 }
 
 impl Relay {
     pub(super) fn new(pubsub: &PubSub, sessions: &Arc<Sessions>) -> Arc<Self> {
+        let config = sessions.config();
         Arc::new(Self {
             pubsub: pubsub.clone(),
             sessions: Arc::clone(sessions),
-            asking: Asking::new(sessions.config().max_forwarded),
-            serving: Serving::new(sessions.config().max_forwarded),
+            asking: Asking::new(config.max_forwarded),
+            serving: Serving::new(config.max_forwarded),
+            linked: Mutex::default(),
+            asked: Budget::new(config.max_forwarded_bytes),
+            served: Budget::new(config.max_forwarded_bytes),
         })
+    }
+
+    /// Whether that node can be asked now.
+    pub(super) fn is_linked(&self, node: &NodeName) -> bool {
+        self.linked().contains(node)
+    }
+
+    /// What posts to other nodes may take.
+    pub(super) fn asked(&self) -> &Arc<Budget> {
+        &self.asked
+    }
+
+    fn linked(&self) -> MutexGuard<'_, BTreeSet<NodeName>> {
+        // Nothing panics while the lock is held, and each step leaves the set whole.
+        self.linked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks a node for messages of one of its sessions.
@@ -68,15 +95,16 @@ impl Relay {
         }
     }
 
-    /// Brings a body to a session of another node.
+    /// Brings a body to a session of another node. The charge is given back when that has answered.
     pub(super) async fn post(
         &self,
         node: &NodeName,
         token: &str,
         layout: Layout,
         body: Bytes,
+        charge: Charge,
         window: Duration,
-    ) -> Result<PostAnswer, BadLine> {
+    ) -> PostAnswer {
         let token = ByteString::from(token);
         let word = Word::Post {
             token,
@@ -84,13 +112,15 @@ impl Relay {
             layout,
             body,
         };
-        match self.ask(node, word, window).await {
-            Some(Word::Taken) => Ok(PostAnswer::Taken),
-            Some(Word::Late) => Ok(PostAnswer::Late),
-            Some(Word::BadLine(number)) => Err(BadLine {
+        let answer = self.ask(node, word, window).await;
+        drop(charge);
+        match answer {
+            Some(Word::Taken) => PostAnswer::Taken,
+            Some(Word::Late) => PostAnswer::Late,
+            Some(Word::BadLine(number)) => PostAnswer::BadLine(BadLine {
                 number: number as usize,
             }),
-            _ => Ok(self.in_vain(PostAnswer::Gone)),
+            _ => self.in_vain(PostAnswer::Gone),
         }
     }
 
@@ -133,7 +163,7 @@ impl Relay {
                 window,
                 layout,
                 body,
-            } => self.serve(node, request, &token, window, Work::Post(layout, body)),
+            } => self.serve_post(node, request, &token, window, layout, body),
             Word::Cancel => self.serving.cancel(node, request),
             answer => self.asking.answer(node, request, answer),
         }
@@ -141,9 +171,16 @@ impl Relay {
 
     /// What happens to other nodes.
     pub(super) fn note(&self, event: &MemberEvent) {
-        if let MemberEvent::Down(member) = event {
-            self.asking.lose(&member.node);
-            self.serving.lose(&member.node);
+        match event {
+            MemberEvent::Up(member) => {
+                self.linked().insert(member.node.clone());
+            }
+            MemberEvent::Down(member) => {
+                self.linked().remove(&member.node);
+                self.asking.lose(&member.node);
+                self.serving.lose(&member.node);
+            }
+            _ => {}
         }
     }
 }

@@ -3,25 +3,28 @@
 //! The task sees a [`Connection`] like any other; the requests see [`Shared`].
 
 use std::{
+    future::{Future, poll_fn},
     io,
     pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use futures::{Sink, Stream, task::AtomicWaker};
 use tokio::{
     runtime::Handle,
-    sync::Notify,
-    time::{Instant, sleep_until},
+    sync::oneshot,
+    time::{Instant, sleep_until, timeout_at},
 };
 
 use super::{
     LongPollConfig,
-    downstream::{Downstream, Polled, Waiting},
+    body::{BadLine, Messages, Part},
+    budget::Charge,
+    downstream::{Downstream, Polled, Waiting, weight},
     sessions::Seat,
-    upstream::{NotTaken, Part, PostId, Posted, Upstream},
+    upstream::{NotTaken, PostId, Posted, Step, Upstream},
 };
 use crate::{
     frame::Frame,
@@ -37,17 +40,26 @@ pub(super) struct Shared {
     reader: AtomicWaker,
     /// The session's task, when it waits for the client to take messages.
     writer: AtomicWaker,
-    /// Polls that wait.
-    to_poll: Notify,
-    /// Posts that wait.
-    to_post: Notify,
 }
 
 struct State {
-    downstream: Downstream,
-    upstream: Upstream,
+    downstream: Downstream<Waker>,
+    upstream: Upstream<OpenPost>,
     /// Messages were lost on their way to the client, so it must not go on.
     lost: bool,
+}
+
+/// Who waits for the end of a post, and what that takes meanwhile.
+struct OpenPost {
+    answer: oneshot::Sender<Posted>,
+    _charge: Charge,
+}
+
+impl OpenPost {
+    fn tell(self, posted: Posted) {
+        // Whoever posted may have gone, and then nobody has to know.
+        let _ = self.answer.send(posted);
+    }
 }
 
 /// What a post is answered.
@@ -55,10 +67,31 @@ struct State {
 pub(super) enum PostAnswer {
     /// The session has every message.
     Taken,
+    /// It has those before this line, which is no message.
+    BadLine(BadLine),
     /// Not all of it was taken in time, or the session ended on it.
     Late,
     /// There is no session.
     Gone,
+}
+
+impl From<Posted> for PostAnswer {
+    fn from(posted: Posted) -> Self {
+        match posted {
+            Posted::Taken => Self::Taken,
+            Posted::BadLine(bad) => Self::BadLine(bad),
+            Posted::Lost => Self::Late,
+        }
+    }
+}
+
+impl From<NotTaken> for PostAnswer {
+    fn from(not_taken: NotTaken) -> Self {
+        match not_taken {
+            NotTaken::Gone => Self::Gone,
+            NotTaken::Full => Self::Late,
+        }
+    }
 }
 
 impl Shared {
@@ -74,49 +107,59 @@ impl Shared {
             runtime: Handle::current(),
             reader: AtomicWaker::new(),
             writer: AtomicWaker::new(),
-            to_poll: Notify::new(),
-            to_post: Notify::new(),
         }
     }
 
-    /// Waits for messages, for the end, or for the window to close.
+    /// Waits for messages, for the end, for the window to close, or for two newer polls. Messages count as unread until the other thing
+    /// that is returned is dropped.
     ///
     /// # Cancel safety
     /// Messages are taken only when they are returned.
-    pub(super) async fn poll(&self, window: Duration) -> Polled {
-        let poll = OpenPoll::begin(self, window);
-        let deadline = Instant::from_std(poll.waiting.deadline());
-        let polled = until(deadline, &self.to_poll, || poll.try_answer()).await;
-        polled.unwrap_or(Polled::Nothing)
+    pub(super) async fn poll(self: &Arc<Self>, window: Duration) -> (Polled, Unread) {
+        let polled = self.wait_for_messages(window).await;
+        let weight = match &polled {
+            Polled::Messages(messages) => messages.iter().map(weight).sum(),
+            Polled::Nothing | Polled::Gone => 0,
+        };
+        let session = Arc::clone(self);
+        (polled, Unread { session, weight })
     }
 
-    /// Hands messages to the session, and waits until it has dealt with them or the window closes.
-    ///
-    /// # Cancel safety
-    /// What was handed over stays so.
-    pub(super) async fn post(&self, parts: Vec<Part>, window: Duration) -> PostAnswer {
-        let deadline = Instant::now() + window;
-        let id = match self.lock().upstream.begin(parts) {
-            Ok(id) => id,
-            Err(NotTaken::Gone) => return PostAnswer::Gone,
-            Err(NotTaken::Full) => return PostAnswer::Late,
-        };
-        self.reader.wake();
-        let outcome = || self.lock().upstream.outcome(id);
-        match until(deadline, &self.to_post, outcome).await {
-            Some(Posted::Taken) => PostAnswer::Taken,
-            Some(Posted::Lost) => PostAnswer::Late,
-            None => self.give_up(id),
-        }
+    async fn wait_for_messages(&self, window: Duration) -> Polled {
+        let poll = OpenPoll::begin(self, window);
+        let deadline = Instant::from_std(poll.waiting.deadline());
+        let mut timer = pin!(sleep_until(deadline));
+        poll_fn(|cx| {
+            let is_over = timer.as_mut().poll(cx).is_ready();
+            match poll.try_answer(cx) {
+                Some(polled) => Poll::Ready(polled),
+                None if is_over => Poll::Ready(Polled::Nothing),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// A post begins to come.
+    pub(super) fn enter(&self) -> Result<Coming<'_>, NotTaken> {
+        self.lock().upstream.enter()?;
+        Ok(Coming {
+            session: self,
+            bytes: 0,
+            is_whole: false,
+        })
     }
 
     /// Nothing is read from the client any more; what waits for it can still be polled.
     fn end(&self) {
         let mut state = self.lock();
-        state.downstream.end();
-        state.upstream.end();
+        let polls = state.downstream.end();
+        let posts = state.upstream.end();
         drop(state);
-        self.to_post.notify_waiters();
+        polls.for_each(Waker::wake);
+        for post in posts {
+            post.tell(Posted::Lost);
+        }
     }
 
     /// What a poll took out did not reach the client: the session ends.
@@ -125,13 +168,14 @@ impl Shared {
         self.reader.wake();
     }
 
-    pub(super) fn runtime(&self) -> &Handle {
-        &self.runtime
+    /// Tells whether the post was not done before.
+    fn give_up(&self, id: PostId) -> bool {
+        let given_up = self.lock().upstream.give_up(id);
+        given_up.is_some()
     }
 
-    fn give_up(&self, id: PostId) -> PostAnswer {
-        self.lock().upstream.give_up(id);
-        PostAnswer::Late
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.runtime
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -140,23 +184,79 @@ impl Shared {
     }
 }
 
-/// Asks whenever there may be news, until there is an answer; at the deadline once more.
-async fn until<T>(
-    deadline: Instant,
-    news: &Notify,
-    mut ask: impl FnMut() -> Option<T>,
-) -> Option<T> {
-    let mut timer = pin!(sleep_until(deadline));
-    loop {
-        let mut notified = pin!(news.notified());
-        // From here on no news is missed.
-        notified.as_mut().enable();
-        if let Some(answer) = ask() {
-            return Some(answer);
+/// Messages that were given to the client and are not read yet; dropped, they are, or never will be.
+pub(super) struct Unread {
+    session: Arc<Shared>,
+    weight: usize,
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        if self.weight > 0 {
+            let news = self.session.lock().downstream.read(self.weight);
+            news.into_iter().for_each(Waker::wake);
         }
-        tokio::select! {
-            () = &mut notified => {}
-            () = &mut timer => return ask(),
+    }
+}
+
+/// A post that is not whole yet; dropped, it does not come.
+pub(super) struct Coming<'a> {
+    session: &'a Shared,
+    bytes: usize,
+    is_whole: bool,
+}
+
+impl Coming<'_> {
+    /// Whether there is room for so many bytes more of it.
+    pub(super) fn could_grow(&self, bytes: usize) -> Result<(), NotTaken> {
+        self.session.lock().upstream.could_grow(bytes)
+    }
+
+    /// So many bytes more of it have come.
+    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), NotTaken> {
+        self.session.lock().upstream.grow(bytes)?;
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    /// Hands it to the session, and waits until that has dealt with it or the window closes. The charge is given back when it has.
+    ///
+    /// # Cancel safety
+    /// What was handed over stays so.
+    pub(super) async fn post(
+        mut self,
+        messages: Messages,
+        charge: Charge,
+        window: Duration,
+    ) -> PostAnswer {
+        let deadline = Instant::now() + window;
+        let (answer, mut answered) = oneshot::channel();
+        let post = OpenPost {
+            answer,
+            _charge: charge,
+        };
+        self.is_whole = true;
+        let session = self.session;
+        let put = session.lock().upstream.put(messages, self.bytes, post);
+        let Ok(id) = put else {
+            return PostAnswer::Gone;
+        };
+        session.reader.wake();
+        let posted = match timeout_at(deadline, &mut answered).await {
+            Ok(posted) => posted,
+            Err(_elapsed) if session.give_up(id) => return PostAnswer::Late,
+            // It was done just now.
+            Err(_elapsed) => answered.await,
+        };
+        // Whoever lets go of a post tells what became of it.
+        posted.map_or(PostAnswer::Late, PostAnswer::from)
+    }
+}
+
+impl Drop for Coming<'_> {
+    fn drop(&mut self) {
+        if !self.is_whole {
+            self.session.lock().upstream.leave(self.bytes);
         }
     }
 }
@@ -170,13 +270,22 @@ struct OpenPoll<'a> {
 impl<'a> OpenPoll<'a> {
     fn begin(session: &'a Shared, window: Duration) -> Self {
         let now = Instant::now().into_std();
-        let waiting = session.lock().downstream.begin(now, window);
+        let (waiting, over) = session.lock().downstream.begin(now, window);
+        over.into_iter().for_each(Waker::wake);
         Self { session, waiting }
     }
 
-    fn try_answer(&self) -> Option<Polled> {
+    /// The answer, or its task is woken when there may be one.
+    fn try_answer(&self, cx: &Context<'_>) -> Option<Polled> {
         let now = Instant::now().into_std();
-        let polled = self.session.lock().downstream.poll(&self.waiting, now);
+        let mut state = self.session.lock();
+        let polled = state.downstream.poll(&self.waiting, now);
+        let old = match polled {
+            Some(_) => None,
+            None => state.downstream.wait(&self.waiting, cx.waker().clone()),
+        };
+        drop(state);
+        drop(old);
         if matches!(polled, Some(Polled::Messages(_))) {
             self.session.writer.wake();
         }
@@ -187,7 +296,8 @@ impl<'a> OpenPoll<'a> {
 impl Drop for OpenPoll<'_> {
     fn drop(&mut self) {
         let now = Instant::now().into_std();
-        self.session.lock().downstream.finish(&self.waiting, now);
+        let waker = self.session.lock().downstream.finish(&self.waiting, now);
+        drop(waker);
     }
 }
 
@@ -211,17 +321,20 @@ impl Stream for LongPollConnection {
         let session = &self.session;
         // Registered first, so that a post between the look and the registration is not missed.
         session.reader.register(cx.waker());
-        let mut state = session.lock();
-        if state.lost {
-            return Poll::Ready(Some(Err(ReadError::Lost(io::ErrorKind::BrokenPipe.into()))));
-        }
-        let part = state.upstream.next();
-        drop(state);
-        session.to_post.notify_waiters();
-        match part {
-            Some(Part::Frame(frame)) => Poll::Ready(Some(Ok(frame))),
-            Some(Part::NotUtf8) => Poll::Ready(Some(Err(ReadError::NotUtf8))),
-            None => Poll::Pending,
+        loop {
+            let mut state = session.lock();
+            if state.lost {
+                let lost = io::ErrorKind::BrokenPipe.into();
+                return Poll::Ready(Some(Err(ReadError::Lost(lost))));
+            }
+            let step = state.upstream.step();
+            drop(state);
+            match step {
+                Step::Part(Part::Frame(frame)) => return Poll::Ready(Some(Ok(frame))),
+                Step::Part(Part::NotUtf8) => return Poll::Ready(Some(Err(ReadError::NotUtf8))),
+                Step::Done(post, posted) => post.tell(posted),
+                Step::Nothing => return Poll::Pending,
+            }
         }
     }
 }
@@ -251,7 +364,8 @@ impl Sink<Outgoing> for LongPollConnection {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
-        self.session.to_poll.notify_waiters();
+        let news = self.session.lock().downstream.news();
+        news.into_iter().for_each(Waker::wake);
         Poll::Ready(Ok(()))
     }
 
@@ -278,8 +392,7 @@ impl Connection for LongPollConnection {
 
 impl Drop for LongPollConnection {
     fn drop(&mut self) {
-        self.session.end();
         self.session.lock().downstream.abandon();
-        self.session.to_poll.notify_waiters();
+        self.session.end();
     }
 }

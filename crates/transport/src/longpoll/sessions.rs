@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::{
     LongPollConfig,
+    budget::Budget,
     counters::Counters,
     session::Shared,
     token::{Token, TokenKey},
@@ -23,6 +24,8 @@ pub(super) struct Sessions {
     start: Instant,
     table: Mutex<Table>,
     counters: Counters,
+    /// Of posts to them.
+    posted: Arc<Budget>,
 }
 
 #[derive(Default)]
@@ -43,6 +46,7 @@ pub(super) enum Place {
 impl Sessions {
     pub(super) fn new(config: LongPollConfig, node: NodeName, key: [u8; 32]) -> Arc<Self> {
         Arc::new(Self {
+            posted: Budget::new(config.max_posted_bytes),
             config,
             node,
             key: TokenKey::new(key),
@@ -58,6 +62,11 @@ impl Sessions {
 
     pub(super) fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// What posts of clients that came to this node may take.
+    pub(super) fn posted(&self) -> &Arc<Budget> {
+        &self.posted
     }
 
     pub(super) fn count(&self) -> usize {

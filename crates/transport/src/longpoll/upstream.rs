@@ -1,23 +1,27 @@
 //! What a long-poll client has posted and the session has not taken yet.
 //!
-//! Posts are taken one after the other, frame by frame. A post is done when the session asks for what comes after its last
-//! frame: only then has the session dealt with all of it.
+//! Posts are taken one after the other, message by message. A post is done when the session asks for what comes after its last
+//! message: only then has the session dealt with all of it. Messages are cut from a body when their turn comes, so that a body of many
+//! small ones takes no more than its own bytes.
 //!
 //! Pure: no clock, no I/O, no tasks.
 
 use std::collections::VecDeque;
 
-use crate::frame::Frame;
+use super::body::{BadLine, Messages, Part};
 
-/// How many posts of one long-poll session may wait at a time: 1,024, since old clients send one for each message. One more is
-/// answered 408.
+/// How many posts of one long-poll session may wait at a time, those included that are being read: 1,024, since old clients send one for
+/// each message. One more is answered 408.
 pub const MAX_WAITING_POSTS: usize = 1024;
 
-/// Frames on their way to the session.
+/// Posts on their way to the session. `T` is whoever waits for the end of one.
 #[derive(Debug)]
-pub(super) struct Upstream {
+pub(super) struct Upstream<T> {
     /// The first one is being taken.
-    posts: VecDeque<Post>,
+    posts: VecDeque<Post<T>>,
+    /// How many are still being read.
+    coming: usize,
+    /// Of all of them.
     bytes: usize,
     bound_bytes: usize,
     next: u64,
@@ -25,28 +29,23 @@ pub(super) struct Upstream {
 }
 
 #[derive(Debug)]
-struct Post {
+struct Post<T> {
     id: PostId,
-    parts: VecDeque<Part>,
+    messages: Messages,
     bytes: usize,
+    waiting: T,
 }
 
-/// One message of a post.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Part {
-    Frame(Frame),
-    /// A text that is not UTF-8.
-    NotUtf8,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct PostId(u64);
 
 /// What became of a post.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Posted {
-    /// The session has dealt with every frame of it.
+    /// The session has dealt with every message of it.
     Taken,
+    /// It has dealt with those before this line.
+    BadLine(BadLine),
     /// The session ended before that.
     Lost,
 }
@@ -60,11 +59,23 @@ pub(super) enum NotTaken {
     Full,
 }
 
-impl Upstream {
-    /// Nothing waits yet. Posts of `bound_bytes` in all may wait; one larger post fits when no other does.
+/// What comes next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step<T> {
+    /// A message for the session.
+    Part(Part),
+    /// Before that, somebody is to be told what became of a post. Ask again.
+    Done(T, Posted),
+    /// Nothing waits.
+    Nothing,
+}
+
+impl<T> Upstream<T> {
+    /// Nothing waits yet. Posts of `bound_bytes` in all may wait or be read; one larger post fits when there is no other.
     pub(super) fn new(bound_bytes: usize) -> Self {
         Self {
             posts: VecDeque::new(),
+            coming: 0,
             bytes: 0,
             bound_bytes,
             next: 0,
@@ -72,71 +83,95 @@ impl Upstream {
         }
     }
 
-    /// A post came.
-    pub(super) fn begin(&mut self, parts: Vec<Part>) -> Result<PostId, NotTaken> {
+    /// A post begins to come: [`put`](Self::put) it when all is there, or [`leave`](Self::leave).
+    pub(super) fn enter(&mut self) -> Result<(), NotTaken> {
         if self.ended {
             return Err(NotTaken::Gone);
         }
-        let bytes = parts.iter().map(Part::bytes).sum();
-        let fits = self.bytes + bytes <= self.bound_bytes && self.posts.len() < MAX_WAITING_POSTS;
-        if !fits && !self.posts.is_empty() {
+        if self.posts.len() + self.coming >= MAX_WAITING_POSTS {
             return Err(NotTaken::Full);
         }
+        self.coming += 1;
+        Ok(())
+    }
+
+    /// Whether so many bytes more of a post that is being read have room.
+    pub(super) fn could_grow(&self, bytes: usize) -> Result<(), NotTaken> {
+        let is_alone = self.posts.is_empty() && self.coming <= 1;
+        let fits = self.bytes.saturating_add(bytes) <= self.bound_bytes;
+        match (self.ended, fits || is_alone) {
+            (true, _) => Err(NotTaken::Gone),
+            (false, true) => Ok(()),
+            (false, false) => Err(NotTaken::Full),
+        }
+    }
+
+    /// So many bytes more of a post have been read.
+    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), NotTaken> {
+        self.could_grow(bytes)?;
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    /// A post of which so many bytes were read comes no further.
+    pub(super) fn leave(&mut self, bytes: usize) {
+        self.coming -= 1;
+        self.bytes -= bytes;
+    }
+
+    /// All of a post is there.
+    pub(super) fn put(
+        &mut self,
+        messages: Messages,
+        bytes: usize,
+        waiting: T,
+    ) -> Result<PostId, T> {
+        if self.ended {
+            self.leave(bytes);
+            return Err(waiting);
+        }
+        self.coming -= 1;
         let id = PostId(self.next);
         self.next += 1;
-        self.bytes += bytes;
-        let parts = parts.into();
-        self.posts.push_back(Post { id, parts, bytes });
+        self.posts.push_back(Post {
+            id,
+            messages,
+            bytes,
+            waiting,
+        });
         Ok(id)
     }
 
     /// The session is done with what it was given, and asks for the next.
-    pub(super) fn next(&mut self) -> Option<Part> {
-        loop {
-            if let Some(part) = self.posts.front_mut()?.parts.pop_front() {
-                return Some(part);
-            }
-            let done = self.posts.pop_front()?;
-            self.bytes -= done.bytes;
-        }
-    }
-
-    /// What became of a post, once that is known.
-    pub(super) fn outcome(&self, id: PostId) -> Option<Posted> {
-        let waits = self.posts.iter().any(|post| post.id == id);
-        match (waits, self.ended) {
-            (false, _) => Some(Posted::Taken),
-            (true, true) => Some(Posted::Lost),
-            (true, false) => None,
-        }
-    }
-
-    /// The client was told that its post came too late: what is left of it is not to be handed on.
-    pub(super) fn give_up(&mut self, id: PostId) {
-        let Some(at) = self.posts.iter().position(|post| post.id == id) else {
-            return;
+    pub(super) fn step(&mut self) -> Step<T> {
+        let Some(first) = self.posts.front_mut() else {
+            return Step::Nothing;
         };
-        if let Some(post) = self.posts.remove(at) {
-            self.bytes -= post.bytes;
-        }
+        let posted = match first.messages.next() {
+            Some(Ok(part)) => return Step::Part(part),
+            Some(Err(bad)) => Posted::BadLine(bad),
+            None => Posted::Taken,
+        };
+        let done = self.posts.pop_front().expect("it was looked at");
+        self.bytes -= done.bytes;
+        Step::Done(done.waiting, posted)
     }
 
-    /// The session has ended.
-    pub(super) fn end(&mut self) {
+    /// The client was told that its post came too late: what is left of it is not to be handed on. None if it was done before.
+    pub(super) fn give_up(&mut self, id: PostId) -> Option<T> {
+        let at = self.posts.binary_search_by_key(&id, |post| post.id).ok()?;
+        let post = self.posts.remove(at)?;
+        self.bytes -= post.bytes;
+        Some(post.waiting)
+    }
+
+    /// The session has ended. Gives back who waits: their posts are lost.
+    #[must_use = "they are to be told"]
+    pub(super) fn end(&mut self) -> Vec<T> {
         self.ended = true;
-        for post in &mut self.posts {
-            // Which posts were not done is still asked for; what was in them is not.
-            post.parts = VecDeque::new();
-        }
-    }
-}
-
-impl Part {
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Frame(frame) => frame.len(),
-            Self::NotUtf8 => 0,
-        }
+        let lost = std::mem::take(&mut self.posts);
+        self.bytes -= lost.iter().map(|post| post.bytes).sum::<usize>();
+        lost.into_iter().map(|post| post.waiting).collect()
     }
 }
 

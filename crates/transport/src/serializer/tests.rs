@@ -1,5 +1,7 @@
 //! The wire, vector by vector, for both versions.
 
+mod limits;
+
 use bytes::Bytes;
 use bytestring::ByteString;
 use proptest::prelude::*;
@@ -7,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    json::{Json, MAX_JSON_DEPTH},
+    json::Json,
     message::{Field, Payload},
 };
 
@@ -122,6 +124,49 @@ fn versions_are_chosen_by_patch_level() {
     for unknown in unknown {
         assert_eq!(vsn(Some(unknown)), Err(UnknownVsn(unknown.to_owned())));
     }
+}
+
+#[test]
+fn a_version_may_be_left_out_and_nobody_else_has_its_number() {
+    struct Impostor;
+
+    impl Serializer for Impostor {
+        fn vsn(&self) -> &'static str {
+            "2.0.3"
+        }
+
+        fn decode(&self, _: Frame) -> Result<ClientMessage, DecodeError> {
+            unreachable!("it is not spoken")
+        }
+
+        fn encode(&self, _: &ServerMessage) -> Result<Frame, EncodeError> {
+            unreachable!("it is not spoken")
+        }
+    }
+
+    let asked = [
+        None,
+        Some("1.0.0"),
+        Some("1.0.9"),
+        Some("2.0.0"),
+        Some("2.0.7"),
+    ];
+    let spoken = |serializers: &Serializers| {
+        asked.map(|vsn| serializers.get(vsn).map(|spoken| spoken.vsn()).ok())
+    };
+    let (one, two) = (Some("1.0.0"), Some("2.0.0"));
+    let first = Serializers::default().without_v2();
+    assert_eq!(spoken(&first), [one, one, one, None, None]);
+    assert_eq!(Vec::from_iter(first.vsns()), ["1.0.0"]);
+    let second = Serializers::default().without_v1();
+    assert_eq!(spoken(&second), [None, None, None, two, two]);
+    assert_eq!(
+        second.get(None).unwrap_err(),
+        UnknownVsn("1.0.0".to_owned())
+    );
+    let none = second.without_v2();
+    assert_eq!(spoken(&none), [None; 5]);
+    assert_eq!(none.with(&Impostor).unwrap_err(), VsnTaken("2.0.3"));
 }
 
 // Version 1.
@@ -314,35 +359,6 @@ fn v2_payload_is_a_slice_of_the_frame() {
     let within = frame.as_bytes().as_ptr_range();
     assert!(within.contains(&payload.as_str().as_ptr()));
     assert!(within.contains(&message.topic.as_text().unwrap().as_ptr()));
-}
-
-#[test]
-fn v2_names_do_not_keep_a_large_frame_alive() {
-    let frame = ByteString::from(format!(
-        r#"["3","4","room:1","phx_join",{{"x":"{}"}}]"#,
-        "x".repeat(2_000)
-    ));
-    let message = V2.decode(Frame::Text(frame.clone())).unwrap();
-    let within = frame.as_bytes().as_ptr_range();
-    assert!(!within.contains(&message.topic.as_text().unwrap().as_ptr()));
-    assert_eq!(message.topic, "room:1");
-}
-
-#[test]
-fn v2_refs_that_are_no_strings_do_not_keep_a_large_frame_alive() {
-    let frame = ByteString::from(format!(
-        r#"[3,4,"room:1","phx_join",{{"x":"{}"}}]"#,
-        "x".repeat(2_000)
-    ));
-    let message = V2.decode(Frame::Text(frame.clone())).unwrap();
-    let within = frame.as_bytes().as_ptr_range();
-    for (field, expected) in [(message.join_ref, "3"), (message.reference, "4")] {
-        let Some(Field::Json(json)) = field else {
-            panic!("not a number: {field:?}")
-        };
-        assert_eq!(json.as_str(), expected);
-        assert!(!within.contains(&json.as_str().as_ptr()));
-    }
 }
 
 #[test]
@@ -755,92 +771,6 @@ fn any_payload_type_and_odd_refs_are_accepted() {
             (message.join_ref, message.reference),
             (Some(raw("{}")), Some(raw("[1]")))
         );
-    }
-}
-
-#[test]
-fn nesting_is_bounded_in_every_part() {
-    let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
-    for at in 0..5 {
-        let frame = |levels| {
-            let mut parts = vec![r#""x""#.to_owned(); 5];
-            parts[at] = nested(levels);
-            format!("[{}]", parts.join(","))
-        };
-        assert!(decode(&V2, &frame(MAX_JSON_DEPTH)).is_ok());
-        for levels in [MAX_JSON_DEPTH + 1, 100_000] {
-            let refused = decode(&V2, &frame(levels));
-            assert!(
-                matches!(refused, Err(DecodeError::Json(JsonError::TooDeep))),
-                "{refused:?}"
-            );
-        }
-    }
-}
-
-/// `[join_ref, ref, topic, event, payload]` and the same as an object.
-fn frames(parts: &[String; 5]) -> [(&'static dyn Serializer, String); 2] {
-    let [join_ref, reference, topic, event, payload] = parts;
-    let object = format!(
-        r#"{{"join_ref":{join_ref},"ref":{reference},"topic":{topic},"event":{event},"payload":{payload}}}"#
-    );
-    [(&V2, format!("[{}]", parts.join(","))), (&V1, object)]
-}
-
-#[test]
-fn refs_and_events_are_no_longer_than_a_binary_frame_holds() {
-    let fits = |value: &str| -> Vec<String> {
-        let string = |bytes: usize| value.repeat(bytes / value.len());
-        vec![
-            format!("\"{}\"", string(255)),
-            format!("\"{}\"", string(258)),
-        ]
-    };
-    let array = |bytes: usize| format!("[{}]", " ".repeat(bytes - 2));
-    for (at, field) in [(0, "ref"), (1, "ref"), (3, "event")] {
-        let pairs = [
-            fits("abc"),
-            fits("€"),
-            vec![array(255), array(256)],
-            vec![r#""\n""#.to_owned(), format!("\"{}\"", r"\n".repeat(256))],
-        ];
-        for pair in pairs {
-            let message = |value: &String| {
-                let mut parts = ["\"x\""; 5].map(str::to_owned);
-                parts[at].clone_from(value);
-                frames(&parts)
-            };
-            for (serializer, frame) in message(&pair[0]) {
-                decode(serializer, &frame).unwrap();
-            }
-            for (serializer, frame) in message(&pair[1]) {
-                let refused = decode(serializer, &frame);
-                let is_named = matches!(refused, Err(DecodeError::TooLong { field: named, len }) if named == field && len > 255);
-                assert!(is_named, "{frame}: {refused:?}");
-            }
-        }
-    }
-}
-
-/// What a message would keep alive if it were kept.
-#[test]
-fn a_payload_keeps_no_more_of_its_frame_than_is_counted() {
-    let spaces = |bytes| " ".repeat(bytes);
-    for padding in [0, 800, 1_000_000] {
-        let mut parts = ["\"x\""; 5].map(str::to_owned);
-        parts[4] = format!("{}{{\"a\":1}}", spaces(padding));
-        for (serializer, frame) in frames(&parts) {
-            let frame = Bytes::from(frame.into_bytes());
-            let whole = frame.as_ptr_range();
-            let text = ByteString::try_from(frame.clone()).unwrap();
-            let message = serializer.decode(Frame::Text(text)).unwrap();
-            let Payload::Json(payload) = &message.payload else {
-                panic!("no JSON");
-            };
-            assert_eq!(payload.as_str(), "{\"a\":1}");
-            let is_slice = whole.contains(&payload.as_str().as_ptr());
-            assert_eq!(is_slice, padding < 1_000, "{padding}");
-        }
     }
 }
 

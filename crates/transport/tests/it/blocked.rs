@@ -199,6 +199,26 @@ async fn urgent_mails_have_the_outboxs_bound() {
     assert_eq!(narrow.lab.closed().await, reason);
 }
 
+/// The session's part in it is to answer none.
+#[tokio::test(start_paused = true)]
+async fn answers_to_urgent_mails_have_a_bound_too_while_the_client_reads_none() {
+    let narrow = Narrow::with_limits(Limits::default()).await;
+    let mut told = 0;
+    while narrow
+        .outbox
+        .urgent_mail_of(Mail::Say("longer than the pipe is"), 0)
+        == Pushed::Queued
+    {
+        told += 1;
+        assert!(told < 5_000, "no bound");
+        yield_now().await;
+    }
+    assert!(told > 1_000, "{told}");
+    let reason = CloseReason::Closed(CloseCode::POLICY.into());
+    assert_eq!(narrow.lab.closed().await, reason);
+    assert_eq!(narrow.connections.stats().closed_slow, 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_read_is_heard() {
     let mut narrow = Narrow::with_limits(Limits::default()).await;

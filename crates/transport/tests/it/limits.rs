@@ -9,7 +9,10 @@ use matryoshka_transport::{
 };
 use tokio::time::{Instant, advance, timeout};
 
-use crate::lab::{Lab, Mail, info};
+use crate::{
+    lab::{Lab, Mail, info},
+    log::Lines,
+};
 
 const A_SECOND: Duration = Duration::from_secs(1);
 
@@ -187,6 +190,52 @@ async fn a_slow_reader_loses_its_connection_with_1008_and_nobody_else_does() {
         assert_eq!(quick.recv_frame().await, Some(Frame::text("quick")));
         assert_eq!(service.connections().stats().closed_slow, 1, "{what}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_names_the_slow_reader_and_there_is_one_a_second() {
+    let lab = Lab::new();
+    let service = MemoryService::new(lab.clone())
+        .with_limits(Limits::default().with_outbox(1_000, 10))
+        .with_capacity(0);
+    let lines = Lines::collect();
+    let be_slow = async |query: &str, peer: Option<&str>| {
+        let peer = peer.map(|peer| peer.parse().unwrap());
+        let connected = service.connect(info(query).with_peer_addr(peer)).await;
+        let (_, outbox) = lab.connected().await;
+        while outbox.frame(Frame::text("x")) == Pushed::Queued {}
+        lab.closed().await;
+        drop(connected);
+    };
+    let anna = "user=user_socket:anna";
+    for query in [anna, "user=user_socket:ben", "user=user_socket:carla"] {
+        be_slow(query, None).await;
+    }
+    advance(Duration::from_secs(1)).await;
+    be_slow("", Some("192.0.2.7:4711")).await;
+    advance(Duration::from_secs(1)).await;
+    let long = format!("user={}", "x".repeat(10_000));
+    be_slow(&long, None).await;
+
+    let lines = lines.take();
+    let [first, second, third] = &lines[..] else {
+        panic!("{lines:#?}");
+    };
+    let says = |line: &str, parts: &[&str]| {
+        for part in parts {
+            assert!(line.contains(part), "no {part:?} in {line}");
+        }
+    };
+    let slow = "its client reads too slowly";
+    says(
+        first,
+        &[slow, "socket=\"user_socket:anna\" ", "left_out=0 "],
+    );
+    says(second, &[slow, "peer=192.0.2.7 ", "left_out=2 "]);
+    says(third, &[slow, "left_out=0 "]);
+    assert!(!second.contains("socket=") && !first.contains("peer="));
+    assert!(third.len() < 500, "{third}");
+    assert_eq!(service.connections().stats().closed_slow, 5);
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use http_body_util::{BodyExt, Full};
 use matryoshka_transport::{
     AuthToken, ConnectInfo, ConnectionLimits, Connections, HttpConfig, HttpService, LongPolling,
-    OriginPolicy, PeerAddr, Reveal, TrustedProxies,
+    OriginPolicy, PeerAddr, Reveal, Serializers, TrustedProxies,
     bytes::Bytes,
     http::{HeaderMap, Request, StatusCode, uri::Scheme},
     pubsub::PubSub,
@@ -13,7 +13,7 @@ use matryoshka_transport::{
 use serde_json::Value;
 use tower::Service;
 
-use crate::lab::Lab;
+use crate::{lab::Lab, log::Lines};
 
 const PROXY: &str = "10.0.0.1:443";
 
@@ -89,6 +89,30 @@ fn spoken(headers: &HeaderMap) -> Option<&str> {
     headers
         .get("sec-websocket-protocol")
         .map(|spoken| spoken.to_str().unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mount_refuses_a_version_that_it_leaves_out_as_one_that_is_unknown() {
+    let serializers = Serializers::default().without_v1();
+    let mount = Mount::new(HttpConfig::default().with_serializers(serializers));
+    let lines = Lines::collect();
+    for query in ["vsn=1.0.0", "", "vsn=3.0.0"] {
+        let (status, ..) = mount.ask(&format!("/websocket?{query}"), &[], PROXY).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{query}");
+        let (status, _, body) = mount.ask(&format!("/longpoll?{query}"), &[], PROXY).await;
+        assert_eq!(
+            (status, &body[..]),
+            (StatusCode::OK, &b"{\"status\":403}"[..])
+        );
+    }
+    let lines = lines.take();
+    assert_eq!(lines.len(), 6);
+    let cure = "its vsn is unknown, ask for 2.0.0 ";
+    assert!(lines.iter().all(|line| line.contains(cure)), "{lines:#?}");
+    let (_, _, opened) = mount.ask("/longpoll?vsn=2.0.0", &[], PROXY).await;
+    let opened: Value = serde_json::from_slice(&opened).unwrap();
+    assert_eq!(opened["status"], 410);
+    assert_eq!(mount.lab.connected().await.0.serializer.vsn(), "2.0.0");
 }
 
 #[tokio::test]

@@ -84,7 +84,8 @@ impl Polled {
         Answer {
             status: parts.status,
             headers: parts.headers,
-            body: body.collect().await.unwrap().to_bytes(),
+            // A copy: what the server handed over is read then, and let go.
+            body: Bytes::copy_from_slice(&body.collect().await.unwrap().to_bytes()),
         }
     }
 

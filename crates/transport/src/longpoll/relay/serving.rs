@@ -13,7 +13,8 @@ use tokio::{runtime::Handle, task::AbortHandle};
 
 use super::{Relay, wire::Word};
 use crate::longpoll::{
-    body::Layout,
+    body::{Layout, Messages},
+    budget::Charge,
     downstream::Polled,
     session::{PostAnswer, Shared},
 };
@@ -83,23 +84,36 @@ impl Serving {
 /// What is asked for.
 pub(super) enum Work {
     Poll,
-    Post(Layout, Bytes),
+    /// With its bytes, and what holds room for them.
+    Post(Messages, usize, Charge),
 }
 
 impl Work {
-    async fn run(self, session: &Shared, window: Duration) -> Word {
-        let (layout, body) = match self {
-            Self::Poll => return session.poll(window).await.into(),
-            Self::Post(layout, body) => (layout, body),
-        };
-        let (parts, bad) = layout.parts(&body);
-        match (session.post(parts, window).await, bad) {
-            (PostAnswer::Taken, Some(bad)) => {
-                Word::BadLine(bad.number.try_into().unwrap_or(u32::MAX))
+    async fn run(self, session: &Arc<Shared>, window: Duration) -> Word {
+        match self {
+            // What other nodes hold for their clients is theirs to bound.
+            Self::Poll => session.poll(window).await.0.into(),
+            Self::Post(messages, bytes, charge) => {
+                let taken_in = session.enter().and_then(|mut coming| {
+                    coming.grow(bytes)?;
+                    Ok(coming)
+                });
+                match taken_in {
+                    Ok(coming) => coming.post(messages, charge, window).await.into(),
+                    Err(not_taken) => PostAnswer::from(not_taken).into(),
+                }
             }
-            (PostAnswer::Taken, None) => Word::Taken,
-            (PostAnswer::Late, _) => Word::Late,
-            (PostAnswer::Gone, _) => Word::Gone,
+        }
+    }
+}
+
+impl From<PostAnswer> for Word {
+    fn from(answer: PostAnswer) -> Self {
+        match answer {
+            PostAnswer::Taken => Self::Taken,
+            PostAnswer::BadLine(bad) => Self::BadLine(bad.number.try_into().unwrap_or(u32::MAX)),
+            PostAnswer::Late => Self::Late,
+            PostAnswer::Gone => Self::Gone,
         }
     }
 }
@@ -115,6 +129,27 @@ impl From<Polled> for Word {
 }
 
 impl Relay {
+    /// As [`serve`](Self::serve), if what others brought leaves room for it.
+    pub(super) fn serve_post(
+        self: &Arc<Self>,
+        node: &NodeName,
+        request: u64,
+        token: &str,
+        window: Duration,
+        layout: Layout,
+        body: Bytes,
+    ) {
+        let (bytes, mut charge) = (body.len(), self.served.charge());
+        if !charge.grow(bytes) {
+            self.sessions.counters().posts_refused.add_one();
+            // As in `serve`.
+            let _ = self.say(node, request, Word::Late);
+            return;
+        }
+        let work = Work::Post(layout.messages(body), bytes, charge);
+        self.serve(node, request, token, window, work);
+    }
+
     /// Does what another node asks for, if the session is here, and answers.
     pub(super) fn serve(
         self: &Arc<Self>,

@@ -1,0 +1,58 @@
+//! How many lines of one kind go into the log: what one client does, a thousand do at the same time.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// The time in which a line of one kind is written at most once.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// The limit of one kind of lines.
+#[derive(Debug, Default)]
+pub(crate) struct LogLimit(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    last: Option<Instant>,
+    left_out: u64,
+}
+
+impl LogLimit {
+    /// Whether a line may be written now, and then how many were left out since the last one.
+    pub(crate) fn pass(&self, now: Instant) -> Option<u64> {
+        // Each step leaves the state whole.
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.last.is_some_and(|last| now < last + EVERY) {
+            state.left_out += 1;
+            return None;
+        }
+        state.last = Some(now);
+        Some(std::mem::take(&mut state.left_out))
+    }
+}
+
+/// The limits of the lines that say why a connection is closed.
+#[derive(Debug, Default)]
+pub(crate) struct BreachLines {
+    pub(crate) slow: LogLimit,
+    pub(crate) inbound: LogLimit,
+    pub(crate) too_big: LogLimit,
+    pub(crate) not_utf8: LogLimit,
+    pub(crate) protocol: LogLimit,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_a_second_and_the_next_counts_those_left_out() {
+        let (limit, start) = (LogLimit::default(), Instant::now());
+        let mut passed = Vec::new();
+        for tenth in 0..25 {
+            passed.extend(limit.pass(start + tenth * Duration::from_millis(100)));
+        }
+        assert_eq!(passed, [0, 9, 9]);
+    }
+}

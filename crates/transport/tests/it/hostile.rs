@@ -1,0 +1,444 @@
+//! Clients of long polling that try to cost as much as they can: bodies that come slowly, polls without number, tokens of nodes that
+//! are none.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures::{
+    FutureExt, StreamExt,
+    future::{join, join_all},
+    stream,
+};
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Body, Frame as BodyFrame, SizeHint};
+use matryoshka_transport::{
+    Frame, Limits, LongPollConfig, MAX_WAITING_POSTS,
+    bytes::Bytes,
+    http::{Request, Response, StatusCode},
+    pubsub::{PubSub, memory::MemoryMesh},
+};
+use serde_json::json;
+use tokio::{
+    task::{JoinHandle, yield_now},
+    time::{Instant, advance},
+};
+use tower::Service;
+
+use crate::poller::{Answer, Polled, WINDOW, get, messages};
+
+/// The pieces of a body, after which it stands still.
+fn stalling(pieces: Vec<Bytes>) -> impl Body<Data = Bytes, Error = Infallible> + Send + 'static {
+    let pieces = stream::iter(pieces).map(|piece| Ok(BodyFrame::data(piece)));
+    StreamBody::new(pieces.chain(stream::pending()))
+}
+
+/// A body that states its length and is not to be read.
+struct Unread(u64);
+
+impl Body for Unread {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<BodyFrame<Bytes>, Infallible>>> {
+        panic!("it was read");
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0)
+    }
+}
+
+async fn post<B>(polled: &Polled, token: &str, body: B) -> Answer
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
+    let request = Request::post(format!("/socket/longpoll?token={token}"))
+        .body(body)
+        .unwrap();
+    let response = polled.service.clone().call(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    Answer {
+        status: parts.status,
+        headers: parts.headers,
+        body: body.collect().await.unwrap().to_bytes(),
+    }
+}
+
+/// A post that has sent so many bytes and stands still, until it is aborted.
+async fn stall(polled: &Polled, token: &str, bytes: usize) -> JoinHandle<()> {
+    let request = Request::post(format!("/socket/longpoll?token={token}"))
+        .body(stalling(vec![Bytes::from(vec![b'x'; bytes])]))
+        .unwrap();
+    let answer = polled.service.clone().call(request);
+    let task = tokio::spawn(async move { drop(answer.await) });
+    yield_now().await;
+    task
+}
+
+/// Lets every task do what it has to do.
+async fn settle() {
+    for _ in 0..10 {
+        yield_now().await;
+    }
+}
+
+async fn give_up(stalled: JoinHandle<()>) {
+    stalled.abort();
+    // It was aborted, and so is no success.
+    drop(stalled.await);
+}
+
+fn limited(max_body_bytes: usize) -> LongPollConfig {
+    LongPollConfig::default().with_body(max_body_bytes, Duration::from_secs(15))
+}
+
+#[track_caller]
+fn is_put_off(answer: &Answer) {
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
+    assert_eq!(answer.json(), json!({"status": 500}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_being_read_for_a_session_counts_as_what_waits_for_it() {
+    let polled = Polled::with(limited(100), Limits::default());
+    let token = polled.open().await;
+    let stalled = stall(&polled, &token, 60).await;
+    let late = json!({"status": 408});
+    post(&polled, &token, Unread(41)).await.is(late.clone());
+    let unstated = stalling(vec![Bytes::from_static(&[b'x'; 41])]);
+    let start = Instant::now();
+    post(&polled, &token, unstated).await.is(late);
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    let fits = post(&polled, &token, Full::from("x".repeat(40))).await;
+    fits.is(json!({"status": 200}));
+    give_up(stalled).await;
+    let fits = post(&polled, &token, Full::from("x".repeat(100))).await;
+    fits.is(json!({"status": 200}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_many_bodies_of_a_session_are_read_at_a_time_and_no_more() {
+    let polled = Polled::new();
+    let token = polled.open().await;
+    let mut stalled = Vec::new();
+    for _ in 0..MAX_WAITING_POSTS {
+        stalled.push(stall(&polled, &token, 1).await);
+    }
+    post(&polled, &token, Unread(1))
+        .await
+        .is(json!({"status": 408}));
+    give_up(stalled.pop().unwrap()).await;
+    polled.lines(&token, "[1]").await.is(json!({"status": 200}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_states_too_great_a_length_is_not_read() {
+    let polled = Polled::with(limited(100), Limits::default());
+    let token = polled.open().await;
+    let answer = post(&polled, &token, Unread(101)).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert_eq!(answer.body, "the body has more than 100 bytes");
+    post(&polled, "nonsense", Unread(1))
+        .await
+        .is(json!({"status": 410}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn posts_of_all_sessions_share_what_a_node_holds_while_they_are_read_and_while_they_wait() {
+    let config = limited(100).with_max_posted_bytes(100);
+    let polled = Polled::with(config, Limits::default());
+    let (one, other) = (polled.open().await, polled.open().await);
+    let stalled = stall(&polled, &one, 60).await;
+    is_put_off(&post(&polled, &other, Unread(41)).await);
+    is_put_off(
+        &post(
+            &polled,
+            &other,
+            stalling(vec![Bytes::from_static(&[b'x'; 41])]),
+        )
+        .await,
+    );
+    give_up(stalled).await;
+    let all = || Full::from("x".repeat(100));
+    post(&polled, &other, all())
+        .await
+        .is(json!({"status": 200}));
+
+    // One that waits for its session holds its bytes, also when its client has gone.
+    polled.lab.gate.shut();
+    let gone = post(&polled, &one, all()).now_or_never();
+    assert!(gone.is_none(), "its session is busy");
+    settle().await;
+    is_put_off(&post(&polled, &other, Unread(1)).await);
+    polled.lab.gate.open();
+    settle().await;
+    post(&polled, &other, all())
+        .await
+        .is(json!({"status": 200}));
+    assert_eq!(polled.polling.stats().posts_refused, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_in_pieces_of_a_byte_holds_on_to_none_of_them() {
+    struct Counted(Arc<AtomicUsize>);
+
+    impl AsRef<[u8]> for Counted {
+        fn as_ref(&self) -> &[u8] {
+            b"x"
+        }
+    }
+
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    let polled = Polled::new();
+    let token = polled.open().await;
+    let dropped = Arc::<AtomicUsize>::default();
+    let pieces = (0..100).map(|_| Bytes::from_owner(Counted(Arc::clone(&dropped))));
+    let reading = post(&polled, &token, stalling(pieces.collect()));
+    let mut reading = std::pin::pin!(reading);
+    assert!(futures::poll!(reading.as_mut()).is_pending());
+    assert_eq!(dropped.load(SeqCst), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn posts_to_other_nodes_share_a_bound_of_their_own() {
+    let mesh = MemoryMesh::new();
+    let config = limited(100).with_max_forwarded_bytes(100);
+    let [a, b, c] = ["a", "b", "c"].map(|name| {
+        let pubsub = PubSub::with(mesh.node(name));
+        Polled::on(&pubsub, config.clone(), Limits::default())
+    });
+    let (one, other) = (a.open().await, a.open().await);
+    let stalled = stall(&b, &one, 60).await;
+    is_put_off(&post(&b, &other, Unread(41)).await);
+    is_put_off(&post(&b, &other, stalling(vec![Bytes::from_static(&[b'x'; 41])])).await);
+    // Those of its own sessions have another.
+    let own = b.open().await;
+    b.post(&own, "", "x".repeat(100))
+        .await
+        .is(json!({"status": 200}));
+    give_up(stalled).await;
+
+    // The node that has the sessions holds as much for all others together.
+    a.lab.gate.shut();
+    let waiting = post(&b, &one, Full::from("x".repeat(60)));
+    let beyond = async {
+        settle().await;
+        c.post(&other, "", "x".repeat(41))
+            .await
+            .is(json!({"status": 408}));
+        a.lab.gate.open();
+    };
+    let start = Instant::now();
+    join(waiting, beyond).await.0.is(json!({"status": 200}));
+    c.post(&other, "", "x".repeat(100))
+        .await
+        .is(json!({"status": 200}));
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    let refused = [&a, &b, &c].map(|node| node.polling.stats().posts_refused);
+    assert_eq!(refused, [1, 2, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_post_for_a_node_that_is_not_there_is_not_read_and_nobody_is_asked() {
+    let mesh = MemoryMesh::new();
+    let [a, b] = ["a", "b"].map(|name| {
+        let pubsub = PubSub::with(mesh.node(name));
+        Polled::on(&pubsub, LongPollConfig::default(), Limits::default())
+    });
+    let token = a.open().await;
+    mesh.kill("a");
+    let stranger = PubSub::with(MemoryMesh::new().node("stranger"));
+    let stranger = Polled::on(&stranger, LongPollConfig::default(), Limits::default());
+    let strange = stranger.open().await;
+    // One of another life of the node itself.
+    let former = PubSub::with(MemoryMesh::new().node("b"));
+    let former = Polled::on(&former, LongPollConfig::default(), Limits::default());
+    let former = former.open().await;
+    for token in [token, strange, former] {
+        post(&b, &token, Unread(1)).await.is(json!({"status": 410}));
+    }
+    assert_eq!(b.polling.stats().forwarded, 0);
+    assert_eq!(a.polling.stats().served, 0);
+}
+
+/// Counts how often a future is polled.
+struct Watched<F> {
+    future: Pin<Box<F>>,
+    polls: Arc<AtomicUsize>,
+}
+
+impl<F: Future> Future for Watched<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.polls.fetch_add(1, SeqCst);
+        self.future.as_mut().poll(cx)
+    }
+}
+
+fn watched<F: Future>(polls: &Arc<AtomicUsize>, future: F) -> Watched<F> {
+    Watched {
+        future: Box::pin(future),
+        polls: Arc::clone(polls),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_of_many_posts_that_wait_is_woken_for_its_own_end_alone() {
+    let polled = Polled::new();
+    let token = polled.open().await;
+    polled.lab.gate.shut();
+    let polls = Arc::<AtomicUsize>::default();
+    let posts = (0..200).map(|n| {
+        let (polled, token) = (&polled, &token);
+        let lines = format!("[{n}]\n[{n}]");
+        watched(&polls, async move { polled.lines(token, &lines).await })
+    });
+    let open = async {
+        yield_now().await;
+        polled.lab.gate.open();
+    };
+    let (answers, ()) = join(join_all(posts), open).await;
+    for answer in answers {
+        answer.is(json!({"status": 200}));
+    }
+    let polls = polls.load(SeqCst);
+    assert!(polls <= 200 * 3, "{polls} for 200 posts");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_polls_two_wait_and_what_comes_wakes_the_newest_alone() {
+    let polled = Polled::new();
+    let token = polled.open().await;
+    let (_, outbox) = polled.lab.connected().await;
+    let nothing = json!({"status": 204, "token": token, "messages": []});
+    let start = Instant::now();
+    let many = (0..50).map(|_| polled.poll(&token));
+    let first = async {
+        let mut answers = join_all(many.map(|poll| async {
+            let answer = poll.await;
+            (answer, start.elapsed())
+        }))
+        .await;
+        let last = answers.split_off(48);
+        for (answer, after) in answers {
+            answer.is(nothing.clone());
+            assert_eq!(after, Duration::ZERO);
+        }
+        last
+    };
+    let push = async {
+        settle().await;
+        advance(WINDOW / 2).await;
+        outbox.frame(Frame::text("x"));
+    };
+    let (last, ()) = join(first, push).await;
+    let [(older, older_after), (newest, newest_after)] = <[_; 2]>::try_from(last).unwrap();
+    newest.is(messages(&token, &["x"]));
+    older.is(nothing);
+    assert_eq!((newest_after, older_after), (WINDOW / 2, WINDOW));
+
+    // The older one sleeps through what the newest is woken for.
+    let polls = Arc::<AtomicUsize>::default();
+    let request = get(&format!("token={token}"));
+    let request = request.body(Full::<Bytes>::default()).unwrap();
+    let older = polled.service.clone().call(request);
+    let older = tokio::spawn(watched(&polls, older));
+    settle().await;
+    let before = polls.load(SeqCst);
+    for _ in 0..50 {
+        let push = async {
+            settle().await;
+            outbox.frame(Frame::text("y"));
+        };
+        let (newest, ()) = join(polled.poll(&token), push).await;
+        newest.is(messages(&token, &["y"]));
+    }
+    assert_eq!(polls.load(SeqCst), before);
+    older.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_of_any_length_is_one_that_is_worth_nothing() {
+    let polled = Polled::new();
+    let token = "A".repeat(8_000);
+    let opened = polled.poll(&token).await;
+    assert_eq!(opened.json()["status"], 410);
+    assert!(opened.token().len() <= 151, "{}", opened.token());
+    assert_eq!(polled.lab.calls.load(SeqCst), 1);
+}
+
+/// The answer to a poll, of which nothing is read.
+async fn unread(polled: &Polled, token: &str) -> Response<Full<Bytes>> {
+    let request = get(&format!("token={token}"));
+    let request = request.body(Full::<Bytes>::default()).unwrap();
+    polled.service.clone().call(request).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_its_answers_gets_no_more_until_it_does() {
+    let config = LongPollConfig::default().with_buffer_bytes(1_000);
+    let polled = Polled::with(config, Limits::default());
+    let token = polled.open().await;
+    let (_, outbox) = polled.lab.connected().await;
+    let (large, small) = ("x".repeat(900), "y".repeat(10));
+    let mut held = Vec::new();
+    for text in [&large, &small, &large] {
+        outbox.frame(Frame::text(text.clone()));
+        held.push(unread(&polled, &token).await);
+    }
+    outbox.frame(Frame::text("z"));
+    let start = Instant::now();
+    let nothing = json!({"status": 204, "token": token, "messages": []});
+    polled.poll(&token).await.is(nothing);
+    assert_eq!(start.elapsed(), WINDOW);
+    let read = async {
+        settle().await;
+        // The server writes it, or finds that its client has gone.
+        drop(held.remove(0));
+    };
+    let start = Instant::now();
+    let (answer, ()) = join(polled.poll(&token), read).await;
+    answer.is(messages(&token, &["z"]));
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    let body = held.remove(1).into_body().collect().await.unwrap();
+    assert!(
+        body.to_bytes()
+            .windows(900)
+            .any(|text| text == large.as_bytes())
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_from_other_nodes_that_nobody_reads_count_as_what_is_under_way() {
+    let mesh = MemoryMesh::new();
+    let config = LongPollConfig::default().with_max_forwarded_bytes(1_000);
+    let [a, b] = ["a", "b"].map(|name| {
+        let pubsub = PubSub::with(mesh.node(name));
+        Polled::on(&pubsub, config.clone(), Limits::default())
+    });
+    let token = a.open().await;
+    let (_, outbox) = a.lab.connected().await;
+    outbox.frame(Frame::text("x".repeat(1_000)));
+    let held = unread(&b, &token).await;
+    is_put_off(&b.poll(&token).await);
+    drop(held);
+    outbox.frame(Frame::text("y"));
+    b.poll(&token).await.is(messages(&token, &["y"]));
+}

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use matryoshka_pubsub::{Limits, TopicName};
+
 use crate::error::ConfigError;
 
 /// Settings of a [`Tracker`](crate::Tracker). All have defaults that suit a cluster of tens of nodes in one place.
@@ -19,7 +21,7 @@ pub struct TrackerConfig {
     /// broadcast period.
     pub vector_period: Duration,
     /// How long the entries of a node without link are kept, hidden, so that it need not send all of them when it comes
-    /// back. Default 20 minutes; must be longer than the vector period.
+    /// back, and the most that anything is held. Default 20 minutes; longer than the vector period, and at most 365 days.
     pub permdown_period: Duration,
     /// Bytes of recent operations that each shard keeps, for peers that missed a few. Who missed more gets everything.
     /// Default 1 MiB; at least 256 KiB.
@@ -27,6 +29,9 @@ pub struct TrackerConfig {
     /// Messages of other nodes that may wait for a shard. Beyond, a message is dropped and its sender is asked again
     /// for what is missing. Default 8,192; at least 1. A quarter more is kept for news about nodes.
     pub inbox_messages: usize,
+    /// The same in bytes of those messages, whichever bound is met first. An empty queue takes any message. Default 64 MiB; at least
+    /// 1 MiB.
+    pub inbox_bytes: usize,
     /// Diffs that may wait for a consumer. Beyond, they are dropped and it gets one resync. Default 4,096; at least 1.
     pub consumer_diffs: usize,
 }
@@ -41,6 +46,7 @@ impl Default for TrackerConfig {
             permdown_period: Duration::from_secs(20 * 60),
             log_bytes: 1024 * 1024,
             inbox_messages: 8_192,
+            inbox_bytes: 64 * 1024 * 1024,
             consumer_diffs: 4_096,
         }
     }
@@ -62,12 +68,16 @@ impl TrackerConfig {
             ConfigError::PoolSize(self.pool_size)
         } else if self.broadcast_period.is_zero() {
             ConfigError::BroadcastPeriod
-        } else if self.vector_period < 2 * self.broadcast_period {
+        } else if self.vector_period / 2 < self.broadcast_period {
             ConfigError::VectorPeriod
-        } else if self.permdown_period <= self.vector_period {
+        } else if self.permdown_period <= self.vector_period
+            || self.permdown_period > MAX_PERMDOWN_PERIOD
+        {
             ConfigError::PermdownPeriod
         } else if self.log_bytes < MIN_LOG_BYTES {
             ConfigError::LogBytes(self.log_bytes)
+        } else if self.inbox_bytes < MIN_INBOX_BYTES {
+            ConfigError::InboxBytes(self.inbox_bytes)
         } else if self.inbox_messages == 0 || self.consumer_diffs == 0 {
             ConfigError::EmptyQueue
         } else {
@@ -75,10 +85,31 @@ impl TrackerConfig {
         };
         Err(error)
     }
+
+    /// Whether the pubsub takes the topics by which the shards of different nodes reach each other. Else nothing would leave this node.
+    pub(crate) fn check_topics(&self, limits: Limits) -> Result<(), ConfigError> {
+        let bytes = self.topic(self.pool_size - 1).len();
+        let max = limits.topic_bytes();
+        if bytes > max {
+            return Err(ConfigError::TopicTooLong { bytes, max });
+        }
+        Ok(())
+    }
+
+    /// The topic of the messages between the shards of that number.
+    pub(crate) fn topic(&self, shard: usize) -> TopicName {
+        format!("matryoshka:tracker:{}:{shard}", self.name).into()
+    }
 }
 
 /// Each shard is a task, a topic between nodes and a log; more than cores are of no use.
 pub(crate) const MAX_POOL_SIZE: usize = 1_024;
+
+/// Times are added to each other, and to the age of the tracker: with this bound none of that overflows.
+pub(crate) const MAX_PERMDOWN_PERIOD: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Some of the largest messages, so that a single peer's state does not fill it.
+pub(crate) const MIN_INBOX_BYTES: usize = 1024 * 1024;
 
 pub(crate) const MAX_NAME_BYTES: usize = 255;
 
@@ -117,10 +148,58 @@ mod tests {
     }
 
     #[test]
+    fn p2_periods_that_no_clock_can_count_are_refused() {
+        assert_eq!(
+            refused(|c| c.broadcast_period = Duration::MAX),
+            ConfigError::VectorPeriod
+        );
+        assert_eq!(
+            refused(|c| c.vector_period = Duration::MAX),
+            ConfigError::PermdownPeriod
+        );
+        assert_eq!(
+            refused(|c| c.permdown_period = Duration::MAX),
+            ConfigError::PermdownPeriod
+        );
+        assert_eq!(
+            refused(|c| c.permdown_period = MAX_PERMDOWN_PERIOD + Duration::from_nanos(1)),
+            ConfigError::PermdownPeriod
+        );
+        let most = TrackerConfig {
+            permdown_period: MAX_PERMDOWN_PERIOD,
+            ..TrackerConfig::default()
+        };
+        assert_eq!(most.check(), Ok(()));
+    }
+
+    #[test]
+    fn a_name_has_to_fit_into_the_topics_of_the_shards() {
+        let longest = |name: usize, pool_size| TrackerConfig {
+            pool_size,
+            ..TrackerConfig::named("n".repeat(name))
+        };
+        let check = |name, pool_size| longest(name, pool_size).check_topics(Limits::default());
+        let (bytes, max) = (256, 255);
+        assert_eq!(check(234, 10), Ok(()));
+        assert_eq!(
+            check(234, 11),
+            Err(ConfigError::TopicTooLong { bytes, max })
+        );
+        assert_eq!(
+            check(235, 10),
+            Err(ConfigError::TopicTooLong { bytes, max })
+        );
+        assert_eq!(check(233, 11), Ok(()));
+        let wider = Limits::default().with_topic_bytes(300).unwrap();
+        assert_eq!(longest(255, 1).check_topics(wider), Ok(()));
+    }
+
+    #[test]
     fn sizes_are_checked() {
         assert_eq!(refused(|c| c.name.clear()), ConfigError::Name);
         assert_eq!(refused(|c| c.pool_size = 0), ConfigError::PoolSize(0));
         assert_eq!(refused(|c| c.log_bytes = 10), ConfigError::LogBytes(10));
+        assert_eq!(refused(|c| c.inbox_bytes = 10), ConfigError::InboxBytes(10));
         assert_eq!(refused(|c| c.inbox_messages = 0), ConfigError::EmptyQueue);
         assert_eq!(refused(|c| c.consumer_diffs = 0), ConfigError::EmptyQueue);
     }

@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,7 +21,7 @@ use tokio::time::Instant;
 
 use crate::entry::Entry;
 use crate::error::TrackerError;
-use crate::inbox::{Inbox, News};
+use crate::inbox::{Endings, Inbox, News, Room};
 use crate::message::Message;
 use crate::owner_log::{Slot, Target, Ticket};
 use crate::published::Published;
@@ -52,6 +53,8 @@ pub(crate) enum Command {
     },
     UntrackOwner {
         owner: u64,
+        /// How much of it has ended already, in earlier steps.
+        ended: usize,
         reply: oneshot::Sender<usize>,
     },
     Restart {
@@ -67,8 +70,15 @@ pub(crate) enum Command {
     },
 }
 
-/// What was tracked, or what is there already.
-pub(crate) type TrackAnswer = Result<(Lease, Ticket), Arc<Entry>>;
+/// What was tracked, or why not.
+pub(crate) type TrackAnswer = Result<(Lease, Ticket), NotTracked>;
+
+/// Why nothing was tracked.
+pub(crate) enum NotTracked {
+    /// That is there already.
+    Taken(Arc<Entry>),
+    OwnerDead,
+}
 
 /// Tells whether an owner has died, and tells the shard when it does.
 pub(crate) struct OwnerWatch {
@@ -100,6 +110,12 @@ pub(crate) struct Driver {
     _subscription: SinkSubscription,
     started: Instant,
     answers: Vec<Answer>,
+    /// What has ended, and has still to go from the lists.
+    ending: Endings,
+    /// The command whose turn is next: it waits for what has ended, or was carried out in part.
+    next: Option<Command>,
+    /// How many entries may still end in this step.
+    room: usize,
     /// Those who wait until others know what is held.
     holds: VecDeque<oneshot::Sender<bool>>,
 }
@@ -112,7 +128,7 @@ pub(crate) struct Parts {
     pub(crate) shard: Shard,
     pub(crate) index: usize,
     pub(crate) topic: TopicName,
-    pub(crate) inbox_bound: usize,
+    pub(crate) inbox_room: Room,
     pub(crate) published: Arc<Published>,
     pub(crate) caught_up: watch::Sender<()>,
 }
@@ -121,7 +137,7 @@ impl Driver {
     /// Connects a shard to the pubsub. From now on nothing that other nodes say is missed.
     pub(crate) fn new(pubsub: &PubSub, parts: Parts) -> Result<(Self, ShardHandle), TrackerError> {
         let (sender, commands) = mpsc::channel(COMMANDS);
-        let inbox = Arc::new(Inbox::new(parts.inbox_bound));
+        let inbox = Arc::new(Inbox::new(parts.inbox_room));
         let stats = Arc::new(Mutex::new(Stats::default()));
         let publisher = pubsub.publisher();
         let subscription = publisher.subscribe_sink(&parts.topic, Arc::clone(&inbox) as Arc<_>)?;
@@ -142,6 +158,9 @@ impl Driver {
             _subscription: subscription,
             started: Instant::now(),
             answers: Vec::new(),
+            ending: Endings::default(),
+            next: None,
+            room: 0,
             holds: VecDeque::new(),
         };
         let handle = ShardHandle {
@@ -155,18 +174,20 @@ impl Driver {
     /// Runs until the tracker is closed or its last handle is gone.
     pub(crate) async fn run(mut self) {
         loop {
-            let wake_at = self.started + self.shard.poll_timeout();
-            let inbox = Arc::clone(&self.inbox);
-            let first = tokio::select! {
-                command = self.commands.recv() => match command {
-                    Some(command) => Some(command),
-                    None => break,
-                },
-                () = poll_fn(|cx| inbox.poll_ready(cx)) => None,
-                () = tokio::time::sleep_until(wake_at) => None,
-            };
-            if let Some(closing) = self.step(first) {
-                self.leave();
+            if !self.is_busy() {
+                let wake_at = self.started + self.shard.poll_timeout();
+                let inbox = Arc::clone(&self.inbox);
+                tokio::select! {
+                    command = self.commands.recv() => match command {
+                        Some(command) => self.next = Some(command),
+                        None => break,
+                    },
+                    () = poll_fn(|cx| inbox.poll_ready(cx)) => {}
+                    () = tokio::time::sleep_until(wake_at) => {}
+                }
+            }
+            if let Some(closing) = self.step() {
+                self.leave().await;
                 // Only then are the lists empty and the streams over, as whoever closes may expect.
                 drop(self);
                 let _ = closing.send(());
@@ -175,25 +196,35 @@ impl Driver {
             // Other tasks get their turn, however much is waiting here.
             tokio::task::yield_now().await;
         }
-        self.leave();
+        self.leave().await;
+    }
+
+    /// Whether more is to be done than a step does.
+    fn is_busy(&self) -> bool {
+        self.next.is_some() || !self.ending.is_empty()
     }
 
     /// Takes in what is ready, publishes what came of it, answers. Gives the reply of a close, if there was one.
-    fn step(&mut self, first: Option<Command>) -> Option<oneshot::Sender<()>> {
+    fn step(&mut self) -> Option<oneshot::Sender<()>> {
         let now = self.started.elapsed();
+        self.room = STEP_ENDINGS;
         let mut closing = None;
-        let mut next = first;
         for _ in 0..BATCH {
+            let next = self.next.take();
             let Some(command) = next.or_else(|| self.commands.try_recv().ok()) else {
                 break;
             };
-            closing = self.command(command, now);
-            if closing.is_some() {
+            // A guard that ended before this command was given must be seen to have ended.
+            if !self.endings(now) {
+                self.next = Some(command);
                 break;
             }
-            next = None;
+            closing = self.command(command, now);
+            if closing.is_some() || self.next.is_some() {
+                break;
+            }
         }
-        for news in self.inbox.take_news(BATCH) {
+        for news in self.inbox.take_news(BATCH, STEP_BYTES) {
             self.news(news, now);
         }
         self.endings(now);
@@ -205,8 +236,6 @@ impl Driver {
     }
 
     fn command(&mut self, command: Command, now: Duration) -> Option<oneshot::Sender<()>> {
-        // A guard that ended before this command was given must be seen to have ended.
-        self.endings(now);
         match command {
             Command::Track {
                 slot,
@@ -234,10 +263,23 @@ impl Driver {
                 };
                 self.answer(reply, result);
             }
-            Command::UntrackOwner { owner, reply } => {
-                let count = self.shard.untrack_owner(owner, now);
-                self.unhook(owner);
-                self.answer(reply, count);
+            Command::UntrackOwner {
+                owner,
+                ended,
+                reply,
+            } => {
+                let ending = self.shard.untrack_some(owner, self.room, now);
+                self.room -= ending;
+                let ended = ended + ending;
+                if self.unhook(owner) {
+                    self.answer(reply, ended);
+                } else {
+                    self.next = Some(Command::UntrackOwner {
+                        owner,
+                        ended,
+                        reply,
+                    });
+                }
             }
             Command::Restart { grace, reply } => {
                 self.shard.restart(grace);
@@ -262,14 +304,16 @@ impl Driver {
     ) {
         // The flag is set before the death is reported: what is tracked in between ends with that report.
         if owner.dead.load(Ordering::Acquire) {
-            return;
+            return self.answer(reply, Err(NotTracked::OwnerDead));
         }
         let result = self.shard.track(slot, meta, now);
         self.hooks.entry(slot.owner).or_insert(owner.hook);
         if let Ok((ticket, _)) = &result {
             self.shard.set_drop_grace(ticket, drop_grace);
         }
-        let result = result.map(|(ticket, _)| (self.lease(ticket.clone()), ticket));
+        let result = result
+            .map(|(ticket, _)| (self.lease(ticket.clone()), ticket))
+            .map_err(NotTracked::Taken);
         self.answer(reply, result);
     }
 
@@ -289,24 +333,35 @@ impl Driver {
             .push(Box::new(move || drop(reply.send(answer))));
     }
 
-    fn endings(&mut self, now: Duration) {
-        let endings = self.inbox.take_endings();
-        for ticket in endings.tickets {
+    /// Ends what has lost its guard or its owner, as much of it as this step has room for. Whether that was all.
+    fn endings(&mut self, now: Duration) -> bool {
+        self.ending.append(self.inbox.take_endings());
+        while self.room > 0
+            && let Some(ticket) = self.ending.tickets.pop_front()
+        {
+            self.room -= 1;
             if let Some(owner) = self.shard.release(&ticket, now) {
                 self.unhook(owner);
             }
         }
-        for owner in endings.owners {
-            self.shard.owner_died(owner, now);
-            self.unhook(owner);
+        while self.room > 0
+            && let Some(owner) = self.ending.owners.pop_front()
+        {
+            self.room -= self.shard.disconnect_some(owner, self.room, now);
+            if !self.unhook(owner) {
+                self.ending.owners.push_front(owner);
+            }
         }
+        self.ending.is_empty()
     }
 
-    /// Stops waiting for the death of an owner without entries.
-    fn unhook(&mut self, owner: u64) {
-        if !self.shard.owner_has_entries(owner) {
+    /// Stops waiting for the death of an owner without entries. Whether it has none.
+    fn unhook(&mut self, owner: u64) -> bool {
+        let has_none = !self.shard.owner_has_entries(owner);
+        if has_none {
             self.hooks.remove(&owner);
         }
+        has_none
     }
 
     fn news(&mut self, news: News, now: Duration) {
@@ -375,8 +430,12 @@ impl Driver {
     }
 
     /// The tracker is over: everything leaves, here and elsewhere.
-    fn leave(&mut self) {
-        self.shard.leave(self.started.elapsed());
+    async fn leave(&mut self) {
+        self.shard.depart();
+        while self.shard.clear(STEP_ENDINGS) > 0 {
+            self.finish();
+            tokio::task::yield_now().await;
+        }
         self.finish();
     }
 }
@@ -384,6 +443,15 @@ impl Driver {
 /// However the task ends, even by a panic: nobody is shown what nobody keeps true.
 impl Drop for Driver {
     fn drop(&mut self) {
+        // Nor elsewhere, where it would stay listed for as long as the link is up. What panicked once may do so again.
+        let last_words = AssertUnwindSafe(|| {
+            if let Some(goodbye) = self.shard.last_words() {
+                self.broadcast(&goodbye);
+            }
+        });
+        if catch_unwind(last_words).is_err() {
+            tracing::error!("a shard ended by a panic, and could not tell the other nodes");
+        }
         self.inbox.close();
         self.published.close(self.index);
     }
@@ -401,3 +469,10 @@ const COMMANDS: usize = 1_024;
 
 /// Commands and pieces of news taken in one step. Larger steps save publications, smaller ones answer sooner.
 const BATCH: usize = 256;
+
+/// Bytes of other nodes' messages taken in one step: to read them takes time.
+const STEP_BYTES: usize = 4 * 1024 * 1024;
+
+/// Entries that end in one step because of an owner, of guards or of a close: what is more waits for the next step, so that other tasks
+/// get their turn.
+const STEP_ENDINGS: usize = 4_096;

@@ -1,9 +1,10 @@
 //! What can go wrong, by operation.
 
+use matryoshka_pubsub::registry::OwnerDead;
 use matryoshka_pubsub::{AlreadyClaimed, NodeName, SubscribeError, TopicName};
 use thiserror::Error;
 
-use crate::config::{MAX_NAME_BYTES, MAX_POOL_SIZE, MIN_LOG_BYTES};
+use crate::config::{MAX_NAME_BYTES, MAX_POOL_SIZE, MIN_INBOX_BYTES, MIN_LOG_BYTES};
 use crate::reference::PresenceRef;
 
 /// A tracker that was not started. Nothing is left of the attempt.
@@ -29,6 +30,15 @@ pub enum ConfigError {
     /// The name is empty or too long.
     #[error("`name` must have 1 to {MAX_NAME_BYTES} bytes")]
     Name,
+    /// Name and number of the last shard are too long for this pubsub's topics: take a shorter name, or other
+    /// [`Limits`](matryoshka_pubsub::Limits).
+    #[error("the topic that `name` makes has {bytes} bytes, and this pubsub takes {max}")]
+    TopicTooLong {
+        /// Its length.
+        bytes: usize,
+        /// The longest that there may be.
+        max: usize,
+    },
     /// The number of shards.
     #[error("`pool_size` is {0}, it must be 1 to {MAX_POOL_SIZE}")]
     PoolSize(usize),
@@ -38,12 +48,15 @@ pub enum ConfigError {
     /// Vectors more often than changes are of no use.
     #[error("`vector_period` must be at least twice `broadcast_period`")]
     VectorPeriod,
-    /// Absent nodes would be forgotten before they can be missed.
-    #[error("`permdown_period` must be longer than `vector_period`")]
+    /// Absent nodes would be forgotten before they can be missed, or not in the life of a process.
+    #[error("`permdown_period` must be longer than `vector_period`, and at most 365 days")]
     PermdownPeriod,
     /// The log is too small to be of use.
     #[error("`log_bytes` is {0}, it must be at least {MIN_LOG_BYTES}")]
     LogBytes(usize),
+    /// The queue for other nodes' messages is too small to be of use.
+    #[error("`inbox_bytes` is {0}, it must be at least {MIN_INBOX_BYTES}")]
+    InboxBytes(usize),
     /// A queue without room.
     #[error("`inbox_messages` and `consumer_diffs` must be at least 1")]
     EmptyQueue,
@@ -73,6 +86,9 @@ pub enum TrackError {
     /// The value is too large to be copied to every node: track where it can be found.
     #[error(transparent)]
     Meta(#[from] MetaError),
+    /// The owner is dead: whatever it tracks would end at once.
+    #[error(transparent)]
+    OwnerDead(#[from] OwnerDead),
     /// The tracker was closed.
     #[error(transparent)]
     Closed(#[from] Closed),

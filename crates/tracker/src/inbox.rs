@@ -26,9 +26,28 @@ use crate::owner_log::Ticket;
 /// The queue into one shard.
 #[derive(Debug)]
 pub(crate) struct Inbox {
-    bound: usize,
+    room: Room,
     state: Mutex<State>,
     waker: AtomicWaker,
+}
+
+/// What may wait for one shard.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    pub(crate) messages: usize,
+    /// The bytes of those messages together. One alone may have more.
+    pub(crate) bytes: usize,
+}
+
+impl Room {
+    /// For things that everything else heals from, and for those that need more room.
+    fn with_reserve(self) -> Self {
+        let with_reserve = |bound: usize| bound + bound.div_ceil(RESERVE_SHARE);
+        Self {
+            messages: with_reserve(self.messages),
+            bytes: with_reserve(self.bytes),
+        }
+    }
 }
 
 /// One thing that happened elsewhere.
@@ -42,15 +61,30 @@ pub(crate) enum News {
     Reset,
 }
 
+impl News {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Message(_, payload) => payload.len(),
+            Self::Member(_) | Self::Lost(..) | Self::Reset => 0,
+        }
+    }
+}
+
 /// Something that ended on this node.
 #[derive(Debug, Default)]
 pub(crate) struct Endings {
-    pub(crate) tickets: Vec<Ticket>,
-    pub(crate) owners: Vec<u64>,
+    pub(crate) tickets: VecDeque<Ticket>,
+    pub(crate) owners: VecDeque<u64>,
 }
 
 impl Endings {
-    fn is_empty(&self) -> bool {
+    /// Adds what ended later.
+    pub(crate) fn append(&mut self, mut later: Self) {
+        self.tickets.append(&mut later.tickets);
+        self.owners.append(&mut later.owners);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
         self.tickets.is_empty() && self.owners.is_empty()
     }
 }
@@ -58,6 +92,8 @@ impl Endings {
 #[derive(Debug, Default)]
 struct State {
     news: VecDeque<News>,
+    /// Of the messages among them.
+    bytes: usize,
     /// Links with a `Lost` in the queue: one is enough.
     lost: BTreeSet<(NodeName, LinkId)>,
     reset: bool,
@@ -67,9 +103,9 @@ struct State {
 }
 
 impl Inbox {
-    pub(crate) fn new(bound: usize) -> Self {
+    pub(crate) fn new(room: Room) -> Self {
         Self {
-            bound,
+            room,
             state: Mutex::default(),
             waker: AtomicWaker::new(),
         }
@@ -79,11 +115,6 @@ impl Inbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// For things that everything else heals from, and for those that need more room.
-    fn reserve(&self) -> usize {
-        self.bound + self.bound.div_ceil(RESERVE_SHARE)
-    }
-
     fn message(&self, origin: &Arc<Origin>, payload: &Bytes) -> Delivery {
         let mut state = self.state();
         if state.closed {
@@ -91,13 +122,14 @@ impl Inbox {
         }
         let must_arrive = Message::must_arrive(payload);
         let room = if must_arrive {
-            self.reserve()
+            self.room.with_reserve()
         } else {
-            self.bound
+            self.room
         };
-        let delivery = if state.news.len() < room {
+        let delivery = if state.fits(payload.len(), room) {
             let news = News::Message(Arc::clone(origin), payload.clone());
             state.news.push_back(news);
+            state.bytes += payload.len();
             Delivery::Delivered
         } else if must_arrive {
             state.lose_everything();
@@ -116,7 +148,7 @@ impl Inbox {
         if state.closed {
             return;
         }
-        if state.news.len() < self.reserve() {
+        if state.fits(0, self.room.with_reserve()) {
             state.news.push_back(News::Member(event.clone()));
         } else {
             state.lose_everything();
@@ -127,12 +159,12 @@ impl Inbox {
 
     /// The guard of that `track` ended.
     pub(crate) fn ended(&self, ticket: Ticket) {
-        self.end(|endings| endings.tickets.push(ticket));
+        self.end(|endings| endings.tickets.push_back(ticket));
     }
 
     /// That owner died.
     pub(crate) fn died(&self, owner: u64) {
-        self.end(|endings| endings.owners.push(owner));
+        self.end(|endings| endings.owners.push_back(owner));
     }
 
     fn end(&self, end: impl FnOnce(&mut Endings)) {
@@ -149,10 +181,11 @@ impl Inbox {
         mem::take(&mut self.state().endings)
     }
 
-    /// Up to `most` pieces of news, in their order.
-    pub(crate) fn take_news(&self, most: usize) -> Vec<News> {
+    /// Up to `most` pieces of news, in their order, with messages of so many bytes together; at least one, if there is any.
+    pub(crate) fn take_news(&self, most: usize, bytes: usize) -> Vec<News> {
         let mut state = self.state();
-        let count = state.news.len().min(most);
+        let (count, taken) = state.first_news(most, bytes);
+        state.bytes -= taken;
         let news: Vec<News> = state.news.drain(..count).collect();
         for item in &news {
             match item {
@@ -198,6 +231,25 @@ impl Inbox {
 }
 
 impl State {
+    /// Whether there is room for a message of that size, or for other news. An empty queue takes any message.
+    fn fits(&self, bytes: usize, room: Room) -> bool {
+        let light = self.bytes == 0 || bytes == 0 || self.bytes + bytes <= room.bytes;
+        light && self.news.len() < room.messages
+    }
+
+    /// How many pieces of news come next, and the bytes of their messages.
+    fn first_news(&self, most: usize, bytes: usize) -> (usize, usize) {
+        let (mut count, mut taken) = (0, 0);
+        for news in self.news.iter().take(most) {
+            if count > 0 && taken + news.bytes() > bytes {
+                break;
+            }
+            count += 1;
+            taken += news.bytes();
+        }
+        (count, taken)
+    }
+
     fn lose(&mut self, node: &NodeName, link: LinkId) {
         self.dropped += 1;
         // One mark for each link that lost something: there are never more of them than links.

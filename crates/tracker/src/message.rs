@@ -9,16 +9,18 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
+use std::fmt;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use rmp_serde::decode::Error;
-use serde::de::IgnoredAny;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::life::Life;
+use crate::owner_log::FORMER_LIVES;
 use crate::reference::PresenceRef;
 
 /// One message from a shard to the shard of the same number on other nodes. All are about the sender itself, but for the
@@ -67,7 +69,7 @@ pub(crate) struct Hello {
     #[serde(default)]
     pub(crate) least: Option<Life>,
     /// Lives that the sender had before it took a higher number. What is held of one of them is its own at that number.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "former")]
     pub(crate) formerly: Vec<Life>,
     /// The goodbye that the sender has already said, for those who came too late for it.
     #[serde(default)]
@@ -87,7 +89,11 @@ pub(crate) struct Vector {
     #[serde(default)]
     pub(crate) heard: Vec<Heard>,
     /// Lives that the sender had before it took a higher number, should the hello that said so have been lost.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "former"
+    )]
     pub(crate) formerly: Vec<Life>,
     /// The goodbye that the sender has already said, should it have been lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -108,7 +114,12 @@ pub(crate) struct Offer {
     #[serde(rename = "l")]
     pub(crate) left: u64,
     /// Lives that its node had before it took a higher number: what is held of one of them is this set, at most as new.
-    #[serde(rename = "f", default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        rename = "f",
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "former"
+    )]
     pub(crate) formerly: Vec<Life>,
 }
 
@@ -438,6 +449,34 @@ fn read<'a, T: Deserialize<'a>>(kind: u16, body: &'a [u8]) -> Result<T, Malforme
 /// A name, copied once: of a string of its own it would be a second time.
 fn name<'a, D: Deserializer<'a>>(from: D) -> Result<Arc<str>, D::Error> {
     <&str>::deserialize(from).map(Arc::from)
+}
+
+/// The first of the lives that are named: nobody has told of more than are kept, and a longer list, of whoever makes one up, would be
+/// passed on with each offer.
+fn former<'a, D: Deserializer<'a>>(from: D) -> Result<Vec<Life>, D::Error> {
+    from.deserialize_seq(Former)
+}
+
+struct Former;
+
+impl<'a> Visitor<'a> for Former {
+    type Value = Vec<Life>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a sequence of lives")
+    }
+
+    fn visit_seq<A: SeqAccess<'a>>(self, mut from: A) -> Result<Vec<Life>, A::Error> {
+        let mut lives = Vec::new();
+        while lives.len() < FORMER_LIVES {
+            let Some(life) = from.next_element()? else {
+                return Ok(lives);
+            };
+            lives.push(life);
+        }
+        while from.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(lives)
+    }
 }
 
 /// The numbers of the kinds. 16 to 31 are for entries that are held through a restart of their node.

@@ -12,9 +12,7 @@
 //! Pure: no clock, no I/O, no tasks.
 
 use std::cmp::Ordering;
-#[cfg(any(test, feature = "test-util"))]
-use std::collections::BTreeSet;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +46,8 @@ pub(crate) struct OwnerLog {
     /// Entries whose user may come back, by their numbers: those whose connection ended, which are in no slot and nobody's any more,
     /// and those whose connection is about to be closed, which are still in theirs.
     held: BTreeMap<u64, Held>,
+    /// When those of them are over that have an end of their own, the first first.
+    ends: BTreeSet<(Duration, u64)>,
     /// The last operations: the newest has the number `seq`, and there is no gap between them.
     log: VecDeque<Logged>,
     log_bytes: usize,
@@ -117,6 +117,7 @@ impl OwnerLog {
             entries: Runs::default(),
             drop_graces: BTreeMap::new(),
             held: BTreeMap::new(),
+            ends: BTreeSet::new(),
             log: VecDeque::new(),
             log_bytes: 0,
             unpushed_bytes: 0,
@@ -149,11 +150,12 @@ impl OwnerLog {
         self.owned(slot).map(|owned| &owned.entry)
     }
 
-    /// The slots of an owner.
-    pub(crate) fn slots(&self, owner: u64) -> Vec<Slot> {
-        self.entries_of(owner).map(Slot::of).collect()
+    /// The slots of an owner, so many at most.
+    pub(crate) fn slots(&self, owner: u64, most: usize) -> Vec<Slot> {
+        self.entries_of(owner).take(most).map(Slot::of).collect()
     }
 
+    #[cfg(test)]
     pub(crate) fn all_slots(&self) -> Vec<Slot> {
         self.iter().map(Slot::of).collect()
     }
@@ -177,6 +179,12 @@ impl OwnerLog {
         let slot = Slot::of(&ticket.0);
         let owned = self.owned(&slot)?;
         (owned.ticket == ticket.number()).then_some(slot)
+    }
+
+    /// What names what is tracked in a slot, if that was not updated.
+    #[cfg(test)]
+    pub(crate) fn ticket(&self, slot: &Slot) -> Option<Ticket> {
+        self.get(slot).cloned().map(Ticket)
     }
 
     /// Puts an entry into a free slot.
@@ -264,6 +272,7 @@ impl OwnerLog {
             gone: false,
         };
         self.held.insert(put_seq, held);
+        self.ends.extend(until.map(|until| (until, put_seq)));
         self.append(LogOp::Hold(put_seq), OP_OVERHEAD_BYTES);
         Some(entry)
     }
@@ -293,36 +302,43 @@ impl OwnerLog {
         }
     }
 
-    /// Gives up all entries, as the end of the process does: without operations, so that nobody is told that they ended.
-    pub(crate) fn clear(&mut self) -> Vec<Arc<Entry>> {
-        self.drop_graces.clear();
-        let live = std::mem::take(&mut self.entries).into_iter();
-        let held = std::mem::take(&mut self.held).into_values();
-        live.map(|owned| owned.entry)
-            .chain(held.map(|held| held.entry))
-            .collect()
+    /// Gives up entries, so many at most, as the end of the process does: without operations, so that nobody is told that they
+    /// ended.
+    pub(crate) fn clear(&mut self, most: usize) -> Vec<Arc<Entry>> {
+        let mut given_up = Vec::new();
+        for Owned { entry, ticket, .. } in self.entries.take_last(most) {
+            self.drop_graces.remove(&ticket);
+            self.held.remove(&entry.reference.put_seq());
+            given_up.push(entry);
+        }
+        while given_up.len() < most
+            && let Some((put_seq, held)) = self.held.pop_first()
+        {
+            if let Some(until) = held.until {
+                self.ends.remove(&(until, put_seq));
+            }
+            given_up.push(held.entry);
+        }
+        given_up
     }
 
     /// When the next held entry is over.
     pub(crate) fn next_expiry(&self) -> Option<Duration> {
-        self.held.values().filter_map(|held| held.until).min()
+        self.ends.first().map(|(until, _)| *until)
     }
 
-    /// Deletes the held entries that are over.
+    /// Deletes the held entries that are over. Gives those that were still shown.
     pub(crate) fn expire(&mut self, now: Duration) -> Vec<Arc<Entry>> {
-        let over = |held: &Held| held.until.is_some_and(|until| until <= now);
-        let over: Vec<u64> = self
-            .held
-            .iter()
-            .filter(|(_, held)| over(held))
-            .map(|(put_seq, _)| *put_seq)
-            .collect();
-        let mut entries = Vec::new();
-        for put_seq in over {
-            entries.extend(self.held.remove(&put_seq).map(|held| held.entry));
+        let mut shown = Vec::new();
+        while let Some((until, put_seq)) = self.ends.first().copied()
+            && until <= now
+        {
+            self.ends.pop_first();
+            let over = self.held.remove(&put_seq);
             self.append(LogOp::Delete(put_seq), OP_OVERHEAD_BYTES);
+            shown.extend(over.filter(|held| !held.gone).map(|held| held.entry));
         }
-        entries
+        shown
     }
 
     fn vacate(&mut self, slot: &Slot) -> Option<Arc<Entry>> {
@@ -530,6 +546,13 @@ impl OwnerLog {
             );
             assert!(tickets.insert(owned.ticket), "I21: a ticket of its own");
         }
+        let ends = self.held.iter();
+        let ends = ends.filter_map(|(put_seq, held)| Some((held.until?, *put_seq)));
+        assert_eq!(
+            ends.collect::<BTreeSet<_>>(),
+            self.ends,
+            "I21: each end is of something held"
+        );
         assert!(
             self.drop_graces
                 .keys()

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use matryoshka_pubsub::NodeName;
 
@@ -264,9 +265,21 @@ pub(crate) struct State {
 }
 
 /// A state of which not all parts are here yet. Nobody sees it before the last one.
+///
+/// Its owner goes on meanwhile, and what it does then may be more than its log keeps. So the state moves on with each operation that
+/// follows it: whoever has the last part is as far as the last operation before that, and not behind again. That takes no more room than the
+/// entries themselves, and two numbers for each that ended before its part came.
 #[derive(Debug)]
 pub(crate) struct Assembly {
+    /// What the parts are of.
+    of: Position,
+    /// What they have brought so far, and where operations have led from there.
     state: State,
+    /// Of parts that are still to come: what has been deleted, and what has been held.
+    deleted: BTreeSet<u64>,
+    held: BTreeSet<u64>,
+    /// When the last part came.
+    pub(crate) fed: Duration,
     next: u32,
     parts: u32,
 }
@@ -286,10 +299,14 @@ impl Assembly {
     /// An assembly that waits for the first part of that state.
     pub(crate) fn new(first: &Part) -> Self {
         Self {
+            of: first.at,
             state: State {
                 at: first.at,
                 entries: BTreeMap::new(),
             },
+            deleted: BTreeSet::new(),
+            held: BTreeSet::new(),
+            fed: Duration::ZERO,
             next: 0,
             parts: first.parts,
         }
@@ -302,13 +319,17 @@ impl Assembly {
         replica: &Replica,
         names: &mut SharedNames<'_>,
     ) -> (Assembled, Option<Self>) {
-        if (part.at, part.parts, part.part) != (self.state.at, self.parts, self.next) {
+        if (part.at, part.parts, part.part) != (self.of, self.parts, self.next) {
             return (Assembled::Broken, None);
         }
         for stored in part.entries {
+            let held = self.held.remove(&stored.put_seq) || stored.held;
+            if self.deleted.remove(&stored.put_seq) {
+                continue;
+            }
             let kept = Kept {
                 entry: replica.entry(stored.put_seq, stored.value, names),
-                held: stored.held,
+                held,
             };
             self.state.entries.insert(stored.put_seq, kept);
         }
@@ -317,6 +338,68 @@ impl Assembly {
             (Assembled::Complete(self.state), None)
         } else {
             (Assembled::Waiting, Some(self))
+        }
+    }
+
+    /// A part has come.
+    pub(crate) fn fed_at(self, fed: Duration) -> Self {
+        Self { fed, ..self }
+    }
+
+    /// How many entries of parts to come have been deleted, and held.
+    #[cfg(test)]
+    pub(crate) fn overtaken(&self) -> (usize, usize) {
+        (self.deleted.len(), self.held.len())
+    }
+
+    /// Moves on by operations that follow without a gap. Whether they did.
+    pub(crate) fn follow(
+        &mut self,
+        ops: Ops,
+        replica: &Replica,
+        names: &mut SharedNames<'_>,
+    ) -> bool {
+        let at = self.state.at;
+        if ops.life != at.life || ops.from > at.seq {
+            return false;
+        }
+        let known = usize::try_from(at.seq - ops.from).unwrap_or(usize::MAX);
+        for op in ops.ops.into_iter().skip(known) {
+            self.state.at.seq += 1;
+            self.apply(op, replica, names);
+        }
+        true
+    }
+
+    fn apply(&mut self, op: Op, replica: &Replica, names: &mut SharedNames<'_>) {
+        match (op.kind, op.value, op.gone) {
+            (Op::PUT, Some(value), gone) => {
+                if let Some(gone) = gone {
+                    self.delete(gone);
+                }
+                let put_seq = self.state.at.seq;
+                let entry = replica.entry(put_seq, value, names);
+                let kept = Kept { entry, held: false };
+                self.state.entries.insert(put_seq, kept);
+            }
+            (Op::DELETE, _, Some(gone)) => self.delete(gone),
+            (Op::HOLD, _, Some(held)) => self.hold(held),
+            // As in a copy.
+            _ => {}
+        }
+    }
+
+    fn delete(&mut self, put_seq: u64) {
+        if self.state.entries.remove(&put_seq).is_none() && put_seq <= self.of.seq {
+            self.deleted.insert(put_seq);
+        }
+    }
+
+    fn hold(&mut self, put_seq: u64) {
+        match self.state.entries.get_mut(&put_seq) {
+            Some(kept) => kept.held = true,
+            None if put_seq <= self.of.seq => drop(self.held.insert(put_seq)),
+            None => {}
         }
     }
 }

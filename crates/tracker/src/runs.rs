@@ -86,6 +86,22 @@ impl<T> Runs<T> {
         Some(row)
     }
 
+    /// Takes the last rows out, so many at most: run by run from the end.
+    pub(crate) fn take_last(&mut self, most: usize) -> Vec<T> {
+        let mut taken = Vec::new();
+        while taken.len() < most
+            && let Some(run) = self.runs.last_mut()
+        {
+            let stay = run.len().saturating_sub(most - taken.len());
+            taken.extend(run.drain(stay..));
+            if run.is_empty() {
+                self.runs.pop();
+            }
+        }
+        self.len -= taken.len();
+        taken
+    }
+
     /// The run and the index in it where what is sought is, or would be.
     fn place(&self, order: &impl Fn(&T) -> Ordering) -> Result<(usize, usize), (usize, usize)> {
         let at = self.run_where(|row| order(row) == Ordering::Less);
@@ -143,15 +159,6 @@ impl<T> Runs<T> {
         } else if self.runs[at].capacity() > 2 * self.runs[at].len() {
             self.runs[at].shrink_to_fit();
         }
-    }
-}
-
-impl<T> IntoIterator for Runs<T> {
-    type Item = T;
-    type IntoIter = std::iter::Flatten<std::vec::IntoIter<Vec<T>>>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.runs.into_iter().flatten()
     }
 }
 

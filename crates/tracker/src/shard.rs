@@ -31,7 +31,7 @@ use matryoshka_pubsub::{Incarnation, LinkId, NodeName, Origin};
 use crate::entry::Entry;
 use crate::held::{Ended, HeldSet};
 use crate::life::Life;
-use crate::message::{Farewell, Message, Position};
+use crate::message::{Farewell, Goodbye, Message, Position};
 use crate::owner_log::{OwnerLog, Slot, Target, Ticket};
 use crate::peer::Peer;
 use crate::stats::Stats;
@@ -48,6 +48,8 @@ pub(crate) struct Shard {
     /// The wall clock when this tracker was started, in microseconds.
     born: u64,
     own: OwnerLog,
+    /// The own values up to this number have been told.
+    told: u64,
     peers: BTreeMap<NodeName, Peer>,
     visible: VisibleSet,
     outbox: VecDeque<Effect>,
@@ -123,6 +125,7 @@ impl Shard {
             own: OwnerLog::new(node, settings.shard, life, settings.log_bytes),
             settings,
             born: life.started,
+            told: 0,
             peers: BTreeMap::new(),
             visible: VisibleSet::default(),
             outbox: VecDeque::new(),
@@ -217,8 +220,9 @@ impl Shard {
         Ok((ticket, entry))
     }
 
-    /// When its connection ends, what that `track` made is held for so long: its user may come back.
+    /// When its connection ends, what that `track` made is held for so long, at most for the permdown period: its user may come back.
     pub(crate) fn set_drop_grace(&mut self, ticket: &Ticket, grace: Duration) {
+        let grace = grace.min(self.settings.permdown_period);
         self.own.set_drop_grace(ticket, grace);
     }
 
@@ -285,9 +289,9 @@ impl Shard {
         Some(slot.owner)
     }
 
-    /// An owner is dead: all its connections have ended. How much it tracked.
-    pub(crate) fn owner_died(&mut self, owner: u64, now: Duration) -> usize {
-        let slots = self.own.slots(owner);
+    /// An owner is dead: all its connections have ended. Ends what so many of them tracked, at most. How many it was.
+    pub(crate) fn disconnect_some(&mut self, owner: u64, most: usize, now: Duration) -> usize {
+        let slots = self.own.slots(owner, most);
         for slot in &slots {
             self.disconnect(slot, now);
         }
@@ -312,46 +316,60 @@ impl Shard {
         }
     }
 
-    /// Ends all that an owner tracks. How much it was.
-    pub(crate) fn untrack_owner(&mut self, owner: u64, now: Duration) -> usize {
-        let slots = self.own.slots(owner);
+    /// Ends what an owner tracks, so much of it at most. How much it was.
+    pub(crate) fn untrack_some(&mut self, owner: u64, most: usize, now: Duration) -> usize {
+        let slots = self.own.slots(owner, most);
         for slot in &slots {
             self.delete(slot, now);
         }
         slots.len()
     }
 
-    /// Ends everything that is tracked here, and says goodbye. If a restart was announced, the others hold what was tracked to
-    /// the end.
-    pub(crate) fn leave(&mut self, now: Duration) {
+    /// Says goodbye. What is tracked here is over for the others; if a restart was announced, they hold what was tracked to the end.
+    pub(crate) fn depart(&mut self) {
         if self.left {
             return;
         }
         if self.restarting.is_some() {
             self.push();
-            for entry in self.own.clear() {
-                self.visible.remove(&entry);
-            }
         }
         self.left = true;
-        for slot in self.own.all_slots() {
-            self.delete(&slot, now);
-        }
         self.push_at = None;
         if let Some(farewell) = self.farewell() {
             self.say_goodbye(farewell);
         }
     }
 
+    /// The goodbye of a shard that ends without having said it, to be sent by whoever drove it.
+    pub(crate) fn last_words(&mut self) -> Option<Message> {
+        if std::mem::replace(&mut self.left, true) {
+            return None;
+        }
+        let life = self.own.at().life;
+        let farewell = self.farewell()?;
+        Some(Message::Goodbye(Goodbye { life, farewell }))
+    }
+
+    /// After the goodbye: ends what is tracked here, so much of it at most. How much it was.
+    pub(crate) fn clear(&mut self, most: usize) -> usize {
+        let entries = self.own.clear(most);
+        for entry in &entries {
+            self.settle_before(entry);
+            self.visible.remove(entry);
+        }
+        entries.len()
+    }
+
     /// Ends the step: what is listed otherwise than before becomes diffs in the outbox.
     pub(crate) fn settle(&mut self) {
+        self.told = self.own.at().seq;
         let steps = self.visible.take_step();
         self.outbox.extend(steps.into_iter().map(Effect::Step));
     }
 
     /// Each value of this node is told, even if it lived for less than a step.
     fn settle_before(&mut self, leaving: &Entry) {
-        if self.visible.touched(leaving) {
+        if leaving.reference.put_seq() > self.told {
             self.settle();
         }
     }

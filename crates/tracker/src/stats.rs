@@ -60,7 +60,7 @@ pub struct Stats {
     pub held_sets_taken: u64,
     /// Held entries whose user came back in time.
     pub grace_used: u64,
-    /// Held sets, and held entries of this node, whose time was over.
+    /// Held sets, and held entries of this node that were still listed, whose time was over.
     pub grace_ended: u64,
     /// Holds ahead of closing connections ([`hold`](crate::Tracker::hold)) that some linked node did not confirm in time, counted
     /// once per shard.

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures::future::join_all;
-use matryoshka_pubsub::registry::{Owner, OwnerId};
+use matryoshka_pubsub::registry::{Owner, OwnerDead, OwnerId};
 use matryoshka_pubsub::{Claim, NodeName, PubSub, TopicName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,10 +17,11 @@ use tokio::sync::{oneshot, watch};
 
 use crate::config::TrackerConfig;
 use crate::diffs::{Diffs, Snapshot, TopicDiffs};
-use crate::driver::{Command, Driver, OwnerWatch, Parts, ShardHandle};
+use crate::driver::{Command, Driver, NotTracked, OwnerWatch, Parts, ShardHandle};
 use crate::entries::Entries;
 use crate::entry::{Entry, Present};
 use crate::error::{Closed, MetaError, TrackError, TrackerError, UntrackError, UpdateError};
+use crate::inbox::Room;
 use crate::life::Life;
 use crate::owner_log::{Slot, Target};
 use crate::peer::CHUNK_BYTES;
@@ -63,6 +64,7 @@ impl Tracker {
     /// [`TrackerError`]; then nothing runs.
     pub fn new(pubsub: &PubSub, config: TrackerConfig) -> Result<Self, TrackerError> {
         config.check()?;
+        config.check_topics(pubsub.limits())?;
         let runtime = Handle::try_current().map_err(|_| TrackerError::NoRuntime)?;
         let claim = pubsub
             .claim(format!("tracker:{}", config.name))
@@ -77,8 +79,11 @@ impl Tracker {
             let parts = Parts {
                 shard: Shard::new(pubsub.node(), life, settings),
                 index,
-                topic: format!("matryoshka:tracker:{}:{index}", config.name).into(),
-                inbox_bound: config.inbox_messages,
+                topic: config.topic(index),
+                inbox_room: Room {
+                    messages: config.inbox_messages,
+                    bytes: config.inbox_bytes,
+                },
                 published: Arc::clone(&published),
                 caught_up: caught_up.clone(),
             };
@@ -159,7 +164,7 @@ impl Tracker {
     }
 
     /// As [`track_bytes`](Self::track_bytes), and when the guard is dropped or the owner dies, the entry stays listed for
-    /// `drop_grace`, or until another entry with its topic and key comes, from any node: then one diff has that in `joins`
+    /// `drop_grace` (at most the permdown period), or until another entry with its topic and key comes, from any node: then one diff has that in `joins`
     /// and this in `leaves`. So somebody whose connection breaks for a moment is not seen to leave. What is untracked ends at once.
     ///
     /// # Errors
@@ -191,9 +196,13 @@ impl Tracker {
         };
         match shard.ask(command, answer).await? {
             Ok((lease, ticket)) => Ok(Tracked::new(self.clone(), ticket, lease)),
-            Err(there) => Err(TrackError::AlreadyTracked {
+            Err(NotTracked::Taken(there)) => Err(TrackError::AlreadyTracked {
                 reference: there.reference,
             }),
+            Err(NotTracked::OwnerDead) => {
+                let owner = owner.id();
+                Err(TrackError::OwnerDead(OwnerDead { owner }))
+            }
         }
     }
 
@@ -332,7 +341,8 @@ impl Tracker {
         }
     }
 
-    /// Ends everything that an owner tracks. How much it was.
+    /// Ends everything that an owner tracks. How much it was. Of more than 4,096 entries in a shard each 4,096 leave in a diff of their
+    /// own, so that nobody else's calls wait for all of them; so it is when the owner dies.
     ///
     /// # Errors
     ///
@@ -347,7 +357,14 @@ impl Tracker {
             let (reply, answer) = oneshot::channel();
             let owner = owner.get();
             count += shard
-                .ask(Command::UntrackOwner { owner, reply }, answer)
+                .ask(
+                    Command::UntrackOwner {
+                        owner,
+                        ended: 0,
+                        reply,
+                    },
+                    answer,
+                )
                 .await?;
         }
         Ok(count)
@@ -417,6 +434,10 @@ impl Tracker {
     /// Resolves once, in every shard, the whole state of at least one other node has been here, and that of all nodes that those hear,
     /// or the tracker is over. Never, if this node stays alone; and if it cannot reach one that a peer hears, not as long as that
     /// lasts: set a limit.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: what has come so far stays, and whoever asks again waits for the rest only.
     pub fn first_snapshot(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut caught_up = self.inner.caught_up.clone();
         // Each shard holds a sender until then. It is never sent on, so an error is all that can come.

@@ -5,7 +5,8 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry as Slot};
 use std::mem;
 use std::sync::Arc;
 
@@ -15,13 +16,14 @@ use crate::diff::Diff;
 use crate::entries::{Entries, Place};
 use crate::entry::Entry;
 use crate::life::Life;
+use crate::reference::PresenceRef;
 
 /// All visible entries, by topic.
 #[derive(Debug, Default)]
 pub(crate) struct VisibleSet {
     topics: BTreeMap<Arc<str>, Entries>,
     /// Those of them that are held. Under one topic and key there are either held entries or others, never both.
-    held: BTreeMap<TopicKey, Vec<ShownHeld>>,
+    held: BTreeMap<TopicKey, BTreeMap<HeldPlace, ShownHeld>>,
     touched: BTreeMap<Arc<str>, Vec<Touched>>,
 }
 
@@ -42,7 +44,7 @@ impl VisibleSet {
     /// The visible entries that are held.
     #[cfg(any(test, feature = "test-util"))]
     pub(crate) fn held(&self) -> impl Iterator<Item = &ShownHeld> {
-        self.held.values().flatten()
+        self.held.values().flat_map(BTreeMap::values)
     }
 
     #[cfg(any(test, feature = "test-util"))]
@@ -62,16 +64,6 @@ impl VisibleSet {
             .flat_map(move |entries| entries.by_key(key))
     }
 
-    /// Whether the running step already changed this entry.
-    pub(crate) fn touched(&self, entry: &Entry) -> bool {
-        self.touched.get(&entry.topic).is_some_and(|touched| {
-            touched
-                .iter()
-                .rev()
-                .any(|touched| touched.entry.reference == entry.reference)
-        })
-    }
-
     /// Makes an entry visible. Held entries under its topic and key are not visible any more: those are given back.
     pub(crate) fn insert(&mut self, entry: &Arc<Entry>) -> Vec<ShownHeld> {
         let displaced = self.take_held(entry);
@@ -86,21 +78,13 @@ impl VisibleSet {
     pub(crate) fn insert_held(&mut self, entry: &Arc<Entry>, of: HeldBy) -> bool {
         let listed = self.by_key(&entry.topic, &entry.key).next().is_some();
         let key = topic_key(entry);
-        match self.held.get_mut(&key) {
-            None if listed => return false,
-            Some(held) => {
-                if held
-                    .iter()
-                    .any(|held| Place::of(&held.entry) == Place::of(entry))
-                {
-                    return false;
-                }
-                held.push(ShownHeld::new(entry, of));
-            }
-            None => {
-                self.held.insert(key, vec![ShownHeld::new(entry, of)]);
-            }
+        if listed && !self.held.contains_key(&key) {
+            return false;
         }
+        match self.held.entry(key).or_default().entry(held_place(entry)) {
+            Slot::Occupied(_) => return false,
+            Slot::Vacant(vacant) => vacant.insert(ShownHeld::new(entry, of)),
+        };
         self.put_in(entry);
         true
     }
@@ -116,13 +100,14 @@ impl VisibleSet {
         if self.held.is_empty() {
             return Vec::new();
         }
-        self.held.remove(&topic_key(entry)).unwrap_or_default()
+        let held = self.held.remove(&topic_key(entry)).unwrap_or_default();
+        held.into_values().collect()
     }
 
     fn forget_held(&mut self, entry: &Entry) {
         let key = topic_key(entry);
         if let Some(held) = self.held.get_mut(&key) {
-            held.retain(|held| Place::of(&held.entry) != Place::of(entry));
+            held.remove(&held_place(entry));
             if held.is_empty() {
                 self.held.remove(&key);
             }
@@ -273,6 +258,13 @@ type TopicKey = (Arc<str>, Arc<str>);
 
 fn topic_key(entry: &Entry) -> TopicKey {
     (Arc::clone(&entry.topic), Arc::clone(&entry.key))
+}
+
+/// What tells the held entries of one topic and key apart.
+type HeldPlace = (PresenceRef, NodeName);
+
+fn held_place(entry: &Entry) -> HeldPlace {
+    (entry.reference, entry.node.clone())
 }
 
 #[cfg(test)]

@@ -10,6 +10,11 @@ use crate::message::{Hello, Position, Pull};
 const BOUND: usize = 8;
 const RESERVE: usize = 2;
 
+const ROOM: Room = Room {
+    messages: BOUND,
+    bytes: 4_000,
+};
+
 fn origin(node: &str) -> Arc<Origin> {
     Arc::new(Origin {
         node: NodeName::new(node).unwrap(),
@@ -52,23 +57,27 @@ fn waiting(inbox: &Inbox) -> String {
         News::Lost(..) => 'L',
         News::Reset => 'R',
     };
-    inbox.take_news(usize::MAX).iter().map(letter).collect()
+    inbox
+        .take_news(usize::MAX, usize::MAX)
+        .iter()
+        .map(letter)
+        .collect()
 }
 
 #[test]
 fn news_come_out_in_the_order_they_went_in() {
-    let inbox = Inbox::new(BOUND);
+    let inbox = Inbox::new(ROOM);
     inbox.member(&up("a"));
     assert_eq!(inbox.message(&origin("a"), &hello()), Delivery::Delivered);
     inbox.member(&up("b"));
-    assert_eq!(inbox.take_news(1).len(), 1);
+    assert_eq!(inbox.take_news(1, usize::MAX).len(), 1);
     assert_eq!(waiting(&inbox), "me");
     assert_eq!((waiting(&inbox).as_str(), inbox.dropped()), ("", 0));
 }
 
 #[test]
 fn a_message_too_many_is_dropped_and_its_link_marked_once() {
-    let inbox = Inbox::new(BOUND);
+    let inbox = Inbox::new(ROOM);
     for _ in 0..BOUND {
         inbox.message(&origin("a"), &ordinary());
     }
@@ -83,7 +92,7 @@ fn a_message_too_many_is_dropped_and_its_link_marked_once() {
 
 #[test]
 fn what_must_arrive_has_a_reserve_and_then_everything_starts_again() {
-    let inbox = Inbox::new(BOUND);
+    let inbox = Inbox::new(ROOM);
     for _ in 0..BOUND {
         inbox.message(&origin("a"), &ordinary());
     }
@@ -106,7 +115,7 @@ fn own_messages_are_not_news() {
     use matryoshka_pubsub::PubSub;
 
     let pubsub = PubSub::local();
-    let inbox = Arc::new(Inbox::new(BOUND));
+    let inbox = Arc::new(Inbox::new(ROOM));
     let _subscription = pubsub.subscribe_sink("t", Arc::clone(&inbox) as _).unwrap();
     pubsub.broadcast("t", "mine").unwrap();
     assert_eq!(waiting(&inbox), "");
@@ -114,7 +123,7 @@ fn own_messages_are_not_news() {
 
 #[test]
 fn a_closed_inbox_takes_nothing_and_holds_nothing() {
-    let inbox = Inbox::new(BOUND);
+    let inbox = Inbox::new(ROOM);
     inbox.member(&up("a"));
     inbox.died(1);
     inbox.close();
@@ -123,4 +132,55 @@ fn a_closed_inbox_takes_nothing_and_holds_nothing() {
     inbox.died(2);
     assert_eq!(waiting(&inbox), "");
     assert!(inbox.take_endings().is_empty());
+}
+
+fn of_bytes(bytes: usize) -> Bytes {
+    Bytes::from(vec![0; bytes])
+}
+
+#[test]
+fn messages_are_bounded_in_bytes_as_well_and_what_was_taken_makes_room() {
+    let inbox = Inbox::new(ROOM);
+    let from = origin("a");
+    let put = |bytes| inbox.message(&from, &of_bytes(bytes));
+    assert_eq!(put(3_000), Delivery::Delivered);
+    assert_eq!(put(1_001), Delivery::Dropped);
+    assert_eq!(put(1_000), Delivery::Delivered);
+    assert_eq!(waiting(&inbox), "mLm");
+    assert_eq!(put(4_000), Delivery::Delivered);
+    assert_eq!((waiting(&inbox).as_str(), inbox.dropped()), ("m", 1));
+}
+
+#[test]
+fn an_empty_queue_takes_a_message_of_any_size_and_then_no_other() {
+    let inbox = Inbox::new(ROOM);
+    let from = origin("a");
+    assert_eq!(
+        inbox.message(&from, &of_bytes(1_000_000)),
+        Delivery::Delivered
+    );
+    assert_eq!(inbox.message(&from, &of_bytes(1)), Delivery::Dropped);
+    inbox.member(&up("b"));
+    assert_eq!(waiting(&inbox), "mLe", "news of nodes take no bytes");
+}
+
+#[test]
+fn what_must_arrive_has_a_reserve_of_bytes_as_well() {
+    let inbox = Inbox::new(ROOM);
+    let from = origin("a");
+    assert_eq!(inbox.message(&from, &of_bytes(4_000)), Delivery::Delivered);
+    assert_eq!(inbox.message(&from, &ordinary()), Delivery::Dropped);
+    assert_eq!(inbox.message(&from, &hello()), Delivery::Delivered);
+    assert_eq!(waiting(&inbox), "mLm");
+}
+
+#[test]
+fn a_step_takes_so_many_bytes_and_at_least_one_message() {
+    let inbox = Inbox::new(ROOM);
+    let from = origin("a");
+    for bytes in [900, 600, 400, 1] {
+        assert_eq!(inbox.message(&from, &of_bytes(bytes)), Delivery::Delivered);
+    }
+    let taken = |bytes| inbox.take_news(usize::MAX, bytes).len();
+    assert_eq!([taken(10), taken(1_000), taken(1_000)], [1, 2, 1]);
 }

@@ -82,7 +82,7 @@ fn a_row_is_found_and_changed_by_what_it_is_sorted_by() {
         (2, Some(&(1, 'a')), None)
     );
     runs.find_mut(by(2)).unwrap().1 = 'd';
-    assert_eq!(runs.into_iter().collect::<Vec<_>>(), [(1, 'a'), (2, 'd')]);
+    assert_eq!(runs.take_last(9), [(1, 'a'), (2, 'd')]);
 }
 
 proptest! {
@@ -101,4 +101,20 @@ proptest! {
         prop_assert_eq!(runs.from(|row| *row < from).collect::<Vec<_>>(), model.range(from..).collect::<Vec<_>>());
         prop_assert_eq!(runs.find(|row| row.cmp(&from)), model.get(&from));
     }
+}
+
+#[test]
+fn the_last_rows_are_taken_across_runs_and_the_rest_stays() {
+    let mut runs = filled(0..300);
+    let mut taken = runs.take_last(200);
+    taken.sort_unstable();
+    assert_eq!(taken, (100..300).collect::<Vec<_>>());
+    assert_eq!(runs.len(), 100);
+    assert_eq!(
+        runs.iter().copied().collect::<Vec<_>>(),
+        (0..100).collect::<Vec<_>>()
+    );
+    assert_eq!(runs.take_last(0), []);
+    assert_eq!(runs.take_last(usize::MAX).len(), 100);
+    assert_eq!((runs.len(), runs.iter().next()), (0, None));
 }

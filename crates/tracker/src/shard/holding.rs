@@ -31,7 +31,9 @@ impl Shard {
     /// still theirs. [`Effect::Held`] tells when all who are linked know that, or that they did not say so in time; of several
     /// holds in their order. Without an announced restart nothing is held.
     pub(crate) fn hold(&mut self, owners: &[u64], now: Duration) {
-        let slots = owners.iter().flat_map(|owner| self.own.slots(*owner));
+        let slots = owners
+            .iter()
+            .flat_map(|owner| self.own.slots(*owner, usize::MAX));
         let slots: Vec<Slot> = slots.collect();
         // Who is that far knows of it. Nothing to know is known.
         let mut seq = 0;

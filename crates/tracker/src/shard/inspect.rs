@@ -18,6 +18,22 @@ use crate::owner_log::Slot;
 use crate::replica::Replica;
 
 impl Shard {
+    /// An owner is dead, and all that it tracked ends in one step. How much it was.
+    pub(crate) fn owner_died(&mut self, owner: u64, now: Duration) -> usize {
+        self.disconnect_some(owner, usize::MAX, now)
+    }
+
+    /// Ends all that an owner tracks in one step. How much it was.
+    pub(crate) fn untrack_owner(&mut self, owner: u64, now: Duration) -> usize {
+        self.untrack_some(owner, usize::MAX, now)
+    }
+
+    /// The tracker is over, and everything leaves in one step.
+    pub(crate) fn leave(&mut self, _now: Duration) {
+        self.depart();
+        self.clear(usize::MAX);
+    }
+
     pub(crate) fn listed(&self) -> impl Iterator<Item = &Arc<Entry>> {
         self.visible.iter()
     }

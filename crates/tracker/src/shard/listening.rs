@@ -231,7 +231,21 @@ impl Shard {
         let Some(replica) = &mut peer.replica else {
             return;
         };
-        match replica.apply_ops(ops, &mut SharedNames::new(&self.visible)) {
+        let names = &mut SharedNames::new(&self.visible);
+        if let Some(link) = &mut peer.link
+            && let Some(assembly) = &mut link.assembly
+            && ops.from > replica.seq()
+        {
+            // Behind a state that is on its way. As long as they follow it nothing was lost, slow as the parts may be.
+            let patient = now < assembly.fed + PARTS_PATIENCE;
+            if !assembly.follow(ops, replica, names) {
+                self.stats.gaps += 1;
+            } else if patient {
+                link.asked = Some(now);
+            }
+            return self.ask_if_behind(node, now);
+        }
+        match replica.apply_ops(ops, names) {
             Applied::Old => self.stats.old_ops += 1,
             Applied::Gap => {
                 self.stats.gaps += 1;
@@ -254,6 +268,7 @@ impl Shard {
             return;
         };
         if part.at.seq <= replica.seq() {
+            link.assembly = None;
             self.stats.old_states += 1;
             self.send_part_taken(node, part.at, part.parts - 1);
             return self.show(node);
@@ -265,7 +280,7 @@ impl Shard {
         };
         let (at, index) = (part.at, part.part);
         let (assembled, assembly) = assembly.add(part, replica, &mut names);
-        link.assembly = assembly;
+        link.assembly = assembly.map(|assembly| assembly.fed_at(now));
         match assembled {
             Assembled::Broken => {
                 self.stats.broken_states += 1;
@@ -387,6 +402,9 @@ impl Shard {
         }
     }
 }
+
+/// So long nobody asks anew for a state of which no part comes, while operations do.
+const PARTS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A year: further ahead than this no clock is that anybody runs a server with.
 const CLOCK_ERROR_MICROS: u64 = 365 * 24 * 60 * 60 * 1_000_000;

@@ -280,9 +280,12 @@ impl Shard {
                 self.grace_over(&node, life, now);
             }
         }
+        let before = self.own.at().seq;
         for entry in self.own.expire(now) {
             self.stats.grace_ended += 1;
             self.visible.remove(&entry);
+        }
+        if self.own.at().seq > before {
             self.written(now);
         }
     }

@@ -831,9 +831,13 @@ fn a_tracker_that_is_not_heard_is_told_so_even_if_its_hello_was_lost() {
     assert_eq!(net.keys(1), "bob");
 }
 
+mod former;
+mod graces;
 mod holding;
 mod hostile;
 mod late;
 mod restarts;
+mod scale;
 mod scenarios;
+mod transfer;
 mod versions;

@@ -6,6 +6,8 @@ mod consumers;
 mod histories;
 mod left_right_model;
 mod owners;
+mod panics;
 mod pools;
 mod single;
+mod steps;
 mod support;

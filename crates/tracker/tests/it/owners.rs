@@ -4,7 +4,7 @@ use futures::FutureExt;
 use matryoshka_tracker::pubsub::PubSub;
 use matryoshka_tracker::pubsub::memory::MemoryMesh;
 use matryoshka_tracker::pubsub::registry::Owner;
-use matryoshka_tracker::{DiffEvent, Tracker, TrackerConfig, UpdateError};
+use matryoshka_tracker::{DiffEvent, TrackError, Tracker, TrackerConfig, UpdateError};
 use tokio::task::unconstrained;
 
 use crate::support::{Node, SOON, keys, pass};
@@ -214,4 +214,19 @@ async fn the_last_handle_and_the_last_guard_end_the_tracker() {
     drop(guard);
     pass(SOON).await;
     assert_eq!(b.keys(), "", "it said goodbye");
+}
+
+#[tokio::test(start_paused = true)]
+async fn i26_whoever_tracks_for_a_dead_owner_is_told_that_it_is_dead() {
+    let tracker = Tracker::new(&PubSub::local(), TrackerConfig::default()).unwrap();
+    let owner = Owner::new();
+    owner.end();
+    let late = tracker.track(&owner, "room", "ann", "").await;
+    match late {
+        Err(TrackError::OwnerDead(dead)) => assert_eq!(dead.owner, owner.id()),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(keys(&tracker), "");
+    let alive = tracker.track(&Owner::new(), "room", "bob", "").await;
+    assert!(alive.is_ok());
 }

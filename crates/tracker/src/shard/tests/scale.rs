@@ -1,0 +1,123 @@
+//! What a step costs: twice as much takes twice as long, not four times.
+//!
+//! Measured in time on the processor, not by the clock, so that it does not matter what else runs; and only as a ratio.
+
+use std::fs;
+
+use super::*;
+use crate::reference::{PresenceRef, Writer};
+
+/// Runs that are small, and how many times larger the large one is.
+const SMALL: usize = 4_000;
+const TIMES: usize = 8;
+
+/// The time that this thread has been on a processor.
+fn on_processor() -> Duration {
+    let stat = fs::read_to_string("/proc/thread-self/schedstat").expect("a Linux thread has it");
+    let nanos = stat.split(' ').next().expect("its first number");
+    Duration::from_nanos(nanos.parse().expect("a number of nanoseconds"))
+}
+
+/// Some small runs take about as long as one that is as large as all of them.
+fn grows_with_size_and_no_faster(mut run: impl FnMut(usize)) {
+    let mut time = |runs, size| {
+        let start = on_processor();
+        (0..runs).for_each(|_| run(size));
+        on_processor() - start
+    };
+    let (small, large) = (time(TIMES, SMALL), time(1, TIMES * SMALL));
+    assert!(
+        large < 3 * small,
+        "{small:?} in small runs, {large:?} in one"
+    );
+}
+
+fn filled(entries: usize) -> Shard {
+    let mut shard = Shard::new(name(0), life(1), settings());
+    for number in 0..entries {
+        let tracked = shard.track(&slot(&number.to_string()), Bytes::new(), Duration::ZERO);
+        assert!(tracked.is_ok());
+    }
+    end_step(&mut shard);
+    shard
+}
+
+fn end_step(shard: &mut Shard) {
+    shard.settle();
+    while shard.poll_effect().is_some() {}
+}
+
+#[test]
+fn what_an_owner_untracks_at_once_costs_by_its_number() {
+    grows_with_size_and_no_faster(|entries| {
+        let mut shard = filled(entries);
+        assert_eq!(shard.untrack_owner(1, Duration::ZERO), entries);
+        end_step(&mut shard);
+    });
+}
+
+#[test]
+fn what_dies_with_an_owner_costs_by_its_number() {
+    grows_with_size_and_no_faster(|entries| {
+        let mut shard = filled(entries);
+        assert_eq!(shard.owner_died(1, Duration::ZERO), entries);
+        end_step(&mut shard);
+    });
+}
+
+#[test]
+fn what_a_tracker_gives_up_at_its_end_costs_by_its_number() {
+    grows_with_size_and_no_faster(|entries| {
+        let mut shard = filled(entries);
+        shard.depart();
+        assert_eq!(shard.clear(usize::MAX), entries);
+        end_step(&mut shard);
+    });
+}
+
+/// A step asks twice when the next one is due, and each tick ends what is over: neither looks at all that is held.
+#[test]
+fn what_is_held_costs_nothing_while_it_is_not_over() {
+    grows_with_size_and_no_faster(|entries| {
+        let mut shard = filled(entries);
+        for number in 0..entries {
+            let slot = slot(&number.to_string());
+            let ticket = shard.own.ticket(&slot).expect("it is tracked");
+            shard.set_drop_grace(&ticket, PERMDOWN);
+        }
+        assert_eq!(shard.owner_died(1, Duration::ZERO), entries);
+        end_step(&mut shard);
+        for _ in 0..entries {
+            assert!(shard.poll_timeout() <= PERMDOWN);
+            shard.handle_tick(PERIOD);
+            end_step(&mut shard);
+        }
+    });
+}
+
+#[test]
+fn many_held_entries_of_one_key_come_and_go_by_their_number() {
+    let writer = Writer::new("a", 0, life(1));
+    grows_with_size_and_no_faster(|entries| {
+        let mut visible = VisibleSet::default();
+        let held: Vec<Arc<Entry>> = (0..entries as u64)
+            .map(|number| {
+                Arc::new(Entry {
+                    topic: "t".into(),
+                    key: "k".into(),
+                    meta: Bytes::new(),
+                    reference: PresenceRef::new(writer, number),
+                    previous: None,
+                    node: name(0),
+                    owner: number,
+                })
+            })
+            .collect();
+        for entry in &held {
+            assert!(visible.insert_held(entry, HeldBy::Own));
+        }
+        assert_eq!(visible.take_step().len(), 1);
+        held.iter().for_each(|entry| visible.remove(entry));
+        assert_eq!(visible.take_step().len(), 1);
+    });
+}

@@ -42,6 +42,15 @@ pub(crate) struct BreachLines {
     pub(crate) protocol: LogLimit,
 }
 
+/// The limits of the lines on what is refused to clients of long polling.
+#[derive(Debug, Default)]
+pub(crate) struct LongPollLines {
+    pub(crate) no_seat: LogLimit,
+    pub(crate) not_read: LogLimit,
+    pub(crate) bad_line: LogLimit,
+    pub(crate) not_passed_on: LogLimit,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

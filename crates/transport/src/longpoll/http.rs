@@ -11,6 +11,7 @@ use http::{
     },
 };
 use http_body_util::Full;
+use tokio::time::Instant;
 
 use super::{
     LONGPOLL, LongPolling, body,
@@ -26,6 +27,7 @@ use crate::{
     admission::NotAdmitted,
     head::Head,
     http_service::{HttpService, RequestBody},
+    log_limit::LogLimit,
     params::{Params, ParamsError},
     session::Handler,
     subprotocol::AuthToken,
@@ -109,10 +111,13 @@ async fn open<H: Handler>(
         return status(403);
     };
     let Some(seat) = polling.sessions.take_seat() else {
-        tracing::warn!(
-            sessions = polling.config().max_sessions,
-            "a client was put off: all long-poll sessions are in use"
-        );
+        if let Some(left_out) = pass(&polling.sessions.lines().no_seat) {
+            tracing::warn!(
+                sessions = polling.config().max_sessions,
+                left_out,
+                "a client was put off: all long-poll sessions are in use"
+            );
+        }
         return fault(StatusCode::SERVICE_UNAVAILABLE);
     };
     let limits = service.config().limits.clone();
@@ -140,7 +145,7 @@ async fn post<B: RequestBody>(
     let place = polling.sessions.find(token);
     let mut room = match polling.room(&place) {
         Ok(room) => room,
-        Err(not_taken) => return posted(not_taken.into()),
+        Err(not_taken) => return posted(polling, not_taken.into()),
     };
     let body = match read(body, polling.config(), &mut room).await {
         Ok(body) => body,
@@ -160,10 +165,10 @@ async fn post<B: RequestBody>(
         }
         (_, None) => PostAnswer::Gone,
     };
-    posted(answer)
+    posted(polling, answer)
 }
 
-fn posted(answer: PostAnswer) -> Response<Full<Bytes>> {
+fn posted(polling: &LongPolling, answer: PostAnswer) -> Response<Full<Bytes>> {
     match answer {
         PostAnswer::Taken => status(200),
         PostAnswer::Late => status(408),
@@ -172,10 +177,13 @@ fn posted(answer: PostAnswer) -> Response<Full<Bytes>> {
             let why = format!(
                 "line {number} is neither a message in JSON, which starts with `[`, nor one in base64"
             );
-            tracing::warn!(
-                why,
-                "a post was refused; a client of version 1 posts one message at a time, as application/json"
-            );
+            if let Some(left_out) = pass(&polling.sessions.lines().bad_line) {
+                tracing::warn!(
+                    why,
+                    left_out,
+                    "a post was refused; a client of version 1 posts one message at a time, as application/json"
+                );
+            }
             plain(StatusCode::INTERNAL_SERVER_ERROR, &why)
         }
     }
@@ -187,17 +195,25 @@ fn refuse(polling: &LongPolling, not_read: NotRead) -> Response<Full<Bytes>> {
         NotRead::TooLarge(most) => format!("the body has more than {most} bytes"),
         NotRead::TooSlow(time) => format!("the body did not come within {time:?}"),
         NotRead::Broken => "the body ended too early".to_owned(),
-        NotRead::NotTaken(not_taken) => return posted(not_taken.into()),
+        NotRead::NotTaken(not_taken) => return posted(polling, not_taken.into()),
         NotRead::NoRoom => {
             polling.sessions.counters().posts_refused.add_one();
             return fault(StatusCode::SERVICE_UNAVAILABLE);
         }
     };
-    tracing::warn!(
-        why,
-        "a post was refused; LongPollConfig::with_body sets the limits"
-    );
+    if let Some(left_out) = pass(&polling.sessions.lines().not_read) {
+        tracing::warn!(
+            why,
+            left_out,
+            "a post was refused; LongPollConfig::with_body sets the limits"
+        );
+    }
     plain(StatusCode::BAD_REQUEST, &why)
+}
+
+/// As [`LogLimit::pass`], now.
+fn pass(limit: &LogLimit) -> Option<u64> {
+    limit.pass(Instant::now().into_std())
 }
 
 impl LongPolling {

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use matryoshka_pubsub::{
     Delivery, DirectError, Dispatcher, Kind, Message, NodeName, Payload, PubSub, Sink, Subscribers,
-    cluster::MemberEvent,
+    TrafficClass, cluster::MemberEvent,
 };
 use tokio::time::timeout;
 
@@ -146,8 +146,7 @@ impl Relay {
     }
 
     fn say(&self, node: &NodeName, request: u64, word: Word) -> Result<(), DirectError> {
-        let said = Said { request, word };
-        let payload = Payload::new(KIND, said.encode());
+        let payload = payload(&Said { request, word });
         self.pubsub.direct_broadcast(node, TOPIC, payload)
     }
 
@@ -183,6 +182,12 @@ impl Relay {
             _ => {}
         }
     }
+}
+
+/// It goes behind all that users publish, in a queue of its own: anybody can make up tokens that name a node, and what comes with them must
+/// never take the place of others' broadcasts.
+fn payload(said: &Said) -> Payload {
+    Payload::new(KIND, said.encode()).with_class(TrafficClass::Bulk)
 }
 
 /// Waits for an answer; dropped before that, it tells the other node that nobody waits any more.
@@ -228,5 +233,26 @@ pub(super) struct Plain;
 impl Dispatcher for Plain {
     fn dispatch(&self, subscribers: Subscribers<'_>, message: &Message) -> usize {
         subscribers.deliver(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_is_said_goes_among_what_users_publish() {
+        let token = ByteString::from_static("token");
+        let window = Duration::from_secs(10);
+        let post = Word::Post {
+            token: token.clone(),
+            window,
+            layout: Layout::One,
+            body: Bytes::from_static(b"body"),
+        };
+        for word in [post, Word::Poll { token, window }, Word::Cancel] {
+            let said = Said { request: 1, word };
+            assert_eq!(payload(&said).class(), TrafficClass::Bulk, "{said:?}");
+        }
     }
 }

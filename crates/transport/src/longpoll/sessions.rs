@@ -15,6 +15,7 @@ use super::{
     session::Shared,
     token::{Token, TokenKey},
 };
+use crate::log_limit::LongPollLines;
 
 /// All sessions of this node.
 pub(super) struct Sessions {
@@ -24,6 +25,7 @@ pub(super) struct Sessions {
     start: Instant,
     table: Mutex<Table>,
     counters: Counters,
+    lines: LongPollLines,
     /// Of posts to them.
     posted: Arc<Budget>,
 }
@@ -53,6 +55,7 @@ impl Sessions {
             start: Instant::now(),
             table: Mutex::default(),
             counters: Counters::default(),
+            lines: LongPollLines::default(),
         })
     }
 
@@ -62,6 +65,11 @@ impl Sessions {
 
     pub(super) fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Limits what is said of all clients.
+    pub(super) fn lines(&self) -> &LongPollLines {
+        &self.lines
     }
 
     /// What posts of clients that came to this node may take.

@@ -32,7 +32,10 @@ use tokio::{
 };
 use tower::Service;
 
-use crate::poller::{Answer, Polled, WINDOW, get, messages};
+use crate::{
+    log::Lines,
+    poller::{Answer, Polled, WINDOW, get, messages},
+};
 
 /// The pieces of a body, after which it stands still.
 fn stalling(pieces: Vec<Bytes>) -> impl Body<Data = Bytes, Error = Infallible> + Send + 'static {
@@ -301,14 +304,16 @@ fn watched<F: Future>(polls: &Arc<AtomicUsize>, future: F) -> Watched<F> {
 
 #[tokio::test(start_paused = true)]
 async fn each_of_many_posts_that_wait_is_woken_for_its_own_end_alone() {
-    let polled = Polled::new();
+    let limits = Limits::default().with_inbound(None);
+    let polled = Polled::with(LongPollConfig::default(), limits);
     let token = polled.open().await;
     polled.lab.gate.shut();
     let polls = Arc::<AtomicUsize>::default();
-    let posts = (0..200).map(|n| {
-        let (polled, token) = (&polled, &token);
-        let lines = format!("[{n}]\n[{n}]");
-        watched(&polls, async move { polled.lines(token, &lines).await })
+    // So large that the session deals with a few at a time, and the others could be woken meanwhile.
+    let lines = "[1]\n".repeat(64);
+    let posts = (0..100).map(|_| {
+        let (polled, token, lines) = (&polled, &token, &lines);
+        watched(&polls, async move { polled.lines(token, lines).await })
     });
     let open = async {
         yield_now().await;
@@ -319,7 +324,7 @@ async fn each_of_many_posts_that_wait_is_woken_for_its_own_end_alone() {
         answer.is(json!({"status": 200}));
     }
     let polls = polls.load(SeqCst);
-    assert!(polls <= 200 * 3, "{polls} for 200 posts");
+    assert!(polls <= 100 * 3, "{polls} for 100 posts");
 }
 
 #[tokio::test(start_paused = true)]
@@ -375,13 +380,32 @@ async fn of_many_polls_two_wait_and_what_comes_wakes_the_newest_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_of_any_length_is_one_that_is_worth_nothing() {
-    let polled = Polled::new();
-    let token = "A".repeat(8_000);
-    let opened = polled.poll(&token).await;
-    assert_eq!(opened.json()["status"], 410);
-    assert!(opened.token().len() <= 151, "{}", opened.token());
-    assert_eq!(polled.lab.calls.load(SeqCst), 1);
+async fn what_is_refused_is_one_line_a_second_of_each_kind() {
+    let polled = Polled::with(limited(10).with_max_sessions(1), Limits::default());
+    let token = polled.open().await;
+    let lines = Lines::collect();
+    for times in [3, 1] {
+        for _ in 0..times {
+            polled.post(&token, "", "x".repeat(11)).await;
+            polled.lines(&token, "{}").await;
+            is_put_off(&polled.get("vsn=2.0.0").await);
+        }
+        advance(Duration::from_secs(1)).await;
+    }
+    let lines = lines.take();
+    let kinds = [
+        "the limits",
+        "a client of version 1",
+        "all long-poll sessions",
+    ];
+    for kind in kinds {
+        let mut of_kind = lines.iter().filter(|line| line.contains(kind));
+        for left_out in ["left_out=0 ", "left_out=2 "] {
+            let line = of_kind.next().unwrap();
+            assert!(line.contains(left_out), "{line}");
+        }
+    }
+    assert_eq!(lines.len(), 2 * kinds.len(), "{lines:#?}");
 }
 
 /// The answer to a poll, of which nothing is read.

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use matryoshka_pubsub::NodeName;
-use tokio::{runtime::Handle, task::AbortHandle};
+use tokio::{runtime::Handle, task::AbortHandle, time::Instant};
 
 use super::{Relay, wire::Word};
 use crate::longpoll::{
@@ -181,7 +181,10 @@ impl Relay {
     fn reply(&self, node: &NodeName, request: u64, answer: Word, session: &Shared) {
         let has_messages = matches!(answer, Word::Messages(_));
         if self.say(node, request, answer).is_err() && has_messages {
-            tracing::warn!(%node, "a long-poll session ends: what it had for its client could not be passed on");
+            let lines = self.sessions.lines();
+            if let Some(left_out) = lines.not_passed_on.pass(Instant::now().into_std()) {
+                tracing::warn!(%node, left_out, "a long-poll session ends: what it had for its client could not be passed on");
+            }
             session.lose();
             let _ = self.say(node, request, Word::Gone);
         }

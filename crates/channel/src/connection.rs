@@ -13,7 +13,7 @@ use crate::endpoint::Endpoint;
 use crate::excerpt::excerpt;
 use crate::inbox::{InboxSender, Item, Orders, inbox};
 use crate::link::{Fate, Letter, Link, Mail, News};
-use crate::multiplexer::{Effect, InstanceId, Limit, Limits, Multiplexer, Start};
+use crate::multiplexer::{Effect, InstanceId, Limit, Limits, Multiplexer, Request, Start};
 use crate::order::Order;
 use crate::pubsub::SinkSubscription;
 use crate::server::{Route, Seat};
@@ -169,6 +169,9 @@ impl Connection {
 
     fn deliver(&mut self, id: InstanceId, item: Item) {
         let Some(channel) = self.find(id) else { return };
+        if matches!(item, Item::Request(Request::Leave { .. })) {
+            channel.orders.leave();
+        }
         if let Some(item) = channel.inbox.offer(item) {
             self.stalled = Some(Box::new((id, item)));
         }

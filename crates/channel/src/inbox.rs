@@ -191,6 +191,7 @@ impl fmt::Debug for Item {
 #[derive(Debug, Default)]
 pub(crate) struct Orders {
     superseded: AtomicBool,
+    leaving: AtomicBool,
     kicked: AtomicBool,
     /// The channel, when it waits for something else than its inbox.
     elsewhere: AtomicWaker,
@@ -205,6 +206,15 @@ impl Orders {
 
     pub(crate) fn is_superseded(&self) -> bool {
         self.superseded.load(Ordering::Acquire)
+    }
+
+    /// The client has left: that waits in the inbox.
+    pub(crate) fn leave(&self) {
+        self.leaving.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
     }
 
     /// The channel ends before whatever waits in its inbox. Whoever calls this nudges it next, in case it waits.

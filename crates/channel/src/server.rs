@@ -407,6 +407,10 @@ impl Server {
 
     async fn after_join(&mut self) -> Option<Ending> {
         loop {
+            if self.orders.is_leaving() {
+                // A client takes no snapshot of a join that it has given up, but may keep the changes for its next one.
+                self.socket.keep_holding();
+            }
             // One of them may put off more.
             let put_off = self.socket.take_after_join();
             if put_off.is_empty() {

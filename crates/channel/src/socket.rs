@@ -349,7 +349,7 @@ impl Socket {
     ///
     /// What is held keeps its order, and may be overtaken by other events. Once 1,024 frames wait, or 256 KiB as an
     /// [outbox](crate::transport::Limits::outbox_bytes) counts, the next one lets all of them through before it, in order, and from then on
-    /// nothing of this join is held. If the channel ends before, what is held ends with it.
+    /// nothing of this join is held. If the channel ends before, or its client has left it by then, what is held ends with it.
     ///
     /// Later than in `join` it does nothing: what the client has been sent cannot be held any more.
     ///
@@ -556,6 +556,13 @@ impl Socket {
     /// This lane holds them, and is to be opened when nothing is put off any more.
     pub(crate) fn open_after_join(&mut self, lane: Arc<Lane>) {
         self.put_off_mut().get_or_insert_default().holding = Some(lane);
+    }
+
+    /// What waits for all that is put off is not to go out at all.
+    pub(crate) fn keep_holding(&mut self) {
+        if let Some(put_off) = self.put_off_mut() {
+            put_off.holding = None;
+        }
     }
 
     /// What is to be done next of what was put off. If it is nothing, what waited for that goes out.

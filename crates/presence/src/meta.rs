@@ -58,7 +58,7 @@ impl Meta {
     ///
     /// [`MetaError::Shape`] if it does not have the shape of `T`.
     pub fn get<T: DeserializeOwned>(&self) -> Result<T, MetaError> {
-        serde_json::from_slice(&self.0.meta).map_err(MetaError::Shape)
+        decode(&self.0.meta)
     }
 
     /// Writes the meta as clients get it. `fields` gives what stands between the braces of what was tracked.
@@ -127,6 +127,11 @@ pub(crate) fn encode(meta: &(impl Serialize + ?Sized)) -> Result<Bytes, MetaErro
         true => Ok(text.into()),
         false => Err(MetaError::TooDeep),
     }
+}
+
+/// Reads what the tracker keeps of a meta.
+pub(crate) fn decode<T: DeserializeOwned>(meta: &Bytes) -> Result<T, MetaError> {
+    serde_json::from_slice(meta).map_err(MetaError::Shape)
 }
 
 /// Whether a JSON object nests no deeper than a diff around it allows.

@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use matryoshka_channel::pubsub::PubSub;
 use matryoshka_channel::pubsub::registry::Owner;
 use matryoshka_channel::{Flow, LeaveHook, Socket};
-use matryoshka_tracker::{Closed, PresenceRef, Tracker, UpdateError};
+use matryoshka_tracker::{Closed, PresenceRef, Tracker};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
@@ -208,7 +208,8 @@ impl Presence {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped before it is done, the client may be on the list or not, and leaves with the channel.
+    /// If the future is dropped before it is done, the client ends on the list as if its channel had lost the connection: at once, or when
+    /// what [holds](crate::TopicConfig::drop_grace) it is over.
     pub async fn track<M>(
         &self,
         socket: &Socket,
@@ -325,10 +326,8 @@ impl Presence {
         Ok(tracker.replace_bytes(owner.id(), topic, key, meta).await?)
     }
 
-    /// As [`update`](Self::update), with a function that changes the meta that is there.
-    ///
-    /// A channel's callbacks run one at a time, so nothing comes between reading and writing, unless you let two of
-    /// these futures run side by side: then the later one wins.
+    /// As [`update`](Self::update), with a function that changes the meta that is there. It is called again if the meta was changed in
+    /// between, so that of updates which run side by side none is lost.
     ///
     /// # Errors
     ///
@@ -341,16 +340,43 @@ impl Presence {
         &self,
         socket: &Socket,
         key: &str,
-        change: impl FnOnce(&mut M),
+        change: impl FnMut(&mut M),
     ) -> Result<PresenceRef, PresenceUpdateError>
     where
         M: Serialize + DeserializeOwned,
     {
+        self.update_with_for(socket.owner(), socket.topic(), key, change)
+            .await
+    }
+
+    /// As [`update_with`](Self::update_with), for any owner.
+    ///
+    /// # Errors
+    ///
+    /// As [`update_with`](Self::update_with).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`update`](Self::update).
+    pub async fn update_with_for<M>(
+        &self,
+        owner: &Owner,
+        topic: &str,
+        key: &str,
+        mut change: impl FnMut(&mut M),
+    ) -> Result<PresenceRef, PresenceUpdateError>
+    where
+        M: Serialize + DeserializeOwned,
+    {
+        let changed = |there: &Bytes| {
+            let mut meta = meta::decode(there)?;
+            change(&mut meta);
+            Ok(meta::encode(&meta)?)
+        };
         let tracker = &self.shared.tracker;
-        let entry = tracker.own_entry(socket.owner().id(), socket.topic(), key);
-        let mut meta: M = Meta::new(entry.ok_or(UpdateError::NoPresence)?).get()?;
-        change(&mut meta);
-        self.update(socket, key, &meta).await
+        tracker
+            .try_update_bytes(owner.id(), topic, key, changed)
+            .await
     }
 
     /// Takes this channel's client off the list. Tells whether it was there.
@@ -384,11 +410,20 @@ impl Presence {
     ///
     /// If the future is dropped before it is done, all of them may be off the lists or none.
     pub async fn untrack_all(&self, socket: &Socket) -> usize {
-        self.shared.untrack_all(socket.owner()).await
+        self.untrack_all_for(socket.owner()).await
     }
 
-    /// Who is on a topic's list, as this node knows it. Asks no task and no other node, and waits as little as
-    /// [`Tracker::entries`].
+    /// As [`untrack_all`](Self::untrack_all), for any owner and on all topics.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped before it is done, some of them may be off the lists and others not: call it again.
+    pub async fn untrack_all_for(&self, owner: &Owner) -> usize {
+        self.shared.untrack_all(owner).await
+    }
+
+    /// Who is on a topic's list, as this node knows it. Asks no task and no other node, and waits for nobody
+    /// ([`Tracker::entries`]).
     ///
     /// It is never older than a `presence_diff` that this node sent.
     pub fn list(&self, topic: &str) -> PresenceState {

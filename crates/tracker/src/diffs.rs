@@ -89,6 +89,12 @@ impl Stream for Diffs {
     }
 }
 
+impl Drop for Diffs {
+    fn drop(&mut self) {
+        self.published.unfollow_all(&self.queue);
+    }
+}
+
 impl fmt::Debug for Diffs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Diffs").finish_non_exhaustive()
@@ -102,8 +108,7 @@ impl fmt::Debug for Diffs {
 #[must_use = "a stream does nothing unless it is read"]
 pub struct TopicDiffs {
     published: Arc<Published>,
-    /// Taken out when this is dropped, so that its place among the topic's followers is seen to be free.
-    queue: Option<Arc<Queue>>,
+    queue: Arc<Queue>,
     shard: usize,
     topic: Arc<str>,
 }
@@ -113,7 +118,7 @@ impl TopicDiffs {
         let (entries, queue) = published.follow(shard, topic);
         let diffs = Self {
             published,
-            queue: Some(queue),
+            queue,
             shard,
             topic: Arc::from(topic),
         };
@@ -134,11 +139,8 @@ impl Stream for TopicDiffs {
     type Item = TopicEvent;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<TopicEvent>> {
-        let Some(queue) = &self.queue else {
-            return Poll::Ready(None);
-        };
         self.published
-            .poll_next(queue, cx, TopicEvent::Diff, |published| {
+            .poll_next(&self.queue, cx, TopicEvent::Diff, |published| {
                 TopicEvent::Resync(published.entries(self.shard, &self.topic))
             })
     }
@@ -146,8 +148,7 @@ impl Stream for TopicDiffs {
 
 impl Drop for TopicDiffs {
     fn drop(&mut self) {
-        self.queue = None;
-        self.published.unfollow(&self.topic);
+        self.published.unfollow(&self.topic, &self.queue);
     }
 }
 

@@ -11,6 +11,7 @@ mod entry;
 mod error;
 mod held;
 mod inbox;
+mod left_right;
 mod life;
 mod message;
 mod owner_log;
@@ -21,6 +22,7 @@ mod replica;
 mod runs;
 mod shard;
 mod stats;
+mod sync;
 #[cfg(any(test, feature = "test-util"))]
 pub mod testing;
 mod tracked;

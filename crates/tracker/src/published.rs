@@ -1,14 +1,13 @@
 //! What a tracker shows: the list of every topic, and the streams of those who follow changes.
 //!
-//! Shards write, everybody reads. A reader takes a shared lock for as long as it takes to find a topic and to copy two words. It never
-//! waits for what a shard does, nor for other readers; only while the finished lists of a step are put in place, which is one insertion
-//! for each topic that changed, and while such a step waits for somebody who is taking a snapshot of all topics.
+//! Shards write, everybody reads. Who reads a list finds its topic and copies two words, and waits for nobody: the lists stand there
+//! twice ([`LeftRight`]), and while a shard puts a finished step into the one copy, the other is read.
 //!
 //! Lists are published before the diffs that led to them are handed out, so a list is never older than a diff that somebody has seen.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use futures::task::AtomicWaker;
@@ -16,14 +15,15 @@ use futures::task::AtomicWaker;
 use crate::diff::Diff;
 use crate::diffs::Snapshot;
 use crate::entries::Entries;
+use crate::left_right::LeftRight;
 use crate::visible::TopicStep;
 
 /// The lists of all shards.
 #[derive(Debug)]
 pub(crate) struct Published {
-    shards: Vec<RwLock<Lists>>,
+    shards: Vec<LeftRight<Lists>>,
     /// Held while a step is published and while somebody joins or catches up, so that a list and the diffs after it fit
-    /// exactly. Taken before a shard's lists and before a queue; reading takes only the lists.
+    /// exactly. Taken before a shard's lists are written and before a queue; reading lists does not take it.
     consumers: Mutex<Consumers>,
     bound: usize,
 }
@@ -32,24 +32,28 @@ type Lists = HashMap<Arc<str>, Entries>;
 
 #[derive(Debug, Default)]
 struct Consumers {
-    all: Vec<Weak<Queue>>,
-    by_topic: HashMap<Arc<str>, Vec<Weak<Queue>>>,
+    all: Followers,
+    by_topic: HashMap<Arc<str>, Followers>,
+    /// How many have ever come: the number of the last one.
+    came: u64,
     closed: bool,
 }
+
+/// By their numbers, so that one comes and goes without a look at the others: publishing waits meanwhile.
+type Followers = BTreeMap<u64, Arc<Queue>>;
 
 impl Published {
     pub(crate) fn new(shards: usize, bound: usize) -> Self {
         Self {
-            shards: (0..shards).map(|_| RwLock::default()).collect(),
+            shards: (0..shards).map(|_| LeftRight::default()).collect(),
             consumers: Mutex::default(),
             bound,
         }
     }
 
     pub(crate) fn entries(&self, shard: usize, topic: &str) -> Entries {
-        let lists = &self.shards[shard];
-        let lists = lists.read().unwrap_or_else(PoisonError::into_inner);
-        lists.get(topic).cloned().unwrap_or_default()
+        let listed = self.shards[shard].read(|lists| lists.get(topic).cloned());
+        listed.unwrap_or_default()
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
@@ -59,11 +63,11 @@ impl Published {
 
     fn topics(&self) -> Snapshot {
         let topics = self.shards.iter().flat_map(|lists| {
-            let lists = lists.read().unwrap_or_else(PoisonError::into_inner);
-            lists
-                .iter()
-                .map(|(topic, entries)| (Arc::clone(topic), entries.clone()))
-                .collect::<Vec<_>>()
+            lists.read(|lists| {
+                let lists = lists.iter();
+                let both = lists.map(|(topic, entries)| (Arc::clone(topic), entries.clone()));
+                both.collect::<Vec<_>>()
+            })
         });
         Snapshot::new(topics.collect())
     }
@@ -79,7 +83,7 @@ impl Published {
         if steps.is_empty() {
             return;
         }
-        let mut consumers = self.consumers();
+        let consumers = self.consumers();
         let old = self.show(shard, &steps);
         for TopicStep { diff, .. } in steps {
             consumers.tell(&Arc::new(diff), self.bound);
@@ -88,49 +92,51 @@ impl Published {
         drop(old);
     }
 
-    /// Gives back what was shown before, so that it is freed under no lock.
-    fn show(&self, shard: usize, steps: &[TopicStep]) -> Vec<Entries> {
-        let mut lists = self.shards[shard]
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        let shown = steps.iter().filter_map(|TopicStep { diff, entries }| {
-            if entries.is_empty() {
-                lists.remove(&diff.topic)
-            } else {
-                lists.insert(Arc::clone(&diff.topic), entries.clone())
-            }
-        });
-        shown.collect()
+    /// Gives back what both copies held before, so that it is freed under no lock.
+    fn show(&self, shard: usize, steps: &[TopicStep]) -> [Vec<Entries>; 2] {
+        self.shards[shard].write(|lists| {
+            let shown = steps.iter().filter_map(|TopicStep { diff, entries }| {
+                if entries.is_empty() {
+                    lists.remove(&diff.topic)
+                } else {
+                    lists.insert(Arc::clone(&diff.topic), entries.clone())
+                }
+            });
+            shown.collect()
+        })
     }
 
     /// The list of a topic and all its later diffs.
     pub(crate) fn follow(&self, shard: usize, topic: &str) -> (Entries, Arc<Queue>) {
         let mut consumers = self.consumers();
-        let queue = Arc::new(Queue::new(consumers.closed));
+        let queue = consumers.new_queue();
         let followers = consumers.by_topic.entry(Arc::from(topic)).or_default();
-        followers.retain(|follower| follower.strong_count() > 0);
-        followers.push(Arc::downgrade(&queue));
+        followers.insert(queue.number, Arc::clone(&queue));
         (self.entries(shard, topic), queue)
     }
 
     /// All later diffs of all topics.
     pub(crate) fn follow_all(&self) -> Arc<Queue> {
         let mut consumers = self.consumers();
-        let queue = Arc::new(Queue::new(consumers.closed));
-        consumers.all.retain(|follower| follower.strong_count() > 0);
-        consumers.all.push(Arc::downgrade(&queue));
+        let queue = consumers.new_queue();
+        consumers.all.insert(queue.number, Arc::clone(&queue));
         queue
     }
 
-    /// Nobody follows that topic through this queue any more.
-    pub(crate) fn unfollow(&self, topic: &str) {
+    /// Nobody follows that topic through this queue any more. What waits in it is freed by whoever has it, under no lock.
+    pub(crate) fn unfollow(&self, topic: &str, queue: &Queue) {
         let mut consumers = self.consumers();
         if let Some(followers) = consumers.by_topic.get_mut(topic) {
-            followers.retain(|follower| follower.strong_count() > 0);
+            followers.remove(&queue.number);
             if followers.is_empty() {
                 consumers.by_topic.remove(topic);
             }
         }
+    }
+
+    /// As [`unfollow`](Self::unfollow), for a queue of all topics.
+    pub(crate) fn unfollow_all(&self, queue: &Queue) {
+        self.consumers().all.remove(&queue.number);
     }
 
     /// The next thing in a queue. For one that was too slow that is what `resync` reads, together with all later diffs.
@@ -164,30 +170,26 @@ impl Published {
         consumers.closed = true;
         let all = mem::take(&mut consumers.all);
         let by_topic = mem::take(&mut consumers.by_topic);
-        for queue in all.iter().chain(by_topic.values().flatten()) {
-            if let Some(queue) = queue.upgrade() {
-                queue.close();
-            }
+        let of_topics = by_topic.values().flat_map(BTreeMap::values);
+        for queue in all.values().chain(of_topics) {
+            queue.close();
         }
         drop(consumers);
-        let lists = &self.shards[shard];
-        let lists = mem::take(&mut *lists.write().unwrap_or_else(PoisonError::into_inner));
-        drop(lists);
+        drop(self.shards[shard].write(mem::take));
     }
 }
 
 impl Consumers {
-    fn tell(&mut self, diff: &Arc<Diff>, bound: usize) {
-        let tell = |queue: &Weak<Queue>| match queue.upgrade() {
-            Some(queue) => {
-                queue.push(diff, bound);
-                true
-            }
-            None => false,
-        };
-        self.all.retain(tell);
-        if let Some(followers) = self.by_topic.get_mut(&diff.topic) {
-            followers.retain(tell);
+    fn new_queue(&mut self) -> Arc<Queue> {
+        self.came += 1;
+        Arc::new(Queue::new(self.came, self.closed))
+    }
+
+    fn tell(&self, diff: &Arc<Diff>, bound: usize) {
+        let of_topic = self.by_topic.get(&diff.topic);
+        let of_topic = of_topic.into_iter().flat_map(BTreeMap::values);
+        for queue in self.all.values().chain(of_topic) {
+            queue.push(diff, bound);
         }
     }
 }
@@ -195,6 +197,8 @@ impl Consumers {
 /// The diffs that wait for one consumer.
 #[derive(Debug)]
 pub(crate) struct Queue {
+    /// Its place among the followers.
+    number: u64,
     state: Mutex<QueueState>,
     waker: AtomicWaker,
 }
@@ -214,8 +218,9 @@ enum Taken {
 }
 
 impl Queue {
-    fn new(closed: bool) -> Self {
+    fn new(number: u64, closed: bool) -> Self {
         Self {
+            number,
             state: Mutex::new(QueueState {
                 closed,
                 ..QueueState::default()

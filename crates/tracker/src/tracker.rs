@@ -129,7 +129,8 @@ impl Tracker {
     ///
     /// # Cancel safety
     ///
-    /// Safe: dropped before it returns, nothing stays tracked. Others may have seen it come and go.
+    /// Safe: dropped before it returns, it ends as if its guard were dropped. So nothing stays tracked, and others may have seen it come
+    /// and go; only after an announced [`restart`](Self::restart) it may be held, as all that ends then.
     pub async fn track<M: Serialize + ?Sized>(
         &self,
         owner: &Owner,
@@ -253,6 +254,30 @@ impl Tracker {
             .await
     }
 
+    /// As [`update_bytes`](Self::update_bytes), by a function that may refuse: then its error is the answer.
+    ///
+    /// # Errors
+    ///
+    /// What the function said, or an [`UpdateError`] made into that; then the value stays.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`update`](Self::update).
+    pub async fn try_update_bytes<F, E>(
+        &self,
+        owner: OwnerId,
+        topic: &str,
+        key: &str,
+        mut change: F,
+    ) -> Result<PresenceRef, E>
+    where
+        F: FnMut(&Bytes) -> Result<Bytes, E>,
+        E: From<UpdateError>,
+    {
+        let target = Target::Slot(slot(owner, topic, key));
+        self.update_if(target, |entry| change(&entry.meta)).await
+    }
+
     /// Replaces a value, whatever it is now.
     ///
     /// # Errors
@@ -345,7 +370,7 @@ impl Tracker {
         Ok(count)
     }
 
-    /// The entries of a topic on all nodes, with their values read. Waits as little as [`entries`](Self::entries).
+    /// The entries of a topic on all nodes, with their values read. Lock-free, as [`entries`](Self::entries).
     ///
     /// Entries whose value is no `M` are left out, and counted in [`Stats::undecodable`].
     pub fn list<M: DeserializeOwned>(&self, topic: &str) -> Vec<Present<M>> {
@@ -357,7 +382,7 @@ impl Tracker {
         present
     }
 
-    /// The entries of a topic with that key, read as in [`list`](Self::list). Waits as little as [`entries`](Self::entries).
+    /// The entries of a topic with that key, read as in [`list`](Self::list). Lock-free, as [`entries`](Self::entries).
     pub fn get_by_key<M: DeserializeOwned>(&self, topic: &str, key: &str) -> Vec<Present<M>> {
         let entries = self.entries(topic);
         entries
@@ -368,29 +393,29 @@ impl Tracker {
 
     /// The entries of a topic on all nodes, as they are.
     ///
-    /// Asks no task and no other node. A shared lock is held to copy two words, so a reader waits for no change under way, but for
-    /// the moment in which one is put in place: that is short, unless it changes thousands of topics at once, as the end of a node may, or
-    /// meets a [`snapshot`](Self::snapshot) of as many.
+    /// Asks no task and no other node, and waits for nobody: reading is lock-free, however large a change is that is being put in place
+    /// meanwhile, and whatever stops whoever does that.
     pub fn entries(&self, topic: &str) -> Entries {
         self.inner.published.entries(self.shard_index(topic), topic)
     }
 
-    /// All topics that have entries, with their lists.
+    /// All topics that have entries, with their lists, at one moment. Changes are put in place before it or after it, so it may have to wait
+    /// for one, and the next one for it.
     pub fn snapshot(&self) -> Snapshot {
         self.inner.published.snapshot()
     }
 
-    /// How many entries a topic has on all nodes. Waits as little as [`entries`](Self::entries).
+    /// How many entries a topic has on all nodes. Lock-free, as [`entries`](Self::entries).
     pub fn count(&self, topic: &str) -> usize {
         self.entries(topic).len()
     }
 
-    /// Whether anybody tracks that key in that topic. Waits as little as [`entries`](Self::entries).
+    /// Whether anybody tracks that key in that topic. Lock-free, as [`entries`](Self::entries).
     pub fn contains(&self, topic: &str, key: &str) -> bool {
         self.entries(topic).by_key(key).next().is_some()
     }
 
-    /// What an owner of this node tracks under a topic and key. Waits as little as [`entries`](Self::entries).
+    /// What an owner of this node tracks under a topic and key. Lock-free, as [`entries`](Self::entries).
     pub fn own_entry(&self, owner: OwnerId, topic: &str, key: &str) -> Option<Arc<Entry>> {
         self.own_in(owner.get(), topic, key)
     }
@@ -520,7 +545,7 @@ impl Tracker {
         self.update_if(target, |entry| {
             let mut meta = entry.decode::<M>()?;
             change(&mut meta);
-            encode(&meta)
+            Ok(encode(&meta)?)
         })
         .await
     }
@@ -545,20 +570,21 @@ impl Tracker {
         shard.ask(Command::Untrack { target, reply }, answer).await
     }
 
-    async fn update_if(
+    async fn update_if<E: From<UpdateError>>(
         &self,
         target: Target,
-        mut change: impl FnMut(&Entry) -> Result<Bytes, MetaError>,
-    ) -> Result<PresenceRef, UpdateError> {
+        mut change: impl FnMut(&Entry) -> Result<Bytes, E>,
+    ) -> Result<PresenceRef, E> {
         loop {
             let Some(there) = self.find(&target) else {
-                return Err(self.missing(&target));
+                return Err(self.missing(&target).into());
             };
-            let meta = measured(change(&there)?)?;
-            match self.replace_if(target.clone(), Some(there), meta).await? {
+            let meta = measured(change(&there)?).map_err(UpdateError::from)?;
+            let replaced = self.replace_if(target.clone(), Some(there), meta).await;
+            match replaced.map_err(UpdateError::from)? {
                 Ok(entry) => return Ok(entry.reference),
                 Err(Refusal::Changed) => {}
-                Err(refusal) => return Err(refused(refusal)),
+                Err(refusal) => return Err(refused(refusal).into()),
             }
         }
     }

@@ -1,5 +1,6 @@
 //! A WebSocket as a [`Connection`]: the codec, its limits, and the closing handshake.
 
+mod boundary;
 mod codec;
 
 use std::{
@@ -42,7 +43,7 @@ pub const WEBSOCKET: &str = "websocket";
 pub const MAX_OUTGOING_BYTES: usize = 64 * 1024 * 1024;
 
 /// Messages up to this size are copied out of the buffer that they were read into, so that one that is kept for long does not keep
-/// the buffer.
+/// the buffer. So are those that are smaller than half of what the buffer may be.
 const COPY_UP_TO_BYTES: usize = 1024;
 
 /// Limits and buffers of one WebSocket.
@@ -53,8 +54,8 @@ pub struct WebSocketConfig {
     /// one closes the connection with 1009.
     pub max_message_bytes: usize,
     /// What every open connection keeps for reading; default 128 bytes, since an idle client pays for it. A
-    /// larger message gets a buffer of its size, which the connection keeps. (From the network more is read at a time, whatever
-    /// this is.)
+    /// larger message gets a buffer of its size, which the connection keeps if it is no larger than 64 KiB and else gives back
+    /// when nothing is in it. (From the network more is read at a time, whatever this is.)
     pub read_buffer_bytes: usize,
     /// How much is collected before it is written, if no flush comes first; default 4 KiB.
     pub write_buffer_bytes: usize,
@@ -106,8 +107,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
         }
     }
 
-    fn text(text: Utf8Bytes) -> Result<Frame, ReadError> {
-        if text.len() <= COPY_UP_TO_BYTES {
+    /// Whether a message of so many bytes is copied.
+    fn is_copied(&self, len: usize) -> bool {
+        // A small message behind a large one may lie in the same buffer, and would keep all of it.
+        len <= COPY_UP_TO_BYTES || len < self.codec.largest() / 2
+    }
+
+    fn text(&self, text: Utf8Bytes) -> Result<Frame, ReadError> {
+        if self.is_copied(text.len()) {
             return Ok(Frame::Text(ByteString::from(text.as_str())));
         }
         ByteString::try_from(Bytes::from(text))
@@ -115,8 +122,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
             .map_err(|_| ReadError::NotUtf8)
     }
 
-    fn binary(bytes: Bytes) -> Frame {
-        match bytes.len() <= COPY_UP_TO_BYTES {
+    fn binary(&self, bytes: Bytes) -> Frame {
+        match self.is_copied(bytes.len()) {
             true => Frame::Binary(Bytes::copy_from_slice(&bytes)),
             false => Frame::Binary(bytes),
         }
@@ -154,8 +161,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<T> {
             }
             let item = match ready!(self.codec.poll_next(cx)) {
                 None => None,
-                Some(Ok(Message::Text(text))) => Some(Self::text(text)),
-                Some(Ok(Message::Binary(bytes))) => Some(Ok(Self::binary(bytes))),
+                Some(Ok(Message::Text(text))) => Some(self.text(text)),
+                Some(Ok(Message::Binary(bytes))) => Some(Ok(self.binary(bytes))),
                 Some(Ok(Message::Close(frame))) => Some(Err(ReadError::Closed(
                     frame.map(|frame| CloseCode(frame.code.into())),
                 ))),

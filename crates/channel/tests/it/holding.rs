@@ -172,6 +172,7 @@ async fn one_too_many_lets_all_through_in_order_and_nothing_is_lost() {
     client.play(r#"< ["1",null,"lab:a","state",{}]"#).await;
 }
 
+/// And what is held is not sent: the client would take it for a part of its next join.
 #[tokio::test(start_paused = true)]
 async fn a_leave_meanwhile_is_worked_off_after_it() {
     let lab = Lab::new();
@@ -184,7 +185,6 @@ async fn a_leave_meanwhile_is_worked_off_after_it() {
             > ["1","2","lab:a","phx_leave",{}]
             .
             < ["1",null,"lab:a","state",{}]
-            < [null,null,"lab:a","diff",{"n":1}]
             < ["1","2","lab:a","phx_reply",{"status":"ok","response":{}}]
             < ["1","1","lab:a","phx_close",{}]
             .

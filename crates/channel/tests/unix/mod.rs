@@ -62,6 +62,33 @@ impl Client {
         self.0.write_all(&frame[..6 + text.len()]).unwrap();
     }
 
+    /// Says a text of any length, and waits for as many bytes of answers.
+    #[allow(dead_code, reason = "only one of the tests says so much")]
+    pub async fn say_large(&mut self, text: &str, answer: usize) {
+        let mut frame = vec![0x81, 0xff];
+        frame.extend((text.len() as u64).to_be_bytes());
+        frame.extend([0; 4]);
+        frame.extend(text.as_bytes());
+        let (mut sent, mut heard) = (0, 0);
+        let mut scratch = vec![0; 64 * 1024];
+        while sent < frame.len() || heard < answer {
+            let written = match sent < frame.len() {
+                true => self.0.write(&frame[sent..]),
+                false => Ok(0),
+            };
+            for (moved, count) in [
+                (written, &mut sent),
+                (self.0.read(&mut scratch), &mut heard),
+            ] {
+                match moved {
+                    Ok(bytes) => *count += bytes,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => yield_now().await,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+    }
+
     /// Waits for an answer, which has to be a good one.
     pub async fn hear_ok(&mut self) {
         let mut answer = [0; 200];

@@ -3,6 +3,7 @@
 use matryoshka_presence::channel::Broadcast;
 use matryoshka_presence::channel::pubsub::PubSub;
 use matryoshka_presence::channel::pubsub::registry::Owner;
+use matryoshka_presence::tracker::UpdateError;
 use matryoshka_presence::{
     DIFF_EVENT, MetaError, Presence, PresenceConfig, PresenceError, PresenceUpdateError,
 };
@@ -79,6 +80,73 @@ async fn q9_errors_leave_the_list_as_it_was() {
         Err(PresenceUpdateError::Meta(MetaError::NotAnObject))
     ));
     assert_eq!(presence.get_by_key(TOPIC, "anna")[0].reference(), reference);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_updates_side_by_side_none_is_lost() {
+    let presence = Presence::new(&PubSub::local());
+    let owner = Owner::new();
+    let zero = json!({ "n": 0 });
+    let track = presence.track_for(&owner, TOPIC, "anna", &zero);
+    track.await.unwrap();
+    let add = |n: u64| {
+        presence.update_with_for(&owner, TOPIC, "anna", move |meta: &mut Value| {
+            meta["n"] = (meta["n"].as_u64().unwrap() + n).into();
+        })
+    };
+    let (one, ten) = tokio::join!(add(1), add(10));
+    let references = [one.unwrap(), ten.unwrap()];
+    let [meta] = &presence.get_by_key(TOPIC, "anna")[..] else {
+        panic!("one meta");
+    };
+    assert_eq!(meta.get::<Value>().unwrap(), json!({ "n": 11 }));
+    assert!(references.contains(&meta.reference()));
+    assert!(references.contains(&meta.previous().unwrap()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_that_makes_no_meta_leaves_the_list_as_it_was() {
+    #[derive(serde::Deserialize, serde::Serialize)]
+    struct Numbered {
+        n: u64,
+    }
+    let presence = Presence::new(&PubSub::local());
+    let owner = Owner::new();
+    let named = json!({ "name": "Anna" });
+    let track = presence.track_for(&owner, TOPIC, "anna", &named);
+    let reference = track.await.unwrap();
+    let other_shape =
+        presence.update_with_for(&owner, TOPIC, "anna", |meta: &mut Numbered| meta.n = 1);
+    assert!(matches!(
+        other_shape.await,
+        Err(PresenceUpdateError::Meta(MetaError::Shape(_)))
+    ));
+    let no_object = presence.update_with_for(&owner, TOPIC, "anna", |meta: &mut Value| {
+        *meta = json!("text");
+    });
+    assert!(matches!(
+        no_object.await,
+        Err(PresenceUpdateError::Meta(MetaError::NotAnObject))
+    ));
+    let nobody = presence.update_with_for(&owner, TOPIC, "ben", |_: &mut Value| {});
+    assert!(matches!(
+        nobody.await,
+        Err(PresenceUpdateError::Update(UpdateError::NoPresence))
+    ));
+    assert_eq!(presence.get_by_key(TOPIC, "anna")[0].reference(), reference);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_that_an_owner_tracks_is_taken_off_all_lists() {
+    let presence = Presence::new(&PubSub::local());
+    let (owner, other) = (Owner::new(), Owner::new());
+    for (owner, topic) in [(&owner, TOPIC), (&owner, "another"), (&other, TOPIC)] {
+        presence.track_for(owner, topic, "anna", &()).await.unwrap();
+    }
+    assert_eq!(presence.untrack_all_for(&owner).await, 2);
+    assert_eq!(presence.get_by_key(TOPIC, "anna").len(), 1);
+    assert!(presence.list("another").is_empty());
+    assert_eq!(presence.untrack_all_for(&owner).await, 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -77,7 +77,7 @@ impl Channel<Presence> for Room {
             Event::SetStatus { user, status } => {
                 let key = user.as_ref().unwrap_or(&self.user);
                 let change = |meta: &mut Map<String, Value>| {
-                    meta.insert("status".to_owned(), status.into());
+                    meta.insert("status".to_owned(), status.clone().into());
                 };
                 match presence.update_with(socket, key, change).await {
                     Ok(_) => Reply::ok_empty(),

@@ -96,6 +96,40 @@ async fn changes_told_while_a_list_is_fetched_follow_it() {
     }
 }
 
+/// The official client leaves when a join takes too long for it, and joins again. It would add what came of the first join's changes to the
+/// second one's list.
+#[tokio::test(start_paused = true)]
+async fn no_change_comes_of_a_join_that_was_given_up_before_its_list_was_there() {
+    for mode in [Mode::Full, Mode::Window(100)] {
+        for (topic, params) in ways() {
+            let node = node(PresenceConfig::default().fetch(SlowLists), mode);
+            let _always = track(&node, topic, ALWAYS).await;
+            sleep(2 * SLOW).await;
+            let mut anna = node.connect(topic).await;
+            assert_eq!(anna.join(params.clone()).await["status"], "ok");
+            let before = node.presence.stats();
+            let ghost = track(&node, topic, "ghost").await;
+            sleep(SLOW / 2).await;
+            let meanwhile = node.presence.stats();
+            assert_eq!(meanwhile.states, before.states, "the list is on its way");
+            assert!(meanwhile.diffs > before.diffs, "and changes wait for it");
+            anna.send("phx_leave", json!({})).await;
+            let events = anna.settle().await;
+            let names = events.iter().map(|(event, _)| event.as_str());
+            let names: Vec<&str> = names.filter(|event| *event != "presence_count").collect();
+            // The list says of which join it is, so the client does not take it. A change would not say.
+            let expected = ["presence_state", "phx_reply", "phx_close"];
+            assert_eq!(names, expected, "{mode:?} {topic}");
+            drop(ghost);
+            sleep(SLOW).await;
+
+            assert_eq!(anna.join(params).await["status"], "ok");
+            let list = node.presence.list(topic).to_json().to().unwrap();
+            assert_eq!(anna.held().await, sorted(held(&list)));
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_counted_topic_has_neither_and_its_numbers_wait_for_nothing() {
     for (topic, params) in ways() {

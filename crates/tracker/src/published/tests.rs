@@ -1,6 +1,9 @@
 //! Lists, followers and laggards, without a shard.
 
+use std::sync::mpsc;
 use std::task::Waker;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
@@ -124,7 +127,7 @@ fn a_diff_larger_than_the_bound_fits_alone() {
 
 #[test]
 fn a_follower_that_goes_is_forgotten() {
-    let mut tracked = Tracked::new(10);
+    let tracked = Tracked::new(10);
     let (_, one) = tracked.follow("t");
     let (_, two) = tracked.follow("t");
     drop(one);
@@ -132,7 +135,6 @@ fn a_follower_that_goes_is_forgotten() {
     drop(two);
     assert!(tracked.published.consumers().by_topic.is_empty());
     drop(Diffs::new(Arc::clone(&tracked.published)));
-    tracked.join("t", 1);
     assert!(tracked.published.consumers().all.is_empty());
 }
 
@@ -189,7 +191,61 @@ fn followers_that_went_leave_nothing_behind_while_nothing_changes() {
         drop(tracked.follow("t"));
     }
     let consumers = tracked.published.consumers();
-    assert!(consumers.all.len() <= 2, "{}", consumers.all.len());
+    assert_eq!(consumers.all.len(), 1);
     assert!(consumers.by_topic.is_empty());
     drop((consumers, here));
+}
+
+/// Ten thousand million looks at a follower, if each that comes or goes looked at the others: minutes in place of a second.
+#[test]
+fn followers_of_one_topic_come_and_go_without_a_look_at_each_other() {
+    const FOLLOWERS: usize = 100_000;
+    const LIMIT: Duration = Duration::from_secs(30);
+    let mut tracked = Tracked::new(10);
+    let began = Instant::now();
+    let follow = |nth: usize| {
+        assert!(began.elapsed() < LIMIT, "after {nth} of {FOLLOWERS}");
+        tracked.follow("t").1
+    };
+    let mut followers: Vec<TopicDiffs> = (0..FOLLOWERS).map(follow).collect();
+    let mut last = followers.split_off(FOLLOWERS - 1);
+    for follower in followers {
+        assert!(began.elapsed() < LIMIT, "while they go");
+        drop(follower);
+    }
+    assert_eq!(tracked.published.consumers().by_topic["t"].len(), 1);
+    tracked.join("t", 1);
+    assert!(last[0].next().now_or_never().is_some());
+}
+
+/// Stopped in the first copy of the lists, where nobody sees its change, and in the second one, when everybody does.
+#[test]
+fn a_reader_waits_for_no_writer_that_stands_still_in_the_midst() {
+    for (stop_in, seen) in [(1, 1), (2, 0)] {
+        let mut tracked = Tracked::new(10);
+        tracked.join("t", 1);
+        let (stopped, has_stopped) = mpsc::channel();
+        let (go_on, may_go_on) = mpsc::channel();
+        let published = Arc::clone(&tracked.published);
+        let writing = thread::spawn(move || {
+            let mut copy = 0;
+            published.shards[0].write(|lists| {
+                copy += 1;
+                if copy == stop_in {
+                    stopped.send(()).unwrap();
+                    may_go_on.recv().unwrap();
+                }
+                lists.clear();
+            });
+        });
+        has_stopped.recv().unwrap();
+        let (answer, answered) = mpsc::channel();
+        let published = Arc::clone(&tracked.published);
+        thread::spawn(move || answer.send(published.entries(0, "t").len()));
+        let read = answered.recv_timeout(Duration::from_secs(10));
+        assert_eq!(read, Ok(seen), "copy {stop_in}");
+        go_on.send(()).unwrap();
+        writing.join().unwrap();
+        assert!(tracked.published.entries(0, "t").is_empty());
+    }
 }

@@ -4,6 +4,7 @@ mod cluster;
 mod consumers;
 #[cfg(feature = "test-util")]
 mod histories;
+mod left_right_model;
 mod owners;
 mod panics;
 mod pools;

@@ -12,6 +12,12 @@ use tungstenite::{
     protocol::{Role, WebSocketConfig, WebSocketContext},
 };
 
+use super::boundary::Boundary;
+
+/// A context that has had a larger message than this is replaced when nothing is in it: its buffers never shrink, and it would keep
+/// them for as long as its connection lives.
+const KEPT_BYTES: usize = 64 * 1024;
+
 /// Frames in and out of a byte stream, all by one task.
 ///
 /// `tokio_tungstenite` lets a reader and a writer be two tasks, and for that keeps two wakers on the heap which each read, each write and
@@ -20,8 +26,16 @@ use tungstenite::{
 pub(super) struct Codec<T> {
     stream: T,
     context: WebSocketContext,
+    /// What has been handed to the context.
+    read: Boundary,
+    /// The largest message that the context has had a buffer for.
+    largest: usize,
     /// Whether more waits than is to be collected before it is written.
     is_full: bool,
+    /// Whether something waits to be written. The answer to a ping does not count: our owner flushes it before it reads on.
+    is_unwritten: bool,
+    /// Whether the context has made messages of all that it was handed, as far as they are whole.
+    is_dry: bool,
     /// Whether nothing more can be read.
     ended: bool,
 }
@@ -32,8 +46,27 @@ impl<T> Codec<T> {
         Self {
             stream,
             context: WebSocketContext::new(Role::Server, Some(config)),
+            read: Boundary::default(),
+            largest: 0,
             is_full: false,
+            is_unwritten: false,
+            is_dry: true,
             ended: false,
+        }
+    }
+
+    /// The largest message that its buffers have held, in bytes. A smaller one may be part of a buffer as large.
+    pub(super) fn largest(&self) -> usize {
+        self.largest
+    }
+
+    /// Gives large buffers back if nothing is in them.
+    fn slim(&mut self) {
+        let is_empty = self.is_dry && !self.is_unwritten && self.read.is_between();
+        // What is not open holds also how far its closing handshake is.
+        if self.largest > KEPT_BYTES && is_empty && self.context.can_write() {
+            self.context = WebSocketContext::new(Role::Server, Some(*self.context.get_config()));
+            self.largest = 0;
         }
     }
 
@@ -55,14 +88,23 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Codec<T> {
         if self.ended {
             return Poll::Ready(None);
         }
-        match self.context.read(&mut Polled(&mut self.stream, cx)) {
-            Err(error) if is_pending(&error) => Poll::Pending,
+        self.is_dry = false;
+        let mut stream = Followed(Polled(&mut self.stream, cx), &mut self.read);
+        match self.context.read(&mut stream) {
+            Err(error) if is_pending(&error) => {
+                self.is_dry = true;
+                self.slim();
+                Poll::Pending
+            }
             Err(Error::ConnectionClosed | Error::AlreadyClosed) => {
                 self.ended = true;
                 Poll::Ready(None)
             }
             read => {
-                self.ended = read.is_err();
+                match &read {
+                    Ok(message) => self.largest = self.largest.max(message.len()),
+                    Err(_) => self.ended = true,
+                }
                 Poll::Ready(Some(read))
             }
         }
@@ -78,6 +120,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Codec<T> {
 
     /// Collects a message. It is written by the next flush, or when there is too much to collect more.
     pub(super) fn start_send(&mut self, message: Message) -> Result<(), Error> {
+        self.largest = self.largest.max(message.len());
+        self.is_unwritten = true;
         match self.context.write(&mut Later, message) {
             Err(error) if is_pending(&error) => {
                 self.is_full = true;
@@ -104,10 +148,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Codec<T> {
             return Poll::Pending;
         }
         self.is_full = false;
+        self.is_unwritten = false;
         match written {
-            Err(Error::ConnectionClosed) => Poll::Ready(Ok(())),
-            written => Poll::Ready(written),
+            Ok(()) => self.slim(),
+            Err(Error::ConnectionClosed) => {}
+            Err(error) => return Poll::Ready(Err(error)),
         }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -129,6 +176,27 @@ impl<T: AsyncWrite + Unpin> Write for Polled<'_, '_, T> {
 
     fn flush(&mut self) -> io::Result<()> {
         at_once(Pin::new(&mut *self.0).poll_flush(self.1))
+    }
+}
+
+/// As that, and what is read is followed.
+struct Followed<'a, 'b, T>(Polled<'a, 'b, T>, &'a mut Boundary);
+
+impl<T: AsyncRead + Unpin> Read for Followed<'_, '_, T> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.0.read(buffer)?;
+        self.1.pass(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> Write for Followed<'_, '_, T> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 

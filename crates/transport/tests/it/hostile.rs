@@ -311,17 +311,22 @@ async fn each_of_many_posts_that_wait_is_woken_for_its_own_end_alone() {
     let polls = Arc::<AtomicUsize>::default();
     // So large that the session deals with a few at a time, and the others could be woken meanwhile.
     let lines = "[1]\n".repeat(64);
-    let posts = (0..100).map(|_| {
-        let (polled, token, lines) = (&polled, &token, &lines);
-        watched(&polls, async move { polled.lines(token, lines).await })
-    });
-    let open = async {
-        yield_now().await;
-        polled.lab.gate.open();
-    };
-    let (answers, ()) = join(join_all(posts), open).await;
-    for answer in answers {
-        answer.is(json!({"status": 200}));
+    let posts: Vec<_> = (0..100)
+        .map(|_| {
+            let request = Request::post(format!("/socket/longpoll?token={token}"))
+                .header("content-type", "application/x-ndjson")
+                .body(Full::<Bytes>::from(lines.clone()));
+            let answer = polled.service.clone().call(request.unwrap());
+            // A task of its own, which takes its turn with the session's.
+            tokio::spawn(watched(&polls, answer))
+        })
+        .collect();
+    yield_now().await;
+    polled.lab.gate.open();
+    for post in posts {
+        let body = post.await.unwrap().unwrap().into_body();
+        let body = body.collect().await.unwrap().to_bytes();
+        assert_eq!(body, "{\"status\":200}");
     }
     let polls = polls.load(SeqCst);
     assert!(polls <= 100 * 3, "{polls} for 100 posts");

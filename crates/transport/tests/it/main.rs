@@ -2,6 +2,7 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 mod blocked;
+mod buffers;
 mod connections;
 mod contract;
 mod custom;

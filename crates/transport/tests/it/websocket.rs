@@ -26,11 +26,11 @@ use crate::{
 };
 
 const FIN_TEXT: u8 = 0x81;
-const FIN_BINARY: u8 = 0x82;
-const FIN_PING: u8 = 0x89;
+pub(crate) const FIN_BINARY: u8 = 0x82;
+pub(crate) const FIN_PING: u8 = 0x89;
 
 /// A lab session behind a WebSocket, and the client's end of its bytes.
-async fn raw(
+pub(crate) async fn raw(
     lab: &Lab,
     connections: &Connections,
     config: WebSocketConfig,
@@ -57,7 +57,7 @@ async fn connect(lab: &Lab) -> WebSocketStream<DuplexStream> {
 }
 
 /// A client's frame, masked with zeros.
-fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
     match payload.len() {
         len @ 0..126 => frame.push(0x80 | len as u8),

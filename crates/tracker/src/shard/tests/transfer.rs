@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::replica::Assembly;
 use crate::testing::tally::holds;
 
 /// The one who has the entries, and the one who gets them.
@@ -39,12 +40,27 @@ impl Net {
         }
         self.carry_out();
         for _ in 0..messages {
-            let Some((from, to, link, bytes)) = self.queue.pop_front() else {
+            if !self.deliver(|_| true) {
                 return;
-            };
-            self.hear(to, from, link, Message::decode(&bytes).unwrap().unwrap());
-            self.carry_out();
+            }
         }
+    }
+
+    /// Some time passes, in which whatever the owner says arrives at once, and what it is told not at all.
+    fn pass_one_way(&mut self, time: Duration) {
+        self.pass_slowly(time, 0);
+        while self.deliver(|to| to == FRESH) {}
+    }
+
+    /// The first message to such a node arrives, if there is one.
+    fn deliver(&mut self, to_such: impl Fn(usize) -> bool) -> bool {
+        let next = self.queue.iter().position(|(_, to, ..)| to_such(*to));
+        let Some((from, to, link, bytes)) = next.and_then(|next| self.queue.remove(next)) else {
+            return false;
+        };
+        self.hear(to, from, link, Message::decode(&bytes).unwrap().unwrap());
+        self.carry_out();
+        true
     }
 
     fn carry_out(&mut self) {
@@ -70,12 +86,15 @@ impl Net {
         self.shards[OWNER].at().seq - have
     }
 
+    /// What has come of the owner's state, as long as that is not all.
+    fn assembly(&self) -> Option<&Assembly> {
+        let peer = self.shards[FRESH].peers.get(&name(OWNER))?;
+        peer.link.as_ref()?.assembly.as_ref()
+    }
+
     /// Entries of parts still to come that operations have deleted, and held.
     fn overtaken(&self) -> (usize, usize) {
-        let peer = self.shards[FRESH].peers.get(&name(OWNER));
-        let link = peer.and_then(|peer| peer.link.as_ref());
-        let assembly = link.and_then(|link| link.assembly.as_ref());
-        assembly.map_or((0, 0), |assembly| assembly.overtaken())
+        self.assembly().map_or((0, 0), Assembly::overtaken)
     }
 }
 
@@ -108,6 +127,35 @@ fn i9_a_copy_is_complete_with_the_last_part_though_its_owner_never_stops() {
     );
     net.pass(PERIOD);
     assert_eq!(net.references(FRESH), net.references(OWNER));
+}
+
+/// It takes long until the owner hears which parts have come, and so until the next ones do. But its operations come, and follow
+/// those parts: nothing was lost, and a question would begin all anew. It is asked once no part has come for too long.
+#[test]
+fn i9_operations_that_follow_its_parts_show_that_a_slow_transfer_goes_on() {
+    for (millis, questions) in [(9_000, 0), (11_500, 1)] {
+        let mut net = Net::about_to_transfer();
+        while net.assembly().is_none() {
+            net.pass_slowly(PERIOD, 1);
+        }
+        net.pass_one_way(PERIOD);
+        let end = net.now + Duration::from_millis(millis);
+        for turn in 0.. {
+            if net.now >= end {
+                break;
+            }
+            if turn % 10 == 0 {
+                net.write(&format!("w{turn:03}"));
+            }
+            net.pass_one_way(PERIOD);
+        }
+        assert_eq!(net.shards[FRESH].stats().pulls_sent, questions);
+        assert_eq!(net.keys(FRESH), "", "no part of a state is listed");
+        net.run();
+        net.pass(PERIOD);
+        assert_eq!(net.shards[OWNER].stats().states_served, 1 + questions);
+        assert_eq!(net.references(FRESH), net.references(OWNER));
+    }
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -1,0 +1,145 @@
+//! What a WebSocket does with the buffers of large messages: they are given back, and nothing that was in them is lost.
+
+use futures::{FutureExt, SinkExt, StreamExt};
+use matryoshka_transport::{
+    Close, CloseCode, Connections, Frame, Outgoing, WebSocket, WebSocketConfig,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    task::yield_now,
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Message, protocol::Role},
+};
+
+use crate::{
+    lab::Lab,
+    websocket::{FIN_BINARY, FIN_PING, masked, raw},
+};
+
+/// More than a connection keeps.
+const LARGE: usize = 100_000;
+
+fn pair(config: &WebSocketConfig) -> (DuplexStream, WebSocket<DuplexStream>) {
+    let (client, server) = duplex(1 << 20);
+    (client, WebSocket::accept(server, config))
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_lost_behind_large_messages_wherever_the_bytes_are_cut() {
+    let said = [
+        vec![b'a'; LARGE],
+        vec![b'b'; 200],
+        vec![b'c'; 70_000],
+        vec![b'd'; 300_000],
+        vec![b'e'; 3],
+        vec![b'f'; 90_000],
+    ];
+    let [large, small, begin, end, short, last] = &said;
+    let frames = [
+        masked(FIN_BINARY, large),
+        masked(FIN_BINARY, small),
+        masked(0x02, begin),
+        masked(FIN_PING, b"between"),
+        masked(0x80, end),
+        masked(FIN_BINARY, short),
+        masked(FIN_BINARY, last),
+    ];
+    let whole = [&begin[..], end].concat();
+    let expected = [large, small, &whole, short, last];
+    let size = frames[0].len();
+    // What is written at once ends between messages, within a header, within a payload, and between fragments.
+    let cuts = [
+        vec![size],
+        vec![size + 1, 5, 30_000],
+        vec![size - 1, 2, 99_999],
+        vec![size + frames[1].len() + frames[2].len(), 1_000],
+        vec![7],
+    ];
+    for cuts in cuts {
+        let config = WebSocketConfig::default();
+        let mut stream = raw(&Lab::new(), &Connections::new(), config, 1 << 20).await;
+        let bytes = frames.concat();
+        let (mut rest, mut cuts) = (&bytes[..], cuts.iter().cycle());
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(*cuts.next().unwrap()));
+            stream.write_all(now).await.unwrap();
+            for _ in 0..5 {
+                yield_now().await;
+            }
+            rest = later;
+        }
+        let mut client = WebSocketStream::from_raw_socket(stream, Role::Client, None).await;
+        for expected in expected {
+            let heard = loop {
+                match client.next().await.unwrap().unwrap() {
+                    Message::Pong(payload) => assert_eq!(&payload[..], b"between"),
+                    message => break message.into_data(),
+                }
+            };
+            assert!(heard == expected[..], "{} bytes", expected.len());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_flush_loses_nothing_that_was_read_already() {
+    let (mut client, mut server) = pair(&WebSocketConfig::default());
+    let frames = [
+        masked(FIN_BINARY, &[0; LARGE]),
+        masked(FIN_BINARY, b"short"),
+    ];
+    client.write_all(&frames.concat()).await.unwrap();
+    assert_eq!(server.next().await.unwrap().unwrap().len(), LARGE);
+    server.flush().await.unwrap();
+    let heard = server.next().now_or_never().unwrap().unwrap().unwrap();
+    assert_eq!(heard, Frame::binary(&b"short"[..]));
+}
+
+/// Also the closing handshake stays where it was.
+#[tokio::test]
+async fn a_read_loses_nothing_that_waits_to_be_written() {
+    // Room for all of it, so that only the flush writes.
+    let mut config = WebSocketConfig::default();
+    config.write_buffer_bytes = 1 << 20;
+    let (mut client, mut server) = pair(&config);
+    let large = Outgoing::Frame(Frame::binary(vec![7; LARGE]));
+    server.feed(large).await.unwrap();
+    assert!(server.next().now_or_never().is_none());
+    let close = Outgoing::Close(Close::new(CloseCode::GOING_AWAY));
+    server.send(close).await.unwrap();
+    assert!(server.next().now_or_never().is_none());
+    let mut written = vec![0; 10 + LARGE + 4];
+    client.read_exact(&mut written).await.unwrap();
+    assert!(written[10..][..LARGE] == [7; LARGE]);
+    assert_eq!(written[10 + LARGE..], [0x88, 2, 0x03, 0xe9]);
+    client
+        .write_all(&masked(0x88, &[0x03, 0xe9]))
+        .await
+        .unwrap();
+    client.shutdown().await.unwrap();
+    server.close().await.unwrap();
+    drop(server);
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.is_empty(), "{rest:?}");
+}
+
+/// Kept, it would keep the whole buffer of the large one.
+#[tokio::test]
+async fn a_small_message_behind_a_large_one_does_not_lie_in_its_buffer() {
+    let (mut client, mut server) = pair(&WebSocketConfig::default());
+    let small = [5; 2_000];
+    for (size, is_copied) in [(2_000, false), (LARGE, true)] {
+        let frames = [
+            masked(FIN_BINARY, &vec![0; size]),
+            masked(FIN_BINARY, &small),
+        ];
+        client.write_all(&frames.concat()).await.unwrap();
+        drop(server.next().await);
+        let heard = server.next().await.unwrap().unwrap();
+        assert_eq!(heard.bytes()[..], small);
+        assert_eq!(heard.bytes().is_unique(), is_copied, "behind {size} bytes");
+    }
+}

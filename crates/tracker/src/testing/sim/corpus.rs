@@ -1,4 +1,4 @@
-//! Histories that fail as soon as a rule is broken that little else shows. All of them are replayed by the tests, for ever.
+//! Histories that were shortened while a rule was broken that little else shows. All of them are replayed by the tests, for ever.
 //!
 //! Stored are the steps, not a seed alone: what a seed stands for changes with the simulator. A step keeps its meaning, and its
 //! chance decides the same choices as long as that step asks for them in the same order.
@@ -10,7 +10,7 @@ use super::action::{Action, NoAction};
 /// A stored history.
 #[derive(Clone, Copy, Debug)]
 pub struct Stored {
-    /// Which rule has to be broken for it to fail.
+    /// Which rule was broken when it failed and was shortened.
     pub shows: &'static str,
     /// Decides settings, weather and what becomes quiet in the end.
     pub seed: u64,

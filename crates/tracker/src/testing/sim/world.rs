@@ -68,6 +68,23 @@ struct Node {
     clock: i64,
 }
 
+impl Node {
+    /// One that has not started yet.
+    fn new(name: String) -> Self {
+        Self {
+            name: NodeName::new(name).expect("a good name"),
+            incarnation: 0,
+            generation: 0,
+            life: Life::first_of(0),
+            draining: None,
+            leaving: false,
+            running: None,
+            paused_until: Duration::ZERO,
+            clock: 0,
+        }
+    }
+}
+
 /// A node whose process is alive.
 #[derive(Debug)]
 struct Running {
@@ -106,17 +123,7 @@ impl World {
         };
         let weather = [Weather::Fair, Weather::Foul][random.below(2)];
         let count = nodes;
-        let nodes = (0..count).map(|index| Node {
-            name: NodeName::new(format!("n{index}")).expect("a good name"),
-            incarnation: 0,
-            generation: 0,
-            life: Life::first_of(0),
-            draining: None,
-            leaving: false,
-            running: None,
-            paused_until: Duration::ZERO,
-            clock: 0,
-        });
+        let nodes = (0..count).map(|index| Node::new(format!("n{index}")));
         let nodes: Vec<Node> = nodes.collect();
         let mut world = Self {
             seed,

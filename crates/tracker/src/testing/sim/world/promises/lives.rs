@@ -78,19 +78,9 @@ impl World {
     /// A node of a new name.
     fn newcomer(&mut self) -> Index {
         let index = self.nodes.len();
-        let name = NodeName::new(format!("newcomer{index}")).unwrap();
-        self.names.push(name.clone());
-        self.nodes.push(Node {
-            name,
-            incarnation: 0,
-            generation: 0,
-            life: Life::first_of(0),
-            draining: None,
-            leaving: false,
-            running: None,
-            paused_until: Duration::ZERO,
-            clock: 0,
-        });
+        let node = Node::new(format!("newcomer{index}"));
+        self.names.push(node.name.clone());
+        self.nodes.push(node);
         self.start(index);
         self.heal_all();
         self.pass(Duration::from_millis(400));

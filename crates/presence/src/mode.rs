@@ -33,7 +33,7 @@ impl Mode {
         self != Self::Full
     }
 
-    /// The part of a list that clients hold.
+    /// The part of a list that clients hold. It shares the list's pieces, so that of two such parts only what differs is looked at.
     pub(crate) fn view(self, list: &Entries) -> Entries {
         match self {
             Self::Full => list.clone(),
@@ -114,7 +114,7 @@ fn first_keys(list: &Entries, most: usize) -> Entries {
         }
         keys <= most
     });
-    first.cloned().collect()
+    list.first(first.count())
 }
 
 #[cfg(test)]

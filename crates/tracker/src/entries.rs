@@ -52,6 +52,28 @@ impl Entries {
         self.chunks.iter().map(|chunk| chunk.as_slice())
     }
 
+    /// The first so many entries. Its [pieces](Self::pieces) are those of this list but for the last, if the cut goes through it.
+    pub fn first(&self, most: usize) -> Self {
+        if most >= self.len {
+            return self.clone();
+        }
+        let (mut chunks, mut room) = (Vec::new(), most);
+        for chunk in self.chunks.iter() {
+            if room == 0 {
+                break;
+            }
+            chunks.push(match chunk.get(..room) {
+                Some(first) if room < chunk.len() => Arc::new(first.to_vec()),
+                _ => Arc::clone(chunk),
+            });
+            room = room.saturating_sub(chunk.len());
+        }
+        Self {
+            chunks: Arc::new(chunks),
+            len: most,
+        }
+    }
+
     /// All entries in order, in pieces of which each is about to be read: its entries and their values are on their way
     /// into the processor's caches. A list that nobody read for a while is in none of them, and who goes from entry to
     /// value and on to the next entry waits for each; what is read ahead is fetched many at a time.

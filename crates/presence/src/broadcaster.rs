@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::events::Events;
 use crate::extras::Extras;
 use crate::fetching::Fetching;
-use crate::greeting::{Greeting, UnderWay, count_json};
+use crate::greeting::{Arrival, Greeting, UnderWay, count_json};
 use crate::handling::HandlerQueue;
 use crate::list::PresenceDiff;
 use crate::parts::{MAX_DIFF_BYTES, parts};
@@ -46,10 +46,8 @@ pub(crate) struct Broadcaster {
     pub(crate) diffs: Diffs,
     pub(crate) wanted: mpsc::Receiver<Wanted>,
     /// Lists that were under way.
-    pub(crate) arrivals: (
-        mpsc::UnboundedSender<(Arc<str>, u64)>,
-        mpsc::UnboundedReceiver<(Arc<str>, u64)>,
-    ),
+    pub(crate) arrived: mpsc::UnboundedReceiver<Arrival>,
+    pub(crate) arrivals: mpsc::UnboundedSender<Arrival>,
     pub(crate) teller: Teller<Waiter>,
     pub(crate) fetching: Option<Fetching<Waiter>>,
     pub(crate) handler: Option<Arc<HandlerQueue>>,
@@ -82,7 +80,7 @@ impl Broadcaster {
                     None => return,
                 },
                 Some(wanted) = self.wanted.recv() => self.want(wanted),
-                Some((topic, way)) = self.arrivals.1.recv() => self.teller.arrived(&topic, way),
+                Some((topic, way)) = self.arrived.recv() => self.teller.arrived(&topic, way),
                 (job, extras) = fetched => self.finish(job, extras),
                 () = slept => {}
             }
@@ -110,7 +108,7 @@ impl Broadcaster {
                 Err(_) => break,
             }
         }
-        while let Ok((topic, way)) = self.arrivals.1.try_recv() {
+        while let Ok((topic, way)) = self.arrived.try_recv() {
             self.teller.arrived(&topic, way);
         }
     }
@@ -183,7 +181,7 @@ impl Broadcaster {
         greeting.under_way = greet.way.map(|way| UnderWay {
             topic: Arc::clone(&greet.topic),
             way,
-            arrived: self.arrivals.0.clone(),
+            arrived: self.arrivals.clone(),
         });
         let greeting = Arc::new(greeting);
         for waiter in greet.waiters {

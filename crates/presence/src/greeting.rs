@@ -27,13 +27,16 @@ pub(crate) struct Greeting {
     written: OnceCell<Json>,
 }
 
+/// The topic of a list that was under way, and its number.
+pub(crate) type Arrival = (Arc<str>, u64);
+
 /// Tells, when it is dropped, that all who were given a list have pushed it to their clients or gone.
 #[derive(Debug)]
 pub(crate) struct UnderWay {
     pub(crate) topic: Arc<str>,
     pub(crate) way: u64,
     /// Not bounded by itself, so that whoever drops it need not wait: of each topic only so many lists are under way.
-    pub(crate) arrived: mpsc::UnboundedSender<(Arc<str>, u64)>,
+    pub(crate) arrived: mpsc::UnboundedSender<Arrival>,
 }
 
 impl Drop for UnderWay {

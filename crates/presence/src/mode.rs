@@ -150,6 +150,18 @@ mod tests {
         assert!(Mode::Count.view(&all).is_empty());
     }
 
+    /// So that of two windows of one list only what differs is looked at.
+    #[test]
+    fn a_window_has_the_lists_own_pieces() {
+        let all: Entries = (0..1_000)
+            .map(|n| entry(&format!("user-{n:04}"), n))
+            .collect();
+        let view = Mode::Window(700).view(&all);
+        assert!(view.iter().eq(all.iter().take(700)));
+        let looked = |now: &Entries| Difference::between([&view], now).looked;
+        assert!(looked(&Mode::Window(700).view(&all)) < 200);
+    }
+
     #[test]
     fn a_count_has_keys_and_metas() {
         let count = Count::of(&list(&[("a", 1), ("a", 2), ("b", 3)]));

@@ -92,12 +92,14 @@ impl Presence {
             queue
         });
         let (sender, wanted) = mpsc::channel(WANTED);
+        let (arrivals, arrived) = mpsc::unbounded_channel();
         let broadcaster = Broadcaster {
             pubsub: pubsub.clone(),
             tracker: tracker.clone(),
             diffs: tracker.diffs(),
             wanted,
-            arrivals: mpsc::unbounded_channel(),
+            arrived,
+            arrivals,
             teller: Teller::new(Settings {
                 period: config.period,
                 rules: rules.clone(),

@@ -2,6 +2,7 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
+#[cfg(test)]
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;

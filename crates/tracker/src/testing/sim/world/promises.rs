@@ -67,7 +67,7 @@
 //! | what is held stays beside the first new entry | `i14_`, `i21_` |
 //! | what is held gives way to what was there before it, to an update of that, or to its own | `i14_of_two_places_`; `i14_` of `shard/tests/places.rs` |
 //! | what a held set stands beside not told, or not listened to | `i14_the_restarted_node_` of `shard/tests/places.rs` |
-//! | what was not listed before listed beside whatever is there when it is heard to be held | `i27_`; `i14_the_restarted_node_takes_` of `shard/tests/places.rs` |
+//! | what was not listed before listed beside whatever is there when it is heard to be held | `i27_` |
 //! | what is gone of lost connections never told by their owner, or a loss told no sooner than other changes | `i14_who_is_back_before_`, `i14_a_lost_connection_is_told_` of `shard/tests/places.rs` |
 //! | what gave way to a new entry is not gone for good | `i8_`, `i14_`, `i21_` |
 //! | a held set that outlives the copy of its life | `i8_a_held_set_` |

@@ -70,23 +70,14 @@ impl Entries {
 
     /// The first so many entries. Its [pieces](Self::pieces) are those of this list but for the last, if the cut goes through it.
     pub fn first(&self, most: usize) -> Self {
-        if most >= self.len {
-            return self.clone();
-        }
-        let (mut chunks, mut room) = (Vec::new(), most);
-        for chunk in self.chunks.iter() {
-            if room == 0 {
-                break;
+        match &self.0 {
+            _ if most >= self.len() => self.clone(),
+            List::One(_) => Self::default(),
+            List::Chunked(chunks) => {
+                let first = chunks.first(most);
+                let one = first.only().cloned().map(List::One);
+                Self(one.unwrap_or(List::Chunked(first)))
             }
-            chunks.push(match chunk.get(..room) {
-                Some(first) if room < chunk.len() => Arc::new(first.to_vec()),
-                _ => Arc::clone(chunk),
-            });
-            room = room.saturating_sub(chunk.len());
-        }
-        Self {
-            chunks: Arc::new(chunks),
-            len: most,
         }
     }
 

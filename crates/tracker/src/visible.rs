@@ -148,12 +148,14 @@ impl VisibleSet {
             return Vec::new();
         }
         let key = topic_key(entry);
-        let stays = |there: &mut HeldKey| there.admit(entry);
-        if self.held.get_mut(&key).is_none_or(stays) {
+        let Some(there) = self.held.get_mut(&key) else {
             return Vec::new();
+        };
+        let displaced = there.admit(entry);
+        if there.is_empty() {
+            self.held.remove(&key);
         }
-        let there = self.held.remove(&key);
-        there.map(HeldKey::into_held).unwrap_or_default()
+        displaced
     }
 
     fn put_in(&mut self, entry: &Arc<Entry>) {

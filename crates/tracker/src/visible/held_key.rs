@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
+use std::mem;
 use std::sync::Arc;
 
 use matryoshka_pubsub::NodeName;
@@ -18,13 +19,26 @@ use crate::reference::PresenceRef;
 /// The held entries of one topic and key that are visible; at least one.
 #[derive(Debug)]
 pub(super) struct HeldKey {
-    held: BTreeMap<HeldPlace, ShownHeld>,
+    held: BTreeMap<HeldPlace, Held>,
     /// All tracked entries that are visible here, and some that were and may be again: of those whose link broke nobody says that they
     /// have ended. All that comes else ends what is held, so there are no more of them than there were at once.
     beside: BTreeMap<PresenceRef, Neighbour>,
 }
 
-/// A tracked entry beside which something is held.
+#[derive(Debug)]
+struct Held {
+    shown: ShownHeld,
+    /// Beside these it stands as well, and not all that is held here does: nobody has listed them here yet.
+    told: Box<[PresenceRef]>,
+}
+
+impl Held {
+    fn is_told(&self, reference: PresenceRef) -> bool {
+        self.told.contains(&reference)
+    }
+}
+
+/// A tracked entry beside which all is held.
 #[derive(Debug)]
 struct Neighbour {
     previous: Option<PresenceRef>,
@@ -66,11 +80,7 @@ impl HeldKey {
 
     #[cfg(any(test, feature = "test-util"))]
     pub(super) fn held(&self) -> impl Iterator<Item = &ShownHeld> {
-        self.held.values()
-    }
-
-    pub(super) fn into_held(self) -> Vec<ShownHeld> {
-        self.held.into_values().collect()
+        self.held.values().map(|held| &held.shown)
     }
 
     /// The visible entries beside which these are held.
@@ -86,17 +96,15 @@ impl HeldKey {
         {
             return false;
         }
-        match self.held.entry(place(entry)) {
-            Slot::Occupied(_) => return false,
-            Slot::Vacant(vacant) => vacant.insert(ShownHeld::new(entry, of)),
+        let Slot::Vacant(vacant) = self.held.entry(place(entry)) else {
+            return false;
         };
-        if let Beside::Told(told) = beside {
-            for reference in told {
-                self.beside
-                    .entry(*reference)
-                    .or_insert_with(Neighbour::absent);
-            }
-        }
+        let told = match beside {
+            Beside::Visible => Box::default(),
+            Beside::Told(told) => Box::from(told),
+        };
+        let shown = ShownHeld::new(entry, of);
+        vacant.insert(Held { shown, told });
         true
     }
 
@@ -108,15 +116,21 @@ impl HeldKey {
         })
     }
 
-    /// A tracked entry becomes visible. Whether what is held stays beside it: if not, it is the user's return.
-    pub(super) fn admit(&mut self, entry: &Entry) -> bool {
+    /// A tracked entry becomes visible. It is the return of the user of all that it does not stand beside: those are held no longer, and are
+    /// given back.
+    pub(super) fn admit(&mut self, entry: &Entry) -> Vec<ShownHeld> {
         let known = self.beside.contains_key(&entry.reference);
         let was = entry.previous.and_then(|was| self.beside.remove(&was));
-        let admitted = known || was.is_some();
-        if admitted {
-            self.beside.insert(entry.reference, Neighbour::of(entry));
+        let mut displaced = BTreeMap::new();
+        if !known && was.is_none() {
+            let is_told = |held: &Held| {
+                held.is_told(entry.reference) || entry.previous.is_some_and(|was| held.is_told(was))
+            };
+            let held = mem::take(&mut self.held).into_iter();
+            (self.held, displaced) = held.partition(|(_, held)| is_told(held));
         }
-        admitted
+        self.beside.insert(entry.reference, Neighbour::of(entry));
+        displaced.into_values().map(|held| held.shown).collect()
     }
 
     /// An entry is not visible any more. If it was held, what it may be updated to is no return.

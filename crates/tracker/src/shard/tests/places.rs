@@ -220,3 +220,25 @@ fn i14_a_lost_connection_is_told_sooner_than_other_changes() {
     net.run();
     assert!(net.shards[0].poll_timeout() <= net.now + PERIOD / 10);
 }
+
+/// Two places of two nodes are held, and the user is back in one for the first of them; then the second node ends as well. Whoever starts
+/// hears of both held ones, and that the new place is none for the second one: for the first one it is.
+#[test]
+fn i14_beside_what_one_is_held_is_said_of_that_one_only() {
+    let mut net = Net::with_places(&[(0, 1), (1, 2)]);
+    net.close_held(&[1]);
+    net.come(&[(2, 3)]);
+    assert_eq!(net.places(), [2; 3]);
+    net.shards[1].restart(GRACE);
+    net.run();
+    net.restart(1, 2);
+    net.pass(PERIOD);
+    net.up(1, 0);
+    assert_eq!(
+        net.shards[1].held_listed(),
+        2,
+        "nobody has said that one is gone"
+    );
+    net.up(1, 2);
+    assert_eq!(net.places(), [2; 3]);
+}

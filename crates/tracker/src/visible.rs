@@ -117,6 +117,16 @@ impl VisibleSet {
         is_held
     }
 
+    /// Somebody else has a held entry from now on. Whether it is visible.
+    pub(crate) fn hand_over(&mut self, entry: &Arc<Entry>, to: HeldBy) -> bool {
+        let there = self.held.get_mut(&topic_key(entry));
+        let is_held = there.is_some_and(|there| there.hand_over(entry, to));
+        if is_held {
+            self.put_in(entry);
+        }
+        is_held
+    }
+
     /// Makes an entry invisible. Whether it was visible.
     pub(crate) fn remove(&mut self, entry: &Arc<Entry>) -> bool {
         let was_visible = self.take_out(entry);

@@ -145,13 +145,12 @@ impl Shard {
         }
         let live: Vec<Arc<Entry>> = replica.live().cloned().collect();
         let held: Vec<Arc<Entry>> = replica.held().cloned().collect();
-        let listed = self.drop_set(node, life);
+        let held = self.replace_set(node, life, held);
         for entry in &live {
             self.show_entry(entry);
         }
         for entry in &held {
-            let beside = Beside::those_of(listed.contains(&entry.reference.put_seq()));
-            self.show_held(entry, HeldBy::Copy(node.clone()), beside);
+            self.show_held(entry, HeldBy::Copy(node.clone()), Beside::Told(&[]));
         }
         self.check_caught_up();
     }

@@ -177,12 +177,36 @@ impl Shard {
         self.vector_at = self.vector_at.min(now);
     }
 
-    /// Ends a held set. Gives the numbers of those that were listed.
-    pub(super) fn drop_set(&mut self, node: &NodeName, life: Life) -> BTreeSet<u64> {
-        let set = self.held.remove(&(node.clone(), life));
-        let listed = set.iter().flat_map(HeldSet::iter);
-        let listed = listed.filter(|entry| self.visible.remove(entry));
-        listed.map(|entry| entry.reference.put_seq()).collect()
+    /// Ends a held set.
+    pub(super) fn drop_set(&mut self, node: &NodeName, life: Life) {
+        if let Some(set) = self.held.remove(&(node.clone(), life)) {
+            for entry in set.iter() {
+                self.visible.remove(entry);
+            }
+        }
+    }
+
+    /// A copy comes in the place of a held set, if there is one. What is held in both stays where it is listed, and what is only held
+    /// in the set is held no longer: it may be tracked in the copy. Gives what is held in the copy and not listed.
+    pub(super) fn replace_set(
+        &mut self,
+        node: &NodeName,
+        life: Life,
+        mut held: Vec<Arc<Entry>>,
+    ) -> Vec<Arc<Entry>> {
+        let Some(set) = self.held.remove(&(node.clone(), life)) else {
+            return held;
+        };
+        let mut stay = BTreeSet::new();
+        held.retain(|entry| {
+            let is_listed = self.visible.hand_over(entry, HeldBy::Copy(node.clone()));
+            stay.extend(is_listed.then_some(entry.reference));
+            !is_listed
+        });
+        for entry in set.iter().filter(|entry| !stay.contains(&entry.reference)) {
+            self.visible.remove(entry);
+        }
+        held
     }
 
     /// That life and those before it in the same process left for good: what is held of them goes too.

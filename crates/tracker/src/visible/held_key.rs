@@ -108,6 +108,13 @@ impl HeldKey {
         true
     }
 
+    /// Somebody else has a held entry from now on. Whether it is here.
+    pub(super) fn hand_over(&mut self, entry: &Arc<Entry>, to: HeldBy) -> bool {
+        let held = self.held.get_mut(&place(entry));
+        held.map(|held| held.shown = ShownHeld::new(entry, to))
+            .is_some()
+    }
+
     /// Whether all that is visible is one of these, or the update of one.
     fn all_of(&self, told: &[PresenceRef]) -> bool {
         let mut visible = self.beside.iter().filter(|(_, beside)| beside.visible);

@@ -242,3 +242,24 @@ fn i14_beside_what_one_is_held_is_said_of_that_one_only() {
     net.up(1, 2);
     assert_eq!(net.places(), [2; 3]);
 }
+
+/// A link breaks during the drain, and is back when the user of one of two places is: that one is gone then, and the other one stays.
+#[test]
+fn i14_who_came_back_while_a_link_was_broken_takes_the_old_place_when_it_is_up() {
+    let mut net = Net::with_places(&[(0, 1), (0, 2)]);
+    net.close_held(&[1]);
+    net.down(0, 2);
+    assert_eq!(net.shards[2].held_listed(), 2);
+    net.up(0, 2);
+    net.pass(PERIOD);
+    assert_eq!((net.places(), net.shards[2].held_listed()), (vec![2; 3], 1));
+    net.down(0, 2);
+    net.come(&[(0, 3)]);
+    net.diffs.iter_mut().for_each(Vec::clear);
+    net.up(0, 2);
+    net.pass(PERIOD);
+    assert_eq!(
+        (net.take_diffs(2), net.places()),
+        (vec![(1, 1)], vec![2; 3])
+    );
+}

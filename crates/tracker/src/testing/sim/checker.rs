@@ -105,6 +105,13 @@ impl Truth {
         }
     }
 
+    /// Another tracker begins on a node: what it knows of places that are held it has from others, who may not have been asked.
+    pub(super) fn begins(&mut self, node: Index) {
+        for fate in self.values.values_mut() {
+            fate.known_to.remove(&node);
+        }
+    }
+
     /// Whether somebody came back in a diff, and the old place left in it that this node knew to be held.
     pub(super) fn moves(&self, diff: &Diff, viewer: Index) -> bool {
         let came = |new: &Arc<Entry>, old: &Arc<Entry>| {

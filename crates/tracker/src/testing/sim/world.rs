@@ -371,6 +371,7 @@ impl World {
     }
 
     fn run(&mut self, node: Index, links: BTreeMap<Index, LinkView>) {
+        self.truth.begins(node);
         let at = &mut self.nodes[node];
         at.generation += 1;
         at.draining = None;

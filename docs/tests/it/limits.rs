@@ -170,6 +170,10 @@ fn limits() -> Vec<(&'static str, String)> {
         ),
         ("MAX_JOINING_BYTES", bytes(channel::MAX_JOINING_BYTES)),
         (
+            "LongPollConfig::max_answer_bytes",
+            bytes(polls.max_answer_bytes),
+        ),
+        (
             "REPLACED_CHANNEL_WAIT",
             time(channel::REPLACED_CHANNEL_WAIT),
         ),

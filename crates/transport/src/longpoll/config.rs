@@ -36,13 +36,16 @@ pub struct LongPollConfig {
     /// How many requests may be under way to other nodes, and how many from them; default 10,000 each. A session that
     /// cannot be asked for is as good as gone: its client gets a new one.
     pub max_forwarded: usize,
-    /// How many bytes of posts may be under way to other nodes, those of polls' answers included that came from there and are not read yet, and
-    /// how many of posts from other nodes; default 64 MiB each. A request beyond is answered as one
-    /// beyond [`max_posted_bytes`](Self::max_posted_bytes), or with 408 where the other node has no room.
+    /// How many bytes of posts may be under way to other nodes, and how many of posts from other nodes; default 16 MiB each. A post beyond is
+    /// answered as one beyond [`max_posted_bytes`](Self::max_posted_bytes), or with 408 where the other node has no room. It should
+    /// leave room in the queue between two nodes (32 MiB over QUIC), which polls and their answers share with posts.
     pub max_forwarded_bytes: usize,
 }
 
 impl Default for LongPollConfig {
+    /// How many bytes of answers to polls may be here that came from other nodes and that clients have not read; default 64 MiB. While there
+    /// are as many, polls for sessions of other nodes are answered as posts beyond [`max_posted_bytes`](Self::max_posted_bytes).
+    pub max_answer_bytes: usize,
     fn default() -> Self {
         Self {
             window: Duration::from_secs(10),
@@ -55,7 +58,8 @@ impl Default for LongPollConfig {
             max_frame_bytes: MAX_MESSAGE_BYTES,
             max_sessions: 10_000,
             max_forwarded: 10_000,
-            max_forwarded_bytes: 64 * 1024 * 1024,
+            max_forwarded_bytes: 16 * 1024 * 1024,
+            max_answer_bytes: 64 * 1024 * 1024,
         }
     }
 }
@@ -122,3 +126,9 @@ impl LongPollConfig {
         self
     }
 }
+
+    /// Sets [`max_answer_bytes`](Self::max_answer_bytes).
+    pub fn with_max_answer_bytes(mut self, max_answer_bytes: usize) -> Self {
+        self.max_answer_bytes = max_answer_bytes;
+        self
+    }

@@ -165,6 +165,11 @@ async fn post<B: RequestBody>(
         }
         (_, None) => PostAnswer::Gone,
     };
+    if let Place::There(node) = &place
+        && !polling.relay.has_session(node, token).await
+    {
+        return posted(polling, PostAnswer::Gone);
+    }
     posted(polling, answer)
 }
 
@@ -217,7 +222,7 @@ fn pass(limit: &LogLimit) -> Option<u64> {
 }
 
 impl LongPolling {
-    /// None if too much is under way between the nodes.
+    /// None if too much came from other nodes that clients have not read.
     async fn poll(&self, token: &str) -> Option<(Polled, UntilRead)> {
         let window = self.config().window;
         match self.sessions.find(token) {
@@ -230,7 +235,7 @@ impl LongPolling {
                 Some((polled, until_read))
             }
             Place::There(node) => {
-                let charge = self.relay.asked().charge();
+                let charge = self.relay.answers().charge();
                 if !charge.could_grow(1) {
                     return None;
                 }
@@ -249,8 +254,8 @@ impl LongPolling {
     fn room<'a>(&self, place: &'a Place) -> Result<Room<'a>, NotTaken> {
         let (session, budget) = match place {
             Place::Here(session) => (Some(session.enter()?), self.sessions.posted()),
-            Place::There(node) if self.relay.is_linked(node) => (None, self.relay.asked()),
-            Place::There(_) | Place::Nowhere => return Err(NotTaken::Gone),
+            Place::There(_) => (None, self.relay.asked()),
+            Place::Nowhere => return Err(NotTaken::Gone),
         };
         let node = budget.charge();
         Ok(Room { session, node })
@@ -262,7 +267,7 @@ impl LongPolling {
 struct UntilRead {
     /// Of its session.
     _unread: Option<Unread>,
-    /// Of what is under way between the nodes.
+    /// Of what came from other nodes.
     charge: Option<Charge>,
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -85,7 +86,6 @@ impl Sessions {
     pub(super) fn take_seat(self: &Arc<Self>) -> Option<Seat> {
         let mut table = self.table();
         if table.taken >= self.config.max_sessions {
-            drop(table);
             self.counters.full.add_one();
             return None;
         }
@@ -93,7 +93,11 @@ impl Sessions {
         let number = table.next;
         table.next += 1;
         let sessions = Arc::clone(self);
-        Some(Seat { sessions, number })
+        Ok(Seat {
+            sessions,
+            number,
+            address,
+        })
     }
 
     /// Finds the session of a token that may come from anybody.
@@ -164,3 +168,6 @@ impl Drop for Seat {
         drop(session);
     }
 }
+        if let Some(address) = &self.address {
+            table.addresses.leave(address);
+        }

@@ -262,6 +262,11 @@ impl Page<'_> {
             stats.forwarded,
         )?;
         self.counter(
+            "longpoll_full_address",
+            "Clients whose address had as many long-poll sessions as it may",
+            stats.full_address,
+        )?;
+        self.counter(
             "longpoll_forwarded_in_vain",
             "Of these, those that found no session there",
             stats.forwarded_in_vain,

@@ -1,6 +1,7 @@
 //! Every open connection of a service: how many there are and may be, and how to close them.
 
-mod census;
+pub(crate) mod census;
+mod unfinished;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -26,10 +27,12 @@ use crate::{
 };
 use census::{Address, Census};
 
+pub(crate) use unfinished::LargeMessage;
+use unfinished::Unfinished;
 /// The connections of one service, or of all that were given clones of it. Clones share the same set.
 ///
 /// A connection counts from before its session is asked for until its task has ended, closing handshake included.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Connections {
     shared: Arc<Shared>,
 }

@@ -82,6 +82,7 @@ pub(crate) struct LongPollLines {
     pub(crate) not_read: LogLimit,
     pub(crate) bad_line: LogLimit,
     pub(crate) not_passed_on: LogLimit,
+    pub(crate) no_seat_for_address: LogLimit,
 }
 
 #[cfg(test)]

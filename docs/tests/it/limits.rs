@@ -154,6 +154,13 @@ fn limits() -> Vec<(&'static str, String)> {
             format!("{} each way", grouped(polls.max_forwarded)),
         ),
         (
+        (
+            "LongPollConfig::max_sessions_per_address",
+            format!(
+                "{}, loopback not counted",
+                most(polls.max_sessions_per_address)
+            ),
+        ),
             "LongPollConfig::max_forwarded_bytes",
             format!("{} each way", bytes(polls.max_forwarded_bytes)),
         ),
@@ -162,6 +169,10 @@ fn limits() -> Vec<(&'static str, String)> {
         (
             "SocketsConfig::inbox_messages",
             grouped(sockets.inbox_messages),
+        (
+            "LongPollConfig::max_answer_bytes",
+            bytes(polls.max_answer_bytes),
+        ),
         ),
         ("SocketsConfig::inbox_bytes", bytes(sockets.inbox_bytes)),
         (
@@ -169,10 +180,6 @@ fn limits() -> Vec<(&'static str, String)> {
             grouped(channel::MAX_SUPERSEDED_JOINS),
         ),
         ("MAX_JOINING_BYTES", bytes(channel::MAX_JOINING_BYTES)),
-        (
-            "LongPollConfig::max_answer_bytes",
-            bytes(polls.max_answer_bytes),
-        ),
         (
             "REPLACED_CHANNEL_WAIT",
             time(channel::REPLACED_CHANNEL_WAIT),

@@ -20,7 +20,7 @@ use super::{
     downstream::Polled,
     intake::{NotRead, Room, read},
     session::{LongPollConnection, PostAnswer, Unread},
-    sessions::Place,
+    sessions::{NoSeat, Place},
     upstream::NotTaken,
 };
 use crate::{
@@ -110,15 +110,9 @@ async fn open<H: Handler>(
     let Ok(info) = service.connect_info(LONGPOLL, params, head, token.flatten()) else {
         return status(403);
     };
-    let Some(seat) = polling.sessions.take_seat() else {
-        if let Some(left_out) = pass(&polling.sessions.lines().no_seat) {
-            tracing::warn!(
-                sessions = polling.config().max_sessions,
-                left_out,
-                "a client was put off: all long-poll sessions are in use"
-            );
-        }
-        return fault(StatusCode::SERVICE_UNAVAILABLE);
+    let seat = match polling.sessions.take_seat(service.client(head)) {
+        Ok(seat) => seat,
+        Err(no_seat) => return put_off(polling, no_seat),
     };
     let limits = service.config().limits.clone();
     let limits = limits.with_idle_timeout(polling.config().idle_timeout);
@@ -133,6 +127,34 @@ async fn open<H: Handler>(
     }
 }
 
+/// The answer to a client for which there is no session now.
+fn put_off(polling: &LongPolling, no_seat: NoSeat) -> Response<Full<Bytes>> {
+    let lines = polling.sessions.lines();
+    match no_seat {
+        NoSeat::Full => {
+            if let Some(left_out) = pass(&lines.no_seat) {
+                tracing::warn!(
+                    sessions = polling.config().max_sessions,
+                    left_out,
+                    "a client was put off: all long-poll sessions are in use"
+                );
+            }
+            fault(StatusCode::SERVICE_UNAVAILABLE)
+        }
+        NoSeat::Address => {
+            if let Some(left_out) = pass(&lines.no_seat_for_address) {
+                tracing::warn!(
+                    limit = "LongPollConfig::max_sessions_per_address",
+                    left_out,
+                    "a client was put off: its address has as many long-poll sessions as it may; raise the limit, or name the proxy by \
+                     which all come (HttpConfig::with_trusted_proxies)"
+                );
+            }
+            fault(StatusCode::TOO_MANY_REQUESTS)
+        }
+    }
+}
+
 async fn post<B: RequestBody>(
     polling: &LongPolling,
     params: &Params,
@@ -143,6 +165,11 @@ async fn post<B: RequestBody>(
         return status(410);
     };
     let place = polling.sessions.find(token);
+    if let Place::There(node) = &place
+        && !polling.relay.has_session(node, token).await
+    {
+        return posted(polling, PostAnswer::Gone);
+    }
     let mut room = match polling.room(&place) {
         Ok(room) => room,
         Err(not_taken) => return posted(polling, not_taken.into()),
@@ -165,11 +192,6 @@ async fn post<B: RequestBody>(
         }
         (_, None) => PostAnswer::Gone,
     };
-    if let Place::There(node) = &place
-        && !polling.relay.has_session(node, token).await
-    {
-        return posted(polling, PostAnswer::Gone);
-    }
     posted(polling, answer)
 }
 

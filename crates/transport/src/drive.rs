@@ -2,7 +2,6 @@
 
 use std::{
     future::Future,
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     task::{Context, Poll},
     time::Duration,
@@ -22,7 +21,7 @@ use crate::{
     log_limit::LogLimit,
     outbox::{Inbox, Item, Overflowed},
     rate::{Bucket, Rate},
-    session::{Output, Session},
+    session::{Output, Panicked, Session, call_session},
     stats::{Counter, Counters},
     transport::{Connection, Outgoing, ReadError, WriteError},
 };
@@ -485,8 +484,7 @@ impl LastWords {
 
 /// Calls the session, whose panic is its own end and nobody else's.
 fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, End> {
-    // The session is not used again after a panic.
-    catch_unwind(AssertUnwindSafe(call)).map_err(|_panic| {
+    call_session(call).map_err(|Panicked| {
         tracing::error!("a session panicked; its connection is closed with 1011");
         End::Crashed
     })

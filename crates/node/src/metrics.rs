@@ -212,6 +212,16 @@ impl Page<'_> {
             stats.closed_too_big,
         )?;
         self.counter(
+            "transport_closed_unwritable",
+            "Sockets closed for a frame larger than could be written to them",
+            stats.closed_unwritable,
+        )?;
+        self.counter(
+            "transport_closed_unfinished",
+            "Sockets closed for a large message that did not end in time or gave way",
+            stats.closed_unfinished,
+        )?;
+        self.counter(
             "transport_closed_malformed",
             "Sockets closed for bad UTF-8 or breaking their protocol",
             stats.closed_malformed,
@@ -252,6 +262,11 @@ impl Page<'_> {
             stats.full,
         )?;
         self.counter(
+            "longpoll_full_address",
+            "Clients whose address had as many long-poll sessions as it may",
+            stats.full_address,
+        )?;
+        self.counter(
             "longpoll_posts_refused",
             "Posts refused since too many bytes of posts were here already",
             stats.posts_refused,
@@ -260,11 +275,6 @@ impl Page<'_> {
             "longpoll_forwarded",
             "Requests passed on to the node that has the session",
             stats.forwarded,
-        )?;
-        self.counter(
-            "longpoll_full_address",
-            "Clients whose address had as many long-poll sessions as it may",
-            stats.full_address,
         )?;
         self.counter(
             "longpoll_forwarded_in_vain",

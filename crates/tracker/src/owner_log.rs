@@ -199,7 +199,7 @@ impl OwnerLog {
     ) -> Result<(Ticket, Arc<Entry>), Arc<Entry>> {
         let vacancy = self.entries.vacancy(|owned| owned.order(slot));
         let vacancy = vacancy.map_err(|there| Arc::clone(&there.entry))?;
-        let entry = self.write(slot, meta, None);
+        let entry = self.write(slot, meta, None, false);
         let ticket = entry.reference.put_seq();
         let owned = Owned {
             owner: slot.owner,
@@ -210,13 +210,18 @@ impl OwnerLog {
         Ok((Ticket(Arc::clone(&entry)), entry))
     }
 
-    /// Replaces the entry in a slot. Gives the old and the new one, nothing if the slot is free. The new one is not held.
+    /// Replaces the entry in a slot. Gives the old and the new one, nothing if the slot is free. The new one is held if the old one was.
     pub(crate) fn update(&mut self, slot: &Slot, meta: Bytes) -> Option<(Arc<Entry>, Arc<Entry>)> {
         let there = Arc::clone(self.get(slot)?);
         let previous = there.reference;
-        self.held.remove(&previous.put_seq());
+        let was_held = self.held.remove(&previous.put_seq()).is_some();
         // With the names of the first value, not with equal ones: a ticket knows its entries by them.
-        let new = self.write(&Slot::of(&there), meta, Some(previous));
+        let slot = &Slot::of(&there);
+        let new = if was_held {
+            self.write_held(slot, meta, previous)
+        } else {
+            self.write(slot, meta, Some(previous), false)
+        };
         let owned = self.entries.find_mut(|owned| owned.order(slot))?;
         let old = std::mem::replace(&mut owned.entry, Arc::clone(&new));
         Some((old, new))
@@ -347,8 +352,23 @@ impl OwnerLog {
         Some(owned.entry)
     }
 
-    /// Makes the entry that comes next in a slot, and notes it in the log.
-    fn write(&mut self, slot: &Slot, meta: Bytes, previous: Option<PresenceRef>) -> Arc<Entry> {
+    /// The next value of an entry that is held ahead: never live, since a live one would take the place of what others hold under its
+    /// key.
+    fn write_held(&mut self, slot: &Slot, meta: Bytes, previous: PresenceRef) -> Arc<Entry> {
+        let new = self.write(slot, meta, Some(previous), true);
+        // For those of an earlier version, who do not see in the operation before that it is held.
+        self.keep(Arc::clone(&new), None);
+        new
+    }
+
+    /// Makes the entry that comes next in a slot, held from the start or not, and notes it in the log.
+    fn write(
+        &mut self,
+        slot: &Slot,
+        meta: Bytes,
+        previous: Option<PresenceRef>,
+        held: bool,
+    ) -> Arc<Entry> {
         let put_seq = self.seq + 1;
         let entry = Arc::new(Entry {
             topic: Arc::clone(&slot.topic),
@@ -362,7 +382,12 @@ impl OwnerLog {
         let replaces = previous.map(PresenceRef::put_seq);
         let bytes = wire_size(&entry);
         let put = Arc::clone(&entry);
-        self.append(LogOp::Put { put, replaces }, bytes);
+        let op = LogOp::Put {
+            put,
+            replaces,
+            held,
+        };
+        self.append(op, bytes);
         entry
     }
 
@@ -427,21 +452,18 @@ impl OwnerLog {
 
     fn op(&self, op: &LogOp) -> Op {
         match op {
-            LogOp::Put { put, replaces } => Op {
+            LogOp::Put {
+                put,
+                replaces,
+                held,
+            } => Op {
                 kind: Op::PUT,
                 value: Some(self.value(put)),
                 gone: *replaces,
+                held: *held,
             },
-            LogOp::Delete(put_seq) => Op {
-                kind: Op::DELETE,
-                value: None,
-                gone: Some(*put_seq),
-            },
-            LogOp::Hold(put_seq) => Op {
-                kind: Op::HOLD,
-                value: None,
-                gone: Some(*put_seq),
-            },
+            LogOp::Delete(put_seq) => Op::about(Op::DELETE, *put_seq),
+            LogOp::Hold(put_seq) => Op::about(Op::HOLD, *put_seq),
         }
     }
 
@@ -625,6 +647,7 @@ enum LogOp {
     Put {
         put: Arc<Entry>,
         replaces: Option<u64>,
+        held: bool,
     },
     Delete(u64),
     Hold(u64),

@@ -50,6 +50,16 @@ pub(crate) enum Change {
     Held(Arc<Entry>),
 }
 
+impl Change {
+    fn came(entry: Arc<Entry>, held: bool) -> Self {
+        if held {
+            Self::Held(entry)
+        } else {
+            Self::Joined(entry)
+        }
+    }
+}
+
 /// What operations did to a copy.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Applied {
@@ -165,16 +175,17 @@ impl Replica {
     }
 
     fn apply(&mut self, op: Op, names: &mut SharedNames<'_>, changes: &mut Vec<Change>) {
+        let held = op.held;
         match (op.kind, op.value, op.gone) {
             (Op::PUT, Some(value), gone) => {
                 changes.extend(gone.and_then(|gone| self.take(gone)));
                 let entry = self.entry(self.seq, value, names);
                 let kept = Kept {
                     entry: Arc::clone(&entry),
-                    held: false,
+                    held,
                 };
                 self.entries.insert(self.seq, kept);
-                changes.push(Change::Joined(entry));
+                changes.push(Change::came(entry, held));
             }
             (Op::DELETE, _, Some(gone)) => changes.extend(self.take(gone)),
             (Op::HOLD, _, Some(held)) => changes.extend(self.hold(held)),
@@ -222,8 +233,7 @@ impl Replica {
         let mut changes = left;
         changes.extend(held);
         for Kept { entry, held } in fresh.values() {
-            let change = if *held { Change::Held } else { Change::Joined };
-            changes.push(change(Arc::clone(entry)));
+            changes.push(Change::came(Arc::clone(entry), *held));
         }
         self.entries.extend(fresh);
         self.seq = at.seq;
@@ -379,7 +389,10 @@ impl Assembly {
                 }
                 let put_seq = self.state.at.seq;
                 let entry = replica.entry(put_seq, value, names);
-                let kept = Kept { entry, held: false };
+                let kept = Kept {
+                    entry,
+                    held: op.held,
+                };
                 self.state.entries.insert(put_seq, kept);
             }
             (Op::DELETE, _, Some(gone)) => self.delete(gone),

@@ -29,12 +29,9 @@ fn every_kind() -> Vec<Message> {
         kind: Op::PUT,
         value: Some(value()),
         gone: Some(2),
+        held: true,
     };
-    let delete = Op {
-        kind: Op::DELETE,
-        value: None,
-        gone: Some(4),
-    };
+    let delete = Op::about(Op::DELETE, 4);
     let stored = Stored {
         put_seq: 4,
         value: value(),
@@ -55,11 +52,7 @@ fn every_kind() -> Vec<Message> {
         reference,
         previous: Some(reference),
     };
-    let hold = Op {
-        kind: Op::HOLD,
-        value: None,
-        gone: Some(5),
-    };
+    let hold = Op::about(Op::HOLD, 5);
     vec![
         Message::Hello(Hello {
             at: AT,
@@ -196,11 +189,7 @@ fn contradicting_numbers_are_refused() {
     let ops = Ops {
         life: AT.life,
         from: u64::MAX,
-        ops: vec![Op {
-            kind: Op::DELETE,
-            value: None,
-            gone: Some(1),
-        }],
+        ops: vec![Op::about(Op::DELETE, 1)],
     };
     let entries = vec![Stored {
         put_seq: AT.seq + 1,
@@ -242,6 +231,7 @@ fn an_operation_needs_no_more_than_its_overhead() {
         kind: Op::PUT,
         value: Some(longest.clone()),
         gone: Some(u64::MAX),
+        held: true,
     };
     let stored = Stored {
         put_seq: u64::MAX,

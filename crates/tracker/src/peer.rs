@@ -76,7 +76,8 @@ impl Peer {
 
     /// Whether the peer is heard directly.
     pub(crate) fn heard(&self) -> Option<(&Link, &Replica)> {
-        Some((self.link.as_ref()?, self.replica.as_ref()?))
+        let link = self.link.as_ref().filter(|link| !link.is_silent())?;
+        Some((link, self.replica.as_ref()?))
     }
 
     /// Whether the copy has all that the peer said was there when the link came up.
@@ -163,6 +164,8 @@ pub(crate) struct Link {
     pub(crate) confirmed: u64,
     /// The other nodes that the peer hears, as long as this one waits for a first state of all that are there.
     pub(crate) hears: BTreeSet<Box<str>>,
+    /// So many vector periods of this node are over in which the peer said nothing.
+    pub(crate) unheard: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -186,6 +189,7 @@ impl Link {
             to_confirm: None,
             confirmed: 0,
             hears: BTreeSet::new(),
+            unheard: 0,
         }
     }
 
@@ -198,6 +202,7 @@ impl Link {
             wanted: std::mem::take(&mut self.wanted),
             taking,
             confirmed: self.confirmed,
+            unheard: self.unheard,
             ..Self::new(self.id, Duration::ZERO)
         };
     }
@@ -226,6 +231,11 @@ impl Link {
             return None;
         }
         self.suspicion.take()
+    }
+
+    /// Whether no tracker is there any more that would speak or answer, as far as one can know.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.unheard >= SILENT_PERIODS
     }
 
     /// Whether an answer is on its way, as far as one can know.
@@ -312,6 +322,12 @@ pub(crate) const CHUNK_BYTES: usize = 128 * 1024;
 
 /// Parts of a state that are sent before the first is taken. Keeps a large state from filling the link's queue.
 const PARTS_IN_FLIGHT: u32 = 4;
+
+/// After so many vector periods without a word a peer is asked for one: its own may be longer.
+pub(crate) const ASKED_PERIODS: u32 = 3;
+
+/// After so many its tracker is taken for closed.
+pub(crate) const SILENT_PERIODS: u32 = 6;
 
 /// After so long without any part of an answer, the question is taken for lost.
 pub(crate) const RETRY_PERIOD: Duration = Duration::from_secs(1);

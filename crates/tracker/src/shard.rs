@@ -55,6 +55,8 @@ pub(crate) struct Shard {
     outbox: VecDeque<Effect>,
     push_at: Option<Duration>,
     vector_at: Duration,
+    /// When to look who has said nothing.
+    silence_at: Duration,
     /// Up to here the last vector told of others.
     hinted: Option<NodeName>,
     left: bool,
@@ -131,6 +133,7 @@ impl Shard {
             outbox: VecDeque::new(),
             push_at: None,
             vector_at: settings.vector_period,
+            silence_at: settings.vector_period,
             hinted: None,
             left: false,
             restarting: None,
@@ -166,6 +169,7 @@ impl Shard {
             .chain(self.holding.front().map(|holding| holding.due))
             .chain(self.next_deadline())
             .chain(self.own.next_expiry())
+            .chain([self.silence_at])
             .fold(self.vector_at, Duration::min)
     }
 
@@ -249,12 +253,12 @@ impl Shard {
             return Err(Refusal::Changed);
         }
         self.settle_before(&there);
-        let held_ahead = self.own.is_held(&there);
         let (old, new) = self.own.update(slot, meta).expect("it is there");
         self.visible.remove(&old);
-        self.show_entry(&new);
-        if held_ahead {
-            self.hold_ahead(slot);
+        if self.own.is_held(&new) {
+            self.show_held(&new, HeldBy::Own);
+        } else {
+            self.show_entry(&new);
         }
         self.written(now);
         Ok(new)
@@ -472,6 +476,9 @@ impl Shard {
             self.stats.stale_messages += 1;
             return;
         }
+        if let Some(link) = self.link_mut(node) {
+            link.unheard = 0;
+        }
         match message {
             Message::Hello(hello) => self.handle_hello(node, &hello, now),
             Message::Vector(vector) => self.handle_vector(node, &vector, now),
@@ -496,6 +503,10 @@ impl Shard {
         self.believe_owners(now);
         self.end_holds(now);
         self.ask_again(now);
+        if self.silence_at <= now {
+            self.silence_at = now + self.settings.vector_period;
+            self.notice_silence(now);
+        }
         self.forget_absent(now);
         if self.vector_at <= now {
             self.vector_at = now + self.settings.vector_period;

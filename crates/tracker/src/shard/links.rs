@@ -12,7 +12,7 @@ use matryoshka_pubsub::{LinkId, NodeName};
 use super::Shard;
 use crate::entry::Entry;
 use crate::life::Life;
-use crate::peer::{Floor, Link, Peer};
+use crate::peer::{ASKED_PERIODS, Floor, Link, Peer, SILENT_PERIODS};
 use crate::replica::Replica;
 use crate::visible::HeldBy;
 
@@ -58,10 +58,7 @@ impl Shard {
     }
 
     pub(super) fn link_down(&mut self, node: &NodeName, now: Duration) {
-        if !self.retire(node, now) {
-            self.hide(node);
-            self.drop_copy_of_held(node);
-        }
+        self.lose_sight(node, now);
         if let Some(peer) = self.peers.get_mut(node)
             && peer.link.take().is_some()
         {
@@ -69,6 +66,44 @@ impl Shard {
         }
         self.check_caught_up();
         self.end_holds(now);
+    }
+
+    /// A node is not heard any more: held if it had announced that, else hidden.
+    fn lose_sight(&mut self, node: &NodeName, now: Duration) {
+        if !self.retire(node, now) {
+            self.hide(node);
+            self.drop_copy_of_held(node);
+        }
+    }
+
+    /// A tracker that is closed says goodbye, and that may be lost while its node goes on, and the link with it. Who says nothing for
+    /// several vector periods is asked, and who does not answer either is hidden as at the end of its link, until it speaks again. A
+    /// period in which this node itself stood still is one, however long it was.
+    pub(super) fn notice_silence(&mut self, now: Duration) {
+        let (mut asked, mut silent) = (Vec::new(), Vec::new());
+        let longest = self.settings.permdown_period;
+        for (node, peer) in &mut self.peers {
+            let (Some(link), Some(_)) = (&mut peer.link, &peer.replica) else {
+                continue;
+            };
+            link.unheard = link.unheard.saturating_add(1);
+            match link.unheard {
+                SILENT_PERIODS => silent.push(node.clone()),
+                ASKED_PERIODS..SILENT_PERIODS => asked.push(node.clone()),
+                periods if self.settings.vector_period * periods >= longest => peer.replica = None,
+                _ => {}
+            }
+        }
+        for node in &asked {
+            self.ask(node, now);
+        }
+        for node in &silent {
+            self.stats.silent_peers += 1;
+            self.lose_sight(node, now);
+            if let Some(link) = self.link_mut(node) {
+                link.restart();
+            }
+        }
     }
 
     /// A copy that was to take the place of a held set, and did not get as far.

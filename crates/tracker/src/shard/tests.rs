@@ -554,6 +554,7 @@ fn put(key: &str) -> Op {
             previous_born: None,
         }),
         gone: None,
+        held: false,
     }
 }
 
@@ -844,5 +845,6 @@ mod laws;
 mod restarts;
 mod scale;
 mod scenarios;
+mod silence;
 mod transfer;
 mod versions;

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use matryoshka_pubsub::cluster::Member;
 use matryoshka_pubsub::{LinkId, NodeName};
 
 use crate::held::Taking;
@@ -32,6 +33,8 @@ pub(crate) struct Peer {
     pub(crate) believed_at: Duration,
     /// When the link ended, or what was left of the copy was dropped.
     pub(crate) since: Duration,
+    /// A link that was not taken because a later life was heard: once that is forgotten, it is.
+    pub(crate) refused: Option<Member>,
 }
 
 impl Peer {
@@ -48,6 +51,7 @@ impl Peer {
             at_least: 0,
             believed_at: Duration::ZERO,
             since: Duration::ZERO,
+            refused: None,
         }
     }
 
@@ -143,6 +147,8 @@ impl Floor {
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) id: LinkId,
+    /// The peer's incarnation, as the link knows it.
+    pub(crate) incarnation: u64,
     /// How far the peer was when it first said so over this link. Whatever was deleted before the link came up has a
     /// lower number, so a copy that is this far shows nothing of it.
     pub(crate) target: Option<u64>,
@@ -157,6 +163,8 @@ pub(crate) struct Link {
     pub(crate) assembly: Option<Assembly>,
     /// Own entries on their way to the peer.
     pub(crate) sending: Option<Sending>,
+    /// When the peer was last sent entries of which it had asked for all.
+    served: Option<Duration>,
     /// Held sets that the peer offered and that are still to be asked for.
     pub(crate) wanted: BTreeSet<(NodeName, Life)>,
     /// The held set that the peer is being asked for.
@@ -178,9 +186,10 @@ pub(crate) struct Suspicion {
 }
 
 impl Link {
-    pub(crate) fn new(id: LinkId, now: Duration) -> Self {
+    pub(crate) fn new(id: LinkId, incarnation: u64, now: Duration) -> Self {
         Self {
             id,
+            incarnation,
             target: None,
             known: 0,
             asked: Some(now),
@@ -188,6 +197,7 @@ impl Link {
             suspicion: None,
             assembly: None,
             sending: None,
+            served: None,
             wanted: BTreeSet::new(),
             taking: None,
             to_confirm: None,
@@ -203,11 +213,12 @@ impl Link {
         *self = Self {
             asked: None,
             sending,
+            served: self.served,
             wanted: std::mem::take(&mut self.wanted),
             taking,
             confirmed: self.confirmed,
             unheard: self.unheard,
-            ..Self::new(self.id, Duration::ZERO)
+            ..Self::new(self.id, self.incarnation, Duration::ZERO)
         };
     }
 
@@ -228,6 +239,18 @@ impl Link {
     pub(crate) fn answered(&mut self) {
         self.asked = None;
         self.patience = RETRY_PERIOD;
+    }
+
+    /// Whether a peer that asks for all gets some of it now: not so soon again that nobody would ask who waits for an answer. A few
+    /// bytes of a question bring many of an answer, and a new state is looked for among all entries.
+    pub(crate) fn may_serve(&mut self, now: Duration) -> bool {
+        let may = self
+            .served
+            .is_none_or(|served| now >= served + RETRY_PERIOD / 2);
+        if may {
+            self.served = Some(now);
+        }
+        may
     }
 
     pub(crate) fn announced(&mut self, seq: u64) {

@@ -24,6 +24,9 @@ impl PresenceRef {
     /// The length of the text form, in bytes.
     pub const TEXT_LEN: usize = 16;
 
+    /// All numbers are below this: there is room for no more.
+    pub(crate) const NUMBERS: u64 = 1 << 48;
+
     pub(crate) fn new(writer: Writer, put_seq: u64) -> Self {
         let mut bytes = [0; BYTES];
         bytes[..HALF].copy_from_slice(&writer.0);

@@ -36,6 +36,7 @@ use crate::owner_log::{OwnerLog, Slot, Target, Ticket};
 use crate::peer::Peer;
 use crate::stats::Stats;
 use crate::visible::{HeldBy, SharedNames, TopicStep, VisibleSet};
+pub(crate) use holding::HoldAt;
 use holding::Holding;
 
 /// So many times sooner than usual the others are told who lost their connection to a restart.
@@ -47,6 +48,8 @@ pub(crate) struct Shard {
     settings: Settings,
     /// The wall clock when this tracker was started, in microseconds.
     born: u64,
+    /// From when on this tracker takes a higher number again, if a peer asks for one.
+    rise_at: Duration,
     own: OwnerLog,
     /// The own values up to this number have been told.
     told: u64,
@@ -94,7 +97,7 @@ pub(crate) enum Effect {
     Step(TopicStep),
     /// The oldest [`hold`](Shard::hold) is over: whether all who are linked know of it.
     Held(bool),
-    /// Say once that this peer asks for a number that no tracker of this node can have had.
+    /// Say once that this peer asks for a number, or says that it has one, that no tracker can have had.
     Implausible(NodeName),
 }
 
@@ -127,6 +130,7 @@ impl Shard {
             own: OwnerLog::new(node, settings.shard, life, settings.log_bytes),
             settings,
             born: life.started,
+            rise_at: Duration::ZERO,
             told: 0,
             peers: BTreeMap::new(),
             visible: VisibleSet::default(),
@@ -411,6 +415,7 @@ impl Shard {
             MemberEvent::Down(member) if self.current_link(&member.node) == Some(member.link) => {
                 self.link_down(&member.node, now);
             }
+            MemberEvent::Down(member) => self.forget_refused(&member.node, member.link),
             MemberEvent::Leaving(member) => {
                 self.end_life(&member.node, Life::last_of(member.incarnation.0), now);
             }
@@ -452,6 +457,9 @@ impl Shard {
     pub(crate) fn handle_reset(&mut self, members: &[Member], own: Incarnation, now: Duration) {
         self.stats.resets += 1;
         self.handle_member(&MemberEvent::Renumbered(own), now);
+        for peer in self.peers.values_mut() {
+            peer.refused = None;
+        }
         let linked: Vec<NodeName> = self.linked().cloned().collect();
         for node in linked {
             let still = |member: &Member| member.node == node && member.state.is_linked();

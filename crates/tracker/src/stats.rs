@@ -44,7 +44,8 @@ pub struct Stats {
     pub silent_peers: u64,
     /// Messages and links refused because they belong to a life that is over.
     pub refused_lives: u64,
-    /// Times that a peer asked this tracker for a higher number than one of its node can have had: it was not taken.
+    /// Times that a peer asked this tracker for a higher number than one of its node can have had, or named such a one as its own: it was
+    /// not taken.
     pub refused_numbers: u64,
     /// Messages dropped because they are malformed.
     pub malformed_messages: u64,

@@ -33,8 +33,10 @@ impl Shard {
         if node == self.own.node() || self.current_link(node) >= Some(member.link) {
             return;
         }
-        let floor = self.peers.get(node).map(|peer| peer.floor.life.incarnation);
-        if floor.is_some_and(|floor| member.incarnation.0 < floor) {
+        if let Some(peer) = self.peers.get_mut(node)
+            && member.incarnation.0 < peer.floor.life.incarnation
+        {
+            peer.refused = Some(member.clone());
             self.stats.refused_lives += 1;
             return;
         }
@@ -45,7 +47,8 @@ impl Shard {
             .entry(node.clone())
             .or_insert_with(|| Peer::new(member.incarnation.0));
         let first = Life::first_of(member.incarnation.0);
-        peer.link = Some(Link::new(member.link, now));
+        peer.link = Some(Link::new(member.link, member.incarnation.0, now));
+        peer.refused = None;
         if peer.floor.life < first {
             // What is left of an earlier copy is hidden. Whether it is of the same tracker, the first word over the link says.
             peer.floor = Floor {
@@ -73,6 +76,13 @@ impl Shard {
         if !self.retire(node, now) {
             self.hide(node);
             self.drop_copy_of_held(node);
+        }
+    }
+
+    /// A link that was not taken is over.
+    pub(super) fn forget_refused(&mut self, node: &NodeName, link: LinkId) {
+        if let Some(peer) = self.peers.get_mut(node) {
+            peer.refused.take_if(|member| member.link == link);
         }
     }
 
@@ -151,13 +161,22 @@ impl Shard {
     /// What was absent for the permdown period is dropped; what was dropped that long ago is not even remembered.
     pub(super) fn forget_absent(&mut self, now: Duration) {
         let period = self.settings.permdown_period;
+        let mut refused = Vec::new();
         self.peers.retain(|_, peer| {
             if peer.link.is_some() || now < peer.since + period {
                 return true;
             }
             peer.since = now;
-            peer.replica.take().is_some()
+            let had_copy = peer.replica.take().is_some();
+            if !had_copy {
+                refused.extend(peer.refused.take());
+            }
+            had_copy
         });
+        // Whoever was heard later than these is forgotten: they are there, and have not been heard yet.
+        for member in &refused {
+            self.link_up(member, now);
+        }
     }
 
     pub(super) fn show(&mut self, node: &NodeName) {

@@ -257,6 +257,33 @@ fn holds_end_in_their_order_and_one_of_nothing_says_so_too() {
     assert_eq!(net.held, [false, true]);
 }
 
+/// Much is held in several steps, and whoever waits is answered after the last one.
+#[test]
+fn i14_a_hold_in_pieces_is_confirmed_as_a_whole() {
+    let mut net = Net::restarting();
+    net.track(0, "bob");
+    net.track(0, "cem");
+    let other = Slot {
+        owner: 2,
+        ..slot("dan")
+    };
+    assert!(net.shards[0].track(&other, Bytes::new(), net.now).is_ok());
+    net.pass(PERIOD);
+    let (owners, mut at, mut pieces) = ([1, 2, 7], HoldAt::default(), Vec::new());
+    while !at.is_past(&owners) {
+        pieces.push(net.shards[0].hold_some(&owners, &mut at, 2, net.now));
+        net.run();
+        assert_eq!(net.held, []);
+    }
+    assert_eq!(pieces, [2, 2, 2, 1], "an owner is looked at once more");
+    net.shards[0].confirm_hold(&at, net.now);
+    net.run();
+    assert_eq!(net.held, [true]);
+    for node in 0..3 {
+        assert_eq!(net.shards[node].held_listed(), 4, "{node}");
+    }
+}
+
 #[test]
 fn without_an_announced_restart_nothing_is_held() {
     let mut net = Net::meshed(3);

@@ -156,6 +156,10 @@ pub(crate) struct HeldValue {
     pub(crate) reference: PresenceRef,
     #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
     pub(crate) previous: Option<PresenceRef>,
+    /// The tracked entries under its topic and key beside which the sender lists it: other places of its user. Beside any else the user
+    /// is back.
+    #[serde(rename = "b", default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) beside: Vec<PresenceRef>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -282,9 +286,6 @@ pub(crate) struct Op {
     /// The number of the entry that goes or is held: with a put, the one it replaces.
     #[serde(rename = "g", default, skip_serializing_if = "Option::is_none")]
     pub(crate) gone: Option<u64>,
-    /// Whether what is put is only held, from the start. The operation that holds it follows, for those who do not know this.
-    #[serde(rename = "h", default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) held: bool,
 }
 
 impl Op {
@@ -294,16 +295,6 @@ impl Op {
     pub(crate) const DELETE: u8 = 2;
     /// The connection of an entry ended, and its user may come back: it stays until another entry takes its place.
     pub(crate) const HOLD: u8 = 3;
-
-    /// An operation that puts nothing.
-    pub(crate) fn about(kind: u8, put_seq: u64) -> Self {
-        Self {
-            kind,
-            value: None,
-            gone: Some(put_seq),
-            held: false,
-        }
-    }
 }
 
 /// What an entry says. Its node is the sender, its number that of the operation.

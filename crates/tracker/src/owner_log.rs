@@ -19,7 +19,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use matryoshka_pubsub::NodeName;
 
-use crate::entry::Entry;
+use crate::entry::{Entry, Verdict};
 use crate::life::Life;
 use crate::message::{OP_OVERHEAD_BYTES, Op, Position, Stored, Value};
 use crate::reference::{PresenceRef, Writer};
@@ -48,6 +48,8 @@ pub(crate) struct OwnerLog {
     held: BTreeMap<u64, Held>,
     /// When those of them are over that have an end of their own, the first first.
     ends: BTreeSet<(Duration, u64)>,
+    /// Those of them that are gone since the time was looked at last.
+    just_gone: Vec<u64>,
     /// The last operations: the newest has the number `seq`, and there is no gap between them.
     log: VecDeque<Logged>,
     log_bytes: usize,
@@ -118,6 +120,7 @@ impl OwnerLog {
             drop_graces: BTreeMap::new(),
             held: BTreeMap::new(),
             ends: BTreeSet::new(),
+            just_gone: Vec::new(),
             log: VecDeque::new(),
             log_bytes: 0,
             unpushed_bytes: 0,
@@ -209,7 +212,7 @@ impl OwnerLog {
     ) -> Result<(Ticket, Arc<Entry>), Arc<Entry>> {
         let vacancy = self.entries.vacancy(|owned| owned.order(slot));
         let vacancy = vacancy.map_err(|there| Arc::clone(&there.entry))?;
-        let entry = self.write(slot, meta, None, false);
+        let entry = self.write(slot, meta, None);
         let ticket = entry.reference.put_seq();
         let owned = Owned {
             owner: slot.owner,
@@ -220,18 +223,13 @@ impl OwnerLog {
         Ok((Ticket(Arc::clone(&entry)), entry))
     }
 
-    /// Replaces the entry in a slot. Gives the old and the new one, nothing if the slot is free. The new one is held if the old one was.
+    /// Replaces the entry in a slot. Gives the old and the new one, nothing if the slot is free. The new one is not held.
     pub(crate) fn update(&mut self, slot: &Slot, meta: Bytes) -> Option<(Arc<Entry>, Arc<Entry>)> {
         let there = Arc::clone(self.get(slot)?);
         let previous = there.reference;
-        let was_held = self.held.remove(&previous.put_seq()).is_some();
+        self.held.remove(&previous.put_seq());
         // With the names of the first value, not with equal ones: a ticket knows its entries by them.
-        let slot = &Slot::of(&there);
-        let new = if was_held {
-            self.write_held(slot, meta, previous)
-        } else {
-            self.write(slot, meta, Some(previous), false)
-        };
+        let new = self.write(&Slot::of(&there), meta, Some(previous));
         let owned = self.entries.find_mut(|owned| owned.order(slot))?;
         let old = std::mem::replace(&mut owned.entry, Arc::clone(&new));
         Some((old, new))
@@ -310,10 +308,12 @@ impl OwnerLog {
     }
 
     /// A held entry is not shown any more: its user is back. The others find out by themselves, so that no deletion
-    /// overtakes the new entry on its way to them.
+    /// overtakes the new entry on its way to them. Who heard of the two the other way round, and took the new entry for another place of
+    /// the user, is told a while later: then what has an end of its own is deleted.
     pub(crate) fn mark_gone(&mut self, put_seq: u64) {
         if let Some(held) = self.held.get_mut(&put_seq) {
             held.gone = true;
+            self.just_gone.extend(held.until.map(|_| put_seq));
         }
     }
 
@@ -337,13 +337,19 @@ impl OwnerLog {
         given_up
     }
 
-    /// When the next held entry is over.
+    /// When the next held entry is over; at once, if the time is to be looked at.
     pub(crate) fn next_expiry(&self) -> Option<Duration> {
+        if !self.just_gone.is_empty() {
+            return Some(Duration::ZERO);
+        }
         self.ends.first().map(|(until, _)| *until)
     }
 
     /// Deletes the held entries that are over. Gives those that were still shown.
     pub(crate) fn expire(&mut self, now: Duration) -> Vec<Arc<Entry>> {
+        for put_seq in std::mem::take(&mut self.just_gone) {
+            self.end_by(put_seq, now + ALL_HAVE_HEARD);
+        }
         let mut shown = Vec::new();
         while let Some((until, put_seq)) = self.ends.first().copied()
             && until <= now
@@ -356,29 +362,27 @@ impl OwnerLog {
         shown
     }
 
+    /// A held entry with an end of its own is over then, unless it is earlier.
+    fn end_by(&mut self, put_seq: u64, at: Duration) {
+        let held = self.held.get_mut(&put_seq);
+        let Some(until) = held.and_then(|held| held.until.as_mut()) else {
+            return;
+        };
+        if at < *until {
+            self.ends.remove(&(*until, put_seq));
+            self.ends.insert((at, put_seq));
+            *until = at;
+        }
+    }
+
     fn vacate(&mut self, slot: &Slot) -> Option<Arc<Entry>> {
         let owned = self.entries.remove(|owned| owned.order(slot))?;
         self.drop_graces.remove(&owned.ticket);
         Some(owned.entry)
     }
 
-    /// The next value of an entry that is held ahead: never live, since a live one would take the place of what others hold under its
-    /// key.
-    fn write_held(&mut self, slot: &Slot, meta: Bytes, previous: PresenceRef) -> Arc<Entry> {
-        let new = self.write(slot, meta, Some(previous), true);
-        // For those of an earlier version, who do not see in the operation before that it is held.
-        self.keep(Arc::clone(&new), None);
-        new
-    }
-
-    /// Makes the entry that comes next in a slot, held from the start or not, and notes it in the log.
-    fn write(
-        &mut self,
-        slot: &Slot,
-        meta: Bytes,
-        previous: Option<PresenceRef>,
-        held: bool,
-    ) -> Arc<Entry> {
+    /// Makes the entry that comes next in a slot, and notes it in the log.
+    fn write(&mut self, slot: &Slot, meta: Bytes, previous: Option<PresenceRef>) -> Arc<Entry> {
         let put_seq = self.seq + 1;
         let entry = Arc::new(Entry {
             topic: Arc::clone(&slot.topic),
@@ -388,16 +392,12 @@ impl OwnerLog {
             previous,
             node: self.node.clone(),
             owner: slot.owner,
+            verdict: Verdict::default(),
         });
         let replaces = previous.map(PresenceRef::put_seq);
         let bytes = wire_size(&entry);
         let put = Arc::clone(&entry);
-        let op = LogOp::Put {
-            put,
-            replaces,
-            held,
-        };
-        self.append(op, bytes);
+        self.append(LogOp::Put { put, replaces }, bytes);
         entry
     }
 
@@ -462,18 +462,21 @@ impl OwnerLog {
 
     fn op(&self, op: &LogOp) -> Op {
         match op {
-            LogOp::Put {
-                put,
-                replaces,
-                held,
-            } => Op {
+            LogOp::Put { put, replaces } => Op {
                 kind: Op::PUT,
                 value: Some(self.value(put)),
                 gone: *replaces,
-                held: *held,
             },
-            LogOp::Delete(put_seq) => Op::about(Op::DELETE, *put_seq),
-            LogOp::Hold(put_seq) => Op::about(Op::HOLD, *put_seq),
+            LogOp::Delete(put_seq) => Op {
+                kind: Op::DELETE,
+                value: None,
+                gone: Some(*put_seq),
+            },
+            LogOp::Hold(put_seq) => Op {
+                kind: Op::HOLD,
+                value: None,
+                gone: Some(*put_seq),
+            },
         }
     }
 
@@ -657,7 +660,6 @@ enum LogOp {
     Put {
         put: Arc<Entry>,
         replaces: Option<u64>,
-        held: bool,
     },
     Delete(u64),
     Hold(u64),
@@ -667,6 +669,9 @@ enum LogOp {
 pub(crate) fn wire_size(entry: &Entry) -> usize {
     entry.topic.len() + entry.key.len() + entry.meta.len() + OP_OVERHEAD_BYTES
 }
+
+/// So long after a new entry came here it is everywhere where it can be.
+pub(crate) const ALL_HAVE_HEARD: Duration = Duration::from_secs(1);
 
 /// How many earlier lives are told. A peer that missed more renumberings than that gets everything anew.
 pub(crate) const FORMER_LIVES: usize = 4;

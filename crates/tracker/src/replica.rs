@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use matryoshka_pubsub::NodeName;
 
-use crate::entry::Entry;
+use crate::entry::{Entry, Verdict};
 use crate::life::Life;
 use crate::message::{Op, Ops, Part, PartTaken, Position, Value};
 use crate::reference::{PresenceRef, Writer};
@@ -48,16 +48,6 @@ pub(crate) enum Change {
     Left(Arc<Entry>),
     /// It is only held from now on, or came as a held one.
     Held(Arc<Entry>),
-}
-
-impl Change {
-    fn came(entry: Arc<Entry>, held: bool) -> Self {
-        if held {
-            Self::Held(entry)
-        } else {
-            Self::Joined(entry)
-        }
-    }
 }
 
 /// What operations did to a copy.
@@ -175,17 +165,16 @@ impl Replica {
     }
 
     fn apply(&mut self, op: Op, names: &mut SharedNames<'_>, changes: &mut Vec<Change>) {
-        let held = op.held;
         match (op.kind, op.value, op.gone) {
             (Op::PUT, Some(value), gone) => {
                 changes.extend(gone.and_then(|gone| self.take(gone)));
                 let entry = self.entry(self.seq, value, names);
                 let kept = Kept {
                     entry: Arc::clone(&entry),
-                    held,
+                    held: false,
                 };
                 self.entries.insert(self.seq, kept);
-                changes.push(Change::came(entry, held));
+                changes.push(Change::Joined(entry));
             }
             (Op::DELETE, _, Some(gone)) => changes.extend(self.take(gone)),
             (Op::HOLD, _, Some(held)) => changes.extend(self.hold(held)),
@@ -233,7 +222,8 @@ impl Replica {
         let mut changes = left;
         changes.extend(held);
         for Kept { entry, held } in fresh.values() {
-            changes.push(Change::came(Arc::clone(entry), *held));
+            let change = if *held { Change::Held } else { Change::Joined };
+            changes.push(change(Arc::clone(entry)));
         }
         self.entries.extend(fresh);
         self.seq = at.seq;
@@ -256,6 +246,7 @@ impl Replica {
             previous: value.previous.map(previous),
             node: self.node.clone(),
             owner: value.owner,
+            verdict: Verdict::default(),
         })
     }
 
@@ -400,10 +391,7 @@ impl Assembly {
                 }
                 let put_seq = self.state.at.seq;
                 let entry = replica.entry(put_seq, value, names);
-                let kept = Kept {
-                    entry,
-                    held: op.held,
-                };
+                let kept = Kept { entry, held: false };
                 self.state.entries.insert(put_seq, kept);
             }
             (Op::DELETE, _, Some(gone)) => self.delete(gone),

@@ -29,9 +29,12 @@ fn every_kind() -> Vec<Message> {
         kind: Op::PUT,
         value: Some(value()),
         gone: Some(2),
-        held: true,
     };
-    let delete = Op::about(Op::DELETE, 4);
+    let delete = Op {
+        kind: Op::DELETE,
+        value: None,
+        gone: Some(4),
+    };
     let stored = Stored {
         put_seq: 4,
         value: value(),
@@ -51,8 +54,13 @@ fn every_kind() -> Vec<Message> {
         owner: 9,
         reference,
         previous: Some(reference),
+        beside: vec![reference],
     };
-    let hold = Op::about(Op::HOLD, 5);
+    let hold = Op {
+        kind: Op::HOLD,
+        value: None,
+        gone: Some(5),
+    };
     vec![
         Message::Hello(Hello {
             at: AT,
@@ -192,7 +200,11 @@ fn contradicting_numbers_are_refused() {
     let ops = Ops {
         life: AT.life,
         from: u64::MAX,
-        ops: vec![Op::about(Op::DELETE, 1)],
+        ops: vec![Op {
+            kind: Op::DELETE,
+            value: None,
+            gone: Some(1),
+        }],
     };
     let entries = vec![Stored {
         put_seq: AT.seq + 1,
@@ -265,12 +277,18 @@ fn with_number(seq: u64) -> Vec<Message> {
                     kind: Op::PUT,
                     value: Some(value.clone()),
                     gone: None,
-                    held: false,
                 };
                 let mut put_after = ops.clone();
                 put_after.from = seq - put_after.ops.len() as u64;
                 all.push(Message::Ops(put_after));
-                for op in [put, Op::about(Op::DELETE, seq)] {
+                for op in [
+                    put,
+                    Op {
+                        kind: Op::DELETE,
+                        value: None,
+                        gone: Some(seq),
+                    },
+                ] {
                     let ops = Ops {
                         ops: vec![op],
                         ..ops.clone()
@@ -349,7 +367,6 @@ fn an_operation_needs_no_more_than_its_overhead() {
         kind: Op::PUT,
         value: Some(longest.clone()),
         gone: Some(u64::MAX),
-        held: true,
     };
     let stored = Stored {
         put_seq: u64::MAX,

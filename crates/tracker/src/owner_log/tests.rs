@@ -47,22 +47,6 @@ fn i27_track_twice_is_refused_and_a_new_track_has_a_new_reference() {
     );
 }
 
-/// Not for a moment is it live: that would be a new place of its user.
-#[test]
-fn i16_an_update_of_what_is_held_ahead_is_held_from_the_start() {
-    let mut log = log(10_000);
-    let here = slot(1, "t", "ann");
-    log.put(&here, meta("one")).unwrap();
-    log.hold_ahead(&here).unwrap();
-    let (_, new) = log.update(&here, meta("two")).unwrap();
-    let ops: Vec<Op> = log.ops_after(2).map(|(op, _)| op).collect();
-    assert!(ops[0].kind == Op::PUT && ops[0].held);
-    let held = Op::about(Op::HOLD, new.reference.put_seq());
-    assert_eq!(ops[1..], [held], "for an earlier version");
-    assert!(log.is_held(&new) && log.live().next().is_none());
-    log.assert_consistent();
-}
-
 #[test]
 fn i16_an_update_names_what_it_replaced_and_keeps_the_ticket() {
     let mut log = log(10_000);

@@ -554,7 +554,6 @@ fn put(key: &str) -> Op {
             previous_born: None,
         }),
         gone: None,
-        held: false,
     }
 }
 
@@ -842,6 +841,7 @@ mod holding;
 mod hostile;
 mod late;
 mod laws;
+mod places;
 mod restarts;
 mod scale;
 mod scenarios;

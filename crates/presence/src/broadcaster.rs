@@ -18,10 +18,9 @@ use crate::extras::Extras;
 use crate::fetching::Fetching;
 use crate::greeting::{Greeting, count_json};
 use crate::handling::HandlerQueue;
-use crate::list::PresenceDiff;
-use crate::parts::{MAX_DIFF_BYTES, parts};
 use crate::stats::Counters;
 use crate::teller::{Greet, Job, Source, Teller, Telling};
+use crate::writing::{cut, write};
 
 /// Somebody who wants the list of a topic.
 pub(crate) struct Wanted {
@@ -55,7 +54,7 @@ impl Broadcaster {
     /// Runs until the tracker ends.
     pub(crate) async fn run(mut self) {
         loop {
-            self.work();
+            self.work().await;
             let wake_at = self.teller.poll_timeout().map(|at| self.started + at);
             let fetched = async {
                 match &mut self.fetching {
@@ -75,7 +74,7 @@ impl Broadcaster {
                     None => return,
                 },
                 Some(wanted) = self.wanted.recv() => self.want(wanted),
-                (job, extras) = fetched => self.finish(job, extras),
+                (job, extras) = fetched => self.finish(job, extras).await,
                 () = slept => {}
             }
             self.take_what_waits();
@@ -117,41 +116,46 @@ impl Broadcaster {
         self.teller.wanted(&wanted.topic, wanted.waiter);
     }
 
-    fn work(&mut self) {
+    async fn work(&mut self) {
         loop {
             let here = Here {
                 pubsub: &self.pubsub,
                 tracker: &self.tracker,
             };
-            let job = self.teller.poll(self.started.elapsed(), &here);
-            match (job, &mut self.fetching) {
-                (None, _) => break self.counters.looked(self.teller.looked()),
-                (Some(job), Some(fetching)) if job.needs_fetch() => fetching.start(job),
-                (Some(job), _) => self.finish(job, Extras::default()),
+            let Some(job) = self.teller.poll(self.started.elapsed(), &here) else {
+                break self.counters.looked(self.teller.looked());
+            };
+            let plain = match &mut self.fetching {
+                Some(fetching) if job.needs_fetch() => fetching.start(job),
+                _ => Some(job),
+            };
+            if let Some(job) = plain {
+                self.finish(job, Extras::default()).await;
             }
         }
     }
 
-    fn finish(&mut self, job: Job<Waiter>, extras: Extras) {
+    async fn finish(&mut self, job: Job<Waiter>, extras: Extras) {
         match job {
-            Job::Tell(telling) => self.tell(telling, extras),
+            Job::Tell(telling) => self.tell(telling, extras).await,
             Job::Greet(greet) => self.greet(greet, extras),
         }
     }
 
-    fn tell(&mut self, telling: Telling, extras: Extras) {
+    async fn tell(&mut self, telling: Telling, extras: Extras) {
         let topic = &telling.topic;
-        for part in parts(telling.news, &extras, MAX_DIFF_BYTES) {
+        let extras = Arc::new(extras);
+        for part in cut(telling.news, &extras).await {
+            let written = write(part, &extras).await;
             self.counters.diff();
-            let diff = PresenceDiff::new(part, &extras);
-            self.send(topic, &self.events.diff, diff.to_json());
+            self.send(topic, &self.events.diff, written);
         }
         if let Some(count) = telling.count {
             self.counters.count();
             self.send(topic, &self.events.count, count_json(count));
         }
         if let (Some(handler), Some(list)) = (&self.handler, telling.handled) {
-            handler.feed(topic, list, extras);
+            handler.feed(topic, list, Arc::unwrap_or_clone(extras));
         }
         self.teller.told(&telling.topic);
     }

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::events::Events;
 use crate::extras::Extras;
 use crate::fetching::Fetching;
-use crate::greeting::{Greeting, count_json};
+use crate::greeting::{Arrival, Greeting, UnderWay, count_json};
 use crate::handling::HandlerQueue;
 use crate::stats::Counters;
 use crate::teller::{Greet, Job, Source, Teller, Telling};
@@ -26,6 +26,8 @@ use crate::writing::{cut, write};
 pub(crate) struct Wanted {
     pub(crate) topic: Arc<str>,
     pub(crate) waiter: Waiter,
+    /// Whether the differences that are told meanwhile come to it after the list.
+    pub(crate) is_held_back: bool,
 }
 
 /// A channel that waits for its greeting.
@@ -42,6 +44,9 @@ pub(crate) struct Broadcaster {
     pub(crate) tracker: Tracker,
     pub(crate) diffs: Diffs,
     pub(crate) wanted: mpsc::Receiver<Wanted>,
+    /// Lists that were under way.
+    pub(crate) arrived: mpsc::UnboundedReceiver<Arrival>,
+    pub(crate) arrivals: mpsc::UnboundedSender<Arrival>,
     pub(crate) teller: Teller<Waiter>,
     pub(crate) fetching: Option<Fetching<Waiter>>,
     pub(crate) handler: Option<Arc<HandlerQueue>>,
@@ -54,7 +59,7 @@ impl Broadcaster {
     /// Runs until the tracker ends.
     pub(crate) async fn run(mut self) {
         loop {
-            self.work().await;
+            let is_done = self.work().await;
             let wake_at = self.teller.poll_timeout().map(|at| self.started + at);
             let fetched = async {
                 match &mut self.fetching {
@@ -74,12 +79,16 @@ impl Broadcaster {
                     None => return,
                 },
                 Some(wanted) = self.wanted.recv() => self.want(wanted),
+                Some((topic, way)) = self.arrived.recv() => self.teller.arrived(&topic, way),
                 (job, extras) = fetched => self.finish(job, extras).await,
                 () = slept => {}
             }
             self.take_what_waits();
             // A burst must not keep the thread from everyone else.
-            tokio::task::consume_budget().await;
+            match is_done {
+                true => tokio::task::consume_budget().await,
+                false => tokio::task::yield_now().await,
+            }
         }
     }
 
@@ -98,6 +107,9 @@ impl Broadcaster {
                 Err(_) => break,
             }
         }
+        while let Ok((topic, way)) = self.arrived.try_recv() {
+            self.teller.arrived(&topic, way);
+        }
     }
 
     fn changed(&mut self, event: &DiffEvent) {
@@ -113,18 +125,22 @@ impl Broadcaster {
     }
 
     fn want(&mut self, wanted: Wanted) {
-        self.teller.wanted(&wanted.topic, wanted.waiter);
+        let is_held_back = wanted.is_held_back;
+        self.teller
+            .wanted(&wanted.topic, wanted.waiter, is_held_back);
     }
 
-    async fn work(&mut self) {
+    /// Does what is due, and not more of it than a turn has room for: after changes were lost that may be all topics there are. Whether
+    /// that was all.
+    async fn work(&mut self) -> bool {
+        let mut looks = LOOKS;
         loop {
             let here = Here {
                 pubsub: &self.pubsub,
                 tracker: &self.tracker,
             };
-            let Some(job) = self.teller.poll(self.started.elapsed(), &here) else {
-                break self.counters.looked(self.teller.looked());
-            };
+            let job = self.teller.poll(self.started.elapsed(), &here, &mut looks);
+            let Some(job) = job else { break };
             let plain = match &mut self.fetching {
                 Some(fetching) if job.needs_fetch() => fetching.start(job),
                 _ => Some(job),
@@ -133,6 +149,8 @@ impl Broadcaster {
                 self.finish(job, Extras::default()).await;
             }
         }
+        self.counters.looked(self.teller.looked());
+        looks > 0
     }
 
     async fn finish(&mut self, job: Job<Waiter>, extras: Extras) {
@@ -161,10 +179,14 @@ impl Broadcaster {
     }
 
     fn greet(&mut self, greet: Greet<Waiter>, extras: Extras) {
-        let greeting = match extras == Extras::default() {
-            true => greet.greeting,
-            false => Arc::new(greet.greeting.with_extras(extras)),
-        };
+        let mut greeting = greet.greeting;
+        greeting.extras = extras;
+        greeting.under_way = greet.way.map(|way| UnderWay {
+            topic: Arc::clone(&greet.topic),
+            way,
+            arrived: self.arrivals.clone(),
+        });
+        let greeting = Arc::new(greeting);
         for waiter in greet.waiters {
             // Whoever has gone meanwhile needs neither.
             if let Some(count) = greeting.count {
@@ -204,6 +226,9 @@ impl Source for Here<'_> {
 
 /// Changes and wishes taken in at a time.
 const BATCH: usize = 256;
+
+/// Looks at topics in one turn: what else is due waits for the next one, so that other tasks get theirs.
+const LOOKS: usize = 256;
 
 /// Wishes for lists that may wait. Beyond, channels wait.
 pub(crate) const WANTED: usize = 1_024;

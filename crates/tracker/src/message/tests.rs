@@ -54,6 +54,7 @@ fn every_kind() -> Vec<Message> {
         owner: 9,
         reference,
         previous: Some(reference),
+        beside: vec![reference],
     };
     let hold = Op {
         kind: Op::HOLD,

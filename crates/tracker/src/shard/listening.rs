@@ -12,7 +12,7 @@ use crate::life::Life;
 use crate::message::{Farewell, Goodbye, Heard, Hello, Ops, Part, PartTaken, Position, Vector};
 use crate::peer::Floor;
 use crate::replica::{Applied, Assembled, Assembly, Change, Replica, State};
-use crate::visible::{HeldBy, SharedNames};
+use crate::visible::{Beside, HeldBy, SharedNames};
 
 impl Shard {
     /// Whether a message of that life counts. The first of a higher life ends what was known of the one before.
@@ -349,10 +349,12 @@ impl Shard {
     fn list(&mut self, node: &NodeName, change: &Change) {
         match change {
             Change::Joined(entry) => self.show_entry(entry),
-            Change::Left(entry) => self.visible.remove(entry),
-            Change::Held(entry) => {
+            Change::Left(entry) => {
                 self.visible.remove(entry);
-                self.show_held(entry, HeldBy::Copy(node.clone()));
+            }
+            Change::Held(entry) => {
+                let beside = Beside::those_of(self.visible.remove(entry));
+                self.show_held(entry, HeldBy::Copy(node.clone()), beside);
             }
         }
     }

@@ -160,8 +160,17 @@ impl HeldSet {
         self.entries.values()
     }
 
+    #[cfg(test)]
     pub(crate) fn gone(&self) -> &BTreeSet<u64> {
         &self.gone
+    }
+
+    /// What is gone of it, for the copy that takes its place. Of a set that others told nothing: they may have made up what was.
+    pub(crate) fn gone_for_good(&self) -> BTreeSet<u64> {
+        match self.told_by {
+            Some(_) => BTreeSet::new(),
+            None => self.gone.clone(),
+        }
     }
 
     /// An entry is not shown any more, for good.

@@ -116,7 +116,7 @@ impl HeldSet {
     }
 
     /// Only another node says that it is of that life.
-    pub(crate) fn as_told_by(self, teller: &NodeName) -> Self {
+    pub(crate) fn heard_from(self, teller: &NodeName) -> Self {
         let told_by = Some(teller.clone());
         Self { told_by, ..self }
     }

@@ -290,7 +290,7 @@ impl Shard {
             }
             set.was(from);
             if let Says::Another(teller) = says {
-                set = set.as_told_by(teller);
+                set = set.heard_from(teller);
             }
             if shown && self.hears(node, to) {
                 continue;
@@ -482,7 +482,7 @@ impl Shard {
         let replica = self.peers.get_mut(node).and_then(|p| p.replica.take());
         if let Some(replica) = replica {
             let set = HeldSet::of(replica, deadline).unlisted();
-            let set = set.as_told_by(from);
+            let set = set.heard_from(from);
             self.keep_set(node, offer.at.life, set, now);
         }
     }
@@ -562,7 +562,7 @@ impl Shard {
             return;
         }
         let deadline = self.deadline(offer, now);
-        let set = HeldSet::taken(offer, entries, told, deadline).as_told_by(from);
+        let set = HeldSet::taken(offer, entries, told, deadline).heard_from(from);
         self.stats.held_sets_taken += 1;
         if self.copy_seq(&node, offer).is_some() {
             // What the copy lacks of the numbers that it covers was deleted: that shows in a merge.

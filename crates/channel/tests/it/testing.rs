@@ -329,7 +329,7 @@ async fn a_failed_assertion_panics() {
 }
 
 /// What such a test takes is what its tasks do. It has no network and no other thread to wait for, the clock moves on at once, and that
-/// happens few times: each time that the clock moves, every task has had its turn. It takes a millisecond or two, which a busy
+/// happens few times: each time that the clock moves, every task has had its turn. It takes a few milliseconds, which a busy
 /// machine stretches, so it is these that are counted.
 #[test]
 fn such_a_test_waits_for_nothing_and_has_few_turns() {
@@ -360,9 +360,8 @@ fn such_a_test_waits_for_nothing_and_has_few_turns() {
     });
     let [threads, parks, turns] =
         [threads, parks, turns].map(|number| number.load(Ordering::SeqCst));
-    println!("{threads} threads, {parks} parks, {turns} turns, {passed:?}");
     assert_eq!(threads, 0, "other threads");
     // Three seconds are the late reply's.
     assert!(passed < Duration::from_millis(3_100), "{passed:?}");
-    assert!(parks <= 100 && turns <= 250, "{parks} parks, {turns} turns");
+    assert!(parks <= 25 && turns <= 40, "{parks} parks, {turns} turns");
 }

@@ -459,6 +459,11 @@ impl Page<'_> {
             stats.stale_messages,
         )?;
         self.counter(
+            "tracker_silent_peers",
+            "Peers whose trackers were taken for closed, though their links were up",
+            stats.silent_peers,
+        )?;
+        self.counter(
             "tracker_refused_lives",
             "Messages and links of a life that is over",
             stats.refused_lives,

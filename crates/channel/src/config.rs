@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::pubsub::mailbox::{Bound, Overflow};
+use crate::inbox::Bound;
 use crate::transport::{HttpConfig, Rate};
 
 /// How long a join waits for the channel that it replaces to be gone: 5 seconds. A channel that blocks its thread
@@ -20,12 +20,16 @@ pub struct SocketsConfig {
     /// `too many joins`, and then the connection is closed with 1008. Messages of all kinds have a limit of their own,
     /// [`Limits::inbound`](crate::transport::Limits::inbound).
     pub joins: Option<Rate>,
-    /// How many messages wait for one channel; default 1,024. When it is full, no further frame is read from this
-    /// client until there is room; intercepted broadcasts and messages from [`Mailbox`](crate::Mailbox)es are dropped
-    /// and counted.
+    /// How many messages of its client wait for one channel, and how many from elsewhere; default 1,024 each. When its client's are too
+    /// many, no further frame is read from this client until there is room; intercepted broadcasts and messages from
+    /// [`Mailbox`](crate::Mailbox)es beyond that are dropped and counted.
     pub inbox_messages: usize,
-    /// The same in bytes of payload, event and ref; default 4 MiB.
+    /// The same in bytes of payload, event and ref; default 4 MiB each.
     pub inbox_bytes: usize,
+    /// How many bytes of one client's messages may be in the inboxes of all its channels, at work there, and in joins that are not
+    /// answered; default 8 MiB. When it is more, no further frame is read from this client until it is less. One message is never too
+    /// much by itself, as large as it may be.
+    pub waiting_bytes: usize,
     /// How long a callback may keep its thread, between two `.await`s that wait, before the log warns of it; default 100
     /// milliseconds. Meanwhile nothing else runs on that thread, other clients' channels included. It is told when the callback gives its
     /// thread back: of one that never does, nothing is told.
@@ -39,7 +43,6 @@ impl SocketsConfig {
         Bound {
             messages: self.inbox_messages,
             bytes: self.inbox_bytes,
-            overflow: Overflow::DropNewest,
         }
     }
 }
@@ -51,6 +54,7 @@ impl Default for SocketsConfig {
             joins: Rate::new(50, 200),
             inbox_messages: 1024,
             inbox_bytes: 4 * 1024 * 1024,
+            waiting_bytes: 8 * 1024 * 1024,
             blocking_warning: Duration::from_millis(100),
             http: HttpConfig::default(),
         }

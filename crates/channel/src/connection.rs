@@ -11,7 +11,7 @@ use crate::assigns::Assigns;
 use crate::channel::Terminated;
 use crate::endpoint::Endpoint;
 use crate::excerpt::excerpt;
-use crate::inbox::{InboxSender, Item, Orders, inbox};
+use crate::inbox::{InboxSender, inbox};
 use crate::link::{Fate, Letter, Link, Mail, News};
 use crate::multiplexer::{Effect, InstanceId, Limit, Limits, Multiplexer, Request, Start};
 use crate::order::Order;
@@ -35,7 +35,7 @@ pub struct Connection {
     /// In the order of their ids, which is that of their joins.
     channels: Vec<(InstanceId, Running)>,
     /// What did not fit into a channel's inbox. Boxed, since it hardly ever is there.
-    stalled: Option<Box<(InstanceId, Item)>>,
+    stalled: Option<Box<(InstanceId, Request)>>,
     joins: Bucket,
     /// Listens for orders to disconnect.
     _by_id: Option<SinkSubscription>,
@@ -44,7 +44,6 @@ pub struct Connection {
 /// A channel's task, from outside.
 struct Running {
     inbox: InboxSender,
-    orders: Arc<Orders>,
     task: Task,
 }
 
@@ -83,10 +82,10 @@ impl Connection {
             match effect {
                 Effect::Send(message) => self.send(&message, out)?,
                 Effect::Start(start) => self.start(start),
-                Effect::Deliver(id, request) => self.deliver(id, Item::Request(request)),
+                Effect::Deliver(id, request) => self.deliver(id, request),
                 Effect::Supersede(id) => {
                     if let Some(channel) = self.find(id) {
-                        channel.orders.supersede();
+                        channel.inbox.supersede();
                     }
                 }
                 Effect::Abort(id) => {
@@ -125,8 +124,7 @@ impl Connection {
             payload,
             after,
         } = start;
-        let (inbox, receiver) = inbox(self.link.inbox, &self.link.counters);
-        let orders = Arc::<Orders>::default();
+        let (inbox, receiver) = inbox(&self.link, payload.len());
         let replaces = after.and_then(|(old, wait)| Some((self.lend(old)?, wait)));
         let task = route.spawn(Seat {
             link: Arc::clone(&self.link),
@@ -137,7 +135,6 @@ impl Connection {
             payload,
             assigns: self.assigns.clone(),
             inbox: (inbox.clone(), receiver),
-            orders: Arc::clone(&orders),
             replaces,
         });
         if self.channels.is_empty() {
@@ -148,7 +145,6 @@ impl Connection {
             id,
             Running {
                 inbox,
-                orders,
                 task: Task::Own(task),
             },
         ));
@@ -167,13 +163,13 @@ impl Connection {
         }
     }
 
-    fn deliver(&mut self, id: InstanceId, item: Item) {
+    fn deliver(&mut self, id: InstanceId, request: Request) {
         let Some(channel) = self.find(id) else { return };
-        if matches!(item, Item::Request(Request::Leave { .. })) {
-            channel.orders.leave();
+        if matches!(request, Request::Leave { .. }) {
+            channel.inbox.leave();
         }
-        if let Some(item) = channel.inbox.offer(item) {
-            self.stalled = Some(Box::new((id, item)));
+        if let Some(request) = channel.inbox.offer(request) {
+            self.stalled = Some(Box::new((id, request)));
         }
     }
 
@@ -231,12 +227,8 @@ impl Connection {
             Fate::Refused { refusal, unread } => {
                 let stalled = self.stalled.take_if(|stalled| stalled.0 == id);
                 let unread = unread
-                    .into_rest()
-                    .chain(stalled.map(|stalled| stalled.1))
-                    .filter_map(|item| match item {
-                        Item::Request(request) => Some(request),
-                        Item::Out(_) | Item::Info(_) | Item::Nudge => None,
-                    });
+                    .into_requests()
+                    .chain(stalled.map(|stalled| stalled.1));
                 multiplexer.handle_refused(&topic, id, refusal, unread, &mut effects);
             }
             Fate::Left { reference } => {
@@ -265,9 +257,7 @@ impl Connection {
                     return;
                 };
                 if let Some(channel) = self.find(id) {
-                    channel.orders.kick();
-                    // With a full inbox it does not wait, and reads its orders soon enough.
-                    drop(channel.inbox.offer(Item::Nudge));
+                    channel.inbox.kick();
                 }
             }
             Order::Push(event) => {
@@ -286,8 +276,7 @@ impl Connection {
     fn close_channels(&mut self, reason: &Terminated) {
         self.link.expiry.cancel();
         for (_, channel) in self.channels.drain(..) {
-            channel.orders.close(reason.clone());
-            channel.inbox.close();
+            channel.inbox.close(reason.clone());
         }
     }
 }
@@ -329,13 +318,13 @@ impl Session for Connection {
                 self.stalled = Some(stalled);
                 return Poll::Pending;
             }
-            let (id, item) = *stalled;
-            self.deliver(id, item);
+            let (id, request) = *stalled;
+            self.deliver(id, request);
         }
         match self.multiplexer.is_congested() {
             // Mail from a channel changes that, and after each mail this is asked again.
             true => Poll::Pending,
-            false => Poll::Ready(()),
+            false => self.link.waiting.poll_room(cx),
         }
     }
 

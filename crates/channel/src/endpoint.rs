@@ -21,6 +21,7 @@ use crate::server::Route;
 use crate::spans::{kept, socket_span};
 use crate::stats::Counters;
 use crate::transport::{ConnectInfo, Handler, Outbox, Refused};
+use crate::waiting::Waiting;
 
 /// What a connection is known by and hands to its channels; the good answer of
 /// [`on_connect`](crate::Sockets::on_connect).
@@ -148,6 +149,7 @@ impl Handler for Endpoint {
             pubsub: self.0.pubsub.clone(),
             id,
             inbox: self.0.config.inbox(),
+            waiting: Waiting::new(self.0.config.waiting_bytes),
             counters: Arc::clone(&self.0.counters),
             blocking: self.0.config.blocking_warning,
             expiry: Expiry::default(),

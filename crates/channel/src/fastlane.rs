@@ -10,16 +10,16 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use crate::Broadcast;
 use crate::channel_type::{ChannelType, within};
 use crate::excerpt::excerpt;
 use crate::gate::{Gate, Held, MAX_HELD_BYTES, MAX_HELD_FRAMES, Passed};
-use crate::inbox::{InboxSender, Item};
+use crate::inbox::InboxSender;
 use crate::link::{Link, Mail};
 use crate::pubsub::mailbox::Pushed;
 use crate::pubsub::{Delivery, Dispatcher, Memo, Message, Sink, Subscriber, Subscribers};
 use crate::pusher::Join;
 use crate::transport::{Frame, Outbox, Serializer, ServerMessage, WhenSlow};
+use crate::{Broadcast, SendError};
 
 /// Delivers broadcasts of the kind [`KIND`](crate::KIND), to all subscribers at once or in parts.
 pub(crate) struct Fastlane;
@@ -235,9 +235,11 @@ impl Lane {
     }
 
     fn intercepted(&self, broadcast: Broadcast) -> Delivery {
-        let item = Item::Out(broadcast);
-        let bytes = item.bytes();
-        delivery(self.inbox.push(item, bytes))
+        match self.inbox.intercepted(broadcast) {
+            Ok(()) => Delivery::Delivered,
+            Err(SendError::Full) => Delivery::Dropped,
+            Err(SendError::Ended) => Delivery::Closed,
+        }
     }
 }
 

@@ -8,13 +8,13 @@ use bytestring::ByteString;
 use tracing::Span;
 
 use crate::expiry::Expiry;
-use crate::inbox::InboxReceiver;
+use crate::inbox::{Bound, InboxReceiver};
 use crate::multiplexer::{End, InstanceId, Refusal};
 use crate::order::Order;
 use crate::pubsub::PubSub;
-use crate::pubsub::mailbox::Bound;
 use crate::stats::Counters;
 use crate::transport::{EncodeError, Field, Outbox, Payload, Serializer, ServerMessage, WhenSlow};
+use crate::waiting::Waiting;
 
 /// One connection, seen from its channels, reply handles and subscriptions.
 pub(crate) struct Link {
@@ -26,6 +26,7 @@ pub(crate) struct Link {
     /// The socket's id, if it has one.
     pub(crate) id: Option<ByteString>,
     pub(crate) inbox: Bound,
+    pub(crate) waiting: Waiting,
     /// How long a callback may keep its thread before that is told.
     pub(crate) blocking: Duration,
     pub(crate) counters: Arc<Counters>,

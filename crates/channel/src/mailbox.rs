@@ -7,9 +7,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 
 use crate::channel::HandleInfo;
-use crate::fastlane::delivery;
 use crate::inbox::{ITEM_BYTES, InboxSender, Info, Item};
-use crate::pubsub::mailbox::Pushed;
 use crate::pubsub::{Delivery, Message, Sink};
 use crate::{Broadcast, SendError};
 
@@ -34,14 +32,7 @@ impl<M: Send + 'static> Mailbox<M> {
     /// # Errors
     /// [`SendError`] if the inbox is full or the channel has ended; the message is dropped.
     pub fn send(&self, message: M) -> Result<(), SendError> {
-        match self
-            .inbox
-            .push(Item::Info((self.wrap)(message)), ITEM_BYTES)
-        {
-            Pushed::Queued => Ok(()),
-            Pushed::Closed => Err(SendError::Ended),
-            Pushed::Dropped => Err(SendError::Full),
-        }
+        self.inbox.send((self.wrap)(message), ITEM_BYTES)
     }
 }
 
@@ -124,6 +115,10 @@ impl InfoSink {
 impl Sink for InfoSink {
     fn deliver(&self, message: &Message) -> Delivery {
         let bytes = ITEM_BYTES + message.payload().len();
-        delivery(self.inbox.push(self.item(message), bytes))
+        match self.inbox.add(self.item(message), bytes) {
+            Ok(()) => Delivery::Delivered,
+            Err(SendError::Full) => Delivery::Dropped,
+            Err(SendError::Ended) => Delivery::Closed,
+        }
     }
 }

@@ -24,12 +24,6 @@ use topics::Topics;
 /// on would let it start any number of tasks.
 pub const MAX_SUPERSEDED_JOINS: usize = 100;
 
-/// How many bytes the parameters of unanswered joins of one connection may have before it reads no further frame: 8,000,000. One join is
-/// never too much by itself, as large as a message may be.
-///
-/// A join's parameters are kept until it is answered, and a hundred may be at work at a time.
-pub const MAX_JOINING_BYTES: usize = 8_000_000;
-
 /// One join of one topic on one connection. Never used twice on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct InstanceId(u64);
@@ -175,8 +169,6 @@ pub(crate) struct Multiplexer {
     next_id: u64,
     limits: Limits,
     superseded: usize,
-    /// What the payloads of all unanswered joins have together.
-    joining_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -195,11 +187,10 @@ struct Instance {
 
 #[derive(Debug)]
 enum Phase {
-    /// Unanswered. `reference` is the join's own; `leaving` says that a leave waits in the inbox; of `bytes` is its payload.
+    /// Unanswered. `reference` is the join's own; `leaving` says that a leave waits in the inbox.
     Joining {
         reference: Option<Field>,
         leaving: bool,
-        bytes: usize,
     },
     /// Answered with ok.
     Joined,
@@ -212,18 +203,13 @@ impl Instance {
         !matches!(self.phase, Phase::Joining { .. })
     }
 
-    /// Takes the join's reference and leaves the phase that follows a join, whose payload counts no more.
-    fn answer(&mut self, joining_bytes: &mut usize) -> Option<Field> {
+    /// Takes the join's reference and leaves the phase that follows a join.
+    fn answer(&mut self) -> Option<Field> {
         match std::mem::replace(&mut self.phase, Phase::Joined) {
-            Phase::Joining {
-                reference,
-                leaving,
-                bytes,
-            } => {
+            Phase::Joining { reference, leaving } => {
                 if leaving {
                     self.phase = Phase::Leaving;
                 }
-                *joining_bytes -= bytes;
                 reference
             }
             answered => {
@@ -241,13 +227,12 @@ impl Multiplexer {
             next_id: 0,
             limits,
             superseded: 0,
-            joining_bytes: 0,
         }
     }
 
-    /// Whether so many joins are superseded but unsettled, or unanswered ones hold so much, that no further frame should be read.
+    /// Whether so many joins are superseded but unsettled that no further frame should be read.
     pub(crate) fn is_congested(&self) -> bool {
-        self.superseded >= MAX_SUPERSEDED_JOINS || self.joining_bytes > MAX_JOINING_BYTES
+        self.superseded >= MAX_SUPERSEDED_JOINS
     }
 
     /// One message from the client. `route` finds what serves a topic and is asked for joins only.
@@ -301,7 +286,7 @@ impl Multiplexer {
             push: join_ref.clone().or_else(|| reference.clone()),
             sent: join_ref,
         };
-        let instance = self.instance(refs.clone(), reference.clone(), payload.len());
+        let instance = self.instance(refs.clone(), reference.clone());
         let id = instance.id;
         let replaced = self.own_topic(&topic, instance);
         effects.push(Effect::Start(Start {
@@ -335,17 +320,15 @@ impl Multiplexer {
         is_full.then(|| (Limit::Channels, reason("too many channels joined")))
     }
 
-    fn instance(&mut self, refs: JoinRefs, reference: Option<Field>, bytes: usize) -> Instance {
+    fn instance(&mut self, refs: JoinRefs, reference: Option<Field>) -> Instance {
         let id = InstanceId(self.next_id);
         self.next_id += 1;
-        self.joining_bytes += bytes;
         Instance {
             id,
             refs,
             phase: Phase::Joining {
                 reference,
                 leaving: false,
-                bytes,
             },
         }
     }
@@ -465,7 +448,7 @@ impl Multiplexer {
         let Some(instance) = entry.unanswered(id) else {
             return;
         };
-        let reference = instance.answer(&mut self.joining_bytes);
+        let reference = instance.answer();
         let join_ref = instance.refs.sent.clone();
         let is_current = entry.current.id == id;
         effects.push(Effect::Send(wire::reply(
@@ -496,7 +479,7 @@ impl Multiplexer {
         let Some(instance) = entry.unanswered(id) else {
             return;
         };
-        let reference = instance.answer(&mut self.joining_bytes);
+        let reference = instance.answer();
         let join_ref = instance.refs.sent.clone();
         let refused = wire::reply(join_ref, reference, topic, wire::ERROR, response);
         effects.push(Effect::Send(refused));
@@ -575,7 +558,7 @@ impl Multiplexer {
         };
         self.superseded -= entry.superseded.len();
         for mut instance in entry.superseded {
-            let reference = instance.answer(&mut self.joining_bytes);
+            let reference = instance.answer();
             let Refusal { response, .. } = Refusal::crashed();
             let refused = wire::reply(instance.refs.sent, reference, topic, wire::ERROR, response);
             effects.extend([Effect::Send(refused), Effect::Abort(instance.id)]);

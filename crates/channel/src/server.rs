@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytestring::ByteString;
 use tokio::task::{JoinHandle, coop};
@@ -20,12 +20,11 @@ use crate::event::{decode_event, decode_params};
 use crate::excerpt::excerpt;
 use crate::fastlane::Lane;
 use crate::handling::{Callback, Handling};
-use crate::inbox::{InboxReceiver, InboxSender, Item, Orders};
+use crate::inbox::{InboxReceiver, InboxSender, Item, Takes};
 use crate::link::{Fate, Link};
 use crate::multiplexer::{End, InstanceId, JoinRefs, Refusal, Request, Wait};
 use crate::panics::{Panic, caught};
 use crate::pubsub::SinkSubscription;
-use crate::pubsub::mailbox::Received;
 use crate::pusher::Join;
 use crate::socket::{Parts, Socket};
 use crate::spans::{channel_span, event_span, kept};
@@ -79,7 +78,6 @@ pub(crate) struct Seat {
     pub(crate) payload: Payload,
     pub(crate) assigns: Assigns,
     pub(crate) inbox: (InboxSender, InboxReceiver),
-    pub(crate) orders: Arc<Orders>,
     /// The channel that has to be gone first.
     pub(crate) replaces: Option<(JoinHandle<()>, Wait)>,
 }
@@ -94,7 +92,7 @@ where
     let Some((mut server, mut channel)) = joining.await else {
         return;
     };
-    if server.orders.is_superseded() {
+    if server.inbox.is_superseded() {
         return;
     }
     let ending = server.work::<App, C>(&mut channel).await;
@@ -135,8 +133,8 @@ where
         lane: None,
         socket,
         inbox,
-        orders: seat.orders,
         timer_was_last: false,
+        lacks_room: false,
         notice: Notice {
             link: seat.link,
             topic: seat.topic,
@@ -172,8 +170,9 @@ struct Server {
     lane: Option<SinkSubscription>,
     socket: Socket,
     inbox: InboxReceiver,
-    orders: Arc<Orders>,
     timer_was_last: bool,
+    /// The client does not read what it asked for before, and further requests of its wait.
+    lacks_room: bool,
     notice: Notice,
 }
 
@@ -321,7 +320,7 @@ impl Server {
         C: Channel<App>,
     {
         loop {
-            if self.orders.is_kicked() {
+            if self.inbox.is_kicked() {
                 return Ending::Kicked;
             }
             if let Some(ending) = self.after_join().await {
@@ -330,45 +329,53 @@ impl Server {
             // A channel with a full inbox still lets others run.
             coop::consume_budget().await;
             let item = match poll_fn(|cx| self.poll_item(cx)).await {
-                Some(Received::Item(Item::Nudge)) => continue,
-                Some(Received::Item(item)) => item,
-                // Counted where it was dropped.
-                Some(Received::Lagged(_)) => continue,
-                None => return Ending::Closed(self.orders.closed()),
+                Ok(item) => item,
+                Err(ending) => return ending,
             };
-            if matches!(item, Item::Request(Request::Event { .. })) {
-                poll_fn(|cx| self.poll_room(cx)).await;
-                if self.orders.is_kicked() {
-                    continue;
-                }
-            }
             if let Some(ending) = Box::pin(self.handle::<App, C>(channel, item)).await {
                 return ending;
             }
         }
     }
 
-    /// What a client asks for waits until it has read what it asked for before: then it is never closed for reading answers
-    /// no faster than its network lets it.
-    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
-        // Mostly there is room, and then nobody has to know whom to wake.
-        match self.notice.link.outbox.poll_room(cx) {
-            Poll::Ready(()) => Poll::Ready(()),
-            Poll::Pending => self.orders.poll_kicked(cx),
-        }
-    }
-
     /// What comes next: from the inbox and from timers in turn, where both have something.
-    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Received<Item>>> {
+    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Result<Item, Ending>> {
+        if self.inbox.is_kicked() {
+            return Poll::Ready(Err(Ending::Kicked));
+        }
         let inbox_first = std::mem::take(&mut self.timer_was_last);
-        if inbox_first && let Poll::Ready(received) = self.inbox.poll_recv(cx) {
+        if inbox_first && let Poll::Ready(received) = self.poll_inbox(cx) {
             return Poll::Ready(received);
         }
         if let Poll::Ready(info) = self.socket.poll_timer(cx) {
             self.timer_was_last = true;
-            return Poll::Ready(Some(Received::Item(Item::Info(info))));
+            return Poll::Ready(Ok(Item::Info(info)));
         }
-        self.inbox.poll_recv(cx)
+        self.poll_inbox(cx)
+    }
+
+    /// What a client asks for waits until it has read what it asked for before: then it is never closed for reading answers
+    /// no faster than its network lets it. Everything else goes on.
+    fn poll_inbox(&mut self, cx: &mut Context<'_>) -> Poll<Result<Item, Ending>> {
+        let outbox = &self.notice.link.outbox;
+        loop {
+            self.lacks_room = self.lacks_room && outbox.poll_room(cx).is_pending();
+            let takes = match self.lacks_room {
+                true => Takes::NoEvents,
+                false => Takes::All,
+            };
+            match ready!(self.inbox.poll_recv(cx, takes)) {
+                // Mostly there is room, and then nobody has to know whom to wake.
+                Some(Item::Request(request @ Request::Event { .. }))
+                    if outbox.poll_room(cx).is_pending() =>
+                {
+                    self.inbox.put_back(request);
+                    self.lacks_room = true;
+                }
+                Some(item) => return Poll::Ready(Ok(item)),
+                None => return Poll::Ready(Err(Ending::Closed(self.inbox.closed()))),
+            }
+        }
     }
 
     async fn handle<App, C>(&mut self, channel: &mut C, item: Item) -> Option<Ending>
@@ -401,13 +408,13 @@ impl Server {
                 };
                 self.flow(Callback::HandleInfo, flow)
             }
-            Item::Nudge => None,
+            Item::Lost(_) => None,
         }
     }
 
     async fn after_join(&mut self) -> Option<Ending> {
         loop {
-            if self.orders.is_leaving() {
+            if self.inbox.is_leaving() {
                 // A client takes no snapshot of a join that it has given up, but may keep the changes for its next one.
                 self.socket.keep_holding();
             }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod backlog;
 mod census;
 mod client;
 mod crowd;
@@ -33,3 +34,4 @@ mod testing;
 mod timers;
 mod transcripts;
 mod typed;
+mod unread;

@@ -1,0 +1,134 @@
+//! What one client's messages may hold of the server's memory, in all its channels together.
+
+use matryoshka_channel::SocketsConfig;
+use serde_json::json;
+
+use crate::client::{Client, Vsn};
+use crate::lab::Lab;
+
+const LIMIT: usize = 10_000;
+
+fn config() -> SocketsConfig {
+    let mut config = SocketsConfig::default();
+    config.waiting_bytes = LIMIT;
+    config
+}
+
+async fn joined(client: &mut Client, topics: &[&str]) {
+    for topic in topics {
+        let join = r#"
+            > ["1","1","TOPIC","phx_join",{}]
+            < ["1","1","TOPIC","phx_reply",{"status":"ok","response":{}}]
+            "#;
+        client.play(&join.replace("TOPIC", topic)).await;
+    }
+}
+
+/// A message that a channel is busy with for a second, of about so many bytes.
+async fn send(client: &mut Client, topic: &str, bytes: usize) {
+    let payload = json!({ "ms": 1000, "filling": "x".repeat(bytes) });
+    let message = json!([null, "2", topic, "slow", payload]);
+    client.send(&message.to_string()).await;
+}
+
+const BEAT: &str = r#"> [null,"h","phoenix","heartbeat",{}]"#;
+const ANSWER: &str = r#"< [null,"h","phoenix","phx_reply",{"status":"ok","response":{}}]"#;
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_in_all_inboxes_of_a_connection_is_bounded() {
+    let lab = Lab::new();
+    let sockets = lab.sockets_with(config());
+    let mut client = Client::connect(&sockets, Vsn::V2).await;
+    let topics = ["lab:a", "lab:b", "lab:c"];
+    joined(&mut client, &topics).await;
+    // Each channel is at work with one, and one waits: far from any channel's own bound.
+    for topic in topics {
+        send(&mut client, topic, 2_000).await;
+    }
+    client.play(&format!(".\n{BEAT}\n{ANSWER}")).await;
+    for topic in topics {
+        send(&mut client, topic, 2_000).await;
+    }
+    client.play(&format!("{BEAT}\n.")).await;
+    let read = sockets.stats().messages_in;
+    assert_eq!(
+        read,
+        3 + 3 + 1 + 2,
+        "the third is not read, nor what follows"
+    );
+    for _ in topics {
+        client.recv().await;
+    }
+    client.play(ANSWER).await;
+}
+
+/// Handing it to the channel does not make it small.
+#[tokio::test(start_paused = true)]
+async fn what_channels_are_at_work_with_counts_until_they_are_done() {
+    let lab = Lab::new();
+    let sockets = lab.sockets_with(config());
+    let mut client = Client::connect(&sockets, Vsn::V2).await;
+    joined(&mut client, &["lab:a", "lab:b"]).await;
+    send(&mut client, "lab:a", LIMIT - 500).await;
+    client.play(&format!("{BEAT}\n{ANSWER}\n.")).await;
+    send(&mut client, "lab:b", 1_000).await;
+    client.play(&format!("{BEAT}\n.")).await;
+    client.recv().await;
+    client.play(ANSWER).await;
+}
+
+/// The parameters of joins that are still at work, whatever topic they are of and whether or not they are superseded.
+#[tokio::test(start_paused = true)]
+async fn large_joins_at_work_stop_the_reading_until_they_are_over() {
+    let join = |topic: &str, bytes: usize, more: serde_json::Value| {
+        let mut params = json!({ "sleep": 1000, "filling": "x".repeat(bytes) });
+        params
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        json!(["1", "1", topic, "phx_join", params]).to_string()
+    };
+    for (topic, outcome) in [
+        ("lab:b", json!({})),
+        ("lab:b", json!({ "deny": "no" })),
+        ("lab:b", json!({ "do": "panic" })),
+        ("lab:a", json!({})),
+    ] {
+        let lab = Lab::new();
+        let sockets = lab.sockets_with(config());
+        let mut client = Client::connect(&sockets, Vsn::V2).await;
+        client
+            .send(&join("lab:a", LIMIT - 100, outcome.clone()))
+            .await;
+        client.play(&format!("{BEAT}\n{ANSWER}\n.")).await;
+        client.send(&join(topic, 1_000, outcome)).await;
+        client.play(&format!("{BEAT}\n.")).await;
+        // The answer of the first, which is still read no further than that.
+        client.recv().await;
+        client.play(ANSWER).await;
+    }
+}
+
+/// A channel that ends gives back what waits for it, however it ends.
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_channel_that_ends_counts_no_more() {
+    for end in [
+        r#"["1","e","lab:a","stop",{}]"#,
+        r#"["1","e","lab:a","crash",{}]"#,
+    ] {
+        let lab = Lab::new();
+        let sockets = lab.sockets_with(config());
+        let mut client = Client::connect(&sockets, Vsn::V2).await;
+        joined(&mut client, &["lab:a"]).await;
+        send(&mut client, "lab:a", 1_000).await;
+        client.send(end).await;
+        for _ in 0..3 {
+            send(&mut client, "lab:a", 4_000).await;
+        }
+        client.play(&format!("{BEAT}\n.")).await;
+        client.recv().await;
+        client.recv().await;
+        client.play(ANSWER).await;
+        assert_eq!(sockets.stats().inbox_waiting, 0);
+    }
+}

@@ -3,6 +3,7 @@
 use futures::future::BoxFuture;
 use serde::de::DeserializeOwned;
 
+use crate::pubsub::Lagged;
 use crate::transport::{Payload, WhenSlow};
 use crate::{Broadcast, Flow, Refused, Reply, Socket};
 
@@ -60,6 +61,9 @@ pub trait Channel<App>: Sized + Send + 'static {
 
     /// Names of the broadcasts on this channel's topic that go through [`handle_out`](Self::handle_out) instead of
     /// straight to the client.
+    ///
+    /// They wait in the channel's inbox. If there is no room for one, the channel ends once the callback in progress has returned
+    /// ([`Terminated::Overrun`]) and its client joins again, unless [`when_slow`](Self::when_slow) lets that event give way.
     const INTERCEPT: &'static [&'static str] = &[];
 
     /// What becomes of an event on its way to a client that reads slowly, be it a push or a broadcast. As provided, all wait as
@@ -122,6 +126,18 @@ pub trait Channel<App>: Sized + Send + 'static {
         async move { pushed.into() }
     }
 
+    /// So many messages of topics that the channel has [subscribed](Socket::subscribe) are missing here: they found its inbox full. As
+    /// provided it ends as by [`Flow::Fail`], so that its client joins again and misses nothing without knowing. Whoever can
+    /// do without them, or read anew what they would have told, goes on.
+    fn handle_lagged(
+        &mut self,
+        socket: &mut Socket,
+        lagged: Lagged,
+    ) -> impl Future<Output = Flow> + Send {
+        let _ = socket;
+        async move { Flow::Fail(format!("its inbox was full: {lagged}")) }
+    }
+
     /// The channel ends, for this reason; what it tracked and subscribed ends right after.
     ///
     /// Not called when the join was refused or crashed (there is no channel then), when a newer join replaced this one,
@@ -159,6 +175,9 @@ pub enum Terminated {
     Failed(String),
     /// A callback panicked, or the client sent what the channel's types cannot hold.
     Crashed,
+    /// There was no room in its inbox for a broadcast that it intercepts ([`Channel::INTERCEPT`]) and that its client is not to miss
+    /// ([`Channel::when_slow`]).
+    Overrun,
     /// Somebody closed it from outside: [`close_channel`](crate::close_channel).
     Kicked,
     /// The client closed the connection, or the network dropped it.

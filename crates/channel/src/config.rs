@@ -21,8 +21,10 @@ pub struct SocketsConfig {
     /// [`Limits::inbound`](crate::transport::Limits::inbound).
     pub joins: Option<Rate>,
     /// How many messages of its client wait for one channel, and how many from elsewhere; default 1,024 each. When its client's are too
-    /// many, no further frame is read from this client until there is room; intercepted broadcasts and messages from
-    /// [`Mailbox`](crate::Mailbox)es beyond that are dropped and counted.
+    /// many, no further frame is read from this client until there is room. What comes from elsewhere is dropped then and counted, and
+    /// nobody misses it without knowing: whoever sends to a [`Mailbox`](crate::Mailbox) is told, for a broadcast that is
+    /// [intercepted](crate::Channel::INTERCEPT) the channel ends, and [`handle_lagged`](crate::Channel::handle_lagged) is called for messages of
+    /// subscribed topics.
     pub inbox_messages: usize,
     /// The same in bytes of payload, event and ref; default 4 MiB each.
     pub inbox_bytes: usize,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
+use crate::Broadcast;
 use crate::channel_type::{ChannelType, within};
 use crate::excerpt::excerpt;
 use crate::gate::{Gate, Held, MAX_HELD_BYTES, MAX_HELD_FRAMES, Passed};
@@ -19,7 +20,6 @@ use crate::pubsub::mailbox::Pushed;
 use crate::pubsub::{Delivery, Dispatcher, Memo, Message, Sink, Subscriber, Subscribers};
 use crate::pusher::Join;
 use crate::transport::{Frame, Outbox, Serializer, ServerMessage, WhenSlow};
-use crate::{Broadcast, SendError};
 
 /// Delivers broadcasts of the kind [`KIND`](crate::KIND), to all subscribers at once or in parts.
 pub(crate) struct Fastlane;
@@ -235,11 +235,11 @@ impl Lane {
     }
 
     fn intercepted(&self, broadcast: Broadcast) -> Delivery {
-        match self.inbox.intercepted(broadcast) {
-            Ok(()) => Delivery::Delivered,
-            Err(SendError::Full) => Delivery::Dropped,
-            Err(SendError::Ended) => Delivery::Closed,
-        }
+        self.inbox.intercepted(broadcast, |broadcast| {
+            let (topic, event) = (broadcast.topic(), broadcast.event());
+            let channel_type = self.join.channel_type;
+            channel_type.when_slow(topic, event, broadcast.payload())
+        })
     }
 }
 

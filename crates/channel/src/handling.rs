@@ -19,6 +19,7 @@ pub(crate) enum Callback {
     HandleIn,
     HandleOut,
     HandleInfo,
+    HandleLagged,
     Terminate,
 }
 
@@ -30,6 +31,7 @@ impl Callback {
             Self::HandleIn => "handle_in",
             Self::HandleOut => "handle_out",
             Self::HandleInfo => "handle_info",
+            Self::HandleLagged => "handle_lagged",
             Self::Terminate => "terminate",
         }
     }

@@ -10,8 +10,11 @@ use std::task::{Context, Poll, Waker};
 
 use futures::future::BoxFuture;
 
+use crate::excerpt::excerpt;
 use crate::link::Link;
 use crate::multiplexer::Request;
+use crate::pubsub::Delivery;
+use crate::transport::WhenSlow;
 use crate::{Broadcast, Flow, SendError, Socket, Terminated};
 pub(crate) use lines::Takes;
 use lines::{Lines, bytes_of};
@@ -68,6 +71,10 @@ struct Orders {
     leaving: AtomicBool,
     kicked: AtomicBool,
     closed: OnceLock<Terminated>,
+    /// A broadcast found no room that its client is not to miss without knowing.
+    overrun: AtomicBool,
+    /// Something was lost, and the log knows.
+    has_lost: AtomicBool,
 }
 
 /// An inbox for a channel of this connection, whose join brought so many bytes.
@@ -113,6 +120,14 @@ impl Shared {
     }
 }
 
+fn delivery(added: Result<(), SendError>) -> Delivery {
+    match added {
+        Ok(()) => Delivery::Delivered,
+        Err(SendError::Full) => Delivery::Dropped,
+        Err(SendError::Ended) => Delivery::Closed,
+    }
+}
+
 fn wake(wakers: impl IntoIterator<Item = Waker>) {
     wakers.into_iter().for_each(Waker::wake);
 }
@@ -150,16 +165,55 @@ impl InboxSender {
 
     /// Puts a message for `handle_info` in, of which so many bytes count against the bound, or drops it.
     pub(crate) fn send(&self, info: Info, bytes: usize) -> Result<(), SendError> {
-        self.add(Item::Info(info), bytes)
+        self.add(Item::Info(info), bytes, |_| {})
     }
 
-    /// As [`send`](Self::send), for what comes from a topic.
-    pub(crate) fn add(&self, item: Item, bytes: usize) -> Result<(), SendError> {
+    /// The same for a message of a subscribed topic. If there is no room, the channel is told so in its place.
+    pub(crate) fn heard(&self, item: Item, bytes: usize, topic: &str) -> Delivery {
+        let added = self.add(item, bytes, |state| state.lines.lose());
+        if added == Err(SendError::Full) {
+            self.log_loss(topic, "a channel misses messages of a topic");
+        }
+        delivery(added)
+    }
+
+    /// The same for a broadcast on the channel's own topic. If there is no room for one that may not give way, the channel ends.
+    pub(crate) fn intercepted(
+        &self,
+        broadcast: Broadcast,
+        when_slow: impl FnOnce(&Broadcast) -> WhenSlow,
+    ) -> Delivery {
+        let bytes = ITEM_BYTES + broadcast.event().len() + broadcast.payload().len();
+        let added = self.add(Item::Out(broadcast.clone()), bytes, |_| {});
+        if added == Err(SendError::Full) {
+            let is_to_arrive = when_slow(&broadcast) == WhenSlow::Close;
+            self.log_loss(
+                broadcast.topic(),
+                match is_to_arrive {
+                    true => "a channel ends, as it cannot see a broadcast that it intercepts",
+                    false => "a channel does not see broadcasts that it intercepts",
+                },
+            );
+            if is_to_arrive {
+                self.0.orders.overrun.store(true, Ordering::Release);
+                self.0.wake_channel();
+            }
+        }
+        delivery(added)
+    }
+
+    fn add(
+        &self,
+        item: Item,
+        bytes: usize,
+        lose: impl FnOnce(&mut State),
+    ) -> Result<(), SendError> {
         let mut state = self.0.lock();
         if state.is_closed {
             return Err(SendError::Ended);
         }
         if state.lines.is_full_of_others(self.0.link.inbox) {
+            lose(&mut state);
             drop(state);
             self.0.link.counters.inbox_dropped.add_one();
             return Err(SendError::Full);
@@ -169,10 +223,15 @@ impl InboxSender {
         Ok(())
     }
 
-    /// Puts a broadcast on the channel's own topic in, or drops it.
-    pub(crate) fn intercepted(&self, broadcast: Broadcast) -> Result<(), SendError> {
-        let bytes = ITEM_BYTES + broadcast.event().len() + broadcast.payload().len();
-        self.add(Item::Out(broadcast), bytes)
+    /// One line for each channel: where one is lost, many are.
+    fn log_loss(&self, topic: &str, what: &str) {
+        if !self.0.orders.has_lost.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                topic = excerpt(topic),
+                limit = "SocketsConfig::inbox_messages or inbox_bytes",
+                "{what}: its inbox is full"
+            );
+        }
     }
 
     fn came_in(&self, mut state: MutexGuard<'_, State>) {
@@ -295,6 +354,11 @@ impl InboxReceiver {
 
     pub(crate) fn is_leaving(&self) -> bool {
         self.0.orders.leaving.load(Ordering::Acquire)
+    }
+
+    /// It could not take in what its client is to see.
+    pub(crate) fn is_overrun(&self) -> bool {
+        self.0.orders.overrun.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_kicked(&self) -> bool {

@@ -115,10 +115,6 @@ impl InfoSink {
 impl Sink for InfoSink {
     fn deliver(&self, message: &Message) -> Delivery {
         let bytes = ITEM_BYTES + message.payload().len();
-        match self.inbox.add(self.item(message), bytes) {
-            Ok(()) => Delivery::Delivered,
-            Err(SendError::Full) => Delivery::Dropped,
-            Err(SendError::Ended) => Delivery::Closed,
-        }
+        self.inbox.heard(self.item(message), bytes, message.topic())
     }
 }

@@ -24,7 +24,7 @@ use crate::inbox::{InboxReceiver, InboxSender, Item, Takes};
 use crate::link::{Fate, Link};
 use crate::multiplexer::{End, InstanceId, JoinRefs, Refusal, Request, Wait};
 use crate::panics::{Panic, caught};
-use crate::pubsub::SinkSubscription;
+use crate::pubsub::{Lagged, SinkSubscription};
 use crate::pusher::Join;
 use crate::socket::{Parts, Socket};
 use crate::spans::{channel_span, event_span, kept};
@@ -181,6 +181,7 @@ enum Ending {
     Left { reference: Option<Field> },
     Stop,
     Kicked,
+    Overrun,
     Fail(String),
     Crash,
     Closed(Terminated),
@@ -320,8 +321,8 @@ impl Server {
         C: Channel<App>,
     {
         loop {
-            if self.inbox.is_kicked() {
-                return Ending::Kicked;
+            if let Some(ending) = self.ordered() {
+                return ending;
             }
             if let Some(ending) = self.after_join().await {
                 return ending;
@@ -338,10 +339,18 @@ impl Server {
         }
     }
 
+    /// An end that does not wait for what is in the inbox.
+    fn ordered(&self) -> Option<Ending> {
+        if self.inbox.is_kicked() {
+            return Some(Ending::Kicked);
+        }
+        self.inbox.is_overrun().then_some(Ending::Overrun)
+    }
+
     /// What comes next: from the inbox and from timers in turn, where both have something.
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Result<Item, Ending>> {
-        if self.inbox.is_kicked() {
-            return Poll::Ready(Err(Ending::Kicked));
+        if let Some(ending) = self.ordered() {
+            return Poll::Ready(Err(ending));
         }
         let inbox_first = std::mem::take(&mut self.timer_was_last);
         if inbox_first && let Poll::Ready(received) = self.poll_inbox(cx) {
@@ -408,7 +417,15 @@ impl Server {
                 };
                 self.flow(Callback::HandleInfo, flow)
             }
-            Item::Lost(_) => None,
+            Item::Lost(lost) => {
+                let flow = {
+                    let socket = &mut self.socket;
+                    let lagged = Lagged(lost);
+                    let handling = pin!(async { channel.handle_lagged(socket, lagged).await });
+                    self.notice.handling(Callback::HandleLagged, handling).await
+                };
+                self.flow(Callback::HandleLagged, flow)
+            }
         }
     }
 
@@ -535,6 +552,7 @@ impl Server {
                 self.notice.link.counters.crashes.add_one();
                 return Terminated::Crashed;
             }
+            Ending::Overrun => return Terminated::Overrun,
             Ending::Closed(reason) => {
                 self.lane = None;
                 return reason;

@@ -21,6 +21,7 @@ mod mixed;
 mod observing;
 mod order;
 mod outside;
+mod overrun;
 mod own_wire;
 mod polling;
 mod pushing;

@@ -143,6 +143,10 @@ pub trait Channel<App>: Sized + Send + 'static {
     /// Not called when the join was refused or crashed (there is no channel then), when a newer join replaced this one,
     /// or when the runtime itself goes. After a leave or an orderly stop the client has been told before; after a
     /// crash it is told after.
+    ///
+    /// # Cancel safety
+    /// It has [`terminate_timeout`](crate::SocketsConfig::terminate_timeout), 5 seconds, and is dropped where it waits then. What takes
+    /// longer belongs into a task of its own.
     fn terminate(
         &mut self,
         socket: &mut Socket,

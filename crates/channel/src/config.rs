@@ -32,6 +32,9 @@ pub struct SocketsConfig {
     /// answered; default 8 MiB. When it is more, no further frame is read from this client until it is less. One message is never too
     /// much by itself, as large as it may be.
     pub waiting_bytes: usize,
+    /// How long a channel's [`terminate`](crate::Channel::terminate) may take; default 5 seconds. Beyond it is dropped where it waits, and
+    /// what follows it goes on: the client of a channel that crashed is told so.
+    pub terminate_timeout: Duration,
     /// How long a callback may keep its thread, between two `.await`s that wait, before the log warns of it; default 100
     /// milliseconds. Meanwhile nothing else runs on that thread, other clients' channels included. It is told when the callback gives its
     /// thread back: of one that never does, nothing is told.
@@ -57,6 +60,7 @@ impl Default for SocketsConfig {
             inbox_messages: 1024,
             inbox_bytes: 4 * 1024 * 1024,
             waiting_bytes: 8 * 1024 * 1024,
+            terminate_timeout: Duration::from_secs(5),
             blocking_warning: Duration::from_millis(100),
             http: HttpConfig::default(),
         }

@@ -151,6 +151,7 @@ impl Handler for Endpoint {
             inbox: self.0.config.inbox(),
             waiting: Waiting::new(self.0.config.waiting_bytes),
             counters: Arc::clone(&self.0.counters),
+            terminate_timeout: self.0.config.terminate_timeout,
             blocking: self.0.config.blocking_warning,
             expiry: Expiry::default(),
             span: kept(span),

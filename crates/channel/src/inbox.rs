@@ -344,6 +344,13 @@ impl InboxReceiver {
         self.0.empty().into_requests()
     }
 
+    /// Takes nothing more in, and drops what is inside.
+    pub(crate) fn shut(&mut self) {
+        drop(self.0.empty());
+        let in_hand = std::mem::take(&mut self.0.lock().in_hand);
+        self.0.link.waiting.release(in_hand);
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.0.lock().is_closed
     }
@@ -382,9 +389,7 @@ fn wait(receiver: &mut Option<Waker>, cx: &Context<'_>) -> Option<Waker> {
 
 impl Drop for InboxReceiver {
     fn drop(&mut self) {
-        drop(self.0.empty());
-        let in_hand = std::mem::take(&mut self.0.lock().in_hand);
-        self.0.link.waiting.release(in_hand);
+        self.shut();
     }
 }
 

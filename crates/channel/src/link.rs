@@ -27,6 +27,8 @@ pub(crate) struct Link {
     pub(crate) id: Option<ByteString>,
     pub(crate) inbox: Bound,
     pub(crate) waiting: Waiting,
+    /// How long the end of a channel may take.
+    pub(crate) terminate_timeout: Duration,
     /// How long a callback may keep its thread before that is told.
     pub(crate) blocking: Duration,
     pub(crate) counters: Arc<Counters>,

@@ -527,6 +527,8 @@ impl Server {
     where
         C: Channel<App>,
     {
+        // Nothing is kept, or taken in, that nobody will work off.
+        self.inbox.shut();
         self.notice.count_out();
         let reason = self.ended(ending);
         let is_on_purpose = reason.is_on_purpose();
@@ -565,14 +567,9 @@ impl Server {
 
     async fn tell_leave_hooks(&mut self) {
         for hook in self.socket.take_leave_hooks() {
-            let told = {
-                let socket = &self.socket;
-                let leaving = pin!(async { hook.left(socket).await });
-                self.notice.handling(Callback::Terminate, leaving).await
-            };
-            if let Err(panic) = told {
-                self.notice.log_panic(Callback::Terminate, &panic);
-            }
+            let socket = &self.socket;
+            let leaving = pin!(async { hook.left(socket).await });
+            self.notice.last_words(leaving).await;
         }
     }
 
@@ -580,15 +577,9 @@ impl Server {
     where
         C: Channel<App>,
     {
-        let terminated = {
-            let socket = &mut self.socket;
-            let terminating = pin!(async { channel.terminate(socket, reason).await });
-            let handling = self.notice.handling(Callback::Terminate, terminating);
-            handling.await
-        };
-        if let Err(panic) = terminated {
-            self.notice.log_panic(Callback::Terminate, &panic);
-        }
+        let socket = &mut self.socket;
+        let terminating = pin!(async { channel.terminate(socket, reason).await });
+        self.notice.last_words(terminating).await;
     }
 }
 
@@ -618,6 +609,21 @@ impl Notice {
             &self.topic,
             self.span.as_deref(),
         )
+    }
+
+    /// Runs what a channel does at its end, for as long as that may take.
+    async fn last_words<F: Future<Output = ()>>(&self, future: Pin<&mut F>) {
+        let limit = self.link.terminate_timeout;
+        match timeout(limit, self.handling(Callback::Terminate, future)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(panic)) => self.log_panic(Callback::Terminate, &panic),
+            Err(_elapsed) => tracing::warn!(
+                topic = self.shown_topic(),
+                limit = "SocketsConfig::terminate_timeout",
+                after = ?limit,
+                "a channel's terminate is cut off: it takes too long"
+            ),
+        }
     }
 
     fn log_panic(&self, callback: Callback, Panic { words, place }: &Panic) {

@@ -173,6 +173,10 @@ fn limits() -> Vec<(&'static str, String)> {
             "REPLACED_CHANNEL_WAIT",
             time(channel::REPLACED_CHANNEL_WAIT),
         ),
+        (
+            "SocketsConfig::terminate_timeout",
+            time(sockets.terminate_timeout),
+        ),
         ("MAX_HELD_FRAMES", grouped(channel::MAX_HELD_FRAMES)),
         ("MAX_HELD_BYTES", bytes(channel::MAX_HELD_BYTES)),
         (

@@ -375,6 +375,10 @@ impl Channel<Lab> for Room {
         if self.orders["last_words"] == true {
             socket.push("last_words", &()).unwrap();
         }
+        if let Some(ms) = self.orders["terminate_sleep"].as_u64() {
+            sleep(Duration::from_millis(ms)).await;
+            self.lab.note("terminated");
+        }
         if self.orders["terminate_panic"] == true {
             panic!("told to");
         }

@@ -102,6 +102,10 @@ pub trait Channel<App>: Sized + Send + 'static {
     ///
     /// The channel is subscribed to its topic after this has returned and before the client gets its answer. What
     /// depends on being joined, such as a push, belongs into [`Socket::after_join`].
+    ///
+    /// # Cancel safety
+    /// Once the connection has ended it has [`terminate_timeout`](crate::SocketsConfig::terminate_timeout), 5 seconds, and is dropped where it
+    /// waits then: nobody is left to join.
     fn join(
         app: &App,
         socket: &mut Socket,

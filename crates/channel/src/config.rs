@@ -33,7 +33,7 @@ pub struct SocketsConfig {
     /// much by itself, as large as it may be.
     pub waiting_bytes: usize,
     /// How long a channel's [`terminate`](crate::Channel::terminate) may take; default 5 seconds. Beyond it is dropped where it waits, and
-    /// what follows it goes on: the client of a channel that crashed is told so.
+    /// what follows it goes on: the client of a channel that crashed is told so. As long may a join go on whose connection has ended.
     pub terminate_timeout: Duration,
     /// How long a callback may keep its thread, between two `.await`s that wait, before the log warns of it; default 100
     /// milliseconds. Meanwhile nothing else runs on that thread, other clients' channels included. It is told when the callback gives its

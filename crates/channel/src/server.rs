@@ -105,10 +105,10 @@ where
     C: Channel<App>,
 {
     if let Some(replaced) = seat.replaces.take() {
-        gone(replaced).await;
+        // Once the connection is gone nobody will read the answer. What the client sent is not kept for that long.
+        while_open(&mut seat.inbox.1, pin!(gone(replaced))).await?;
     }
     if seat.inbox.1.is_closed() {
-        // The connection is gone, and with it whoever would read the answer.
         return None;
     }
     let answer = AnswerRefs {
@@ -147,6 +147,18 @@ where
     server
         .join::<App, C>(app, payload, join, answer, sender)
         .await
+}
+
+/// Runs it for as long as the connection is there. `None` if that has ended before.
+async fn while_open<F: Future>(
+    inbox: &mut InboxReceiver,
+    mut future: Pin<&mut F>,
+) -> Option<F::Output> {
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+        Poll::Pending => inbox.poll_closed(cx).map(|()| None),
+    })
+    .await
 }
 
 /// Waits for the channel that this one replaces.
@@ -216,7 +228,15 @@ impl Server {
         let joined = {
             let socket = &mut self.socket;
             let joining = pin!(async { C::join(&app, socket, params).await });
-            self.notice.handling(Callback::Join, joining).await
+            let mut handling = pin!(self.notice.handling(Callback::Join, joining));
+            match while_open(&mut self.inbox, handling.as_mut()).await {
+                Some(joined) => joined,
+                // It may be about to come to an end of its own.
+                None => match timeout(self.notice.link.terminate_timeout, handling).await {
+                    Ok(joined) => joined,
+                    Err(_elapsed) => return None,
+                },
+            }
         };
         match joined {
             Ok(Ok(channel)) => match self.accept(join, answer, sender) {

@@ -1,11 +1,13 @@
 //! Joins: accepted, refused, crashed, slow, too many, and twice.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use matryoshka_channel::pubsub::{Limits, PubSub};
-use matryoshka_channel::{SocketsConfig, broadcast};
+use matryoshka_channel::testing::settle;
+use matryoshka_channel::{Connected, SocketsConfig, broadcast};
 use serde_json::json;
-use tokio::time::advance;
+use tokio::time::{Instant, advance};
 
 use crate::client::{Client, Vsn};
 use crate::lab::Lab;
@@ -333,6 +335,45 @@ async fn j11_a_connection_that_drops_during_the_join_ends_the_channel() {
     lab.noted("terminate Closed").await;
     assert_eq!(lab.notes()[1..], ["terminate Closed"]);
     assert_eq!(lab.pubsub.subscriptions("lab:a"), 0);
+}
+
+/// Joins that nobody waits for do not pile up, nor what they were sent along.
+#[tokio::test(start_paused = true)]
+async fn j11_joins_of_a_connection_that_is_gone_come_to_an_end() {
+    let lab = Lab::new();
+    let app = Arc::new(());
+    let assigned = Arc::clone(&app);
+    let sockets = lab
+        .sockets()
+        .on_connect(async move |_, _| Ok(Connected::new().assign(Arc::clone(&assigned))));
+    // One for the test, one for the closure.
+    let kept = || Arc::strong_count(&app) - 2;
+    let mut client = Client::connect(&sockets, Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > ["1","1","lab:a","phx_join",{"sleep":3600000}]
+            > ["2","2","lab:a","phx_join",{"sleep":3600000}]
+            .
+            "#,
+        )
+        .await;
+    assert!(kept() > 0);
+    let start = Instant::now();
+    client.close().await;
+    settle().await;
+    let waits = kept();
+    assert_eq!(
+        waits, 1,
+        "the one at work; the other has let go of its connection"
+    );
+    while kept() > 0 {
+        advance(Duration::from_millis(100)).await;
+        settle().await;
+        assert!(start.elapsed() < Duration::from_secs(60), "for ever");
+    }
+    assert_eq!(start.elapsed().as_secs(), 5);
+    assert_eq!(lab.notes().len(), 1, "the second has not begun");
 }
 
 #[tokio::test(start_paused = true)]

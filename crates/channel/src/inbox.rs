@@ -49,6 +49,8 @@ pub(crate) type Info =
 struct Shared {
     link: Arc<Link>,
     orders: Orders,
+    /// The session has been told of the channel's end.
+    is_told: Mutex<bool>,
     state: Mutex<State>,
 }
 
@@ -83,6 +85,7 @@ pub(crate) fn inbox(link: &Arc<Link>, join_bytes: usize) -> (InboxSender, InboxR
     let shared = Arc::new(Shared {
         link: Arc::clone(link),
         orders: Orders::default(),
+        is_told: Mutex::new(false),
         state: Mutex::new(State {
             lines: Lines::default(),
             in_hand: join_bytes,
@@ -99,6 +102,10 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing inside calls foreign code, so a poisoned lock guards sound data.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn told(&self) -> MutexGuard<'_, bool> {
+        self.is_told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wake_channel(&self) {
@@ -265,8 +272,15 @@ impl InboxSender {
         self.0.wake_channel();
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
-        self.0.lock().is_closed
+    /// From now on the channel has ended for its client.
+    pub(crate) fn told(&self) {
+        *self.0.told() = true;
+    }
+
+    /// Runs it unless the channel has ended for its client, which does not happen meanwhile.
+    pub(crate) fn unless_told<T>(&self, run: impl FnOnce() -> T) -> Option<T> {
+        let is_told = self.0.told();
+        (!*is_told).then(run)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::multiplexer::{End, InstanceId, Refusal};
 use crate::order::Order;
 use crate::pubsub::PubSub;
 use crate::stats::Counters;
-use crate::transport::{EncodeError, Field, Outbox, Payload, Serializer, ServerMessage, WhenSlow};
+use crate::transport::{EncodeError, Field, Outbox, Payload, Serializer, ServerMessage};
 use crate::waiting::Waiting;
 
 /// One connection, seen from its channels, reply handles and subscriptions.
@@ -40,17 +40,7 @@ pub(crate) struct Link {
 impl Link {
     /// Puts a message into the connection's outbox. A connection that has ended takes it and does nothing.
     pub(crate) fn send(&self, message: &ServerMessage) -> Result<(), EncodeError> {
-        self.send_when_slow(message, WhenSlow::Close)
-    }
-
-    /// As [`send`](Self::send), for a message that may give way.
-    pub(crate) fn send_when_slow(
-        &self,
-        message: &ServerMessage,
-        when_slow: WhenSlow,
-    ) -> Result<(), EncodeError> {
-        let frame = self.serializer.encode(message)?;
-        self.outbox.frame_when_slow(frame, when_slow);
+        self.outbox.frame(self.serializer.encode(message)?);
         Ok(())
     }
 

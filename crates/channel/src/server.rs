@@ -139,6 +139,7 @@ where
             link: seat.link,
             topic: seat.topic,
             id: seat.id,
+            inbox: sender.clone(),
             is_joined: false,
             is_told: false,
             span,
@@ -608,6 +609,7 @@ struct Notice {
     link: Arc<Link>,
     topic: ByteString,
     id: InstanceId,
+    inbox: InboxSender,
     /// Its join was accepted, and its end is not counted yet.
     is_joined: bool,
     is_told: bool,
@@ -658,6 +660,8 @@ impl Notice {
 
     fn tell_now(&mut self, fate: Fate) {
         self.is_told = true;
+        // In this order: no pusher comes after the word that the channel has ended.
+        self.inbox.told();
         self.link.tell(&self.topic, self.id, fate);
     }
 
@@ -681,8 +685,7 @@ impl Drop for Notice {
     fn drop(&mut self) {
         self.count_out();
         if !self.is_told {
-            self.link
-                .tell(&self.topic, self.id, Fate::Ended(End::Error));
+            self.tell_now(Fate::Ended(End::Error));
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use matryoshka_channel::transport::{Close, CloseCode, Limits, Outgoing, memory::MemoryService};
-use matryoshka_channel::{SendError, Sockets, broadcast, disconnect};
+use matryoshka_channel::{PushError, SendError, Sockets, broadcast, disconnect};
 use serde_json::json;
 use tokio::time::{Instant, advance};
 
@@ -365,4 +365,47 @@ async fn a_channel_that_terminates_keeps_nothing_in_its_inbox() {
     client
         .play(r#"< ["1","1","lab:a","phx_error",{"reason":"channel_crash"}]"#)
         .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn o5_a_pusher_pushes_nothing_once_the_client_is_told_of_the_end() {
+    for (event, told_before) in [("stop", true), ("phx_leave", true), ("crash", false)] {
+        let lab = Lab::new();
+        let mut client = Client::connect(&lab.sockets(), Vsn::V2).await;
+        client
+            .play(
+                r#"
+                > ["1","1","lab:a","phx_join",{"terminate_sleep":1000}]
+                < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+                > ["1","2","lab:a","keep_pusher",{}]
+                < ["1","2","lab:a","phx_reply",{"status":"ok","response":{}}]
+                "#,
+            )
+            .await;
+        let pusher = lab.pushers().remove(0);
+        client
+            .play(&format!(r#"> ["1","3","lab:a","{event}",{{}}]"#))
+            .await;
+        if event == "phx_leave" {
+            client
+                .play(r#"< ["1","3","lab:a","phx_reply",{"status":"ok","response":{}}]"#)
+                .await;
+        }
+        if told_before {
+            client.play(r#"< ["1","1","lab:a","phx_close",{}]"#).await;
+        } else {
+            client.play(".").await;
+            pusher.push("last", &()).unwrap();
+            client
+                .play(
+                    r#"
+                    < ["1",null,"lab:a","last",{}]
+                    < ["1","1","lab:a","phx_error",{"reason":"channel_crash"}]
+                    "#,
+                )
+                .await;
+        }
+        assert!(matches!(pusher.push("late", &()), Err(PushError::Ended)));
+        client.play(".").await;
+    }
 }

@@ -11,7 +11,7 @@ use crate::{Broadcast, Flow, Refused, Reply, Socket};
 ///
 /// A value of the type is made by [`join`](Self::join) and lives, in a task of its own, until the conversation ends. Its
 /// methods are called one at a time; whatever else happens meanwhile waits in a bounded inbox. `App` is what the
-/// application hands to all its joins, such as a database pool; it is cloned once per route and per join.
+/// application hands to all its joins, such as a database pool; it is cloned once per route.
 ///
 /// A panic in any method ends this channel only: the client gets `phx_error` (or, from `join`, the error reply
 /// `join crashed`), and its socket and other channels live on.

@@ -39,7 +39,8 @@ pub(crate) trait Route: Send + Sync {
 
 /// The channels of type `C` of one application.
 pub(crate) struct ChannelRoute<App, C> {
-    app: App,
+    /// Shared and not cloned: what a clone does is the user's, and the task of a connection starts its joins.
+    app: Arc<App>,
     assigns: Assigns,
     channel: PhantomData<fn() -> C>,
 }
@@ -47,7 +48,7 @@ pub(crate) struct ChannelRoute<App, C> {
 impl<App, C> ChannelRoute<App, C> {
     pub(crate) fn new(app: App, assigns: Assigns) -> Self {
         Self {
-            app,
+            app: Arc::new(app),
             assigns,
             channel: PhantomData,
         }
@@ -56,13 +57,13 @@ impl<App, C> ChannelRoute<App, C> {
 
 impl<App, C> Route for ChannelRoute<App, C>
 where
-    App: Clone + Send + Sync + 'static,
+    App: Send + Sync + 'static,
     C: Channel<App>,
 {
     fn spawn(&self, mut seat: Seat) -> JoinHandle<()> {
         seat.assigns.merge(&self.assigns);
         // Boxed apart, so that what a join needs is given back when the join is over.
-        let joining = Box::pin(join::<App, C>(self.app.clone(), seat));
+        let joining = Box::pin(join::<App, C>(Arc::clone(&self.app), seat));
         tokio::spawn(serve::<App, C, _>(joining))
     }
 }
@@ -99,7 +100,7 @@ where
     Box::pin(server.end::<App, C>(channel, ending)).await;
 }
 
-async fn join<App, C>(app: App, mut seat: Seat) -> Option<(Server, C)>
+async fn join<App, C>(app: Arc<App>, mut seat: Seat) -> Option<(Server, C)>
 where
     App: Send + Sync + 'static,
     C: Channel<App>,
@@ -204,7 +205,7 @@ impl Server {
     /// Runs the join. `None` if it was refused or crashed; the session knows then.
     async fn join<App, C>(
         mut self,
-        app: App,
+        app: Arc<App>,
         payload: Payload,
         join: Join,
         answer: AnswerRefs,

@@ -1,11 +1,14 @@
 //! Joins: accepted, refused, crashed, slow, too many, and twice.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use matryoshka_channel::pubsub::{Limits, PubSub};
 use matryoshka_channel::testing::settle;
-use matryoshka_channel::{Connected, SocketsConfig, broadcast};
+use matryoshka_channel::{
+    Channel, Connected, Refused, Reply, Socket, Sockets, SocketsConfig, broadcast,
+};
 use serde_json::json;
 use tokio::time::{Instant, advance};
 
@@ -630,4 +633,46 @@ async fn a_topic_over_the_pubsubs_limit_is_refused_before_its_join_runs() {
     client.send(&frame).await;
     let reply = json!(["1", "1", topic, "phx_reply", { "status": "ok", "response": {} }]);
     client.play(&format!("< {reply}")).await;
+}
+
+/// An application whose clone panics once its sockets are served.
+struct Brittle(Arc<AtomicBool>);
+
+impl Clone for Brittle {
+    fn clone(&self) -> Self {
+        assert!(!self.0.load(Ordering::Relaxed), "told to");
+        Self(Arc::clone(&self.0))
+    }
+}
+
+struct Quiet;
+
+impl Channel<Brittle> for Quiet {
+    type Params = ();
+    type Event = ();
+
+    async fn join(_: &Brittle, _: &mut Socket, (): ()) -> Result<Self, Refused> {
+        Ok(Self)
+    }
+
+    async fn handle_in(&mut self, _: &mut Socket, (): ()) -> Reply {
+        Reply::none()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_join_clones_nothing_of_the_applications() {
+    let is_served = Arc::new(AtomicBool::new(false));
+    let sockets =
+        Sockets::new(&PubSub::local(), Brittle(Arc::clone(&is_served))).channel::<Quiet>("quiet");
+    let mut client = Client::connect(&sockets, Vsn::V2).await;
+    is_served.store(true, Ordering::Relaxed);
+    client
+        .play(
+            r#"
+            > ["1","1","quiet","phx_join",{}]
+            < ["1","1","quiet","phx_reply",{"status":"ok","response":{}}]
+            "#,
+        )
+        .await;
 }

@@ -32,6 +32,12 @@ pub struct SocketsConfig {
     /// answered; default 8 MiB. When it is more, no further frame is read from this client until it is less. One message is never too
     /// much by itself, as large as it may be.
     pub waiting_bytes: usize,
+    /// How long nothing may be read from a client because a channel of its has no room for what it sent, or all of them together hold more
+    /// than [`waiting_bytes`](Self::waiting_bytes); default 20 seconds, and at most half of
+    /// [`idle_timeout`](crate::transport::Limits::idle_timeout). Then that channel, or the one that holds most, ends where it stands, without its
+    /// `terminate`: what waits for it is answered with `error`, its client gets `phx_error` (or the error reply `join crashed`), and the
+    /// connection's other channels and its heartbeats go on. A client that does not read is not helped by that, and waits on.
+    pub stall_timeout: Duration,
     /// How long a channel's [`terminate`](crate::Channel::terminate) may take; default 5 seconds. Beyond it is dropped where it waits, and
     /// what follows it goes on: the client of a channel that crashed is told so. As long may a join go on whose connection has ended.
     pub terminate_timeout: Duration,
@@ -44,6 +50,12 @@ pub struct SocketsConfig {
 }
 
 impl SocketsConfig {
+    /// How long a connection stalls before a channel ends for it.
+    pub(crate) fn stall(&self) -> Duration {
+        let half = self.http.limits.idle_timeout / 2;
+        self.stall_timeout.min(half)
+    }
+
     pub(crate) fn inbox(&self) -> Bound {
         Bound {
             messages: self.inbox_messages,
@@ -60,6 +72,7 @@ impl Default for SocketsConfig {
             inbox_messages: 1024,
             inbox_bytes: 4 * 1024 * 1024,
             waiting_bytes: 8 * 1024 * 1024,
+            stall_timeout: Duration::from_secs(20),
             terminate_timeout: Duration::from_secs(5),
             blocking_warning: Duration::from_millis(100),
             http: HttpConfig::default(),

@@ -1,10 +1,11 @@
 //! One client's session: frames to the multiplexer, and the multiplexer's effects to channels and client.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::task::{AbortHandle, JoinHandle};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep};
 use tracing::Span;
 
 use crate::assigns::Assigns;
@@ -20,6 +21,7 @@ use crate::server::{Route, Seat};
 use crate::transport::{
     Bucket, Close, CloseCode, CloseReason, Frame, Output, ServerMessage, Session,
 };
+use crate::waiting::Waiting;
 use crate::wire;
 
 type Effects = Vec<Effect<Arc<dyn Route>>>;
@@ -36,6 +38,8 @@ pub struct Connection {
     channels: Vec<(InstanceId, Running)>,
     /// What did not fit into a channel's inbox. Boxed, since it hardly ever is there.
     stalled: Option<Box<(InstanceId, Request)>>,
+    /// Until when nothing may be read for the channels' sake. Boxed as well.
+    patience: Option<Pin<Box<Sleep>>>,
     joins: Bucket,
     /// Listens for orders to disconnect.
     _by_id: Option<SinkSubscription>,
@@ -72,6 +76,7 @@ impl Connection {
             multiplexer,
             channels,
             stalled,
+            patience: None,
             joins: Bucket::full(Instant::now().into_std()),
             _by_id: by_id,
         }
@@ -178,18 +183,14 @@ impl Connection {
         rate.is_none_or(|rate| self.joins.take(rate, Instant::now().into_std()))
     }
 
-    fn position(&self, id: InstanceId) -> Option<usize> {
-        self.channels.binary_search_by_key(&id, |(id, _)| *id).ok()
-    }
-
     fn find(&mut self, id: InstanceId) -> Option<&mut Running> {
-        self.position(id)
-            .map(|position| &mut self.channels[position].1)
+        let position = position(&self.channels, id)?;
+        Some(&mut self.channels[position].1)
     }
 
     fn take(&mut self, id: InstanceId) -> Option<Running> {
-        self.position(id)
-            .map(|position| self.channels.remove(position).1)
+        let position = position(&self.channels, id)?;
+        Some(self.channels.remove(position).1)
     }
 
     /// Does what a client's frame asks for.
@@ -219,22 +220,31 @@ impl Connection {
     /// A channel tells what became of it.
     fn hear(&mut self, news: News, out: &mut Output) -> Result<(), Close> {
         let News { topic, id, fate } = news;
+        let stalled = |stalled: &mut Option<Box<(InstanceId, Request)>>| {
+            let its = stalled.take_if(|stalled| stalled.0 == id);
+            its.map(|its| its.1)
+        };
         let (multiplexer, mut effects) = (&mut self.multiplexer, Vec::new());
         match fate {
             Fate::Joined { response } => {
                 multiplexer.handle_joined(&topic, id, response, &mut effects);
             }
             Fate::Refused { refusal, unread } => {
-                let stalled = self.stalled.take_if(|stalled| stalled.0 == id);
-                let unread = unread
-                    .into_requests()
-                    .chain(stalled.map(|stalled| stalled.1));
+                let unread = unread.into_requests().chain(stalled(&mut self.stalled));
                 multiplexer.handle_refused(&topic, id, refusal, unread, &mut effects);
             }
             Fate::Left { reference } => {
                 multiplexer.handle_left(&topic, id, reference, &mut effects);
             }
             Fate::Ended(end) => multiplexer.handle_ended(&topic, id, end, &mut effects),
+            Fate::Stalled => {
+                let Some(at) = position(&self.channels, id) else {
+                    return Ok(());
+                };
+                let inbox = &self.channels[at].1.inbox;
+                let unread = inbox.take_requests().chain(stalled(&mut self.stalled));
+                multiplexer.handle_stalled(&topic, id, unread, &mut effects);
+            }
         }
         self.apply(effects, out)
     }
@@ -308,7 +318,31 @@ impl Session for Connection {
             }
         })
     }
+
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let ready = self.poll_room(cx);
+        match ready {
+            Poll::Ready(()) => self.patience = None,
+            Poll::Pending => self.poll_patience(cx),
+        }
+        ready
+    }
+
+    fn closed(&mut self, reason: CloseReason) {
+        let terminated = match self.link.expiry.has_come() {
+            true => Terminated::Expired,
+            false => terminated(&reason),
+        };
+        self.entered(|session| {
+            tracing::debug!(?reason, "disconnected");
+            session.close_channels(&terminated);
+        });
+    }
+}
+
+impl Connection {
+    /// Whether a further frame can be read: there is room for what the last one brought, and for more.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while let Some(stalled) = self.stalled.take() {
             let Some(channel) = self.find(stalled.0) else {
                 break;
@@ -328,16 +362,47 @@ impl Session for Connection {
         }
     }
 
-    fn closed(&mut self, reason: CloseReason) {
-        let terminated = match self.link.expiry.has_come() {
-            true => Terminated::Expired,
-            false => terminated(&reason),
-        };
-        self.entered(|session| {
-            tracing::debug!(?reason, "disconnected");
-            session.close_channels(&terminated);
-        });
+    /// Where nothing is read for so long, the channel that is in the way ends, and not all others with it.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) {
+        let limit = self.endpoint.config().stall();
+        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(limit)));
+        while patience.as_mut().poll(cx).is_ready() {
+            patience.as_mut().reset(Instant::now() + limit);
+            // One whose client does not read is not to blame.
+            if self.link.outbox.poll_room(cx).is_pending() {
+                continue;
+            }
+            let Some(id) = in_the_way(&self.stalled, &self.channels, &self.link.waiting) else {
+                continue;
+            };
+            if let Some(topic) = self.multiplexer.topic(id) {
+                tracing::warn!(
+                    topic = excerpt(topic),
+                    limit = "SocketsConfig::stall_timeout",
+                    after = ?limit,
+                    "a channel ends: it has not made room for what its client sends"
+                );
+                self.link.tell(topic, id, Fate::Stalled);
+            }
+        }
     }
+}
+
+fn position(channels: &[(InstanceId, Running)], id: InstanceId) -> Option<usize> {
+    channels.binary_search_by_key(&id, |(id, _)| *id).ok()
+}
+
+/// The channel for whose sake nothing is read.
+fn in_the_way(
+    stalled: &Option<Box<(InstanceId, Request)>>,
+    channels: &[(InstanceId, Running)],
+    waiting: &Waiting,
+) -> Option<InstanceId> {
+    if let Some(stalled) = stalled {
+        return Some(stalled.0);
+    }
+    let most = channels.iter().max_by_key(|(_, it)| it.inbox.held_bytes());
+    most.filter(|_| waiting.is_too_much()).map(|(id, _)| *id)
 }
 
 /// A session that ends without having been told, by a crash of its own, takes its channels along.

@@ -272,6 +272,17 @@ impl InboxSender {
         self.0.wake_channel();
     }
 
+    /// How much of what its client sent the channel keeps, in bytes.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let state = self.0.lock();
+        state.in_hand + state.lines.request_bytes()
+    }
+
+    /// Takes nothing more in, and gives out what the client asked for.
+    pub(crate) fn take_requests(&self) -> impl Iterator<Item = Request> + use<> {
+        self.0.empty().into_requests()
+    }
+
     /// From now on the channel has ended for its client.
     pub(crate) fn told(&self) {
         *self.0.told() = true;

@@ -101,4 +101,6 @@ pub(crate) enum Fate {
     Left { reference: Option<Field> },
     /// It ended otherwise.
     Ended(End),
+    /// It has taken nothing for too long. Told by the session to itself.
+    Stalled,
 }

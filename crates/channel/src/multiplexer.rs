@@ -3,7 +3,7 @@
 //! A [`Multiplexer`] holds one [`Instance`] for each join that is not over. The newest join of a topic owns the
 //! topic; those it replaced are *superseded* and stay only until the client has been told about them. The session
 //! hands in what the client sent (`handle_message`) and what became of its channels (`handle_joined`,
-//! `handle_refused`, `handle_left`, `handle_ended`), and carries out the effects in the order in which they come.
+//! `handle_refused`, `handle_left`, `handle_ended`, `handle_stalled`), and carries out the effects in the order in which they come.
 //!
 //! Two promises hold whatever arrives: each join is answered exactly once, and each accepted join is followed by
 //! either one `phx_close` or one `phx_error`, unless the connection ends first.
@@ -427,6 +427,13 @@ impl Multiplexer {
         (!is_leaving).then_some(instance.id)
     }
 
+    /// The topic of a join that is not over.
+    pub(crate) fn topic(&self, id: InstanceId) -> Option<&ByteString> {
+        let is_its = |entry: &Topic| entry.all().any(|instance| instance.id == id);
+        let found = self.topics.iter().find(|(_, entry)| is_its(entry));
+        found.map(|(topic, _)| topic)
+    }
+
     /// What a push on a topic carries as its `join_ref`. `None` if the client has not been told that it joined, or is
     /// leaving.
     pub(crate) fn push_ref(&self, topic: &str) -> Option<Option<Field>> {
@@ -551,6 +558,30 @@ impl Multiplexer {
         }
     }
 
+    /// The channel has taken nothing for too long: it ends where it stands. `unread` is what waits for it.
+    pub(crate) fn handle_stalled<R>(
+        &mut self,
+        topic: &ByteString,
+        id: InstanceId,
+        unread: impl IntoIterator<Item = Request>,
+        effects: &mut Vec<Effect<R>>,
+    ) {
+        let Some(instance) = self.topics.get_mut(topic).and_then(|entry| entry.find(id)) else {
+            return;
+        };
+        effects.push(Effect::Abort(id));
+        let end = match instance.phase {
+            Phase::Joining { .. } => {
+                return self.handle_refused(topic, id, Refusal::crashed(), unread, effects);
+            }
+            Phase::Joined => End::Error,
+            Phase::Leaving => End::Close,
+        };
+        let unread = unread.into_iter();
+        effects.extend(unread.map(|request| Effect::Send(miss(request, topic))));
+        self.handle_ended(topic, id, end, effects);
+    }
+
     /// Frees a topic whose owner is over. No older join is left waiting for its answer.
     fn free<R>(&mut self, topic: &ByteString, effects: &mut Vec<Effect<R>>) {
         let Some(entry) = self.topics.remove(topic) else {
@@ -567,6 +598,10 @@ impl Multiplexer {
 }
 
 impl Topic {
+    fn all(&self) -> impl Iterator<Item = &Instance> {
+        self.superseded.iter().chain([&self.current])
+    }
+
     fn find(&mut self, id: InstanceId) -> Option<&mut Instance> {
         let all = self.superseded.iter_mut().chain([&mut self.current]);
         all.into_iter().find(|instance| instance.id == id)
@@ -584,8 +619,8 @@ impl Topic {
         topic: &ByteString,
         effects: &mut Vec<Effect<R>>,
     ) -> usize {
-        let all = self.superseded.iter().chain([&self.current]);
-        let newest = all
+        let newest = self
+            .all()
             .filter(|instance| instance.is_answered())
             .map(|instance| instance.id);
         let newest = newest.max().map_or(id, |newest| newest.max(id));
@@ -621,7 +656,7 @@ fn no_such_topic(message: ClientMessage) -> ServerMessage {
     }
 }
 
-/// The answer to a request whose channel never came to be.
+/// The answer to a request that no channel will handle.
 fn miss(request: Request, topic: &ByteString) -> ServerMessage {
     let topic = Field::Text(topic.clone());
     match request {

@@ -173,6 +173,7 @@ fn limits() -> Vec<(&'static str, String)> {
             "REPLACED_CHANNEL_WAIT",
             time(channel::REPLACED_CHANNEL_WAIT),
         ),
+        ("SocketsConfig::stall_timeout", time(sockets.stall_timeout)),
         (
             "SocketsConfig::terminate_timeout",
             time(sockets.terminate_timeout),

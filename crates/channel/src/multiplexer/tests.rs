@@ -387,6 +387,10 @@ enum Step {
         pick: usize,
         end: End,
     },
+    Stall {
+        pick: usize,
+        joins: bool,
+    },
     /// A task that was aborted says its last.
     Echo(usize),
 }
@@ -405,6 +409,7 @@ fn step() -> impl Strategy<Value = Step> {
             Step::End { pick, end: if close { End::Close } else { End::Error } }
         }),
         1 => (0..8usize).prop_map(Step::Echo),
+        1 => (0..8usize, any::<bool>()).prop_map(|(pick, joins)| Step::Stall { pick, joins }),
     ]
 }
 
@@ -484,6 +489,17 @@ impl World {
                         }
                         None => multiplexer.handle_ended(&topic, id, end, &mut effects),
                     }
+                }
+            }
+            Step::Stall { pick, joins } => {
+                let from = if joins { &self.joining } else { &self.joined };
+                let picked = pick
+                    .checked_rem(from.len())
+                    .and_then(|index| from.iter().nth(index));
+                if let Some((&id, topic)) = picked {
+                    let topic = topic.clone();
+                    assert_eq!(multiplexer.topic(id), Some(&topic));
+                    multiplexer.handle_stalled(&topic, id, [], &mut effects);
                 }
             }
             Step::Echo(pick) => {

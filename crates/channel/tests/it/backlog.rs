@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::client::{Client, Vsn};
 use crate::lab::Lab;
+use crate::log::Lines;
 
 const LIMIT: usize = 10_000;
 
@@ -131,4 +132,108 @@ async fn what_waits_for_a_channel_that_ends_counts_no_more() {
         client.play(ANSWER).await;
         assert_eq!(sockets.stats().inbox_waiting, 0);
     }
+}
+
+/// A hanging handler or join, and more for it than its inbox holds.
+async fn stalled(begin: &str) -> (Lab, Client) {
+    let mut config = SocketsConfig::default();
+    config.inbox_messages = 2;
+    let lab = Lab::new();
+    let mut client = Client::connect(&lab.sockets_with(config), Vsn::V2).await;
+    joined(&mut client, &["lab:b"]).await;
+    client.play(begin).await;
+    client.play(".").await;
+    for n in 3..6 {
+        let message = json!(["1", n.to_string(), "lab:a", "echo", {}]);
+        client.send(&message.to_string()).await;
+    }
+    client.play(&format!("{BEAT}\n.")).await;
+    (lab, client)
+}
+
+const UNMATCHED: &str = r#"
+    < [null,"3","lab:a","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]
+    < [null,"4","lab:a","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]
+    < [null,"5","lab:a","phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]
+    "#;
+
+/// The connection goes on as if nothing had been, and so may a new join.
+const GOES_ON: &str = r#"
+    < [null,"h","phoenix","phx_reply",{"status":"ok","response":{}}]
+    > ["1","6","lab:b","count",{}]
+    < ["1","6","lab:b","phx_reply",{"status":"ok","response":{"count":1}}]
+    > ["7","7","lab:a","phx_join",{}]
+    < ["7","7","lab:a","phx_reply",{"status":"ok","response":{}}]
+    .
+    "#;
+
+#[tokio::test(start_paused = true)]
+async fn a_join_that_hangs_before_a_full_inbox_ends_alone() {
+    let join = r#"> ["1","1","lab:a","phx_join",{"sleep":70000}]"#;
+    let lines = Lines::collect();
+    let (lab, mut client) = stalled(join).await;
+    let crashed = r#"
+        < ["1","1","lab:a","phx_reply",{"status":"error","response":{"reason":"join crashed"}}]
+        "#;
+    for script in [crashed, UNMATCHED, GOES_ON] {
+        client.play(script).await;
+    }
+    let lines = lines.take();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(
+        lines[0].contains("lab:a") && lines[0].contains("stall_timeout"),
+        "{lines:?}"
+    );
+    assert_eq!(lab.pubsub.subscriptions("lab:a"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_hangs_before_a_full_inbox_ends_alone() {
+    let begin = r#"
+        > ["1","1","lab:a","phx_join",{}]
+        < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+        > ["1","2","lab:a","slow",{"ms":70000}]
+        "#;
+    let (lab, mut client) = stalled(begin).await;
+    let ended = r#"< ["1","1","lab:a","phx_error",{"reason":"channel_crash"}]"#;
+    for script in [UNMATCHED, ended, GOES_ON] {
+        client.play(script).await;
+    }
+    assert!(lab.notes().contains(&"dropped in the middle".to_owned()));
+    assert_eq!(lab.pubsub.subscriptions("lab:a"), 1);
+}
+
+/// With room in between, a wait begins anew.
+#[tokio::test(start_paused = true)]
+async fn a_slow_channel_that_works_on_is_left_alone() {
+    let mut config = SocketsConfig::default();
+    config.inbox_messages = 1;
+    let mut client = Client::connect(&Lab::new().sockets_with(config), Vsn::V2).await;
+    joined(&mut client, &["lab:a"]).await;
+    for n in 0..6 {
+        let message = json!(["1", n.to_string(), "lab:a", "slow", { "ms": 15_000 }]);
+        client.send(&message.to_string()).await;
+    }
+    for n in 0..6 {
+        let reply = json!({ "status": "ok", "response": { "ms": 15_000 } });
+        let reply = json!(["1", n.to_string(), "lab:a", "phx_reply", reply]);
+        client.play(&format!("< {reply}")).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_channels_that_hold_too_much_together_the_one_with_most_ends() {
+    let mut client = Client::connect(&Lab::new().sockets_with(config()), Vsn::V2).await;
+    joined(&mut client, &["lab:a", "lab:b", "lab:c"]).await;
+    for (topic, bytes) in [("lab:a", 2_000), ("lab:b", 5_000), ("lab:c", 4_000)] {
+        let payload = json!({ "ms": 70_000, "filling": "x".repeat(bytes) });
+        let message = json!([null, "2", topic, "slow", payload]);
+        client.send(&message.to_string()).await;
+        client.play(".").await;
+    }
+    client.play(&format!("{BEAT}\n.")).await;
+    client
+        .play(r#"< ["1","1","lab:b","phx_error",{"reason":"channel_crash"}]"#)
+        .await;
+    client.play(&format!("{ANSWER}\n.")).await;
 }

@@ -346,9 +346,10 @@ async fn j11_joins_of_a_connection_that_is_gone_come_to_an_end() {
     let lab = Lab::new();
     let app = Arc::new(());
     let assigned = Arc::clone(&app);
-    let sockets = lab
-        .sockets()
-        .on_connect(async move |_, _| Ok(Connected::new().assign(Arc::clone(&assigned))));
+    let sockets = lab.sockets().on_connect(move |_, _| {
+        let assigned = Arc::clone(&assigned);
+        async move { Ok(Connected::new().assign(assigned)) }
+    });
     // One for the test, one for the closure.
     let kept = || Arc::strong_count(&app) - 2;
     let mut client = Client::connect(&sockets, Vsn::V2).await;
@@ -357,19 +358,17 @@ async fn j11_joins_of_a_connection_that_is_gone_come_to_an_end() {
             r#"
             > ["1","1","lab:a","phx_join",{"sleep":3600000}]
             > ["2","2","lab:a","phx_join",{"sleep":3600000}]
+            > ["2","3","lab:a","echo",{}]
             .
             "#,
         )
         .await;
-    assert!(kept() > 0);
+    let waits = || sockets.stats().inbox_waiting;
+    assert_eq!((kept(), waits()), (1, 1));
     let start = Instant::now();
     client.close().await;
     settle().await;
-    let waits = kept();
-    assert_eq!(
-        waits, 1,
-        "the one at work; the other has let go of its connection"
-    );
+    assert_eq!((kept(), waits()), (1, 0), "the second has let go of all");
     while kept() > 0 {
         advance(Duration::from_millis(100)).await;
         settle().await;

@@ -8,9 +8,10 @@ use matryoshka_channel::transport::memory::{self, MemoryService};
 use matryoshka_channel::transport::{ConnectInfo, Limits, Params};
 use matryoshka_channel::{
     Broadcast, Channel, Flow, HandleInfo, Mailbox, RawEvent, Refused, Reply, Socket, Sockets,
-    broadcast,
+    SocketsConfig, broadcast,
 };
 use serde_json::json;
+use tokio::time::timeout;
 
 use matryoshka_channel::testing::advance;
 
@@ -66,9 +67,26 @@ impl HandleInfo<u32> for Worker {
     }
 }
 
+const DEADLINE: Duration = Duration::from_millis(100);
+
+async fn ask(client: &mut memory::Client, n: usize) {
+    let ask = json!(["1", n.to_string(), "work", "ask", {}]);
+    client.send_text(ask.to_string()).await.unwrap();
+}
+
 /// A client that has joined, asked for more than its outbox takes half of, and reads none of it.
-async fn unread(notes: &Notes, pubsub: &PubSub) -> memory::Client {
-    let sockets = Sockets::new(pubsub, notes.clone()).channel::<Worker>("work");
+async fn unread(notes: &Notes, pubsub: &PubSub) -> (memory::Client, usize) {
+    unread_by(notes, pubsub, SocketsConfig::default()).await
+}
+
+async fn unread_by(
+    notes: &Notes,
+    pubsub: &PubSub,
+    config: SocketsConfig,
+) -> (memory::Client, usize) {
+    let sockets = Sockets::new(pubsub, notes.clone())
+        .channel::<Worker>("work")
+        .config(config);
     let limits = Limits::default().with_outbox(1_000_000, 10);
     let service = MemoryService::new(sockets)
         .with_limits(limits)
@@ -80,20 +98,22 @@ async fn unread(notes: &Notes, pubsub: &PubSub) -> memory::Client {
         .await
         .unwrap();
     client.recv_frame().await.unwrap();
-    for n in 0..20 {
-        let ask = json!(["1", n.to_string(), "work", "ask", {}]).to_string();
-        client.send_text(ask).await.unwrap();
+    let mut sent = 0;
+    // Until nothing more is read from it.
+    while sent < 20 && timeout(DEADLINE, ask(&mut client, sent)).await.is_ok() {
+        sent += 1;
     }
     advance(Duration::from_secs(1)).await;
     let asked = notes.take().len();
     assert!((5..10).contains(&asked), "{asked}");
-    client
+    (client, sent)
 }
 
 #[tokio::test(start_paused = true)]
 async fn timers_messages_and_broadcasts_go_on_while_requests_wait() {
     let (notes, pubsub) = (Notes::default(), PubSub::local());
-    let mut client = unread(&notes, &pubsub).await;
+    let (mut client, asked) = unread(&notes, &pubsub).await;
+    assert_eq!(asked, 20);
     notes.mailbox().send(1).unwrap();
     broadcast(&pubsub, "work", "seen", &()).unwrap();
     notes.mailbox().send(2).unwrap();
@@ -121,10 +141,26 @@ async fn timers_messages_and_broadcasts_go_on_while_requests_wait() {
 #[tokio::test(start_paused = true)]
 async fn requests_that_wait_are_worked_off_once_the_connection_has_ended() {
     let (notes, pubsub) = (Notes::default(), PubSub::local());
-    let client = unread(&notes, &pubsub).await;
+    let (client, _) = unread(&notes, &pubsub).await;
     drop(client);
     advance(Duration::from_secs(1)).await;
     let rest = notes.take().len();
     assert!((10..=15).contains(&rest), "{rest}");
     assert_eq!(pubsub.subscriptions("work"), 0);
+}
+
+/// It waits for its client, and not its client for it.
+#[tokio::test(start_paused = true)]
+async fn a_channel_whose_client_does_not_read_does_not_stall() {
+    let (notes, pubsub) = (Notes::default(), PubSub::local());
+    let mut config = SocketsConfig::default();
+    config.inbox_messages = 2;
+    let (mut client, asked) = unread_by(&notes, &pubsub, config).await;
+    assert!(asked < 20, "its inbox is full");
+    advance(Duration::from_secs(50)).await;
+    for n in 0..asked {
+        let answer = client.recv_frame().await.unwrap();
+        let answer = answer.as_text().unwrap();
+        assert!(answer.starts_with(&format!(r#"["1","{n}""#)), "{answer}");
+    }
 }

@@ -26,7 +26,8 @@ pub struct SocketsConfig {
     /// [intercepted](crate::Channel::INTERCEPT) the channel ends, and [`handle_lagged`](crate::Channel::handle_lagged) is called for messages of
     /// subscribed topics.
     pub inbox_messages: usize,
-    /// The same in bytes of payload, event and ref; default 4 MiB each.
+    /// The same in bytes of payload, event and ref; default 4 MiB each. Of what is sent to a [`Mailbox`](crate::Mailbox) nobody knows the
+    /// size: each counts 64 bytes, and more only if its sender says so ([`send_sized`](crate::Mailbox::send_sized)).
     pub inbox_bytes: usize,
     /// How many bytes of one client's messages may be in the inboxes of all its channels, at work there, and in joins that are not
     /// answered; default 8 MiB. When it is more, no further frame is read from this client until it is less. One message is never too

@@ -27,12 +27,22 @@ impl<M: Send + 'static> Mailbox<M> {
         }
     }
 
-    /// Puts a message into the channel's inbox. Never waits.
+    /// Puts a message into the channel's inbox. Never waits. It counts 64 bytes there, whatever it holds.
     ///
     /// # Errors
     /// [`SendError`] if the inbox is full or the channel has ended; the message is dropped.
     pub fn send(&self, message: M) -> Result<(), SendError> {
-        self.inbox.send((self.wrap)(message), ITEM_BYTES)
+        self.send_sized(message, 0)
+    }
+
+    /// As [`send`](Self::send), for a message that holds so many bytes besides: they count against
+    /// [`inbox_bytes`](crate::SocketsConfig::inbox_bytes).
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_sized(&self, message: M, bytes: usize) -> Result<(), SendError> {
+        let bytes = ITEM_BYTES.saturating_add(bytes);
+        self.inbox.send((self.wrap)(message), bytes)
     }
 }
 

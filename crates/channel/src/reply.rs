@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::link::Link;
-use crate::pubsub::Sent;
+use crate::pubsub::{Sent, SubscribeError};
 use crate::transport::{Field, Payload, ServerMessage};
 use crate::{BroadcastError, PayloadError, PushError, payload, wire};
 use bytestring::ByteString;
@@ -42,6 +42,13 @@ impl From<PushError> for Flow {
 
 impl From<BroadcastError> for Flow {
     fn from(error: BroadcastError) -> Self {
+        Self::Fail(error.to_string())
+    }
+}
+
+/// It ends the channel.
+impl From<SubscribeError> for Flow {
+    fn from(error: SubscribeError) -> Self {
         Self::Fail(error.to_string())
     }
 }
@@ -146,16 +153,21 @@ impl From<Refused> for Reply {
 /// `error` `{"reason": "broadcast failed"}`; the cause is logged, not told.
 impl From<BroadcastError> for Reply {
     fn from(error: BroadcastError) -> Self {
-        tracing::warn!(%error, "a broadcast failed");
-        Refused::because("broadcast failed").into()
+        Refused::from(error).into()
     }
 }
 
 /// `error` `{"reason": "push failed"}`; the cause is logged, not told.
 impl From<PushError> for Reply {
     fn from(error: PushError) -> Self {
-        tracing::warn!(%error, "a push failed");
-        Refused::because("push failed").into()
+        Refused::from(error).into()
+    }
+}
+
+/// `error` `{"reason": "subscription failed"}`; the cause is logged, not told.
+impl From<SubscribeError> for Reply {
+    fn from(error: SubscribeError) -> Self {
+        Refused::from(error).into()
     }
 }
 
@@ -207,6 +219,38 @@ impl Refused {
             response,
             is_final: false,
         }
+    }
+}
+
+/// `{"reason": "broadcast failed"}`; the cause is logged, not told. So `?` works in `join`.
+impl From<BroadcastError> for Refused {
+    fn from(error: BroadcastError) -> Self {
+        tracing::warn!(%error, "a broadcast failed");
+        Self::because("broadcast failed")
+    }
+}
+
+/// `{"reason": "push failed"}`; the cause is logged, not told.
+impl From<PushError> for Refused {
+    fn from(error: PushError) -> Self {
+        tracing::warn!(%error, "a push failed");
+        Self::because("push failed")
+    }
+}
+
+/// `{"reason": "subscription failed"}`; the cause is logged, not told. So [`Socket::subscribe`](crate::Socket::subscribe) takes a `?` in `join`.
+impl From<SubscribeError> for Refused {
+    fn from(error: SubscribeError) -> Self {
+        tracing::warn!(%error, "a subscription failed");
+        Self::because("subscription failed")
+    }
+}
+
+/// `{"reason": "unusable payload"}`; the cause is logged, not told.
+impl From<PayloadError> for Refused {
+    fn from(error: PayloadError) -> Self {
+        tracing::warn!(%error, "a value is no payload");
+        Self::because("unusable payload")
     }
 }
 

@@ -143,6 +143,8 @@ impl<T> Line<T> {
     }
 
     fn add(&mut self, item: T, bytes: usize, number: u64) {
+        // Whoever sends may say any number.
+        let bytes = bytes.min(usize::MAX - self.bytes);
         self.bytes += bytes;
         let slot = Slot {
             item,

@@ -22,6 +22,7 @@ use crate::spans::{kept, socket_span};
 use crate::stats::Counters;
 use crate::transport::{ConnectInfo, Handler, Outbox, Refused};
 use crate::waiting::Waiting;
+use crate::watch::Watch;
 
 /// What a connection is known by and hands to its channels; the good answer of
 /// [`on_connect`](crate::Sockets::on_connect).
@@ -80,6 +81,7 @@ pub(crate) struct Shared {
     pub(crate) on_connect: Option<OnConnect>,
     pub(crate) config: SocketsConfig,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) watch: Arc<Watch>,
     /// Answers other nodes that ask who is there.
     pub(crate) _census: Arc<Option<SinkSubscription>>,
 }
@@ -152,7 +154,7 @@ impl Handler for Endpoint {
             waiting: Waiting::new(self.0.config.waiting_bytes),
             counters: Arc::clone(&self.0.counters),
             terminate_timeout: self.0.config.terminate_timeout,
-            blocking: self.0.config.blocking_warning,
+            watch: Arc::clone(&self.0.watch),
             expiry: Expiry::default(),
             span: kept(span),
         });

@@ -40,6 +40,7 @@ pub mod testing;
 mod timers;
 mod token;
 mod waiting;
+mod watch;
 mod wire;
 
 pub use assigns::Assigns;

@@ -15,6 +15,7 @@ use crate::pubsub::PubSub;
 use crate::stats::Counters;
 use crate::transport::{EncodeError, Field, Outbox, Payload, Serializer, ServerMessage};
 use crate::waiting::Waiting;
+use crate::watch::Watch;
 
 /// One connection, seen from its channels, reply handles and subscriptions.
 pub(crate) struct Link {
@@ -29,9 +30,8 @@ pub(crate) struct Link {
     pub(crate) waiting: Waiting,
     /// How long the end of a channel may take.
     pub(crate) terminate_timeout: Duration,
-    /// How long a callback may keep its thread before that is told.
-    pub(crate) blocking: Duration,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) watch: Arc<Watch>,
     pub(crate) expiry: Expiry,
     /// The connection's span, if anybody listens: a span that nobody does is not kept.
     pub(crate) span: Option<Box<Span>>,

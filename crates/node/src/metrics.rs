@@ -389,6 +389,11 @@ impl Page<'_> {
             stats.states_served,
         )?;
         self.counter(
+            "tracker_states_resumed",
+            "Times that a peer asked again for a state on its way, which went on",
+            stats.states_resumed,
+        )?;
+        self.counter(
             "tracker_states_taken",
             "Complete states of peers taken over",
             stats.states_taken,

@@ -179,6 +179,9 @@ pub(crate) struct Pull {
     /// What the asking node holds of the receiver; nothing: send all.
     #[serde(default)]
     pub(crate) have: Option<Position>,
+    /// The last part that it has of a state on its way: no more than the parts after that are needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) taken: Option<PartTaken>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -476,7 +476,7 @@ impl Shard {
             Message::Hello(hello) => self.handle_hello(node, &hello, now),
             Message::Vector(vector) => self.handle_vector(node, &vector, now),
             Message::Ops(ops) => self.handle_ops(node, ops, now),
-            Message::Pull(pull) => self.answer(node, pull.have, now),
+            Message::Pull(pull) => self.answer(node, &pull, now),
             Message::Part(part) => self.handle_part(node, part, now),
             Message::PartTaken(taken) => self.handle_part_taken(node, &taken),
             Message::HeldPull(pull) => self.serve_held(node, &pull, now),

@@ -85,7 +85,10 @@ fn every_kind() -> Vec<Message> {
             from: 7,
             ops: vec![put, delete, hold],
         }),
-        Message::Pull(Pull { have: None }),
+        Message::Pull(Pull {
+            have: None,
+            taken: Some(PartTaken { at: AT, part: 1 }),
+        }),
         Message::Part(Part {
             at: AT,
             part: 0,

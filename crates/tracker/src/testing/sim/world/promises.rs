@@ -346,7 +346,7 @@ proptest! {
             let have = world.running(asking).shard.have(&world.names[asked]);
             prop_assert_eq!(have, Some(world.running(asked).shard.at()));
             let said = world.said.len();
-            world.hear(asked, asking, &Message::Pull(Pull { have }).encode());
+            world.hear(asked, asking, &Message::Pull(Pull { have, taken: None }).encode());
             let answer: Vec<Message> = world.said[said..].iter().map(|(_, _, bytes)| Message::decode(bytes).unwrap().unwrap()).collect();
             prop_assert!(matches!(answer.as_slice(), [Message::Ops(ops)] if ops.ops.is_empty()), "{:?}", answer);
         }
@@ -777,7 +777,7 @@ fn i23_who_lacks_some_operations_gets_those_or_one_state() {
         let said = world.said.len();
         let have = Some(Position { seq, ..at });
         let covered = world.running(0).shard.log_covers(seq);
-        world.hear(0, 1, &Message::Pull(Pull { have }).encode());
+        world.hear(0, 1, &Message::Pull(Pull { have, taken: None }).encode());
         let (mut operations, mut states) = (0, BTreeSet::new());
         for (_, _, bytes) in &world.said[said..] {
             match Message::decode(bytes).unwrap().unwrap() {

@@ -21,7 +21,6 @@ use crate::server::{Route, Seat};
 use crate::transport::{
     Bucket, Close, CloseCode, CloseReason, Frame, Output, ServerMessage, Session,
 };
-use crate::waiting::Waiting;
 use crate::wire;
 
 type Effects = Vec<Effect<Arc<dyn Route>>>;
@@ -358,7 +357,10 @@ impl Connection {
         match self.multiplexer.is_congested() {
             // Mail from a channel changes that, and after each mail this is asked again.
             true => Poll::Pending,
-            false => self.link.waiting.poll_room(cx),
+            false => {
+                let limit = self.link.config.waiting_bytes;
+                self.link.waiting.poll_room(cx, limit)
+            }
         }
     }
 
@@ -372,7 +374,7 @@ impl Connection {
             if self.link.outbox.poll_room(cx).is_pending() {
                 continue;
             }
-            let Some(id) = in_the_way(&self.stalled, &self.channels, &self.link.waiting) else {
+            let Some(id) = in_the_way(&self.stalled, &self.channels, &self.link) else {
                 continue;
             };
             if let Some(topic) = self.multiplexer.topic(id) {
@@ -396,13 +398,14 @@ fn position(channels: &[(InstanceId, Running)], id: InstanceId) -> Option<usize>
 fn in_the_way(
     stalled: &Option<Box<(InstanceId, Request)>>,
     channels: &[(InstanceId, Running)],
-    waiting: &Waiting,
+    link: &Link,
 ) -> Option<InstanceId> {
     if let Some(stalled) = stalled {
         return Some(stalled.0);
     }
     let most = channels.iter().max_by_key(|(_, it)| it.inbox.held_bytes());
-    most.filter(|_| waiting.is_too_much()).map(|(id, _)| *id)
+    most.filter(|_| link.waiting.is_too_much(link.config.waiting_bytes))
+        .map(|(id, _)| *id)
 }
 
 /// A session that ends without having been told, by a crash of its own, takes its channels along.

@@ -41,7 +41,7 @@ pub(crate) enum Item {
     Lost(u64),
 }
 
-/// A message for `handle_info`, together with the call: the inbox does not know its type.
+/// A message for `handle_info`, together with the call: the inbox does not know its type. Also what a join has put off.
 pub(crate) type Info =
     Box<dyn for<'a> FnOnce(&'a mut (dyn Any + Send), &'a mut Socket) -> BoxFuture<'a, Flow> + Send>;
 
@@ -49,8 +49,6 @@ pub(crate) type Info =
 struct Shared {
     link: Arc<Link>,
     orders: Orders,
-    /// The session has been told of the channel's end.
-    is_told: Mutex<bool>,
     state: Mutex<State>,
 }
 
@@ -61,9 +59,11 @@ struct State {
     in_hand: usize,
     /// The channel's task.
     receiver: Option<Waker>,
-    /// The session's, while it waits for room.
-    session: Option<Waker>,
+    /// The session waits for room.
+    is_awaited: bool,
     is_closed: bool,
+    /// The session has been told of the channel's end.
+    is_told: bool,
 }
 
 /// What is said to a channel past its inbox.
@@ -85,13 +85,13 @@ pub(crate) fn inbox(link: &Arc<Link>, join_bytes: usize) -> (InboxSender, InboxR
     let shared = Arc::new(Shared {
         link: Arc::clone(link),
         orders: Orders::default(),
-        is_told: Mutex::new(false),
         state: Mutex::new(State {
             lines: Lines::default(),
             in_hand: join_bytes,
             receiver: None,
-            session: None,
+            is_awaited: false,
             is_closed: false,
+            is_told: false,
         }),
     });
     let sender = InboxSender(Arc::clone(&shared));
@@ -104,8 +104,14 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn told(&self) -> MutexGuard<'_, bool> {
-        self.is_told.lock().unwrap_or_else(PoisonError::into_inner)
+    /// So many bytes of the client's are kept no longer.
+    fn release(&self, bytes: usize) {
+        let limit = self.link.config.waiting_bytes;
+        self.link.waiting.release(bytes, limit);
+    }
+
+    fn bound(&self) -> Bound {
+        self.link.config.inbox()
     }
 
     fn wake_channel(&self) {
@@ -118,11 +124,15 @@ impl Shared {
         let mut state = self.lock();
         state.is_closed = true;
         let lines = std::mem::take(&mut state.lines);
-        let wakers = [state.session.take(), state.receiver.take()];
+        let is_awaited = std::mem::take(&mut state.is_awaited);
+        let receiver = state.receiver.take();
         drop(state);
-        self.link.waiting.release(lines.request_bytes());
+        self.release(lines.request_bytes());
         self.link.counters.inbox_out.add(lines.len() as u64);
-        wake(wakers.into_iter().flatten());
+        if is_awaited {
+            self.link.waiting.wake();
+        }
+        wake(receiver);
         lines
     }
 }
@@ -151,7 +161,7 @@ impl InboxSender {
         if state.is_closed {
             return None;
         }
-        if state.lines.is_full_of_requests(link.inbox) {
+        if state.lines.is_full_of_requests(self.0.bound()) {
             return Some(request);
         }
         link.waiting.add(bytes_of(&request));
@@ -163,10 +173,11 @@ impl InboxSender {
     /// Ready when there is room for a request, or the inbox is closed; else the session is woken when that may be so.
     pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.0.lock();
-        if state.is_closed || !state.lines.is_full_of_requests(self.0.link.inbox) {
+        if state.is_closed || !state.lines.is_full_of_requests(self.0.bound()) {
             return Poll::Ready(());
         }
-        state.session = Some(cx.waker().clone());
+        state.is_awaited = true;
+        self.0.link.waiting.wait(cx);
         Poll::Pending
     }
 
@@ -219,7 +230,7 @@ impl InboxSender {
         if state.is_closed {
             return Err(SendError::Ended);
         }
-        if state.lines.is_full_of_others(self.0.link.inbox) {
+        if state.lines.is_full_of_others(self.0.bound()) {
             lose(&mut state);
             drop(state);
             self.0.link.counters.inbox_dropped.add_one();
@@ -285,13 +296,13 @@ impl InboxSender {
 
     /// From now on the channel has ended for its client.
     pub(crate) fn told(&self) {
-        *self.0.told() = true;
+        self.0.lock().is_told = true;
     }
 
-    /// Runs it unless the channel has ended for its client, which does not happen meanwhile.
+    /// Runs it unless the channel has ended for its client, which does not happen meanwhile. It must not touch the inbox.
     pub(crate) fn unless_told<T>(&self, run: impl FnOnce() -> T) -> Option<T> {
-        let is_told = self.0.told();
-        (!*is_told).then(run)
+        let state = self.0.lock();
+        (!state.is_told).then(run)
     }
 }
 
@@ -315,13 +326,12 @@ impl InboxReceiver {
         // Once the connection has ended nobody is asked to read first.
         let takes = if state.is_closed { Takes::All } else { takes };
         let item = state.lines.next(takes);
-        let (mut session, mut old) = (None, None);
+        let (mut made_room, mut old) = (false, None);
         match &item {
             Some(Item::Request(request)) => {
                 state.in_hand = bytes_of(request);
-                if state.session.is_some() && !state.lines.is_full_of_requests(shared.link.inbox) {
-                    session = state.session.take();
-                }
+                made_room = state.is_awaited && !state.lines.is_full_of_requests(shared.bound());
+                state.is_awaited &= !made_room;
             }
             None if !state.is_closed => old = wait(&mut state.receiver, cx),
             _ => {}
@@ -329,8 +339,10 @@ impl InboxReceiver {
         let is_open = !state.is_closed;
         drop(state);
         drop(old);
-        shared.link.waiting.release(done);
-        wake(session);
+        shared.release(done);
+        if made_room {
+            shared.link.waiting.wake();
+        }
         match item {
             None if is_open => Poll::Pending,
             None => Poll::Ready(None),
@@ -373,7 +385,7 @@ impl InboxReceiver {
     pub(crate) fn shut(&mut self) {
         drop(self.0.empty());
         let in_hand = std::mem::take(&mut self.0.lock().in_hand);
-        self.0.link.waiting.release(in_hand);
+        self.0.release(in_hand);
     }
 
     pub(crate) fn is_closed(&self) -> bool {

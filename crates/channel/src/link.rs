@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytestring::ByteString;
 use tracing::Span;
 
+use crate::config::SocketsConfig;
 use crate::expiry::Expiry;
-use crate::inbox::{Bound, InboxReceiver};
+use crate::inbox::InboxReceiver;
 use crate::multiplexer::{End, InstanceId, Refusal};
 use crate::order::Order;
 use crate::pubsub::PubSub;
@@ -26,10 +26,9 @@ pub(crate) struct Link {
     pub(crate) pubsub: PubSub,
     /// The socket's id, if it has one.
     pub(crate) id: Option<ByteString>,
-    pub(crate) inbox: Bound,
+    /// Shared by all: each idle connection pays for what it has of its own.
+    pub(crate) config: Arc<SocketsConfig>,
     pub(crate) waiting: Waiting,
-    /// How long the end of a channel may take.
-    pub(crate) terminate_timeout: Duration,
     pub(crate) counters: Arc<Counters>,
     pub(crate) watch: Arc<Watch>,
     pub(crate) expiry: Expiry,

@@ -80,7 +80,8 @@ where
     })
 }
 
-fn own<C: 'static>(channel: &mut (dyn Any + Send)) -> &mut C {
+/// The channel that a socket's user has named.
+pub(crate) fn own<C: 'static>(channel: &mut (dyn Any + Send)) -> &mut C {
     let channel: &mut dyn Any = channel;
     let channel = channel.downcast_mut();
     channel.expect("a socket takes messages for its own channel only")

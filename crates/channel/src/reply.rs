@@ -7,6 +7,7 @@ use crate::pubsub::{Sent, SubscribeError};
 use crate::transport::{Field, Payload, ServerMessage};
 use crate::{BroadcastError, PayloadError, PushError, payload, wire};
 use bytestring::ByteString;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Whether a channel goes on after a callback.
@@ -84,14 +85,17 @@ impl Reply {
     }
 
     /// Any status with a value as response. Clients listen for statuses by name; `ok` and `error` are the usual two.
-    pub fn status<T: Serialize + ?Sized>(status: &'static str, response: &T) -> Self {
-        let status = ByteString::from_static(status);
+    pub fn status<T: Serialize + ?Sized>(
+        status: impl Into<Cow<'static, str>>,
+        response: &T,
+    ) -> Self {
+        let status = text(status.into());
         Self::answer(payload::of_response(response).map(|response| (status, response)))
     }
 
     /// Any status with a ready response: JSON or bytes.
-    pub fn payload(status: &'static str, response: impl Into<Payload>) -> Self {
-        Self::answer(Ok((ByteString::from_static(status), response.into())))
+    pub fn payload(status: impl Into<Cow<'static, str>>, response: impl Into<Payload>) -> Self {
+        Self::answer(Ok((text(status.into()), response.into())))
     }
 
     /// No answer.
@@ -122,6 +126,14 @@ impl Reply {
             answer: Some(answer),
             flow: Flow::Continue,
         }
+    }
+}
+
+/// What is known beforehand is not copied.
+fn text(text: Cow<'static, str>) -> ByteString {
+    match text {
+        Cow::Borrowed(text) => ByteString::from_static(text),
+        Cow::Owned(text) => ByteString::from(text),
     }
 }
 
@@ -281,6 +293,26 @@ impl ReplyHandle {
     /// As [`ok`](Self::ok).
     pub fn error<T: Serialize + ?Sized>(&self, response: &T) -> Result<(), PushError> {
         self.payload(wire::ERROR, payload::of_response(response)?)
+    }
+
+    /// Answers with status `ok` and the response `{}`.
+    ///
+    /// # Errors
+    /// As [`ok`](Self::ok).
+    pub fn ok_empty(&self) -> Result<(), PushError> {
+        self.payload(wire::OK, Payload::object())
+    }
+
+    /// Answers with any status and a value.
+    ///
+    /// # Errors
+    /// As [`ok`](Self::ok).
+    pub fn status<T: Serialize + ?Sized>(
+        &self,
+        status: impl Into<ByteString>,
+        response: &T,
+    ) -> Result<(), PushError> {
+        self.payload(status, payload::of_response(response)?)
     }
 
     /// Answers with any status and a ready response: JSON or bytes.

@@ -229,7 +229,7 @@ impl Server {
             match while_open(&mut self.inbox, handling.as_mut()).await {
                 Some(joined) => joined,
                 // It may be about to come to an end of its own.
-                None => match timeout(self.notice.link.terminate_timeout, handling).await {
+                None => match timeout(self.notice.link.config.terminate_timeout, handling).await {
                     Ok(joined) => joined,
                     Err(_elapsed) => return None,
                 },
@@ -345,7 +345,7 @@ impl Server {
             if let Some(ending) = self.ordered() {
                 return ending;
             }
-            if let Some(ending) = self.after_join().await {
+            if let Some(ending) = self.after_join(channel).await {
                 return ending;
             }
             // A channel with a full inbox still lets others run.
@@ -450,7 +450,7 @@ impl Server {
         }
     }
 
-    async fn after_join(&mut self) -> Option<Ending> {
+    async fn after_join<C: Send + 'static>(&mut self, channel: &mut C) -> Option<Ending> {
         loop {
             if self.inbox.is_leaving() {
                 // A client takes no snapshot of a join that it has given up, but may keep the changes for its next one.
@@ -463,7 +463,7 @@ impl Server {
             }
             for then in put_off {
                 let socket = &mut self.socket;
-                let mut running = Box::pin(async { then(socket).await });
+                let mut running = Box::pin(async { then(channel, socket).await });
                 let handling = self.notice.handling(Callback::AfterJoin, running.as_mut());
                 let flow = handling.await;
                 drop(running);
@@ -638,7 +638,7 @@ impl Notice {
 
     /// Runs what a channel does at its end, for as long as that may take.
     async fn last_words<F: Future<Output = ()>>(&self, future: Pin<&mut F>) {
-        let limit = self.link.terminate_timeout;
+        let limit = self.link.config.terminate_timeout;
         match timeout(limit, self.handling(Callback::Terminate, future)).await {
             Ok(Ok(())) => {}
             Ok(Err(panic)) => self.log_panic(Callback::Terminate, &panic),

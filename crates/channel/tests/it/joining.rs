@@ -340,6 +340,20 @@ async fn j11_a_connection_that_drops_during_the_join_ends_the_channel() {
     assert_eq!(lab.pubsub.subscriptions("lab:a"), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn j5_what_is_put_off_may_use_the_channel() {
+    play_both(
+        r#"
+        > ["1","1","lab:a","phx_join",{"after_with":true}]
+        < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+        < ["1",null,"lab:a","joined",{"count":1}]
+        > ["1","2","lab:a","count",{}]
+        < ["1","2","lab:a","phx_reply",{"status":"ok","response":{"count":2}}]
+        "#,
+    )
+    .await;
+}
+
 /// Joins that nobody waits for do not pile up, nor what they were sent along.
 #[tokio::test(start_paused = true)]
 async fn j11_joins_of_a_connection_that_is_gone_come_to_an_end() {

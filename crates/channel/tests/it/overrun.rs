@@ -11,6 +11,13 @@ use std::time::Duration;
 
 use crate::log::Lines;
 
+/// The lines that name the limit: a busy machine may have others to tell.
+fn told(lines: &Lines) -> Vec<String> {
+    let mut lines = lines.take();
+    lines.retain(|line| line.contains("inbox_messages"));
+    lines
+}
+
 /// How many messages wait for it.
 const ROOM: usize = 4;
 
@@ -100,7 +107,7 @@ async fn a_channel_ends_for_an_intercepted_broadcast_that_must_arrive_and_found_
     assert_push!(watcher, "terminated", { "reason": "Overrun" });
     assert_push!(watcher, "phx_error");
     refute_push!(watcher, "must");
-    let lines = lines.take();
+    let lines = told(&lines);
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(
         lines[0].contains("watch") && lines[0].contains("inbox_messages"),
@@ -125,7 +132,7 @@ async fn an_intercepted_broadcast_that_may_give_way_does() {
     pushes(&watcher, "may", ROOM).await;
     let asked = watcher.push("ask", json!({})).await;
     assert_reply!(asked, ok, {});
-    assert_eq!(lines.take().len(), 1, "it is told, once");
+    assert_eq!(told(&lines).len(), 1, "it is told, once");
 }
 
 #[tokio::test(start_paused = true)]
@@ -137,7 +144,7 @@ async fn a_channel_is_told_in_its_place_how_much_of_its_subscriptions_it_missed(
     pushes(&watcher, "heard", ROOM).await;
     tell(&pubsub, "news", "n", 1);
     pushes(&watcher, "heard", 1).await;
-    assert_eq!(lines.take().len(), 1, "it is told, once");
+    assert_eq!(told(&lines).len(), 1, "it is told, once");
     let watcher = busy(&pubsub, false).await;
     tell(&pubsub, "news", "n", ROOM + 1);
     assert_push!(watcher, "phx_error");
@@ -169,7 +176,8 @@ impl HandleInfo<Message> for Plain {
 
 #[tokio::test(start_paused = true)]
 async fn a_channel_that_does_not_say_otherwise_ends_when_it_missed_something() {
-    let pubsub = PubSub::local();
+    // Whoever writes a line first without a collector may turn it off for others.
+    let (pubsub, _lines) = (PubSub::local(), Lines::collect());
     let mut config = SocketsConfig::default();
     config.inbox_messages = ROOM;
     let sockets = Sockets::new(&pubsub, pubsub.clone())

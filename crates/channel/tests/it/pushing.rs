@@ -115,6 +115,12 @@ async fn p3_a_handle_answers_later_from_anywhere_any_number_of_times() {
     lab.handles()[0].ok(&()).unwrap();
     anna.play(r#"< ["1","2","lab:a","phx_reply",{"status":"ok","response":null}]"#)
         .await;
+    lab.handles()[0].ok_empty().unwrap();
+    anna.play(r#"< ["1","2","lab:a","phx_reply",{"status":"ok","response":{}}]"#)
+        .await;
+    lab.handles()[0].status("maybe", &1).unwrap();
+    anna.play(r#"< ["1","2","lab:a","phx_reply",{"status":"maybe","response":1}]"#)
+        .await;
     anna.close().await;
     lab.handles()[0].ok(&()).unwrap();
 }

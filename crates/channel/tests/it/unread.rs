@@ -17,7 +17,9 @@ use matryoshka_channel::testing::advance;
 
 /// What the channel did, and the way to it.
 #[derive(Clone, Default)]
-struct Notes(Arc<Mutex<(Vec<String>, Option<Mailbox<u32>>)>>);
+struct Notes(Arc<Mutex<Noted>>);
+
+type Noted = (Vec<String>, Option<Mailbox<u32>>);
 
 impl Notes {
     fn note(&self, what: impl Into<String>) {

@@ -5,7 +5,7 @@ mod lines;
 use std::any::Any;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use futures::future::BoxFuture;
@@ -62,6 +62,8 @@ struct State {
     /// The session waits for room.
     is_awaited: bool,
     is_closed: bool,
+    /// Why the connection has ended.
+    closed: Option<Terminated>,
     /// The session has been told of the channel's end.
     is_told: bool,
 }
@@ -72,7 +74,6 @@ struct Orders {
     superseded: AtomicBool,
     leaving: AtomicBool,
     kicked: AtomicBool,
-    closed: OnceLock<Terminated>,
     /// A broadcast found no room that its client is not to miss without knowing.
     overrun: AtomicBool,
     /// Something was lost, and the log knows.
@@ -91,6 +92,7 @@ pub(crate) fn inbox(link: &Arc<Link>, join_bytes: usize) -> (InboxSender, InboxR
             receiver: None,
             is_awaited: false,
             is_closed: false,
+            closed: None,
             is_told: false,
         }),
     });
@@ -277,10 +279,12 @@ impl InboxSender {
 
     /// The connection has ended. What is inside can still be read.
     pub(crate) fn close(&self, reason: Terminated) {
-        // The first reason stands; there is no second one.
-        let _ = self.0.orders.closed.set(reason);
-        self.0.lock().is_closed = true;
-        self.0.wake_channel();
+        let mut state = self.0.lock();
+        state.is_closed = true;
+        state.closed = Some(reason);
+        let receiver = state.receiver.take();
+        drop(state);
+        wake(receiver);
     }
 
     /// How much of what its client sent the channel keeps, in bytes.
@@ -411,8 +415,8 @@ impl InboxReceiver {
 
     /// Why the connection has ended.
     pub(crate) fn closed(&self) -> Terminated {
-        let closed = self.0.orders.closed.get();
-        closed.cloned().unwrap_or(Terminated::Closed)
+        let closed = self.0.lock().closed.clone();
+        closed.unwrap_or(Terminated::Closed)
     }
 }
 

@@ -68,18 +68,30 @@ impl Entries {
         one.into_iter().chain(chunks.map(|chunk| chunk.as_slice()))
     }
 
+    /// The first so many entries. Its [pieces](Self::pieces) are those of this list but for the last, if the cut goes through it.
+    pub fn first(&self, most: usize) -> Self {
+        match &self.0 {
+            _ if most >= self.len() => self.clone(),
+            List::One(_) => Self::default(),
+            List::Chunked(chunks) => {
+                let first = chunks.first(most);
+                let one = first.only().cloned().map(List::One);
+                Self(one.unwrap_or(List::Chunked(first)))
+            }
+        }
+    }
+
     /// All entries in order, in pieces of which each is about to be read: its entries and their values are on their way
     /// into the processor's caches. A list that nobody read for a while is in none of them, and who goes from entry to
     /// value and on to the next entry waits for each; what is read ahead is fetched many at a time.
     pub(crate) fn read_ahead(&self) -> impl Iterator<Item = &[Arc<Entry>]> {
-        self.pieces_from(0).map(|piece| {
+        self.pieces_from(0).inspect(|piece| {
             let heads = piece
                 .iter()
                 .map(|entry| Arc::strong_count(entry) + entry.meta.len());
             black_box(heads.fold(0, usize::wrapping_add));
             let ends = |entry: &Arc<Entry>| Some(entry.meta.first()? ^ entry.meta.last()?);
             black_box(piece.iter().filter_map(ends).fold(0, |sum, end| sum ^ end));
-            piece
         })
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use matryoshka_pubsub::NodeName;
 
-use crate::entry::Entry;
+use crate::entry::{Entry, Verdict};
 use crate::life::Life;
 use crate::message::{Op, Ops, Part, PartTaken, Position, Value};
 use crate::reference::{PresenceRef, Writer};
@@ -246,6 +246,7 @@ impl Replica {
             previous: value.previous.map(previous),
             node: self.node.clone(),
             owner: value.owner,
+            verdict: Verdict::default(),
         })
     }
 

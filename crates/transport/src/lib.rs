@@ -47,6 +47,7 @@ pub use head::PeerAddr;
 pub use http_service::{HttpConfig, HttpService, RequestBody};
 pub use json::{Json, JsonError, MAX_JSON_DEPTH};
 pub use limits::{ConnectionLimits, Limits, MAX_MESSAGE_BYTES};
+pub use log_limit::LogLimit;
 pub use longpoll::{
     LONGPOLL, LongPollConfig, LongPollStats, LongPolling, LongPollingError, MAX_WAITING_POSTS,
 };

@@ -38,6 +38,25 @@ impl Chunks {
         (self.len == 1).then(|| self.chunks.first()?.first())?
     }
 
+    /// The first so many entries, fewer than there are.
+    pub(super) fn first(&self, most: usize) -> Self {
+        let (mut chunks, mut room) = (Vec::new(), most);
+        for chunk in self.chunks.iter() {
+            if room == 0 {
+                break;
+            }
+            chunks.push(match chunk.get(..room) {
+                Some(first) if room < chunk.len() => Arc::new(first.to_vec()),
+                _ => Arc::clone(chunk),
+            });
+            room = room.saturating_sub(chunk.len());
+        }
+        Self {
+            chunks: Arc::new(chunks),
+            len: most,
+        }
+    }
+
     /// Adds an entry, or puts it in place of the one with its identity, which is given back.
     pub(super) fn insert(&mut self, entry: Arc<Entry>) -> Option<Arc<Entry>> {
         let found = self.find(&Place::of(&entry));

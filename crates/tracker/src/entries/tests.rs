@@ -20,6 +20,7 @@ fn entry(node: &str, key: &str, seq: u64) -> Arc<Entry> {
         previous: None,
         node: NodeName::new(node).unwrap(),
         owner: 1,
+        verdict: crate::entry::Verdict::default(),
     })
 }
 
@@ -91,6 +92,23 @@ fn collected_entries_stand_in_order_whatever_order_they_came_in() {
         model.insert(place(entry), Arc::clone(entry));
     }
     assert_same(&entries.into_iter().rev().collect(), &model);
+}
+
+#[test]
+fn the_first_entries_of_a_list_share_its_pieces() {
+    let all: Entries = (0..1_000).map(|seq| entry("a", "k", seq)).collect();
+    for most in [0, 1, CHUNK_ENTRIES, CHUNK_ENTRIES + 1, 999, 1_000, 2_000] {
+        let first = all.first(most);
+        assert!(first.iter().eq(all.iter().take(most)), "{most}");
+        let model = first.iter().map(|entry| (place(entry), Arc::clone(entry)));
+        assert_same(&first, &model.collect());
+        let shared = |(a, b): &(&[Arc<Entry>], &[Arc<Entry>])| std::ptr::eq(*a, *b);
+        let shared = first.pieces().zip(all.pieces()).filter(shared).count();
+        assert_eq!(
+            shared,
+            most.min(1_000) / CHUNK_ENTRIES + usize::from(most >= 1_000)
+        );
+    }
 }
 
 #[test]

@@ -354,7 +354,7 @@ impl Shard {
     pub(super) fn handle_goodbye(&mut self, node: &NodeName, goodbye: &Goodbye, now: Duration) {
         if goodbye.farewell.is_leaving() {
             self.end_life(node, goodbye.life, now);
-        } else if self.hear(node, goodbye.life, now) {
+        } else if self.is_introduced(node, goodbye.life, now) {
             self.heard_farewell(node, goodbye.life, Some(goodbye.farewell), now);
         }
     }

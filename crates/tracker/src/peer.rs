@@ -5,11 +5,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use matryoshka_pubsub::cluster::Member;
 use matryoshka_pubsub::{LinkId, NodeName};
 
 use crate::held::Taking;
 use crate::life::Life;
-use crate::message::Position;
+use crate::message::{PartTaken, Position};
 use crate::owner_log::wire_size;
 use crate::replica::{Assembly, Kept, Replica};
 
@@ -32,6 +33,8 @@ pub(crate) struct Peer {
     pub(crate) believed_at: Duration,
     /// When the link ended, or what was left of the copy was dropped.
     pub(crate) since: Duration,
+    /// A link that was not taken because a later life was heard: once that is forgotten, it is.
+    pub(crate) refused: Option<Member>,
 }
 
 impl Peer {
@@ -48,6 +51,7 @@ impl Peer {
             at_least: 0,
             believed_at: Duration::ZERO,
             since: Duration::ZERO,
+            refused: None,
         }
     }
 
@@ -76,7 +80,8 @@ impl Peer {
 
     /// Whether the peer is heard directly.
     pub(crate) fn heard(&self) -> Option<(&Link, &Replica)> {
-        Some((self.link.as_ref()?, self.replica.as_ref()?))
+        let link = self.link.as_ref().filter(|link| !link.is_silent())?;
+        Some((link, self.replica.as_ref()?))
     }
 
     /// Whether the copy has all that the peer said was there when the link came up.
@@ -109,8 +114,9 @@ impl Peer {
 
     /// When to ask again, if an answer is still missing.
     pub(crate) fn retry_at(&self) -> Option<Duration> {
-        let asked = self.link.as_ref()?.asked?;
-        (self.behind() && self.replica.is_some()).then(|| asked + RETRY_PERIOD)
+        let link = self.link.as_ref()?;
+        let asked = link.asked?;
+        (self.behind() && self.replica.is_some()).then(|| asked + link.patience)
     }
 }
 
@@ -141,6 +147,8 @@ impl Floor {
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) id: LinkId,
+    /// The peer's incarnation, as the link knows it.
+    pub(crate) incarnation: u64,
     /// How far the peer was when it first said so over this link. Whatever was deleted before the link came up has a
     /// lower number, so a copy that is this far shows nothing of it.
     pub(crate) target: Option<u64>,
@@ -148,11 +156,15 @@ pub(crate) struct Link {
     pub(crate) known: u64,
     /// When the peer was last asked for what is missing, or last sent some of it.
     pub(crate) asked: Option<Duration>,
+    /// After so long without anything more of an answer, the question is taken for lost.
+    patience: Duration,
     /// Messages were lost, or another node sees more of the peer than this one: to be looked at when that time has come.
     pub(crate) suspicion: Option<Suspicion>,
     pub(crate) assembly: Option<Assembly>,
     /// Own entries on their way to the peer.
     pub(crate) sending: Option<Sending>,
+    /// When the peer was last sent entries of which it had asked for all.
+    served: Option<Duration>,
     /// Held sets that the peer offered and that are still to be asked for.
     pub(crate) wanted: BTreeSet<(NodeName, Life)>,
     /// The held set that the peer is being asked for.
@@ -163,6 +175,8 @@ pub(crate) struct Link {
     pub(crate) confirmed: u64,
     /// The other nodes that the peer hears, as long as this one waits for a first state of all that are there.
     pub(crate) hears: BTreeSet<Box<str>>,
+    /// So many vector periods of this node are over in which the peer said nothing.
+    pub(crate) unheard: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -172,20 +186,24 @@ pub(crate) struct Suspicion {
 }
 
 impl Link {
-    pub(crate) fn new(id: LinkId, now: Duration) -> Self {
+    pub(crate) fn new(id: LinkId, incarnation: u64, now: Duration) -> Self {
         Self {
             id,
+            incarnation,
             target: None,
             known: 0,
             asked: Some(now),
+            patience: RETRY_PERIOD,
             suspicion: None,
             assembly: None,
             sending: None,
+            served: None,
             wanted: BTreeSet::new(),
             taking: None,
             to_confirm: None,
             confirmed: 0,
             hears: BTreeSet::new(),
+            unheard: 0,
         }
     }
 
@@ -195,11 +213,44 @@ impl Link {
         *self = Self {
             asked: None,
             sending,
+            served: self.served,
             wanted: std::mem::take(&mut self.wanted),
             taking,
             confirmed: self.confirmed,
-            ..Self::new(self.id, Duration::ZERO)
+            unheard: self.unheard,
+            ..Self::new(self.id, self.incarnation, Duration::ZERO)
         };
+    }
+
+    /// The peer is asked for what is missing. If it was asked before and has not answered, it may be slow: the next time it is given
+    /// longer, until it has.
+    pub(crate) fn ask(&mut self, now: Duration) {
+        if self.asked.replace(now).is_some() {
+            self.patience = (2 * self.patience).min(LONGEST_PATIENCE);
+        }
+    }
+
+    /// Some of what was asked for has come, and more is to come.
+    pub(crate) fn fed(&mut self, now: Duration) {
+        self.asked = Some(now);
+    }
+
+    /// Nothing is asked for any more.
+    pub(crate) fn answered(&mut self) {
+        self.asked = None;
+        self.patience = RETRY_PERIOD;
+    }
+
+    /// Whether a peer that asks for all gets some of it now: not so soon again that nobody would ask who waits for an answer. A few
+    /// bytes of a question bring many of an answer, and a new state is looked for among all entries.
+    pub(crate) fn may_serve(&mut self, now: Duration) -> bool {
+        let may = self
+            .served
+            .is_none_or(|served| now >= served + RETRY_PERIOD / 2);
+        if may {
+            self.served = Some(now);
+        }
+        may
     }
 
     pub(crate) fn announced(&mut self, seq: u64) {
@@ -220,17 +271,22 @@ impl Link {
             .as_mut()
             .filter(|suspicion| suspicion.due <= now)?;
         if let Some(asked) = self.asked
-            && now < asked + RETRY_PERIOD
+            && now < asked + self.patience
         {
-            suspicion.due = asked + RETRY_PERIOD;
+            suspicion.due = asked + self.patience;
             return None;
         }
         self.suspicion.take()
     }
 
+    /// Whether no tracker is there any more that would speak or answer, as far as one can know.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.unheard >= SILENT_PERIODS
+    }
+
     /// Whether an answer is on its way, as far as one can know.
     pub(crate) fn waiting(&self, now: Duration) -> bool {
-        self.asked.is_some_and(|asked| now < asked + RETRY_PERIOD)
+        self.asked.is_some_and(|asked| now < asked + self.patience)
     }
 }
 
@@ -241,21 +297,28 @@ pub(crate) struct Sending {
     entries: Vec<Kept>,
     /// Where each part ends.
     ends: Vec<usize>,
+    /// The part that is sent next, and how many have ever been sent.
+    next: u32,
     sent: u32,
     taken: u32,
+    /// How many parts may be under way.
+    window: u32,
 }
 
 impl Sending {
-    /// Cuts the entries into parts of at most `part_bytes`.
+    /// Cuts the entries into parts of at most `part_bytes`. The first one is small, so that on a slow link it is there soon: it shows that
+    /// the others are coming.
     pub(crate) fn new(at: Position, entries: Vec<Kept>, part_bytes: usize) -> Self {
         let sizes = entries.iter().map(|kept| wire_size(&kept.entry));
-        let ends = cut(sizes, part_bytes);
+        let ends = cut(sizes, part_bytes / FIRST_PART, part_bytes);
         Self {
             at,
             entries,
             ends,
+            next: 0,
             sent: 0,
             taken: 0,
+            window: PARTS_IN_FLIGHT,
         }
     }
 
@@ -265,10 +328,28 @@ impl Sending {
 
     /// The peer has that part and all before it. If it is the last one, the peer needs no more, sent or not.
     pub(crate) fn taken(&mut self, part: u32) {
-        if part.saturating_add(1) >= self.parts() {
+        let taken = part.saturating_add(1);
+        if taken >= self.parts() {
             self.sent = self.parts();
         }
-        self.taken = self.taken.max(part.saturating_add(1)).min(self.sent);
+        let taken = taken.min(self.sent);
+        if taken > self.taken {
+            self.taken = taken;
+            self.window = (self.window + 1).min(PARTS_IN_FLIGHT);
+        }
+        self.next = self.next.max(self.taken);
+    }
+
+    /// The peer asks again, and names the last part that it has; nothing, if it has none. Unless it has given up what it took before,
+    /// it gets the next part once more, and that alone until it says that it is there: all may only be slow. Whether it does.
+    pub(crate) fn again(&mut self, has: Option<&PartTaken>) -> bool {
+        let next = match has {
+            Some(has) if has.at == self.at => has.part.saturating_add(1).min(self.sent),
+            None if self.taken == 0 => 0,
+            _ => return false,
+        };
+        (self.next, self.taken, self.window) = (next, next, 1);
+        next < self.parts()
     }
 
     pub(crate) fn finished(&self) -> bool {
@@ -277,26 +358,27 @@ impl Sending {
 
     /// The next part to send, if the peer has taken enough of those before.
     pub(crate) fn next(&mut self) -> Option<(u32, &[Kept])> {
-        if self.sent == self.parts() || self.sent - self.taken >= PARTS_IN_FLIGHT {
+        if self.next == self.parts() || self.next - self.taken >= self.window {
             return None;
         }
-        let part = self.sent;
-        self.sent += 1;
+        let part = self.next;
+        self.next += 1;
+        self.sent = self.sent.max(self.next);
         let index = part as usize;
         let start = if index == 0 { 0 } else { self.ends[index - 1] };
         Some((part, &self.entries[start..self.ends[index]]))
     }
 }
 
-/// Cuts a sequence of sizes into pieces of at most `limit` (a larger single one is a piece of its own) and says
+/// Cuts a sequence of sizes into pieces of at most `limit`, the first of at most `first` (a larger single one is a piece of its own), and says
 /// where each ends. There is always one piece.
-pub(crate) fn cut(sizes: impl Iterator<Item = usize>, limit: usize) -> Vec<usize> {
+pub(crate) fn cut(sizes: impl Iterator<Item = usize>, first: usize, limit: usize) -> Vec<usize> {
     let mut ends = Vec::new();
-    let (mut count, mut bytes) = (0, 0);
+    let (mut count, mut bytes, mut most) = (0, 0, first);
     for size in sizes {
-        if bytes > 0 && bytes + size > limit {
+        if bytes > 0 && bytes + size > most {
             ends.push(count);
-            bytes = 0;
+            (bytes, most) = (0, limit);
         }
         bytes += size;
         count += 1;
@@ -313,5 +395,17 @@ pub(crate) const CHUNK_BYTES: usize = 128 * 1024;
 /// Parts of a state that are sent before the first is taken. Keeps a large state from filling the link's queue.
 const PARTS_IN_FLIGHT: u32 = 4;
 
-/// After so long without any part of an answer, the question is taken for lost.
+/// After so many vector periods without a word a peer is asked for one: its own may be longer.
+pub(crate) const ASKED_PERIODS: u32 = 3;
+
+/// After so many its tracker is taken for closed.
+pub(crate) const SILENT_PERIODS: u32 = 6;
+
+/// How many times smaller than the others the first part of a state is.
+const FIRST_PART: usize = 16;
+
+/// After so long without any part of an answer a question is taken for lost, the first time.
 pub(crate) const RETRY_PERIOD: Duration = Duration::from_secs(1);
+
+/// The same when it was taken for lost again and again.
+pub(crate) const LONGEST_PATIENCE: Duration = Duration::from_secs(8);

@@ -26,6 +26,8 @@ pub struct Stats {
     pub log_truncated: u64,
     /// Answers to peers made of everything tracked here.
     pub states_served: u64,
+    /// Times that a peer asked again while a state was on its way to it: the state went on.
+    pub states_resumed: u64,
     /// Complete states of peers taken over.
     pub states_taken: u64,
     /// Complete states of peers that brought nothing new.
@@ -38,9 +40,12 @@ pub struct Stats {
     pub gaps: u64,
     /// Messages dropped because their link is over.
     pub stale_messages: u64,
+    /// Peers that said nothing for so long, though their link was up, that their trackers were taken for closed.
+    pub silent_peers: u64,
     /// Messages and links refused because they belong to a life that is over.
     pub refused_lives: u64,
-    /// Times that a peer asked this tracker for a higher number than one of its node can have had: it was not taken.
+    /// Times that a peer asked this tracker for a higher number than one of its node can have had, or named such a one as its own: it was
+    /// not taken.
     pub refused_numbers: u64,
     /// Messages dropped because they are malformed.
     pub malformed_messages: u64,
@@ -83,12 +88,14 @@ impl Add for Stats {
             ops_served: self.ops_served + other.ops_served,
             log_truncated: self.log_truncated + other.log_truncated,
             states_served: self.states_served + other.states_served,
+            states_resumed: self.states_resumed + other.states_resumed,
             states_taken: self.states_taken + other.states_taken,
             old_states: self.old_states + other.old_states,
             broken_states: self.broken_states + other.broken_states,
             old_ops: self.old_ops + other.old_ops,
             gaps: self.gaps + other.gaps,
             stale_messages: self.stale_messages + other.stale_messages,
+            silent_peers: self.silent_peers + other.silent_peers,
             refused_lives: self.refused_lives + other.refused_lives,
             refused_numbers: self.refused_numbers + other.refused_numbers,
             malformed_messages: self.malformed_messages + other.malformed_messages,

@@ -291,22 +291,29 @@ impl<H: Handler> HttpService<H> {
             ..
         } = &*self.config;
         let asked = path.chars().take(100).collect::<String>();
+        let left_out = self.connections().refusal_lines().path.pass_now();
         let cure = if long_polling.is_none() && self.variables(LONGPOLL, path).is_some() {
-            tracing::warn!(
-                path = asked,
-                long_polling = false,
-                "nothing is served at this path: long polling is off, HttpConfig::with_long_polling switches it on"
-            );
+            if let Some(left_out) = left_out {
+                tracing::warn!(
+                    path = asked,
+                    long_polling = false,
+                    left_out,
+                    "nothing is served at this path: long polling is off, HttpConfig::with_long_polling switches it on"
+                );
+            }
             "long polling is off here: the server's HttpConfig::with_long_polling switches it on"
         } else {
-            tracing::warn!(
-                path = asked,
-                mount,
-                websocket_path,
-                long_polling = long_polling.is_some(),
-                "nothing is served at this path: sockets are at the mount and the websocket path behind it, which official \
-                 clients add by themselves"
-            );
+            if let Some(left_out) = left_out {
+                tracing::warn!(
+                    path = asked,
+                    mount,
+                    websocket_path,
+                    long_polling = long_polling.is_some(),
+                    left_out,
+                    "nothing is served at this path: sockets are at the mount and the websocket path behind it, which official \
+                     clients add by themselves"
+                );
+            }
             "no socket is served at this path: official clients add /websocket to the path that they are given"
         };
         let mut response = Response::new(Full::from(cure));
@@ -326,12 +333,14 @@ impl<H: Handler> HttpService<H> {
             .and_then(|peer| trusted_proxies.scheme(peer, &head.headers));
         let scheme = said.unwrap_or(Scheme::HTTP);
         let allowed = origins.allows_over(&scheme, &head.headers);
-        if !allowed {
+        let limit = &self.connections().refusal_lines().origin;
+        if !allowed && let Some(left_out) = limit.pass_now() {
             let (origin, host) = (head.headers.get(ORIGIN), head.headers.get(HOST));
             let (origin, host) = (excerpt(origin), excerpt(host));
             tracing::warn!(
                 origin,
                 host,
+                left_out,
                 "a connection was refused: its page's origin is not among those allowed; allow it by OriginPolicy::allow \
                  (test server: --allow-origin)"
             );
@@ -355,9 +364,14 @@ impl<H: Handler> HttpService<H> {
             .map(|vsn| vsn.chars().take(20).collect::<String>());
         let serializers = &self.config.serializers;
         let info = ConnectInfo::speaking(serializers, transport, params).inspect_err(|_| {
+            let limit = &self.connections().refusal_lines().vsn;
+            let Some(left_out) = limit.pass_now() else {
+                return;
+            };
             let spoken: Vec<&str> = serializers.vsns().collect();
             tracing::warn!(
                 vsn,
+                left_out,
                 "a connection was refused: its vsn is unknown, ask for {}",
                 spoken.join(" or ")
             );
@@ -385,15 +399,26 @@ impl<H: Handler> HttpService<H> {
             auth_token,
             ..
         } = &*self.config;
+        let lines = self.connections().refusal_lines();
         agree(&head.headers, subprotocols, *auth_token).inspect_err(|disagreed| match disagreed {
             Disagreed::Token => {
-                tracing::warn!("a connection was refused: its auth token is no base64 of a text")
+                if let Some(left_out) = lines.auth_token.pass_now() {
+                    tracing::warn!(
+                        left_out,
+                        "a connection was refused: its auth token is no base64 of a text"
+                    );
+                }
             }
-            Disagreed::Subprotocol => tracing::warn!(
-                ?subprotocols,
-                "a connection was refused: it offers none of these subprotocols; allow more by \
-                 HttpConfig::with_subprotocols"
-            ),
+            Disagreed::Subprotocol => {
+                if let Some(left_out) = lines.subprotocol.pass_now() {
+                    tracing::warn!(
+                        ?subprotocols,
+                        left_out,
+                        "a connection was refused: it offers none of these subprotocols; allow more by \
+                         HttpConfig::with_subprotocols"
+                    );
+                }
+            }
         })
     }
 

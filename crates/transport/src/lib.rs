@@ -47,6 +47,7 @@ pub use head::PeerAddr;
 pub use http_service::{HttpConfig, HttpService, RequestBody};
 pub use json::{Json, JsonError, MAX_JSON_DEPTH};
 pub use limits::{ConnectionLimits, Limits, MAX_MESSAGE_BYTES};
+pub use log_limit::LogLimit;
 pub use longpoll::{
     LONGPOLL, LongPollConfig, LongPollStats, LongPolling, LongPollingError, MAX_WAITING_POSTS,
 };
@@ -54,7 +55,7 @@ pub use message::{
     ClientMessage, Field, MAX_EVENT_BYTES, MAX_REF_BYTES, Payload, REPLY_EVENT, ServerMessage,
 };
 pub use origin::{InvalidOrigin, Origin, OriginPolicy};
-pub use outbox::{LARGE_FRAME_BYTES, Outbox, WhenSlow};
+pub use outbox::{LARGE_FRAME_BYTES, Outbox, SharedFrame, WhenSlow};
 pub use params::{MAX_PARAM_DEPTH, MAX_PARAMS, MAX_QUERY_BYTES, Param, Params, ParamsError};
 pub use proxies::{InvalidNetwork, TrustedProxies};
 pub use pubsub::mailbox::Pushed;

@@ -26,6 +26,7 @@ fn entry(put_seq: u64, key: &str) -> Arc<Entry> {
         previous: None,
         node: node(),
         owner: 1,
+        verdict: crate::entry::Verdict::default(),
     })
 }
 
@@ -42,7 +43,7 @@ fn offer(seq: u64) -> Offer {
 /// A set that is so far.
 fn set(seq: u64, entries: &[(u64, &str)]) -> HeldSet {
     let entries = entries.iter().map(|(n, key)| (*n, entry(*n, key)));
-    HeldSet::taken(&offer(seq), entries.collect(), SECOND)
+    HeldSet::taken(&offer(seq), entries.collect(), Told::none(), SECOND)
 }
 
 fn numbers<'a>(entries: impl IntoIterator<Item = &'a Arc<Entry>>) -> Vec<u64> {
@@ -129,7 +130,9 @@ fn i16_of_two_values_in_one_slot_the_newer_one_is_held() {
 impl Taking {
     /// Adds the part that has these entries, of a set that is so far.
     fn add_part(&mut self, seq: u64, entries: &[u64], more: bool) -> Taken {
-        let entries = entries.iter().map(|n| value(&entry(*n, &format!("k{n}"))));
+        let entries = entries
+            .iter()
+            .map(|n| value(&entry(*n, &format!("k{n}")), Vec::new()));
         let part = HeldPart {
             set: offer(seq),
             entries: entries.collect(),
@@ -212,4 +215,26 @@ fn i8_what_was_held_to_the_end_is_so_until_its_tracker_is_listed_again() {
     assert!(ended.was_held(&node(), LIFE));
     ended.went_on(&node(), LIFE);
     assert!(!ended.was_held(&node(), LIFE) && ended.contains(&node(), LIFE));
+}
+
+/// Whoever fills its own room with what it makes up, and says it again and again, takes none from others and keeps nothing longer.
+#[test]
+fn i18_what_is_told_of_ends_has_a_bound_for_each_teller_and_is_not_renewed() {
+    let [liar, honest] = ["c", "d"].map(|name| NodeName::new(name).unwrap());
+    let mut ended = Ended::default();
+    let made_up = |number| Life::first_of(number);
+    for number in 0..2 * TOLD_LIVES as u64 {
+        ended.insert_told(&node(), made_up(number), &liar, SECOND);
+    }
+    assert_eq!(ended.len(), TOLD_LIVES);
+    let far = made_up(u64::MAX);
+    ended.insert_told(&node(), far, &honest, 2 * SECOND);
+    assert!(ended.contains(&node(), far));
+    ended.insert_told(&node(), made_up(0), &liar, 2 * SECOND);
+    ended.forget(3 * SECOND, 2 * SECOND);
+    assert_eq!(ended.len(), 1, "each counts from when it was told first");
+    ended.insert_told(&node(), made_up(0), &liar, 3 * SECOND);
+    assert_eq!(ended.len(), 2, "there is room again");
+    ended.forget(5 * SECOND, 2 * SECOND);
+    assert!(ended.tellers.is_empty());
 }

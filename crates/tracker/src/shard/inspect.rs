@@ -2,13 +2,14 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
+#[cfg(test)]
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use matryoshka_pubsub::NodeName;
 
-use super::Shard;
+use super::{HoldAt, Shard};
 use crate::entries::Entries;
 use crate::entry::Entry;
 use crate::held::HeldSet;
@@ -21,6 +22,13 @@ impl Shard {
     /// An owner is dead, and all that it tracked ends in one step. How much it was.
     pub(crate) fn owner_died(&mut self, owner: u64, now: Duration) -> usize {
         self.disconnect_some(owner, usize::MAX, now)
+    }
+
+    /// Holds all that these owners track in one step.
+    pub(crate) fn hold(&mut self, owners: &[u64], now: Duration) {
+        let mut at = HoldAt::default();
+        self.hold_some(owners, &mut at, usize::MAX, now);
+        self.confirm_hold(&at, now);
     }
 
     /// Ends all that an owner tracks in one step. How much it was.
@@ -140,18 +148,7 @@ impl Shard {
         let held = copies.iter().flat_map(|copy| copy.held());
         let sets = self.held.values().flat_map(HeldSet::iter);
         let held: Vec<&Arc<Entry>> = self.own.held().chain(held).chain(sets).collect();
-        let place = |entry: &Arc<Entry>| (Arc::clone(&entry.topic), Arc::clone(&entry.key));
-        let taken: BTreeSet<_> = if held.is_empty() {
-            BTreeSet::new()
-        } else {
-            live.iter().map(|entry| place(entry)).collect()
-        };
-        for entry in &held {
-            assert!(
-                !taken.contains(&place(entry)),
-                "a held entry whose user is back is gone: {entry:?}"
-            );
-        }
+        self.visible.assert_consistent();
         assert_eq!(
             held.len(),
             self.visible.held().count(),

@@ -12,7 +12,7 @@ use crate::life::Life;
 use crate::message::{Farewell, Goodbye, Heard, Hello, Ops, Part, PartTaken, Position, Vector};
 use crate::peer::Floor;
 use crate::replica::{Applied, Assembled, Assembly, Change, Replica, State};
-use crate::visible::{HeldBy, SharedNames};
+use crate::visible::{Beside, HeldBy, SharedNames};
 
 impl Shard {
     /// Whether a message of that life counts. The first of a higher life ends what was known of the one before.
@@ -103,6 +103,9 @@ impl Shard {
     }
 
     pub(super) fn handle_hello(&mut self, node: &NodeName, hello: &Hello, now: Duration) {
+        if !self.is_plausible(node, hello.at.life, now) {
+            return;
+        }
         if let Some(least) = hello.least {
             self.rise_to(node, least, now);
         }
@@ -117,7 +120,7 @@ impl Shard {
             self.heard_farewell(node, hello.at.life, hello.goodbye, now);
             self.announced(node, hello.at.seq);
             self.told_whom_it_hears(node, hello.hears.iter().map(String::as_str));
-            self.serve(node, hello.have, now);
+            self.serve(node, hello.have, None, now);
             self.show(node);
             self.ask_if_behind(node, now);
         } else {
@@ -133,20 +136,44 @@ impl Shard {
         if least <= own {
             return;
         }
-        let micros = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
-        let clock = self.born.saturating_add(micros);
-        if least.incarnation > own.incarnation
-            || least.started > clock.saturating_add(CLOCK_ERROR_MICROS)
-        {
-            self.stats.refused_numbers += 1;
-            if self.stats.refused_numbers == 1 {
-                self.outbox.push_back(Effect::Implausible(node.clone()));
-            }
-            return;
+        let limit = self.clock(now).saturating_add(CLOCK_ERROR_MICROS);
+        if least.incarnation > own.incarnation || least.started > limit {
+            return self.refuse_number(node);
         }
-        if let Some(life) = least.above(own) {
+        // All peers are told of each number, and all entries looked at for it. Who still refuses this one asks again in a while.
+        if let Some(life) = least.above(own)
+            && self.rise_at <= now
+        {
+            self.rise_at = now + self.settings.vector_period;
             self.renumber(life, now);
         }
+    }
+
+    /// The wall clock as it was when this tracker was started, and has gone on since, in microseconds.
+    fn clock(&self, now: Duration) -> u64 {
+        let micros = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
+        self.born.saturating_add(micros)
+    }
+
+    fn refuse_number(&mut self, node: &NodeName) {
+        self.stats.refused_numbers += 1;
+        if self.stats.refused_numbers == 1 {
+            self.outbox.push_back(Effect::Implausible(node.clone()));
+        }
+    }
+
+    /// Whether a tracker can have the number that it names as its own. A life that is heard keeps all lower ones from being heard, so
+    /// one that is far in the future would silence whoever has its node's name later. A peer may have been made to take a number that
+    /// was a year ahead of its clock, and that may be ahead of this one: what the link says when it was started counts as well.
+    fn is_plausible(&mut self, node: &NodeName, life: Life, now: Duration) -> bool {
+        let started = self.link_mut(node).map_or(0, |link| link.incarnation);
+        let limit = self.clock(now).max(started);
+        let limit = limit.saturating_add(3 * CLOCK_ERROR_MICROS);
+        let plausible = life.incarnation.max(life.started) <= limit;
+        if !plausible {
+            self.refuse_number(node);
+        }
+        plausible
     }
 
     /// A peer that took a higher number is the same tracker with the same entries: nothing leaves because of it.
@@ -192,6 +219,9 @@ impl Shard {
     }
 
     pub(super) fn handle_vector(&mut self, node: &NodeName, vector: &Vector, now: Duration) {
+        if !self.is_plausible(node, vector.at.life, now) {
+            return;
+        }
         self.follow_renumbering(node, vector.at.life, &vector.formerly, now);
         self.handle_offers(node, &vector.held, now);
         if !self.hear(node, vector.at.life, now) {
@@ -241,7 +271,7 @@ impl Shard {
             if !assembly.follow(ops, replica, names) {
                 self.stats.gaps += 1;
             } else if patient {
-                link.asked = Some(now);
+                link.fed(now);
             }
             return self.ask_if_behind(node, now);
         }
@@ -273,6 +303,19 @@ impl Shard {
             self.send_part_taken(node, part.at, part.parts - 1);
             return self.show(node);
         }
+        if let Some(assembly) = link
+            .assembly
+            .as_ref()
+            .filter(|assembly| assembly.has(&part))
+        {
+            // Asked for again, when it was only slow.
+            let taken = assembly.taken();
+            link.fed(now);
+            if let Some(PartTaken { at, part }) = taken {
+                self.send_part_taken(node, at, part);
+            }
+            return;
+        }
         let mut names = SharedNames::new(&self.visible);
         let assembly = match link.assembly.take() {
             Some(assembly) if part.part > 0 => assembly,
@@ -287,7 +330,7 @@ impl Shard {
                 self.ask_if_behind(node, now);
             }
             Assembled::Waiting => {
-                link.asked = Some(now);
+                link.fed(now);
                 self.send_part_taken(node, at, index);
             }
             Assembled::Complete(state) => {
@@ -303,7 +346,7 @@ impl Shard {
         };
         if let Some(link) = &mut peer.link {
             // The answer is complete. What came after it is another question.
-            link.asked = None;
+            link.answered();
         }
         let replica = peer.replica.as_mut();
         if let Some(changes) = replica.and_then(|replica| replica.apply_state(state)) {
@@ -324,7 +367,10 @@ impl Shard {
         let behind = peer.behind();
         if let Some(link) = &mut peer.link {
             // What was asked for has come, or a piece of it.
-            link.asked = (behind && link.asked.is_some()).then_some(now);
+            match behind && link.asked.is_some() {
+                true => link.fed(now),
+                false => link.answered(),
+            }
         }
         self.confirm(node);
         self.ask_if_behind(node, now);
@@ -333,10 +379,12 @@ impl Shard {
     fn list(&mut self, node: &NodeName, change: &Change) {
         match change {
             Change::Joined(entry) => self.show_entry(entry),
-            Change::Left(entry) => self.visible.remove(entry),
-            Change::Held(entry) => {
+            Change::Left(entry) => {
                 self.visible.remove(entry);
-                self.show_held(entry, HeldBy::Copy(node.clone()));
+            }
+            Change::Held(entry) => {
+                let beside = Beside::those_of(self.visible.remove(entry));
+                self.show_held(entry, HeldBy::Copy(node.clone()), beside);
             }
         }
     }
@@ -352,6 +400,9 @@ impl Shard {
     }
 
     pub(super) fn handle_goodbye(&mut self, node: &NodeName, goodbye: &Goodbye, now: Duration) {
+        if !self.is_plausible(node, goodbye.life, now) {
+            return;
+        }
         if goodbye.farewell.is_leaving() {
             self.end_life(node, goodbye.life, now);
         } else if self.is_introduced(node, goodbye.life, now) {
@@ -397,7 +448,7 @@ impl Shard {
             link.announced(seq);
             if held >= link.known {
                 // There was nothing to answer.
-                link.asked = None;
+                link.answered();
             }
         }
     }

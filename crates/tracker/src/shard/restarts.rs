@@ -1,8 +1,9 @@
 //! Restarts that were announced: what a node tracked stays listed for a while after its end, until its users are back.
 //!
 //! Whoever was told of the restart and sees the life end turns its copy into a held set, and offers it to the others, the
-//! node's own next life among them. A held entry is listed as long as nothing else is under its topic and key; the first
-//! entry that comes there takes its place, for good and in the same diff.
+//! node's own next life among them. A held entry is listed until an entry comes under its topic and key that is new: that one takes
+//! the place of all that is held there, for good and in the same diff. What stood beside the held entry when it came to be held is not
+//! new, nor is an update of that: it is another place of the same user (`visible/held_key.rs`).
 //!
 //! Two breaks of one link within a drain: the second one hides a copy that has not caught up yet, if nobody here has a
 //! held set of that life. Its entries come back with the set of a peer that saw the end, as they come back after a
@@ -10,6 +11,7 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,13 +19,13 @@ use matryoshka_pubsub::NodeName;
 
 use super::{Effect, Shard};
 use crate::entry::Entry;
-use crate::held::{HeldSet, Taken, Taking};
+use crate::held::{HeldSet, Taken, Taking, Told};
 use crate::life::Life;
 use crate::message::{Farewell, Goodbye, HeldPart, HeldPull, Message, Offer, Position};
 use crate::owner_log::FORMER_LIVES;
 use crate::peer::{Floor, RETRY_PERIOD};
 use crate::replica::Replica;
-use crate::visible::{HeldBy, SharedNames};
+use crate::visible::{Beside, HeldBy, SharedNames};
 
 impl Shard {
     // This node.
@@ -56,7 +58,7 @@ impl Shard {
 
     // What is listed.
 
-    /// Lists an entry, in place of the held ones under its topic and key.
+    /// Lists an entry: if it is new, in place of the held ones under its topic and key.
     pub(super) fn show_entry(&mut self, entry: &Arc<Entry>) {
         for held in self.visible.insert(entry) {
             self.stats.grace_used += 1;
@@ -65,8 +67,8 @@ impl Shard {
     }
 
     /// Lists a held entry, or marks it as gone if its user is back.
-    pub(super) fn show_held(&mut self, entry: &Arc<Entry>, of: HeldBy) {
-        if !self.visible.insert_held(entry, of.clone()) {
+    pub(super) fn show_held(&mut self, entry: &Arc<Entry>, of: HeldBy, beside: Beside<'_>) {
+        if !self.visible.insert_held(entry, of.clone(), beside) {
             self.mark_gone(&of, entry);
         }
     }
@@ -117,7 +119,7 @@ impl Shard {
             peer.replica.take()
         });
         if let Some(replica) = replica {
-            let set = HeldSet::of(replica, now + grace).witness();
+            let set = HeldSet::of(replica, now + grace);
             self.keep_set(node, life, set, now);
         }
         true
@@ -155,20 +157,18 @@ impl Shard {
 
     // Held sets.
 
-    fn keep_set(&mut self, node: &NodeName, life: Life, set: HeldSet, now: Duration) {
-        let says = match set.is_witnessed() {
-            true => Says::Itself,
-            false => Says::Another,
-        };
+    fn keep_set(&mut self, node: &NodeName, life: Life, mut set: HeldSet, now: Duration) {
+        let told = set.take_told();
+        let says = set.told_by().map_or(Says::Itself, Says::Another);
         self.renumber_sets(node, set.formerly(), life, says, now);
         if self.held.contains_key(&(node.clone(), life)) {
-            return self.add_to_set(node, life, set);
+            return self.add_to_set(node, life, set, &told);
         }
         let entries: Vec<Arc<Entry>> = set.iter().cloned().collect();
         self.held.insert((node.clone(), life), set);
         self.stats.held_sets += 1;
         for entry in &entries {
-            self.show_held(entry, HeldBy::Set(node.clone(), life));
+            self.show_held(entry, HeldBy::Set(node.clone(), life), told.beside(entry));
         }
         // Who may never have met the node is offered it at once.
         self.vector_at = self.vector_at.min(now);
@@ -181,6 +181,29 @@ impl Shard {
                 self.visible.remove(entry);
             }
         }
+    }
+
+    /// A copy comes in the place of a held set, if there is one. What is held in both stays where it is listed, and what is only held
+    /// in the set is held no longer: it may be tracked in the copy. Gives what is held in the copy and not listed.
+    pub(super) fn replace_set(
+        &mut self,
+        node: &NodeName,
+        life: Life,
+        mut held: Vec<Arc<Entry>>,
+    ) -> Vec<Arc<Entry>> {
+        let Some(set) = self.held.remove(&(node.clone(), life)) else {
+            return held;
+        };
+        let mut stay = BTreeSet::new();
+        held.retain(|entry| {
+            let is_listed = self.visible.hand_over(entry, HeldBy::Copy(node.clone()));
+            stay.extend(is_listed.then_some(entry.reference));
+            !is_listed
+        });
+        for entry in set.iter().filter(|entry| !stay.contains(&entry.reference)) {
+            self.visible.remove(entry);
+        }
+        held
     }
 
     /// That life and those before it in the same process left for good: what is held of them goes too.
@@ -206,7 +229,7 @@ impl Shard {
         node: &NodeName,
         from: &[Life],
         to: Life,
-        says: Says,
+        says: Says<'_>,
         now: Duration,
     ) {
         let shown = self.peers.get(node).is_some_and(|peer| peer.shown);
@@ -218,7 +241,7 @@ impl Shard {
             // Who was told of the old number only must not bring it back.
             match says {
                 Says::Itself => self.ended.insert(node, *before, now),
-                Says::Another => self.ended.insert_told(node, *before, now),
+                Says::Another(teller) => self.ended.insert_told(node, *before, teller, now),
             }
             // A copy takes another number at its own node's word only: whoever makes one up would keep that node from being heard.
             if says == Says::Itself
@@ -230,16 +253,18 @@ impl Shard {
             let Some(mut set) = self.held.remove(&(node.clone(), *before)) else {
                 continue;
             };
-            set.iter().for_each(|entry| self.visible.remove(entry));
+            for entry in set.iter() {
+                self.visible.remove(entry);
+            }
             set.was(from);
-            if says == Says::Another {
-                set.told();
+            if let Says::Another(teller) = says {
+                set = set.as_told_by(teller);
             }
             if shown && self.hears(node, to) {
                 continue;
             }
             if self.held.contains_key(&(node.clone(), to)) {
-                self.add_to_set(node, to, set);
+                self.add_to_set(node, to, set, &Told::default());
             } else {
                 self.keep_set(node, to, set, now);
             }
@@ -247,7 +272,7 @@ impl Shard {
     }
 
     /// Another state of the same held set: whichever is further has what the other one lacks.
-    fn add_to_set(&mut self, node: &NodeName, life: Life, set: HeldSet) {
+    fn add_to_set(&mut self, node: &NodeName, life: Life, set: HeldSet, told: &Told) {
         let Some(here) = self.held.get_mut(&(node.clone(), life)) else {
             return;
         };
@@ -256,7 +281,7 @@ impl Shard {
             self.visible.remove(entry);
         }
         for entry in &merged.fresh {
-            self.show_held(entry, HeldBy::Set(node.clone(), life));
+            self.show_held(entry, HeldBy::Set(node.clone(), life), told.beside(entry));
         }
     }
 
@@ -293,11 +318,11 @@ impl Shard {
     /// A life and all the numbers that its tracker had before are over here.
     fn grace_over(&mut self, node: &NodeName, life: Life, now: Duration) {
         let set = self.held.get(&(node.clone(), life));
-        let witnessed = set.is_some_and(HeldSet::is_witnessed);
+        let told_by = set.and_then(HeldSet::told_by).cloned();
         self.drop_set(node, life);
-        if !witnessed {
+        if let Some(teller) = told_by {
             // Its node may live: only others say that it does not.
-            return self.ended.insert_told_held(node, life, now);
+            return self.ended.insert_told_held(node, life, &teller, now);
         }
         self.life_over(node, life, now);
         self.ended.insert_held(node, life, now);
@@ -349,7 +374,7 @@ impl Shard {
             let Ok(node) = NodeName::new(&offer.node) else {
                 continue;
             };
-            if self.lacks(&node, offer, now)
+            if self.lacks(&node, offer, from, now)
                 && let Some(link) = self.link_mut(from)
                 && link.wanted.len() < MAX_SETS
             {
@@ -366,8 +391,8 @@ impl Shard {
         self.ask_for_sets(from, now);
     }
 
-    /// Whether what is offered has to be asked for.
-    fn lacks(&mut self, node: &NodeName, offer: &Offer, now: Duration) -> bool {
+    /// Whether what another one offers has to be asked for.
+    fn lacks(&mut self, node: &NodeName, offer: &Offer, from: &NodeName, now: Duration) -> bool {
         let Position { life, seq } = offer.at;
         if !self.may_hold(node, life) {
             return false;
@@ -375,10 +400,10 @@ impl Shard {
         let held = |before: &Life| *before < life && self.ended.was_held(node, *before);
         if offer.formerly.iter().any(held) {
             // Who saw the end of a later number counts its grace from later: here it is over.
-            self.ended.insert_told_held(node, life, now);
+            self.ended.insert_told_held(node, life, from, now);
             return false;
         }
-        self.renumber_sets(node, &offer.formerly, life, Says::Another, now);
+        self.renumber_sets(node, &offer.formerly, life, Says::Another(from), now);
         let deadline = self.deadline(offer, now);
         if let Some(set) = self.held.get_mut(&(node.clone(), life)) {
             set.shorten(deadline);
@@ -386,7 +411,7 @@ impl Shard {
             return set.seq < seq;
         }
         if self.copy_seq(node, offer).is_some_and(|here| here >= seq) {
-            self.take_copy(node, life, deadline, now);
+            self.take_copy(node, offer, from, now);
             return false;
         }
         self.held.len() < MAX_SETS
@@ -420,10 +445,13 @@ impl Shard {
     }
 
     /// What was only out of reach has ended in a restart, as a peer knows.
-    fn take_copy(&mut self, node: &NodeName, life: Life, deadline: Duration, now: Duration) {
+    fn take_copy(&mut self, node: &NodeName, offer: &Offer, from: &NodeName, now: Duration) {
+        let deadline = self.deadline(offer, now);
         let replica = self.peers.get_mut(node).and_then(|p| p.replica.take());
         if let Some(replica) = replica {
-            self.keep_set(node, life, HeldSet::of(replica, deadline), now);
+            let set = HeldSet::of(replica, deadline).unlisted();
+            let set = set.as_told_by(from);
+            self.keep_set(node, offer.at.life, set, now);
         }
     }
 
@@ -455,7 +483,8 @@ impl Shard {
         let part = match set {
             Some((set, node)) => {
                 let offer = set.offer(&node, pull.life, now);
-                set.part(offer, pull.after, self.settings.chunk_bytes)
+                let beside = |entry: &Entry| self.visible.beside(entry);
+                set.part(offer, pull.after, self.settings.chunk_bytes, beside)
             }
             None => nothing_of(pull),
         };
@@ -481,30 +510,31 @@ impl Shard {
                 self.ask_for_part(from, &node, life, after);
             }
             Taken::Complete => {
-                self.take_set(taking, &part.set, now);
+                self.take_set(taking, &part.set, from, now);
                 self.ask_for_sets(from, now);
             }
             Taken::Dropped => self.ask_for_sets(from, now),
         }
     }
 
-    fn take_set(&mut self, taking: Taking, offer: &Offer, now: Duration) {
+    fn take_set(&mut self, taking: Taking, offer: &Offer, from: &NodeName, now: Duration) {
         let Taking {
             node,
             life,
             entries,
+            told,
             ..
         } = taking;
         // Much may have happened since it was asked for.
-        if !self.lacks(&node, offer, now) {
+        if !self.lacks(&node, offer, from, now) {
             return;
         }
         let deadline = self.deadline(offer, now);
-        let set = HeldSet::taken(offer, entries, deadline);
+        let set = HeldSet::taken(offer, entries, told, deadline).as_told_by(from);
         self.stats.held_sets_taken += 1;
         if self.copy_seq(&node, offer).is_some() {
             // What the copy lacks of the numbers that it covers was deleted: that shows in a merge.
-            self.take_copy(&node, life, deadline, now);
+            self.take_copy(&node, offer, from, now);
         }
         self.keep_set(&node, life, set, now);
     }
@@ -512,9 +542,9 @@ impl Shard {
 
 /// Who says that a node took another number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Says {
+pub(super) enum Says<'a> {
     Itself,
-    Another,
+    Another(&'a NodeName),
 }
 
 fn nothing_of(pull: &HeldPull) -> HeldPart {

@@ -247,6 +247,10 @@ impl World {
     fn update(&mut self, node: Index) {
         let at = self.slot();
         let meta = self.meta();
+        self.update_at(node, at, meta);
+    }
+
+    fn update_at(&mut self, node: Index, at: At, meta: Bytes) {
         self.act(node, |world, running, now| {
             let result = running.shard.update(&slot_at(at), None, meta, now);
             match (running.own.get_mut(&at), result) {
@@ -367,6 +371,7 @@ impl World {
     }
 
     fn run(&mut self, node: Index, links: BTreeMap<Index, LinkView>) {
+        self.truth.begins(node);
         let at = &mut self.nodes[node];
         at.generation += 1;
         at.draining = None;

@@ -38,6 +38,7 @@ impl Net {
             owner: 1,
             reference: PresenceRef::new(Writer::new(node, 0, life), 1),
             previous: None,
+            beside: Vec::new(),
         };
         let part = HeldPart {
             set: set.clone(),

@@ -24,12 +24,12 @@ use crate::pubsub::PubSub;
 use crate::router::{PatternError, Router};
 use crate::server::{ChannelRoute, Route};
 use crate::stats::{Counters, Stats};
-#[cfg(feature = "test-util")]
-use crate::transport::Limits;
 use crate::transport::http::{Request, Response};
 use crate::transport::{
     ConnectInfo, Connections, Handler, HttpService, Outbox, Refused, RequestBody,
 };
+#[cfg(feature = "test-util")]
+use crate::transport::{Limits, Serializers};
 use crate::watch::Watch;
 
 /// All sockets of one mount: a tower service for axum or hyper, and a [`Handler`] for any other carrier.
@@ -76,7 +76,7 @@ impl<App: Clone + Send + Sync + 'static> Sockets<App> {
                 .register(kind, Arc::new(Fastlane))
                 .expect("kinds below 256 are left to Matryoshka's own crates");
         }
-        let (config, counters) = (SocketsConfig::default(), Arc::<Counters>::default());
+        let (config, counters) = (Arc::<SocketsConfig>::default(), Arc::<Counters>::default());
         let watch = Watch::new(config.blocking_warning, &counters);
         let endpoint = Endpoint::new(Shared {
             pubsub: pubsub.clone(),
@@ -102,11 +102,19 @@ impl<App: Clone + Send + Sync + 'static> Sockets<App> {
     /// If the pattern has a `*` before its end; see [`try_channel`](Self::try_channel) for patterns that are not
     /// literals.
     pub fn channel<C: Channel<App>>(self, pattern: &str) -> Self {
-        self.try_channel::<C>(pattern, Assigns::new())
-            .unwrap_or_else(|error| panic!("{error}"))
+        self.channel_with::<C>(pattern, Assigns::new())
     }
 
     /// As [`channel`](Self::channel), handing these values to the route's channels, in place of the connection's.
+    ///
+    /// # Panics
+    /// As [`channel`](Self::channel).
+    pub fn channel_with<C: Channel<App>>(self, pattern: &str, assigns: Assigns) -> Self {
+        self.try_channel::<C>(pattern, assigns)
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As [`channel_with`](Self::channel_with), for a pattern that is no literal.
     ///
     /// # Errors
     /// [`PatternError`] if the pattern has a `*` before its end.
@@ -147,7 +155,7 @@ impl<App: Clone + Send + Sync + 'static> Sockets<App> {
     pub fn config(self, config: SocketsConfig) -> Self {
         let mut shared = self.endpoint.shared();
         shared.watch = Arc::new(Watch::new(config.blocking_warning, &shared.counters));
-        shared.config = config;
+        shared.config = Arc::new(config);
         self.with(shared)
     }
 
@@ -178,6 +186,12 @@ impl<App> Sockets<App> {
     #[cfg(feature = "test-util")]
     pub(crate) fn limits(&self) -> &Limits {
         &self.endpoint.config().http.limits
+    }
+
+    /// The versions of the wire that they speak.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn serializers(&self) -> &Serializers {
+        &self.endpoint.config().http.serializers
     }
 
     /// What they have done so far.

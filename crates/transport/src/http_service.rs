@@ -323,16 +323,8 @@ impl<H: Handler> HttpService<H> {
 
     /// Whether the page that asks may; one that may not is worth a line in the log.
     pub(crate) fn allows_origin(&self, head: &Head) -> bool {
-        let HttpConfig {
-            origins,
-            trusted_proxies,
-            ..
-        } = &*self.config;
-        let said = head
-            .peer_addr
-            .and_then(|peer| trusted_proxies.scheme(peer, &head.headers));
-        let scheme = said.unwrap_or(Scheme::HTTP);
-        let allowed = origins.allows_over(&scheme, &head.headers);
+        let scheme = self.said_scheme(head).unwrap_or(Scheme::HTTP);
+        let allowed = self.config.origins.allows_over(&scheme, &head.headers);
         let limit = &self.connections().refusal_lines().origin;
         if !allowed && let Some(left_out) = limit.pass_now() {
             let (origin, host) = (head.headers.get(ORIGIN), head.headers.get(HOST));
@@ -378,11 +370,28 @@ impl<H: Handler> HttpService<H> {
         })?;
         let reveal = self.config.reveal;
         let client = self.client(head).filter(|_| reveal.peer_addr);
-        let request = RequestInfo::of(&head.uri, &head.headers, reveal);
+        let uri = || head.whole_uri(self.scheme(head));
+        let request = RequestInfo::of(uri, &head.headers, reveal);
         Ok(info
             .with_peer_addr(client)
             .with_auth_token(auth_token)
             .with_request(request))
+    }
+
+    /// By which scheme a client came, as far as anybody says it.
+    fn scheme(&self, head: &Head) -> Scheme {
+        let usual = |scheme: &&Scheme| [Scheme::HTTP, Scheme::HTTPS].contains(scheme);
+        let known = self.config.origins.scheme().cloned();
+        let known = known.or_else(|| self.said_scheme(head));
+        let known = known.or_else(|| head.uri.scheme().filter(usual).cloned());
+        known.unwrap_or(Scheme::HTTP)
+    }
+
+    /// What a trusted proxy says of that.
+    fn said_scheme(&self, head: &Head) -> Option<Scheme> {
+        let proxies = &self.config.trusted_proxies;
+        head.peer_addr
+            .and_then(|peer| proxies.scheme(peer, &head.headers))
     }
 
     /// Where a client is, if the server tells it.

@@ -43,7 +43,7 @@ pub use close::{Close, CloseCode, CloseReason, MAX_CLOSE_REASON_BYTES};
 pub use connect::{ConnectInfo, Refused};
 pub use connections::Connections;
 pub use frame::Frame;
-pub use head::PeerAddr;
+pub use head::{OriginalUri, PeerAddr};
 pub use http_service::{HttpConfig, HttpService, RequestBody};
 pub use json::{Json, JsonError, MAX_JSON_DEPTH};
 pub use limits::{ConnectionLimits, Limits, MAX_MESSAGE_BYTES};
@@ -55,7 +55,7 @@ pub use message::{
     ClientMessage, Field, MAX_EVENT_BYTES, MAX_REF_BYTES, Payload, REPLY_EVENT, ServerMessage,
 };
 pub use origin::{InvalidOrigin, Origin, OriginPolicy};
-pub use outbox::{LARGE_FRAME_BYTES, Outbox, SharedFrame, WhenSlow};
+pub use outbox::{LARGE_FRAME_BYTES, Outbox, SharedFrame, Waiting, WhenSlow};
 pub use params::{MAX_PARAM_DEPTH, MAX_PARAMS, MAX_QUERY_BYTES, Param, Params, ParamsError};
 pub use proxies::{InvalidNetwork, TrustedProxies};
 pub use pubsub::mailbox::Pushed;

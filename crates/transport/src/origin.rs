@@ -175,6 +175,14 @@ impl OriginPolicy {
         })
     }
 
+    /// By which scheme alone this server is reached, if that was said.
+    pub(crate) fn scheme(&self) -> Option<&Scheme> {
+        match &self.own {
+            Own::Same(scheme) => scheme.as_ref(),
+            _ => None,
+        }
+    }
+
     /// Whether a page of this place is one of the server's own, as the request says who that is.
     fn is_own(&self, place: &Place, scheme: &Scheme, headers: &HeaderMap) -> bool {
         let named = || {

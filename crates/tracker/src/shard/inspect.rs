@@ -56,6 +56,12 @@ impl Shard {
         peer.replica.as_ref().map(Replica::life)
     }
 
+    /// Whether it is known of a node that it restarts.
+    pub(crate) fn awaits_restart(&self, node: &NodeName) -> bool {
+        let peer = self.peers.get(node);
+        peer.is_some_and(|peer| peer.restarting.is_some())
+    }
+
     /// Lives that are held because their node said that they are over.
     pub(crate) fn lives_said_over(&self, node: &NodeName) -> impl Iterator<Item = Life> {
         let confirmed = self.held.iter().filter(|(_, set)| set.is_confirmed());

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use matryoshka_pubsub::cluster::{Member, MemberEvent, MemberState};
-use matryoshka_pubsub::{Incarnation, LinkId, NodeName, Origin};
+use matryoshka_pubsub::cluster::{Member, MemberEvent, MemberState, MemberTable};
+use matryoshka_pubsub::{Goodbye, Incarnation, LinkId, NodeName, Origin};
 
 use super::action::{Action, Deed};
 use super::checker::{Sight, Truth, Watcher};
@@ -22,6 +22,7 @@ use crate::message::{Message, Position};
 use crate::owner_log::{Slot, Ticket};
 use crate::reference::PresenceRef;
 use crate::shard::{Effect, Refusal, Settings, Shard};
+use members::Members;
 
 #[derive(Debug)]
 pub(super) struct World {
@@ -60,8 +61,8 @@ struct Node {
     life: Life,
     /// The tracker said that it restarts, with that grace.
     draining: Option<Duration>,
-    /// The node said goodbye for good.
-    leaving: bool,
+    /// How the node told its links that it goes.
+    goodbye: Option<Goodbye>,
     running: Option<Running>,
     paused_until: Duration,
     /// By how many microseconds its wall clock is off.
@@ -77,7 +78,7 @@ impl Node {
             generation: 0,
             life: Life::first_of(0),
             draining: None,
-            leaving: false,
+            goodbye: None,
             running: None,
             paused_until: Duration::ZERO,
             clock: 0,
@@ -91,6 +92,7 @@ struct Running {
     shard: Shard,
     started: Duration,
     watcher: Watcher,
+    members: Members,
     /// The links that this node was told of.
     links: BTreeMap<Index, LinkView>,
     /// What it should track, kept apart from the shard.
@@ -361,20 +363,21 @@ impl World {
             started,
         };
         at.paused_until = Duration::ZERO;
+        at.goodbye = None;
         self.report.count("start");
-        self.run(node, BTreeMap::new());
+        self.run(node, (Members::default(), BTreeMap::new()));
         self.connect_all();
     }
 
-    fn run(&mut self, node: Index, links: BTreeMap<Index, LinkView>) {
+    fn run(&mut self, node: Index, (members, links): (Members, BTreeMap<Index, LinkView>)) {
         let at = &mut self.nodes[node];
         at.generation += 1;
         at.draining = None;
-        at.leaving = false;
         at.running = Some(Running {
             shard: Shard::new(at.name.clone(), at.life, self.settings),
             started: self.now,
             watcher: Watcher::default(),
+            members,
             links,
             own: BTreeMap::new(),
             holds: VecDeque::new(),
@@ -397,7 +400,7 @@ impl World {
         for other in 0..self.nodes.len() {
             self.network.cut(node, other, self.now, &mut self.random);
         }
-        self.network.lose_all_to(node);
+        self.network.take_all_to(node);
         self.stop(node);
     }
 
@@ -407,8 +410,7 @@ impl World {
             return self.restart_as_announced(node);
         }
         self.report.count("node left");
-        self.nodes[node].leaving = true;
-        self.network.tell_all(node, &What::Leaving, self.now);
+        self.say_goodbye(node, Goodbye::Leaving);
         if self.random.one_in(2) {
             self.track(node);
             self.pass(Duration::from_millis(60));
@@ -426,6 +428,10 @@ impl World {
         self.nodes[node].draining = Some(grace);
         self.truth.restart_announced(node, generation, grace);
         self.act(node, |_, running, _| running.shard.restart(grace));
+        // Not every program that restarts its trackers tells its pubsub.
+        if self.random.one_in(2) {
+            self.say_goodbye(node, Goodbye::Restarting { grace });
+        }
     }
 
     /// The drain is over: the process ends, and another begins soon.
@@ -453,6 +459,9 @@ impl World {
     /// The tracker is closed, or lost without a word, and another starts in the same process, perhaps with a clock that
     /// went back.
     fn restart_tracker(&mut self, node: Index) {
+        if self.nodes[node].goodbye.is_some() {
+            return self.restart_as_announced(node);
+        }
         self.report.count("tracker restarted");
         if self.random.one_in(2) {
             let draining = self.nodes[node].draining.is_some();
@@ -475,26 +484,8 @@ impl World {
             self.report.count("clock went back");
         }
         self.nodes[node].life.started = started;
-        self.run(node, old.links);
+        self.run(node, (old.members, old.links));
         self.introduce(node);
-    }
-
-    /// Tells a node's shard of the links that the node has.
-    fn introduce(&mut self, node: Index) {
-        let Some(running) = &self.nodes[node].running else {
-            return;
-        };
-        let links: Vec<(Index, LinkView)> = running
-            .links
-            .iter()
-            .map(|(other, view)| (*other, *view))
-            .collect();
-        for (other, view) in links {
-            let event = MemberEvent::Up(self.member(other, view.link, view.incarnation));
-            self.act(node, |_, running, now| {
-                running.shard.handle_member(&event, now)
-            });
-        }
     }
 
     fn pause(&mut self, node: Index) {
@@ -519,30 +510,6 @@ impl World {
         });
     }
 
-    /// The queue into the shard overflowed with news of nodes in it.
-    fn lose_news(&mut self, node: Index) {
-        self.network.lose_all_to(node);
-        let mut links = BTreeMap::new();
-        let mut members = Vec::new();
-        for other in (0..self.nodes.len()).filter(|other| *other != node) {
-            if let Some(connection) = self.network.connection(node, other) {
-                let incarnation = self.network.incarnation(other, node);
-                let view = LinkView {
-                    link: connection.link,
-                    born: connection.born,
-                    incarnation,
-                };
-                links.insert(other, view);
-                members.push(self.member(other, connection.link, incarnation));
-            }
-        }
-        let own = Incarnation(self.nodes[node].incarnation);
-        self.act(node, |_, running, now| {
-            running.links = links;
-            running.shard.handle_reset(&members, own, now);
-        });
-    }
-
     // Time.
 
     /// Long enough to forget who is absent.
@@ -560,6 +527,7 @@ impl World {
             for node in 0..self.nodes.len() {
                 if self.nodes[node].paused_until <= self.now {
                     self.receive_all(node);
+                    self.forget_the_long_gone(node);
                     self.tick(node);
                 }
             }
@@ -576,7 +544,10 @@ impl World {
     fn next_event(&self) -> Duration {
         let timers = self.nodes.iter().filter_map(|node| {
             let running = node.running.as_ref()?;
-            Some((running.started + running.shard.poll_timeout()).max(node.paused_until))
+            let forgotten = running.members.next_forgotten();
+            let timer = running.started + running.shard.poll_timeout();
+            let next = forgotten.map_or(timer, |forgotten| forgotten.min(timer));
+            Some(next.max(node.paused_until))
         });
         let news = self.network.next_arrival().into_iter();
         let next = timers.chain(news).chain(self.network.next_verdict()).min();
@@ -596,78 +567,27 @@ impl World {
 
     fn receive_all(&mut self, node: Index) {
         while let Some((from, packet)) = self.network.receive(node, self.now) {
-            self.receive(node, from, packet);
+            self.receive(node, from, &packet);
         }
     }
 
-    fn receive(&mut self, node: Index, from: Index, packet: Packet) {
-        let Packet {
-            link,
-            born,
-            incarnation,
-            what,
-            ..
-        } = packet;
-        let member = self.member(from, link, incarnation);
-        if matches!(what, What::Message(_)) && self.network.is_silent(node, from) {
+    fn receive(&mut self, node: Index, from: Index, packet: &Packet) {
+        let What::Message(bytes) = &packet.what else {
+            return self.told(node, from, packet);
+        };
+        if self.network.is_silent(node, from) {
             self.report.count("heard by one that is not heard");
         }
-        self.tell(|| match &what {
-            What::Message(_) => String::new(),
-            event => format!("n{node} is told {event:?} of n{from}, {link:?}"),
+        let message = Message::decode(bytes).expect("the encoder's own bytes");
+        let message = message.expect("of a known kind");
+        let origin = Origin {
+            node: self.names[from].clone(),
+            incarnation: Incarnation(packet.incarnation),
+            link: packet.link,
+        };
+        self.act(node, |_, running, now| {
+            running.shard.handle_message(&origin, message, now);
         });
-        self.act(node, |_, running, now| match what {
-            What::Up => {
-                let view = LinkView {
-                    link,
-                    born,
-                    incarnation,
-                };
-                running.links.insert(from, view);
-                running.shard.handle_member(&MemberEvent::Up(member), now);
-            }
-            What::Down => {
-                if running
-                    .links
-                    .get(&from)
-                    .is_some_and(|view| view.link == link)
-                {
-                    running.links.remove(&from);
-                }
-                running.shard.handle_member(&MemberEvent::Down(member), now);
-            }
-            What::Leaving => running
-                .shard
-                .handle_member(&MemberEvent::Leaving(member), now),
-            What::Gap => {
-                let node = member.node;
-                let event = MemberEvent::Gap {
-                    node,
-                    link,
-                    lost: 1,
-                };
-                running.shard.handle_member(&event, now);
-            }
-            What::Message(bytes) => {
-                let message = Message::decode(&bytes).expect("the encoder's own bytes");
-                let message = message.expect("of a known kind");
-                let origin = Origin {
-                    node: member.node,
-                    incarnation: Incarnation(incarnation),
-                    link,
-                };
-                running.shard.handle_message(&origin, message, now);
-            }
-        });
-    }
-
-    fn member(&self, node: Index, link: LinkId, incarnation: u64) -> Member {
-        Member {
-            node: self.nodes[node].name.clone(),
-            incarnation: Incarnation(incarnation),
-            link,
-            state: MemberState::Up,
-        }
     }
 
     /// Gives a node one input, and looks at everything that it does because of it.
@@ -690,7 +610,7 @@ impl World {
             look |= matches!(effect, Effect::Step(_));
             self.effect(node, &mut running, effect, (&before, &after));
         }
-        self.know(node, &before, &after);
+        self.know((node, &running.members), &before, &after);
         if look {
             self.check(node, &running);
         }
@@ -868,6 +788,7 @@ fn name_of(message: &Message) -> &'static str {
 mod closing;
 mod faults;
 mod knowledge;
+mod members;
 #[cfg(test)]
 mod promises;
 mod quiet;

@@ -44,7 +44,8 @@ impl World {
             for b in 0..a {
                 let alive = [a, b].iter().all(|node| {
                     let node = &self.nodes[*node];
-                    node.running.is_some() && node.paused_until <= self.now
+                    let open = node.running.is_some() && node.goodbye.is_none();
+                    open && node.paused_until <= self.now
                 });
                 if alive && self.network.can_connect(a, b) {
                     let ends = [a, b].map(|node| (node, self.nodes[node].incarnation));

@@ -16,13 +16,21 @@ impl World {
     }
 
     /// I4: an input never lowers what a node knows of another, and a copy is only dropped for a reason.
-    pub(super) fn know(&mut self, node: Index, before: &[Seen], after: &[Seen]) {
+    pub(super) fn know(
+        &mut self,
+        (node, members): (Index, &Members),
+        before: &[Seen],
+        after: &[Seen],
+    ) {
         for (other, (before, after)) in before.iter().zip(after).enumerate() {
             if before.link.is_some() && after.link.is_none() {
                 self.unlinked.insert((node, other), self.now);
             }
             let Some(had) = before.copy else { continue };
             let what = match after.copy {
+                None if !members.knows(&self.names[other]) => {
+                    "copy dropped: its node was forgotten"
+                }
                 None => self.why_dropped(node, other, had),
                 Some(has) if has.life > had.life => "copy of a later life",
                 Some(has) => {
@@ -40,7 +48,7 @@ impl World {
 
     fn why_dropped(&self, node: Index, other: Index, had: Position) -> &'static str {
         let of = &self.nodes[other];
-        let runs = of.running.is_some() && !of.leaving;
+        let runs = of.running.is_some() && of.goodbye != Some(Goodbye::Leaving);
         let present = self.generations.get(&(other, had.life)) == Some(&of.generation);
         if !(runs && present) {
             return "copy dropped: its tracker is over";

@@ -92,8 +92,7 @@ impl World {
         match end {
             End::Crash => self.crash(node),
             End::Leaving => {
-                self.nodes[node].leaving = true;
-                self.network.tell_all(node, &What::Leaving, self.now);
+                self.say_goodbye(node, Goodbye::Leaving);
                 self.pass(Duration::from_millis(100));
                 self.crash(node);
             }

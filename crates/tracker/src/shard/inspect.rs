@@ -56,10 +56,16 @@ impl Shard {
         peer.replica.as_ref().map(Replica::life)
     }
 
-    /// Whether it is known of a node that it restarts.
-    pub(crate) fn awaits_restart(&self, node: &NodeName) -> bool {
+    /// Whether the end of a node's link will be taken for a restart because of what the link said alone.
+    pub(crate) fn awaits_restart_by_link(&self, node: &NodeName) -> bool {
         let peer = self.peers.get(node);
-        peer.is_some_and(|peer| peer.restarting.is_some())
+        peer.is_some_and(|peer| {
+            let said = peer
+                .link
+                .as_ref()
+                .is_some_and(|link| link.restarting.is_some());
+            said && peer.shown && peer.restarting.is_none()
+        })
     }
 
     /// Lives that are held because their node said that they are over.

@@ -58,6 +58,7 @@ impl Shard {
     }
 
     pub(super) fn link_down(&mut self, node: &NodeName, now: Duration) {
+        self.remember_link_farewell(node);
         if !self.retire(node, now) {
             self.hide(node);
             self.drop_copy_of_held(node);

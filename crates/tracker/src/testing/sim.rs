@@ -213,7 +213,7 @@ const EVERYTHING: &[&str] = &[
     "reset",
     "restart announced",
     "restart at once",
-    "restart told by the link first",
+    "restart told by the link alone",
     "restarted as announced",
     "stale message dropped",
     "start",

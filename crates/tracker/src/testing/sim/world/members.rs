@@ -83,11 +83,11 @@ impl World {
             }
             self.act(node, |world, running, now| {
                 running.follow(from, packet.born, &event);
-                let knew = running.shard.awaits_restart(&name);
-                running.shard.handle_member(&event, now);
-                if !knew && running.shard.awaits_restart(&name) {
-                    world.report.count("restart told by the link first");
+                let down = matches!(event, MemberEvent::Down(_));
+                if down && running.shard.awaits_restart_by_link(&name) {
+                    world.report.count("restart told by the link alone");
                 }
+                running.shard.handle_member(&event, now);
             });
         }
     }

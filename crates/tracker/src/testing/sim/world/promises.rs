@@ -117,6 +117,7 @@
 //! | a node heard after it told its end | `i20_a_node_that_told_` of `shard/tests/restarts.rs` |
 //! | operations of a life taken before it is known what it was | `i20_operations_of_` of `shard/tests/late.rs` |
 //! | a claim about another life of a node taken for one about the present | `k1_` of `shard/tests/scenarios.rs` |
+//! | what a link says of its end taken for the word of the tracker that is heard just then | `i15_a_restart_that_overtakes_` of `shard/tests/restarts.rs`; the histories |
 //! | a copy that is not shown held | `i8_a_copy_that_is_not_` of `shard/tests/restarts.rs` |
 //! | a copy shown before it is as far as the held set in whose place it comes | `i28_what_is_held_` of `shard/tests/restarts.rs` |
 //! | a grace longer than the permdown period | `i18_nothing_is_held_` of `shard/tests/restarts.rs` |

@@ -14,6 +14,7 @@ use world::World;
 
 mod action;
 mod checker;
+mod clock;
 mod corpus;
 mod eyes;
 mod many;
@@ -167,6 +168,8 @@ pub fn never_happened(report: &Report) -> Vec<&'static str> {
 
 /// Faults and paths that many histories must have had.
 const EVERYTHING: &[&str] = &[
+    "clock runs fast",
+    "clock runs slow",
     "clock set back",
     "clock set forward",
     "clock went back",

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use matryoshka_pubsub::{Goodbye, LinkId};
 
+use super::clock::Rate;
 use super::random::Random;
 
 /// A node's place in the simulation.
@@ -195,11 +196,16 @@ impl Network {
     }
 
     /// Ends a connection: of what is under way each side gets a beginning, and each learns of the end on its own time.
-    pub(super) fn cut(&mut self, a: Index, b: Index, now: Duration, random: &mut Random) {
+    pub(super) fn cut(
+        &mut self,
+        [(a, rate_a), (b, rate_b)]: [(Index, Rate); 2],
+        now: Duration,
+        random: &mut Random,
+    ) {
         let Some(connection) = self.connections.remove(&pair(a, b)) else {
             return;
         };
-        for (from, to) in [(a, b), (b, a)] {
+        for (from, to, rate) in [(a, b, rate_b), (b, a, rate_a)] {
             let queue = self.queues.entry((to, from)).or_default().len();
             let goodbyes = self
                 .ghosts
@@ -210,7 +216,7 @@ impl Network {
                 kept = 0;
             }
             self.lose((from, to), connection, kept, now, random);
-            let at = now + random.millis(2_500);
+            let at = now + rate.takes(random.millis(2_500));
             self.end((from, to), connection, at);
         }
     }
@@ -404,6 +410,9 @@ impl Network {
         moving.map(|(_, _, packet)| packet.at).min()
     }
 }
+
+/// Silence after which a node gives a link up, by its clock.
+pub(super) const SILENCE: Duration = Duration::from_millis(2_500);
 
 /// Whether that is what one end of a connection said of how it goes.
 fn is_goodbye(

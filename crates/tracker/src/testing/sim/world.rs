@@ -2,6 +2,7 @@
 //!
 //! It has no clock and no chance but its own; all it does outside is to print the seed when a checker fails.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use matryoshka_pubsub::{Goodbye, Incarnation, LinkId, NodeName, Origin};
 
 use super::action::{Action, Deed};
 use super::checker::{Sight, Truth, Watcher};
+use super::clock::Rate;
 use super::eyes::{Eyes, LinkView, Seen};
 use super::network::{Index, Network, Packet, Weather, What};
 use super::random::Random;
@@ -65,15 +67,17 @@ struct Node {
     goodbye: Option<Goodbye>,
     running: Option<Running>,
     paused_until: Duration,
-    /// By how many microseconds its wall clock is off.
+    /// How fast the clocks of its machine run.
+    rate: Rate,
+    /// By how many microseconds its wall clock was set.
     clock: i64,
 }
 
 impl Node {
     /// One that has not started yet.
-    fn new(name: String) -> Self {
+    fn new(name: NodeName, rate: Rate) -> Self {
         Self {
-            name: NodeName::new(name).expect("a good name"),
+            name,
             incarnation: 0,
             generation: 0,
             life: Life::first_of(0),
@@ -81,6 +85,7 @@ impl Node {
             goodbye: None,
             running: None,
             paused_until: Duration::ZERO,
+            rate,
             clock: 0,
         }
     }
@@ -91,6 +96,7 @@ impl Node {
 struct Running {
     shard: Shard,
     started: Duration,
+    rate: Rate,
     watcher: Watcher,
     members: Members,
     /// The links that this node was told of.
@@ -99,6 +105,13 @@ struct Running {
     own: BTreeMap<At, Own>,
     /// What others are still to know to be held.
     holds: VecDeque<Vec<PresenceRef>>,
+}
+
+impl Running {
+    /// What this node's clock shows at that time, since its tracker was started.
+    fn clock(&self, now: Duration) -> Duration {
+        self.rate.shows(now.saturating_sub(self.started))
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -124,17 +137,14 @@ impl World {
             chunk_bytes: [400, 1_000, 100_000][random.below(3)],
         };
         let weather = [Weather::Fair, Weather::Foul][random.below(2)];
-        let count = nodes;
-        let nodes = (0..count).map(|index| Node::new(format!("n{index}")));
-        let nodes: Vec<Node> = nodes.collect();
         let mut world = Self {
             seed,
             random,
             now: Duration::ZERO,
             step: 0,
             weather,
-            names: nodes.iter().map(|node| node.name.clone()).collect(),
-            nodes,
+            names: Vec::new(),
+            nodes: Vec::new(),
             generations: BTreeMap::new(),
             ended: BTreeMap::new(),
             unlinked: BTreeMap::new(),
@@ -148,8 +158,23 @@ impl World {
             #[cfg(test)]
             said: Vec::new(),
         };
-        (0..count).for_each(|node| world.start(node));
+        (0..nodes).for_each(|index| world.add_node(format!("n{index}")));
+        (0..nodes).for_each(|node| world.start(node));
         world
+    }
+
+    /// Another node, which is still to be started.
+    fn add_node(&mut self, name: String) {
+        let rate = Rate::any(&mut self.random);
+        match rate.cmp(&Rate::TRUE) {
+            Ordering::Less => self.report.count("clock runs slow"),
+            Ordering::Equal => {}
+            Ordering::Greater => self.report.count("clock runs fast"),
+        }
+        self.truth.measured_by(rate);
+        let name = NodeName::new(name).expect("a good name");
+        self.names.push(name.clone());
+        self.nodes.push(Node::new(name, rate));
     }
 
     /// One random step.
@@ -376,6 +401,7 @@ impl World {
         at.running = Some(Running {
             shard: Shard::new(at.name.clone(), at.life, self.settings),
             started: self.now,
+            rate: at.rate,
             watcher: Watcher::default(),
             members,
             links,
@@ -398,7 +424,7 @@ impl World {
     fn crash(&mut self, node: Index) {
         self.report.count("crash");
         for other in 0..self.nodes.len() {
-            self.network.cut(node, other, self.now, &mut self.random);
+            self.cut(node, other);
         }
         self.network.take_all_to(node);
         self.stop(node);
@@ -495,7 +521,7 @@ impl World {
         self.truth.delayed(self.now, self.now + time);
         if time > Duration::from_millis(2_500) {
             for other in 0..self.nodes.len() {
-                self.network.cut(node, other, self.now, &mut self.random);
+                self.cut(node, other);
             }
         }
     }
@@ -545,7 +571,7 @@ impl World {
         let timers = self.nodes.iter().filter_map(|node| {
             let running = node.running.as_ref()?;
             let forgotten = running.members.next_forgotten();
-            let timer = running.started + running.shard.poll_timeout();
+            let timer = running.started + node.rate.takes(running.shard.poll_timeout());
             let next = forgotten.map_or(timer, |forgotten| forgotten.min(timer));
             Some(next.max(node.paused_until))
         });
@@ -559,7 +585,7 @@ impl World {
         let due = self.nodes[node]
             .running
             .as_ref()
-            .is_some_and(|running| running.shard.due(self.now.saturating_sub(running.started)));
+            .is_some_and(|running| running.shard.due(running.clock(self.now)));
         if due {
             self.act(node, |_, running, now| running.shard.handle_tick(now));
         }
@@ -595,7 +621,7 @@ impl World {
         let Some(mut running) = self.nodes[node].running.take() else {
             return;
         };
-        let now = self.now.saturating_sub(running.started);
+        let now = running.clock(self.now);
         let before = Seen::all(&self.names, &running.shard, &running.links);
         input(self, &mut running, now);
         let after = Seen::all(&self.names, &running.shard, &running.links);
@@ -610,7 +636,7 @@ impl World {
             look |= matches!(effect, Effect::Step(_));
             self.effect(node, &mut running, effect, (&before, &after));
         }
-        self.know((node, &running.members), &before, &after);
+        self.know((node, &running), &before, &after);
         if look {
             self.check(node, &running);
         }

@@ -18,7 +18,7 @@ impl World {
     /// I4: an input never lowers what a node knows of another, and a copy is only dropped for a reason.
     pub(super) fn know(
         &mut self,
-        (node, members): (Index, &Members),
+        (node, running): (Index, &Running),
         before: &[Seen],
         after: &[Seen],
     ) {
@@ -28,10 +28,10 @@ impl World {
             }
             let Some(had) = before.copy else { continue };
             let what = match after.copy {
-                None if !members.knows(&self.names[other]) => {
+                None if !running.members.knows(&self.names[other]) => {
                     "copy dropped: its node was forgotten"
                 }
-                None => self.why_dropped(node, other, had),
+                None => self.why_dropped((node, running), other, had),
                 Some(has) if has.life > had.life => "copy of a later life",
                 Some(has) => {
                     let kept = has.life == had.life && has.seq >= had.seq;
@@ -46,7 +46,12 @@ impl World {
         }
     }
 
-    fn why_dropped(&self, node: Index, other: Index, had: Position) -> &'static str {
+    fn why_dropped(
+        &self,
+        (node, running): (Index, &Running),
+        other: Index,
+        had: Position,
+    ) -> &'static str {
         let of = &self.nodes[other];
         let runs = of.running.is_some() && of.goodbye != Some(Goodbye::Leaving);
         let present = self.generations.get(&(other, had.life)) == Some(&of.generation);
@@ -57,8 +62,10 @@ impl World {
             return "copy dropped: its tracker announced a restart";
         }
         let unlinked = self.unlinked.get(&(node, other));
-        let absent =
-            unlinked.is_some_and(|since| *since + self.settings.permdown_period <= self.now);
+        let absent = unlinked.is_some_and(|since| {
+            let until = running.clock(*since) + self.settings.permdown_period;
+            until <= running.clock(self.now)
+        });
         assert!(
             absent,
             "I4: n{node} dropped {had:?} of n{other}, which is alive"

@@ -69,7 +69,7 @@ impl World {
         let Some(event) = self.event(from, packet) else {
             return;
         };
-        let (name, forget_at) = (self.names[from].clone(), self.forget_at(from));
+        let (name, forget_at) = (self.names[from].clone(), self.forget_at(node, from));
         let Some(running) = &mut self.nodes[node].running else {
             return;
         };
@@ -110,9 +110,10 @@ impl World {
     }
 
     /// When a node is forgotten whose link ends now. Whom all were told to join by is not, however long it is away.
-    fn forget_at(&self, of: Index) -> Option<Duration> {
+    fn forget_at(&self, node: Index, of: Index) -> Option<Duration> {
         // The adapter's ten minutes, of a permdown period of twenty.
-        (of != SEED).then(|| self.now + self.settings.permdown_period / 2)
+        let patience = self.settings.permdown_period / 2;
+        (of != SEED).then(|| self.now + self.nodes[node].rate.takes(patience))
     }
 
     /// Forgets who was down for too long.
@@ -160,7 +161,7 @@ impl World {
                 let Some(event) = world.event(from, &packet) else {
                     continue;
                 };
-                let (name, forget_at) = (&world.names[from], world.forget_at(from));
+                let (name, forget_at) = (&world.names[from], world.forget_at(node, from));
                 for event in running.members.handle(event, (from, name), forget_at) {
                     running.follow(from, packet.born, &event);
                 }

@@ -298,7 +298,7 @@ proptest! {
         let truth: BTreeMap<_, _> = world.alive().into_iter().flat_map(|node| world.list(node)).collect();
         let mut refusals = 0;
         for node in world.alive() {
-            let now = world.now;
+            let now = world.running(node).clock(world.now);
             let list = world.list(node);
             for entry in truth.values().filter(|entry| entry.node != world.names[node]) {
                 let running = world.nodes[node].running.as_mut().unwrap();
@@ -332,7 +332,7 @@ proptest! {
             let running = world.nodes[to].running.as_mut().unwrap();
             let view = running.links[&liar];
             let origin = Origin { node: name.clone(), incarnation: Incarnation(view.incarnation), link: view.link };
-            let now = world.now.saturating_sub(running.started);
+            let now = running.clock(world.now);
             running.shard.handle_message(&origin, forged, now);
             running.shard.settle();
             while running.shard.poll_effect().is_some() {}

@@ -78,9 +78,7 @@ impl World {
     /// A node of a new name.
     fn newcomer(&mut self) -> Index {
         let index = self.nodes.len();
-        let node = Node::new(format!("newcomer{index}"));
-        self.names.push(node.name.clone());
-        self.nodes.push(node);
+        self.add_node(format!("newcomer{index}"));
         self.start(index);
         self.heal_all();
         self.pass(Duration::from_millis(400));
@@ -164,7 +162,9 @@ fn i18_of_what_is_over_nothing_is_kept_however_often_it_happened() {
         if dies {
             world.crash(of_first);
         }
-        world.pass(world.remembrance() + world.settings.permdown_period);
+        let remembrances = (0..world.nodes.len()).map(|node| world.remembrance(node));
+        let remembrance = remembrances.max().unwrap_or_default();
+        world.pass(remembrance + world.settings.permdown_period);
         for viewer in world.alive() {
             let shard = &world.running(viewer).shard;
             prop_assert_eq!(shard.stats().held_sets_now, 0);

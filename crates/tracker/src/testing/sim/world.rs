@@ -274,6 +274,10 @@ impl World {
     fn update(&mut self, node: Index) {
         let at = self.slot();
         let meta = self.meta();
+        self.update_at(node, at, meta);
+    }
+
+    fn update_at(&mut self, node: Index, at: At, meta: Bytes) {
         self.act(node, |world, running, now| {
             let result = running.shard.update(&slot_at(at), None, meta, now);
             match (running.own.get_mut(&at), result) {
@@ -300,6 +304,10 @@ impl World {
     fn untrack(&mut self, node: Index) {
         let at = self.slot();
         let by_ticket = self.random.one_in(2);
+        self.untrack_at(node, at, by_ticket);
+    }
+
+    fn untrack_at(&mut self, node: Index, at: At, by_ticket: bool) {
         self.act(node, |world, running, now| {
             let tracked = running.own.remove(&at);
             let removed = match &tracked {

@@ -88,6 +88,12 @@ impl Shard {
         self.visible.held().count()
     }
 
+    /// Whether that life of a node is held.
+    #[cfg(test)]
+    pub(crate) fn holds(&self, node: &NodeName, life: Life) -> bool {
+        self.held.contains_key(&(node.clone(), life))
+    }
+
     /// How many lives are remembered to be over.
     pub(crate) fn ended_lives(&self) -> usize {
         self.ended.len()

@@ -371,6 +371,16 @@ impl Watcher {
         }
     }
 
+    /// Whether something of that tracker was over here, or taken for that.
+    #[cfg(test)]
+    pub(super) fn saw_over(&self, of: (Index, u64), truth: &Truth) -> bool {
+        let mut over = self.over.union(&self.presumed);
+        over.any(|reference| {
+            let fate = truth.fate(*reference);
+            (fate.writer, fate.generation) == of
+        })
+    }
+
     pub(super) fn by_reference(&self) -> &BTreeMap<PresenceRef, Arc<Entry>> {
         &self.list
     }

@@ -52,6 +52,9 @@ pub(super) struct World {
     /// All that was ever sent: from whom, to whom.
     #[cfg(test)]
     said: Vec<(Index, Index, Bytes)>,
+    /// When each of those was sent.
+    #[cfg(test)]
+    said_at: Vec<Duration>,
 }
 
 #[derive(Debug)]
@@ -157,6 +160,8 @@ impl World {
             noise: Vec::new(),
             #[cfg(test)]
             said: Vec::new(),
+            #[cfg(test)]
+            said_at: Vec::new(),
         };
         (0..nodes).for_each(|index| world.add_node(format!("n{index}")));
         (0..nodes).for_each(|node| world.start(node));
@@ -725,7 +730,10 @@ impl World {
             self.noise.push(name_of(message));
         }
         #[cfg(test)]
-        self.said.push((from, to, bytes.clone()));
+        {
+            self.said.push((from, to, bytes.clone()));
+            self.said_at.push(self.now);
+        }
         let when = (self.now, self.weather);
         if let Some(fate) = self.network.send(way, bytes, when, &mut self.random) {
             self.report.count(fate);

@@ -11,7 +11,7 @@
 //! | I2, I3, I5, I6 | merge commutes, associates, repeats without effect; operations and states agree; gaps change nothing | of one copy in `replica/tests.rs`; of all that a node knows of several owners with several lives, gaps included, in `shard/tests/laws.rs` |
 //! | I4 | what is known never shrinks, but for who is away for the permdown period or over; lives only rise | `i4_` in `knowledge.rs`, and `World::know` in every history |
 //! | I7 | who is tracked anew survives the removal, whoever tracks and removes at once | `i7_` in `owners.rs` |
-//! | I8 | no message that was ever sent brings back what is over | `i8_` here, and of held sets in `graces.rs` |
+//! | I8 | no message that was ever sent brings back what is over | `i8_` here, of held sets in `graces.rs`, and of those while their time lasts in `offers.rs` |
 //! | I9 | what is tracked while nothing works is listed everywhere in the end | `i9_` in `knowledge.rs` |
 //! | I10 | what a peer says changes no entry of others, and calls elsewhere are refused | `i10_` here, of corrupted messages in `corrupted.rs`, of made-up offers in `shard/tests/hostile.rs` |
 //! | I11, I25 | a truncated log changes no answer; it is a bounded suffix of the history | `owner_log/tests.rs` |
@@ -873,6 +873,7 @@ mod graces;
 mod knowledge;
 mod lives;
 mod losses;
+mod offers;
 mod owners;
 
 /// No promise is without a property of its name.
@@ -884,6 +885,7 @@ fn every_promise_has_a_property() {
         include_str!("promises/knowledge.rs"),
         include_str!("promises/lives.rs"),
         include_str!("promises/losses.rs"),
+        include_str!("promises/offers.rs"),
         include_str!("promises/owners.rs"),
         include_str!("../../../replica/tests.rs"),
         include_str!("../../../owner_log/tests.rs"),

@@ -52,9 +52,9 @@ pub(super) struct World {
     /// All that was ever sent: from whom, to whom.
     #[cfg(test)]
     said: Vec<(Index, Index, Bytes)>,
-    /// When each of those was sent.
+    /// Which tracker of its node sent each of those, and when.
     #[cfg(test)]
-    said_at: Vec<Duration>,
+    said_by: Vec<(u64, Duration)>,
 }
 
 #[derive(Debug)]
@@ -161,7 +161,7 @@ impl World {
             #[cfg(test)]
             said: Vec::new(),
             #[cfg(test)]
-            said_at: Vec::new(),
+            said_by: Vec::new(),
         };
         (0..nodes).for_each(|index| world.add_node(format!("n{index}")));
         (0..nodes).for_each(|node| world.start(node));
@@ -732,7 +732,7 @@ impl World {
         #[cfg(test)]
         {
             self.said.push((from, to, bytes.clone()));
-            self.said_at.push(self.now);
+            self.said_by.push((self.nodes[from].generation, self.now));
         }
         let when = (self.now, self.weather);
         if let Some(fate) = self.network.send(way, bytes, when, &mut self.random) {

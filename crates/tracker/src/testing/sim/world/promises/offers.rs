@@ -34,10 +34,15 @@ impl World {
         told
     }
 
-    /// As its sender would say it now, who counts the time that is left by its own clock. Whether there is some.
+    /// As its sender would say it now, who counts the time that is left by its own clock; if there is some, and if that tracker runs.
     fn is_left_of(&self, told: &Told) -> Option<Told> {
         let (from, _, _) = self.said[told.index];
-        let since = self.now - self.said_at[told.index];
+        let (generation, at) = self.said_by[told.index];
+        let runs = self.nodes[from].running.is_some();
+        if !runs || self.nodes[from].generation != generation {
+            return None;
+        }
+        let since = self.now - at;
         let passed = self.nodes[from].rate.shows(since).as_millis() as u64 + 1;
         let mut now = Told {
             index: told.index,

@@ -216,7 +216,6 @@ const EVERYTHING: &[&str] = &[
     "reset",
     "restart announced",
     "restart at once",
-    "restart told by the link alone",
     "restarted as announced",
     "stale message dropped",
     "start",

@@ -20,8 +20,8 @@
 //! | I14 | diffs replayed are the list, at every step; who is closed once all know of the hold changes places in one diff | `i14_` here and in `graces.rs` |
 //! | I15 | a new life has none of the old one's entries beside its own, ever, but for those held until a grace ends | `i15_` in `lives.rs` and `graces.rs` |
 //! | I16 | an update is never seen as none or two | `i16_` here |
-//! | I17 | a split shows each node what it hears; after it, the same references | `i17_` here |
-//! | I18, I19 | of who is absent for long nothing is named any more, and it comes back whole; of however many restarts no more is kept than of a few, and in the end nothing | `i18_`, `i19_` in `lives.rs`, `World::forgotten` in every history |
+//! | I17 | a split shows each node what it hears, as it is by then; after it, everything, and what nobody touched with the same references | `i17_` here |
+//! | I18, I19 | of who is absent for long nothing is named any more, and it comes back whole, whatever changed on both sides; of however many restarts no more is kept than of a few, and in the end nothing | `i18_`, `i19_` in `lives.rs`, `World::forgotten` in every history |
 //! | I20 | messages of an older life count no more | `i20_` in `lives.rs` |
 //! | I21 | all indexes tell the same | `i21_` here and in `owner_log/tests.rs` |
 //! | I22 | quiet is quiet, in a lasting partition too | `i22_` here |

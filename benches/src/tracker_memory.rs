@@ -1,5 +1,5 @@
-//! What an entry takes, by a counting allocator: heap bytes of three nodes that list 100,000 entries with a small value, each entry
-//! of an owner of its own. Nodes meet in memory; owners are there before.
+//! What an entry takes, by a counting allocator: heap bytes of nodes that list 100,000 entries with a small value, each entry
+//! of an owner of its own: a thousand to a topic, and each in a topic of its own. Nodes meet in memory; owners are there before.
 //!
 //! Target: at most 400 bytes an entry and node.
 //!
@@ -26,36 +26,61 @@ static COUNTING: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const NODES: usize = 3;
 const ENTRIES: usize = 100_000;
-const TOPIC_ENTRIES: usize = 1_000;
 /// As JSON: what a presence tracks.
 const META: &[u8] = br#"{"online_at":1700000000,"status":"online"}"#;
+/// Entries of a topic, and the value of each.
+const LAYOUTS: [(usize, &[u8]); 3] = [(1_000, META), (1, META), (1, b"{}")];
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Until queues that were used on the way are given back.
 const SETTLE: Duration = Duration::from_secs(2);
 const LIMIT: Duration = Duration::from_secs(60);
 
 fn main() {
-    println!(
-        "heap bytes for each of {ENTRIES} entries: topics of 10 bytes with {TOPIC_ENTRIES} entries each, keys of 11, values of {}",
-        META.len()
-    );
-    let alone = each(1, &[ENTRIES]);
-    println!(
-        "  on the node where all are tracked, without others: {alone}  {}",
-        judge(alone)
-    );
-    let copied = each(2, &[ENTRIES, 0]) - alone;
-    println!(
-        "  on a node that has copies only: {copied}  {}",
-        judge(copied)
-    );
-    let third = ENTRIES / NODES;
-    let average = each(NODES, &[third, third, ENTRIES - 2 * third]) / NODES;
-    println!(
-        "  on each of {NODES} nodes, of which each tracks a third: {average}  {}",
-        judge(average)
-    );
+    for (topic_entries, meta) in LAYOUTS {
+        Layout {
+            topic_entries,
+            meta,
+        }
+        .print();
+    }
     growth();
+}
+
+/// How entries are spread.
+#[derive(Clone, Copy)]
+struct Layout {
+    topic_entries: usize,
+    meta: &'static [u8],
+}
+
+impl Layout {
+    fn print(self) {
+        println!(
+            "heap bytes for each of {ENTRIES} entries: {} to a topic, topics of 10 bytes, keys of 11, values of {}",
+            self.topic_entries,
+            self.meta.len()
+        );
+        let alone = each(self, &[ENTRIES]);
+        println!(
+            "  on the node where all are tracked, without others: {alone}  {}",
+            judge(alone)
+        );
+        let copied = each(self, &[ENTRIES, 0]) - alone;
+        println!(
+            "  on a node that has copies only: {copied}  {}",
+            judge(copied)
+        );
+        let third = ENTRIES / NODES;
+        let average = each(self, &[third, third, ENTRIES - 2 * third]) / NODES;
+        println!(
+            "  on each of {NODES} nodes, of which each tracks a third: {average}  {}",
+            judge(average)
+        );
+    }
+
+    fn topic_of(self, entry: usize) -> String {
+        topic(entry / self.topic_entries)
+    }
 }
 
 fn judge(bytes: usize) -> String {
@@ -63,14 +88,14 @@ fn judge(bytes: usize) -> String {
 }
 
 /// Bytes that stay allocated on all nodes together for each entry of the cluster; so many are tracked on each node.
-fn each(nodes: usize, tracked: &[usize]) -> usize {
-    let cluster = Cluster::start(nodes);
+fn each(layout: Layout, tracked: &[usize]) -> usize {
+    let cluster = Cluster::start(tracked.len());
     let owners: Vec<Vec<Owner>> = tracked
         .iter()
         .map(|count| (0..*count).map(|_| Owner::new()).collect())
         .collect();
     let region = Region::new(COUNTING);
-    cluster.track(&owners);
+    cluster.track(layout, &owners);
     std::thread::sleep(SETTLE);
     let change = region.change();
     let stay = change.bytes_allocated - change.bytes_deallocated;
@@ -101,14 +126,14 @@ impl Cluster {
         Self { runtime, trackers }
     }
 
-    fn track(&self, owners: &[Vec<Owner>]) {
+    fn track(&self, layout: Layout, owners: &[Vec<Owner>]) {
         let mut entry = 0;
         for (tracker, owners) in self.trackers.iter().zip(owners) {
             self.runtime.block_on(async {
                 for owner in owners {
-                    let (topic, key) = (topic(entry / TOPIC_ENTRIES), format!("user-{entry:06}"));
+                    let (topic, key) = (layout.topic_of(entry), format!("user-{entry:06}"));
                     let tracked = tracker
-                        .track_bytes(owner, &topic, &key, META.to_vec())
+                        .track_bytes(owner, &topic, &key, layout.meta.to_vec())
                         .await;
                     tracked.expect("the tracker runs").leave_to_owner();
                     entry += 1;
@@ -117,7 +142,7 @@ impl Cluster {
         }
         let began = Instant::now();
         let listed = |tracker: &Tracker| -> usize {
-            (0..ENTRIES / TOPIC_ENTRIES)
+            (0..ENTRIES / layout.topic_entries)
                 .map(|n| tracker.count(&topic(n)))
                 .sum()
         };

@@ -73,6 +73,12 @@ pub(crate) struct IntegrationFlags {
     /// How many users fill a room in the scenarios of large rooms (full-room, mass-kill, rolling-restart)
     #[arg(long, default_value_t = 300, value_name = "N", value_parser = clap::value_parser!(u32).range(30..=15_000))]
     pub(crate) users: u32,
+    /// How many users of each node hold their list there, and judge it; without it all of them in rolling-restart with up to 300, else a few
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) readers: Option<u16>,
+    /// How many of them are on their way in at the same time; as many as there are users: all at once
+    #[arg(long, default_value_t = 32, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) at_the_door: u16,
     /// How many nodes the scenarios of large rooms have; the others have as many as their story needs
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=9))]
     pub(crate) nodes: u8,
@@ -155,6 +161,7 @@ mod tests {
     fn large_rooms_have_other_sizes_and_seeds_if_one_asks() {
         let usual = integration(&[]).expect("no flag is required");
         assert_eq!((usual.nodes, usual.users, usual.seed), (3, 300, None));
+        assert_eq!((usual.readers, usual.at_the_door), (None, 32));
         let other = [
             "full-room",
             "--nodes",
@@ -163,9 +170,14 @@ mod tests {
             "1000",
             "--seed",
             "7",
+            "--readers",
+            "9",
+            "--at-the-door",
+            "1000",
         ];
         let other = integration(&other).expect("all of them exist");
         assert_eq!((other.nodes, other.users, other.seed), (5, 1000, Some(7)));
+        assert_eq!((other.readers, other.at_the_door), (Some(9), 1000));
         assert!(other.scenario == Some(Scenario::FullRoom));
     }
 
@@ -179,6 +191,8 @@ mod tests {
             ("--users", "15001"),
             ("--rounds", "0"),
             ("--seed", "-1"),
+            ("--readers", "0"),
+            ("--at-the-door", "0"),
         ];
         for (flag, value) in refused {
             let flag = format!("{flag}={value}");

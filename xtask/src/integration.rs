@@ -199,6 +199,8 @@ pub(crate) fn run(flags: &IntegrationFlags) -> Outcome {
         room: RoomSize {
             nodes: flags.nodes.into(),
             users: flags.users,
+            readers: flags.readers.map(usize::from),
+            at_the_door: flags.at_the_door.into(),
         },
     };
     match flags.scenario {
@@ -221,6 +223,10 @@ struct Theatre {
 pub(crate) struct RoomSize {
     pub(crate) nodes: usize,
     pub(crate) users: u32,
+    /// Of each node, if another number is asked for than the scenario's.
+    pub(crate) readers: Option<usize>,
+    /// Users on their way in at the same time.
+    pub(crate) at_the_door: usize,
 }
 
 impl RoomSize {

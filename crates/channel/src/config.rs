@@ -27,8 +27,10 @@ pub struct SocketsConfig {
     /// The same in bytes of payload, event and ref; default 4 MiB.
     pub inbox_bytes: usize,
     /// How long a callback may keep its thread, between two `.await`s that wait, before the log warns of it; default 100
-    /// milliseconds. Meanwhile nothing else runs on that thread, other clients' channels included. It is told when the callback gives its
-    /// thread back: of one that never does, nothing is told.
+    /// milliseconds. Meanwhile nothing else runs on that thread, other clients' channels included. It is told once: while the callback
+    /// still has the thread, at the latest after twice the time or a second more, or when it gives the thread back before that.
+    /// What is read for it from its client's message, by `Deserialize`, counts as part of it. A thread of each mount's own looks after that,
+    /// from its first channel on; beyond 24 days there is none.
     pub blocking_warning: Duration,
     /// The carrier: origins, timeouts, sizes.
     pub http: HttpConfig,

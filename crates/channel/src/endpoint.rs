@@ -21,6 +21,7 @@ use crate::server::Route;
 use crate::spans::{kept, socket_span};
 use crate::stats::Counters;
 use crate::transport::{ConnectInfo, Handler, Outbox, Refused};
+use crate::watch::Watch;
 
 /// What a connection is known by and hands to its channels; the good answer of
 /// [`on_connect`](crate::Sockets::on_connect).
@@ -79,6 +80,7 @@ pub(crate) struct Shared {
     pub(crate) on_connect: Option<OnConnect>,
     pub(crate) config: SocketsConfig,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) watch: Arc<Watch>,
     /// Answers other nodes that ask who is there.
     pub(crate) _census: Arc<Option<SinkSubscription>>,
 }
@@ -149,7 +151,7 @@ impl Handler for Endpoint {
             id,
             inbox: self.0.config.inbox(),
             counters: Arc::clone(&self.0.counters),
-            blocking: self.0.config.blocking_warning,
+            watch: Arc::clone(&self.0.watch),
             expiry: Expiry::default(),
             span: kept(span),
         });

@@ -19,7 +19,7 @@ use crate::link::{Link, Mail};
 use crate::pubsub::mailbox::Pushed;
 use crate::pubsub::{Delivery, Dispatcher, Memo, Message, Sink, Subscriber, Subscribers};
 use crate::pusher::Join;
-use crate::transport::{Frame, Outbox, Serializer, ServerMessage, WhenSlow};
+use crate::transport::{Outbox, Serializer, ServerMessage, SharedFrame, WhenSlow};
 
 /// Delivers broadcasts of the kind [`KIND`](crate::KIND), to all subscribers at once or in parts.
 pub(crate) struct Fastlane;
@@ -190,18 +190,20 @@ impl Lane {
             Way::Nowhere => return Delivery::Closed,
             Way::Gate | Way::Outbox => {}
         }
+        let when_slow = encodings.when_slow(self.join.channel_type);
+        let when_slow = within(when_slow, self.join.id);
         let Some(frame) = encodings.frame(self.serializer) else {
             self.link.counters.unencodable.add_one();
             return Delivery::Dropped;
         };
-        let when_slow = encodings.when_slow(self.join.channel_type);
-        let when_slow = within(when_slow, self.join.id);
-        let frame = Held { frame, when_slow };
-        let passed = match way {
-            Way::Outbox => Passed::Open(frame),
-            _ => self.pass(encodings.broadcast.event(), frame),
+        if let Way::Outbox = way {
+            return delivery(self.outbox.shared_frame(frame, when_slow));
+        }
+        let frame = Held {
+            frame: frame.frame().clone(),
+            when_slow,
         };
-        match passed {
+        match self.pass(encodings.broadcast.event(), frame) {
             Passed::Open(frame) => delivery(self.put(frame)),
             Passed::Held => Delivery::Delivered,
             Passed::Dropped { is_first } => {
@@ -261,7 +263,7 @@ pub(crate) fn delivery(pushed: Pushed) -> Delivery {
 struct Encodings {
     broadcast: Broadcast,
     /// There are two versions, and perhaps one of the application's, so a list beats a map. `None` is a version that cannot carry it.
-    done: Vec<(&'static str, Option<Frame>)>,
+    done: Vec<(&'static str, Option<SharedFrame>)>,
     /// What the type of channel that was asked last says of it. Those on one topic are mostly of one.
     when_slow: Option<(&'static ChannelType, WhenSlow)>,
     misfits: usize,
@@ -289,17 +291,17 @@ impl Encodings {
         }
     }
 
-    fn frame(&mut self, serializer: &'static dyn Serializer) -> Option<Frame> {
+    fn frame(&mut self, serializer: &'static dyn Serializer) -> Option<&mut SharedFrame> {
         let vsn = serializer.vsn();
-        let known = self.done.iter().find(|(done, _)| *done == vsn);
-        let frame = match known {
-            Some((_, frame)) => frame.clone(),
+        let index = match self.done.iter().position(|(done, _)| *done == vsn) {
+            Some(index) => index,
             None => {
                 let frame = serializer.encode(&message(&self.broadcast)).ok();
-                self.done.push((vsn, frame.clone()));
-                frame
+                self.done.push((vsn, frame.map(SharedFrame::new)));
+                self.done.len() - 1
             }
         };
+        let frame = self.done[index].1.as_mut();
         self.misfits += usize::from(frame.is_none());
         frame
     }

@@ -3,13 +3,13 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tracing::Span;
 
-use crate::excerpt::excerpt;
 use crate::link::Link;
 use crate::panics::{Panic, caught};
+use crate::watch::Number;
 
 /// Which callback it is, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,16 @@ pub(crate) enum Callback {
 }
 
 impl Callback {
+    /// All, in the order of their declaration.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Join,
+        Self::AfterJoin,
+        Self::HandleIn,
+        Self::HandleOut,
+        Self::HandleInfo,
+        Self::Terminate,
+    ];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Join => "join",
@@ -41,6 +51,7 @@ pub(crate) struct Handling<'a, F> {
     callback: Callback,
     link: &'a Link,
     topic: &'a str,
+    number: Number,
     span: Option<&'a Span>,
     /// When it was first polled.
     began: Option<Instant>,
@@ -52,6 +63,7 @@ impl<'a, F: Future> Handling<'a, F> {
         callback: Callback,
         link: &'a Link,
         topic: &'a str,
+        number: Number,
         span: Option<&'a Span>,
     ) -> Self {
         Self {
@@ -59,6 +71,7 @@ impl<'a, F: Future> Handling<'a, F> {
             callback,
             link,
             topic,
+            number,
             span,
             began: None,
         }
@@ -69,22 +82,6 @@ impl<'a, F: Future> Handling<'a, F> {
         self.span = Some(span);
         self
     }
-
-    /// A callback that awaits gives its thread back; one that computes, or waits in another way, does not.
-    fn warn_if_blocking(&self, took: Duration) {
-        if took < self.link.blocking {
-            return;
-        }
-        self.link.counters.blocking.add_one();
-        let (topic, callback) = (excerpt(self.topic), self.callback.name());
-        let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        tracing::warn!(
-            topic,
-            callback,
-            ms,
-            "a channel blocked its thread: nothing else ran on it meanwhile; await instead, or use spawn_blocking"
-        );
-    }
 }
 
 impl<F: Future> Future for Handling<'_, F> {
@@ -93,15 +90,19 @@ impl<F: Future> Future for Handling<'_, F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let start = Instant::now();
         let began = *self.began.get_or_insert(start);
+        let run = self.link.watch.run(self.number, self.callback, start);
         let polled = {
             let _entered = self.span.map(Span::enter);
             let future = self.future.as_mut();
             caught(|| future.poll(cx))
         };
+        run.end();
         let end = Instant::now();
-        // A panic's own report may take longer than any handler, and is a line of its own.
-        if polled.is_ok() {
-            self.warn_if_blocking(end - start);
+        let took = end - start;
+        // A callback that awaits gives its thread back; one that computes, or waits in another way, does not. A panic's own report may
+        // take longer than any handler, and is a line of its own.
+        if took >= self.link.watch.limit() && polled.is_ok() {
+            run.tell(self.topic, self.callback, took);
         }
         let outcome = match polled {
             Ok(Poll::Pending) => return Poll::Pending,

@@ -39,6 +39,7 @@ mod stats;
 pub mod testing;
 mod timers;
 mod token;
+mod watch;
 mod wire;
 
 pub use assigns::Assigns;

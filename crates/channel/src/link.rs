@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytestring::ByteString;
 use tracing::Span;
@@ -15,6 +14,7 @@ use crate::pubsub::PubSub;
 use crate::pubsub::mailbox::Bound;
 use crate::stats::Counters;
 use crate::transport::{EncodeError, Field, Outbox, Payload, Serializer, ServerMessage, WhenSlow};
+use crate::watch::Watch;
 
 /// One connection, seen from its channels, reply handles and subscriptions.
 pub(crate) struct Link {
@@ -26,9 +26,8 @@ pub(crate) struct Link {
     /// The socket's id, if it has one.
     pub(crate) id: Option<ByteString>,
     pub(crate) inbox: Bound,
-    /// How long a callback may keep its thread before that is told.
-    pub(crate) blocking: Duration,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) watch: Arc<Watch>,
     pub(crate) expiry: Expiry,
     /// The connection's span, if anybody listens: a span that nobody does is not kept.
     pub(crate) span: Option<Box<Span>>,

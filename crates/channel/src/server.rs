@@ -16,20 +16,21 @@ use crate::assigns::Assigns;
 use crate::channel::{Channel, Terminated};
 use crate::channel_type::ChannelType;
 use crate::config::REPLACED_CHANNEL_WAIT;
-use crate::event::{decode_event, decode_params};
+use crate::event::{EventError, ParamsError, decode_event, decode_params};
 use crate::excerpt::excerpt;
 use crate::fastlane::Lane;
 use crate::handling::{Callback, Handling};
 use crate::inbox::{InboxReceiver, InboxSender, Item, Orders};
 use crate::link::{Fate, Link};
 use crate::multiplexer::{End, InstanceId, JoinRefs, Refusal, Request, Wait};
-use crate::panics::{Panic, caught};
+use crate::panics::Panic;
 use crate::pubsub::SinkSubscription;
 use crate::pubsub::mailbox::Received;
 use crate::pusher::Join;
 use crate::socket::{Parts, Socket};
 use crate::spans::{channel_span, event_span, kept};
 use crate::transport::{Field, Payload, ServerMessage};
+use crate::watch::Number;
 use crate::{Flow, Refused, Reply, wire};
 
 /// Starts channels of one type.
@@ -138,6 +139,7 @@ where
         orders: seat.orders,
         timer_was_last: false,
         notice: Notice {
+            number: seat.link.watch.enter(&seat.topic),
             link: seat.link,
             topic: seat.topic,
             id: seat.id,
@@ -202,31 +204,28 @@ impl Server {
         C: Channel<App>,
     {
         self.notice.link.counters.joins.add_one();
-        let params = match caught(|| decode_params::<C::Params>(payload)) {
-            Ok(Ok(params)) => params,
-            Ok(Err(error)) => {
-                tracing::warn!(topic = self.notice.shown_topic(), %error, "a join crashed");
-                return self.refuse(None);
-            }
-            Err(panic) => {
-                self.notice.log_panic(Callback::Join, &panic);
-                return self.refuse(None);
-            }
-        };
         let joined = {
             let socket = &mut self.socket;
-            let joining = pin!(async { C::join(&app, socket, params).await });
+            // The program's types may take as long to read as its callbacks.
+            let joining = pin!(async {
+                let params = decode_params::<C::Params>(payload)?;
+                Ok::<_, ParamsError>(C::join(&app, socket, params).await)
+            });
             self.notice.handling(Callback::Join, joining).await
         };
         match joined {
-            Ok(Ok(channel)) => match self.accept(join, answer, sender) {
+            Ok(Err(error)) => {
+                tracing::warn!(topic = self.notice.shown_topic(), %error, "a join crashed");
+                self.refuse(None)
+            }
+            Ok(Ok(Ok(channel))) => match self.accept(join, answer, sender) {
                 Ok(()) => Some((self, channel)),
                 Err(error) => {
                     tracing::warn!(topic = self.notice.shown_topic(), error, "a join crashed");
                     self.refuse(None)
                 }
             },
-            Ok(Err(Refused { response, is_final })) => match response {
+            Ok(Ok(Err(Refused { response, is_final }))) => match response {
                 Ok(response) if self.can_answer(answer, wire::ERROR, &response) => {
                     self.refuse(Some(Refusal { response, is_final }))
                 }
@@ -440,24 +439,24 @@ impl Server {
         C: Channel<App>,
     {
         let span = event_span(self.notice.span.as_deref(), &event, &payload);
-        let event = match caught(|| decode_event::<C::Event>(event, payload)) {
-            Ok(Ok(event)) => event,
-            Ok(Err(error)) => {
-                tracing::warn!(topic = self.notice.shown_topic(), %error, "a channel crashed");
-                return Some(Ending::Crash);
-            }
-            Err(panic) => return self.flow(Callback::HandleIn, Err(panic)),
-        };
         self.socket.begin(reference);
         let reply = {
             let socket = &mut self.socket;
-            let handling = pin!(async { channel.handle_in(socket, event).await });
+            // The program's types may take as long to read as its callbacks.
+            let handling = pin!(async {
+                let event = decode_event::<C::Event>(event, payload)?;
+                Ok::<_, EventError>(channel.handle_in(socket, event).await)
+            });
             let handling = self.notice.handling(Callback::HandleIn, handling);
             handling.within(&span).await
         };
         let reference = self.socket.finish();
         match reply {
-            Ok(reply) => self.reply(reference, reply),
+            Ok(Ok(reply)) => self.reply(reference, reply),
+            Ok(Err(error)) => {
+                tracing::warn!(topic = self.notice.shown_topic(), %error, "a channel crashed");
+                Some(Ending::Crash)
+            }
             Err(panic) => self.flow(Callback::HandleIn, Err(panic)),
         }
     }
@@ -572,6 +571,8 @@ struct Notice {
     link: Arc<Link>,
     topic: ByteString,
     id: InstanceId,
+    /// By which the watch knows it.
+    number: Number,
     /// Its join was accepted, and its end is not counted yet.
     is_joined: bool,
     is_told: bool,
@@ -591,6 +592,7 @@ impl Notice {
             callback,
             &self.link,
             &self.topic,
+            self.number,
             self.span.as_deref(),
         )
     }
@@ -633,6 +635,7 @@ impl Drop for Notice {
             self.link
                 .tell(&self.topic, self.id, Fate::Ended(End::Error));
         }
+        self.link.watch.leave(self.number);
     }
 }
 

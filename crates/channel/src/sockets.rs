@@ -30,6 +30,7 @@ use crate::transport::http::{Request, Response};
 use crate::transport::{
     ConnectInfo, Connections, Handler, HttpService, Outbox, Refused, RequestBody,
 };
+use crate::watch::Watch;
 
 /// All sockets of one mount: a tower service for axum or hyper, and a [`Handler`] for any other carrier.
 ///
@@ -75,12 +76,15 @@ impl<App: Clone + Send + Sync + 'static> Sockets<App> {
                 .register(kind, Arc::new(Fastlane))
                 .expect("kinds below 256 are left to Matryoshka's own crates");
         }
+        let (config, counters) = (SocketsConfig::default(), Arc::<Counters>::default());
+        let watch = Watch::new(config.blocking_warning, &counters);
         let endpoint = Endpoint::new(Shared {
             pubsub: pubsub.clone(),
             router: Router::new(),
             on_connect: None,
-            config: SocketsConfig::default(),
-            counters: Arc::<Counters>::default(),
+            config,
+            counters,
+            watch: Arc::new(watch),
             _census: Arc::new(answer_questions(pubsub)),
         });
         let http = HttpService::new(endpoint.clone());
@@ -142,6 +146,7 @@ impl<App: Clone + Send + Sync + 'static> Sockets<App> {
     /// Sets the limits, and what the carrier accepts.
     pub fn config(self, config: SocketsConfig) -> Self {
         let mut shared = self.endpoint.shared();
+        shared.watch = Arc::new(Watch::new(config.blocking_warning, &shared.counters));
         shared.config = config;
         self.with(shared)
     }

@@ -35,7 +35,7 @@ pub struct Stats {
     pub inbox_dropped: u64,
     /// Deliveries of a broadcast that a client's version of the wire cannot carry.
     pub unencodable: u64,
-    /// How long callbacks took, from their call to their end.
+    /// How long callbacks took, from their call to their end, with what was read for them from their client's message.
     pub handler_time: HandlerTime,
 }
 

@@ -8,7 +8,7 @@ import { startCluster } from "./harness/cluster.mjs";
 import { copy, Follower } from "./harness/follower.mjs";
 import { startNode } from "./harness/node.mjs";
 import { generations } from "./harness/phoenix.mjs";
-import { dice, play, USERS, usersOf } from "./harness/presence-history.mjs";
+import { dice, LEAST, PEOPLE, play, USERS, usersOf } from "./harness/presence-history.mjs";
 import { allAgree as listsAgree, sorted } from "./harness/presence-lists.mjs";
 import { eventually } from "./harness/wait.mjs";
 
@@ -54,6 +54,21 @@ function allAgree(room, followers, what, people) {
   return listsAgree(cluster.nodes, room, () => followers.map(({ list }) => JSON.stringify(list)), what, people);
 }
 
+/** A history that tried something: gives who is still there. No diff came before its join's list at anybody. */
+async function playAt(generation, room, seed) {
+  const { here, everybody, happened } = await play(
+    (user, node) => enter(generation, room, user, node),
+    usersOf(generation),
+    dice(seed),
+  );
+  for (const [name, least] of Object.entries(LEAST)) {
+    assert.ok(happened[name] >= least, `${name} ${happened[name]} times, PRESENCE_SEED=${seed}`);
+  }
+  assert.ok(new Set(here.map(({ user }) => user)).size >= PEOPLE, `too few people in the end, PRESENCE_SEED=${seed}`);
+  for (const { user, early } of everybody) assert.deepEqual(early, [], `before a list at ${user}, PRESENCE_SEED=${seed}`);
+  return { here };
+}
+
 for (const generation of withClass) {
   describe(generation.name, () => {
     test("J1 J4 J8 from nothing to the list, all of it or by a function", async () => {
@@ -64,6 +79,13 @@ for (const generation of withClass) {
       await allAgree(room, [ben], "one list");
       assert.deepEqual(ben.presence.list().length, 2);
       assert.deepEqual(ben.presence.list((key, { metas: [first] }) => `${key} ${first.status}`).sort(), ["anna online", "ben online"]);
+      // The server's list, as a state and as the joins of a diff: what is put in stays as it was.
+      const { Presence } = generation.phoenix;
+      const list = await cluster.nodes[0].presence(room);
+      const [nobody, given] = [{}, copy(list)];
+      assert.deepEqual(copy(Presence.syncState(nobody, given)), list);
+      assert.deepEqual([nobody, given], [{}, list]);
+      assert.deepEqual(copy(Presence.syncDiff({}, { joins: copy(list), leaves: {} })), list);
     });
 
     test("J2 a state after other people calls join for who is new and leave for who has gone", async () => {
@@ -88,7 +110,7 @@ for (const generation of withClass) {
       await allAgree(room, [anna, carl], "the new list");
     });
 
-    test("J3 J5 J6 a second place joins and leaves alone, behind the first", async () => {
+    test("J5 J6 a second place joins and leaves alone, behind the first", async () => {
       const room = freshRoom();
       const anna = await enter(generation, room, "anna");
       await enter(generation, room, "ben");
@@ -105,6 +127,29 @@ for (const generation of withClass) {
       await eventually(() => anna.presence.state.ben.metas.length === 1, "one place of ben");
       assert.deepEqual(anna.presence.state.ben, before);
       assert.deepEqual(anna.leaves.map(({ key, current }) => [key, current.metas.length]), [["ben", 1]]);
+    });
+
+    test("J3 a second place that a state brings joins alone", async () => {
+      const room = freshRoom();
+      const anna = await enter(generation, room, "anna");
+      await enter(generation, room, "ben");
+      await anna.becomes("anna", "ben");
+      const before = copy(anna.presence.state.ben);
+      anna.hold();
+      anna.client.socket.conn.close(4000);
+      await enter(generation, room, "ben", 1);
+      await eventually(async () => (await cluster.nodes[0].presence(room)).ben.metas.length === 2, "two places of ben");
+      await anna.client.opened("connection again");
+      await eventually(() => anna.held.length > 0, "a state for anna");
+      anna.forget();
+      anna.release();
+      await eventually(() => anna.presence.state.ben.metas.length === 2, "two places of ben at anna");
+      const [came, went] = [anna.joins, anna.leaves].map((calls) => calls.filter(({ key }) => key === "ben"));
+      assert.deepEqual(went, []);
+      assert.deepEqual(came.length, 1);
+      assert.deepEqual(came[0].current, before, "the old one");
+      const added = numbers(anna.presence.state.ben).filter((number) => !numbers(before).includes(number));
+      assert.deepEqual(numbers(came[0].joined), added, "the new one alone");
     });
 
     const dangerous = USERS.slice(3);
@@ -206,7 +251,7 @@ for (const generation of withClass) {
 
     test(`a history of seed ${seed} in a window ends with the list's first keys at every client, and how many there are`, async () => {
       const room = `room:window-${++roomNumber}`;
-      const { here } = await play((user, node) => enter(generation, room, user, node), usersOf(generation), dice(seed));
+      const { here } = await playAt(generation, room, seed);
       const people = here.map(({ user }) => user);
       await listsAgree(cluster.nodes, room, () => [], `the nodes after a window's PRESENCE_SEED=${seed}`, people);
       const list = sorted(await cluster.nodes[0].presence(room));
@@ -219,7 +264,7 @@ for (const generation of withClass) {
 
     test(`a history of seed ${seed} with a grace ends with the server's list at every client`, async () => {
       const room = `room:grace-${++roomNumber}`;
-      const { here } = await play((user, node) => enter(generation, room, user, node), usersOf(generation), dice(seed));
+      const { here } = await playAt(generation, room, seed);
       await allAgree(room, here, `agreement after a grace's PRESENCE_SEED=${seed}`, here.map(({ user }) => user));
     });
 
@@ -236,17 +281,44 @@ for (const generation of withClass) {
       assert.ok(anna.leaves.every(({ current }) => current.metas.length > 0), JSON.stringify(anna.leaves));
     });
 
+    test("who comes back by a node that restarts with a grace is not seen to go, nor is another place of theirs", async () => {
+      const room = "room:restarted";
+      const both = await startCluster(2, ["--restart-grace", "60"]);
+      try {
+        const [n1, n2] = both.nodes;
+        const come = async (user, node) => {
+          const follower = await follow(generation, node, user, room);
+          await follower.join();
+          return follower;
+        };
+        const anna = await come("anna", n1);
+        for (const [user, node] of [["ben", n2], ["carl", n2], ["carl", n1]]) await come(user, node);
+        await anna.becomes("anna", "ben", "carl");
+        await eventually(() => anna.presence.state.carl.metas.length === 2, "two places of carl");
+        const before = copy(anna.presence.state);
+        anna.forget();
+        await n2.stop();
+        assert.deepEqual(anna.list, sorted(before), "all held");
+        await both.restart(n2);
+        const kept = (user) => numbers(anna.presence.state[user]).filter((number) => numbers(before[user]).includes(number)).length;
+        await eventually(() => kept("ben") === 0 && kept("carl") === 1, "those of the node in new places");
+        assert.deepEqual([1, 2], [numbers(anna.presence.state.ben).length, numbers(anna.presence.state.carl).length]);
+        // Each old place goes with the new one: one fewer than before is nowhere.
+        const places = { ben: 1, carl: 2 };
+        assert.ok(anna.leaves.every(({ key, current }) => current.metas.length === places[key]), JSON.stringify(anna.leaves));
+        await listsAgree(both.nodes, room, () => [JSON.stringify(anna.list)], "all lists", ["anna", "ben", "carl", "carl"]);
+      } finally {
+        for (const client of clients.splice(0)) await client.end();
+        await both.stop();
+      }
+    });
+
     for (let number = 0; number < HISTORIES; number++) {
       test(`history ${number} of seed ${seed} ends with the server's list at every client`, async () => {
         const room = freshRoom();
-        const { here, everybody } = await play(
-          (user, node) => enter(generation, room, user, node),
-          usersOf(generation),
-          dice(seed + number),
-        );
+        const { here } = await playAt(generation, room, seed + number);
         const people = here.map(({ user }) => user);
         await allAgree(room, here, `agreement after history ${number} of PRESENCE_SEED=${seed}`, people);
-        for (const { user, early } of everybody) assert.deepEqual(early, [], `before a list at ${user}, PRESENCE_SEED=${seed}`);
       });
     }
   });

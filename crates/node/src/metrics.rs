@@ -225,6 +225,21 @@ impl Page<'_> {
             "transport_frames_replaced",
             "Waiting frames that a later one of their key replaced",
             stats.frames_replaced,
+        )?;
+        self.gauge(
+            "transport_blocked",
+            "Open sockets that cannot write what they have, since their clients read too slowly",
+            stats.blocked,
+        )?;
+        self.counter(
+            "transport_frames_written",
+            "Frames written to sockets",
+            stats.frames_written,
+        )?;
+        self.counter(
+            "transport_bytes_written",
+            "Bytes in these frames",
+            stats.bytes_written,
         )
     }
 
@@ -387,6 +402,11 @@ impl Page<'_> {
             "tracker_states_served",
             "Answers made of everything tracked here",
             stats.states_served,
+        )?;
+        self.counter(
+            "tracker_states_resumed",
+            "Times that a peer asked again for a state on its way, which went on",
+            stats.states_resumed,
         )?;
         self.counter(
             "tracker_states_taken",

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::events::Events;
 use crate::extras::Extras;
 use crate::fetching::Fetching;
-use crate::greeting::{Greeting, count_json};
+use crate::greeting::{Arrival, Greeting, UnderWay, count_json};
 use crate::handling::HandlerQueue;
 use crate::list::PresenceDiff;
 use crate::parts::{MAX_DIFF_BYTES, parts};
@@ -27,6 +27,8 @@ use crate::teller::{Greet, Job, Source, Teller, Telling};
 pub(crate) struct Wanted {
     pub(crate) topic: Arc<str>,
     pub(crate) waiter: Waiter,
+    /// Whether the differences that are told meanwhile come to it after the list.
+    pub(crate) is_held_back: bool,
 }
 
 /// A channel that waits for its greeting.
@@ -43,6 +45,9 @@ pub(crate) struct Broadcaster {
     pub(crate) tracker: Tracker,
     pub(crate) diffs: Diffs,
     pub(crate) wanted: mpsc::Receiver<Wanted>,
+    /// Lists that were under way.
+    pub(crate) arrived: mpsc::UnboundedReceiver<Arrival>,
+    pub(crate) arrivals: mpsc::UnboundedSender<Arrival>,
     pub(crate) teller: Teller<Waiter>,
     pub(crate) fetching: Option<Fetching<Waiter>>,
     pub(crate) handler: Option<Arc<HandlerQueue>>,
@@ -55,7 +60,7 @@ impl Broadcaster {
     /// Runs until the tracker ends.
     pub(crate) async fn run(mut self) {
         loop {
-            self.work();
+            let is_done = self.work();
             let wake_at = self.teller.poll_timeout().map(|at| self.started + at);
             let fetched = async {
                 match &mut self.fetching {
@@ -75,12 +80,16 @@ impl Broadcaster {
                     None => return,
                 },
                 Some(wanted) = self.wanted.recv() => self.want(wanted),
+                Some((topic, way)) = self.arrived.recv() => self.teller.arrived(&topic, way),
                 (job, extras) = fetched => self.finish(job, extras),
                 () = slept => {}
             }
             self.take_what_waits();
             // A burst must not keep the thread from everyone else.
-            tokio::task::consume_budget().await;
+            match is_done {
+                true => tokio::task::consume_budget().await,
+                false => tokio::task::yield_now().await,
+            }
         }
     }
 
@@ -99,6 +108,9 @@ impl Broadcaster {
                 Err(_) => break,
             }
         }
+        while let Ok((topic, way)) = self.arrived.try_recv() {
+            self.teller.arrived(&topic, way);
+        }
     }
 
     fn changed(&mut self, event: &DiffEvent) {
@@ -114,22 +126,29 @@ impl Broadcaster {
     }
 
     fn want(&mut self, wanted: Wanted) {
-        self.teller.wanted(&wanted.topic, wanted.waiter);
+        let is_held_back = wanted.is_held_back;
+        self.teller
+            .wanted(&wanted.topic, wanted.waiter, is_held_back);
     }
 
-    fn work(&mut self) {
+    /// Does what is due, and not more of it than a turn has room for: after changes were lost that may be all topics there are. Whether
+    /// that was all.
+    fn work(&mut self) -> bool {
+        let mut looks = LOOKS;
         loop {
             let here = Here {
                 pubsub: &self.pubsub,
                 tracker: &self.tracker,
             };
-            let job = self.teller.poll(self.started.elapsed(), &here);
+            let job = self.teller.poll(self.started.elapsed(), &here, &mut looks);
             match (job, &mut self.fetching) {
-                (None, _) => break self.counters.looked(self.teller.looked()),
+                (None, _) => break,
                 (Some(job), Some(fetching)) if job.needs_fetch() => fetching.start(job),
                 (Some(job), _) => self.finish(job, Extras::default()),
             }
         }
+        self.counters.looked(self.teller.looked());
+        looks > 0
     }
 
     fn finish(&mut self, job: Job<Waiter>, extras: Extras) {
@@ -157,10 +176,14 @@ impl Broadcaster {
     }
 
     fn greet(&mut self, greet: Greet<Waiter>, extras: Extras) {
-        let greeting = match extras == Extras::default() {
-            true => greet.greeting,
-            false => Arc::new(greet.greeting.with_extras(extras)),
-        };
+        let mut greeting = greet.greeting;
+        greeting.extras = extras;
+        greeting.under_way = greet.way.map(|way| UnderWay {
+            topic: Arc::clone(&greet.topic),
+            way,
+            arrived: self.arrivals.clone(),
+        });
+        let greeting = Arc::new(greeting);
         for waiter in greet.waiters {
             // Whoever has gone meanwhile needs neither.
             if let Some(count) = greeting.count {
@@ -200,6 +223,9 @@ impl Source for Here<'_> {
 
 /// Changes and wishes taken in at a time.
 const BATCH: usize = 256;
+
+/// Looks at topics in one turn: what else is due waits for the next one, so that other tasks get theirs.
+const LOOKS: usize = 256;
 
 /// Wishes for lists that may wait. Beyond, channels wait.
 pub(crate) const WANTED: usize = 1_024;

@@ -6,7 +6,7 @@ use matryoshka_channel::Socket;
 use matryoshka_channel::transport::Json;
 use matryoshka_tracker::{Closed, Entries};
 use serde_json::json;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, mpsc};
 
 use crate::error::PushStateError;
 use crate::events::Events;
@@ -21,8 +21,29 @@ pub(crate) struct Greeting {
     pub(crate) list: Option<Entries>,
     pub(crate) count: Option<Count>,
     pub(crate) extras: Extras,
+    /// If differences may come before it to those who are given it.
+    pub(crate) under_way: Option<UnderWay>,
     /// Written by the first who needs it; the others wait for that rather than write it again, and their threads do not.
     written: OnceCell<Json>,
+}
+
+/// The topic of a list that was under way, and its number.
+pub(crate) type Arrival = (Arc<str>, u64);
+
+/// Tells, when it is dropped, that all who were given a list have pushed it to their clients or gone.
+#[derive(Debug)]
+pub(crate) struct UnderWay {
+    pub(crate) topic: Arc<str>,
+    pub(crate) way: u64,
+    /// Not bounded by itself, so that whoever drops it need not wait: of each topic only so many lists are under way.
+    pub(crate) arrived: mpsc::UnboundedSender<Arrival>,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        // Without anybody who tells differences there is nobody to tell.
+        let _ = self.arrived.send((Arc::clone(&self.topic), self.way));
+    }
 }
 
 impl Greeting {
@@ -45,14 +66,6 @@ impl Greeting {
     /// Whether there is anybody to fetch something for.
     pub(crate) fn names_somebody(&self) -> bool {
         self.list.as_ref().is_some_and(|list| !list.is_empty())
-    }
-
-    /// The same with data of the application.
-    pub(crate) fn with_extras(&self, extras: Extras) -> Self {
-        Self {
-            extras,
-            ..Self::new(self.list.clone(), self.count)
-        }
     }
 
     /// Pushes the list, if it has one.

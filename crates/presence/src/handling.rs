@@ -207,10 +207,7 @@ impl<'a> KeyChange<'a> {
         let (mut joins, mut leaves) = (joins.to_vec(), leaves.to_vec());
         let mut updated = Vec::new();
         leaves.retain(|old| {
-            // One owner has a key of a topic once, so what it has now is in place of what it had.
-            let new = joins
-                .iter()
-                .position(|new| new.owner == old.owner && new.node == old.node);
+            let new = joins.iter().position(|new| replaces(new, old));
             if let Some(new) = new {
                 updated.push((Meta::new(Arc::clone(old)), Meta::new(joins.remove(new))));
             }
@@ -226,13 +223,21 @@ impl<'a> KeyChange<'a> {
     }
 }
 
+/// Whether an entry came in place of another one. One owner has a key of a topic once; but a node that was started again counts its
+/// owners anew.
+fn replaces(new: &Entry, old: &Entry) -> bool {
+    let of_one_owner = new.owner == old.owner && new.node == old.node;
+    let of_one_life = new.reference.has_writer_of(old.reference);
+    new.previous == Some(old.reference) || (of_one_owner && of_one_life)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
-    use crate::testing::{TOPIC, entry, list};
+    use crate::testing::{TOPIC, entry, entry_of, list};
 
     fn fetched<'a>(keys: impl IntoIterator<Item = &'a str>, number: u64) -> Extras {
         let mut extras = Extras::default();
@@ -259,6 +264,35 @@ mod tests {
             );
         }
         assert_eq!(topics.take().unwrap().extras, fetched(["stays"], 1_000));
+    }
+
+    /// A node was started again: its first owner is another one than its first owner before.
+    #[test]
+    fn an_owner_of_the_next_life_updates_nothing_of_the_last_one() {
+        let entry_in = |life: &str, number: u64, previous| {
+            let mut entry = entry_of("anna", number, 1, previous).as_ref().clone();
+            entry.reference = format!("{life}{number:08}").parse().unwrap();
+            Arc::new(entry)
+        };
+        let old = entry_in("lifelife", 1, None);
+        let counted = |new: Arc<Entry>| {
+            let (before, now) = (
+                [Arc::clone(&old)].into_iter().collect(),
+                [new].into_iter().collect(),
+            );
+            let difference = Difference::between([&before], &now);
+            let extras = Extras::default();
+            let change = Change::new(TOPIC, "anna", &now, &extras);
+            let change = KeyChange::new(change, &difference);
+            (change.joined.len(), change.updated.len(), change.left.len())
+        };
+        assert_eq!(counted(entry_in("lifelife", 2, None)), (0, 1, 0));
+        assert_eq!(counted(entry_in("another0", 1, None)), (1, 0, 1));
+        // Of a tracker that took another number, at least the first update is known for one.
+        assert_eq!(
+            counted(entry_in("another0", 1, Some(old.reference))),
+            (0, 1, 0)
+        );
     }
 
     proptest! {

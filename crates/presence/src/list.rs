@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use crate::difference::Difference;
 use crate::error::MetaError;
 use crate::extras::Extras;
-use crate::meta::{Fields, Meta};
+use crate::meta::Meta;
 
 /// Who is here: keys in order, each with its metas.
 ///
@@ -82,10 +82,10 @@ impl PresenceState {
 
     /// The payload of `presence_state`.
     pub fn to_json(&self) -> Json {
-        checked(|out, fields| self.write(out, fields))
+        written(|out| self.write(out))
     }
 
-    fn write(&self, out: &mut String, fields: Fields) {
+    fn write(&self, out: &mut String) {
         out.reserve(self.metas.len() * META_BYTES);
         out.push('{');
         for (at, (key, metas)) in self.iter().enumerate() {
@@ -94,7 +94,7 @@ impl PresenceState {
             out.push_str(":{\"metas\":[");
             for (at, meta) in metas.iter().enumerate() {
                 separate(out, at);
-                meta.write(out, fields);
+                meta.write(out);
             }
             out.push(']');
             if let Some(fields) = self.extras.fields(key) {
@@ -133,26 +133,21 @@ impl PresenceDiff {
     }
 
     pub(crate) fn to_json(&self) -> Json {
-        checked(|out, fields| {
+        written(|out| {
             out.push_str("{\"joins\":");
-            self.joins.write(out, fields);
+            self.joins.write(out);
             out.push_str(",\"leaves\":");
-            self.leaves.write(out, fields);
+            self.leaves.write(out);
             out.push('}');
         })
     }
 }
 
-/// Writes trusting every meta to be the JSON that [`crate::meta::encode`] made, and checks the whole once. A node that
-/// tracked something else under our name costs a second pass, in which what is no object counts as `{}`.
-fn checked(write: impl Fn(&mut String, Fields)) -> Json {
+/// Each meta and each key's fields were looked at alone before, once in their life, so that the whole is JSON.
+fn written(write: impl Fn(&mut String)) -> Json {
     let mut text = String::new();
-    write(&mut text, Meta::fields);
-    Json::parse(text).unwrap_or_else(|_| {
-        let mut text = String::new();
-        write(&mut text, Meta::checked_fields);
-        Json::parse(text).expect("checked parts make a checked whole")
-    })
+    write(&mut text);
+    Json::parse(text).expect("sound parts make a sound whole")
 }
 
 fn separate(out: &mut String, at: usize) {

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use matryoshka_channel::transport::Json;
+use matryoshka_channel::transport::{Json, MAX_JSON_DEPTH};
 use matryoshka_tracker::pubsub::NodeName;
 use matryoshka_tracker::{Entry, PresenceRef};
 use serde::Serialize;
@@ -61,9 +61,9 @@ impl Meta {
         decode(&self.0.meta)
     }
 
-    /// Writes the meta as clients get it. `fields` gives what stands between the braces of what was tracked.
-    pub(crate) fn write(&self, out: &mut String, fields: Fields) {
-        let fields = fields(self);
+    /// Writes the meta as clients get it.
+    pub(crate) fn write(&self, out: &mut String) {
+        let fields = self.fields();
         out.push('{');
         out.push_str(fields);
         if !fields.is_empty() {
@@ -78,39 +78,37 @@ impl Meta {
         out.push('}');
     }
 
-    /// What stands between the braces; nothing if it is not even braces and text.
-    pub(crate) fn fields(&self) -> &str {
+    /// What stands between the braces of what was tracked; nothing if that is not one JSON object, or too deep for a diff.
+    ///
+    /// Other nodes may track anything under our name. Written into a list unseen, a text could end its braces, its key and the list,
+    /// and say what it likes of others; and whoever looks at the whole only would find nothing wrong.
+    fn fields(&self) -> &str {
+        if !self.0.verdict.or_judge(|| is_sound(&self.0.meta)) {
+            return "";
+        }
         std::str::from_utf8(&self.0.meta)
             .ok()
             .and_then(|text| text.strip_prefix('{')?.strip_suffix('}'))
             .unwrap_or_default()
             .trim()
     }
-
-    /// As [`fields`](Self::fields), and nothing if the whole is not one JSON object, or too deep for a diff.
-    pub(crate) fn checked_fields(&self) -> &str {
-        let text = std::str::from_utf8(&self.0.meta).unwrap_or_default();
-        match Json::parse(text) {
-            Ok(json)
-                if json.is_object() && json.as_str().len() == text.len() && fits_a_diff(text) =>
-            {
-                self.fields()
-            }
-            _ => "",
-        }
-    }
 }
 
 impl fmt::Debug for Meta {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = String::new();
-        self.write(&mut text, Meta::fields);
+        self.write(&mut text);
         f.write_str(&text)
     }
 }
 
-/// How a meta's own fields are read: trusting, or checking each one.
-pub(crate) type Fields = fn(&Meta) -> &str;
+/// Whether that is one JSON object, with its braces first and last, that fits into a diff.
+fn is_sound(meta: &Bytes) -> bool {
+    let text = std::str::from_utf8(meta).unwrap_or_default();
+    let object =
+        Json::parse(text).is_ok_and(|json| json.is_object() && json.as_str().len() == text.len());
+    object && fits_a_diff(text)
+}
 
 /// What the tracker keeps of a meta: a JSON object without the fields that are ours to set. The unit value is `{}`.
 pub(crate) fn encode(meta: &(impl Serialize + ?Sized)) -> Result<Bytes, MetaError> {
@@ -136,6 +134,10 @@ pub(crate) fn decode<T: DeserializeOwned>(meta: &Bytes) -> Result<T, MetaError> 
 
 /// Whether a JSON object nests no deeper than a diff around it allows.
 fn fits_a_diff(object: &str) -> bool {
+    let opened = object.bytes().filter(|byte| matches!(byte, b'{' | b'['));
+    if opened.count() + DEPTH_AROUND_META <= MAX_JSON_DEPTH {
+        return true;
+    }
     let (open, close) = ("[".repeat(DEPTH_AROUND_META), "]".repeat(DEPTH_AROUND_META));
     Json::parse(format!("{open}{object}{close}")).is_ok()
 }

@@ -33,7 +33,7 @@ impl Mode {
         self != Self::Full
     }
 
-    /// The part of a list that clients hold.
+    /// The part of a list that clients hold. It shares the list's pieces, so that of two such parts only what differs is looked at.
     pub(crate) fn view(self, list: &Entries) -> Entries {
         match self {
             Self::Full => list.clone(),
@@ -114,7 +114,7 @@ fn first_keys(list: &Entries, most: usize) -> Entries {
         }
         keys <= most
     });
-    first.cloned().collect()
+    list.first(first.count())
 }
 
 #[cfg(test)]
@@ -148,6 +148,18 @@ mod tests {
         assert_eq!(Mode::Window(9).view(&all).len(), 4);
         assert_eq!(Mode::Full.view(&all).len(), 4);
         assert!(Mode::Count.view(&all).is_empty());
+    }
+
+    /// So that of two windows of one list only what differs is looked at.
+    #[test]
+    fn a_window_has_the_lists_own_pieces() {
+        let all: Entries = (0..1_000)
+            .map(|n| entry(&format!("user-{n:04}"), n))
+            .collect();
+        let view = Mode::Window(700).view(&all);
+        assert!(view.iter().eq(all.iter().take(700)));
+        let looked = |now: &Entries| Difference::between([&view], now).looked;
+        assert!(looked(&Mode::Window(700).view(&all)) < 200);
     }
 
     #[test]

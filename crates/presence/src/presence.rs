@@ -92,11 +92,14 @@ impl Presence {
             queue
         });
         let (sender, wanted) = mpsc::channel(WANTED);
+        let (arrivals, arrived) = mpsc::unbounded_channel();
         let broadcaster = Broadcaster {
             pubsub: pubsub.clone(),
             tracker: tracker.clone(),
             diffs: tracker.diffs(),
             wanted,
+            arrived,
+            arrivals,
             teller: Teller::new(Settings {
                 period: config.period,
                 rules: rules.clone(),
@@ -172,7 +175,7 @@ impl Presence {
         let presence = self.clone();
         self.hold_diffs(socket);
         socket.after_join(move |socket| {
-            Box::pin(async move { presence.push_state(socket).await.into() })
+            Box::pin(async move { presence.push_first_state(socket).await.into() })
         });
     }
 
@@ -186,7 +189,7 @@ impl Presence {
             .track_bytes(socket.owner(), socket.topic(), key, meta)
             .await
         {
-            Ok(_) => self.push_state(socket).await.into(),
+            Ok(_) => self.push_first_state(socket).await.into(),
             Err(error) => Flow::Fail(error.to_string()),
         }
     }
@@ -485,7 +488,8 @@ impl Presence {
     /// was set. It must get that after every join to be able to follow.
     /// [`track_after_join`](Self::track_after_join) has it included, and [`push_state_after_join`](Self::push_state_after_join) is for
     /// those who only watch. Prefer them: by this alone, from [`Socket::after_join`] or later, a `presence_diff` may come before the list,
-    /// unless the channel holds that event back ([`Socket::hold_until_after_join`]).
+    /// unless the channel holds that event back ([`Socket::hold_until_after_join`]). It may be called again, for a client that asks for
+    /// the list anew: what is told while the list is on its way is told once more after it.
     ///
     /// Clients that join a topic within one [period](PresenceConfig::period) share one list, which is written once; so this may
     /// wait until the end of the period, and for the [fetch](crate::Fetch). Pushing a [`list`](Self::list) by hand is not quite the
@@ -499,18 +503,28 @@ impl Presence {
     ///
     /// If the future is dropped before it is done, nothing was pushed.
     pub async fn push_state(&self, socket: &Socket) -> Result<(), PushStateError> {
-        let greeting = self.greeting(socket).await?;
+        self.push(socket, false).await
+    }
+
+    /// For a client whose differences are held back until it has the list.
+    async fn push_first_state(&self, socket: &Socket) -> Result<(), PushStateError> {
+        self.push(socket, true).await
+    }
+
+    async fn push(&self, socket: &Socket, is_held_back: bool) -> Result<(), PushStateError> {
+        let greeting = self.greeting(socket, is_held_back).await?;
         greeting
             .push_list(socket, &self.shared.events, &self.shared.counters)
             .await
     }
 
-    async fn greeting(&self, socket: &Socket) -> Result<Arc<Greeting>, Closed> {
+    async fn greeting(&self, socket: &Socket, is_held_back: bool) -> Result<Arc<Greeting>, Closed> {
         let (reply, greeting) = oneshot::channel();
         let pusher = socket.pusher();
         let wanted = Wanted {
             topic: Arc::from(socket.topic()),
             waiter: Waiter { pusher, reply },
+            is_held_back,
         };
         self.shared.wanted.send(wanted).await.map_err(|_| Closed)?;
         greeting.await.map_err(|_| Closed)

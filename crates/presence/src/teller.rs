@@ -8,6 +8,10 @@
 //! One that was made before the list may undo a part of it, but only to what was told then, which is one of the bases of
 //! the next difference; and there is a next one, since the list was another than what was told.
 //!
+//! That is so of who joins: what is told meanwhile is held back for it. Whoever asks for a list later is told differences before it comes, and
+//! has an older list after them. So such a list is *under way* until all have it: till then it is a base of every difference, and then of
+//! one more, which is told in any case.
+//!
 //! A topic that nobody on this node is subscribed to has no clients who hold anything: what changes there is noted as told.
 //!
 //! Pure: no clock, no I/O, no tasks.
@@ -62,8 +66,10 @@ pub(crate) struct Telling {
 #[derive(Debug)]
 pub(crate) struct Greet<W> {
     pub(crate) topic: Arc<str>,
-    pub(crate) greeting: Arc<Greeting>,
+    pub(crate) greeting: Greeting,
     pub(crate) waiters: Vec<W>,
+    /// The number of the list if it is under way: [`Teller::arrived`] is owed too.
+    pub(crate) way: Option<u64>,
 }
 
 /// What a teller sees when it looks at a topic.
@@ -84,6 +90,8 @@ pub(crate) struct Teller<W> {
     /// When to look at which topic, each at most once.
     due: BTreeSet<(Duration, Arc<str>)>,
     looked: u64,
+    /// How many lists have been under way.
+    ways: u64,
 }
 
 #[derive(Debug)]
@@ -91,8 +99,12 @@ struct Topic<W> {
     mode: Mode,
     /// The list that clients have been told the way to.
     told: Entries,
+    /// What clients have been told of while nobody looked: it is the whole list, of which they would hold the view.
+    told_is_whole: bool,
     /// Lists that some were given since.
     given: Vec<Entries>,
+    /// Lists that some are given and may not have yet.
+    under_way: BTreeMap<u64, Entries>,
     /// The number that all clients were last told; nothing if some were given another.
     told_count: Option<Count>,
     handled: Entries,
@@ -103,6 +115,8 @@ struct Topic<W> {
     is_telling: bool,
     is_greeting: bool,
     waiters: Vec<W>,
+    /// Whether some of them are told differences before they have the list.
+    is_overtaken: bool,
     /// Not before these times.
     tell_at: Duration,
     count_at: Duration,
@@ -117,6 +131,7 @@ impl<W> Teller<W> {
             topics: BTreeMap::new(),
             due: BTreeSet::new(),
             looked: 0,
+            ways: 0,
         }
     }
 
@@ -136,9 +151,23 @@ impl<W> Teller<W> {
         all.iter().for_each(|topic| self.changed(topic));
     }
 
-    /// Somebody is to have the list of a topic, as it will be when the greeting is made.
-    pub(crate) fn wanted(&mut self, topic: &Arc<str>, waiter: W) {
-        self.with(topic, |topic| topic.waiters.push(waiter));
+    /// Somebody is to have the list of a topic, as it will be when the greeting is made. Whether the differences that are told
+    /// meanwhile are held back until it has the list.
+    pub(crate) fn wanted(&mut self, topic: &Arc<str>, waiter: W, is_held_back: bool) {
+        self.with(topic, |topic| {
+            topic.waiters.push(waiter);
+            topic.is_overtaken |= !is_held_back;
+        });
+    }
+
+    /// All who were given a list that was under way have it, or have gone.
+    pub(crate) fn arrived(&mut self, topic: &Arc<str>, way: u64) {
+        self.with(topic, |topic| {
+            if let Some(list) = topic.under_way.remove(&way) {
+                topic.given.push(list);
+                topic.list_changed = true;
+            }
+        });
     }
 
     /// What was to be told has been.
@@ -168,13 +197,19 @@ impl<W> Teller<W> {
         self.looked
     }
 
-    /// What is to be done now.
-    pub(crate) fn poll(&mut self, now: Duration, source: &impl Source) -> Option<Job<W>> {
-        while self.poll_timeout().is_some_and(|at| at <= now) {
+    /// What is to be done now, if it is found in so many looks at topics; one less is left for each.
+    pub(crate) fn poll(
+        &mut self,
+        now: Duration,
+        source: &impl Source,
+        looks: &mut usize,
+    ) -> Option<Job<W>> {
+        while *looks > 0 && self.poll_timeout().is_some_and(|at| at <= now) {
+            *looks -= 1;
             let (_, name) = self.due.pop_first()?;
             let topic = self.topics.get_mut(&name)?;
             topic.scheduled = None;
-            let job = topic.act(&name, now, &self.settings, source);
+            let job = topic.act(&name, now, &self.settings, source, &mut self.ways);
             self.looked += std::mem::take(&mut topic.looked);
             if job.is_none() && topic.is_idle(now) {
                 self.topics.remove(&name);
@@ -218,7 +253,9 @@ impl<W> Topic<W> {
         Self {
             mode,
             told: Entries::default(),
+            told_is_whole: false,
             given: Vec::new(),
+            under_way: BTreeMap::new(),
             told_count: None,
             handled: Entries::default(),
             counted: Counted::default(),
@@ -228,6 +265,7 @@ impl<W> Topic<W> {
             is_telling: false,
             is_greeting: false,
             waiters: Vec::new(),
+            is_overtaken: false,
             tell_at: Duration::ZERO,
             count_at: Duration::ZERO,
             greet_at: Duration::ZERO,
@@ -241,6 +279,7 @@ impl<W> Topic<W> {
         now: Duration,
         settings: &Settings,
         source: &impl Source,
+        ways: &mut u64,
     ) -> Option<Job<W>> {
         // First the difference: who waits for a list is then given one that needs none after it.
         let tells_list = self.list_changed && self.tell_at <= now;
@@ -260,17 +299,25 @@ impl<W> Topic<W> {
         }
         if self.may_greet() && self.greet_at <= now {
             self.is_greeting = true;
+            self.greet_at = now + settings.period;
+            let is_overtaken = std::mem::take(&mut self.is_overtaken) && self.mode.lists();
+            let way = is_overtaken.then(|| {
+                *ways += 1;
+                *ways
+            });
             return Some(Job::Greet(Greet {
                 topic: Arc::clone(name),
-                greeting: self.greet(&source.list(name), now, settings),
+                greeting: self.greet(&source.list(name), way),
                 waiters: std::mem::take(&mut self.waiters),
+                way,
             }));
         }
         None
     }
 
     fn may_greet(&self) -> bool {
-        !self.is_greeting && !self.waiters.is_empty() && self.given.len() < BASES
+        let bases = self.given.len() + self.under_way.len();
+        !self.is_greeting && !self.waiters.is_empty() && bases < BASES
     }
 
     fn tell(
@@ -309,15 +356,33 @@ impl<W> Topic<W> {
 
     /// Where nobody is subscribed there is nothing to tell, and nobody holds a list.
     fn tell_list(&mut self, look: &Look<'_>, telling: &mut Telling) {
-        let view = self.mode.view(look.list);
-        if look.is_watched {
-            let bases = self.given.iter().chain([&self.told]);
-            telling.news = Difference::between(bases, &view);
-            telling.keys = telling.news.keys();
-            self.looked += telling.news.looked;
+        if !look.is_watched {
+            self.told = match self.mode.lists() {
+                true => look.list.clone(),
+                false => Entries::default(),
+            };
+            self.told_is_whole = true;
+            return self.given.clear();
         }
+        if std::mem::take(&mut self.told_is_whole) {
+            self.told = self.view(&self.told.clone());
+        }
+        let view = self.view(look.list);
+        let bases = self.given.iter().chain(self.under_way.values());
+        telling.news = Difference::between(bases.chain([&self.told]), &view);
+        telling.keys = telling.news.keys();
+        self.looked += telling.news.looked;
         self.given.clear();
         self.told = view;
+    }
+
+    /// The part of a list that clients hold.
+    fn view(&mut self, list: &Entries) -> Entries {
+        let view = self.mode.view(list);
+        if let Mode::Window(_) = self.mode {
+            self.looked += view.len() as u64;
+        }
+        view
     }
 
     fn hand_over(&mut self, list: &Entries, telling: &mut Telling) {
@@ -332,15 +397,16 @@ impl<W> Topic<W> {
         }
     }
 
-    fn greet(&mut self, list: &Entries, now: Duration, settings: &Settings) -> Arc<Greeting> {
-        self.greet_at = now + settings.period;
-        let view = self.mode.lists().then(|| self.mode.view(list));
+    fn greet(&mut self, list: &Entries, way: Option<u64>) -> Greeting {
+        let view = self.mode.lists().then(|| self.view(list));
         let count = self.mode.counts().then(|| self.count(list));
-        if let Some(view) = &view {
-            self.given.push(view.clone());
-            self.list_changed |= self.given.len() >= BASES;
+        match (&view, way) {
+            (Some(view), Some(way)) => drop(self.under_way.insert(way, view.clone())),
+            (Some(view), None) => self.given.push(view.clone()),
+            (None, _) => {}
         }
-        Arc::new(Greeting::new(view, count))
+        self.list_changed |= self.given.len() >= BASES;
+        Greeting::new(view, count)
     }
 
     fn count(&mut self, list: &Entries) -> Count {
@@ -360,7 +426,8 @@ impl<W> Topic<W> {
 
     /// Whether there is nothing to remember of it once it has been quiet for a while.
     fn is_empty(&self) -> bool {
-        let is_busy = self.is_telling || self.is_greeting || !self.waiters.is_empty();
+        let is_waited_for = !self.waiters.is_empty() || !self.under_way.is_empty();
+        let is_busy = self.is_telling || self.is_greeting || is_waited_for;
         let is_changed = self.list_changed || self.count_changed;
         !is_busy
             && !is_changed

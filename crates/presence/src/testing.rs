@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use matryoshka_tracker::pubsub::NodeName;
-use matryoshka_tracker::{Entries, Entry, PresenceRef};
+use matryoshka_tracker::{Entries, Entry, PresenceRef, Verdict};
 
 /// The topic of all of them.
 pub(crate) const TOPIC: &str = "t";
@@ -29,6 +29,7 @@ pub(crate) fn entry_of(
         previous,
         node: NodeName::new("n1").unwrap(),
         owner,
+        verdict: Verdict::default(),
     })
 }
 

@@ -1,46 +1,52 @@
 //! The entries of one topic as an immutable list that is cheap to copy and cheap to copy with one change.
 //!
-//! A sorted list cut into chunks. A change copies one chunk and the list of chunks, whatever the list's length, and
-//! only if somebody still holds the list as it was before.
-//!
 //! Pure: no clock, no I/O, no tasks.
 
 use std::cmp::Ordering;
-use std::fmt;
 use std::hint::black_box;
-use std::mem;
 use std::sync::Arc;
+use std::{fmt, mem, slice};
 
 use matryoshka_pubsub::NodeName;
 
 use crate::entry::Entry;
 use crate::reference::PresenceRef;
+use chunks::Chunks;
 
 /// All entries of one topic at one moment, sorted by key, then by reference. A clone is two words.
-#[derive(Clone, Default)]
-pub struct Entries {
-    chunks: Arc<Vec<Chunk>>,
-    len: usize,
+#[derive(Clone)]
+pub struct Entries(List);
+
+#[derive(Clone)]
+enum List {
+    /// With nothing around it: where everybody has a topic of their own, that would be more than the entry.
+    One(Arc<Entry>),
+    /// None, or several.
+    Chunked(Chunks),
 }
 
 impl Entries {
     /// How many entries there are.
     pub fn len(&self) -> usize {
-        self.len
+        match &self.0 {
+            List::One(_) => 1,
+            List::Chunked(chunks) => chunks.len(),
+        }
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// All entries in order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Entry>> + Clone {
-        self.chunks.iter().flat_map(|chunk| chunk.iter())
+        self.pieces_from(0).flatten()
     }
 
     /// All entries in order, in the pieces that they are kept in; none of them is empty. A list and what became of it share the pieces
-    /// in which nothing changed: the same place in memory, which is how to find what changed without a look at each entry.
+    /// in which nothing changed: the same place in memory, which is how to find what changed without a look at each entry. A list of one
+    /// entry is a piece that it shares with none.
     ///
     /// ```
     /// # use matryoshka_tracker::Entries;
@@ -49,116 +55,101 @@ impl Entries {
     /// assert!(now.pieces().zip(before.pieces()).all(|(a, b)| std::ptr::eq(a, b)));
     /// ```
     pub fn pieces(&self) -> impl Iterator<Item = &[Arc<Entry>]> {
-        self.chunks.iter().map(|chunk| chunk.as_slice())
+        self.pieces_from(0)
+    }
+
+    /// The pieces from one on.
+    fn pieces_from(&self, first: usize) -> impl Iterator<Item = &[Arc<Entry>]> + Clone {
+        let (one, chunks) = match &self.0 {
+            List::One(entry) => (Some(slice::from_ref(entry)), None),
+            List::Chunked(chunks) => (None, Some(chunks.all()[first..].iter())),
+        };
+        let chunks = chunks.into_iter().flatten();
+        one.into_iter().chain(chunks.map(|chunk| chunk.as_slice()))
+    }
+
+    /// The first so many entries. Its [pieces](Self::pieces) are those of this list but for the last, if the cut goes through it.
+    pub fn first(&self, most: usize) -> Self {
+        match &self.0 {
+            _ if most >= self.len() => self.clone(),
+            List::One(_) => Self::default(),
+            List::Chunked(chunks) => {
+                let first = chunks.first(most);
+                let one = first.only().cloned().map(List::One);
+                Self(one.unwrap_or(List::Chunked(first)))
+            }
+        }
     }
 
     /// All entries in order, in pieces of which each is about to be read: its entries and their values are on their way
     /// into the processor's caches. A list that nobody read for a while is in none of them, and who goes from entry to
     /// value and on to the next entry waits for each; what is read ahead is fetched many at a time.
     pub(crate) fn read_ahead(&self) -> impl Iterator<Item = &[Arc<Entry>]> {
-        self.chunks.iter().map(|chunk| {
-            let heads = chunk
+        self.pieces_from(0).map(|piece| {
+            let heads = piece
                 .iter()
                 .map(|entry| Arc::strong_count(entry) + entry.meta.len());
             black_box(heads.fold(0, usize::wrapping_add));
             let ends = |entry: &Arc<Entry>| Some(entry.meta.first()? ^ entry.meta.last()?);
-            black_box(chunk.iter().filter_map(ends).fold(0, |sum, end| sum ^ end));
-            chunk.as_slice()
+            black_box(piece.iter().filter_map(ends).fold(0, |sum, end| sum ^ end));
+            piece
         })
     }
 
     /// The entries with that key, oldest first as far as one node wrote them.
     pub fn by_key<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a Arc<Entry>> + Clone {
-        let first = self.chunk_where(|last| last.key.as_ref() < key);
-        self.chunks[first..]
-            .iter()
-            .flat_map(move |chunk| chunk[chunk.partition_point(|e| e.key.as_ref() < key)..].iter())
+        let first = match &self.0 {
+            List::One(_) => 0,
+            List::Chunked(chunks) => chunks.first_where(|last| last.key.as_ref() < key),
+        };
+        self.pieces_from(first)
+            .flat_map(move |piece| piece[piece.partition_point(|e| e.key.as_ref() < key)..].iter())
             .take_while(move |entry| entry.key.as_ref() == key)
     }
 
     #[cfg(test)]
     pub(crate) fn get(&self, place: &Place<'_>) -> Option<&Arc<Entry>> {
-        let (chunk, index) = self.find(place).ok()?;
-        Some(&self.chunks[chunk][index])
+        self.iter().find(|entry| Place::of(entry) == *place)
     }
 
     /// Adds an entry, or puts it in place of the one with its identity, which is given back.
     pub(crate) fn insert(&mut self, entry: Arc<Entry>) -> Option<Arc<Entry>> {
-        let found = self.find(&Place::of(&entry));
-        let chunks = Arc::make_mut(&mut self.chunks);
-        let (at, index) = match found {
-            Ok((at, index)) => {
-                return Some(mem::replace(&mut writable(&mut chunks[at])[index], entry));
+        match &mut self.0 {
+            List::One(there) if Place::of(there) == Place::of(&entry) => {
+                return Some(mem::replace(there, entry));
             }
-            Err(place) => place,
-        };
-        if chunks.is_empty() {
-            chunks.push(Chunk::default());
-        }
-        let is_last = at + 1 == chunks.len();
-        let chunk = writable(&mut chunks[at]);
-        if chunk.len() == chunk.capacity() {
-            chunk.reserve_exact(CHUNK_ROOM);
-        }
-        chunk.insert(index, entry);
-        self.len += 1;
-        if chunk.len() > CHUNK_ENTRIES {
-            let keep = if is_last {
-                CHUNK_ENTRIES
-            } else {
-                CHUNK_ENTRIES / 2
-            };
-            let rest = chunk.split_off(keep);
-            chunk.shrink_to_fit();
-            chunks.insert(at + 1, Arc::new(rest));
+            List::One(there) => {
+                let both = Chunks::of([Arc::clone(there), entry]);
+                self.0 = List::Chunked(both);
+            }
+            List::Chunked(chunks) if chunks.len() == 0 => self.0 = List::One(entry),
+            List::Chunked(chunks) => return chunks.insert(entry),
         }
         None
     }
 
     /// Takes the entry of that identity out, and gives it back if it was there.
     pub(crate) fn remove(&mut self, entry: &Entry) -> Option<Arc<Entry>> {
-        let (at, index) = self.find(&Place::of(entry)).ok()?;
-        let chunks = Arc::make_mut(&mut self.chunks);
-        let removed = writable(&mut chunks[at]).remove(index);
-        self.len -= 1;
-        self.mend(at);
-        Some(removed)
-    }
-
-    /// The chunk and the index in it where an identity is, or would be.
-    fn find(&self, place: &Place<'_>) -> Result<(usize, usize), (usize, usize)> {
-        let at = self.chunk_where(|last| Place::of(last) < *place);
-        let Some(chunk) = self.chunks.get(at) else {
-            // After everything: into the last chunk, so that lists which grow in order have full chunks.
-            let last = self.chunks.len().saturating_sub(1);
-            return Err((last, self.chunks.last().map_or(0, |chunk| chunk.len())));
-        };
-        let found = chunk.binary_search_by(|entry| Place::of(entry).cmp(place));
-        found.map(|index| (at, index)).map_err(|index| (at, index))
-    }
-
-    /// Keeps chunks from staying nearly empty after removals.
-    fn mend(&mut self, at: usize) {
-        let chunks = Arc::make_mut(&mut self.chunks);
-        if chunks[at].is_empty() {
-            chunks.remove(at);
-            return;
-        }
-        // With the next, or with the one before: removals in ascending order have not come to the next yet.
-        for first in [Some(at), at.checked_sub(1)].into_iter().flatten() {
-            if let [left, right, ..] = &chunks[first..]
-                && left.len() + right.len() <= CHUNK_ENTRIES / 2
-            {
-                let right = chunks.remove(first + 1);
-                return writable(&mut chunks[first]).extend(right.iter().cloned());
+        match &mut self.0 {
+            List::One(there) if Place::of(there) == Place::of(entry) => match mem::take(self).0 {
+                List::One(removed) => Some(removed),
+                List::Chunked(_) => None,
+            },
+            List::One(_) => None,
+            List::Chunked(chunks) => {
+                let removed = chunks.remove(entry)?;
+                if let Some(last) = chunks.only() {
+                    self.0 = List::One(Arc::clone(last));
+                }
+                Some(removed)
             }
         }
     }
+}
 
-    /// The first chunk whose last entry is not before what is sought.
-    fn chunk_where(&self, before: impl Fn(&Entry) -> bool) -> usize {
-        self.chunks
-            .partition_point(|chunk| chunk.last().is_some_and(|last| before(last)))
+impl Default for Entries {
+    fn default() -> Self {
+        Self(List::Chunked(Chunks::default()))
     }
 }
 
@@ -229,23 +220,7 @@ impl PartialOrd for Place<'_> {
     }
 }
 
-type Chunk = Arc<Vec<Arc<Entry>>>;
-
-/// The chunk, copied if somebody else has it too: with room for a few more, and not for twice as many.
-fn writable(chunk: &mut Chunk) -> &mut Vec<Arc<Entry>> {
-    if Arc::get_mut(chunk).is_none() {
-        let mut copy = Vec::with_capacity(chunk.len() + CHUNK_ROOM);
-        copy.extend(chunk.iter().cloned());
-        *chunk = Arc::new(copy);
-    }
-    Arc::make_mut(chunk)
-}
-
-/// Entries of one chunk: a change copies so many pointers, and one for each chunk of the list.
-const CHUNK_ENTRIES: usize = 128;
-
-/// For how many more entries a chunk gets room.
-const CHUNK_ROOM: usize = 16;
+mod chunks;
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,9 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
+use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use bytes::Bytes;
 use matryoshka_pubsub::NodeName;
@@ -28,6 +30,8 @@ pub struct Entry {
     pub node: NodeName,
     /// The number of its owner. Only comparable with numbers of the same node.
     pub owner: u64,
+    /// What a reader of the value has found out about it; by default nothing. No part of what the entry says.
+    pub verdict: Verdict,
 }
 
 impl Entry {
@@ -38,6 +42,52 @@ impl Entry {
     /// If the bytes are not a value of `M`: another version wrote it, or it was tracked as plain bytes.
     pub fn decode<M: DeserializeOwned>(&self) -> Result<M, MetaError> {
         rmp_serde::from_slice(&self.meta).map_err(MetaError::decode)
+    }
+}
+
+/// Whether a value is what its readers take for one: asked once, and remembered for all lists that have the entry.
+///
+/// A tracker does not look into values, and other nodes may track anything. Two of these are always equal.
+#[derive(Default)]
+pub struct Verdict(AtomicU8);
+
+impl Verdict {
+    const SOUND: u8 = 1;
+    const UNSOUND: u8 = 2;
+
+    /// The verdict: of `judge` if there was none yet. Readers that ask at the same moment may each judge.
+    pub fn or_judge(&self, judge: impl FnOnce() -> bool) -> bool {
+        match self.0.load(Ordering::Relaxed) {
+            Self::SOUND => true,
+            Self::UNSOUND => false,
+            _ => {
+                let is_sound = judge();
+                let verdict = if is_sound { Self::SOUND } else { Self::UNSOUND };
+                self.0.store(verdict, Ordering::Relaxed);
+                is_sound
+            }
+        }
+    }
+}
+
+/// Of a copy, whose value may be made another, nothing has been found out.
+impl Clone for Verdict {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Verdict {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Verdict {}
+
+impl fmt::Debug for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Verdict")
     }
 }
 

@@ -12,11 +12,13 @@ use std::time::Duration;
 
 use matryoshka_pubsub::NodeName;
 
-use crate::entry::Entry;
+use crate::entry::{Entry, Verdict};
 use crate::life::Life;
 use crate::message::{HeldPart, HeldValue, Offer, Position, millis};
 use crate::owner_log::{FORMER_LIVES, wire_size};
+use crate::reference::PresenceRef;
 use crate::replica::Replica;
+use crate::visible::{Beside, MOST_TOLD};
 
 /// The held entries of one life of one node.
 #[derive(Debug)]
@@ -32,6 +34,37 @@ pub(crate) struct HeldSet {
     said_over: bool,
     /// This node heard the owner itself in this life, up to its end. Otherwise it has only the word of others for it.
     witnessed: bool,
+    /// Until it is listed: what was told of what it stands beside.
+    told: Told,
+}
+
+/// Beside which tracked entries another node lists those of a set that it passed on, by their numbers; of a set that nobody passed on,
+/// nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Told(Option<BTreeMap<u64, Vec<PresenceRef>>>);
+
+impl Told {
+    /// Another node lists all of them alone, as far as it has told.
+    pub(crate) fn none() -> Self {
+        Self(Some(BTreeMap::new()))
+    }
+
+    pub(crate) fn beside(&self, entry: &Entry) -> Beside<'_> {
+        let Some(told) = &self.0 else {
+            return Beside::Visible;
+        };
+        let beside = told.get(&entry.reference.put_seq());
+        Beside::Told(beside.map_or(&[], Vec::as_slice))
+    }
+
+    fn note(&mut self, put_seq: u64, beside: &[PresenceRef]) {
+        let most = beside.len().min(MOST_TOLD);
+        if let Some(told) = &mut self.0
+            && most > 0
+        {
+            told.insert(put_seq, beside[..most].to_vec());
+        }
+    }
 }
 
 impl HeldSet {
@@ -48,6 +81,7 @@ impl HeldSet {
             formerly,
             said_over: false,
             witnessed: false,
+            told: Told::default(),
         }
     }
 
@@ -55,6 +89,7 @@ impl HeldSet {
     pub(crate) fn taken(
         offer: &Offer,
         entries: BTreeMap<u64, Arc<Entry>>,
+        told: Told,
         deadline: Duration,
     ) -> Self {
         Self {
@@ -65,7 +100,13 @@ impl HeldSet {
             formerly: offer.formerly.clone(),
             said_over: false,
             witnessed: false,
+            told,
         }
+    }
+
+    /// What was told of what it stands beside, which counts once.
+    pub(crate) fn take_told(&mut self) -> Told {
+        std::mem::take(&mut self.told)
     }
 
     /// Its life was heard here, and has ended.
@@ -74,6 +115,12 @@ impl HeldSet {
             witnessed: true,
             ..self
         }
+    }
+
+    /// It comes from a copy that was hidden: nobody told what its entries stand beside.
+    pub(crate) fn unlisted(self) -> Self {
+        let told = Told::none();
+        Self { told, ..self }
     }
 
     /// Only others say that it is of that life.
@@ -175,20 +222,27 @@ impl HeldSet {
         }
     }
 
-    /// The entries after a number, as many as fit into so many bytes, at least one if there is any.
-    pub(crate) fn part(&self, set: Offer, after: Option<u64>, bytes: usize) -> HeldPart {
+    /// The entries after a number, as many as fit into so many bytes, at least one if there is any; each with what it stands beside.
+    pub(crate) fn part(
+        &self,
+        set: Offer,
+        after: Option<u64>,
+        bytes: usize,
+        beside: impl Fn(&Entry) -> Vec<PresenceRef>,
+    ) -> HeldPart {
         let start = after.map_or(0, |after| after.saturating_add(1));
         let mut room = bytes;
         let mut entries = Vec::new();
         let mut more = false;
         for entry in self.entries.range(start..).map(|(_, entry)| entry) {
-            let size = wire_size(entry);
+            let value = value(entry, beside(entry));
+            let size = wire_size(entry) + value.beside.len() * (PresenceRef::TEXT_LEN + 1);
             if size > room && !entries.is_empty() {
                 more = true;
                 break;
             }
             room = room.saturating_sub(size);
-            entries.push(value(entry));
+            entries.push(value);
         }
         HeldPart { set, entries, more }
     }
@@ -210,7 +264,7 @@ fn slot(entry: &Entry) -> (u64, Arc<str>, Arc<str>) {
     )
 }
 
-fn value(entry: &Entry) -> HeldValue {
+fn value(entry: &Entry, beside: Vec<PresenceRef>) -> HeldValue {
     HeldValue {
         topic: Arc::clone(&entry.topic),
         key: Arc::clone(&entry.key),
@@ -218,6 +272,7 @@ fn value(entry: &Entry) -> HeldValue {
         owner: entry.owner,
         reference: entry.reference,
         previous: entry.previous,
+        beside,
     }
 }
 
@@ -229,6 +284,7 @@ pub(crate) struct Taking {
     pub(crate) asked: Duration,
     seq: Option<u64>,
     pub(crate) entries: BTreeMap<u64, Arc<Entry>>,
+    pub(crate) told: Told,
 }
 
 /// What becomes of a set that is on its way.
@@ -250,6 +306,7 @@ impl Taking {
             asked,
             seq: None,
             entries: BTreeMap::new(),
+            told: Told::none(),
         }
     }
 
@@ -265,6 +322,7 @@ impl Taking {
         }
         if *self.seq.get_or_insert(set.at.seq) != set.at.seq {
             self.entries.clear();
+            self.told = Told::none();
             self.seq = None;
             return Taken::Ask(None);
         }
@@ -299,8 +357,10 @@ impl Taking {
                 previous: value.previous,
                 node: self.node.clone(),
                 owner: value.owner,
+                verdict: Verdict::default(),
             };
             self.entries.insert(put_seq, Arc::new(entry));
+            self.told.note(put_seq, &value.beside);
         }
         true
     }

@@ -33,7 +33,7 @@ pub use config::TrackerConfig;
 pub use diff::Diff;
 pub use diffs::{DiffEvent, Diffs, Snapshot, TopicDiffs, TopicEvent};
 pub use entries::Entries;
-pub use entry::{Entry, Present};
+pub use entry::{Entry, Present, Verdict};
 pub use error::{
     Closed, ConfigError, MetaError, TrackError, TrackerError, UntrackError, UpdateError,
 };

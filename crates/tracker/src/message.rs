@@ -156,6 +156,10 @@ pub(crate) struct HeldValue {
     pub(crate) reference: PresenceRef,
     #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
     pub(crate) previous: Option<PresenceRef>,
+    /// The tracked entries under its topic and key beside which the sender lists it: other places of its user. Beside any else the user
+    /// is back.
+    #[serde(rename = "b", default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) beside: Vec<PresenceRef>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -179,6 +183,9 @@ pub(crate) struct Pull {
     /// What the asking node holds of the receiver; nothing: send all.
     #[serde(default)]
     pub(crate) have: Option<Position>,
+    /// The last part that it has of a state on its way: no more than the parts after that are needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) taken: Option<PartTaken>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

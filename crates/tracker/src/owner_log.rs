@@ -19,7 +19,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use matryoshka_pubsub::NodeName;
 
-use crate::entry::Entry;
+use crate::entry::{Entry, Verdict};
 use crate::life::Life;
 use crate::message::{OP_OVERHEAD_BYTES, Op, Position, Stored, Value};
 use crate::reference::{PresenceRef, Writer};
@@ -48,6 +48,8 @@ pub(crate) struct OwnerLog {
     held: BTreeMap<u64, Held>,
     /// When those of them are over that have an end of their own, the first first.
     ends: BTreeSet<(Duration, u64)>,
+    /// Those of them that are gone since the time was looked at last.
+    just_gone: Vec<u64>,
     /// The last operations: the newest has the number `seq`, and there is no gap between them.
     log: VecDeque<Logged>,
     log_bytes: usize,
@@ -118,6 +120,7 @@ impl OwnerLog {
             drop_graces: BTreeMap::new(),
             held: BTreeMap::new(),
             ends: BTreeSet::new(),
+            just_gone: Vec::new(),
             log: VecDeque::new(),
             log_bytes: 0,
             unpushed_bytes: 0,
@@ -295,10 +298,12 @@ impl OwnerLog {
     }
 
     /// A held entry is not shown any more: its user is back. The others find out by themselves, so that no deletion
-    /// overtakes the new entry on its way to them.
+    /// overtakes the new entry on its way to them. Who heard of the two the other way round, and took the new entry for another place of
+    /// the user, is told a while later: then what has an end of its own is deleted.
     pub(crate) fn mark_gone(&mut self, put_seq: u64) {
         if let Some(held) = self.held.get_mut(&put_seq) {
             held.gone = true;
+            self.just_gone.extend(held.until.map(|_| put_seq));
         }
     }
 
@@ -322,13 +327,19 @@ impl OwnerLog {
         given_up
     }
 
-    /// When the next held entry is over.
+    /// When the next held entry is over; at once, if the time is to be looked at.
     pub(crate) fn next_expiry(&self) -> Option<Duration> {
+        if !self.just_gone.is_empty() {
+            return Some(Duration::ZERO);
+        }
         self.ends.first().map(|(until, _)| *until)
     }
 
     /// Deletes the held entries that are over. Gives those that were still shown.
     pub(crate) fn expire(&mut self, now: Duration) -> Vec<Arc<Entry>> {
+        for put_seq in std::mem::take(&mut self.just_gone) {
+            self.end_by(put_seq, now + ALL_HAVE_HEARD);
+        }
         let mut shown = Vec::new();
         while let Some((until, put_seq)) = self.ends.first().copied()
             && until <= now
@@ -339,6 +350,19 @@ impl OwnerLog {
             shown.extend(over.filter(|held| !held.gone).map(|held| held.entry));
         }
         shown
+    }
+
+    /// A held entry with an end of its own is over then, unless it is earlier.
+    fn end_by(&mut self, put_seq: u64, at: Duration) {
+        let held = self.held.get_mut(&put_seq);
+        let Some(until) = held.and_then(|held| held.until.as_mut()) else {
+            return;
+        };
+        if at < *until {
+            self.ends.remove(&(*until, put_seq));
+            self.ends.insert((at, put_seq));
+            *until = at;
+        }
     }
 
     fn vacate(&mut self, slot: &Slot) -> Option<Arc<Entry>> {
@@ -358,6 +382,7 @@ impl OwnerLog {
             previous,
             node: self.node.clone(),
             owner: slot.owner,
+            verdict: Verdict::default(),
         });
         let replaces = previous.map(PresenceRef::put_seq);
         let bytes = wire_size(&entry);
@@ -634,6 +659,9 @@ enum LogOp {
 pub(crate) fn wire_size(entry: &Entry) -> usize {
     entry.topic.len() + entry.key.len() + entry.meta.len() + OP_OVERHEAD_BYTES
 }
+
+/// So long after a new entry came here it is everywhere where it can be.
+pub(crate) const ALL_HAVE_HEARD: Duration = Duration::from_secs(1);
 
 /// How many earlier lives are told. A peer that missed more renumberings than that gets everything anew.
 pub(crate) const FORMER_LIVES: usize = 4;

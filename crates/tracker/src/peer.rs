@@ -9,7 +9,7 @@ use matryoshka_pubsub::{LinkId, NodeName};
 
 use crate::held::Taking;
 use crate::life::Life;
-use crate::message::Position;
+use crate::message::{PartTaken, Position};
 use crate::owner_log::wire_size;
 use crate::replica::{Assembly, Kept, Replica};
 
@@ -109,8 +109,9 @@ impl Peer {
 
     /// When to ask again, if an answer is still missing.
     pub(crate) fn retry_at(&self) -> Option<Duration> {
-        let asked = self.link.as_ref()?.asked?;
-        (self.behind() && self.replica.is_some()).then(|| asked + RETRY_PERIOD)
+        let link = self.link.as_ref()?;
+        let asked = link.asked?;
+        (self.behind() && self.replica.is_some()).then(|| asked + link.patience)
     }
 }
 
@@ -148,6 +149,8 @@ pub(crate) struct Link {
     pub(crate) known: u64,
     /// When the peer was last asked for what is missing, or last sent some of it.
     pub(crate) asked: Option<Duration>,
+    /// After so long without anything more of an answer, the question is taken for lost.
+    patience: Duration,
     /// Messages were lost, or another node sees more of the peer than this one: to be looked at when that time has come.
     pub(crate) suspicion: Option<Suspicion>,
     pub(crate) assembly: Option<Assembly>,
@@ -180,6 +183,7 @@ impl Link {
             target: None,
             known: 0,
             asked: Some(now),
+            patience: RETRY_PERIOD,
             suspicion: None,
             assembly: None,
             sending: None,
@@ -206,6 +210,25 @@ impl Link {
         };
     }
 
+    /// The peer is asked for what is missing. If it was asked before and has not answered, it may be slow: the next time it is given
+    /// longer, until it has.
+    pub(crate) fn ask(&mut self, now: Duration) {
+        if self.asked.replace(now).is_some() {
+            self.patience = (2 * self.patience).min(LONGEST_PATIENCE);
+        }
+    }
+
+    /// Some of what was asked for has come, and more is to come.
+    pub(crate) fn fed(&mut self, now: Duration) {
+        self.asked = Some(now);
+    }
+
+    /// Nothing is asked for any more.
+    pub(crate) fn answered(&mut self) {
+        self.asked = None;
+        self.patience = RETRY_PERIOD;
+    }
+
     pub(crate) fn announced(&mut self, seq: u64) {
         self.target.get_or_insert(seq);
         self.known = self.known.max(seq);
@@ -224,9 +247,9 @@ impl Link {
             .as_mut()
             .filter(|suspicion| suspicion.due <= now)?;
         if let Some(asked) = self.asked
-            && now < asked + RETRY_PERIOD
+            && now < asked + self.patience
         {
-            suspicion.due = asked + RETRY_PERIOD;
+            suspicion.due = asked + self.patience;
             return None;
         }
         self.suspicion.take()
@@ -234,7 +257,7 @@ impl Link {
 
     /// Whether an answer is on its way, as far as one can know.
     pub(crate) fn waiting(&self, now: Duration) -> bool {
-        self.asked.is_some_and(|asked| now < asked + RETRY_PERIOD)
+        self.asked.is_some_and(|asked| now < asked + self.patience)
     }
 }
 
@@ -245,21 +268,28 @@ pub(crate) struct Sending {
     entries: Vec<Kept>,
     /// Where each part ends.
     ends: Vec<usize>,
+    /// The part that is sent next, and how many have ever been sent.
+    next: u32,
     sent: u32,
     taken: u32,
+    /// How many parts may be under way.
+    window: u32,
 }
 
 impl Sending {
-    /// Cuts the entries into parts of at most `part_bytes`.
+    /// Cuts the entries into parts of at most `part_bytes`. The first one is small, so that on a slow link it is there soon: it shows that
+    /// the others are coming.
     pub(crate) fn new(at: Position, entries: Vec<Kept>, part_bytes: usize) -> Self {
         let sizes = entries.iter().map(|kept| wire_size(&kept.entry));
-        let ends = cut(sizes, part_bytes);
+        let ends = cut(sizes, part_bytes / FIRST_PART, part_bytes);
         Self {
             at,
             entries,
             ends,
+            next: 0,
             sent: 0,
             taken: 0,
+            window: PARTS_IN_FLIGHT,
         }
     }
 
@@ -269,10 +299,28 @@ impl Sending {
 
     /// The peer has that part and all before it. If it is the last one, the peer needs no more, sent or not.
     pub(crate) fn taken(&mut self, part: u32) {
-        if part.saturating_add(1) >= self.parts() {
+        let taken = part.saturating_add(1);
+        if taken >= self.parts() {
             self.sent = self.parts();
         }
-        self.taken = self.taken.max(part.saturating_add(1)).min(self.sent);
+        let taken = taken.min(self.sent);
+        if taken > self.taken {
+            self.taken = taken;
+            self.window = (self.window + 1).min(PARTS_IN_FLIGHT);
+        }
+        self.next = self.next.max(self.taken);
+    }
+
+    /// The peer asks again, and names the last part that it has; nothing, if it has none. Unless it has given up what it took before,
+    /// it gets the next part once more, and that alone until it says that it is there: all may only be slow. Whether it does.
+    pub(crate) fn again(&mut self, has: Option<&PartTaken>) -> bool {
+        let next = match has {
+            Some(has) if has.at == self.at => has.part.saturating_add(1).min(self.sent),
+            None if self.taken == 0 => 0,
+            _ => return false,
+        };
+        (self.next, self.taken, self.window) = (next, next, 1);
+        next < self.parts()
     }
 
     pub(crate) fn finished(&self) -> bool {
@@ -281,26 +329,27 @@ impl Sending {
 
     /// The next part to send, if the peer has taken enough of those before.
     pub(crate) fn next(&mut self) -> Option<(u32, &[Kept])> {
-        if self.sent == self.parts() || self.sent - self.taken >= PARTS_IN_FLIGHT {
+        if self.next == self.parts() || self.next - self.taken >= self.window {
             return None;
         }
-        let part = self.sent;
-        self.sent += 1;
+        let part = self.next;
+        self.next += 1;
+        self.sent = self.sent.max(self.next);
         let index = part as usize;
         let start = if index == 0 { 0 } else { self.ends[index - 1] };
         Some((part, &self.entries[start..self.ends[index]]))
     }
 }
 
-/// Cuts a sequence of sizes into pieces of at most `limit` (a larger single one is a piece of its own) and says
+/// Cuts a sequence of sizes into pieces of at most `limit`, the first of at most `first` (a larger single one is a piece of its own), and says
 /// where each ends. There is always one piece.
-pub(crate) fn cut(sizes: impl Iterator<Item = usize>, limit: usize) -> Vec<usize> {
+pub(crate) fn cut(sizes: impl Iterator<Item = usize>, first: usize, limit: usize) -> Vec<usize> {
     let mut ends = Vec::new();
-    let (mut count, mut bytes) = (0, 0);
+    let (mut count, mut bytes, mut most) = (0, 0, first);
     for size in sizes {
-        if bytes > 0 && bytes + size > limit {
+        if bytes > 0 && bytes + size > most {
             ends.push(count);
-            bytes = 0;
+            (bytes, most) = (0, limit);
         }
         bytes += size;
         count += 1;
@@ -317,5 +366,11 @@ pub(crate) const CHUNK_BYTES: usize = 128 * 1024;
 /// Parts of a state that are sent before the first is taken. Keeps a large state from filling the link's queue.
 const PARTS_IN_FLIGHT: u32 = 4;
 
-/// After so long without any part of an answer, the question is taken for lost.
+/// How many times smaller than the others the first part of a state is.
+const FIRST_PART: usize = 16;
+
+/// After so long without any part of an answer a question is taken for lost, the first time.
 pub(crate) const RETRY_PERIOD: Duration = Duration::from_secs(1);
+
+/// The same when it was taken for lost again and again.
+pub(crate) const LONGEST_PATIENCE: Duration = Duration::from_secs(8);

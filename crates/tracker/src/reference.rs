@@ -24,6 +24,11 @@ impl PresenceRef {
     /// The length of the text form, in bytes.
     pub const TEXT_LEN: usize = 16;
 
+    /// Whether both were written by one tracker of one node, under one number of it. Owners' numbers mean the same only then.
+    pub fn has_writer_of(self, other: Self) -> bool {
+        self.writer() == other.writer()
+    }
+
     pub(crate) fn new(writer: Writer, put_seq: u64) -> Self {
         let mut bytes = [0; BYTES];
         bytes[..HALF].copy_from_slice(&writer.0);
@@ -177,6 +182,10 @@ mod tests {
         assert_ne!(base, Writer::new("n1", 1, LIFE));
         assert_ne!(base, Writer::new("n1", 0, next));
         assert_ne!(base, Writer::new("n1", 0, Life::first_of(8)));
+        let reference = |writer, put_seq| PresenceRef::new(writer, put_seq);
+        assert!(reference(base, 1).has_writer_of(reference(base, 2)));
+        let other = reference(Writer::new("n1", 0, next), 1);
+        assert!(!reference(base, 1).has_writer_of(other));
     }
 
     #[test]

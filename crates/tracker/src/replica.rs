@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use matryoshka_pubsub::NodeName;
 
-use crate::entry::Entry;
+use crate::entry::{Entry, Verdict};
 use crate::life::Life;
-use crate::message::{Op, Ops, Part, Position, Value};
+use crate::message::{Op, Ops, Part, PartTaken, Position, Value};
 use crate::reference::{PresenceRef, Writer};
 use crate::visible::SharedNames;
 
@@ -246,6 +246,7 @@ impl Replica {
             previous: value.previous.map(previous),
             node: self.node.clone(),
             owner: value.owner,
+            verdict: Verdict::default(),
         })
     }
 
@@ -339,6 +340,17 @@ impl Assembly {
         } else {
             (Assembled::Waiting, Some(self))
         }
+    }
+
+    /// Whether that part is of the same state and has come before.
+    pub(crate) fn has(&self, part: &Part) -> bool {
+        (part.at, part.parts) == (self.of, self.parts) && part.part < self.next
+    }
+
+    /// The last part that has come; nothing before the first.
+    pub(crate) fn taken(&self) -> Option<PartTaken> {
+        let part = self.next.checked_sub(1)?;
+        Some(PartTaken { at: self.of, part })
     }
 
     /// A part has come.

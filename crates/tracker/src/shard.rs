@@ -35,11 +35,11 @@ use crate::message::{Goodbye, Message, Position};
 use crate::owner_log::{OwnerLog, Slot, Target, Ticket};
 use crate::peer::Peer;
 use crate::stats::Stats;
-use crate::visible::{HeldBy, SharedNames, TopicStep, VisibleSet};
+use crate::visible::{Beside, HeldBy, SharedNames, TopicStep, VisibleSet};
 use holding::Holding;
 
-/// So many times sooner than usual the others are told who lost their connection to a restart.
-const RESTART_HURRY: u32 = 10;
+/// So many times sooner than usual the others are told who lost their connection and is held: their clients are back within milliseconds.
+const HURRY: u32 = 10;
 
 /// The whole state of one shard on one node.
 #[derive(Debug)]
@@ -311,8 +311,8 @@ impl Shard {
         };
         if let Some(entry) = self.own.hold(slot, until) {
             self.visible.remove(&entry);
-            self.show_held(&entry, HeldBy::Own);
-            self.written(now);
+            self.show_held(&entry, HeldBy::Own, Beside::Visible);
+            self.written_within(self.settings.broadcast_period / HURRY, now);
         }
     }
 
@@ -382,16 +382,20 @@ impl Shard {
     /// gives way to the new one, or for a moment they list both.
     fn push_period(&self) -> Duration {
         match self.restarting {
-            Some(_) => self.settings.broadcast_period / RESTART_HURRY,
+            Some(_) => self.settings.broadcast_period / HURRY,
             None => self.settings.broadcast_period,
         }
     }
 
     fn written(&mut self, now: Duration) {
+        self.written_within(self.push_period(), now);
+    }
+
+    fn written_within(&mut self, period: Duration, now: Duration) {
         if self.left {
             return;
         }
-        let due = now + self.push_period();
+        let due = now + period;
         self.push_at = Some(self.push_at.map_or(due, |at| at.min(due)));
         if self.own.unpushed().1 >= self.settings.chunk_bytes {
             self.push();
@@ -477,7 +481,7 @@ impl Shard {
             Message::Hello(hello) => self.handle_hello(node, &hello, now),
             Message::Vector(vector) => self.handle_vector(node, &vector, now),
             Message::Ops(ops) => self.handle_ops(node, ops, now),
-            Message::Pull(pull) => self.answer(node, pull.have, now),
+            Message::Pull(pull) => self.answer(node, &pull, now),
             Message::Part(part) => self.handle_part(node, part, now),
             Message::PartTaken(taken) => self.handle_part_taken(node, &taken),
             Message::HeldPull(pull) => self.serve_held(node, &pull, now),

@@ -26,6 +26,8 @@ pub struct Stats {
     pub log_truncated: u64,
     /// Answers to peers made of everything tracked here.
     pub states_served: u64,
+    /// Times that a peer asked again while a state was on its way to it: the state went on.
+    pub states_resumed: u64,
     /// Complete states of peers taken over.
     pub states_taken: u64,
     /// Complete states of peers that brought nothing new.
@@ -83,6 +85,7 @@ impl Add for Stats {
             ops_served: self.ops_served + other.ops_served,
             log_truncated: self.log_truncated + other.log_truncated,
             states_served: self.states_served + other.states_served,
+            states_resumed: self.states_resumed + other.states_resumed,
             states_taken: self.states_taken + other.states_taken,
             old_states: self.old_states + other.old_states,
             broken_states: self.broken_states + other.broken_states,

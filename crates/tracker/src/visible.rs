@@ -5,8 +5,7 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
-use std::collections::BTreeSet;
-use std::collections::btree_map::{BTreeMap, Entry as Slot};
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::sync::Arc;
 
@@ -17,13 +16,15 @@ use crate::entries::{Entries, Place};
 use crate::entry::Entry;
 use crate::life::Life;
 use crate::reference::PresenceRef;
+pub(crate) use held_key::Beside;
+use held_key::HeldKey;
 
 /// All visible entries, by topic.
 #[derive(Debug, Default)]
 pub(crate) struct VisibleSet {
     topics: BTreeMap<Arc<str>, Entries>,
-    /// Those of them that are held. Under one topic and key there are either held entries or others, never both.
-    held: BTreeMap<TopicKey, BTreeMap<HeldPlace, ShownHeld>>,
+    /// Those of them that are held.
+    held: BTreeMap<TopicKey, HeldKey>,
     touched: BTreeMap<Arc<str>, Vec<Touched>>,
 }
 
@@ -44,12 +45,28 @@ impl VisibleSet {
     /// The visible entries that are held.
     #[cfg(any(test, feature = "test-util"))]
     pub(crate) fn held(&self) -> impl Iterator<Item = &ShownHeld> {
-        self.held.values().flat_map(BTreeMap::values)
+        self.held.values().flat_map(HeldKey::held)
     }
 
     #[cfg(any(test, feature = "test-util"))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Entry>> {
         self.topics.values().flat_map(Entries::iter)
+    }
+
+    /// Checks that of each key under which something is held all that is tracked is known to stand beside it.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(crate) fn assert_consistent(&self) {
+        for ((topic, key), there) in &self.held {
+            assert!(!there.is_empty(), "nothing is held under {key}");
+            let held: BTreeSet<_> = there.held().map(|held| held.entry.reference).collect();
+            let listed = self.by_key(topic, key).map(|entry| entry.reference);
+            let tracked: BTreeSet<_> = listed.filter(|entry| !held.contains(entry)).collect();
+            let beside: BTreeSet<_> = there.beside().collect();
+            assert_eq!(
+                tracked, beside,
+                "what is held under {key} gives way to new entries"
+            );
+        }
     }
 
     /// The visible entries under a key.
@@ -64,9 +81,10 @@ impl VisibleSet {
             .flat_map(move |entries| entries.by_key(key))
     }
 
-    /// Makes an entry visible. Held entries under its topic and key are not visible any more: those are given back.
+    /// Makes an entry visible. If it is new beside what is held under its topic and key, all of that is not visible any more: it is
+    /// given back.
     pub(crate) fn insert(&mut self, entry: &Arc<Entry>) -> Vec<ShownHeld> {
-        let displaced = self.take_held(entry);
+        let displaced = self.displace(entry);
         for held in &displaced {
             self.take_out(&held.entry);
         }
@@ -74,44 +92,80 @@ impl VisibleSet {
         displaced
     }
 
-    /// Makes a held entry visible, unless the user is back under its topic and key. Whether it is.
-    pub(crate) fn insert_held(&mut self, entry: &Arc<Entry>, of: HeldBy) -> bool {
-        let listed = self.by_key(&entry.topic, &entry.key).next().is_some();
+    /// Makes a held entry visible, unless its user is back. Whether it is.
+    pub(crate) fn insert_held(
+        &mut self,
+        entry: &Arc<Entry>,
+        of: HeldBy,
+        beside: Beside<'_>,
+    ) -> bool {
         let key = topic_key(entry);
-        if listed && !self.held.contains_key(&key) {
+        if !self.held.contains_key(&key) {
+            let tracked = HeldKey::among(self.by_key(&entry.topic, &entry.key));
+            self.held.insert(key.clone(), tracked);
+        }
+        let Some(there) = self.held.get_mut(&key) else {
             return false;
-        }
-        match self.held.entry(key).or_default().entry(held_place(entry)) {
-            Slot::Occupied(_) => return false,
-            Slot::Vacant(vacant) => vacant.insert(ShownHeld::new(entry, of)),
         };
-        self.put_in(entry);
-        true
-    }
-
-    /// Makes an entry invisible.
-    pub(crate) fn remove(&mut self, entry: &Arc<Entry>) {
-        if self.take_out(entry) && !self.held.is_empty() {
-            self.forget_held(entry);
+        let is_held = there.hold(entry, of, beside);
+        if there.is_empty() {
+            self.held.remove(&key);
         }
-    }
-
-    fn take_held(&mut self, entry: &Entry) -> Vec<ShownHeld> {
-        if self.held.is_empty() {
-            return Vec::new();
+        if is_held {
+            self.put_in(entry);
         }
-        let held = self.held.remove(&topic_key(entry)).unwrap_or_default();
-        held.into_values().collect()
+        is_held
     }
 
-    fn forget_held(&mut self, entry: &Entry) {
+    /// Somebody else has a held entry from now on. Whether it is visible.
+    pub(crate) fn hand_over(&mut self, entry: &Arc<Entry>, to: HeldBy) -> bool {
+        let there = self.held.get_mut(&topic_key(entry));
+        let is_held = there.is_some_and(|there| there.hand_over(entry, to));
+        if is_held {
+            self.put_in(entry);
+        }
+        is_held
+    }
+
+    /// Makes an entry invisible. Whether it was visible.
+    pub(crate) fn remove(&mut self, entry: &Arc<Entry>) -> bool {
+        let was_visible = self.take_out(entry);
+        if was_visible && !self.held.is_empty() {
+            self.forget_place(entry);
+        }
+        was_visible
+    }
+
+    fn forget_place(&mut self, entry: &Entry) {
         let key = topic_key(entry);
-        if let Some(held) = self.held.get_mut(&key) {
-            held.remove(&held_place(entry));
-            if held.is_empty() {
+        if let Some(there) = self.held.get_mut(&key) {
+            there.remove(entry);
+            if there.is_empty() {
                 self.held.remove(&key);
             }
         }
+    }
+
+    /// Beside which entries one is held: so many at most as are told.
+    pub(crate) fn beside(&self, entry: &Entry) -> Vec<PresenceRef> {
+        let there = self.held.get(&topic_key(entry));
+        let beside = there.into_iter().flat_map(HeldKey::beside);
+        beside.take(MOST_TOLD).collect()
+    }
+
+    fn displace(&mut self, entry: &Entry) -> Vec<ShownHeld> {
+        if self.held.is_empty() {
+            return Vec::new();
+        }
+        let key = topic_key(entry);
+        let Some(there) = self.held.get_mut(&key) else {
+            return Vec::new();
+        };
+        let displaced = there.admit(entry);
+        if there.is_empty() {
+            self.held.remove(&key);
+        }
+        displaced
     }
 
     fn put_in(&mut self, entry: &Arc<Entry>) {
@@ -260,12 +314,10 @@ fn topic_key(entry: &Entry) -> TopicKey {
     (Arc::clone(&entry.topic), Arc::clone(&entry.key))
 }
 
-/// What tells the held entries of one topic and key apart.
-type HeldPlace = (PresenceRef, NodeName);
+/// So many entries beside a held one are told of: more places one user hardly has.
+pub(crate) const MOST_TOLD: usize = 16;
 
-fn held_place(entry: &Entry) -> HeldPlace {
-    (entry.reference, entry.node.clone())
-}
+mod held_key;
 
 #[cfg(test)]
 mod tests;

@@ -62,7 +62,7 @@ pub(crate) fn drive<C: Connection, S: Session>(
     let close_timeout = limits.close_timeout;
     async move {
         let mut timer = pin!(sleep_until(drive.heard + drive.idle_timeout));
-        let end = poll_fn(|cx| match drive.poll_turn(cx) {
+        let end = poll_fn(|cx| match drive.take_turn(cx, entered.counters()) {
             Ok(Turn::More) => {
                 cx.waker().wake_by_ref();
                 Poll::Pending
@@ -72,18 +72,25 @@ pub(crate) fn drive<C: Connection, S: Session>(
         })
         .await;
         end.count(entered.counters());
+        if drive.is_stuck() {
+            entered.counters().unblocked.add_one();
+        }
         let last = LastWords::after(&end);
         drop(drive.inbox);
         tell(drive.session, end, &entered);
         // The client's part in the end is bounded; past it the connection is just dropped. Boxed, since
         // it would double the size of a future that hardly ever is here.
         timer.as_mut().reset(Instant::now() + close_timeout);
-        let mut writing = Box::pin(last.write(&mut drive.connection, &mut drive.output));
-        poll_fn(|cx| {
-            let done = writing.as_mut().poll(cx).is_ready() || timer.as_mut().poll(cx).is_ready();
-            if done { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
+        {
+            let (connection, output) = (&mut drive.connection, &mut drive.output);
+            let mut writing = Box::pin(last.write(connection, output, entered.counters()));
+            poll_fn(|cx| {
+                let done =
+                    writing.as_mut().poll(cx).is_ready() || timer.as_mut().poll(cx).is_ready();
+                if done { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+        }
         drop(entered);
     }
 }
@@ -147,16 +154,55 @@ enum Breach {
     Protocol(String),
 }
 
+/// What was given to the connection to write.
+#[derive(Default)]
+struct Written {
+    frames: u64,
+    bytes: u64,
+}
+
+impl Written {
+    fn add(&mut self, frame: &Frame) {
+        self.frames += 1;
+        self.bytes += frame.len() as u64;
+    }
+
+    fn count(self, counters: &Counters) {
+        if self.frames > 0 {
+            counters.frames_written.add(self.frames);
+            counters.bytes_written.add(self.bytes);
+        }
+    }
+}
+
 impl<C: Connection, S: Session> Drive<C, S> {
-    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Result<Turn, End> {
+    /// One turn, counted as a whole: the counters are everybody's.
+    fn take_turn(&mut self, cx: &mut Context<'_>, counters: &Counters) -> Result<Turn, End> {
+        let (was_stuck, mut written) = (self.is_stuck(), Written::default());
+        let turn = self.poll_turn(cx, &mut written);
+        written.count(counters);
+        match (was_stuck, self.is_stuck()) {
+            (false, true) => counters.blocked.add_one(),
+            (true, false) => counters.unblocked.add_one(),
+            _ => {}
+        }
+        turn
+    }
+
+    /// Whether the last turn could not write all that it had.
+    fn is_stuck(&self) -> bool {
+        self.blocked || self.unflushed
+    }
+
+    fn poll_turn(&mut self, cx: &mut Context<'_>, written: &mut Written) -> Result<Turn, End> {
         // Each way has its own share, so that neither a full outbox nor a talkative client shuts the other out.
         let (mut outgoing, mut incoming) = (TURN_ITEMS, TURN_ITEMS);
-        self.write_out(cx, &mut outgoing)?;
+        self.write_out(cx, &mut outgoing, written)?;
         self.read_in(cx, &mut incoming)?;
         // All wakers are set, and asking again would cost as much as what was done. Only what the session answered is still
         // to leave, and then there may be room for more of it.
         while outgoing > 0 && incoming > 0 && !self.output.is_empty() && !self.blocked {
-            self.write_out(cx, &mut outgoing)?;
+            self.write_out(cx, &mut outgoing, written)?;
             if self.held.is_some() {
                 self.read_in(cx, &mut incoming)?;
             }
@@ -188,7 +234,12 @@ impl<C: Connection, S: Session> Drive<C, S> {
     }
 
     /// Feeds what the session and the outbox want written, as far as the connection takes it.
-    fn write_out(&mut self, cx: &mut Context<'_>, budget: &mut usize) -> Result<(), End> {
+    fn write_out(
+        &mut self,
+        cx: &mut Context<'_>,
+        budget: &mut usize,
+        written: &mut Written,
+    ) -> Result<(), End> {
         while *budget > 0 {
             if self.connection.poll_ready_unpin(cx)?.is_pending() {
                 self.block();
@@ -204,6 +255,7 @@ impl<C: Connection, S: Session> Drive<C, S> {
             };
             *budget -= 1;
             if let Some(frame) = frame {
+                written.add(&frame);
                 self.connection.start_send_unpin(Outgoing::Frame(frame))?;
                 self.unflushed = true;
                 if self.held.is_some() {
@@ -412,12 +464,16 @@ impl LastWords {
         self,
         connection: &mut C,
         output: &mut Output,
+        counters: &Counters,
     ) -> Result<(), WriteError> {
         match self {
             Self::None => Ok(()),
             Self::Answer => connection.close().await,
             Self::Close(close) => {
                 while let Some(frame) = output.take() {
+                    let mut written = Written::default();
+                    written.add(&frame);
+                    written.count(counters);
                     connection.feed(Outgoing::Frame(frame)).await?;
                 }
                 connection.send(Outgoing::Close(close)).await?;

@@ -9,6 +9,8 @@ mod owners;
 mod queue;
 #[path = "outbox/reader.rs"]
 mod reader;
+#[path = "outbox/run.rs"]
+mod run;
 #[path = "outbox/urgent.rs"]
 mod urgent;
 
@@ -35,6 +37,7 @@ use urgent::Urgent;
 
 pub(crate) use queue::{Bound, Item};
 pub use queue::{LARGE_FRAME_BYTES, WhenSlow};
+pub use run::SharedFrame;
 
 /// The way to one connection from anywhere: cheap to clone, never blocks, keeps order.
 ///
@@ -55,6 +58,24 @@ impl<M> Outbox<M> {
     pub fn frame_when_slow(&self, frame: Frame, when_slow: WhenSlow) -> Pushed {
         let bytes = frame.len();
         self.push(Item::Frame(frame), bytes, when_slow)
+    }
+
+    /// As [`frame_when_slow`](Self::frame_when_slow), for one frame that goes to many connections: those whose clients read nothing
+    /// at the moment hold it together, which costs each little time and less memory.
+    pub fn shared_frame(&self, shared: &mut SharedFrame, when_slow: WhenSlow) -> Pushed {
+        let mut state = self.shared.lock();
+        // Nobody is woken for one that waits for its client to read.
+        if state.end == End::Open
+            && when_slow == WhenSlow::Close
+            && state.reader.is_blocked()
+            && shared.is_small()
+            && state.queue.push_shared(shared, &self.shared.bound)
+        {
+            return Pushed::Queued;
+        }
+        let frame = shared.frame().clone();
+        let bytes = frame.len();
+        self.push_to(state, Item::Frame(frame), bytes, when_slow)
     }
 
     /// Puts a mail for [`Session::handle_mail`](crate::Session::handle_mail). It counts as one item without bytes.
@@ -149,7 +170,16 @@ impl<M> Outbox<M> {
     }
 
     fn push(&self, item: Item<M>, bytes: usize, when_slow: WhenSlow) -> Pushed {
-        let mut state = self.shared.lock();
+        self.push_to(self.shared.lock(), item, bytes, when_slow)
+    }
+
+    fn push_to(
+        &self,
+        mut state: MutexGuard<'_, State<M>>,
+        item: Item<M>,
+        bytes: usize,
+        when_slow: WhenSlow,
+    ) -> Pushed {
         if state.end != End::Open {
             return Pushed::Closed;
         }
@@ -406,4 +436,4 @@ pub(crate) fn outbox<M>(limits: &Limits, counters: &Arc<Counters>) -> (Outbox<M>
 
 /// Every idle connection pays for it. (Under test this file is also compiled with a model's larger locks.)
 #[cfg(all(target_pointer_width = "64", not(test)))]
-const _: () = assert!(size_of::<Shared<Box<()>>>() + 2 * size_of::<usize>() <= 176);
+const _: () = assert!(size_of::<Shared<Box<()>>>() + 2 * size_of::<usize>() <= 200);

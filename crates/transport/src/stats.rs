@@ -39,6 +39,12 @@ pub struct TransportStats {
     pub frames_dropped: u64,
     /// Frames that a later one of their key replaced ([`WhenSlow::Latest`](crate::WhenSlow::Latest)).
     pub frames_replaced: u64,
+    /// Connections that cannot write now what they have, since their clients read too slowly.
+    pub blocked: usize,
+    /// Frames that the carriers were given to write.
+    pub frames_written: u64,
+    /// What was in these, in bytes, without what a carrier writes around it.
+    pub bytes_written: u64,
 }
 
 #[derive(Debug, Default)]
@@ -58,10 +64,18 @@ pub(crate) struct Counters {
     pub(crate) closed_malformed: Counter,
     pub(crate) frames_dropped: Counter,
     pub(crate) frames_replaced: Counter,
+    pub(crate) blocked: Counter,
+    pub(crate) unblocked: Counter,
+    // Each turn that writes touches these, which is why they stand together.
+    pub(crate) frames_written: Counter,
+    pub(crate) bytes_written: Counter,
 }
 
 impl Counters {
     pub(crate) fn snapshot(&self, open: usize) -> TransportStats {
+        // In this order: who goes on in between has stopped before.
+        let unblocked = self.unblocked.get();
+        let blocked = self.blocked.get().saturating_sub(unblocked);
         TransportStats {
             open,
             opened: self.opened.get(),
@@ -79,6 +93,9 @@ impl Counters {
             closed_malformed: self.closed_malformed.get(),
             frames_dropped: self.frames_dropped.get(),
             frames_replaced: self.frames_replaced.get(),
+            blocked: usize::try_from(blocked).unwrap_or(usize::MAX),
+            frames_written: self.frames_written.get(),
+            bytes_written: self.bytes_written.get(),
         }
     }
 }

@@ -15,12 +15,10 @@ use matryoshka_relay::Dice;
 use crate::failure::{Failure, Outcome, fail};
 use crate::http;
 use crate::integration::client::COMES_WITHIN;
-pub(crate) use crate::integration::crowd::guest::Guest;
+pub(crate) use crate::integration::crowd::guest::{Diffs, Guest};
 use crate::integration::people::{Places, places};
 use crate::integration::stage::Stage;
 
-/// Users who are on their way in at the same time.
-const AT_THE_DOOR: usize = 32;
 /// Between two looks at everybody.
 const SWEEP_EVERY: Duration = Duration::from_millis(25);
 /// Where nothing has come.
@@ -33,29 +31,36 @@ const IN_EACH_META: &[u8] = b"\"phx_ref\":";
 /// See the module.
 pub(crate) struct Crowd {
     room: String,
+    /// Users who are on their way in at the same time.
+    door: usize,
     guests: Vec<Guest>,
     scratch: Vec<u8>,
     swept: Instant,
     moves: u32,
+    returns: u32,
 }
 
 /// How a crowd came in.
 pub(crate) struct Entrance {
     /// From the first join to the last answer.
     pub(crate) took: Duration,
-    /// When the last one was answered.
+    /// When the last one asked to come in.
+    pub(crate) asked: Instant,
+    /// When the last one was answered: when we read that, which is later than it came.
     pub(crate) last: Instant,
 }
 
 impl Crowd {
     /// Nobody yet.
-    pub(crate) fn new(room: &str) -> Self {
+    pub(crate) fn new(room: &str, door: usize) -> Self {
         Crowd {
             room: room.to_owned(),
+            door,
             guests: Vec::new(),
             scratch: vec![0; READ_BYTES],
             swept: Instant::now(),
             moves: 0,
+            returns: 0,
         }
     }
 
@@ -89,13 +94,14 @@ impl Crowd {
             .filter(|n| !self.guests[*n].has_joined())
             .collect();
         waiting.reverse();
-        let (mut at_the_door, mut last) = (Vec::new(), began);
+        let (mut at_the_door, mut asked, mut last) = (Vec::new(), began, began);
         while !(waiting.is_empty() && at_the_door.is_empty()) {
-            while at_the_door.len() < AT_THE_DOOR
+            while at_the_door.len() < self.door
                 && let Some(next) = waiting.pop()
             {
                 self.guests[next].join(&self.room)?;
-                at_the_door.push((next, Instant::now()));
+                asked = Instant::now();
+                at_the_door.push((next, asked));
             }
             let before = at_the_door.len();
             for (guest, since) in &at_the_door {
@@ -124,18 +130,21 @@ impl Crowd {
         }
         Ok(Entrance {
             took: last - began,
+            asked,
             last,
         })
     }
 
-    /// For a while they only take what comes.
+    /// For a while they only take what comes; at least what is there.
     pub(crate) fn stay(&mut self, stage: &Stage, time: Duration) -> Outcome {
         let until = Instant::now() + time;
-        while Instant::now() < until {
+        loop {
             self.sweep()?;
+            if Instant::now() >= until {
+                return Ok(());
+            }
             stage.pause(SWEEP_EVERY)?;
         }
-        Ok(())
     }
 
     /// Waits until these nodes answer over HTTP with exactly these people, and all readers on them hold the same. Gives how long
@@ -186,9 +195,9 @@ impl Crowd {
         self.guests.iter().find(|guest| guest.name == name)
     }
 
-    /// How many diffs took somebody away, for each reader on these nodes.
-    pub(crate) fn departures(&self, at: &[usize]) -> Vec<usize> {
-        self.readers(at).map(Guest::departures).collect()
+    /// What diffs each reader on these nodes has got so far.
+    pub(crate) fn diffs(&self, at: &[usize]) -> Vec<Diffs> {
+        self.readers(at).map(Guest::diffs).collect()
     }
 
     /// Bytes that all have got.

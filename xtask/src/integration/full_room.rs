@@ -19,13 +19,13 @@ const COMPLETE_WITHIN: Duration = Duration::from_secs(1);
 const LARGE_COMPLETE_WITHIN: Duration = Duration::from_secs(3);
 
 pub(crate) fn run(stage: &mut Stage, room: RoomSize) -> Outcome<String> {
-    let RoomSize { nodes, users } = room;
+    let RoomSize { nodes, users, .. } = room;
     stage.raise(nodes)?;
     let all = room.all_nodes();
     let names = || (1..=users).map(|number| format!("u{number}"));
     let everybody: Places = names().map(|name| (name, 1)).collect();
-    let mut crowd = Crowd::new(ROOM);
-    crowd.connect(stage, &all, names(), READERS)?;
+    let mut crowd = Crowd::new(ROOM, room.at_the_door);
+    crowd.connect(stage, &all, names(), room.readers.unwrap_or(READERS))?;
     crowd.shuffle(&mut stage.dice);
     let entrance = crowd.enter(stage)?;
     let seen = crowd.lists_become(stage, &all, &everybody, entrance.last, COMES_WITHIN)?;
@@ -35,12 +35,15 @@ pub(crate) fn run(stage: &mut Stage, room: RoomSize) -> Outcome<String> {
         COMPLETE_WITHIN
     };
     let figures = format!(
-        "{users} users on {nodes} nodes in {}, {:.0} MB read; after the last join all nodes list all after {}, all readers after {} (bar {})",
+        "{users} users on {nodes} nodes in {}, {} at a time, {:.0} MB read; after the last join was answered all nodes list all after {}, all readers after {} (bar {}), \
+         after it was asked for {}",
         seconds(entrance.took),
+        room.at_the_door,
         crowd.bytes_read() as f64 / 1e6,
         seconds(seen.nodes),
         seconds(seen.readers),
-        seconds(bar)
+        seconds(bar),
+        seconds(entrance.last + seen.last() - entrance.asked)
     );
     if seen.last() > bar {
         fail!("too late: {figures}");

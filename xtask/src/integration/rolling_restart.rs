@@ -2,7 +2,8 @@
 //!
 //! What counts as leaving, for one who holds the list: after a `presence_diff` as a whole, or in a `presence_state` after a join
 //! anew, somebody is missing who was there before. In JavaScript that is `onLeave` with no metas that remain. Nor is anybody seen in
-//! two places: the end of the old one is in the diff that has the new one.
+//! two places instead of one: the end of the old one is in the diff that has the new one. Some have two sockets, on one node or on two: of those
+//! none is seen to lose a place without the new one either.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -17,8 +18,11 @@ use crate::node::{READY_WITHIN, STOP_WITHIN};
 use crate::progress::seconds;
 
 const ROOM: &str = "room:rolling";
-/// Users of each node who hold the list.
+/// In a larger room than this a few users of each node hold the list, else all.
+const ALL_READ: u32 = 300;
 const READERS: usize = 3;
+/// So many users of each node have a second socket on the same node, and as many on another one.
+const TWICE: usize = 5;
 /// Of those on a node that is about to restart: who will not come back.
 const LOST: usize = 3;
 /// And who leave on purpose while it closes sockets.
@@ -58,6 +62,8 @@ pub(crate) fn run(stage: &mut Stage, room: RoomSize) -> Outcome<String> {
 /// The users, and what may be seen of them.
 struct Roll {
     crowd: Crowd,
+    /// Who has two sockets.
+    twice: BTreeSet<String>,
     /// The indices of all nodes.
     all: Vec<usize>,
     /// Who must never be seen to leave.
@@ -79,8 +85,14 @@ struct Roll {
 impl Roll {
     fn new(stage: &mut Stage, room: RoomSize) -> Outcome<Self> {
         let names = || (1..=room.users).map(|number| format!("u{number}"));
+        let readers = room.readers.unwrap_or(match room.users <= ALL_READ {
+            true => ALL_READ as usize,
+            false => READERS,
+        });
+        let second = TWICE * room.nodes;
         let mut roll = Roll {
-            crowd: Crowd::new(ROOM),
+            crowd: Crowd::new(ROOM, room.at_the_door),
+            twice: names().take(2 * second).collect(),
             all: room.all_nodes(),
             steady: names().collect(),
             quitters: BTreeSet::new(),
@@ -92,7 +104,13 @@ impl Roll {
             slowest_leave: Duration::ZERO,
             grace_seen: None,
         };
-        roll.crowd.connect(stage, &roll.all, names(), READERS)?;
+        roll.crowd.connect(stage, &roll.all, names(), readers)?;
+        let mut elsewhere = roll.all.clone();
+        elsewhere.rotate_left(1);
+        let here = names().take(second);
+        roll.crowd.connect(stage, &roll.all, here, 0)?;
+        let apart = names().skip(second).take(second);
+        roll.crowd.connect(stage, &elsewhere, apart, 0)?;
         roll.crowd.shuffle(&mut stage.dice);
         roll.crowd.enter(stage)?;
         Ok(roll)
@@ -272,15 +290,16 @@ impl Roll {
         Ok(())
     }
 
-    /// Who is there, each in one place.
+    /// Who is there, and in how many places.
     fn everybody(&self) -> Places {
         let passing = self.lost.iter().chain(&self.quitters);
         let all = self.steady.iter().chain(passing);
-        all.map(|name| (name.clone(), 1)).collect()
+        let places = |name: &String| 1 + usize::from(self.twice.contains(name));
+        all.map(|name| (name.clone(), places(name))).collect()
     }
 
     fn figures(&self, room: RoomSize) -> Outcome<String> {
-        let RoomSize { nodes, users } = room;
+        let RoomSize { nodes, users, .. } = room;
         if self.left_in_all < nodes || self.held_in_all < nodes * LOST {
             fail!(
                 "too few left on purpose ({}) or stayed away ({}) to say anything",
@@ -291,14 +310,19 @@ impl Roll {
         if let Some((reader, user)) = self.crowd.apart().next() {
             let times = self.crowd.apart().count();
             fail!(
-                "{reader} saw {user} in two places for a moment; in all lists that happened {times} times"
+                "{reader} saw {user} lose a place in a diff without the new one; in all lists that happened {times} times"
             );
+        }
+        if self.crowd.returns() == 0 {
+            fail!("nobody came back by the node that was restarted");
         }
         let (first, last) = self.grace_seen.unwrap_or_default();
         Ok(format!(
-            "{users} users, {nodes} restarts, {} ways back by another node: nobody who came back was seen to leave, or in two places; \
+            "{users} users, {nodes} restarts, {} ways back by another node and {} by the restarted one, {} users with two sockets: nobody who came back was seen to leave, or a place of theirs without the new one; \
              {} left on purpose, the slowest gone from all lists after {}; {} stayed away and went {} to {} after their node's end (grace {})",
             self.crowd.moves(),
+            self.crowd.returns(),
+            self.twice.len(),
             self.left_in_all,
             seconds(self.slowest_leave),
             self.held_in_all,

@@ -1,7 +1,8 @@
 //! Collects what is logged in one test's thread: warnings and errors, or more.
 
 use std::fmt::{Debug, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -10,7 +11,7 @@ use tracing::{Event, Level, Metadata, Subscriber};
 
 /// The lines so far; collecting ends when it is dropped.
 pub(crate) struct Lines {
-    lines: Arc<Mutex<Vec<String>>>,
+    log: Log,
     _guard: DefaultGuard,
 }
 
@@ -22,26 +23,63 @@ impl Lines {
 
     /// The same, with lines of this level too.
     pub(crate) fn down_to(level: Level) -> Self {
-        let lines = Arc::<Mutex<Vec<String>>>::default();
+        let log = Log::default();
         let collector = Collector {
             level,
-            lines: Arc::clone(&lines),
+            log: log.clone(),
         };
         Self {
-            lines,
+            log,
             _guard: tracing::subscriber::set_default(collector),
         }
     }
 
     /// Takes the lines so far, as `LEVEL field=value ..`.
     pub(crate) fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.lines.lock().unwrap())
+        std::mem::take(&mut self.log.0.lines.lock().unwrap())
+    }
+
+    /// The log, for other threads, or for the callbacks of channels.
+    pub(crate) fn log(&self) -> Log {
+        self.log.clone()
+    }
+}
+
+/// What has been logged.
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<Logged>);
+
+#[derive(Default)]
+struct Logged {
+    lines: Mutex<Vec<String>>,
+    more: Condvar,
+}
+
+impl Log {
+    /// Keeps the thread until there is a line with these words.
+    ///
+    /// # Panics
+    /// If there is none within ten seconds.
+    pub(crate) fn wait_for(&self, words: &str) {
+        let lines = self.0.lines.lock().unwrap();
+        let is_missing = |lines: &mut Vec<String>| !lines.iter().any(|line| line.contains(words));
+        let deadline = Duration::from_secs(10);
+        let waited = self.0.more.wait_timeout_while(lines, deadline, is_missing);
+        let (lines, waited) = waited.unwrap();
+        let missed = waited.timed_out().then(|| lines.clone());
+        drop(lines);
+        assert_eq!(missed, None, "no line {words:?}");
+    }
+
+    fn add(&self, line: String) {
+        self.0.lines.lock().unwrap().push(line);
+        self.0.more.notify_all();
     }
 }
 
 struct Collector {
     level: Level,
-    lines: Arc<Mutex<Vec<String>>>,
+    log: Log,
 }
 
 impl Subscriber for Collector {
@@ -52,7 +90,7 @@ impl Subscriber for Collector {
     fn event(&self, event: &Event<'_>) {
         let mut line = Line(event.metadata().level().to_string());
         event.record(&mut line);
-        self.lines.lock().unwrap().push(line.0);
+        self.log.add(line.0);
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {

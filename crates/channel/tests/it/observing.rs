@@ -1,5 +1,6 @@
 //! What an operator sees: spans, counters, and one line for what goes wrong.
 
+use std::cell::RefCell;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -7,16 +8,16 @@ use std::thread;
 use std::time::Duration;
 
 use matryoshka_channel::pubsub::PubSub;
-use matryoshka_channel::testing::{TestChannel, TestSockets, json, settle};
+use matryoshka_channel::testing::{TestChannel, TestSockets, Value, json, settle};
 use matryoshka_channel::{
     Channel, Connected, Refused, Reply, Socket, Sockets, SocketsConfig, Terminated, assert_push,
     assert_reply, log_panics,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use tokio::sync::Semaphore;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::log::Lines;
+use crate::log::{Lines, Log};
 
 /// Waits where it is told to, in one way or the other.
 struct Room(Arc<Semaphore>);
@@ -28,6 +29,32 @@ enum Event {
     Block { ms: u64 },
     Wait,
     Panic,
+    BlockUntilTold,
+    Slow(Slow),
+}
+
+/// Takes long to read.
+struct Slow;
+
+impl<'de> Deserialize<'de> for Slow {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let _: Value = Deserialize::deserialize(deserializer)?;
+        until_told();
+        Ok(Self)
+    }
+}
+
+thread_local! {
+    /// Where a channel's lines go, for its callbacks.
+    static LOG: RefCell<Option<Log>> = const { RefCell::new(None) };
+}
+
+/// Keeps the thread until the log says that a channel does so.
+fn until_told() {
+    LOG.with_borrow(|log| {
+        let log = log.as_ref().expect("the test collects lines");
+        log.wait_for("a channel blocks its thread");
+    });
 }
 
 impl Channel<Arc<Semaphore>> for Room {
@@ -46,6 +73,8 @@ impl Channel<Arc<Semaphore>> for Room {
             Event::Block { ms } => thread::sleep(Duration::from_millis(ms)),
             Event::Wait => self.0.acquire().await.unwrap().forget(),
             Event::Panic => panic!("told to"),
+            Event::BlockUntilTold => until_told(),
+            Event::Slow(Slow) => {}
         }
         Reply::ok_empty()
     }
@@ -192,13 +221,41 @@ async fn a_callback_that_blocks_is_told_with_topic_and_milliseconds() {
         panic!("{lines:?}");
     };
     assert!(
-        line.starts_with("WARN message=a channel blocked its thread")
+        line.starts_with("WARN message=a channel block")
             && line.contains("topic=\"room:1\" callback=\"handle_in\" ms="),
         "{line}"
     );
     let ms = line.split("ms=").nth(1).unwrap().split(' ').next().unwrap();
-    assert!(ms.parse::<u64>().unwrap() >= 210, "{line}");
+    assert!(ms.parse::<u64>().unwrap() >= 200, "{line}");
     assert_eq!(server.test.sockets().stats().blocking, 1);
+}
+
+/// Else one that never gave it back would never be named.
+#[tokio::test(start_paused = true)]
+async fn a_callback_that_still_has_its_thread_is_told() {
+    for event in ["block_until_told", "slow"] {
+        let lines = Lines::down_to(tracing::Level::INFO);
+        LOG.set(Some(lines.log()));
+        let server = server();
+        let channel = server.joined().await;
+        let blocked = channel.push(event, json!({})).await;
+        assert_reply!(blocked, ok, {});
+        let lines = lines.take();
+        let [.., told, over] = &lines[..] else {
+            panic!("{lines:?}");
+        };
+        let of_it = r#"topic="room:1" callback="handle_in" ms="#;
+        for (line, words) in [
+            (told, "WARN message=a channel blocks its thread: "),
+            (
+                over,
+                "INFO message=a channel that blocked its thread has given it back ",
+            ),
+        ] {
+            assert!(line.starts_with(words) && line.contains(of_it), "{line}");
+        }
+        assert_eq!(server.test.sockets().stats().blocking, 1);
+    }
 }
 
 /// Waiting is what callbacks are for.

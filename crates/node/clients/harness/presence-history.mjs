@@ -1,6 +1,13 @@
 // Random histories of a room with presence, each chosen by a seed. Nothing here needs Node.js, so that a page can play them too.
 
 const STEPS = 60;
+/** No more clients than this at once. */
+const MOST = 8;
+/** So many clients there are most of the time, and so many people at least in the end. */
+const USUAL = 5;
+export const PEOPLE = 3;
+/** How often each of these happens in a history at least, or it would say little. */
+export const LEAST = { enter: 6, status: 5, comeBack: 4, leaveTopic: 2, loseConnection: 2 };
 /** Some of them are names that every JavaScript object knows. */
 export const USERS = ["anna", "ben", "carl", "__proto__", "constructor", "hasOwnProperty"];
 /** Clients before 1.8.9 take those for people who are there already. */
@@ -21,14 +28,17 @@ export function dice(seed) {
   return { below: (n) => next() % n, one: (list) => list[next() % list.length] };
 }
 
-/** Plays one history: `enter(user, node)` gives a follower that has joined. Gives those who are still there, and all who were. */
+/**
+ * Plays one history: `enter(user, node)` gives a follower that has joined. Gives those who are still there, all who were, and how often
+ * what happened.
+ */
 export async function play(enter, users, dice) {
   let here = [await enter("anna", 0)];
   const everybody = [...here];
+  const happened = {};
   const actions = {
-    enter: async () => {
-      if (here.length >= 8) return;
-      const follower = await enter(dice.one(users), dice.below(3));
+    enter: async (_, user = dice.one(users)) => {
+      const follower = await enter(user, dice.below(3));
       here.push(follower);
       everybody.push(follower);
     },
@@ -54,14 +64,27 @@ export async function play(enter, users, dice) {
     hold: async (one) => one.holdInOrder(),
     release: async (one) => one.held && one.release(),
   };
-  for (let step = 0; step < STEPS; step++) {
-    const name = here.length ? dice.one(Object.keys(actions)) : "enter";
-    const done = actions[name](here.length ? dice.one(here) : undefined);
+  const names = Object.keys(actions);
+  const goes = (name) => name === "leaveTopic" || name === "loseConnection";
+  const next = () => {
+    if (here.length < USUAL && dice.below(2) === 0) return "enter";
+    const fits = (name) => (goes(name) ? here.length >= PEOPLE : name !== "enter" || here.length < MOST);
+    return dice.one(names.filter(fits));
+  };
+  const lacks = () => Object.entries(LEAST).some(([name, least]) => !(happened[name] >= least));
+  for (let step = 0; step < STEPS || (lacks() && step < 10 * STEPS); step++) {
+    const name = next();
+    happened[name] = (happened[name] ?? 0) + 1;
+    const done = actions[name](dice.one(here));
     // Most actions are under way while the next one begins. Pushes may get no reply, where a connection is lost before it.
     if (name === "comeBack" || name === "enter") await done;
     else if (dice.below(3) === 0) await done.catch(() => {});
     else done.catch(() => {});
   }
+  for (const user of users) {
+    if (new Set(here.map((one) => one.user)).size >= PEOPLE) break;
+    if (!here.some((one) => one.user === user)) await actions.enter(undefined, user);
+  }
   for (const one of here) if (one.held) one.release();
-  return { here, everybody };
+  return { here, everybody, happened };
 }

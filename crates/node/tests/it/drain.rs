@@ -118,6 +118,18 @@ async fn with_a_grace_who_comes_back_from_a_restarting_node_is_never_seen_to_lea
     anna.join_ok("room:lobby", json!({})).await;
     let list = get(again.http, "/api/presence/room:lobby").await.json();
     assert_eq!(list["anna"]["metas"].as_array().unwrap().len(), 1);
+
+    // The next that ben hears after carl's leave is her old place and her new one, in one.
+    while !next_diff(&mut ben).await["leaves"]["carl"].is_object() {}
+    let diff = next_diff(&mut ben).await;
+    for side in ["joins", "leaves"] {
+        let named: Vec<&String> = diff[side].as_object().unwrap().keys().collect();
+        assert_eq!(named, ["anna"], "{side} of {diff}");
+    }
+}
+
+async fn next_diff(client: &mut Client) -> serde_json::Value {
+    client.event("room:lobby", "presence_diff").await
 }
 
 async fn keys(node: &Node) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! The HTTP paths: what they answer, and how they refuse.
 
+use matryoshka_presence::channel;
 use serde_json::json;
 use tokio_tungstenite::tungstenite;
 
@@ -32,17 +33,33 @@ async fn health_cluster_and_page_facts() {
 }
 
 #[tokio::test]
-async fn every_counter_of_presence_and_its_tracker_is_in_the_metrics() {
+async fn every_counter_of_sockets_channels_presence_and_its_tracker_is_in_the_metrics() {
     let node = Node::start(&[]).await;
     let page = get(node.http, "/metrics").await.body;
     let presence = format!("{:?}", matryoshka_presence::Stats::default());
     let tracker = format!("{:?}", matryoshka_presence::tracker::Stats::default());
-    for (part, stats) in [("presence", presence), ("tracker", tracker)] {
+    let channel = format!("{:?}", channel::Stats::default());
+    let transport = format!("{:?}", channel::transport::TransportStats::default());
+    for (part, stats) in [
+        ("transport", transport),
+        ("channel", channel),
+        ("presence", presence),
+        ("tracker", tracker),
+    ] {
         let (_, fields) = stats.split_once("{ ").unwrap();
         for field in fields.split(", ") {
-            let (name, _) = field.split_once(':').unwrap();
-            let line = format!("# TYPE matryoshka_{part}_{name} ");
+            let (name, value) = field.split_once(':').unwrap();
+            let name = match (part, name) {
+                ("transport", "open") => "connections".to_owned(),
+                ("channel", "handler_time") => "channel_handler_seconds".to_owned(),
+                _ => format!("{part}_{name}"),
+            };
+            let line = format!("# TYPE matryoshka_{name} ");
             assert!(page.contains(&line), "no {line:?} in {page}");
+            if value.contains('{') {
+                // The last, which has fields of its own.
+                break;
+            }
         }
     }
 }

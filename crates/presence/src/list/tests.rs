@@ -18,6 +18,7 @@ fn entry(key: &str, number: u64, tracked: &'static str) -> Arc<Entry> {
         previous: None,
         node: NodeName::new("n1").unwrap(),
         owner: number,
+        verdict: matryoshka_tracker::Verdict::default(),
     })
 }
 
@@ -86,6 +87,27 @@ fn one_bad_meta_of_another_node_does_not_spoil_the_list() {
         json!({"metas": [{"phx_ref": "0000000000000001"}]})
     );
     assert_eq!(value["b"]["metas"][0]["n"], 2);
+}
+
+/// Such a text ends its own braces and those around it, and begins them anew after it: the whole of the list would be JSON.
+#[test]
+fn a_meta_of_another_node_says_nothing_of_others() {
+    let forged = r#"{"a":1}]},"anna":{"metas":[{"phx_ref":"x"}]},"z":{"metas":[{"b":1}"#;
+    let list = PresenceState::new([entry("m", 1, forged), entry("n", 2, r#"{"n":2}"#)]);
+    let expected = json!({
+        "m": {"metas": [{"phx_ref": "0000000000000001"}]},
+        "n": {"metas": [{"n": 2, "phx_ref": "0000000000000002"}]},
+    });
+    // Also when it was looked at before.
+    for _ in 0..2 {
+        assert_eq!(list.to_json().to::<Value>().unwrap(), expected);
+    }
+    let diff = PresenceDiff {
+        joins: PresenceState::default(),
+        leaves: list,
+    };
+    let diff: Value = diff.to_json().to().unwrap();
+    assert_eq!(diff, json!({"joins": {}, "leaves": expected}));
 }
 
 /// Each such meta is valid JSON by itself; written into a list it would not be.

@@ -35,6 +35,8 @@
 //! | joins and leaves changed round, their order turned round, one base alone, a repetition left in | the tests of `difference.rs` |
 //! | changes not held until a list is pushed | `state_first::`, and most others, whose clients (`client.rs`) expect none before |
 //! | a drop grace ignored, or doubled | `grace::who_is_back_in_time_`, `grace::who_is_not_back_` |
+//! | what was given to one who has a list is no base once it has been told of, or not when it has arrived | `a_list_that_was_overtaken_`, the history |
+//! | all that is due looked at in one turn | `so_many_looks_` |
 //! | the last rule that fits, not the first | `the_first_rule_that_fits_` of `rules.rs` |
 //!
 //! That what has changed is not forgotten needs no test: its time is never later than the end of the period, which is waited for.
@@ -63,6 +65,13 @@ fn teller<W>(mode: Mode) -> Teller<W> {
         rules,
         has_handler: false,
     })
+}
+
+impl<W> Teller<W> {
+    /// What is to be done now, in however many looks.
+    fn next(&mut self, now: Duration, source: &impl Source) -> Option<Job<W>> {
+        self.poll(now, source, &mut usize::MAX.clone())
+    }
 }
 
 /// A topic that is watched.
@@ -113,15 +122,15 @@ fn topic() -> Arc<str> {
 fn the_first_change_is_told_at_once_and_what_follows_at_the_end_of_the_period() {
     let mut teller = teller::<()>(Mode::Full);
     teller.changed(&topic());
-    let first = telling(teller.poll(ms(1000), &|_: &str| list(&[("a", 1)])));
+    let first = telling(teller.next(ms(1000), &|_: &str| list(&[("a", 1)])));
     assert_eq!(first.news.joins, [entry("a", 1)]);
     teller.told(&topic());
 
     teller.changed(&topic());
     let later = |_: &str| list(&[("a", 1), ("b", 2), ("c", 3)]);
-    assert!(teller.poll(ms(1049), &later).is_none());
+    assert!(teller.next(ms(1049), &later).is_none());
     assert_eq!(teller.poll_timeout(), Some(ms(1050)));
-    let second = telling(teller.poll(ms(1050), &later));
+    let second = telling(teller.next(ms(1050), &later));
     assert_eq!(second.news.joins, [entry("b", 2), entry("c", 3)]);
 }
 
@@ -129,12 +138,12 @@ fn the_first_change_is_told_at_once_and_what_follows_at_the_end_of_the_period() 
 fn of_one_topic_one_difference_is_under_way() {
     let mut teller = teller::<()>(Mode::Full);
     teller.changed(&topic());
-    telling(teller.poll(ms(0), &|_: &str| list(&[("a", 1)])));
+    telling(teller.next(ms(0), &|_: &str| list(&[("a", 1)])));
     teller.changed(&topic());
     let now = |_: &str| list(&[("b", 2)]);
-    assert!(teller.poll(ms(10_000), &now).is_none());
+    assert!(teller.next(ms(10_000), &now).is_none());
     teller.told(&topic());
-    let merged = telling(teller.poll(ms(10_000), &now));
+    let merged = telling(teller.next(ms(10_000), &now));
     assert_eq!(
         (merged.news.joins, merged.news.leaves),
         (vec![entry("b", 2)], vec![entry("a", 1)])
@@ -145,33 +154,33 @@ fn of_one_topic_one_difference_is_under_way() {
 fn who_comes_and_goes_within_a_period_is_told_only_if_a_list_named_them() {
     let mut teller = teller(Mode::Full);
     let ghost = |_: &str| list(&[("ghost", 1)]);
-    teller.wanted(&topic(), "anna");
-    assert!(matches!(teller.poll(ms(0), &ghost), Some(Job::Greet(_))));
+    teller.wanted(&topic(), "anna", true);
+    assert!(matches!(teller.next(ms(0), &ghost), Some(Job::Greet(_))));
     teller.greeted(&topic(), None);
     teller.changed(&topic());
     teller.changed(&topic());
-    let after = telling(teller.poll(ms(1), &|_: &str| list(&[])));
+    let after = telling(teller.next(ms(1), &|_: &str| list(&[])));
     assert_eq!(after.news.leaves, [entry("ghost", 1)]);
     teller.told(&topic());
 
     teller.changed(&topic());
-    assert!(teller.poll(ms(60), &|_: &str| list(&[])).is_none());
+    assert!(teller.next(ms(60), &|_: &str| list(&[])).is_none());
 }
 
 #[test]
 fn who_asks_within_a_period_shares_one_greeting() {
     let mut teller = teller(Mode::Full);
-    teller.wanted(&topic(), 0);
+    teller.wanted(&topic(), 0, true);
     assert!(matches!(
-        teller.poll(ms(0), &|_: &str| list(&[])),
+        teller.next(ms(0), &|_: &str| list(&[])),
         Some(Job::Greet(_))
     ));
     teller.greeted(&topic(), None);
     for waiter in 1..=1_000 {
-        teller.wanted(&topic(), waiter);
+        teller.wanted(&topic(), waiter, true);
     }
-    assert!(teller.poll(ms(49), &|_: &str| list(&[])).is_none());
-    match teller.poll(ms(50), &|_: &str| list(&[])) {
+    assert!(teller.next(ms(49), &|_: &str| list(&[])).is_none());
+    match teller.next(ms(50), &|_: &str| list(&[])) {
         Some(Job::Greet(greet)) => assert_eq!(greet.waiters.len(), 1_000),
         _ => panic!("no greeting"),
     }
@@ -186,13 +195,13 @@ fn counts_come_once_a_second_and_only_when_they_change() {
             .collect::<Entries>()
     };
     teller.changed(&topic());
-    let first = telling(teller.poll(ms(0), &|_: &str| count(1)));
+    let first = telling(teller.next(ms(0), &|_: &str| count(1)));
     assert_eq!(first.count, Some(Count { keys: 1, metas: 1 }));
     assert!(first.news.is_empty());
     teller.told(&topic());
     teller.changed(&topic());
-    assert!(teller.poll(ms(999), &|_: &str| count(50)).is_none());
-    let second = telling(teller.poll(ms(1_000), &|_: &str| count(50)));
+    assert!(teller.next(ms(999), &|_: &str| count(50)).is_none());
+    let second = telling(teller.next(ms(1_000), &|_: &str| count(50)));
     assert_eq!(
         second.count,
         Some(Count {
@@ -202,12 +211,12 @@ fn counts_come_once_a_second_and_only_when_they_change() {
     );
     teller.told(&topic());
     teller.changed(&topic());
-    assert!(teller.poll(ms(2_000), &|_: &str| count(50)).is_none());
+    assert!(teller.next(ms(2_000), &|_: &str| count(50)).is_none());
 
     // One who was given another number in between makes it be told again.
-    teller.wanted(&topic(), ());
+    teller.wanted(&topic(), (), true);
     assert!(matches!(
-        teller.poll(ms(2_100), &|_: &str| count(51)),
+        teller.next(ms(2_100), &|_: &str| count(51)),
         Some(Job::Greet(_))
     ));
     teller.greeted(
@@ -218,7 +227,7 @@ fn counts_come_once_a_second_and_only_when_they_change() {
         }),
     );
     teller.changed(&topic());
-    let third = telling(teller.poll(ms(3_000), &|_: &str| count(50)));
+    let third = telling(teller.next(ms(3_000), &|_: &str| count(50)));
     assert_eq!(
         third.count,
         Some(Count {
@@ -234,10 +243,10 @@ fn a_handler_is_told_when_its_list_changes_and_not_when_it_is_looked_at() {
     teller.settings.has_handler = true;
     teller.changed(&topic());
     let now = |_: &str| list(&[("a", 1)]);
-    assert!(telling(teller.poll(ms(0), &now)).handled.is_some());
+    assert!(telling(teller.next(ms(0), &now)).handled.is_some());
     teller.told(&topic());
     teller.changed(&topic());
-    assert!(teller.poll(ms(1_000), &now).is_none());
+    assert!(teller.next(ms(1_000), &now).is_none());
 }
 
 #[test]
@@ -245,7 +254,7 @@ fn whom_the_handler_hears_of_is_fetched_even_where_clients_are_told_no_names() {
     let mut teller = teller::<()>(Mode::Count);
     teller.settings.has_handler = true;
     teller.changed(&topic());
-    let first = telling(teller.poll(ms(0), &|_: &str| list(&[("a", 1), ("b", 2)])));
+    let first = telling(teller.next(ms(0), &|_: &str| list(&[("a", 1), ("b", 2)])));
     assert!(first.news.is_empty());
     assert_eq!(first.keys, ["a".into(), "b".into()]);
 }
@@ -254,17 +263,17 @@ fn whom_the_handler_hears_of_is_fetched_even_where_clients_are_told_no_names() {
 fn who_waits_for_a_list_gets_it_after_the_difference_that_is_due_and_needs_none_after_it() {
     let mut teller = teller(Mode::Full);
     let now = |_: &str| list(&[("a", 1)]);
-    teller.wanted(&topic(), ());
+    teller.wanted(&topic(), (), true);
     teller.changed(&topic());
     assert_eq!(
-        telling(teller.poll(ms(0), &now)).news.joins,
+        telling(teller.next(ms(0), &now)).news.joins,
         [entry("a", 1)]
     );
-    assert!(matches!(teller.poll(ms(0), &now), Some(Job::Greet(_))));
+    assert!(matches!(teller.next(ms(0), &now), Some(Job::Greet(_))));
     teller.told(&topic());
     teller.greeted(&topic(), None);
     teller.changed(&topic());
-    assert!(teller.poll(ms(50), &now).is_none());
+    assert!(teller.next(ms(50), &now).is_none());
 }
 
 #[test]
@@ -272,15 +281,15 @@ fn a_topic_is_not_forgotten_before_its_period_is_over() {
     let mut teller = teller::<()>(Mode::Full);
     for (at, lists) in [(0, &[("a", 1)][..]), (50, &[])] {
         teller.changed(&topic());
-        telling(teller.poll(ms(at), &|_: &str| list(lists)));
+        telling(teller.next(ms(at), &|_: &str| list(lists)));
         teller.told(&topic());
     }
     teller.changed(&topic());
-    assert!(teller.poll(ms(100), &|_: &str| list(&[])).is_none());
+    assert!(teller.next(ms(100), &|_: &str| list(&[])).is_none());
     teller.changed(&topic());
     let now = |_: &str| list(&[("b", 2)]);
-    assert!(teller.poll(ms(149), &now).is_none());
-    telling(teller.poll(ms(150), &now));
+    assert!(teller.next(ms(149), &now).is_none());
+    telling(teller.next(ms(150), &now));
 }
 
 #[test]
@@ -289,13 +298,13 @@ fn topics_where_nobody_is_are_forgotten() {
         let mut teller = teller(mode);
         for n in 0..100 {
             let topic = Arc::from(format!("topic {n}"));
-            teller.wanted(&topic, ());
+            teller.wanted(&topic, (), true);
             teller.changed(&topic);
         }
         let mut now = ms(0);
         while let Some(at) = teller.poll_timeout() {
             now = now.max(at);
-            match teller.poll(now, &|_: &str| Entries::default()) {
+            match teller.next(now, &|_: &str| Entries::default()) {
                 Some(Job::Tell(telling)) => teller.told(&telling.topic),
                 Some(Job::Greet(greet)) => teller.greeted(&greet.topic, greet.greeting.count),
                 None => {}
@@ -313,11 +322,11 @@ fn topics_where_nobody_is_are_forgotten() {
 fn lists_that_are_given_while_a_fetch_hangs_are_few() {
     let mut teller = teller(Mode::Full);
     teller.changed(&topic());
-    telling(teller.poll(ms(0), &|_: &str| list(&[("a", 1)])));
+    telling(teller.next(ms(0), &|_: &str| list(&[("a", 1)])));
     let mut greetings = 0;
     for n in 0..1_000 {
-        teller.wanted(&topic(), ());
-        while let Some(job) = teller.poll(ms(100 * n), &|_: &str| list(&[("a", 1), ("b", n + 2)])) {
+        teller.wanted(&topic(), (), true);
+        while let Some(job) = teller.next(ms(100 * n), &|_: &str| list(&[("a", 1), ("b", n + 2)])) {
             assert!(matches!(job, Job::Greet(_)));
             greetings += 1;
             teller.greeted(&topic(), None);
@@ -326,9 +335,9 @@ fn lists_that_are_given_while_a_fetch_hangs_are_few() {
     assert_eq!(greetings, BASES);
     teller.told(&topic());
     let now = ms(1_000_000);
-    telling(teller.poll(now, &|_: &str| list(&[("a", 1)])));
+    telling(teller.next(now, &|_: &str| list(&[("a", 1)])));
     assert!(matches!(
-        teller.poll(now, &|_: &str| list(&[("a", 1)])),
+        teller.next(now, &|_: &str| list(&[("a", 1)])),
         Some(Job::Greet(_))
     ));
 }
@@ -342,13 +351,13 @@ fn where_nobody_is_subscribed_nobody_is_told_and_who_comes_is_told_no_old_news()
             is_watched: false,
         };
         teller.changed(&topic());
-        assert!(teller.poll(ms(0), &seen).is_none(), "{mode:?}");
+        assert!(teller.next(ms(0), &seen).is_none(), "{mode:?}");
         seen = Seen {
             list: list(&[("a", 1), ("b", 2)]),
             is_watched: true,
         };
         teller.changed(&topic());
-        let news = telling(teller.poll(ms(2_000), &seen)).news;
+        let news = telling(teller.next(ms(2_000), &seen)).news;
         let joined: &[_] = if mode.lists() { &[entry("b", 2)] } else { &[] };
         assert_eq!((&*news.joins, news.leaves.len()), (joined, 0));
     }
@@ -363,7 +372,7 @@ fn a_handler_hears_of_topics_where_nobody_is_subscribed() {
         list: list(&[("a", 1)]),
         is_watched: false,
     };
-    let first = telling(teller.poll(ms(0), &seen));
+    let first = telling(teller.next(ms(0), &seen));
     assert!(first.news.is_empty() && first.handled.is_some());
     assert_eq!(first.keys, ["a".into()]);
 }
@@ -386,8 +395,55 @@ fn who_is_subscribed_is_asked_after_the_list_was_read() {
     }
     let (mut teller, order) = (teller::<()>(Mode::Full), Order::default());
     teller.changed(&topic());
-    assert!(teller.poll(ms(0), &order).is_none());
+    assert!(teller.next(ms(0), &order).is_none());
     assert_eq!(*order.0.borrow(), ["list", "is_watched"]);
+}
+
+/// After changes were lost all topics are due at once, most of them for nothing.
+#[test]
+fn so_many_looks_are_taken_at_a_time_and_what_is_due_stays_so() {
+    let mut teller = teller::<()>(Mode::Full);
+    for n in 0..1_000 {
+        teller.changed(&Arc::from(format!("topic {n}")));
+    }
+    for turn in 1..=4 {
+        let mut looks = 250;
+        assert!(
+            teller
+                .poll(ms(0), &|_: &str| Entries::default(), &mut looks)
+                .is_none()
+        );
+        assert_eq!(looks, 0, "turn {turn}");
+        let is_due = teller.poll_timeout().is_some_and(|at| at <= ms(0));
+        assert_eq!(is_due, turn < 4, "turn {turn}");
+    }
+}
+
+/// A client that has a list asks for another one, and the difference since overtakes that on its way.
+#[test]
+fn a_list_that_was_overtaken_is_followed_by_what_overtook_it() {
+    let mut teller = teller(Mode::Full);
+    let (before, after) = ([("a", 1)], [("a", 1), ("b", 2)]);
+    teller.changed(&topic());
+    telling(teller.next(ms(0), &|_: &str| list(&before)));
+    teller.told(&topic());
+    teller.wanted(&topic(), (), false);
+    let Some(Job::Greet(greet)) = teller.next(ms(50), &|_: &str| list(&before)) else {
+        panic!("no greeting");
+    };
+    teller.greeted(&topic(), None);
+    for at in [100, 150] {
+        teller.changed(&topic());
+        let news = telling(teller.next(ms(at), &|_: &str| list(&after))).news;
+        assert_eq!(news.joins, [entry("b", 2)], "it may come before the list");
+        teller.told(&topic());
+    }
+    teller.arrived(&topic(), greet.way.expect("it is under way"));
+    let news = telling(teller.next(ms(200), &|_: &str| list(&after))).news;
+    assert_eq!(news.joins, [entry("b", 2)]);
+    teller.told(&topic());
+    teller.changed(&topic());
+    assert!(teller.next(ms(250), &|_: &str| list(&after)).is_none());
 }
 
 /// Looks are counted, since clocks differ from machine to machine.
@@ -402,6 +458,7 @@ fn in_a_room_of_100_000_a_change_costs_a_piece_of_the_list() {
         (Mode::Count, false),
         (Mode::Count, true),
         (Mode::Window(20), true),
+        (Mode::Window(20), false),
     ] {
         let mut teller = teller::<()>(mode);
         teller.settings.has_handler = has_handler;
@@ -409,7 +466,7 @@ fn in_a_room_of_100_000_a_change_costs_a_piece_of_the_list() {
         let mut now = ms(0);
         let mut told = 0;
         let mut work = |teller: &mut Teller<()>, list: &Entries, now: Duration| {
-            while let Some(job) = teller.poll(now, &|_: &str| list.clone()) {
+            while let Some(job) = teller.next(now, &|_: &str| list.clone()) {
                 match job {
                     Job::Tell(telling) => {
                         told += 1;
@@ -430,7 +487,7 @@ fn in_a_room_of_100_000_a_change_costs_a_piece_of_the_list() {
             now += COUNT_PERIOD;
             list.extend([one_of(3 * 4_999 * n + 1)]);
             teller.changed(&topic());
-            teller.wanted(&topic(), ());
+            teller.wanted(&topic(), (), true);
             work(&mut teller, &list, now);
         }
         let each = (teller.looked() - first) / CHANGES;
@@ -471,6 +528,10 @@ enum Happens {
     Join {
         client: usize,
     },
+    /// It asks for the list again, within its join.
+    Refresh {
+        client: usize,
+    },
     /// A list arrives at the client.
     Arrive {
         client: usize,
@@ -495,6 +556,7 @@ fn happens() -> impl Strategy<Value = Happens> {
         3 => Just(Happens::Tell),
         3 => Just(Happens::Greet),
         2 => client().prop_map(|client| Happens::Join { client }),
+        1 => client().prop_map(|client| Happens::Refresh { client }),
         3 => client().prop_map(|client| Happens::Arrive { client }),
         1 => client().prop_map(|client| Happens::Leave { client }),
     ]
@@ -516,7 +578,7 @@ struct Client {
     join: u64,
     is_subscribed: bool,
     count: Option<Count>,
-    on_their_way: Vec<(u64, Arc<Greeting>)>,
+    on_their_way: Vec<(u64, Arc<Greeting>, Option<u64>)>,
 }
 
 /// A tracker, a teller, and clients of one topic.
@@ -587,8 +649,12 @@ impl World {
             Happens::Join { client } => {
                 self.clients[client].join += 1;
                 self.clients[client].is_subscribed = true;
-                self.teller
-                    .wanted(&topic(), (client, self.clients[client].join));
+                self.want(client, true);
+            }
+            Happens::Refresh { client } => {
+                if self.clients[client].is_subscribed {
+                    self.want(client, false);
+                }
             }
             Happens::Arrive { client } => self.arrive(client),
             Happens::Leave { client } => {
@@ -599,6 +665,11 @@ impl World {
         }
         // One appointment for each topic, at most.
         assert!(self.teller.due.len() <= self.teller.topics.len());
+    }
+
+    fn want(&mut self, client: usize, is_held_back: bool) {
+        let waiter = (client, self.clients[client].join);
+        self.teller.wanted(&topic(), waiter, is_held_back);
     }
 
     fn entry(&mut self, key: &str, old: Option<&Arc<Entry>>) -> Arc<Entry> {
@@ -641,7 +712,7 @@ impl World {
             list: self.list.clone(),
             is_watched: self.clients.iter().any(|client| client.is_subscribed),
         };
-        match self.teller.poll(self.now, &seen) {
+        match self.teller.next(self.now, &seen) {
             Some(Job::Tell(telling)) => assert!(self.telling.replace(telling).is_none()),
             Some(Job::Greet(greet)) => assert!(self.greet.replace(greet).is_none()),
             None => {}
@@ -674,29 +745,39 @@ impl World {
 
     fn greet(&mut self) {
         if let Some(greet) = self.greet.take() {
+            let (shared, way) = (Arc::new(greet.greeting), greet.way);
             for (client, join) in greet.waiters {
-                let greeting = Arc::clone(&greet.greeting);
+                let greeting = Arc::clone(&shared);
                 let client = &mut self.clients[client];
                 if join == client.join && client.is_subscribed {
                     client.count = greeting.count.or(client.count);
                 }
-                client.on_their_way.push((join, greeting));
+                client.on_their_way.push((join, greeting, way));
             }
-            self.teller.greeted(&topic(), greet.greeting.count);
+            self.teller.greeted(&topic(), shared.count);
         }
     }
 
     fn arrive(&mut self, client: usize) {
+        let arriving = std::mem::take(&mut self.clients[client].on_their_way);
+        for (join, greeting, way) in arriving {
+            self.show(client, join, &greeting);
+            let last = Arc::strong_count(&greeting) == 1;
+            if let Some(way) = way.filter(|_| last) {
+                self.teller.arrived(&topic(), way);
+            }
+        }
+    }
+
+    fn show(&mut self, client: usize, join: u64, greeting: &Greeting) {
         let client = &mut self.clients[client];
-        for (join, greeting) in std::mem::take(&mut client.on_their_way) {
-            if join != client.join || !client.is_subscribed {
-                continue;
-            }
-            if let Some(list) = &greeting.list {
-                let state = PresenceState::new(list.iter().cloned()).to_json();
-                client.presence.handle_state(join, &state.to().unwrap());
-                (client.kept, client.listed) = (client.presence.clone(), join);
-            }
+        if let Some(list) = &greeting.list
+            && join == client.join
+            && client.is_subscribed
+        {
+            let state = PresenceState::new(list.iter().cloned()).to_json();
+            client.presence.handle_state(join, &state.to().unwrap());
+            (client.kept, client.listed) = (client.presence.clone(), join);
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use super::chunks::CHUNK_ENTRIES;
 use super::*;
 use crate::life::Life;
 use crate::reference::Writer;
@@ -19,6 +20,7 @@ fn entry(node: &str, key: &str, seq: u64) -> Arc<Entry> {
         previous: None,
         node: NodeName::new(node).unwrap(),
         owner: 1,
+        verdict: crate::entry::Verdict::default(),
     })
 }
 
@@ -29,7 +31,7 @@ fn place(entry: &Entry) -> (Arc<str>, PresenceRef, NodeName) {
 }
 
 fn assert_same(entries: &Entries, model: &Model) {
-    let sizes: Vec<usize> = entries.chunks.iter().map(|chunk| chunk.len()).collect();
+    let sizes: Vec<usize> = entries.pieces().map(<[_]>::len).collect();
     let sound = sizes.iter().all(|size| (1..=CHUNK_ENTRIES).contains(size));
     assert!(sound, "no chunk is empty, none too long: {sizes:?}");
     assert_eq!(entries.len(), model.len());
@@ -93,6 +95,23 @@ fn collected_entries_stand_in_order_whatever_order_they_came_in() {
 }
 
 #[test]
+fn the_first_entries_of_a_list_share_its_pieces() {
+    let all: Entries = (0..1_000).map(|seq| entry("a", "k", seq)).collect();
+    for most in [0, 1, CHUNK_ENTRIES, CHUNK_ENTRIES + 1, 999, 1_000, 2_000] {
+        let first = all.first(most);
+        assert!(first.iter().eq(all.iter().take(most)), "{most}");
+        let model = first.iter().map(|entry| (place(entry), Arc::clone(entry)));
+        assert_same(&first, &model.collect());
+        let shared = |(a, b): &(&[Arc<Entry>], &[Arc<Entry>])| std::ptr::eq(*a, *b);
+        let shared = first.pieces().zip(all.pieces()).filter(shared).count();
+        assert_eq!(
+            shared,
+            most.min(1_000) / CHUNK_ENTRIES + usize::from(most >= 1_000)
+        );
+    }
+}
+
+#[test]
 fn s8_by_key_gives_all_of_the_key_and_nothing_else() {
     let mut entries = Entries::default();
     for entry in [entry("a", "k", 1), entry("b", "k", 1), entry("a", "kk", 2)] {
@@ -109,11 +128,11 @@ fn a_list_that_grows_in_order_has_full_chunks_and_one_that_shrinks_few() {
     let all: Vec<_> = (0..1_000).map(|seq| entry("a", "k", seq)).collect();
     all.iter()
         .for_each(|entry| drop(entries.insert(Arc::clone(entry))));
-    assert_eq!(entries.chunks.len(), 1_000usize.div_ceil(CHUNK_ENTRIES));
+    assert_eq!(entries.pieces().count(), 1_000usize.div_ceil(CHUNK_ENTRIES));
     for entry in all.iter().skip(10) {
         assert_eq!(entries.remove(entry).as_ref(), Some(entry));
     }
-    assert_eq!((entries.len(), entries.chunks.len()), (10, 1));
+    assert_eq!((entries.len(), entries.pieces().count()), (10, 1));
 }
 
 #[test]
@@ -126,7 +145,7 @@ fn a_list_that_shrinks_everywhere_has_few_chunks_in_whatever_order() {
         for n in order {
             assert!(entries.remove(&all[n]).is_some());
         }
-        assert_eq!((entries.len(), entries.chunks.len()), (20, 1));
+        assert_eq!((entries.len(), entries.pieces().count()), (20, 1));
     }
 }
 
@@ -154,4 +173,20 @@ fn a_list_and_what_became_of_it_share_what_did_not_change() {
     let (all, kept) = (now.pieces().count(), now.pieces().filter(shared).count());
     assert!(kept + 3 >= all && kept < all, "{kept} of {all}");
     assert!(now.pieces().flatten().eq(now.iter()));
+}
+
+/// Where each has a topic of its own there are as many lists as entries.
+#[test]
+fn a_list_of_one_takes_no_room_beside_its_entry() {
+    assert_eq!(size_of::<Entries>(), 2 * size_of::<usize>());
+    let (one, two) = (entry("a", "k", 1), entry("a", "k", 2));
+    let mut entries: Entries = [&one, &two].into_iter().cloned().collect();
+    assert!(matches!(entries.0, List::Chunked(_)));
+    entries.remove(&two);
+    assert!(
+        matches!(entries.0, List::One(_)),
+        "and none once it is one again"
+    );
+    assert_eq!(entries.insert(Arc::clone(&one)), Some(one));
+    assert_eq!((entries.remove(&two), entries.len()), (None, 1));
 }

@@ -26,6 +26,7 @@ fn entry(put_seq: u64, key: &str) -> Arc<Entry> {
         previous: None,
         node: node(),
         owner: 1,
+        verdict: crate::entry::Verdict::default(),
     })
 }
 
@@ -42,7 +43,7 @@ fn offer(seq: u64) -> Offer {
 /// A set that is so far.
 fn set(seq: u64, entries: &[(u64, &str)]) -> HeldSet {
     let entries = entries.iter().map(|(n, key)| (*n, entry(*n, key)));
-    HeldSet::taken(&offer(seq), entries.collect(), SECOND)
+    HeldSet::taken(&offer(seq), entries.collect(), Told::none(), SECOND)
 }
 
 fn numbers<'a>(entries: impl IntoIterator<Item = &'a Arc<Entry>>) -> Vec<u64> {
@@ -96,7 +97,9 @@ fn i16_of_two_values_in_one_slot_the_newer_one_is_held() {
 impl Taking {
     /// Adds the part that has these entries, of a set that is so far.
     fn add_part(&mut self, seq: u64, entries: &[u64], more: bool) -> Taken {
-        let entries = entries.iter().map(|n| value(&entry(*n, &format!("k{n}"))));
+        let entries = entries
+            .iter()
+            .map(|n| value(&entry(*n, &format!("k{n}")), Vec::new()));
         let part = HeldPart {
             set: offer(seq),
             entries: entries.collect(),

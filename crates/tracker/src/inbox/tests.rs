@@ -24,7 +24,11 @@ fn origin(node: &str) -> Arc<Origin> {
 }
 
 fn ordinary() -> Bytes {
-    Message::Pull(Pull { have: None }).encode()
+    Message::Pull(Pull {
+        have: None,
+        taken: None,
+    })
+    .encode()
 }
 
 fn hello() -> Bytes {

@@ -54,6 +54,7 @@ fn every_kind() -> Vec<Message> {
         owner: 9,
         reference,
         previous: Some(reference),
+        beside: vec![reference],
     };
     let hold = Op {
         kind: Op::HOLD,
@@ -85,7 +86,10 @@ fn every_kind() -> Vec<Message> {
             from: 7,
             ops: vec![put, delete, hold],
         }),
-        Message::Pull(Pull { have: None }),
+        Message::Pull(Pull {
+            have: None,
+            taken: Some(PartTaken { at: AT, part: 1 }),
+        }),
         Message::Part(Part {
             at: AT,
             part: 0,

@@ -25,6 +25,7 @@ fn entry(topic: &str, seq: u64) -> Arc<Entry> {
         previous: None,
         node: NodeName::new("a").unwrap(),
         owner: 1,
+        verdict: crate::entry::Verdict::default(),
     })
 }
 

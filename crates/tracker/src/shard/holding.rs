@@ -14,7 +14,7 @@ use matryoshka_pubsub::NodeName;
 use super::{Effect, Shard};
 use crate::message::{Confirm, Message, Position};
 use crate::owner_log::Slot;
-use crate::visible::HeldBy;
+use crate::visible::{Beside, HeldBy};
 
 /// A hold that others are still to know of.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl Shard {
     pub(super) fn hold_ahead(&mut self, slot: &Slot) {
         if let Some(entry) = self.own.hold_ahead(slot) {
             self.visible.remove(&entry);
-            self.show_held(&entry, HeldBy::Own);
+            self.show_held(&entry, HeldBy::Own, Beside::Visible);
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
+#[cfg(test)]
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -158,18 +159,7 @@ impl Shard {
         let held = copies.iter().flat_map(|copy| copy.held());
         let sets = self.held.values().flat_map(HeldSet::iter);
         let held: Vec<&Arc<Entry>> = self.own.held().chain(held).chain(sets).collect();
-        let place = |entry: &Arc<Entry>| (Arc::clone(&entry.topic), Arc::clone(&entry.key));
-        let taken: BTreeSet<_> = if held.is_empty() {
-            BTreeSet::new()
-        } else {
-            live.iter().map(|entry| place(entry)).collect()
-        };
-        for entry in &held {
-            assert!(
-                !taken.contains(&place(entry)),
-                "a held entry whose user is back is gone: {entry:?}"
-            );
-        }
+        self.visible.assert_consistent();
         assert_eq!(
             held.len(),
             self.visible.held().count(),

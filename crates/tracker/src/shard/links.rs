@@ -14,7 +14,7 @@ use crate::entry::Entry;
 use crate::life::Life;
 use crate::peer::{Floor, Link, Peer};
 use crate::replica::Replica;
-use crate::visible::HeldBy;
+use crate::visible::{Beside, HeldBy};
 
 impl Shard {
     pub(super) fn current_link(&self, node: &NodeName) -> Option<LinkId> {
@@ -146,12 +146,12 @@ impl Shard {
         }
         let live: Vec<Arc<Entry>> = replica.live().cloned().collect();
         let held: Vec<Arc<Entry>> = replica.held().cloned().collect();
-        self.drop_set(node, life);
+        let held = self.replace_set(node, life, held);
         for entry in &live {
             self.show_entry(entry);
         }
         for entry in &held {
-            self.show_held(entry, HeldBy::Copy(node.clone()));
+            self.show_held(entry, HeldBy::Copy(node.clone()), Beside::Told(&[]));
         }
         self.check_caught_up();
     }

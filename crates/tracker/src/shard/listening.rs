@@ -12,7 +12,7 @@ use crate::life::Life;
 use crate::message::{Farewell, Goodbye, Heard, Hello, Ops, Part, PartTaken, Position, Vector};
 use crate::peer::Floor;
 use crate::replica::{Applied, Assembled, Assembly, Change, Replica, State};
-use crate::visible::{HeldBy, SharedNames};
+use crate::visible::{Beside, HeldBy, SharedNames};
 
 impl Shard {
     /// Whether a message of that life counts. The first of a higher life ends what was known of the one before.
@@ -117,7 +117,7 @@ impl Shard {
             self.heard_farewell(node, hello.at.life, hello.goodbye, now);
             self.announced(node, hello.at.seq);
             self.told_whom_it_hears(node, hello.hears.iter().map(String::as_str));
-            self.serve(node, hello.have, now);
+            self.serve(node, hello.have, None, now);
             self.show(node);
             self.ask_if_behind(node, now);
         } else {
@@ -241,7 +241,7 @@ impl Shard {
             if !assembly.follow(ops, replica, names) {
                 self.stats.gaps += 1;
             } else if patient {
-                link.asked = Some(now);
+                link.fed(now);
             }
             return self.ask_if_behind(node, now);
         }
@@ -273,6 +273,19 @@ impl Shard {
             self.send_part_taken(node, part.at, part.parts - 1);
             return self.show(node);
         }
+        if let Some(assembly) = link
+            .assembly
+            .as_ref()
+            .filter(|assembly| assembly.has(&part))
+        {
+            // Asked for again, when it was only slow.
+            let taken = assembly.taken();
+            link.fed(now);
+            if let Some(PartTaken { at, part }) = taken {
+                self.send_part_taken(node, at, part);
+            }
+            return;
+        }
         let mut names = SharedNames::new(&self.visible);
         let assembly = match link.assembly.take() {
             Some(assembly) if part.part > 0 => assembly,
@@ -287,7 +300,7 @@ impl Shard {
                 self.ask_if_behind(node, now);
             }
             Assembled::Waiting => {
-                link.asked = Some(now);
+                link.fed(now);
                 self.send_part_taken(node, at, index);
             }
             Assembled::Complete(state) => {
@@ -303,7 +316,7 @@ impl Shard {
         };
         if let Some(link) = &mut peer.link {
             // The answer is complete. What came after it is another question.
-            link.asked = None;
+            link.answered();
         }
         let replica = peer.replica.as_mut();
         if let Some(changes) = replica.and_then(|replica| replica.apply_state(state)) {
@@ -324,7 +337,10 @@ impl Shard {
         let behind = peer.behind();
         if let Some(link) = &mut peer.link {
             // What was asked for has come, or a piece of it.
-            link.asked = (behind && link.asked.is_some()).then_some(now);
+            match behind && link.asked.is_some() {
+                true => link.fed(now),
+                false => link.answered(),
+            }
         }
         self.confirm(node);
         self.ask_if_behind(node, now);
@@ -333,10 +349,12 @@ impl Shard {
     fn list(&mut self, node: &NodeName, change: &Change) {
         match change {
             Change::Joined(entry) => self.show_entry(entry),
-            Change::Left(entry) => self.visible.remove(entry),
-            Change::Held(entry) => {
+            Change::Left(entry) => {
                 self.visible.remove(entry);
-                self.show_held(entry, HeldBy::Copy(node.clone()));
+            }
+            Change::Held(entry) => {
+                let beside = Beside::those_of(self.visible.remove(entry));
+                self.show_held(entry, HeldBy::Copy(node.clone()), beside);
             }
         }
     }
@@ -397,7 +415,7 @@ impl Shard {
             link.announced(seq);
             if held >= link.known {
                 // There was nothing to answer.
-                link.asked = None;
+                link.answered();
             }
         }
     }

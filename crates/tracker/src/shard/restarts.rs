@@ -1,8 +1,9 @@
 //! Restarts that were announced: what a node tracked stays listed for a while after its end, until its users are back.
 //!
 //! Whoever was told of the restart and sees the life end turns its copy into a held set, and offers it to the others, the
-//! node's own next life among them. A held entry is listed as long as nothing else is under its topic and key; the first
-//! entry that comes there takes its place, for good and in the same diff.
+//! node's own next life among them. A held entry is listed until an entry comes under its topic and key that is new: that one takes
+//! the place of all that is held there, for good and in the same diff. What stood beside the held entry when it came to be held is not
+//! new, nor is an update of that: it is another place of the same user (`visible/held_key.rs`).
 //!
 //! Two breaks of one link within a drain: the second one hides a copy that has not caught up yet, if nobody here has a
 //! held set of that life. Its entries come back with the set of a peer that saw the end, as they come back after a
@@ -10,6 +11,7 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,13 +19,13 @@ use matryoshka_pubsub::NodeName;
 
 use super::{Effect, Shard};
 use crate::entry::Entry;
-use crate::held::{HeldSet, Taken, Taking};
+use crate::held::{HeldSet, Taken, Taking, Told};
 use crate::life::Life;
 use crate::message::{Farewell, Goodbye, HeldPart, HeldPull, Message, Offer, Position};
 use crate::owner_log::FORMER_LIVES;
 use crate::peer::{Floor, RETRY_PERIOD};
 use crate::replica::Replica;
-use crate::visible::{HeldBy, SharedNames};
+use crate::visible::{Beside, HeldBy, SharedNames};
 
 impl Shard {
     // This node.
@@ -56,7 +58,7 @@ impl Shard {
 
     // What is listed.
 
-    /// Lists an entry, in place of the held ones under its topic and key.
+    /// Lists an entry: if it is new, in place of the held ones under its topic and key.
     pub(super) fn show_entry(&mut self, entry: &Arc<Entry>) {
         for held in self.visible.insert(entry) {
             self.stats.grace_used += 1;
@@ -65,8 +67,8 @@ impl Shard {
     }
 
     /// Lists a held entry, or marks it as gone if its user is back.
-    pub(super) fn show_held(&mut self, entry: &Arc<Entry>, of: HeldBy) {
-        if !self.visible.insert_held(entry, of.clone()) {
+    pub(super) fn show_held(&mut self, entry: &Arc<Entry>, of: HeldBy, beside: Beside<'_>) {
+        if !self.visible.insert_held(entry, of.clone(), beside) {
             self.mark_gone(&of, entry);
         }
     }
@@ -170,20 +172,21 @@ impl Shard {
 
     // Held sets.
 
-    fn keep_set(&mut self, node: &NodeName, life: Life, set: HeldSet, now: Duration) {
+    fn keep_set(&mut self, node: &NodeName, life: Life, mut set: HeldSet, now: Duration) {
+        let told = set.take_told();
         let says = match set.is_witnessed() {
             true => Says::Itself,
             false => Says::Another,
         };
         self.renumber_sets(node, set.formerly(), life, says, now);
         if self.held.contains_key(&(node.clone(), life)) {
-            return self.add_to_set(node, life, set);
+            return self.add_to_set(node, life, set, &told);
         }
         let entries: Vec<Arc<Entry>> = set.iter().cloned().collect();
         self.held.insert((node.clone(), life), set);
         self.stats.held_sets += 1;
         for entry in &entries {
-            self.show_held(entry, HeldBy::Set(node.clone(), life));
+            self.show_held(entry, HeldBy::Set(node.clone(), life), told.beside(entry));
         }
         // Who may never have met the node is offered it at once.
         self.vector_at = self.vector_at.min(now);
@@ -196,6 +199,29 @@ impl Shard {
                 self.visible.remove(entry);
             }
         }
+    }
+
+    /// A copy comes in the place of a held set, if there is one. What is held in both stays where it is listed, and what is only held
+    /// in the set is held no longer: it may be tracked in the copy. Gives what is held in the copy and not listed.
+    pub(super) fn replace_set(
+        &mut self,
+        node: &NodeName,
+        life: Life,
+        mut held: Vec<Arc<Entry>>,
+    ) -> Vec<Arc<Entry>> {
+        let Some(set) = self.held.remove(&(node.clone(), life)) else {
+            return held;
+        };
+        let mut stay = BTreeSet::new();
+        held.retain(|entry| {
+            let is_listed = self.visible.hand_over(entry, HeldBy::Copy(node.clone()));
+            stay.extend(is_listed.then_some(entry.reference));
+            !is_listed
+        });
+        for entry in set.iter().filter(|entry| !stay.contains(&entry.reference)) {
+            self.visible.remove(entry);
+        }
+        held
     }
 
     /// That life and those before it in the same process left for good: what is held of them goes too.
@@ -245,7 +271,9 @@ impl Shard {
             let Some(mut set) = self.held.remove(&(node.clone(), *before)) else {
                 continue;
             };
-            set.iter().for_each(|entry| self.visible.remove(entry));
+            for entry in set.iter() {
+                self.visible.remove(entry);
+            }
             set.was(from);
             if says == Says::Another {
                 set.told();
@@ -254,7 +282,7 @@ impl Shard {
                 continue;
             }
             if self.held.contains_key(&(node.clone(), to)) {
-                self.add_to_set(node, to, set);
+                self.add_to_set(node, to, set, &Told::default());
             } else {
                 self.keep_set(node, to, set, now);
             }
@@ -262,7 +290,7 @@ impl Shard {
     }
 
     /// Another state of the same held set: whichever is further has what the other one lacks.
-    fn add_to_set(&mut self, node: &NodeName, life: Life, set: HeldSet) {
+    fn add_to_set(&mut self, node: &NodeName, life: Life, set: HeldSet, told: &Told) {
         let Some(here) = self.held.get_mut(&(node.clone(), life)) else {
             return;
         };
@@ -271,7 +299,7 @@ impl Shard {
             self.visible.remove(entry);
         }
         for entry in &merged.fresh {
-            self.show_held(entry, HeldBy::Set(node.clone(), life));
+            self.show_held(entry, HeldBy::Set(node.clone(), life), told.beside(entry));
         }
     }
 
@@ -438,7 +466,8 @@ impl Shard {
     fn take_copy(&mut self, node: &NodeName, life: Life, deadline: Duration, now: Duration) {
         let replica = self.peers.get_mut(node).and_then(|p| p.replica.take());
         if let Some(replica) = replica {
-            self.keep_set(node, life, HeldSet::of(replica, deadline), now);
+            let set = HeldSet::of(replica, deadline).unlisted();
+            self.keep_set(node, life, set, now);
         }
     }
 
@@ -470,7 +499,8 @@ impl Shard {
         let part = match set {
             Some((set, node)) => {
                 let offer = set.offer(&node, pull.life, now);
-                set.part(offer, pull.after, self.settings.chunk_bytes)
+                let beside = |entry: &Entry| self.visible.beside(entry);
+                set.part(offer, pull.after, self.settings.chunk_bytes, beside)
             }
             None => nothing_of(pull),
         };
@@ -508,6 +538,7 @@ impl Shard {
             node,
             life,
             entries,
+            told,
             ..
         } = taking;
         // Much may have happened since it was asked for.
@@ -515,7 +546,7 @@ impl Shard {
             return;
         }
         let deadline = self.deadline(offer, now);
-        let set = HeldSet::taken(offer, entries, deadline);
+        let set = HeldSet::taken(offer, entries, told, deadline);
         self.stats.held_sets_taken += 1;
         if self.copy_seq(&node, offer).is_some() {
             // What the copy lacks of the numbers that it covers was deleted: that shows in a merge.

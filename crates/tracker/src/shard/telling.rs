@@ -10,7 +10,7 @@ use super::{Effect, Shard};
 use crate::life::Life;
 use crate::message::{Heard, Hello, Message, Ops, Part, PartTaken, Position, Pull, Vector};
 use crate::peer::{Peer, Sending, cut};
-use crate::replica::Replica;
+use crate::replica::{Assembly, Replica};
 
 impl Shard {
     pub(super) fn ask_if_behind(&mut self, node: &NodeName, now: Duration) {
@@ -29,9 +29,10 @@ impl Shard {
         };
         let have = peer.have();
         if let Some(link) = &mut peer.link {
-            link.asked = Some(now);
+            link.ask(now);
+            let taken = link.assembly.as_ref().and_then(Assembly::taken);
             self.stats.pulls_sent += 1;
-            self.send(node, Message::Pull(Pull { have }));
+            self.send(node, Message::Pull(Pull { have, taken }));
         }
     }
 
@@ -53,16 +54,24 @@ impl Shard {
     }
 
     /// A peer asks for what it lacks.
-    pub(super) fn answer(&mut self, node: &NodeName, have: Option<Position>, now: Duration) {
+    pub(super) fn answer(&mut self, node: &NodeName, pull: &Pull, now: Duration) {
+        let have = pull.have;
         if !self.left && have.is_none_or(|have| have.life != self.own.at().life) {
             // It does not know this life yet.
             self.send_hello(node, now);
         }
-        self.serve(node, have, now);
+        self.serve(node, have, pull.taken.as_ref(), now);
     }
 
-    /// Tells a peer what it lacks: the operations it missed, or everything if those are not in the log.
-    pub(super) fn serve(&mut self, node: &NodeName, have: Option<Position>, now: Duration) {
+    /// Tells a peer what it lacks: the operations it missed, or everything if those are not in the log. What is on its way to it already
+    /// goes on behind the last part that it names.
+    pub(super) fn serve(
+        &mut self,
+        node: &NodeName,
+        have: Option<Position>,
+        taken: Option<&PartTaken>,
+        now: Duration,
+    ) {
         if self.left {
             return self.send_hello(node, now);
         }
@@ -75,6 +84,10 @@ impl Shard {
                 }
             }
             _ if at.seq == 0 => self.send(node, Message::Ops(self.no_ops())),
+            _ if self.is_sending(node, taken) => {
+                self.stats.states_resumed += 1;
+                self.send_parts(node);
+            }
             _ => {
                 let known = have.is_some_and(|have| self.own.was(have.life) && have.seq > 0);
                 self.stats.log_truncated += u64::from(known);
@@ -86,6 +99,13 @@ impl Shard {
                 self.send_parts(node);
             }
         }
+    }
+
+    /// Whether a state is on its way to a peer that asks again, and goes on with what that asks for. To make it anew takes long if it is
+    /// large, and then the next question would come before its first part is there.
+    fn is_sending(&mut self, node: &NodeName, taken: Option<&PartTaken>) -> bool {
+        let sending = self.link_mut(node).and_then(|link| link.sending.as_mut());
+        sending.is_some_and(|sending| sending.again(taken))
     }
 
     pub(super) fn send_parts(&mut self, node: &NodeName) {
@@ -160,7 +180,8 @@ impl Shard {
         let (mut from, mut start) = (seq, 0);
         let life = self.own.at().life;
         let mut messages = Vec::new();
-        for end in cut(sizes.into_iter(), self.settings.chunk_bytes) {
+        let most = self.settings.chunk_bytes;
+        for end in cut(sizes.into_iter(), most, most) {
             let ops: Vec<_> = ops.by_ref().take(end - start).collect();
             let message = Ops { life, from, ops };
             (from, start) = (message.to(), end);

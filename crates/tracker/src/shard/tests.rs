@@ -841,6 +841,7 @@ mod holding;
 mod hostile;
 mod late;
 mod laws;
+mod places;
 mod restarts;
 mod scale;
 mod scenarios;

@@ -19,6 +19,7 @@ fn entry(topic: usize, seq: u64) -> Arc<Entry> {
         previous: None,
         node: NodeName::new("a").unwrap(),
         owner: 1,
+        verdict: crate::entry::Verdict::default(),
     })
 }
 
@@ -34,7 +35,9 @@ proptest! {
         for (what, topic, seq) in changes.into_iter().chain([(2, 0, 0)]) {
             match what {
                 0 => drop(visible.insert(&entry(topic, seq))),
-                1 => visible.remove(&entry(topic, seq)),
+                1 => {
+                    visible.remove(&entry(topic, seq));
+                }
                 _ => {
                     for TopicStep { diff, entries } in visible.take_step() {
                         prop_assert!(!diff.joins.is_empty() || !diff.leaves.is_empty());

@@ -7,7 +7,10 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-use super::{Close, Frame, Limits};
+use super::{
+    Close, Frame, Limits,
+    run::{Part, SharedFrame},
+};
 
 /// From which size on a frame is large: 64 KiB. What it has beyond counts against
 /// [`outbox_large_bytes`](Limits::outbox_large_bytes) instead of [`outbox_bytes`](Limits::outbox_bytes), so that a few
@@ -85,9 +88,13 @@ pub(super) enum Placed {
 }
 
 pub(super) struct Queue<M> {
-    slots: VecDeque<Slot<M>>,
-    /// Of all slots.
+    /// What waits behind the slots: here, and not in one more of them, a frame is added without a look at anything else.
+    tail: Option<Part>,
+    /// Of all that waits.
     load: Load,
+    /// How many things wait, vacant places included.
+    items: usize,
+    slots: VecDeque<Slot<M>>,
     /// Where the waiting keys stand. Few queues ever have one: hence the box.
     keys: Option<Box<Keys>>,
 }
@@ -106,6 +113,8 @@ struct Keys {
 /// An item and what it weighs, without a number beside a frame that knows its length.
 enum Slot<M> {
     Frame(Frame),
+    /// Several that other outboxes hold as well. What is left of a whole one.
+    Run(Part),
     Mail(M, usize),
     /// Boxed, or it would be the largest, for the one at the end.
     Close(Box<Close>),
@@ -139,8 +148,10 @@ impl<M> LetGo<M> {
 impl<M> Default for Queue<M> {
     fn default() -> Self {
         Self {
-            slots: VecDeque::new(),
+            tail: None,
             load: Load::default(),
+            items: 0,
+            slots: VecDeque::new(),
             keys: None,
         }
     }
@@ -155,6 +166,7 @@ impl<M> Queue<M> {
         when_slow: WhenSlow,
         bound: &Bound,
     ) -> (Placed, LetGo<M>) {
+        self.settle();
         let key = match when_slow {
             WhenSlow::Close if self.is_full(bound) => {
                 return (Placed::TooMuch, LetGo::item(item));
@@ -174,12 +186,45 @@ impl<M> Queue<M> {
             keys.add(key, self.slots.len());
         }
         self.load.add(bytes);
+        self.items += 1;
         self.put_last(Slot::new(item, bytes));
         (Placed::Last, LetGo::NOTHING)
     }
 
+    /// Puts a frame last that goes to many, if there is room for it.
+    pub(super) fn push_shared(&mut self, shared: &mut SharedFrame, bound: &Bound) -> bool {
+        if self.is_full(bound) {
+            return false;
+        }
+        self.load.add(shared.frame().len());
+        let follows = self.tail.as_mut().is_some_and(|tail| tail.push(shared));
+        if !follows {
+            self.settle();
+            self.tail = Some(Part::begin(shared));
+        }
+        self.items += 1;
+        true
+    }
+
+    /// Gives what waits behind the slots slots of its own: one for a whole run, since whoever keeps a part of it keeps all of it in
+    /// memory, else one for each frame.
+    fn settle(&mut self) {
+        let Some(tail) = self.tail.take() else {
+            return;
+        };
+        if tail.is_whole() {
+            self.put_last(Slot::Run(tail));
+            return;
+        }
+        for frame in tail.into_frames() {
+            self.put_last(Slot::Frame(frame));
+        }
+    }
+
     /// Puts something without weight last, whatever the bound.
     pub(super) fn append(&mut self, item: Item<M>) {
+        self.settle();
+        self.items += 1;
         self.put_last(Slot::new(item, 0));
     }
 
@@ -192,12 +237,40 @@ impl<M> Queue<M> {
     }
 
     pub(super) fn next(&mut self) -> Option<Item<M>> {
+        let part = match self.slots.front_mut() {
+            Some(Slot::Run(part)) => part,
+            Some(_) => return self.next_slot()?.into_item(),
+            None => self.tail.as_mut()?,
+        };
+        let (frame, is_last) = part.next();
+        self.count_out(frame.len());
+        if is_last && self.slots.is_empty() {
+            self.tail = None;
+        } else if is_last {
+            self.remove_slot();
+        }
+        Some(Item::Frame(frame))
+    }
+
+    fn next_slot(&mut self) -> Option<Slot<M>> {
+        let slot = self.remove_slot()?;
+        self.count_out(slot.bytes());
+        Some(slot)
+    }
+
+    fn count_out(&mut self, bytes: usize) {
+        self.items -= 1;
+        self.load.subtract(bytes);
+    }
+
+    /// Takes the first slot away, and the places behind it that are vacant.
+    fn remove_slot(&mut self) -> Option<Slot<M>> {
         let slot = self.slots.pop_front()?;
-        self.load.subtract(slot.bytes());
         if let Some(keys) = &mut self.keys {
             keys.next();
             while self.slots.front().is_some_and(Slot::is_vacant) {
                 self.slots.pop_front();
+                self.items -= 1;
                 keys.next();
             }
         }
@@ -207,7 +280,7 @@ impl<M> Queue<M> {
                 self.slots = VecDeque::new();
             }
         }
-        slot.into_item()
+        Some(slot)
     }
 
     /// Gives back what an empty queue has kept, but for the least.
@@ -227,8 +300,8 @@ impl<M> Queue<M> {
 
     /// Whatever waits first does not count: it is on its way, and anything fits into an empty queue.
     fn reaches(&self, bound: &Bound) -> bool {
-        if self.slots.len() >= bound.items {
-            return !self.slots.is_empty();
+        if self.items >= bound.items {
+            return self.items > 0;
         }
         self.weighs(&bound.load)
     }
@@ -239,11 +312,13 @@ impl<M> Queue<M> {
         if !self.load.reaches(bound) {
             return false;
         }
-        let Some(first) = self.slots.front() else {
-            return false;
+        let first = match (self.slots.front(), &self.tail) {
+            (Some(slot), _) => slot.bytes(),
+            (None, Some(tail)) => tail.first().len(),
+            (None, None) => return false,
         };
         let mut behind = self.load;
-        behind.subtract(first.bytes());
+        behind.subtract(first);
         behind.reaches(bound)
     }
 
@@ -308,6 +383,7 @@ impl<M> Slot<M> {
     fn bytes(&self) -> usize {
         match self {
             Self::Frame(frame) => frame.len(),
+            Self::Run(part) => part.first().len(),
             Self::Mail(_, bytes) => *bytes,
             Self::Close(_) | Self::Vacant => 0,
         }
@@ -320,6 +396,7 @@ impl<M> Slot<M> {
     fn into_item(self) -> Option<Item<M>> {
         match self {
             Self::Frame(frame) => Some(Item::Frame(frame)),
+            Self::Run(part) => Some(Item::Frame(part.first())),
             Self::Mail(mail, _) => Some(Item::Mail(mail)),
             Self::Close(close) => Some(Item::Close(*close)),
             Self::Vacant => None,

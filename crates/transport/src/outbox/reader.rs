@@ -17,6 +17,11 @@ pub(super) enum Reader<W> {
 }
 
 impl<W> Reader<W> {
+    /// Whether it waits for its client.
+    pub(super) fn is_blocked(&self) -> bool {
+        matches!(self, Self::Blocked(_))
+    }
+
     /// Something came in.
     #[must_use = "the task has to be woken"]
     pub(super) fn pushed(&mut self) -> Option<W> {

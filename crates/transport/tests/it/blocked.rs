@@ -158,6 +158,36 @@ async fn what_is_pushed_to_a_client_that_does_not_read_wakes_nobody_and_arrives_
     assert_eq!(stats.frames_dropped, dropped as u64);
 }
 
+/// What an operator sees of clients that do not read.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_is_counted_for_as_long_as_it_does_not() {
+    let mut narrow = Narrow::with_limits(Limits::default()).await;
+    let stats = |narrow: &Narrow| narrow.connections.stats();
+    let block = async |narrow: &Narrow| {
+        for n in 0..100 {
+            narrow.outbox.frame(numbered(n));
+            yield_now().await;
+        }
+    };
+    assert_eq!(stats(&narrow).blocked, 0);
+    block(&narrow).await;
+    assert_eq!(stats(&narrow).blocked, 1);
+    let written = stats(&narrow).frames_written;
+    assert!(written < 100, "{written}");
+    for n in 0..100 {
+        assert_eq!(narrow.next().await, n);
+    }
+    assert_eq!(stats(&narrow).blocked, 0);
+    assert_eq!(stats(&narrow).frames_written, 100);
+    // Who goes while it does not read is counted no longer.
+    block(&narrow).await;
+    assert_eq!(stats(&narrow).blocked, 1);
+    let connections = narrow.connections.clone();
+    drop(narrow);
+    connections.closed().await;
+    assert_eq!(connections.stats().blocked, 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_urgent_mail_reaches_the_session_of_a_client_that_does_not_read_and_no_other_does() {
     let narrow = Narrow::with_limits(Limits::default()).await;

@@ -5,8 +5,8 @@ use std::{num::NonZeroU32, sync::atomic::Ordering::SeqCst, time::Duration};
 use futures::{FutureExt, future::join_all};
 use matryoshka_pubsub::registry::{Owner, OwnerId};
 use matryoshka_transport::{
-    Close, CloseCode, CloseReason, ConnectionLimits, Connections, Outgoing, http::StatusCode,
-    memory::MemoryService,
+    Close, CloseCode, CloseReason, ConnectionLimits, Connections, Frame, Outgoing,
+    http::StatusCode, memory::MemoryService,
 };
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
@@ -354,4 +354,26 @@ async fn everything_that_ends_a_connection_is_counted_by_its_name() {
 
 fn rate(per_second: u32) -> NonZeroU32 {
     NonZeroU32::new(per_second).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_written_is_counted_in_frames_and_bytes() {
+    let lab = Lab::new();
+    let service = MemoryService::new(lab.clone());
+    let mut client = service.connect(info("")).await.unwrap();
+    let (_, outbox) = lab.connected().await;
+    client.send_text("hello").await.unwrap();
+    outbox.frame(Frame::binary(vec![7; 1_000]));
+    for _ in 0..2 {
+        client.recv_frame().await.unwrap();
+    }
+    client.send_text("close").await.unwrap();
+    let last_words = client.recv_frame().await.unwrap();
+    assert_eq!(last_words.as_text(), Some("last words"));
+    let stats = service.connections().stats();
+    let bytes = "hello".len() + 1_000 + "last words".len();
+    assert_eq!(
+        (stats.frames_written, stats.bytes_written),
+        (3, bytes as u64)
+    );
 }

@@ -20,7 +20,7 @@ use matryoshka_transport::Pushed;
 use close::{Close, CloseCode};
 use frame::Frame;
 use limits::Limits;
-use outbox::{Inbox, Item, Outbox, Overflowed, WhenSlow, outbox};
+use outbox::{Inbox, Item, Outbox, Overflowed, SharedFrame, WhenSlow, outbox};
 use stats::Counters;
 
 mod close {
@@ -218,5 +218,37 @@ fn what_may_be_dropped_is_counted_or_written_while_the_client_begins_to_read() {
         let arrived = [0, 1].map(|n| written.contains(&number(n)));
         assert_eq!(arrived, queued);
         reading.join().unwrap();
+    });
+}
+
+#[test]
+fn what_blocked_clients_hold_together_reaches_each_once_while_one_begins_to_read() {
+    model(|| {
+        let network = Network::new(false);
+        let [(first, mut first_inbox), (second, mut second_inbox)] = [outbox_of(10), outbox_of(10)];
+        let blocked = |inbox: &mut Inbox<()>| {
+            block_on(poll_fn(|cx| {
+                assert!(inbox.poll_urgent(cx).is_pending());
+                Poll::Ready(())
+            }));
+        };
+        blocked(&mut first_inbox);
+        blocked(&mut second_inbox);
+        let pushing = thread::spawn(move || {
+            for n in 0..2 {
+                let mut shared = SharedFrame::new(number(n));
+                for outbox in [&second, &first] {
+                    let pushed = outbox.shared_frame(&mut shared, WhenSlow::Close);
+                    assert_eq!(pushed, Pushed::Queued);
+                }
+            }
+            [first, second]
+        });
+        network.read();
+        let written = write(&mut first_inbox, &network, 2);
+        assert!(written.is_ok_and(|written| written == [number(0), number(1)]));
+        drop(pushing.join().unwrap());
+        let written = write(&mut second_inbox, &network, 2);
+        assert!(written.is_ok_and(|written| written == [number(0), number(1)]));
     });
 }

@@ -33,10 +33,26 @@ pub(crate) struct Guest {
     pub(crate) has_state: bool,
     reader: Option<Reader>,
     said: Instant,
-    /// When it comes back, told to go.
-    pub(super) back_at: Option<Instant>,
+    /// How it comes back, told to go.
+    pub(super) way_back: Option<WayBack>,
     /// On sockets of earlier nodes.
     bytes_before: u64,
+}
+
+/// Somebody on the way back.
+#[derive(Clone, Copy)]
+pub(super) struct WayBack {
+    pub(super) told: Instant,
+    pub(super) at: Instant,
+    /// Whether it waits for its own node.
+    pub(super) by_own_node: bool,
+}
+
+/// How many diffs named somebody as new, and how many as gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Diffs {
+    pub(crate) with_joins: usize,
+    pub(crate) with_leaves: usize,
 }
 
 /// The list of one who reads, and what diffs have said already.
@@ -46,6 +62,7 @@ struct Reader {
     joined: BTreeSet<String>,
     left: BTreeSet<String>,
     gone: Vec<String>,
+    diffs: Diffs,
 }
 
 impl Guest {
@@ -67,7 +84,7 @@ impl Guest {
             has_state: false,
             reader: reads.then(Reader::default),
             said: Instant::now(),
-            back_at: None,
+            way_back: None,
             bytes_before: 0,
         })
     }
@@ -178,11 +195,10 @@ impl Guest {
         self.reader.as_ref()?.people.places()
     }
 
-    /// How many diffs took somebody away.
-    pub(crate) fn departures(&self) -> usize {
-        self.reader
-            .as_ref()
-            .map_or(0, |reader| reader.people.departures)
+    /// What diffs it has got so far.
+    pub(crate) fn diffs(&self) -> Diffs {
+        let reader = self.reader.as_ref();
+        reader.map(|reader| reader.diffs).unwrap_or_default()
     }
 
     /// Whether its list has this user; nobody's, while it waits for one.
@@ -227,6 +243,9 @@ impl Reader {
     /// No reference joins in two diffs, and none leaves in two.
     fn diff(&mut self, frame: &[u8]) -> Outcome {
         let diff = payload(frame)?;
+        let names = |side: &str| usize::from(!references(&diff[side]).is_empty());
+        self.diffs.with_joins += names("joins");
+        self.diffs.with_leaves += names("leaves");
         for (side, told) in [("joins", &mut self.joined), ("leaves", &mut self.left)] {
             for reference in references(&diff[side]).into_values().flatten() {
                 if let Some(reference) = told.replace(reference) {

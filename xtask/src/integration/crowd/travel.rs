@@ -5,16 +5,20 @@ use std::time::{Duration, Instant};
 
 use crate::failure::Outcome;
 use crate::integration::crowd::Crowd;
-use crate::integration::crowd::guest::Guest;
+use crate::integration::crowd::guest::{Guest, WayBack};
 use crate::integration::stage::Stage;
 
 /// The first try of a real client comes so soon after its connection closed.
 const BACK_AFTER: Duration = Duration::from_millis(10);
 /// And as much later as its machine and its way to the node let it.
 const BACK_SPREAD: Duration = Duration::from_millis(40);
+/// One in so many knows only its own node, and tries until that is up again.
+const OWN_NODE_ONLY: usize = 4;
+/// But no longer than this, which is within the grace.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 impl Crowd {
-    /// Takes what has come. Who was told to go comes back by one of these nodes, which are up; not so those who are in
+    /// Takes what has come. Who was told to go comes back by one of these nodes, which are up, and some only by their own; not so those who are in
     /// `for_good`, who are no guests any more. Gives their names.
     pub(crate) fn follow(
         &mut self,
@@ -28,12 +32,24 @@ impl Crowd {
         let lost = lost.map(|guest| guest.name).collect();
         for guest in self.guests.iter_mut().filter(|guest| guest.is_away()) {
             let now = Instant::now();
-            let after = BACK_AFTER + stage.dice.duration_below(BACK_SPREAD);
-            if *guest.back_at.get_or_insert(now + after) <= now {
-                let node = up[stage.dice.index(up.len())];
+            let way = *guest.way_back.get_or_insert_with(|| WayBack {
+                told: now,
+                at: now + BACK_AFTER + stage.dice.duration_below(BACK_SPREAD),
+                by_own_node: stage.dice.index(OWN_NODE_ONLY) == 0,
+            });
+            let waits = way.by_own_node && now < way.told + PATIENCE;
+            let node = match (waits, up.contains(&guest.node)) {
+                (true, true) => guest.node,
+                (true, false) => continue,
+                (false, _) => up[stage.dice.index(up.len())],
+            };
+            if way.at <= now {
+                match node == guest.node {
+                    true => self.returns += 1,
+                    false => self.moves += 1,
+                }
                 guest.move_to(stage.nodes[node].http, node, &self.room)?;
-                guest.back_at = None;
-                self.moves += 1;
+                guest.way_back = None;
             }
         }
         Ok(lost)
@@ -42,6 +58,11 @@ impl Crowd {
     /// How often somebody came back by another node.
     pub(crate) fn moves(&self) -> u32 {
         self.moves
+    }
+
+    /// How often somebody came back by the node that had told it to go, started again.
+    pub(crate) fn returns(&self) -> u32 {
+        self.returns
     }
 
     /// Whether everybody is connected and has a list.

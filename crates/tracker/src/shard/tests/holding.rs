@@ -171,22 +171,6 @@ fn i14_who_comes_back_by_the_restarted_node_changes_places_in_one_diff_as_well()
 }
 
 #[test]
-fn the_other_connection_of_a_user_keeps_its_entry() {
-    let mut net = Net::restarting();
-    net.track_beside();
-    net.hold(1);
-    assert_eq!(net.all_diffs(), [[(0, 1)], [(0, 1)], [(0, 1)]]);
-    for node in 0..3 {
-        let owners: Vec<u64> = net.shards[node].listed().map(|entry| entry.owner).collect();
-        assert_eq!(owners, [2], "node {node}");
-    }
-    net.close(1);
-    net.track(1, "ann");
-    net.pass(PERIOD);
-    assert_eq!(net.all_diffs(), [[(1, 0)], [(1, 0)], [(1, 0)]]);
-}
-
-#[test]
 fn who_leaves_on_purpose_while_held_is_gone_at_once() {
     let mut net = Net::restarting();
     net.hold(1);

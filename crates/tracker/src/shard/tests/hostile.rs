@@ -54,6 +54,7 @@ impl Net {
                 owner: 1,
                 reference: PresenceRef::new(Writer::new(&set.node, 0, set.at.life), set.at.seq),
                 previous: None,
+                beside: Vec::new(),
             };
             let part = HeldPart {
                 set,

@@ -153,7 +153,7 @@ impl Pasts {
         let have = have.map(|seq| Position { life, seq });
         shard.handle_message(
             &origin(VIEWER),
-            Message::Pull(Pull { have }),
+            Message::Pull(Pull { have, taken: None }),
             Duration::ZERO,
         );
         let messages = drain(&mut shard).0.into_iter().map(|(_, message)| message);

@@ -110,14 +110,15 @@ fn many_held_entries_of_one_key_come_and_go_by_their_number() {
                     previous: None,
                     node: name(0),
                     owner: number,
+                    verdict: crate::entry::Verdict::default(),
                 })
             })
             .collect();
         for entry in &held {
-            assert!(visible.insert_held(entry, HeldBy::Own));
+            assert!(visible.insert_held(entry, HeldBy::Own, Beside::Visible));
         }
         assert_eq!(visible.take_step().len(), 1);
-        held.iter().for_each(|entry| visible.remove(entry));
+        assert!(held.iter().all(|entry| visible.remove(entry)));
         assert_eq!(visible.take_step().len(), 1);
     });
 }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::owner_log::wire_size;
 use crate::replica::Assembly;
 use crate::testing::tally::holds;
 
@@ -80,6 +81,15 @@ impl Net {
         self.carry_out();
     }
 
+    /// What the owner's entries take on the wire, at most.
+    fn entry_bytes(&self) -> usize {
+        self.shards[OWNER]
+            .own
+            .iter()
+            .map(|entry| wire_size(entry))
+            .sum()
+    }
+
     /// What the copy is behind the owner, in operations.
     fn behind(&self) -> u64 {
         let have = self.shards[FRESH].have(&name(OWNER)).map_or(0, |at| at.seq);
@@ -130,7 +140,7 @@ fn i9_a_copy_is_complete_with_the_last_part_though_its_owner_never_stops() {
 }
 
 /// It takes long until the owner hears which parts have come, and so until the next ones do. But its operations come, and follow
-/// those parts: nothing was lost, and a question would begin all anew. It is asked once no part has come for too long.
+/// those parts: nothing was lost. It is asked once no part has come for too long, and then the state goes on where it was.
 #[test]
 fn i9_operations_that_follow_its_parts_show_that_a_slow_transfer_goes_on() {
     for (millis, questions) in [(9_000, 0), (11_500, 1)] {
@@ -153,9 +163,105 @@ fn i9_operations_that_follow_its_parts_show_that_a_slow_transfer_goes_on() {
         assert_eq!(net.keys(FRESH), "", "no part of a state is listed");
         net.run();
         net.pass(PERIOD);
-        assert_eq!(net.shards[OWNER].stats().states_served, 1 + questions);
+        let stats = net.shards[OWNER].stats();
+        assert_eq!((stats.states_served, stats.states_resumed), (1, questions));
         assert_eq!(net.references(FRESH), net.references(OWNER));
     }
+}
+
+/// Be it that it takes long to make, be it that the link is slow: whoever waits for the first part asks again, ever less often. It is not
+/// made anew for that, or the next question would always be there before it.
+#[test]
+fn i9_a_state_whose_first_part_takes_long_is_made_once() {
+    let mut net = Net::about_to_transfer();
+    net.pass_slowly(PERIOD, 2);
+    let end = net.now + Duration::from_secs(30);
+    while net.now < end {
+        net.pass_slowly(PERIOD, 0);
+        while net.deliver(|to| to == OWNER) {}
+    }
+    let (questions, stats) = (
+        net.shards[FRESH].stats().pulls_sent,
+        net.shards[OWNER].stats(),
+    );
+    assert!((3..7).contains(&questions), "{questions}");
+    assert_eq!((stats.states_served, stats.states_resumed), (1, questions));
+    let parts: Vec<(u32, usize)> = net.take_sent().iter().filter_map(entries_of_part).collect();
+    let others = parts.iter().filter(|(part, _)| *part > 0).count();
+    assert_eq!(others, 3, "of those under way only the first is sent again");
+    assert!(
+        parts[0].1 < parts[1].1,
+        "and that is a small one: {parts:?}"
+    );
+    net.run();
+    net.pass(PERIOD);
+    assert_eq!(net.shards[OWNER].stats().states_served, 1);
+    assert_eq!(net.references(FRESH), net.references(OWNER));
+}
+
+fn entries_of_part(message: &Message) -> Option<(u32, usize)> {
+    match message {
+        Message::Part(part) => Some((part.part, part.entries.len())),
+        _ => None,
+    }
+}
+
+/// A way to the node without entries that carries so many bytes a second.
+struct Line {
+    rate: usize,
+    /// What it has carried of the message that comes next.
+    carried: usize,
+}
+
+impl Line {
+    fn pass(&mut self, net: &mut Net, time: Duration) {
+        net.pass_slowly(time, 0);
+        while net.deliver(|to| to == OWNER) {}
+        self.carried += self.rate * time.as_millis() as usize / 1_000;
+        loop {
+            let next = net.queue.iter().find(|(_, to, ..)| *to == FRESH);
+            let Some(bytes) = next.map(|(.., bytes)| bytes.len()) else {
+                self.carried = 0;
+                return;
+            };
+            if self.carried < bytes {
+                return;
+            }
+            self.carried -= bytes;
+            net.deliver(|to| to == FRESH);
+        }
+    }
+}
+
+/// A part may take longer than the first question waits for it, and the next ones too: the state is made once, gets there, and little of it
+/// twice.
+#[test]
+fn i9_a_state_gets_across_however_slow_the_link_is() {
+    let met = ["asked while it came", "not asked", "the owner went on"];
+    let given = (160..4_000usize, 40..400usize);
+    holds(40, &met, given, |(rate, pause), tally| {
+        let mut net = Net::about_to_transfer();
+        let mut line = Line { rate, carried: 0 };
+        let whole = net.entry_bytes();
+        let limit = Duration::from_secs(20 + 3 * (whole / rate) as u64);
+        let mut turn = 0;
+        while net.shards[FRESH].stats().states_taken == 0 {
+            prop_assert!(net.now < limit, "{:?}", net.shards[OWNER].stats());
+            line.pass(&mut net, PERIOD);
+            turn += 1;
+            if turn % pause == 0 {
+                net.write(&format!("w{turn:03}"));
+                tally.note(met[2], true);
+            }
+        }
+        prop_assert_eq!(net.shards[OWNER].stats().states_served, 1);
+        let asked = net.shards[FRESH].stats().pulls_sent > 0;
+        tally.note(met[usize::from(!asked)], true);
+        net.run();
+        net.pass(PERIOD);
+        prop_assert_eq!(net.references(FRESH), net.references(OWNER));
+        Ok(())
+    });
 }
 
 #[derive(Clone, Copy, Debug)]

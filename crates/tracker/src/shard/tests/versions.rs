@@ -19,6 +19,7 @@ fn as_before(message: &Message) -> Option<Message> {
             vector.formerly.clear();
             vector.goodbye = None;
         }
+        Message::Pull(pull) => pull.taken = None,
         Message::Goodbye(goodbye) if !goodbye.farewell.is_leaving() => return None,
         _ => {}
     }

@@ -16,6 +16,8 @@ use crate::reference::PresenceRef;
 #[derive(Debug, Default)]
 pub(super) struct Truth {
     values: BTreeMap<PresenceRef, Fate>,
+    /// How many places were ever tracked: what came by an update is the same place.
+    places: u64,
     restarts: BTreeMap<(Index, u64), Restart>,
     /// From when until when a node stood still, or a way was cut while its link was up.
     delays: Vec<(Duration, Duration)>,
@@ -28,11 +30,13 @@ struct Fate {
     entry: Arc<Entry>,
     writer: Index,
     generation: u64,
+    /// Which place it is of, in the order in which they were tracked.
+    place: u64,
     ended: Option<u64>,
     /// Its connection ended or is about to be closed, or its tracker ended after announcing a restart: it may be listed for a while.
     held: bool,
-    /// Who knew that it is held before its connection was closed.
-    known_to: BTreeSet<Index>,
+    /// Who knew that it is held before its connection was closed, and which places there were by then.
+    known_to: BTreeMap<Index, u64>,
 }
 
 /// A tracker that announced a restart.
@@ -80,13 +84,16 @@ impl Truth {
     }
 
     pub(super) fn written(&mut self, entry: &Arc<Entry>, writer: Index, generation: u64) {
+        let before = entry.previous.and_then(|before| self.values.get(&before));
+        self.places += u64::from(before.is_none());
         let fate = Fate {
             entry: Arc::clone(entry),
             writer,
             generation,
+            place: before.map_or(self.places, |before| before.place),
             ended: None,
             held: false,
-            known_to: BTreeSet::new(),
+            known_to: BTreeMap::new(),
         };
         let before = self.values.insert(entry.reference, fate);
         assert!(before.is_none(), "{} was given twice", entry.reference);
@@ -107,18 +114,30 @@ impl Truth {
     /// Its node was told that those know that it is held.
     pub(super) fn hold_confirmed(&mut self, reference: PresenceRef, by: &BTreeSet<Index>) {
         if let Some(fate) = self.values.get_mut(&reference) {
-            fate.known_to.extend(by);
+            fate.known_to.extend(by.iter().map(|by| (*by, self.places)));
+        }
+    }
+
+    /// Another tracker begins on a node: what it knows of places that are held it has from others, who may not have been asked.
+    pub(super) fn begins(&mut self, node: Index) {
+        for fate in self.values.values_mut() {
+            fate.known_to.remove(&node);
         }
     }
 
     /// Whether somebody came back in a diff, and the old place left in it that this node knew to be held.
     pub(super) fn moves(&self, diff: &Diff, viewer: Index) -> bool {
-        let key = |entry: &Arc<Entry>| Arc::clone(&entry.key);
-        let joined: BTreeSet<_> = diff.joins.iter().map(key).collect();
+        let came = |new: &Arc<Entry>, old: &Arc<Entry>| {
+            new.key == old.key && self.is_return(new.reference, old.reference, viewer)
+        };
         let mut left = diff.leaves.iter();
-        left.any(|entry| {
-            joined.contains(&entry.key) && self.fate(entry.reference).known_to.contains(&viewer)
-        })
+        left.any(|old| diff.joins.iter().any(|new| came(new, old)))
+    }
+
+    /// Whether a place was tracked after that node knew another one to be held.
+    fn is_return(&self, new: PresenceRef, old: PresenceRef, viewer: Index) -> bool {
+        let known = self.fate(old).known_to.get(&viewer);
+        known.is_some_and(|places| self.fate(new).place > *places)
     }
 
     pub(super) fn restart_announced(&mut self, writer: Index, generation: u64, grace: Duration) {
@@ -239,8 +258,8 @@ impl Watcher {
         self.places(diff, sight, truth, view);
     }
 
-    /// Whose connection is closed once all know that its entry is held is nowhere listed in two places. Of two held entries none gives
-    /// way to the other.
+    /// Whose connection is closed once all know that its entry is held is nowhere listed there and where its user is back. Of two held
+    /// entries none gives way to the other, and none to a place that was there before.
     fn places(&self, diff: &Diff, sight: Sight, truth: &Truth, view: &impl View) {
         for entry in &diff.joins {
             let fate = truth.fate(entry.reference);
@@ -251,7 +270,8 @@ impl Watcher {
             }
             let place = |entry: &Entry| (Arc::clone(&entry.topic), Arc::clone(&entry.key));
             let mut beside = self.list.values().filter(|old| place(old) == place(entry));
-            let old = beside.find(|old| truth.fate(old.reference).known_to.contains(&sight.viewer));
+            let old =
+                beside.find(|old| truth.is_return(entry.reference, old.reference, sight.viewer));
             assert_eq!(
                 old, None,
                 "I14: it is known to be held, and did not leave in the diff with {entry:?}"

@@ -408,6 +408,7 @@ impl World {
     }
 
     fn run(&mut self, node: Index, (members, links): (Members, BTreeMap<Index, LinkView>)) {
+        self.truth.begins(node);
         let at = &mut self.nodes[node];
         at.generation += 1;
         at.draining = None;

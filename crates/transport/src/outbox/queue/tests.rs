@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::super::close::CloseCode;
+use super::super::{super::close::CloseCode, run::RUN_FRAMES};
 use super::*;
 
 type Frames = Queue<()>;
@@ -287,5 +287,155 @@ proptest! {
             list.iter().take(1).for_each(|first| load.add(first.bytes));
             prop_assert_eq!(queue.load, load);
         }
+    }
+}
+
+/// What happens to three queues.
+#[derive(Clone, Debug)]
+enum Turn {
+    /// Two frames go to some of them at once, each of these queues getting them in its own order.
+    FanOuts([FanOut; QUEUES], usize),
+    Push(usize, WhenSlow, usize),
+    Next(usize),
+}
+
+const QUEUES: usize = 3;
+
+/// Which of the two frames go to a queue.
+#[derive(Clone, Copy, Debug)]
+enum FanOut {
+    Neither,
+    First,
+    FirstThenSecond,
+    SecondThenFirst,
+}
+
+impl FanOut {
+    fn order(self) -> &'static [usize] {
+        match self {
+            Self::Neither => &[],
+            Self::First => &[0],
+            Self::FirstThenSecond => &[0, 1],
+            Self::SecondThenFirst => &[1, 0],
+        }
+    }
+}
+
+fn turn() -> impl Strategy<Value = Turn> {
+    let fan_out = prop_oneof![
+        1 => Just(FanOut::Neither),
+        8 => Just(FanOut::First),
+        2 => Just(FanOut::FirstThenSecond),
+        1 => Just(FanOut::SecondThenFirst),
+    ];
+    let all = prop_oneof![
+        2 => Just([FanOut::First; QUEUES]),
+        1 => prop::array::uniform3(fan_out),
+    ];
+    let queue = 0..QUEUES;
+    let when_slow = prop_oneof![
+        Just(WhenSlow::Close),
+        Just(WhenSlow::Drop),
+        (0u64..3).prop_map(WhenSlow::Latest),
+    ];
+    prop_oneof![
+        24 => (all, 10usize..40).prop_map(|(all, bytes)| Turn::FanOuts(all, bytes)),
+        1 => (queue.clone(), when_slow, 10usize..40)
+            .prop_map(|(queue, when_slow, bytes)| Turn::Push(queue, when_slow, bytes)),
+        6 => queue.prop_map(Turn::Next),
+    ]
+}
+
+/// A frame of so many bytes that no other is equal to.
+fn numbered(n: usize, bytes: usize) -> Frame {
+    Frame::text(format!("{n:bytes$}"))
+}
+
+/// Queues that hold frames together, each beside one that does not and is pushed the same.
+struct Pairs {
+    bound: Bound,
+    queues: [(Frames, Frames); QUEUES],
+}
+
+impl Pairs {
+    fn fan_out(&mut self, all: [FanOut; QUEUES], n: usize, bytes: usize) {
+        let mut shared = [0, 1].map(|second| SharedFrame::new(numbered(2 * n + second, bytes)));
+        for ((together, alone), fan_out) in self.queues.iter_mut().zip(all) {
+            for &frame in fan_out.order() {
+                let item = Item::Frame(shared[frame].frame().clone());
+                let placed = alone.push(item, bytes, WhenSlow::Close, &self.bound).0;
+                let is_placed = together.push_shared(&mut shared[frame], &self.bound);
+                assert_eq!(is_placed, placed == Placed::Last);
+            }
+        }
+    }
+
+    fn push(&mut self, queue: usize, when_slow: WhenSlow, frame: &Frame) {
+        let (together, alone) = &mut self.queues[queue];
+        let placed = [together, alone].map(|queue| {
+            let item = Item::Frame(frame.clone());
+            queue.push(item, frame.len(), when_slow, &self.bound).0
+        });
+        assert_eq!(placed[0], placed[1]);
+    }
+
+    fn next(&mut self, queue: usize) -> bool {
+        let (together, alone) = &mut self.queues[queue];
+        let [got, wanted] = [together, alone].map(|queue| match queue.next() {
+            Some(Item::Frame(frame)) => Some(frame),
+            None => None,
+            Some(_) => unreachable!("only frames were pushed"),
+        });
+        assert_eq!(got, wanted);
+        got.is_some()
+    }
+
+    fn check(&self) {
+        for (together, alone) in &self.queues {
+            assert_eq!((together.items, together.load), (alone.items, alone.load));
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_held_together_is_what_each_would_hold_alone(
+        turns in prop::collection::vec(turn(), 0..300),
+    ) {
+        let queues = std::array::from_fn(|_| Default::default());
+        let mut pairs = Pairs { bound: bound(4_000, 4_000, 150), queues };
+        for (n, turn) in turns.into_iter().enumerate() {
+            match turn {
+                Turn::FanOuts(all, bytes) => pairs.fan_out(all, n, bytes),
+                Turn::Push(queue, when_slow, bytes) => {
+                    pairs.push(queue, when_slow, &numbered(2 * n, bytes));
+                }
+                Turn::Next(queue) => drop(pairs.next(queue)),
+            }
+            pairs.check();
+        }
+        for queue in 0..QUEUES {
+            while pairs.next(queue) {}
+        }
+        pairs.check();
+    }
+}
+
+#[test]
+fn a_run_that_is_not_whole_is_kept_in_memory_only_while_more_may_come() {
+    let bound = bound(1_000_000, 1_000_000, 1_000);
+    let mut queues: [Frames; 2] = Default::default();
+    let all = 2 * usize::from(RUN_FRAMES) + 5;
+    for n in 0..all {
+        let mut shared = SharedFrame::new(numbered(n, 10));
+        for queue in &mut queues {
+            assert!(queue.push_shared(&mut shared, &bound));
+        }
+    }
+    for queue in &mut queues {
+        assert_eq!((queue.slots.len(), queue.items), (2, all));
+        push(queue, "alone", WhenSlow::Close, &bound);
+        assert_eq!((queue.slots.len(), queue.items), (2 + 5 + 1, all + 1));
+        assert_eq!(rest(queue).len(), all + 1);
     }
 }

@@ -1,13 +1,21 @@
 //! S: what a node makes of what it does and of what others say.
 
 use super::*;
+use crate::message::Pull;
 
 #[test]
 fn s1_a_new_shard_has_nothing_to_tell() {
     let mut net = Net::meshed(2);
     assert_eq!(net.shards[0].own.frozen(), [], "nor a state");
     net.sent.clear();
-    net.shards[0].answer(&name(1), None, net.now);
+    net.shards[0].answer(
+        &name(1),
+        &Pull {
+            have: None,
+            taken: None,
+        },
+        net.now,
+    );
     net.run();
     let told = net.said(0, 1);
     let [Message::Hello(hello), Message::Ops(ops)] = &told[..] else {

@@ -37,7 +37,7 @@ impl World {
         }
     }
 
-    fn hold(&mut self, node: Index, owner: u64) {
+    pub(super) fn hold(&mut self, node: Index, owner: u64) {
         self.act(node, |world, running, now| {
             running.shard.hold(&[owner], now);
             let mut held = Vec::new();

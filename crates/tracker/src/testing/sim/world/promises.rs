@@ -17,7 +17,7 @@
 //! | I11, I25 | a truncated log changes no answer; it is a bounded suffix of the history | `owner_log/tests.rs` |
 //! | I12 | a state gives the identical list, one's own position nothing | `i12_` here and in `replica/tests.rs` |
 //! | I13 | nobody exists by hearsay | `i13_` here |
-//! | I14 | diffs replayed are the list, at every step; who is closed once all know of the hold changes places in one diff | `i14_` here and in `graces.rs` |
+//! | I14 | diffs replayed are the list, at every step; who is closed once all know of the hold changes places in one diff, and no other place of a user is a return | `i14_` here and in `graces.rs` |
 //! | I15 | a new life has none of the old one's entries beside its own, ever, but for those held until a grace ends | `i15_` in `lives.rs` and `graces.rs` |
 //! | I16 | an update is never seen as none or two | `i16_` here |
 //! | I17 | a split shows each node what it hears, as it is by then; after it, everything, and what nobody touched with the same references | `i17_` here |
@@ -64,7 +64,11 @@
 //! | the grace of a lost connection that never ends | `i1_`, `i18_`, `i26_` |
 //! | the grace of a restart that ends at once | `i15_what_a_restart_`, `i8_a_held_set_` |
 //! | the grace of a lost connection that ends at once | `i26_a_lost_connection_` |
-//! | what is held stays beside the first new entry, or comes beside one that is there | `i14_`, `i21_` |
+//! | what is held stays beside the first new entry | `i14_`, `i21_` |
+//! | what is held gives way to what was there before it, to an update of that, or to its own | `i14_of_two_places_`; `i14_` of `shard/tests/places.rs` |
+//! | what a held set stands beside not told, or not listened to | `i14_the_restarted_node_` of `shard/tests/places.rs` |
+//! | what was not listed before listed beside whatever is there when it is heard to be held | `i27_` |
+//! | what is gone of lost connections never told by their owner, or a loss told no sooner than other changes | `i14_who_is_back_before_`, `i14_a_lost_connection_is_told_` of `shard/tests/places.rs` |
 //! | what gave way to a new entry is not gone for good | `i8_`, `i14_`, `i21_` |
 //! | a held set that outlives the copy of its life | `i8_a_held_set_` |
 //! | a held set that outlives its tracker's later number | `i8_a_held_set_`; the stored seeds |
@@ -384,7 +388,7 @@ proptest! {
             let have = world.running(asking).shard.have(&world.names[asked]);
             prop_assert_eq!(have, Some(world.running(asked).shard.at()));
             let said = world.said.len();
-            world.hear(asked, asking, &Message::Pull(Pull { have }).encode());
+            world.hear(asked, asking, &Message::Pull(Pull { have, taken: None }).encode());
             let answer: Vec<Message> = world.said[said..].iter().map(|(_, _, bytes)| Message::decode(bytes).unwrap().unwrap()).collect();
             prop_assert!(matches!(answer.as_slice(), [Message::Ops(ops)] if ops.ops.is_empty()), "{:?}", answer);
         }
@@ -850,7 +854,7 @@ fn i23_who_lacks_some_operations_gets_those_or_one_state() {
         let said = world.said.len();
         let have = Some(Position { seq, ..at });
         let covered = world.running(0).shard.log_covers(seq);
-        world.hear(0, 1, &Message::Pull(Pull { have }).encode());
+        world.hear(0, 1, &Message::Pull(Pull { have, taken: None }).encode());
         let (mut operations, mut states) = (0, BTreeSet::new());
         for (_, _, bytes) in &world.said[said..] {
             match Message::decode(bytes).unwrap().unwrap() {

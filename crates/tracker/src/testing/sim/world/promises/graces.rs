@@ -13,7 +13,7 @@ const OWNERS: std::ops::Range<u64> = 0..3;
 /// Owners whose connections are closed in turn: so many that some hold is confirmed in time over slow links.
 const CLOSED: std::ops::Range<u64> = 0..8;
 
-/// A key of its own for each owner: what is held gives way to whatever else is under its key.
+/// A key of its own for each owner: what is held gives way to whatever comes under its key.
 fn place(owner: u64) -> At {
     let (owner, topic, key) = apart(owner);
     (owner, topic, key + owner as usize)
@@ -136,6 +136,43 @@ proptest! {
             }
         }
         prop_assert!(confirmed > 0, "all links were too slow to say anything");
+    }
+
+    /// A user has places on two nodes, or two on one, and one of them is closed: each node lists both all the time, however often the
+    /// other one is updated, and the return takes the place of the closed one alone.
+    #[test]
+    fn i14_of_two_places_the_closed_one_stays_until_it_is_back(
+        history in history(),
+        which in 0..5usize,
+        apart in 0..5usize,
+        back in 0..5usize,
+        updates in 0..4usize,
+    ) {
+        let mut world = steady(history);
+        let count = world.nodes.len();
+        let (node, beside, back) = (which % count, (which + apart) % count, back % count);
+        let (closed, stays) = ((100, 9, 9), (101, 9, 9));
+        for (node, at) in [(node, closed), (beside, stays)] {
+            world.track_at(node, at, Bytes::new(), Duration::ZERO);
+        }
+        world.announce(node, Duration::from_secs(25));
+        let both = |world: &World| {
+            for viewer in world.alive() {
+                assert_eq!(world.listed_apart(viewer).len(), 2, "node {viewer}");
+            }
+        };
+        both(&world);
+        world.hold(node, closed.0);
+        for update in 0..=updates {
+            world.watch(SOON / 2, both);
+            if update < updates {
+                world.update_at(beside, stays, Bytes::new());
+            }
+        }
+        world.owner_ends(node, closed.0, true);
+        world.watch(SOON, both);
+        world.track_at(back, (102, 9, 9), Bytes::new(), Duration::ZERO);
+        world.watch(SOON, both);
     }
 
     #[test]

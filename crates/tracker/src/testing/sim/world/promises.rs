@@ -20,7 +20,7 @@
 //! | I14 | diffs replayed are the list, at every step; who is closed once all know of the hold changes places in one diff, and no other place of a user is a return | `i14_` here and in `graces.rs` |
 //! | I15 | a new life has none of the old one's entries beside its own, ever, but for those held until a grace ends | `i15_` in `lives.rs` and `graces.rs` |
 //! | I16 | an update is never seen as none or two | `i16_` here |
-//! | I17 | a split shows each node what it hears, as it is by then; after it, everything, and what nobody touched with the same references | `i17_` here |
+//! | I17 | a split shows each node what it hears, as it is by then; after it, everything, and what nobody touched with the same references | `i17_` in `splits.rs` |
 //! | I18, I19 | of who is absent for long nothing is named any more, and it comes back whole, whatever changed on both sides; of however many restarts no more is kept than of a few, and in the end nothing | `i18_`, `i19_` in `lives.rs`, `World::forgotten` in every history |
 //! | I20 | messages of an older life count no more | `i20_` in `lives.rs` |
 //! | I21 | all indexes tell the same | `i21_` here and in `owner_log/tests.rs` |
@@ -268,27 +268,6 @@ impl World {
         self.pass(Duration::from_millis(300));
     }
 
-    /// A user of a node tracks something, or updates or untracks what is tracked there. Gives what it was before.
-    fn change(&mut self, node: Index, (change, pick): (Change, u64)) -> Option<PresenceRef> {
-        self.step += 1;
-        self.random = Random::new(pick);
-        let which = self.random.below(self.running(node).own.len().max(1));
-        let place = self.running(node).own.iter().nth(which);
-        let place = place.map(|(at, own)| (*at, own.entry.reference));
-        match (change, place) {
-            (Change::Track, _) | (_, None) => {
-                self.track(node);
-                return None;
-            }
-            (Change::Update, Some((at, _))) => {
-                let meta = self.meta();
-                self.update_at(node, at, meta);
-            }
-            (Change::Untrack, Some((at, _))) => self.untrack_at(node, at, false),
-        }
-        place.map(|(_, before)| before)
-    }
-
     /// Time in small steps, each of which is looked at.
     fn watch(&mut self, time: Duration, mut look: impl FnMut(&Self)) {
         let end = self.now + time;
@@ -296,22 +275,6 @@ impl World {
             self.pass(Duration::from_millis(7));
             look(self);
         }
-    }
-}
-
-/// What a user does while some nodes do not hear each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Change {
-    Track,
-    Update,
-    Untrack,
-}
-
-impl Change {
-    /// Some of them, each on some node, with a chance that decides the rest.
-    fn some() -> impl Strategy<Value = Vec<(Index, (Change, u64))>> {
-        let change = prop_oneof![Just(Self::Track), Just(Self::Update), Just(Self::Untrack)];
-        prop::collection::vec((0..5usize, (change, any::<u64>())), 4..24)
     }
 }
 
@@ -617,94 +580,6 @@ fn i16_an_update_is_never_seen_as_none_or_two() {
     });
 }
 
-/// Some pairs cannot speak, and on all nodes entries change: each node lists its own and those of whom it hears, as they are. When all
-/// can speak again, all list everything, and what nobody touched has the reference that it had.
-#[test]
-fn i17_a_split_shows_what_is_heard_and_heals_with_the_same_references() {
-    let met = [
-        "hidden by the split",
-        "one that both hear who do not hear each other",
-        "changed on both sides of a cut",
-        "tracked while some could not hear it",
-        "updated while some could not hear it",
-        "untracked while some could not hear it",
-        "untouched, and back with its reference",
-    ];
-    let given = (
-        history(),
-        prop::collection::vec((0..5usize, 0..5usize), 1..8),
-        Change::some(),
-    );
-    holds(48, &met, given, |(history, cuts, changes), tally| {
-        let mut world = steady(history);
-        let mut untouched = world.tracked_by(&world.alive());
-        let count = world.nodes.len();
-        let mut cut = BTreeSet::new();
-        for (a, b) in cuts {
-            let (a, b) = (a % count, b % count);
-            if a != b {
-                world.part(a, b);
-                cut.extend([(a, b), (b, a)]);
-            }
-        }
-        prop_assume!(!cut.is_empty());
-        let mut changed = BTreeSet::new();
-        // At first the end of the links is not even noticed.
-        for changes in changes.chunks(changes.len().div_ceil(2)) {
-            for (node, change) in changes {
-                let node = node % count;
-                let before = world.change(node, *change);
-                before.map(|before| untouched.remove(&before));
-                if cut.iter().any(|(a, _)| *a == node) {
-                    changed.insert(node);
-                    let what = [Change::Track, Change::Update, Change::Untrack];
-                    for (what, case) in what.into_iter().zip(&met[3..]) {
-                        let done = what == change.0 && before.is_some() != (what == Change::Track);
-                        tally.note(case, done);
-                    }
-                }
-                world.pass(Duration::from_millis(40));
-            }
-            world.pass(SETTLING);
-            let all = world.tracked_by(&world.alive());
-            for node in 0..count {
-                let heard: Vec<Index> = (0..count)
-                    .filter(|other| !cut.contains(&(node, *other)))
-                    .collect();
-                prop_assert_eq!(world.list(node), world.tracked_by(&heard), "node {}", node);
-                tally.add(met[0], all.len() - world.list(node).len());
-                let between = |other: &Index| {
-                    !cut.contains(&(node, *other))
-                        && cut
-                            .iter()
-                            .any(|(a, b)| *a == node && !cut.contains(&(*b, *other)) && b != other)
-                };
-                tally.add(
-                    met[1],
-                    (0..count)
-                        .filter(|other| *other != node && between(other))
-                        .count(),
-                );
-            }
-        }
-        let both = |(a, b): &(Index, Index)| changed.contains(a) && changed.contains(b);
-        tally.note(met[2], cut.iter().any(both));
-        world.heal_all();
-        world.pass(SETTLING);
-        let all = world.tracked_by(&world.alive());
-        for node in 0..count {
-            let list = world.list(node);
-            prop_assert_eq!(&list, &all, "node {}", node);
-            for (reference, entry) in &untouched {
-                prop_assert_eq!(list.get(reference), Some(entry), "node {}", node);
-                let hidden = |at: Index| cut.contains(&(node, at)) && entry.node == world.names[at];
-                tally.note(met[6], (0..count).any(hidden));
-            }
-        }
-        Ok(())
-    });
-}
-
 #[test]
 fn i21_the_list_and_its_indexes_tell_the_same() {
     let met = ["several entries under one key", "a held entry"];
@@ -879,6 +754,7 @@ mod lives;
 mod losses;
 mod offers;
 mod owners;
+mod splits;
 
 /// No promise is without a property of its name.
 #[test]
@@ -891,6 +767,7 @@ fn every_promise_has_a_property() {
         include_str!("promises/losses.rs"),
         include_str!("promises/offers.rs"),
         include_str!("promises/owners.rs"),
+        include_str!("promises/splits.rs"),
         include_str!("../../../replica/tests.rs"),
         include_str!("../../../owner_log/tests.rs"),
         include_str!("../../../shard/tests/laws.rs"),

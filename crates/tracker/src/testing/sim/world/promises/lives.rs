@@ -1,5 +1,6 @@
 //! The promises about lives that end, for good or for long: I15, I18, I19 and I20.
 
+use super::splits::Change;
 use super::*;
 
 #[test]

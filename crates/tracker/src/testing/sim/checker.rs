@@ -149,6 +149,15 @@ impl Truth {
         self.restarts.insert((writer, generation), restart);
     }
 
+    /// A process announced its restart that had an earlier tracker: of that, too, it may count.
+    pub(super) fn taken_for_restarted(&mut self, of: (Index, u64), grace: Duration, now: Duration) {
+        self.restarts.entry(of).or_insert(Restart {
+            grace,
+            ended: Some(now),
+            lost: Some(now),
+        });
+    }
+
     /// A node that heard a tracker does so no more: the link is over, or another tracker speaks.
     pub(super) fn lost_sight(&mut self, of: (Index, u64), now: Duration) {
         if let Some(restart) = self.restarts.get_mut(&of) {

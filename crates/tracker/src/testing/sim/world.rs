@@ -63,6 +63,8 @@ struct Node {
     incarnation: u64,
     /// Counts the trackers that ran on this node.
     generation: u64,
+    /// The first tracker of the process.
+    first: u64,
     life: Life,
     /// The tracker said that it restarts, with that grace.
     draining: Option<Duration>,
@@ -83,6 +85,7 @@ impl Node {
             name,
             incarnation: 0,
             generation: 0,
+            first: 1,
             life: Life::first_of(0),
             draining: None,
             goodbye: None,
@@ -402,6 +405,7 @@ impl World {
         };
         at.paused_until = Duration::ZERO;
         at.goodbye = None;
+        at.first = at.generation + 1;
         self.report.count("start");
         self.run(node, (Members::default(), BTreeMap::new()));
         self.connect_all();
@@ -471,6 +475,11 @@ impl World {
         // Not every program that restarts its trackers tells its pubsub.
         if self.random.one_in(2) {
             self.say_goodbye(node, Goodbye::Restarting { grace });
+            // To whom no word of this tracker comes by the end of the link, that is the end of the one before it.
+            for before in self.nodes[node].first..generation {
+                self.truth
+                    .taken_for_restarted((node, before), grace, self.now);
+            }
         }
     }
 

@@ -1,7 +1,6 @@
 //! All clients lose their connections at once and come back at once: CPU for each, the end of the old connection included.
 
-use futures::future::try_join_all;
-use futures::stream::{self, StreamExt};
+use futures::future::{join_all, try_join_all};
 
 use crate::bar::Bar;
 use crate::sockets::client::Client;
@@ -10,8 +9,6 @@ use crate::sockets::server::Server;
 use crate::sockets::{SAMPLES, each_us, median, on_one_thread};
 
 const CLIENTS: usize = 5_000;
-/// How many the listener's queue of the system takes at a time.
-const CONNECTING: usize = 500;
 const BAR_US: f64 = 200.0;
 
 pub(crate) fn run() {
@@ -42,10 +39,7 @@ async fn measure() {
 async fn come(server: &Server, refused: &mut usize) -> Vec<Client> {
     let joining =
         (0..CLIENTS).map(|n| async move { joined(server, &format!("lab:storm-{}", n % 50)).await });
-    let came: Vec<_> = stream::iter(joining)
-        .buffer_unordered(CONNECTING)
-        .collect()
-        .await;
+    let came = join_all(joining).await;
     *refused += came.iter().filter(|client| client.is_err()).count();
     came.into_iter().flatten().collect()
 }

@@ -24,12 +24,12 @@ use crate::pubsub::PubSub;
 use crate::router::{PatternError, Router};
 use crate::server::{ChannelRoute, Route};
 use crate::stats::{Counters, Stats};
-#[cfg(feature = "test-util")]
-use crate::transport::Limits;
 use crate::transport::http::{Request, Response};
 use crate::transport::{
     ConnectInfo, Connections, Handler, HttpService, Outbox, Refused, RequestBody,
 };
+#[cfg(feature = "test-util")]
+use crate::transport::{Limits, Serializers};
 use crate::watch::Watch;
 
 /// All sockets of one mount: a tower service for axum or hyper, and a [`Handler`] for any other carrier.
@@ -178,6 +178,12 @@ impl<App> Sockets<App> {
     #[cfg(feature = "test-util")]
     pub(crate) fn limits(&self) -> &Limits {
         &self.endpoint.config().http.limits
+    }
+
+    /// The versions of the wire that they speak.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn serializers(&self) -> &Serializers {
+        &self.endpoint.config().http.serializers
     }
 
     /// What they have done so far.

@@ -40,7 +40,8 @@
 //! ```
 //!
 //! An assertion takes the first message that fits, wherever it stands among those that came, and fails with a list of what did
-//! come. Clients are of version 2 of the wire, or of the version that the parameter `vsn` names.
+//! come. Clients are of version 2 of the wire, or of the version that the parameter `vsn` names, one of your own included
+//! ([`TestSockets::with_client_serializer`]).
 
 mod arrived;
 mod channel;
@@ -54,6 +55,7 @@ pub use serde_json::{Value, json};
 
 pub use arrived::Expected;
 pub use channel::{TestChannel, TestPush};
+pub use codec::ClientSerializer;
 pub use socket::{JoinRefused, TestSocket};
 pub use sockets::{TestSockets, advance, settle};
 pub use topic::TestTopic;

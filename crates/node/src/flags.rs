@@ -271,7 +271,7 @@ impl Flags {
     }
 
     /// Who may say where a client is.
-    fn trusted_proxies(&self) -> TrustedProxies {
+    pub(crate) fn trusted_proxies(&self) -> TrustedProxies {
         let networks = self.trusted_proxy.iter().map(String::as_str);
         TrustedProxies::by_x_forwarded_for(networks)
             .expect("each network was checked with the flags")

@@ -44,7 +44,7 @@ impl Heads {
         }
     }
 
-    /// A new connection waits, or is one too many.
+    /// A connection waits, a new one or one whose request is answered, or it is one too many.
     pub(crate) fn enter(&self, ip: IpAddr) -> Option<Head> {
         let address = counted(ip);
         let mut waiting = self.lock();
@@ -56,11 +56,6 @@ impl Heads {
             return None;
         }
         Some(self.count(&mut waiting, address))
-    }
-
-    /// One whose request is answered waits for its next one. It is there, so it counts in any case.
-    pub(crate) fn enter_again(&self, ip: IpAddr) -> Head {
-        self.count(&mut self.lock(), counted(ip))
     }
 
     fn count(&self, waiting: &mut Waiting, address: Option<IpAddr>) -> Head {
@@ -145,17 +140,6 @@ mod tests {
         );
         drop(heads.enter(ip("192.0.2.1")).unwrap());
         drop(heads.enter(ip("192.0.2.2")).unwrap());
-    }
-
-    #[test]
-    fn whoever_waits_again_counts_beyond_the_limit() {
-        let heads = heads(9, 1);
-        let first = heads.enter(ip("192.0.2.1")).unwrap();
-        let again = heads.enter_again(ip("192.0.2.1"));
-        drop(first);
-        assert!(heads.enter(ip("192.0.2.1")).is_none());
-        drop(again);
-        assert!(heads.enter(ip("192.0.2.1")).is_some());
     }
 
     #[test]

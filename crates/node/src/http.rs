@@ -11,15 +11,17 @@
 //! | `GET /metrics` | `metrics.rs` |
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use http::header::UPGRADE;
+use http::uri::Scheme;
 use http::{HeaderMap, Method, StatusCode, Uri};
-use matryoshka_presence::channel::transport::OriginPolicy;
+use matryoshka_presence::channel::transport::PeerAddr;
 use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 
@@ -42,7 +44,7 @@ pub(crate) fn router(server: Server) -> Router {
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn(answer_in_time))
         .layer(middleware::from_fn_with_state(
-            server.origins.clone(),
+            server.clone(),
             refuse_strange_origins,
         ));
     Router::new()
@@ -96,7 +98,19 @@ async fn about(State(server): State<Server>) -> Response {
     server.page.about()
 }
 
-async fn nowhere(uri: Uri) -> Refusal {
+async fn nowhere(State(server): State<Server>, headers: HeaderMap, uri: Uri) -> Refusal {
+    let is_sockets = headers.contains_key(UPGRADE)
+        || uri.path().ends_with("/websocket")
+        || uri.path().ends_with("/longpoll");
+    // A browser hides the answer to a handshake.
+    if is_sockets && let Some(left_out) = server.lost_sockets.pass(Instant::now()) {
+        let path = uri.path().chars().take(100).collect::<String>();
+        tracing::warn!(
+            path,
+            left_out,
+            "no socket is served at this path: give the client /socket, and it adds the rest by itself"
+        );
+    }
     Refusal::new(
         StatusCode::NOT_FOUND,
         format!(
@@ -130,11 +144,14 @@ async fn answer_in_time(request: Request, next: Next) -> Response {
 /// Any page that a browser shows can post to a server on the same machine, so what changes
 /// something is only for the origins that may open a socket.
 async fn refuse_strange_origins(
-    State(origins): State<OriginPolicy>,
+    State(server): State<Server>,
     request: Request,
     next: Next,
 ) -> Response {
-    if origins.allows(request.headers()) {
+    let peer = request.extensions().get::<PeerAddr>();
+    let said = peer.and_then(|peer| server.trusted_proxies.scheme(peer.0, request.headers()));
+    let scheme = said.unwrap_or(Scheme::HTTP);
+    if server.origins.allows_over(&scheme, request.headers()) {
         return next.run(request).await;
     }
     let origin = request.headers().get(http::header::ORIGIN);

@@ -1,5 +1,6 @@
 //! The HTTP listener: takes connections in, and lets none wait for ever.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -7,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use http::Request;
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -20,10 +22,15 @@ use tokio::time::{sleep, timeout};
 use tower::Service;
 
 use crate::heads::{Head, HeadLimits, Heads};
+use crate::taking::{MayStall, Taking};
 
 /// How long a client may take to send a request's head, the wait for its first byte included; then its
 /// connection is closed. Upgraded connections have limits of their own.
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long a client may take nothing of the answers that it asked for; then its connection is closed. Upgraded connections have
+/// limits of their own.
+const WRITE_LIMIT: Duration = Duration::from_secs(30);
 
 /// How often, at most, the log says that connections are turned away.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
@@ -49,18 +56,17 @@ pub(crate) struct Serving {
 impl Serving {
     /// Serves whoever connects.
     pub(crate) fn start(listener: TcpListener, router: Router, heads: HeadLimits) -> Self {
-        Self::with(listener, router, heads, HEAD_LIMIT)
+        let times = Times {
+            head: HEAD_LIMIT,
+            write: WRITE_LIMIT,
+        };
+        Self::with(listener, router, heads, times)
     }
 
-    fn with(
-        listener: TcpListener,
-        router: Router,
-        heads: HeadLimits,
-        head_limit: Duration,
-    ) -> Self {
+    fn with(listener: TcpListener, router: Router, heads: HeadLimits, times: Times) -> Self {
         let (stop, stopped) = oneshot::channel();
         let heads = Heads::new(heads);
-        let ended = tokio::spawn(serve(listener, router, heads, head_limit, stopped));
+        let ended = tokio::spawn(serve(listener, router, heads, times, stopped));
         Self { stop, ended }
     }
 
@@ -74,11 +80,18 @@ impl Serving {
     }
 }
 
+/// How long a client may take.
+#[derive(Clone, Copy)]
+struct Times {
+    head: Duration,
+    write: Duration,
+}
+
 async fn serve(
     listener: TcpListener,
     router: Router,
     heads: Heads,
-    head_limit: Duration,
+    times: Times,
     stopped: oneshot::Receiver<()>,
 ) {
     let (last_request, is_last) = watch::channel(());
@@ -99,7 +112,7 @@ async fn serve(
                         continue;
                     };
                     let waiting = Waiting::new(heads.clone(), peer, head);
-                    let answering = connection(stream, waiting, router.clone(), head_limit, is_last.clone());
+                    let answering = connection(stream, waiting, router.clone(), times, is_last.clone());
                     connections.spawn(answering);
                 }
                 Err(error) if is_of_one_connection(&error) => {}
@@ -137,12 +150,23 @@ impl Waiting {
         Self { heads, peer, head }
     }
 
-    /// Answers one request.
-    async fn over<T>(self, answer: impl Future<Output = T>) -> T {
+    /// Answers one request. Where the connection would be one too many to wait for another, that answer is its last.
+    async fn over<B, E>(
+        self,
+        answer: impl Future<Output = Result<Response<B>, E>>,
+    ) -> Result<Response<B>, E> {
         self.set(None);
-        let answered = answer.await;
-        self.set(Some(self.heads.enter_again(self.peer.ip())));
-        answered
+        let mut answered = answer.await?;
+        if answered.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(answered);
+        }
+        let head = self.heads.enter(self.peer.ip());
+        if head.is_none() {
+            let close = HeaderValue::from_static("close");
+            answered.headers_mut().insert(CONNECTION, close);
+        }
+        self.set(head);
+        Ok(answered)
     }
 
     fn set(&self, head: Option<Head>) {
@@ -155,20 +179,30 @@ async fn connection(
     stream: TcpStream,
     waiting: Waiting,
     router: Router,
-    head_limit: Duration,
+    times: Times,
     mut is_last: watch::Receiver<()>,
 ) {
     let peer = waiting.peer;
     if let Err(error) = tune(&stream) {
         tracing::debug!(%peer, %error, "a connection keeps the system's settings");
     }
+    let may_stall = MayStall::default();
+    let stream = Taking::new(stream, times.write, may_stall.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(PeerAddr(peer));
-        waiting.clone().over(router.clone().call(request))
+        let answer = waiting.clone().over(router.clone().call(request));
+        let may_stall = may_stall.clone();
+        async move {
+            let answered = answer.await?;
+            if answered.status() == StatusCode::SWITCHING_PROTOCOLS {
+                may_stall.allow();
+            }
+            Ok::<_, Infallible>(answered)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(head_limit)
+        .header_read_timeout(times.head)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = pin!(connection);
@@ -215,15 +249,22 @@ mod tests {
         of_address: None,
     };
 
-    async fn start(head_limit: Duration) -> (Serving, SocketAddr) {
-        start_with(NO_LIMITS, head_limit).await
+    /// More than the system takes for a client.
+    const MUCH: usize = 10_000_000;
+
+    async fn start(limit: Duration) -> (Serving, SocketAddr) {
+        start_with(NO_LIMITS, limit).await
     }
 
-    async fn start_with(heads: HeadLimits, head_limit: Duration) -> (Serving, SocketAddr) {
-        let router = Router::new().route("/", get(async || "here"));
+    async fn start_with(heads: HeadLimits, limit: Duration) -> (Serving, SocketAddr) {
+        let router = Router::new()
+            .route("/", get(async || "here"))
+            .route("/much", get(async || "x".repeat(MUCH)));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        (Serving::with(listener, router, heads, head_limit), address)
+        let (head, write) = (limit, limit);
+        let times = Times { head, write };
+        (Serving::with(listener, router, heads, times), address)
     }
 
     #[tokio::test]
@@ -325,6 +366,66 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn whoever_would_be_one_too_many_after_its_answer_is_told_that_it_was_the_last() {
+        let one = HeadLimits {
+            in_all: Some(1),
+            of_address: None,
+        };
+        let (asked, mut is_asked) = tokio::sync::mpsc::channel(1);
+        let go_on = Arc::new(tokio::sync::Semaphore::new(0));
+        let wait = Arc::clone(&go_on);
+        let slow = move || {
+            let (asked, wait) = (asked.clone(), Arc::clone(&wait));
+            async move {
+                asked.send(()).await.unwrap();
+                wait.acquire().await.unwrap().forget();
+                "here"
+            }
+        };
+        let router = Router::new().route("/slow", get(slow));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (head, write) = (HEAD_LIMIT, WRITE_LIMIT);
+        let serving = Serving::with(listener, router, one, Times { head, write });
+        let mut first = TcpStream::connect(address).await.unwrap();
+        let request = b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n";
+        first.write_all(request).await.unwrap();
+        is_asked.recv().await.unwrap();
+        let mut second = TcpStream::connect(address).await.unwrap();
+        second.write_all(request).await.unwrap();
+        is_asked.recv().await.unwrap();
+        // The first to be answered waits for its next request, so the other is one too many.
+        go_on.add_permits(2);
+        let [mut of_first, mut of_second] = [Vec::new(), Vec::new()];
+        let last = tokio::select! {
+            ended = first.read_to_end(&mut of_first) => ended.map(|_| of_first),
+            ended = second.read_to_end(&mut of_second) => ended.map(|_| of_second),
+        };
+        let answer = String::from_utf8(last.unwrap()).unwrap();
+        assert!(answer.contains("connection: close"), "{answer}");
+        serving.stop().await;
+    }
+
+    /// It has sent its next requests, so no wait for one ends it.
+    #[tokio::test]
+    async fn whoever_takes_none_of_its_answers_is_let_go() {
+        const LIMIT: Duration = Duration::from_millis(500);
+        let (serving, address) = start(LIMIT).await;
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let request = b"GET /much HTTP/1.1\r\nHost: a\r\n\r\n";
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(30) {
+            match timeout(LIMIT / 5, client.write_all(&request.repeat(100))).await {
+                Ok(Ok(())) | Err(_) => {}
+                Ok(Err(_gone)) => break,
+            }
+        }
+        let took = began.elapsed();
+        assert!(took >= LIMIT && took < Duration::from_secs(30), "{took:?}");
+        serving.stop().await;
+    }
+
+    #[tokio::test]
     async fn a_request_under_way_does_not_wait_for_one() {
         let one = HeadLimits {
             in_all: Some(1),
@@ -343,7 +444,8 @@ mod tests {
             .route("/slow", get(slow));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let serving = Serving::with(listener, router, one, HEAD_LIMIT);
+        let (head, write) = (HEAD_LIMIT, WRITE_LIMIT);
+        let serving = Serving::with(listener, router, one, Times { head, write });
         let mut polling = TcpStream::connect(address).await.unwrap();
         let request = b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n";
         polling.write_all(request).await.unwrap();

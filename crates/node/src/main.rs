@@ -25,6 +25,7 @@ mod rereading;
 mod room;
 mod server;
 mod shutdown;
+mod taking;
 mod user;
 
 use std::io::Write;

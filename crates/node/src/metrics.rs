@@ -351,6 +351,26 @@ impl Page<'_> {
             stats.fetches_failed,
         )?;
         self.counter(
+            "presence_fetches_panicked",
+            "Fetches that panicked",
+            stats.fetches_panicked,
+        )?;
+        self.counter(
+            "presence_fetches_too_long",
+            "Fetches dropped at their time limit",
+            stats.fetches_too_long,
+        )?;
+        self.counter(
+            "presence_fetches_not_begun",
+            "Fetches that never began, since too many were under way or waiting",
+            stats.fetches_not_begun,
+        )?;
+        self.counter(
+            "presence_fetched_unasked",
+            "Keys for which a fetch gave data that it was not asked for",
+            stats.fetched_unasked,
+        )?;
+        self.counter(
             "presence_handler_panics",
             "Calls of a handler of metas that panicked",
             stats.handler_panics,
@@ -437,6 +457,11 @@ impl Page<'_> {
             "tracker_stale_messages",
             "Messages of a link that is over",
             stats.stale_messages,
+        )?;
+        self.counter(
+            "tracker_silent_peers",
+            "Peers whose trackers were taken for closed, though their links were up",
+            stats.silent_peers,
         )?;
         self.counter(
             "tracker_refused_lives",

@@ -135,6 +135,8 @@ impl Node {
             page,
             readiness: Readiness::starting(),
             origins,
+            trusted_proxies: flags.trusted_proxies(),
+            lost_sockets: Default::default(),
         };
         let serving = Serving::start(listener, http::router(server.clone()), flags.heads());
         let node = Self {

@@ -1,9 +1,13 @@
 //! What the HTTP handlers share: handles to the parts of this node.
 
+use std::sync::Arc;
+
 use matryoshka_presence::Presence;
 use matryoshka_presence::channel::Sockets;
 use matryoshka_presence::channel::pubsub::{NodeName, PubSub};
-use matryoshka_presence::channel::transport::{LongPolling, OriginPolicy};
+use matryoshka_presence::channel::transport::{
+    LogLimit, LongPolling, OriginPolicy, TrustedProxies,
+};
 use matryoshka_pubsub_quic::QuicAdapter;
 
 use crate::page::Page;
@@ -31,4 +35,8 @@ pub(crate) struct Server {
     pub(crate) readiness: Readiness,
     /// Whose pages may open sockets and post.
     pub(crate) origins: OriginPolicy,
+    /// Who is believed about the scheme that a client used.
+    pub(crate) trusted_proxies: TrustedProxies,
+    /// Limits the lines on clients that look for a socket where there is none.
+    pub(crate) lost_sockets: Arc<LogLimit>,
 }

@@ -18,10 +18,9 @@ use crate::extras::Extras;
 use crate::fetching::Fetching;
 use crate::greeting::{Arrival, Greeting, UnderWay, count_json};
 use crate::handling::HandlerQueue;
-use crate::list::PresenceDiff;
-use crate::parts::{MAX_DIFF_BYTES, parts};
 use crate::stats::Counters;
 use crate::teller::{Greet, Job, Source, Teller, Telling};
+use crate::writing::{cut, write};
 
 /// Somebody who wants the list of a topic.
 pub(crate) struct Wanted {
@@ -60,7 +59,7 @@ impl Broadcaster {
     /// Runs until the tracker ends.
     pub(crate) async fn run(mut self) {
         loop {
-            let is_done = self.work();
+            let is_done = self.work().await;
             let wake_at = self.teller.poll_timeout().map(|at| self.started + at);
             let fetched = async {
                 match &mut self.fetching {
@@ -81,7 +80,7 @@ impl Broadcaster {
                 },
                 Some(wanted) = self.wanted.recv() => self.want(wanted),
                 Some((topic, way)) = self.arrived.recv() => self.teller.arrived(&topic, way),
-                (job, extras) = fetched => self.finish(job, extras),
+                (job, extras) = fetched => self.finish(job, extras).await,
                 () = slept => {}
             }
             self.take_what_waits();
@@ -133,7 +132,7 @@ impl Broadcaster {
 
     /// Does what is due, and not more of it than a turn has room for: after changes were lost that may be all topics there are. Whether
     /// that was all.
-    fn work(&mut self) -> bool {
+    async fn work(&mut self) -> bool {
         let mut looks = LOOKS;
         loop {
             let here = Here {
@@ -141,36 +140,40 @@ impl Broadcaster {
                 tracker: &self.tracker,
             };
             let job = self.teller.poll(self.started.elapsed(), &here, &mut looks);
-            match (job, &mut self.fetching) {
-                (None, _) => break,
-                (Some(job), Some(fetching)) if job.needs_fetch() => fetching.start(job),
-                (Some(job), _) => self.finish(job, Extras::default()),
+            let Some(job) = job else { break };
+            let plain = match &mut self.fetching {
+                Some(fetching) if job.needs_fetch() => fetching.start(job),
+                _ => Some(job),
+            };
+            if let Some(job) = plain {
+                self.finish(job, Extras::default()).await;
             }
         }
         self.counters.looked(self.teller.looked());
         looks > 0
     }
 
-    fn finish(&mut self, job: Job<Waiter>, extras: Extras) {
+    async fn finish(&mut self, job: Job<Waiter>, extras: Extras) {
         match job {
-            Job::Tell(telling) => self.tell(telling, extras),
+            Job::Tell(telling) => self.tell(telling, extras).await,
             Job::Greet(greet) => self.greet(greet, extras),
         }
     }
 
-    fn tell(&mut self, telling: Telling, extras: Extras) {
+    async fn tell(&mut self, telling: Telling, extras: Extras) {
         let topic = &telling.topic;
-        for part in parts(telling.news, &extras, MAX_DIFF_BYTES) {
+        let extras = Arc::new(extras);
+        for part in cut(telling.news, &extras).await {
+            let written = write(part, &extras).await;
             self.counters.diff();
-            let diff = PresenceDiff::new(part, &extras);
-            self.send(topic, &self.events.diff, diff.to_json());
+            self.send(topic, &self.events.diff, written);
         }
         if let Some(count) = telling.count {
             self.counters.count();
             self.send(topic, &self.events.count, count_json(count));
         }
         if let (Some(handler), Some(list)) = (&self.handler, telling.handled) {
-            handler.feed(topic, list, extras);
+            handler.feed(topic, list, Arc::unwrap_or_clone(extras));
         }
         self.teller.told(&telling.topic);
     }

@@ -118,7 +118,8 @@ impl PresenceConfig {
     }
 
     /// How many fetches for clients are under way at a time, over all topics; at least 1. Further topics wait for their turn,
-    /// within the [limit](Self::fetch_limit). Default: two for each core.
+    /// within the [limit](Self::fetch_limit), and at most 16,384 lists and diffs: what is more is told at once, with the metas alone. Default:
+    /// two for each core.
     #[must_use]
     pub fn fetches_at_once(mut self, most: usize) -> Self {
         self.fetches = most;

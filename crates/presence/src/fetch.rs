@@ -18,7 +18,8 @@ use crate::stats::Counters;
 ///
 /// It is called with all keys of one list, or all that one `presence_diff` names, so it can ask a database once. Of one topic one
 /// diff is fetched at a time, and the changes that come meanwhile go into the next one; other topics do not wait. When it
-/// fails, panics or takes too long, clients get the metas without the data. It goes into
+/// fails, panics or takes too long, clients get the metas without the data; what it gives for keys that it was not asked for is left out.
+/// Each of these is counted ([`Stats`](crate::Stats)). It goes into
 /// [`PresenceConfig::fetch`](crate::PresenceConfig::fetch).
 ///
 /// ```
@@ -68,7 +69,14 @@ pub(crate) trait AnyFetch: Send + Sync {
         &'a self,
         topic: &'a str,
         keys: &'a [Arc<str>],
-    ) -> BoxFuture<'a, Result<Extras, String>>;
+    ) -> BoxFuture<'a, Result<Fetched, String>>;
+}
+
+/// What a fetch gave.
+pub(crate) struct Fetched {
+    extras: Extras,
+    /// For how many keys besides that nobody asked for.
+    unasked: u64,
 }
 
 impl<F: Fetch> AnyFetch for F {
@@ -76,17 +84,19 @@ impl<F: Fetch> AnyFetch for F {
         &'a self,
         topic: &'a str,
         keys: &'a [Arc<str>],
-    ) -> BoxFuture<'a, Result<Extras, String>> {
+    ) -> BoxFuture<'a, Result<Fetched, String>> {
         Box::pin(async move {
             let found = self.fetch(topic, keys).await;
-            let mut extras = Extras::default();
+            let (mut extras, mut unasked) = (Extras::default(), 0);
             for (key, extra) in found.map_err(|error| error.to_string())? {
                 if keys.binary_search(&key).is_ok() {
                     let added = extras.add(key, &extra);
                     added.map_err(|error| error.to_string())?;
+                } else {
+                    unasked += 1;
                 }
             }
-            Ok(extras)
+            Ok(Fetched { extras, unasked })
         })
     }
 }
@@ -118,23 +128,41 @@ impl Fetcher {
         if keys.is_empty() {
             return Extras::default();
         }
-        // Made inside, so that a panic of the call itself is caught as well.
-        let fetching = async { self.fetch.extras(topic, keys).await };
-        let fetching = AssertUnwindSafe(fetching).catch_unwind();
-        let failure = match timeout_at(until, fetching).await {
-            Ok(Ok(Ok(extras))) => return extras,
+        // Made and dropped inside, so that a panic of the call itself, and of what ends with it, is caught as well.
+        let fetching = async { timeout_at(until, self.fetch.extras(topic, keys)).await };
+        let failure = match AssertUnwindSafe(fetching).catch_unwind().await {
+            Ok(Ok(Ok(fetched))) => {
+                self.counters.fetched_unasked(fetched.unasked);
+                return fetched.extras;
+            }
             Ok(Ok(Err(error))) => error,
-            Ok(Err(_)) => "it panicked".to_owned(),
-            Err(_) => format!("it took longer than {:?}", self.limit),
+            Ok(Err(_)) => {
+                self.counters.fetch_too_long();
+                format!("it took longer than {:?}", self.limit)
+            }
+            Err(_) => {
+                self.counters.fetch_panicked();
+                "it panicked".to_owned()
+            }
         };
         self.failed(topic, &failure);
         Extras::default()
     }
 
-    /// What was asked for never began.
+    /// What was asked for waited for its turn in vain.
     pub(crate) fn never_began(&self, topic: &str) {
         let limit = self.limit;
-        self.failed(topic, &format!("it waited {limit:?} for others to end"));
+        self.not_begun(topic, &format!("it waited {limit:?} for others to end"));
+    }
+
+    /// What was asked for found too many others waiting.
+    pub(crate) fn turned_away(&self, topic: &str, waiting: usize) {
+        self.not_begun(topic, &format!("{waiting} others wait already"));
+    }
+
+    fn not_begun(&self, topic: &str, failure: &str) {
+        self.counters.fetch_not_begun();
+        self.failed(topic, failure);
     }
 
     fn failed(&self, topic: &str, failure: &str) {
@@ -144,5 +172,43 @@ impl Fetcher {
             failure,
             "no data fetched; clients get the metas alone"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    struct AnswersForAll;
+
+    impl Fetch for AnswersForAll {
+        type Extra = Value;
+        type Error = Infallible;
+
+        async fn fetch(
+            &self,
+            _: &str,
+            _: &[Arc<str>],
+        ) -> Result<HashMap<Arc<str>, Value>, Infallible> {
+            let of = |key: &str| (key.into(), json!({ "name": key }));
+            Ok(HashMap::from(["anna", "ben", "cem"].map(of)))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_nobody_asked_for_is_left_out_and_counted() {
+        let counters = Arc::<Counters>::default();
+        let limit = Duration::from_secs(5);
+        let fetcher = Fetcher::new(Arc::new(AnswersForAll), limit, Arc::clone(&counters));
+        let asked = ["anna".into(), "dora".into()];
+        let extras = fetcher.extras("t", &asked, fetcher.deadline()).await;
+        let given = ["anna", "ben", "cem", "dora"].map(|key| extras.fields(key).is_some());
+        assert_eq!(given, [true, false, false, false]);
+        let stats = counters.snapshot();
+        assert_eq!((stats.fetched_unasked, stats.fetches_failed), (2, 0));
     }
 }

@@ -19,6 +19,7 @@ pub(crate) struct Fetching<W> {
     under_way: JoinSet<(Job<W>, Extras)>,
     /// In the order in which their time is over.
     waiting: VecDeque<(Instant, Job<W>)>,
+    most_waiting: usize,
 }
 
 impl<W: Send + 'static> Fetching<W> {
@@ -28,12 +29,19 @@ impl<W: Send + 'static> Fetching<W> {
             most,
             under_way: JoinSet::new(),
             waiting: VecDeque::new(),
+            most_waiting: MOST_WAITING,
         }
     }
 
-    pub(crate) fn start(&mut self, job: Job<W>) {
+    /// Begins the fetch for a job, or puts it among those that wait. If too many wait it is given back, to be done without.
+    pub(crate) fn start(&mut self, job: Job<W>) -> Option<Job<W>> {
+        if self.waiting.len() >= self.most_waiting {
+            self.fetcher.turned_away(job.topic(), self.most_waiting);
+            return Some(job);
+        }
         self.waiting.push_back((self.fetcher.deadline(), job));
         self.fill();
+        None
     }
 
     /// The next one that is done, or whose time is over while it waits; never, if there is none.
@@ -108,5 +116,76 @@ impl<W> Job<W> {
             Self::Tell(telling) => !telling.keys.is_empty(),
             Self::Greet(greet) => greet.greeting.names_somebody(),
         }
+    }
+}
+
+/// Jobs that may wait for a fetch. A further one is done without: clients get the metas alone, and at once.
+pub(crate) const MOST_WAITING: usize = 16_384;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::convert::Infallible;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::difference::Difference;
+    use crate::fetch::Fetch;
+    use crate::stats::Counters;
+    use crate::teller::Telling;
+
+    struct Hangs;
+
+    impl Fetch for Hangs {
+        type Extra = ();
+        type Error = Infallible;
+
+        async fn fetch(
+            &self,
+            _: &str,
+            _: &[Arc<str>],
+        ) -> Result<HashMap<Arc<str>, ()>, Infallible> {
+            std::future::pending().await
+        }
+    }
+
+    fn job(topic: &str) -> Job<()> {
+        Job::Tell(Telling {
+            topic: topic.into(),
+            news: Difference::default(),
+            count: None,
+            handled: None,
+            keys: vec!["anna".into()],
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_topics_without_end_so_many_wait_and_the_others_are_done_without() {
+        let counters = Arc::<Counters>::default();
+        let limit = Duration::from_secs(5);
+        let fetcher = Fetcher::new(Arc::new(Hangs), limit, Arc::clone(&counters));
+        let mut fetching = Fetching::new(fetcher, 1);
+        fetching.most_waiting = 3;
+        let given_back = |fetching: &mut Fetching<()>, topic| fetching.start(job(topic)).is_some();
+        for topic in ["a", "b", "c", "d"] {
+            assert!(
+                !given_back(&mut fetching, topic),
+                "one begins and three wait"
+            );
+        }
+        assert!(given_back(&mut fetching, "e"));
+        assert_eq!(fetching.waiting.len(), 3);
+        assert_eq!(counters.snapshot().fetches_not_begun, 1);
+        // Each is given back in time all the same.
+        let mut done = Vec::new();
+        for _ in 0..4 {
+            let (job, _) = fetching.done().await;
+            done.push(job.topic().to_owned());
+        }
+        done.sort();
+        assert_eq!(done, ["a", "b", "c", "d"]);
+        let stats = counters.snapshot();
+        assert_eq!((stats.fetches_too_long, stats.fetches_not_begun), (1, 4));
+        assert!(!given_back(&mut fetching, "e"), "there is room again");
     }
 }

@@ -21,6 +21,7 @@ mod stats;
 mod teller;
 #[cfg(test)]
 mod testing;
+mod writing;
 
 pub use config::PresenceConfig;
 pub use error::{MetaError, PresenceError, PresenceUpdateError, PushStateError, StartError};

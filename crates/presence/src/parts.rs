@@ -19,11 +19,7 @@ pub(crate) const MAX_DIFF_BYTES: usize = 7 * 1024 * 1024;
 /// more: then its joins come before its leaves, so that it is not seen to go in between. A meta that alone has more is a part of
 /// its own: if that cannot be sent, all others can.
 pub(crate) fn parts(news: Difference, extras: &Extras, most: usize) -> Vec<Difference> {
-    let weigh = |entries: &[Arc<Entry>]| -> usize {
-        let each = entries.iter().map(|entry| bytes(entry, extras));
-        each.sum()
-    };
-    if weigh(&news.joins) + weigh(&news.leaves) <= most {
+    if bytes_of(&news, extras) <= most {
         return Vec::from_iter((!news.is_empty()).then_some(news));
     }
     let mut parts = Parts {
@@ -33,7 +29,7 @@ pub(crate) fn parts(news: Difference, extras: &Extras, most: usize) -> Vec<Diffe
     };
     for key in news.keys() {
         let (joins, leaves) = news.of_key(&key);
-        parts.make_room(weigh(joins) + weigh(leaves));
+        parts.make_room(weigh(joins, extras) + weigh(leaves, extras));
         for entry in joins {
             let part = parts.take_room(bytes(entry, extras));
             part.joins.push(Arc::clone(entry));
@@ -73,6 +69,15 @@ impl Parts {
     fn last(&mut self) -> &mut Difference {
         self.all.last_mut().expect("it begins with one")
     }
+}
+
+/// No less than what a difference takes as JSON.
+pub(crate) fn bytes_of(news: &Difference, extras: &Extras) -> usize {
+    weigh(&news.joins, extras) + weigh(&news.leaves, extras)
+}
+
+fn weigh(entries: &[Arc<Entry>], extras: &Extras) -> usize {
+    entries.iter().map(|entry| bytes(entry, extras)).sum()
 }
 
 /// No less than what an entry adds to the JSON of a diff, its key and what was fetched for that included.

@@ -20,8 +20,16 @@ pub struct Stats {
     pub entries_compared: u64,
     /// How often this node fell so far behind its tracker that single changes were lost, and lists were compared instead.
     pub resyncs: u64,
-    /// Fetches that failed, panicked or took too long, or whose turn did not come in time.
+    /// Fetches that failed, panicked or took too long, or that never began.
     pub fetches_failed: u64,
+    /// Those of them that panicked.
+    pub fetches_panicked: u64,
+    /// Those of them that took longer than the [limit](crate::PresenceConfig::fetch_limit) and were dropped.
+    pub fetches_too_long: u64,
+    /// Those of them that never began: their [turn](crate::PresenceConfig::fetches_at_once) did not come in time, or too many were waiting.
+    pub fetches_not_begun: u64,
+    /// Keys for which a fetch gave data that it was not asked for. They are left out.
+    pub fetched_unasked: u64,
     /// Calls of the [`HandleMetas`](crate::HandleMetas) that panicked.
     pub handler_panics: u64,
 }
@@ -35,6 +43,10 @@ pub(crate) struct Counters {
     entries_compared: AtomicU64,
     resyncs: AtomicU64,
     fetches_failed: AtomicU64,
+    fetches_panicked: AtomicU64,
+    fetches_too_long: AtomicU64,
+    fetches_not_begun: AtomicU64,
+    fetched_unasked: AtomicU64,
     handler_panics: AtomicU64,
 }
 
@@ -68,6 +80,22 @@ impl Counters {
         add_one(&self.fetches_failed);
     }
 
+    pub(crate) fn fetch_panicked(&self) {
+        add_one(&self.fetches_panicked);
+    }
+
+    pub(crate) fn fetch_too_long(&self) {
+        add_one(&self.fetches_too_long);
+    }
+
+    pub(crate) fn fetch_not_begun(&self) {
+        add_one(&self.fetches_not_begun);
+    }
+
+    pub(crate) fn fetched_unasked(&self, keys: u64) {
+        self.fetched_unasked.fetch_add(keys, Ordering::Relaxed);
+    }
+
     pub(crate) fn handler_panicked(&self) {
         add_one(&self.handler_panics);
     }
@@ -82,6 +110,10 @@ impl Counters {
             entries_compared: now(&self.entries_compared),
             resyncs: now(&self.resyncs),
             fetches_failed: now(&self.fetches_failed),
+            fetches_panicked: now(&self.fetches_panicked),
+            fetches_too_long: now(&self.fetches_too_long),
+            fetches_not_begun: now(&self.fetches_not_begun),
+            fetched_unasked: now(&self.fetched_unasked),
             handler_panics: now(&self.handler_panics),
         }
     }

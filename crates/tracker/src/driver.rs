@@ -25,7 +25,7 @@ use crate::inbox::{Endings, Inbox, News, Room};
 use crate::message::Message;
 use crate::owner_log::{Slot, Target, Ticket};
 use crate::published::Published;
-use crate::shard::{Effect, Refusal, Shard};
+use crate::shard::{Effect, HoldAt, Refusal, Shard};
 use crate::stats::Stats;
 use crate::tracked::Lease;
 use crate::visible::TopicStep;
@@ -63,6 +63,8 @@ pub(crate) enum Command {
     },
     Hold {
         owners: Arc<[u64]>,
+        /// How far earlier steps have got.
+        at: HoldAt,
         reply: oneshot::Sender<bool>,
     },
     Close {
@@ -114,7 +116,7 @@ pub(crate) struct Driver {
     ending: Endings,
     /// The command whose turn is next: it waits for what has ended, or was carried out in part.
     next: Option<Command>,
-    /// How many entries may still end in this step.
+    /// How many entries may still end in this step, or be held.
     room: usize,
     /// Those who wait until others know what is held.
     holds: VecDeque<oneshot::Sender<bool>>,
@@ -285,9 +287,18 @@ impl Driver {
                 self.shard.restart(grace);
                 self.answer(reply, ());
             }
-            Command::Hold { owners, reply } => {
-                self.shard.hold(&owners, now);
-                self.holds.push_back(reply);
+            Command::Hold {
+                owners,
+                mut at,
+                reply,
+            } => {
+                self.room -= self.shard.hold_some(&owners, &mut at, self.room, now);
+                if at.is_past(&owners) {
+                    self.shard.confirm_hold(&at, now);
+                    self.holds.push_back(reply);
+                } else {
+                    self.next = Some(Command::Hold { owners, at, reply });
+                }
             }
             Command::Close { reply } => return Some(reply),
         }
@@ -405,7 +416,7 @@ impl Driver {
                 Effect::Implausible(node) => {
                     tracing::warn!(
                         %node,
-                        "a node asks for a tracker number that none of this node can have had: not taken, nor any more"
+                        "a node asks for a tracker number, or says that it has one, that no clock can have given: not taken, nor any more"
                     );
                 }
                 Effect::Held(confirmed) => {
@@ -473,6 +484,6 @@ const BATCH: usize = 256;
 /// Bytes of other nodes' messages taken in one step: to read them takes time.
 const STEP_BYTES: usize = 4 * 1024 * 1024;
 
-/// Entries that end in one step because of an owner, of guards or of a close: what is more waits for the next step, so that other tasks
+/// Entries that end or are held in one step because of an owner, of guards or of a close: what is more waits for the next step, so that other tasks
 /// get their turn.
 const STEP_ENDINGS: usize = 4_096;

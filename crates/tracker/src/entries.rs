@@ -85,14 +85,13 @@ impl Entries {
     /// into the processor's caches. A list that nobody read for a while is in none of them, and who goes from entry to
     /// value and on to the next entry waits for each; what is read ahead is fetched many at a time.
     pub(crate) fn read_ahead(&self) -> impl Iterator<Item = &[Arc<Entry>]> {
-        self.pieces_from(0).map(|piece| {
+        self.pieces_from(0).inspect(|piece| {
             let heads = piece
                 .iter()
                 .map(|entry| Arc::strong_count(entry) + entry.meta.len());
             black_box(heads.fold(0, usize::wrapping_add));
             let ends = |entry: &Arc<Entry>| Some(entry.meta.first()? ^ entry.meta.last()?);
             black_box(piece.iter().filter_map(ends).fold(0, |sum, end| sum ^ end));
-            piece
         })
     }
 

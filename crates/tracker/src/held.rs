@@ -32,8 +32,8 @@ pub(crate) struct HeldSet {
     formerly: Vec<Life>,
     /// The owner itself said that this life is over: whatever of it still arrives is late.
     said_over: bool,
-    /// This node heard the owner itself in this life, up to its end. Otherwise it has only the word of others for it.
-    witnessed: bool,
+    /// Who says that this is of that life, if this node did not hear the owner itself in it, up to its end.
+    told_by: Option<NodeName>,
     /// Until it is listed: what was told of what it stands beside.
     told: Told,
 }
@@ -80,7 +80,7 @@ impl HeldSet {
             deadline,
             formerly,
             said_over: false,
-            witnessed: false,
+            told_by: None,
             told: Told::default(),
         }
     }
@@ -99,7 +99,7 @@ impl HeldSet {
             deadline,
             formerly: offer.formerly.clone(),
             said_over: false,
-            witnessed: false,
+            told_by: None,
             told,
         }
     }
@@ -109,27 +109,21 @@ impl HeldSet {
         std::mem::take(&mut self.told)
     }
 
-    /// Its life was heard here, and has ended.
-    pub(crate) fn witness(self) -> Self {
-        Self {
-            witnessed: true,
-            ..self
-        }
-    }
-
     /// It comes from a copy that was hidden: nobody told what its entries stand beside.
     pub(crate) fn unlisted(self) -> Self {
         let told = Told::none();
         Self { told, ..self }
     }
 
-    /// Only others say that it is of that life.
-    pub(crate) fn told(&mut self) {
-        self.witnessed = false;
+    /// Only another node says that it is of that life.
+    pub(crate) fn as_told_by(self, teller: &NodeName) -> Self {
+        let told_by = Some(teller.clone());
+        Self { told_by, ..self }
     }
 
-    pub(crate) fn is_witnessed(&self) -> bool {
-        self.witnessed
+    /// Who says that it is of that life; nothing, if that was heard here.
+    pub(crate) fn told_by(&self) -> Option<&NodeName> {
+        self.told_by.as_ref()
     }
 
     /// Another node says when it is over. If the owner said here that its life is over, this node knows better: the grace counts
@@ -369,12 +363,21 @@ impl Taking {
 /// Which lives are over, for as long as anybody may still have their entries.
 ///
 /// What a node's own word or its link ended here is kept apart from what others told of its end: the first counts against all that
-/// comes later, its node's own word included; the second only against what others offer, and there is a bound to it, whatever names and
-/// numbers they make up.
+/// comes later, its node's own word included; the second only against what others offer, and there is a bound to what each of them may
+/// tell, whatever names and numbers they make up.
 #[derive(Debug, Default)]
 pub(crate) struct Ended {
     lives: BTreeMap<NodeName, BTreeMap<Life, End>>,
-    told: BTreeMap<(NodeName, Life), End>,
+    told: BTreeMap<(NodeName, Life), ToldEnd>,
+    /// How many of these each has told.
+    tellers: BTreeMap<NodeName, usize>,
+}
+
+/// The end of a life, as somebody told first.
+#[derive(Debug)]
+struct ToldEnd {
+    end: End,
+    by: NodeName,
 }
 
 /// The end of a life.
@@ -399,23 +402,40 @@ impl Ended {
         }
     }
 
-    /// Others say that this life is over.
-    pub(crate) fn insert_told(&mut self, node: &NodeName, life: Life, now: Duration) {
+    /// Another one says that this life is over. It counts from the first time: whoever says so again and again does not keep it here.
+    pub(crate) fn insert_told(
+        &mut self,
+        node: &NodeName,
+        life: Life,
+        teller: &NodeName,
+        now: Duration,
+    ) {
         let key = (node.clone(), life);
-        let room = self.told.len() < TOLD_LIVES;
-        if self.is_witnessed(node, life) || !(room || self.told.contains_key(&key)) {
+        if self.is_witnessed(node, life) || self.told.contains_key(&key) {
             return;
         }
-        let end = self.told.entry(key).or_insert(End {
+        let told = self.tellers.entry(teller.clone()).or_default();
+        if *told == TOLD_LIVES {
+            return;
+        }
+        *told += 1;
+        let end = End {
             since: now,
             held_to_the_end: false,
-        });
-        end.since = now;
+        };
+        let by = teller.clone();
+        self.told.insert(key, ToldEnd { end, by });
     }
 
-    /// That life was held here as others told, and its grace has ended.
-    pub(crate) fn insert_told_held(&mut self, node: &NodeName, life: Life, now: Duration) {
-        self.insert_told(node, life, now);
+    /// That life was held here as another one told, and its grace has ended.
+    pub(crate) fn insert_told_held(
+        &mut self,
+        node: &NodeName,
+        life: Life,
+        teller: &NodeName,
+        now: Duration,
+    ) {
+        self.insert_told(node, life, teller, now);
         self.note(node, life, true);
     }
 
@@ -436,6 +456,7 @@ impl Ended {
             .get_mut(node)
             .and_then(|lives| lives.get_mut(&life));
         let told = self.told.get_mut(&(node.clone(), life));
+        let told = told.map(|told| &mut told.end);
         for end in end.into_iter().chain(told) {
             end.held_to_the_end = held_to_the_end;
         }
@@ -445,6 +466,7 @@ impl Ended {
     pub(crate) fn was_held(&self, node: &NodeName, life: Life) -> bool {
         let end = self.lives.get(node).and_then(|lives| lives.get(&life));
         let told = self.told.get(&(node.clone(), life));
+        let told = told.map(|told| &told.end);
         end.into_iter().chain(told).any(|end| end.held_to_the_end)
     }
 
@@ -472,7 +494,14 @@ impl Ended {
             lives.retain(|_, end| now < end.since + after);
             !lives.is_empty()
         });
-        self.told.retain(|_, end| now < end.since + after);
+        self.told.retain(|_, told| {
+            let stays = now < told.end.since + after;
+            if !stays && let Some(count) = self.tellers.get_mut(&told.by) {
+                *count -= 1;
+            }
+            stays
+        });
+        self.tellers.retain(|_, count| *count > 0);
     }
 
     /// How many lives are remembered.
@@ -486,8 +515,8 @@ impl Ended {
 /// Lives of one node that are remembered one by one.
 const REMEMBERED_LIVES: usize = 16;
 
-/// Lives of all nodes that are remembered to be over because others said so; more are not noted.
-const TOLD_LIVES: usize = 1_024;
+/// Lives of all nodes that are remembered to be over because one other node said so; more of them are not noted.
+const TOLD_LIVES: usize = 256;
 
 #[cfg(test)]
 mod tests;

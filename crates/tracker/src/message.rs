@@ -395,18 +395,61 @@ impl Message {
     }
 
     fn check(&self) -> Result<(), Malformed> {
+        let offers = |held: &[Offer]| held.iter().all(|offer| offer.at.fits());
         let sound = match self {
-            Self::Ops(ops) => ops.from.checked_add(ops.ops.len() as u64).is_some(),
-            Self::Part(part) => {
-                part.part < part.parts && part.entries.iter().all(|e| e.put_seq <= part.at.seq)
+            Self::Hello(hello) => {
+                hello.at.fits() && hello.have.is_none_or(Position::fits) && offers(&hello.held)
             }
-            _ => true,
+            Self::Vector(vector) => {
+                let heard = vector.heard.iter().all(|heard| heard.at.fits());
+                vector.at.fits() && heard && offers(&vector.held)
+            }
+            Self::Ops(ops) => {
+                let to = ops.from.checked_add(ops.ops.len() as u64);
+                to.is_some_and(fits) && ops.ops.iter().all(Op::fits)
+            }
+            Self::Pull(pull) => {
+                let taken = pull.taken.as_ref().map(|taken| taken.at);
+                pull.have.is_none_or(Position::fits) && taken.is_none_or(Position::fits)
+            }
+            Self::Part(part) => {
+                let covered = |entry: &Stored| entry.put_seq <= part.at.seq && entry.value.fits();
+                part.part < part.parts && part.at.fits() && part.entries.iter().all(covered)
+            }
+            Self::PartTaken(taken) => taken.at.fits(),
+            Self::Goodbye(_) => true,
+            Self::HeldPull(pull) => pull.after.is_none_or(fits),
+            Self::HeldPart(part) => part.set.at.fits(),
+            Self::Confirm(confirm) | Self::Confirmed(confirm) => confirm.at.fits(),
         };
         if sound {
             Ok(())
         } else {
             Err(Malformed::Numbers)
         }
+    }
+}
+
+/// Whether a reference has room for that number: of a larger one it would keep a part, and name another entry.
+fn fits(seq: u64) -> bool {
+    seq < PresenceRef::NUMBERS
+}
+
+impl Position {
+    fn fits(self) -> bool {
+        fits(self.seq)
+    }
+}
+
+impl Op {
+    fn fits(&self) -> bool {
+        self.gone.is_none_or(fits) && self.value.as_ref().is_none_or(Value::fits)
+    }
+}
+
+impl Value {
+    fn fits(&self) -> bool {
+        self.previous.is_none_or(fits)
     }
 }
 

@@ -155,7 +155,17 @@ impl OwnerLog {
 
     /// The slots of an owner, so many at most.
     pub(crate) fn slots(&self, owner: u64, most: usize) -> Vec<Slot> {
-        self.entries_of(owner).take(most).map(Slot::of).collect()
+        self.slots_after(owner, None, most)
+    }
+
+    /// The slots of an owner that come after one of them, so many at most.
+    pub(crate) fn slots_after(&self, owner: u64, after: Option<&Slot>, most: usize) -> Vec<Slot> {
+        let rows = self.entries.from(|owned| match after {
+            Some(slot) => owned.order(slot) != Ordering::Greater,
+            None => owned.owner < owner,
+        });
+        let rows = rows.take_while(|owned| owned.owner == owner).take(most);
+        rows.map(|owned| Slot::of(&owned.entry)).collect()
     }
 
     #[cfg(test)]

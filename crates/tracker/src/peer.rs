@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use matryoshka_pubsub::cluster::Member;
 use matryoshka_pubsub::{LinkId, NodeName};
 
 use crate::held::Taking;
@@ -32,6 +33,8 @@ pub(crate) struct Peer {
     pub(crate) believed_at: Duration,
     /// When the link ended, or what was left of the copy was dropped.
     pub(crate) since: Duration,
+    /// A link that was not taken because a later life was heard: once that is forgotten, it is.
+    pub(crate) refused: Option<Member>,
 }
 
 impl Peer {
@@ -48,6 +51,7 @@ impl Peer {
             at_least: 0,
             believed_at: Duration::ZERO,
             since: Duration::ZERO,
+            refused: None,
         }
     }
 
@@ -76,7 +80,8 @@ impl Peer {
 
     /// Whether the peer is heard directly.
     pub(crate) fn heard(&self) -> Option<(&Link, &Replica)> {
-        Some((self.link.as_ref()?, self.replica.as_ref()?))
+        let link = self.link.as_ref().filter(|link| !link.is_silent())?;
+        Some((link, self.replica.as_ref()?))
     }
 
     /// Whether the copy has all that the peer said was there when the link came up.
@@ -142,6 +147,8 @@ impl Floor {
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) id: LinkId,
+    /// The peer's incarnation, as the link knows it.
+    pub(crate) incarnation: u64,
     /// How far the peer was when it first said so over this link. Whatever was deleted before the link came up has a
     /// lower number, so a copy that is this far shows nothing of it.
     pub(crate) target: Option<u64>,
@@ -156,6 +163,8 @@ pub(crate) struct Link {
     pub(crate) assembly: Option<Assembly>,
     /// Own entries on their way to the peer.
     pub(crate) sending: Option<Sending>,
+    /// When the peer was last sent entries of which it had asked for all.
+    served: Option<Duration>,
     /// Held sets that the peer offered and that are still to be asked for.
     pub(crate) wanted: BTreeSet<(NodeName, Life)>,
     /// The held set that the peer is being asked for.
@@ -168,6 +177,8 @@ pub(crate) struct Link {
     pub(crate) hears: BTreeSet<Box<str>>,
     /// That the process at the other end, of that incarnation, will restart: which of its trackers that is about, the link's end says.
     pub(crate) restarting: Option<(u64, Duration)>,
+    /// So many vector periods of this node are over in which the peer said nothing.
+    pub(crate) unheard: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -177,9 +188,10 @@ pub(crate) struct Suspicion {
 }
 
 impl Link {
-    pub(crate) fn new(id: LinkId, now: Duration) -> Self {
+    pub(crate) fn new(id: LinkId, incarnation: u64, now: Duration) -> Self {
         Self {
             id,
+            incarnation,
             target: None,
             known: 0,
             asked: Some(now),
@@ -187,12 +199,14 @@ impl Link {
             suspicion: None,
             assembly: None,
             sending: None,
+            served: None,
             wanted: BTreeSet::new(),
             taking: None,
             to_confirm: None,
             confirmed: 0,
             hears: BTreeSet::new(),
             restarting: None,
+            unheard: 0,
         }
     }
 
@@ -202,11 +216,13 @@ impl Link {
         *self = Self {
             asked: None,
             sending,
+            served: self.served,
             wanted: std::mem::take(&mut self.wanted),
             taking,
             confirmed: self.confirmed,
             restarting: self.restarting,
-            ..Self::new(self.id, Duration::ZERO)
+            unheard: self.unheard,
+            ..Self::new(self.id, self.incarnation, Duration::ZERO)
         };
     }
 
@@ -227,6 +243,18 @@ impl Link {
     pub(crate) fn answered(&mut self) {
         self.asked = None;
         self.patience = RETRY_PERIOD;
+    }
+
+    /// Whether a peer that asks for all gets some of it now: not so soon again that nobody would ask who waits for an answer. A few
+    /// bytes of a question bring many of an answer, and a new state is looked for among all entries.
+    pub(crate) fn may_serve(&mut self, now: Duration) -> bool {
+        let may = self
+            .served
+            .is_none_or(|served| now >= served + RETRY_PERIOD / 2);
+        if may {
+            self.served = Some(now);
+        }
+        may
     }
 
     pub(crate) fn announced(&mut self, seq: u64) {
@@ -253,6 +281,11 @@ impl Link {
             return None;
         }
         self.suspicion.take()
+    }
+
+    /// Whether no tracker is there any more that would speak or answer, as far as one can know.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.unheard >= SILENT_PERIODS
     }
 
     /// Whether an answer is on its way, as far as one can know.
@@ -365,6 +398,12 @@ pub(crate) const CHUNK_BYTES: usize = 128 * 1024;
 
 /// Parts of a state that are sent before the first is taken. Keeps a large state from filling the link's queue.
 const PARTS_IN_FLIGHT: u32 = 4;
+
+/// After so many vector periods without a word a peer is asked for one: its own may be longer.
+pub(crate) const ASKED_PERIODS: u32 = 3;
+
+/// After so many its tracker is taken for closed.
+pub(crate) const SILENT_PERIODS: u32 = 6;
 
 /// How many times smaller than the others the first part of a state is.
 const FIRST_PART: usize = 16;

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use futures::task::AtomicWaker;
 
@@ -83,13 +83,15 @@ impl Published {
         if steps.is_empty() {
             return;
         }
+        let mut told = Told::default();
         let consumers = self.consumers();
         let old = self.show(shard, &steps);
         for TopicStep { diff, .. } in steps {
-            consumers.tell(&Arc::new(diff), self.bound);
+            consumers.tell(&Arc::new(diff), self.bound, &mut told);
         }
         drop(consumers);
         drop(old);
+        told.wake();
     }
 
     /// Gives back what both copies held before, so that it is freed under no lock.
@@ -171,10 +173,12 @@ impl Published {
         let all = mem::take(&mut consumers.all);
         let by_topic = mem::take(&mut consumers.by_topic);
         let of_topics = by_topic.values().flat_map(BTreeMap::values);
+        let mut told = Told::default();
         for queue in all.values().chain(of_topics) {
-            queue.close();
+            queue.close(&mut told);
         }
         drop(consumers);
+        told.wake();
         drop(self.shards[shard].write(mem::take));
     }
 }
@@ -185,12 +189,26 @@ impl Consumers {
         Arc::new(Queue::new(self.came, self.closed))
     }
 
-    fn tell(&self, diff: &Arc<Diff>, bound: usize) {
+    fn tell(&self, diff: &Arc<Diff>, bound: usize, told: &mut Told) {
         let of_topic = self.by_topic.get(&diff.topic);
         let of_topic = of_topic.into_iter().flat_map(BTreeMap::values);
         for queue in self.all.values().chain(of_topic) {
-            queue.push(diff, bound);
+            queue.push(diff, bound, told);
         }
+    }
+}
+
+/// What is to be done once the lock of the consumers is given back: it runs code of others, or takes long, and who comes or goes
+/// meanwhile would wait for that.
+#[derive(Debug, Default)]
+struct Told {
+    wakers: Vec<Waker>,
+    dropped: Vec<VecDeque<Arc<Diff>>>,
+}
+
+impl Told {
+    fn wake(self) {
+        self.wakers.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -233,26 +251,24 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, diff: &Arc<Diff>, bound: usize) {
+    fn push(&self, diff: &Arc<Diff>, bound: usize, told: &mut Told) {
         let mut state = self.state();
         if state.lagged {
             return;
         }
         let size = diff.joins.len() + diff.leaves.len();
         let fits = state.diffs.len() < bound && state.entries + size <= QUEUED_ENTRIES;
-        let dropped = if fits || state.diffs.is_empty() {
+        if fits || state.diffs.is_empty() {
             state.entries += size;
             state.diffs.push_back(Arc::clone(diff));
-            VecDeque::new()
         } else {
             // One missing diff makes all later ones useless: forget them and start again from a list.
             state.lagged = true;
             state.entries = 0;
-            mem::take(&mut state.diffs)
-        };
+            told.dropped.push(mem::take(&mut state.diffs));
+        }
         drop(state);
-        drop(dropped);
-        self.waker.wake();
+        told.wakers.extend(self.waker.take());
     }
 
     fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Taken> {
@@ -279,9 +295,9 @@ impl Queue {
         state.entries = 0;
     }
 
-    fn close(&self) {
+    fn close(&self, told: &mut Told) {
         self.state().closed = true;
-        self.waker.wake();
+        told.wakers.extend(self.waker.take());
     }
 }
 

@@ -29,6 +29,9 @@ impl PresenceRef {
         self.writer() == other.writer()
     }
 
+    /// All numbers are below this: there is room for no more.
+    pub(crate) const NUMBERS: u64 = 1 << 48;
+
     pub(crate) fn new(writer: Writer, put_seq: u64) -> Self {
         let mut bytes = [0; BYTES];
         bytes[..HALF].copy_from_slice(&writer.0);

@@ -36,6 +36,7 @@ use crate::owner_log::{OwnerLog, Slot, Target, Ticket};
 use crate::peer::Peer;
 use crate::stats::Stats;
 use crate::visible::{Beside, HeldBy, SharedNames, TopicStep, VisibleSet};
+pub(crate) use holding::HoldAt;
 use holding::Holding;
 
 /// So many times sooner than usual the others are told who lost their connection and is held: their clients are back within milliseconds.
@@ -47,6 +48,8 @@ pub(crate) struct Shard {
     settings: Settings,
     /// The wall clock when this tracker was started, in microseconds.
     born: u64,
+    /// From when on this tracker takes a higher number again, if a peer asks for one.
+    rise_at: Duration,
     own: OwnerLog,
     /// The own values up to this number have been told.
     told: u64,
@@ -55,6 +58,8 @@ pub(crate) struct Shard {
     outbox: VecDeque<Effect>,
     push_at: Option<Duration>,
     vector_at: Duration,
+    /// When to look who has said nothing.
+    silence_at: Duration,
     /// Up to here the last vector told of others.
     hinted: Option<NodeName>,
     left: bool,
@@ -92,7 +97,7 @@ pub(crate) enum Effect {
     Step(TopicStep),
     /// The oldest [`hold`](Shard::hold) is over: whether all who are linked know of it.
     Held(bool),
-    /// Say once that this peer asks for a number that no tracker of this node can have had.
+    /// Say once that this peer asks for a number, or says that it has one, that no tracker can have had.
     Implausible(NodeName),
 }
 
@@ -125,12 +130,14 @@ impl Shard {
             own: OwnerLog::new(node, settings.shard, life, settings.log_bytes),
             settings,
             born: life.started,
+            rise_at: Duration::ZERO,
             told: 0,
             peers: BTreeMap::new(),
             visible: VisibleSet::default(),
             outbox: VecDeque::new(),
             push_at: None,
             vector_at: settings.vector_period,
+            silence_at: settings.vector_period,
             hinted: None,
             left: false,
             restarting: None,
@@ -166,6 +173,7 @@ impl Shard {
             .chain(self.holding.front().map(|holding| holding.due))
             .chain(self.next_deadline())
             .chain(self.own.next_expiry())
+            .chain([self.silence_at])
             .fold(self.vector_at, Duration::min)
     }
 
@@ -411,6 +419,7 @@ impl Shard {
             MemberEvent::Down(member) if self.current_link(&member.node) == Some(member.link) => {
                 self.link_down(&member.node, now);
             }
+            MemberEvent::Down(member) => self.forget_refused(&member.node, member.link),
             MemberEvent::Leaving(member) => {
                 self.end_life(&member.node, Life::last_of(member.incarnation.0), now);
             }
@@ -453,6 +462,9 @@ impl Shard {
     pub(crate) fn handle_reset(&mut self, members: &[Member], own: Incarnation, now: Duration) {
         self.stats.resets += 1;
         self.handle_member(&MemberEvent::Renumbered(own), now);
+        for peer in self.peers.values_mut() {
+            peer.refused = None;
+        }
         let linked: Vec<NodeName> = self.linked().cloned().collect();
         for node in linked {
             let still = |member: &Member| member.node == node && member.state.is_linked();
@@ -476,6 +488,9 @@ impl Shard {
         if self.current_link(node) != Some(origin.link) {
             self.stats.stale_messages += 1;
             return;
+        }
+        if let Some(link) = self.link_mut(node) {
+            link.unheard = 0;
         }
         match message {
             Message::Hello(hello) => self.handle_hello(node, &hello, now),
@@ -501,6 +516,10 @@ impl Shard {
         self.believe_owners(now);
         self.end_holds(now);
         self.ask_again(now);
+        if self.silence_at <= now {
+            self.silence_at = now + self.settings.vector_period;
+            self.notice_silence(now);
+        }
         self.forget_absent(now);
         if self.vector_at <= now {
             self.vector_at = now + self.settings.vector_period;

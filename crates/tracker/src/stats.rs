@@ -40,9 +40,12 @@ pub struct Stats {
     pub gaps: u64,
     /// Messages dropped because their link is over.
     pub stale_messages: u64,
+    /// Peers that said nothing for so long, though their link was up, that their trackers were taken for closed.
+    pub silent_peers: u64,
     /// Messages and links refused because they belong to a life that is over.
     pub refused_lives: u64,
-    /// Times that a peer asked this tracker for a higher number than one of its node can have had: it was not taken.
+    /// Times that a peer asked this tracker for a higher number than one of its node can have had, or named such a one as its own: it was
+    /// not taken.
     pub refused_numbers: u64,
     /// Messages dropped because they are malformed.
     pub malformed_messages: u64,
@@ -92,6 +95,7 @@ impl Add for Stats {
             old_ops: self.old_ops + other.old_ops,
             gaps: self.gaps + other.gaps,
             stale_messages: self.stale_messages + other.stale_messages,
+            silent_peers: self.silent_peers + other.silent_peers,
             refused_lives: self.refused_lives + other.refused_lives,
             refused_numbers: self.refused_numbers + other.refused_numbers,
             malformed_messages: self.malformed_messages + other.malformed_messages,

@@ -27,7 +27,7 @@ use crate::owner_log::{Slot, Target};
 use crate::peer::CHUNK_BYTES;
 use crate::published::Published;
 use crate::reference::{PresenceRef, shard_of};
-use crate::shard::{Refusal, Settings, Shard};
+use crate::shard::{HoldAt, Refusal, Settings, Shard};
 use crate::stats::Stats;
 use crate::tracked::Tracked;
 
@@ -493,7 +493,8 @@ impl Tracker {
         let held = shards.map(|shard| {
             let (reply, answer) = oneshot::channel();
             let owners = Arc::clone(&owners);
-            shard.ask(Command::Hold { owners, reply }, answer)
+            let at = HoldAt::default();
+            shard.ask(Command::Hold { owners, at, reply }, answer)
         });
         // All shards at once: each waits for its peers.
         let held = join_all(held).await;

@@ -13,6 +13,7 @@ use crate::{
     connections::{Connections, Entered, NoRoom},
     drive::drive,
     limits::Limits,
+    log_limit::RefusalLines,
     outbox::{Inbox, outbox},
     params::Params,
     session::{Handler, Session},
@@ -51,14 +52,59 @@ pub(crate) async fn admit<H: Handler>(
     let names = names(&info.params);
     let admitted = try_admit(handler, info, client, limits, connections).await;
     count(&admitted, connections.counters());
-    if let Err(NotAdmitted::Refused(refused)) = &admitted {
-        tracing::info!(
-            status = refused.status.as_u16(),
-            params = names,
-            "a connection was refused by its handler, which got these parameters and no other: is one that it needs missing?"
-        );
+    if let Err(why) = &admitted {
+        tell(why, &names, limits, connections.refusal_lines());
     }
     admitted
+}
+
+/// Each reason is worth a line, but not one for each client.
+fn tell(why: &NotAdmitted, names: &str, limits: &Limits, lines: &RefusalLines) {
+    let (limit, full) = match why {
+        NotAdmitted::Refused(_) => (&lines.by_handler, None),
+        NotAdmitted::Crashed => (&lines.crashed, None),
+        NotAdmitted::TimedOut => (&lines.timed_out, None),
+        NotAdmitted::NoRoom(NoRoom::Closing) => return,
+        NotAdmitted::NoRoom(NoRoom::Full) => {
+            (&lines.full, Some(("connections", "max_connections")))
+        }
+        NotAdmitted::NoRoom(NoRoom::Address) => {
+            let counted = ("connections from its address", "max_per_address");
+            (&lines.full_address, Some(counted))
+        }
+        NotAdmitted::NoRoom(NoRoom::User) => {
+            let counted = ("connections of its user", "max_per_user");
+            (&lines.full_user, Some(counted))
+        }
+    };
+    let Some(left_out) = limit.pass_now() else {
+        return;
+    };
+    match why {
+        NotAdmitted::Refused(refused) => tracing::info!(
+            status = refused.status.as_u16(),
+            params = names,
+            left_out,
+            "a connection was refused by its handler, which got these parameters and no other: is one that it needs missing?"
+        ),
+        NotAdmitted::Crashed => tracing::error!(
+            left_out,
+            "the handler's connect panicked; the client was answered 500"
+        ),
+        NotAdmitted::TimedOut => tracing::warn!(
+            limit = ?limits.handshake_timeout,
+            left_out,
+            "a connection was refused: the handler's connect took too long"
+        ),
+        NotAdmitted::NoRoom(_) => {
+            let Some((count, limit)) = full else { return };
+            tracing::warn!(
+                limit,
+                left_out,
+                "a connection was refused: there are as many {count} as there may be"
+            );
+        }
+    }
 }
 
 /// The names of what a client sent along, and none of the values, which may be secret.
@@ -81,18 +127,8 @@ async fn try_admit<H: Handler>(
     let connecting = AssertUnwindSafe(connecting).catch_unwind();
     let session = match timeout(limits.handshake_timeout, connecting).await {
         Ok(Ok(connected)) => connected.map_err(NotAdmitted::Refused)?,
-        Ok(Err(_panic)) => {
-            tracing::error!("the handler's connect panicked; the client was answered 500");
-            return Err(NotAdmitted::Crashed);
-        }
-        Err(_elapsed) => {
-            let limit = limits.handshake_timeout;
-            tracing::warn!(
-                ?limit,
-                "a connection was refused: the handler's connect took too long"
-            );
-            return Err(NotAdmitted::TimedOut);
-        }
+        Ok(Err(_panic)) => return Err(NotAdmitted::Crashed),
+        Err(_elapsed) => return Err(NotAdmitted::TimedOut),
     };
     let mut admitted = Admitted {
         session,
@@ -153,16 +189,6 @@ impl<S: Session> Admitted<S> {
 
 impl From<NoRoom> for NotAdmitted {
     fn from(no_room: NoRoom) -> Self {
-        let (count, limit) = match no_room {
-            NoRoom::Closing => return Self::NoRoom(no_room),
-            NoRoom::Full => ("connections", "max_connections"),
-            NoRoom::Address => ("connections from its address", "max_per_address"),
-            NoRoom::User => ("connections of its user", "max_per_user"),
-        };
-        tracing::warn!(
-            limit,
-            "a connection was refused: there are as many {count} as there may be"
-        );
         Self::NoRoom(no_room)
     }
 }

@@ -19,7 +19,7 @@ use tokio::{
 use crate::{
     close::Close,
     limits::ConnectionLimits,
-    log_limit::BreachLines,
+    log_limit::{BreachLines, RefusalLines},
     outbox::Outbox,
     pace::Pace,
     stats::{Counters, TransportStats},
@@ -39,6 +39,7 @@ struct Shared {
     limits: ConnectionLimits,
     counters: Arc<Counters>,
     breach_lines: BreachLines,
+    refusal_lines: RefusalLines,
     state: Mutex<State>,
     gone: Notify,
 }
@@ -214,6 +215,11 @@ impl Connections {
 
     pub(crate) fn counters(&self) -> &Arc<Counters> {
         &self.shared.counters
+    }
+
+    /// Limits what is said of clients who get no session.
+    pub(crate) fn refusal_lines(&self) -> &RefusalLines {
+        &self.shared.refusal_lines
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -291,22 +291,29 @@ impl<H: Handler> HttpService<H> {
             ..
         } = &*self.config;
         let asked = path.chars().take(100).collect::<String>();
+        let left_out = self.connections().refusal_lines().path.pass_now();
         let cure = if long_polling.is_none() && self.variables(LONGPOLL, path).is_some() {
-            tracing::warn!(
-                path = asked,
-                long_polling = false,
-                "nothing is served at this path: long polling is off, HttpConfig::with_long_polling switches it on"
-            );
+            if let Some(left_out) = left_out {
+                tracing::warn!(
+                    path = asked,
+                    long_polling = false,
+                    left_out,
+                    "nothing is served at this path: long polling is off, HttpConfig::with_long_polling switches it on"
+                );
+            }
             "long polling is off here: the server's HttpConfig::with_long_polling switches it on"
         } else {
-            tracing::warn!(
-                path = asked,
-                mount,
-                websocket_path,
-                long_polling = long_polling.is_some(),
-                "nothing is served at this path: sockets are at the mount and the websocket path behind it, which official \
-                 clients add by themselves"
-            );
+            if let Some(left_out) = left_out {
+                tracing::warn!(
+                    path = asked,
+                    mount,
+                    websocket_path,
+                    long_polling = long_polling.is_some(),
+                    left_out,
+                    "nothing is served at this path: sockets are at the mount and the websocket path behind it, which official \
+                     clients add by themselves"
+                );
+            }
             "no socket is served at this path: official clients add /websocket to the path that they are given"
         };
         let mut response = Response::new(Full::from(cure));
@@ -316,22 +323,16 @@ impl<H: Handler> HttpService<H> {
 
     /// Whether the page that asks may; one that may not is worth a line in the log.
     pub(crate) fn allows_origin(&self, head: &Head) -> bool {
-        let HttpConfig {
-            origins,
-            trusted_proxies,
-            ..
-        } = &*self.config;
-        let said = head
-            .peer_addr
-            .and_then(|peer| trusted_proxies.scheme(peer, &head.headers));
-        let scheme = said.unwrap_or(Scheme::HTTP);
-        let allowed = origins.allows_over(&scheme, &head.headers);
-        if !allowed {
+        let scheme = self.said_scheme(head).unwrap_or(Scheme::HTTP);
+        let allowed = self.config.origins.allows_over(&scheme, &head.headers);
+        let limit = &self.connections().refusal_lines().origin;
+        if !allowed && let Some(left_out) = limit.pass_now() {
             let (origin, host) = (head.headers.get(ORIGIN), head.headers.get(HOST));
             let (origin, host) = (excerpt(origin), excerpt(host));
             tracing::warn!(
                 origin,
                 host,
+                left_out,
                 "a connection was refused: its page's origin is not among those allowed; allow it by OriginPolicy::allow \
                  (test server: --allow-origin)"
             );
@@ -355,20 +356,42 @@ impl<H: Handler> HttpService<H> {
             .map(|vsn| vsn.chars().take(20).collect::<String>());
         let serializers = &self.config.serializers;
         let info = ConnectInfo::speaking(serializers, transport, params).inspect_err(|_| {
+            let limit = &self.connections().refusal_lines().vsn;
+            let Some(left_out) = limit.pass_now() else {
+                return;
+            };
             let spoken: Vec<&str> = serializers.vsns().collect();
             tracing::warn!(
                 vsn,
+                left_out,
                 "a connection was refused: its vsn is unknown, ask for {}",
                 spoken.join(" or ")
             );
         })?;
         let reveal = self.config.reveal;
         let client = self.client(head).filter(|_| reveal.peer_addr);
-        let request = RequestInfo::of(&head.uri, &head.headers, reveal);
+        let uri = || head.whole_uri(self.scheme(head));
+        let request = RequestInfo::of(uri, &head.headers, reveal);
         Ok(info
             .with_peer_addr(client)
             .with_auth_token(auth_token)
             .with_request(request))
+    }
+
+    /// By which scheme a client came, as far as anybody says it.
+    fn scheme(&self, head: &Head) -> Scheme {
+        let usual = |scheme: &&Scheme| [Scheme::HTTP, Scheme::HTTPS].contains(scheme);
+        let known = self.config.origins.scheme().cloned();
+        let known = known.or_else(|| self.said_scheme(head));
+        let known = known.or_else(|| head.uri.scheme().filter(usual).cloned());
+        known.unwrap_or(Scheme::HTTP)
+    }
+
+    /// What a trusted proxy says of that.
+    fn said_scheme(&self, head: &Head) -> Option<Scheme> {
+        let proxies = &self.config.trusted_proxies;
+        head.peer_addr
+            .and_then(|peer| proxies.scheme(peer, &head.headers))
     }
 
     /// Where a client is, if the server tells it.
@@ -385,15 +408,26 @@ impl<H: Handler> HttpService<H> {
             auth_token,
             ..
         } = &*self.config;
+        let lines = self.connections().refusal_lines();
         agree(&head.headers, subprotocols, *auth_token).inspect_err(|disagreed| match disagreed {
             Disagreed::Token => {
-                tracing::warn!("a connection was refused: its auth token is no base64 of a text")
+                if let Some(left_out) = lines.auth_token.pass_now() {
+                    tracing::warn!(
+                        left_out,
+                        "a connection was refused: its auth token is no base64 of a text"
+                    );
+                }
             }
-            Disagreed::Subprotocol => tracing::warn!(
-                ?subprotocols,
-                "a connection was refused: it offers none of these subprotocols; allow more by \
-                 HttpConfig::with_subprotocols"
-            ),
+            Disagreed::Subprotocol => {
+                if let Some(left_out) = lines.subprotocol.pass_now() {
+                    tracing::warn!(
+                        ?subprotocols,
+                        left_out,
+                        "a connection was refused: it offers none of these subprotocols; allow more by \
+                         HttpConfig::with_subprotocols"
+                    );
+                }
+            }
         })
     }
 

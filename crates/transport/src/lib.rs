@@ -43,10 +43,11 @@ pub use close::{Close, CloseCode, CloseReason, MAX_CLOSE_REASON_BYTES};
 pub use connect::{ConnectInfo, Refused};
 pub use connections::Connections;
 pub use frame::Frame;
-pub use head::PeerAddr;
+pub use head::{OriginalUri, PeerAddr};
 pub use http_service::{HttpConfig, HttpService, RequestBody};
 pub use json::{Json, JsonError, MAX_JSON_DEPTH};
 pub use limits::{ConnectionLimits, Limits, MAX_MESSAGE_BYTES};
+pub use log_limit::LogLimit;
 pub use longpoll::{
     LONGPOLL, LongPollConfig, LongPollStats, LongPolling, LongPollingError, MAX_WAITING_POSTS,
 };

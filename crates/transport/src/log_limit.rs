@@ -8,9 +8,21 @@ use std::{
 /// The time in which a line of one kind is written at most once.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// The limit of one kind of lines.
+/// The limit of one kind of lines in the log: one a second, whatever the number of clients who give cause for more.
+///
+/// ```
+/// use std::time::Instant;
+/// use matryoshka_transport::LogLimit;
+///
+/// let limit = LogLimit::default();
+/// for _client in 0..1000 {
+///     if let Some(left_out) = limit.pass(Instant::now()) {
+///         println!("a name was refused; {left_out} lines like this were left out before");
+///     }
+/// }
+/// ```
 #[derive(Debug, Default)]
-pub(crate) struct LogLimit(Mutex<State>);
+pub struct LogLimit(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -20,7 +32,7 @@ struct State {
 
 impl LogLimit {
     /// Whether a line may be written now, and then how many were left out since the last one.
-    pub(crate) fn pass(&self, now: Instant) -> Option<u64> {
+    pub fn pass(&self, now: Instant) -> Option<u64> {
         // Each step leaves the state whole.
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state.last.is_some_and(|last| now < last + EVERY) {
@@ -29,6 +41,11 @@ impl LogLimit {
         }
         state.last = Some(now);
         Some(std::mem::take(&mut state.left_out))
+    }
+
+    /// As [`pass`](Self::pass), now by the runtime's clock, which a test may have paused.
+    pub(crate) fn pass_now(&self) -> Option<u64> {
+        self.pass(tokio::time::Instant::now().into_std())
     }
 }
 
@@ -40,6 +57,22 @@ pub(crate) struct BreachLines {
     pub(crate) too_big: LogLimit,
     pub(crate) not_utf8: LogLimit,
     pub(crate) protocol: LogLimit,
+}
+
+/// The limits of the lines on who is refused before there is a session.
+#[derive(Debug, Default)]
+pub(crate) struct RefusalLines {
+    pub(crate) path: LogLimit,
+    pub(crate) origin: LogLimit,
+    pub(crate) vsn: LogLimit,
+    pub(crate) auth_token: LogLimit,
+    pub(crate) subprotocol: LogLimit,
+    pub(crate) by_handler: LogLimit,
+    pub(crate) crashed: LogLimit,
+    pub(crate) timed_out: LogLimit,
+    pub(crate) full: LogLimit,
+    pub(crate) full_address: LogLimit,
+    pub(crate) full_user: LogLimit,
 }
 
 /// The limits of the lines on what is refused to clients of long polling.

@@ -175,6 +175,14 @@ impl OriginPolicy {
         })
     }
 
+    /// By which scheme alone this server is reached, if that was said.
+    pub(crate) fn scheme(&self) -> Option<&Scheme> {
+        match &self.own {
+            Own::Same(scheme) => scheme.as_ref(),
+            _ => None,
+        }
+    }
+
     /// Whether a page of this place is one of the server's own, as the request says who that is.
     fn is_own(&self, place: &Place, scheme: &Scheme, headers: &HeaderMap) -> bool {
         let named = || {
@@ -216,7 +224,7 @@ impl Eq for Check {}
 /// An entry for the list of allowed origins that names no host.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "origin {0:?} is not `*` and not of the form scheme://host:port (scheme and port optional)"
+    "origin {0:?} is not `*` and not of the form scheme://host:port (scheme and port optional; the host may begin with `*.`, for all below it)"
 )]
 pub struct InvalidOrigin(pub String);
 
@@ -247,6 +255,12 @@ impl Pattern {
 }
 
 impl Host {
+    fn name(&self) -> &str {
+        match self {
+            Self::Exactly(name) | Self::Under(name) => name,
+        }
+    }
+
     fn matches(&self, host: &str) -> bool {
         match self {
             Self::Exactly(name) => name == host,
@@ -281,6 +295,10 @@ impl FromStr for Pattern {
             Some(domain) => Host::Under(domain.to_owned()),
             None => Host::Exactly(host),
         };
+        // Anything else with one would match nobody, and the cure for that would be in place already.
+        if host.name().is_empty() || host.name().contains('*') {
+            return Err(invalid());
+        }
         Ok(Self { scheme, host, port })
     }
 }

@@ -71,7 +71,12 @@ impl Reveal {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RequestInfo {
-    /// Path and query as they came; a router may have taken the path's beginning off.
+    /// Scheme, host, port, path and query that the client asked for. Host and port are those of the request (header `host`), which a
+    /// proxy has to pass on; a port that is not written is the scheme's. The scheme is that of
+    /// [`OriginPolicy::same_origin_over`](crate::OriginPolicy::same_origin_over) if there is one, else what a
+    /// [trusted proxy](crate::TrustedProxies) says, else what the request says (HTTP/2), else `http`. A client may write what it likes into
+    /// its request: decide nothing by it. Where a router has taken the path's beginning off, that is missing unless the server tells it
+    /// ([`OriginalUri`](crate::OriginalUri)). Of a request that names no host there is the path and the query alone.
     pub uri: Option<Uri>,
     /// The header `user-agent`.
     pub user_agent: Option<String>,
@@ -84,14 +89,14 @@ pub struct RequestInfo {
 }
 
 impl RequestInfo {
-    pub(crate) fn of(uri: &Uri, headers: &HeaderMap, reveal: Reveal) -> Self {
+    pub(crate) fn of(uri: impl FnOnce() -> Uri, headers: &HeaderMap, reveal: Reveal) -> Self {
         let those = |reveal: bool, wanted: fn(&str) -> bool| match reveal {
             true => chosen(headers, wanted),
             false => HeaderMap::new(),
         };
         let user_agent = headers.get(USER_AGENT).filter(|_| reveal.user_agent);
         Self {
-            uri: reveal.uri.then(|| uri.clone()),
+            uri: reveal.uri.then(uri),
             user_agent: user_agent.map(|agent| String::from_utf8_lossy(agent.as_bytes()).into()),
             trace_context: those(reveal.trace_context, |name| {
                 matches!(name, "traceparent" | "tracestate")
@@ -154,14 +159,14 @@ mod tests {
     #[test]
     fn by_default_nothing_is_handed_on() {
         let uri = Uri::from_static("/websocket?user=al");
-        let info = RequestInfo::of(&uri, &headers(), Reveal::nothing());
+        let info = RequestInfo::of(|| uri.clone(), &headers(), Reveal::nothing());
         assert_eq!(info, RequestInfo::default());
     }
 
     #[test]
     fn each_is_handed_on_where_asked_for_and_nothing_beside_it() {
         let uri = Uri::from_static("/websocket?user=al");
-        let of = |reveal| RequestInfo::of(&uri, &headers(), reveal);
+        let of = |reveal| RequestInfo::of(|| uri.clone(), &headers(), reveal);
         let names = |headers: &HeaderMap| {
             headers
                 .keys()

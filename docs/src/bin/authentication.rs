@@ -146,6 +146,7 @@ struct Devices {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt().init();
     let ring = match std::env::var("TOKEN_KEYS") {
         Ok(keys) => KeyRing::parse(&keys)?,
         Err(_) => KeyRing::generate(),

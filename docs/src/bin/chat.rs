@@ -36,6 +36,7 @@ impl Channel<Presence> for Room {
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
+    tracing_subscriber::fmt().init();
     let pubsub = PubSub::local();
     let sockets = Sockets::new(&pubsub, Presence::new(&pubsub)).channel::<Room>("room:*");
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;

@@ -66,7 +66,7 @@ fn the_program_has_at_most_forty_lines_at_the_default_width() {
 }
 
 #[test]
-fn the_program_uses_four_dependencies() {
+fn the_program_uses_five_dependencies() {
     let manifest = include_str!("../../Cargo.toml");
     let (_, dependencies) = manifest.split_once("[dependencies]\n").unwrap();
     let (dependencies, _) = dependencies.split_once("\n[").unwrap();
@@ -76,7 +76,14 @@ fn the_program_uses_four_dependencies() {
         // The adapter is for the examples of the mesh, which are not this program.
         .filter(|name| !name.is_empty() && *name != "matryoshka-pubsub-quic")
         .collect();
-    assert_eq!(names, ["axum", "matryoshka-presence", "serde", "tokio"]);
+    let five = [
+        "axum",
+        "matryoshka-presence",
+        "serde",
+        "tokio",
+        "tracing-subscriber",
+    ];
+    assert_eq!(names, five);
 }
 
 #[test]
@@ -97,6 +104,15 @@ async fn a_join_without_a_name_is_refused_and_the_connection_lives_on() {
     );
     let answer = client.call("phx_join", json!({ "user": "anna" })).await;
     assert_eq!(answer.reply["status"], "ok");
+}
+
+#[tokio::test]
+async fn a_misspelt_event_is_a_line_on_the_terminal_that_names_the_events_there_are() {
+    let mut chat = Chat::start().await;
+    let (mut anna, _) = chat.joined("anna").await;
+    anna.send("new_mgs", json!({ "body": "hi" })).await;
+    let line = chat.0.line_with("a channel crashed").await;
+    assert!(line.contains("known events: new_msg"), "{line}");
 }
 
 #[tokio::test]

@@ -54,7 +54,11 @@ fn every_line_that_cures_a_first_mistake_is_one_that_a_socket_writes() {
     let checked = look_up(
         rows,
         2,
-        &texts(&["crates/transport/src", "crates/channel/src"]),
+        &texts(&[
+            "crates/transport/src",
+            "crates/channel/src",
+            "crates/node/src",
+        ]),
     );
     assert!(checked >= 14, "only {checked} phrases");
 }

@@ -3,9 +3,9 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
 /// How long a program may take to start, and to answer.
@@ -14,6 +14,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 /// A compiled program that prints where it listens; it ends when this is dropped.
 pub(crate) struct Program {
     _process: Child,
+    lines: Lines<BufReader<ChildStdout>>,
     pub(crate) address: String,
 }
 
@@ -33,8 +34,22 @@ impl Program {
         let address = line.strip_prefix("listening on ").expect(&line).to_owned();
         Self {
             _process: process,
+            lines,
             address,
         }
+    }
+
+    /// The next line of its log that has this in it.
+    pub(crate) async fn line_with(&mut self, text: &str) -> String {
+        let found = async {
+            loop {
+                let line = self.lines.next_line().await.unwrap().expect("it runs");
+                if line.contains(text) {
+                    return line;
+                }
+            }
+        };
+        timeout(DEADLINE, found).await.expect("a line in time")
     }
 
     /// Posts a body and gives the answer's status and body.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::codec::Version;
+use super::codec::{ClientSerializer, Version};
 use super::socket::TestSocket;
 use super::topic::TestTopic;
 use crate::Sockets;
@@ -21,6 +21,7 @@ const DEFAULT_VSN: &str = "2.0.0";
 pub struct TestSockets<App> {
     sockets: Sockets<App>,
     service: MemoryService<Sockets<App>>,
+    own: Vec<&'static dyn ClientSerializer>,
 }
 
 impl<App: Clone + Send + Sync + 'static> TestSockets<App> {
@@ -35,16 +36,30 @@ impl<App: Clone + Send + Sync + 'static> TestSockets<App> {
     /// Serves by these sockets and other limits of the carrier.
     pub fn with_limits(sockets: Sockets<App>, limits: Limits) -> Self {
         let service = MemoryService::new(sockets.clone()).with_limits(limits);
-        Self { sockets, service }
+        Self {
+            sockets,
+            service,
+            own: Vec::new(),
+        }
     }
 
-    /// Connects a client with these parameters: an object, whose values become what a query can hold.
+    /// Lets clients speak a version of one's own, which the sockets' configuration serves
+    /// ([`HttpConfig::serializers`](crate::transport::HttpConfig::serializers)): those whose parameter `vsn` names it.
+    #[must_use]
+    pub fn with_client_serializer(mut self, serializer: &'static dyn ClientSerializer) -> Self {
+        self.own.push(serializer);
+        self
+    }
+
+    /// Connects a client with these parameters: an object, whose values become what a query can hold. The parameter `vsn` chooses the
+    /// version of the wire, among those that the sockets' configuration serves; without it, it is version 2.
     ///
     /// # Errors
-    /// [`Refused`] if `on_connect` refuses, or the parameter `vsn` names an unknown version.
+    /// [`Refused`] if `on_connect` refuses, or the parameter `vsn` names a version that is not served.
     ///
     /// # Panics
-    /// If the parameters are no object.
+    /// If the parameters are no object, or the version is one of your own whose client's side is not there
+    /// ([`with_client_serializer`](Self::with_client_serializer)).
     ///
     /// # Cancel safety
     /// If the future is dropped before it is ready, no client is connected, though `on_connect` may have been asked.
@@ -53,9 +68,13 @@ impl<App: Clone + Send + Sync + 'static> TestSockets<App> {
         if params.param("vsn").is_none() {
             params.set("vsn", DEFAULT_VSN);
         }
-        let version = Version::of(params.get("vsn").unwrap_or_default());
-        let info =
-            ConnectInfo::new(memory::NAME, params).map_err(|_unknown| Refused::forbidden())?;
+        let served = self.sockets.serializers();
+        let info = ConnectInfo::speaking(served, memory::NAME, params);
+        let info = info.map_err(|_unknown| Refused::forbidden())?;
+        let vsn = info.serializer.vsn();
+        let version = Version::of(vsn, &self.own).unwrap_or_else(|| {
+            panic!("a test's client speaks no version {vsn} of itself: give it by with_client_serializer")
+        });
         let wire = self.service.connect(info).await?;
         Ok(TestSocket::new(wire, version))
     }

@@ -56,8 +56,9 @@ fn is_one_line_with(lines: &[String], parts: &[&str]) {
 
 #[tokio::test]
 async fn a_wrong_path_says_what_stands_behind_the_mount() {
-    let mut router = mounted(SocketsConfig::default());
     for path in ["/socket", "/socket/", "/socket/websockets", "/socket/ws"] {
+        // Of each kind a mount writes one line a second.
+        let mut router = mounted(SocketsConfig::default());
         let (status, lines) = ask(&mut router, upgrade(path, &[])).await;
         assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
         let cure = "sockets are at the mount and the websocket path behind it";
@@ -96,8 +97,9 @@ async fn messages_of_the_other_version_are_told_which_to_ask_for() {
 
 #[tokio::test]
 async fn an_old_vsn_is_told_those_that_are_spoken() {
-    let mut router = mounted(SocketsConfig::default());
     for vsn in ["0.9.0", "2.0", "3.0.0"] {
+        // Of each kind a mount writes one line a second.
+        let mut router = mounted(SocketsConfig::default());
         let uri = format!("/socket/websocket?vsn={vsn}");
         let (status, lines) = ask(&mut router, upgrade(&uri, &[])).await;
         assert_eq!(status, StatusCode::FORBIDDEN);

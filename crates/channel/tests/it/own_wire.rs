@@ -6,12 +6,13 @@ use axum::Router;
 use futures::{SinkExt, StreamExt};
 use http_body_util::{BodyExt, Full};
 use matryoshka_channel::pubsub::PubSub;
+use matryoshka_channel::testing::{ClientSerializer, TestSockets};
 use matryoshka_channel::transport::http::{Request, StatusCode};
 use matryoshka_channel::transport::{
     ClientMessage, DecodeError, EncodeError, Field, Frame, HttpConfig, Json, LongPolling, Payload,
     Serializer, Serializers, ServerMessage,
 };
-use matryoshka_channel::{SocketsConfig, broadcast};
+use matryoshka_channel::{SocketsConfig, assert_push, assert_reply, broadcast};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::{self, Message};
@@ -86,6 +87,51 @@ impl Serializer for Bars {
         Ok(Frame::text(format!(
             "{join_ref}|{reference}|{topic}|{event}|{json}"
         )))
+    }
+}
+
+/// The client's side.
+impl ClientSerializer for Bars {
+    fn vsn(&self) -> &'static str {
+        VSN
+    }
+
+    fn encode(&self, message: &ClientMessage) -> Frame {
+        let text = |field: &Field| field.as_text().unwrap().to_owned();
+        let Payload::Json(json) = &message.payload else {
+            panic!("no bytes between bars");
+        };
+        let refs = [&message.join_ref, &message.reference];
+        let [join_ref, reference] = refs.map(|field| field.as_ref().map_or_else(String::new, text));
+        let (topic, event, json) = (text(&message.topic), text(&message.event), json.as_str());
+        Frame::text(format!("{join_ref}|{reference}|{topic}|{event}|{json}"))
+    }
+
+    fn decode(&self, frame: &Frame) -> Option<ServerMessage> {
+        let ClientMessage {
+            join_ref,
+            reference,
+            topic,
+            event,
+            payload,
+        } = Serializer::decode(self, frame.clone()).ok()?;
+        let event = event.as_text()?.to_owned();
+        Some(match &*event {
+            "ok" | "error" => ServerMessage::Reply {
+                join_ref,
+                reference,
+                topic,
+                status: event.into(),
+                response: payload,
+            },
+            _ => ServerMessage::Push {
+                join_ref,
+                reference,
+                topic,
+                event: event.into(),
+                payload,
+            },
+        })
     }
 }
 
@@ -179,6 +225,43 @@ async fn a_version_of_ones_own_whose_frames_are_text_is_spoken_over_long_polling
     assert_eq!(ask(join.unwrap()).await["status"], 200);
     let polled = ask(get(&uri)).await;
     assert_eq!(polled["messages"], json!(["j1|r1|lab:a|ok|{}"]));
+}
+
+/// By name, as over a network, and as that name is served.
+#[tokio::test(start_paused = true)]
+async fn a_test_speaks_a_version_of_ones_own_beside_the_official_ones() {
+    let lab = Lab::on(PubSub::local());
+    let test = TestSockets::new(lab.sockets_with(config())).with_client_serializer(&Bars);
+    let connect = |vsn: &str| test.connect(json!({ "user": "anna", "vsn": vsn }));
+    let own = connect(VSN).await.unwrap();
+    let own = own.join("lab:a", json!({})).await.unwrap();
+    let official = connect("2.0.0").await.unwrap();
+    let official = official.join("lab:a", json!({})).await.unwrap();
+    broadcast(&lab.pubsub, "lab:a", "news", &json!({ "n": 1 })).unwrap();
+    for channel in [&own, &official] {
+        assert_push!(channel, "news", { "n": 1 });
+    }
+    let left = own.leave().await;
+    assert_reply!(left, ok, {});
+    assert_push!(own, "phx_close", {});
+    let refused = connect("bars-2").await.unwrap_err();
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    // What is not served in the program is not served in its test.
+    let serializers = Serializers::default().without_v1();
+    let mut config = config();
+    config.http = config.http.with_serializers(serializers);
+    let test = TestSockets::new(lab.sockets_with(config));
+    let refused = test.connect(json!({ "user": "anna", "vsn": "1.0.0" }));
+    assert_eq!(refused.await.unwrap_err().status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "speaks no version bars-1 of itself")]
+async fn a_version_of_ones_own_needs_the_clients_side() {
+    let lab = Lab::on(PubSub::local());
+    let test = TestSockets::new(lab.sockets_with(config()));
+    let params = json!({ "user": "anna", "vsn": VSN });
+    let _ = test.connect(params).await;
 }
 
 #[test]

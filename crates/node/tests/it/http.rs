@@ -202,6 +202,30 @@ async fn strange_origins_may_neither_post_nor_connect() {
     assert_eq!(upgrade.status, 403);
 }
 
+/// Behind a proxy that ends TLS, posts are allowed to whom sockets are.
+#[tokio::test]
+async fn a_post_came_by_the_scheme_that_a_trusted_proxy_names() {
+    let node = Node::start(&["--same-origin", "on", "--trusted-proxy", "127.0.0.1"]).await;
+    let origin = format!("https://{}", node.http);
+    let post_over = async |scheme: &str| {
+        let headers = [("origin", origin.as_str()), ("x-forwarded-proto", scheme)];
+        let answer = send(node.http, "POST", "/api/disconnect/anna", &headers, b"");
+        answer.await.status
+    };
+    assert_eq!(post_over("https").await, 204);
+    assert_eq!(post_over("http").await, 403);
+}
+
+#[tokio::test]
+async fn a_socket_that_is_looked_for_elsewhere_is_a_line_of_the_log() {
+    let mut node = Node::start(&[]).await;
+    let path = "/sokcet/websocket?user=anna&vsn=2.0.0";
+    let answer = send(node.http, "GET", path, &[], b"").await;
+    refused(&answer, 404, "/socket/websocket");
+    let line = node.logged("no socket is served at this path").await;
+    assert!(line.contains("\"/sokcet/websocket\""), "{line}");
+}
+
 /// A page whose name its owner has lead to this machine names the same host as its request does.
 #[tokio::test]
 async fn a_node_that_knows_its_host_is_not_reached_by_a_rebound_name() {

@@ -10,11 +10,20 @@ use matryoshka_presence::channel::pubsub::registry::Owner;
 use matryoshka_presence::channel::pubsub::{PubSub, Subscription};
 use matryoshka_presence::{Fetch, Presence, PresenceConfig};
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::room::Node;
 
 const ROOM: &str = "room:1";
+
+/// Panics as it ends.
+struct Sinks;
+
+impl Drop for Sinks {
+    fn drop(&mut self) {
+        panic!("as the test asked");
+    }
+}
 
 /// Topics, each with the keys of one call.
 type Asked = Vec<(String, Vec<String>)>;
@@ -51,6 +60,7 @@ impl Fetch for Names {
             // tidy: sleep because this is what is slow, on a paused clock
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
+        let _sinks = topic.contains("sinking").then(|| Sinks);
         if topic.contains("hanging") {
             std::future::pending::<()>().await;
         }
@@ -180,21 +190,28 @@ async fn a_fetch_that_fails_panics_or_hangs_costs_its_data_alone() {
     let limit = Duration::from_secs(5);
     let (pubsub, presence, _) = start(PresenceConfig::default().fetch_limit(limit));
     let owner = Owner::new();
-    for (topic, failures) in [("failing", 1), ("panicking", 2), ("hanging", 3)] {
+    for (topic, failures) in [
+        ("failing", 1),
+        ("panicking", 2),
+        ("hanging", 3),
+        ("hanging and sinking", 4),
+    ] {
         let mut diffs = pubsub.subscribe(topic).unwrap();
         let start = Instant::now();
         let reference = presence
             .track_for(&owner, topic, "anna", &())
             .await
             .unwrap();
-        let diff = next(&mut diffs).await;
+        let diff = timeout(2 * limit, next(&mut diffs)).await;
         assert_eq!(
-            diff,
+            diff.expect("a diff all the same"),
             json!({ "joins": { "anna": { "metas": [{ "phx_ref": reference }] } }, "leaves": {} })
         );
         assert!(start.elapsed() <= limit + Duration::from_millis(100));
         assert_eq!(presence.stats().fetches_failed, failures);
     }
+    let stats = presence.stats();
+    assert_eq!((stats.fetches_panicked, stats.fetches_too_long), (2, 1));
     let list = presence.list_fetched("panicking").await;
     assert_eq!(
         (list.len(), list.extra::<Value>("anna").unwrap()),
@@ -294,7 +311,11 @@ async fn a_fetch_has_its_time_from_when_it_was_asked_for() {
     }
     assert!(start.elapsed() <= limit + Duration::from_millis(100));
     assert_eq!(presence.stats().fetches_failed, 20);
-    assert!(names.asked().len() <= 4, "what is late is not begun");
+    let begun = names.asked().len();
+    assert!(begun <= 4, "what is late is not begun");
+    let stats = presence.stats();
+    let counted = (stats.fetches_too_long, stats.fetches_not_begun);
+    assert_eq!(counted, (begun as u64, 20 - begun as u64));
 }
 
 #[tokio::test(start_paused = true)]

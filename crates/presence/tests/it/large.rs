@@ -32,10 +32,16 @@ async fn everybody_of_a_node_that_dies_is_told_to_leave_however_large_their_meta
     let roomy = Bound::DEFAULT.with_bytes(4 * Payload::MAX_BYTES);
     let mut told = pubsub.subscribe_bounded(TOPIC, roomy).unwrap();
     drop(many);
+    let mut parts = 0;
     let mut listed = BTreeSet::new();
     while listed.len() < members {
         let message = timeout(Duration::from_secs(5), told.next()).await;
         let message = message.expect("a further diff").unwrap().unwrap();
+        parts += 1;
+        assert!(
+            told.try_next().is_none(),
+            "others have their turn before the next part is written"
+        );
         let diff = Broadcast::from_message(&message).unwrap().unwrap();
         let diff: Value = diff.to().unwrap();
         let leaves = diff["leaves"].as_object().unwrap();
@@ -43,5 +49,6 @@ async fn everybody_of_a_node_that_dies_is_told_to_leave_however_large_their_meta
             assert!(listed.insert(key.clone()), "{key} twice");
         }
     }
+    assert!(parts > 1);
     assert!(presence.list(TOPIC).is_empty());
 }

@@ -171,3 +171,25 @@ fn i8_what_was_held_to_the_end_is_so_until_its_tracker_is_listed_again() {
     ended.went_on(&node(), LIFE);
     assert!(!ended.was_held(&node(), LIFE) && ended.contains(&node(), LIFE));
 }
+
+/// Whoever fills its own room with what it makes up, and says it again and again, takes none from others and keeps nothing longer.
+#[test]
+fn i18_what_is_told_of_ends_has_a_bound_for_each_teller_and_is_not_renewed() {
+    let [liar, honest] = ["c", "d"].map(|name| NodeName::new(name).unwrap());
+    let mut ended = Ended::default();
+    let made_up = |number| Life::first_of(number);
+    for number in 0..2 * TOLD_LIVES as u64 {
+        ended.insert_told(&node(), made_up(number), &liar, SECOND);
+    }
+    assert_eq!(ended.len(), TOLD_LIVES);
+    let far = made_up(u64::MAX);
+    ended.insert_told(&node(), far, &honest, 2 * SECOND);
+    assert!(ended.contains(&node(), far));
+    ended.insert_told(&node(), made_up(0), &liar, 2 * SECOND);
+    ended.forget(3 * SECOND, 2 * SECOND);
+    assert_eq!(ended.len(), 1, "each counts from when it was told first");
+    ended.insert_told(&node(), made_up(0), &liar, 3 * SECOND);
+    assert_eq!(ended.len(), 2, "there is room again");
+    ended.forget(5 * SECOND, 2 * SECOND);
+    assert!(ended.tellers.is_empty());
+}

@@ -232,6 +232,127 @@ fn contradicting_numbers_are_refused() {
     }
 }
 
+/// All messages that name a number, each with that one.
+fn with_number(seq: u64) -> Vec<Message> {
+    let at = Position { seq, ..AT };
+    let offer = Offer {
+        node: "n3".into(),
+        at,
+        left: 5_000,
+        formerly: Vec::new(),
+    };
+    let value = Value {
+        previous: Some(seq),
+        ..value()
+    };
+    let mut all = Vec::new();
+    for message in every_kind() {
+        match message {
+            Message::Hello(hello) => {
+                let held = vec![offer.clone()];
+                all.push(Message::Hello(Hello {
+                    at,
+                    ..hello.clone()
+                }));
+                all.push(Message::Hello(Hello {
+                    have: Some(at),
+                    ..hello.clone()
+                }));
+                all.push(Message::Hello(Hello { held, ..hello }));
+            }
+            Message::Vector(vector) => {
+                let (node, held) = ("n2".into(), vec![offer.clone()]);
+                all.push(Message::Vector(Vector {
+                    at,
+                    ..vector.clone()
+                }));
+                all.push(Message::Vector(Vector {
+                    heard: vec![Heard { node, at }],
+                    ..vector.clone()
+                }));
+                all.push(Message::Vector(Vector { held, ..vector }));
+            }
+            Message::Ops(ops) => {
+                let put = Op {
+                    kind: Op::PUT,
+                    value: Some(value.clone()),
+                    gone: None,
+                };
+                let mut put_after = ops.clone();
+                put_after.from = seq - put_after.ops.len() as u64;
+                all.push(Message::Ops(put_after));
+                for op in [
+                    put,
+                    Op {
+                        kind: Op::DELETE,
+                        value: None,
+                        gone: Some(seq),
+                    },
+                ] {
+                    let ops = Ops {
+                        ops: vec![op],
+                        ..ops.clone()
+                    };
+                    all.push(Message::Ops(ops));
+                }
+            }
+            Message::Pull(pull) => {
+                let taken = Some(PartTaken { at, part: 1 });
+                all.push(Message::Pull(Pull {
+                    taken,
+                    ..pull.clone()
+                }));
+                all.push(Message::Pull(Pull {
+                    have: Some(at),
+                    ..pull
+                }));
+            }
+            Message::Part(part) => {
+                let stored = Stored {
+                    put_seq: 1,
+                    value: value.clone(),
+                    held: false,
+                };
+                all.push(Message::Part(Part { at, ..part.clone() }));
+                all.push(Message::Part(Part {
+                    entries: vec![stored],
+                    ..part
+                }));
+            }
+            Message::PartTaken(taken) => {
+                all.push(Message::PartTaken(PartTaken { at, ..taken }));
+            }
+            Message::Goodbye(_) => {}
+            Message::HeldPull(pull) => all.push(Message::HeldPull(HeldPull {
+                after: Some(seq),
+                ..pull
+            })),
+            Message::HeldPart(part) => all.push(Message::HeldPart(HeldPart {
+                set: offer.clone(),
+                ..part
+            })),
+            Message::Confirm(_) => all.push(Message::Confirm(Confirm { at })),
+            Message::Confirmed(_) => all.push(Message::Confirmed(Confirm { at })),
+        }
+    }
+    all
+}
+
+/// Of a larger one a reference would keep a part, which is the number of another entry.
+#[test]
+fn a_number_without_room_in_a_reference_is_refused() {
+    for message in with_number(PresenceRef::NUMBERS - 1) {
+        let read = Message::decode(&message.encode());
+        assert_eq!(read.expect("it has room"), Some(message));
+    }
+    for message in with_number(PresenceRef::NUMBERS) {
+        assert!(
+            matches!(Message::decode(&message.encode()), Err(Malformed::Numbers)),
+            "{message:?}"
+        );
+    }
+}
+
 #[test]
 fn an_operation_needs_no_more_than_its_overhead() {
     let longest = Value {

@@ -1,7 +1,6 @@
 //! Lists, followers and laggards, without a shard.
 
 use std::sync::mpsc;
-use std::task::Waker;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -161,26 +160,41 @@ fn an_empty_topic_is_not_kept() {
     assert_eq!(tracked.published.snapshot().topics().count(), 0);
 }
 
-/// A waker that reads a list while the publisher is handing out diffs.
+/// Wakers that look at a list, and at whether others can come and go meanwhile.
 #[test]
-fn a_waker_may_read_lists() {
-    struct Reader(Arc<Published>);
-    impl std::task::Wake for Reader {
+fn wakers_find_the_list_as_new_as_the_diff_and_no_lock_taken() {
+    struct Looks {
+        published: Arc<Published>,
+        seen: mpsc::Sender<(usize, bool)>,
+    }
+    impl std::task::Wake for Looks {
         fn wake(self: Arc<Self>) {
-            assert_eq!(
-                self.0.entries(0, "t").len(),
-                1,
-                "the list is older than the diff"
-            );
+            let listed = self.published.entries(0, "t").len();
+            let is_free = self.published.consumers.try_lock().is_ok();
+            self.seen.send((listed, is_free)).unwrap();
         }
     }
     let mut tracked = Tracked::new(10);
     let (_, mut diffs) = tracked.follow("t");
-    let waker = Waker::from(Arc::new(Reader(Arc::clone(&tracked.published))));
+    let mut all = Diffs::new(Arc::clone(&tracked.published));
+    let (seen, sees) = mpsc::channel();
+    let published = Arc::clone(&tracked.published);
+    let waker = Waker::from(Arc::new(Looks { published, seen }));
     let mut cx = Context::from_waker(&waker);
-    assert!(diffs.poll_next_unpin(&mut cx).is_pending());
+    let mut both_wait =
+        || diffs.poll_next_unpin(&mut cx).is_pending() && all.poll_next_unpin(&mut cx).is_pending();
+    assert!(both_wait());
     tracked.join("t", 1);
-    assert!(diffs.poll_next_unpin(&mut cx).is_ready());
+    assert_eq!(sees.try_iter().collect::<Vec<_>>(), [(1, true), (1, true)]);
+    assert!(!both_wait());
+    while !both_wait() {}
+    tracked.published.close(0);
+    assert_eq!(
+        sees.try_iter()
+            .map(|(_, is_free)| is_free)
+            .collect::<Vec<_>>(),
+        [true, true]
+    );
 }
 
 #[test]

@@ -16,6 +16,24 @@ use crate::message::{Confirm, Message, Position};
 use crate::owner_log::Slot;
 use crate::visible::{Beside, HeldBy};
 
+/// How far the hold of several owners has got.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct HoldAt {
+    /// How many owners are done with.
+    owners: usize,
+    /// The last slot of the next one that is.
+    after: Option<Slot>,
+    /// There was something to hold.
+    held: bool,
+}
+
+impl HoldAt {
+    /// Whether all of these owners are done with.
+    pub(crate) fn is_past(&self, owners: &[u64]) -> bool {
+        self.owners >= owners.len()
+    }
+}
+
 /// A hold that others are still to know of.
 #[derive(Debug)]
 pub(super) struct Holding {
@@ -28,17 +46,43 @@ impl Shard {
     // This node.
 
     /// The connections of these owners are about to be closed for an announced restart: what they track is held from now on, and is
-    /// still theirs. [`Effect::Held`] tells when all who are linked know that, or that they did not say so in time; of several
-    /// holds in their order. Without an announced restart nothing is held.
-    pub(crate) fn hold(&mut self, owners: &[u64], now: Duration) {
-        let slots = owners
-            .iter()
-            .flat_map(|owner| self.own.slots(*owner, usize::MAX));
-        let slots: Vec<Slot> = slots.collect();
+    /// still theirs. So many of their entries at most, from where an earlier call has got to: an owner counts as one at least. How many
+    /// it was. Without an announced restart nothing is held.
+    pub(crate) fn hold_some(
+        &mut self,
+        owners: &[u64],
+        at: &mut HoldAt,
+        most: usize,
+        now: Duration,
+    ) -> usize {
+        if self.restarting.is_none() || self.left {
+            at.owners = owners.len();
+        }
+        let mut count = 0;
+        while count < most
+            && let Some(owner) = owners.get(at.owners)
+        {
+            let slots = self
+                .own
+                .slots_after(*owner, at.after.as_ref(), most - count);
+            slots.iter().for_each(|slot| self.hold_ahead(slot));
+            count += slots.len().max(1);
+            at.held |= !slots.is_empty();
+            at.after = slots.into_iter().next_back();
+            at.owners += usize::from(at.after.is_none());
+        }
+        if at.held {
+            self.written(now);
+        }
+        count
+    }
+
+    /// All of a hold is done: [`Effect::Held`] tells when all who are linked know that, or that they did not say so in time; of several
+    /// holds in their order.
+    pub(crate) fn confirm_hold(&mut self, hold: &HoldAt, now: Duration) {
         // Who is that far knows of it. Nothing to know is known.
         let mut seq = 0;
-        if self.restarting.is_some() && !self.left && !slots.is_empty() {
-            slots.iter().for_each(|slot| self.hold_ahead(slot));
+        if hold.held && !self.left {
             self.push();
             let at = self.own.at();
             let ask = Message::Confirm(Confirm { at });

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use matryoshka_pubsub::NodeName;
 
-use super::Shard;
+use super::{HoldAt, Shard};
 use crate::entries::Entries;
 use crate::entry::Entry;
 use crate::held::HeldSet;
@@ -22,6 +22,13 @@ impl Shard {
     /// An owner is dead, and all that it tracked ends in one step. How much it was.
     pub(crate) fn owner_died(&mut self, owner: u64, now: Duration) -> usize {
         self.disconnect_some(owner, usize::MAX, now)
+    }
+
+    /// Holds all that these owners track in one step.
+    pub(crate) fn hold(&mut self, owners: &[u64], now: Duration) {
+        let mut at = HoldAt::default();
+        self.hold_some(owners, &mut at, usize::MAX, now);
+        self.confirm_hold(&at, now);
     }
 
     /// Ends all that an owner tracks in one step. How much it was.

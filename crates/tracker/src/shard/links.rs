@@ -12,7 +12,7 @@ use matryoshka_pubsub::{LinkId, NodeName};
 use super::Shard;
 use crate::entry::Entry;
 use crate::life::Life;
-use crate::peer::{Floor, Link, Peer};
+use crate::peer::{ASKED_PERIODS, Floor, Link, Peer, SILENT_PERIODS};
 use crate::replica::Replica;
 use crate::visible::{Beside, HeldBy};
 
@@ -33,8 +33,10 @@ impl Shard {
         if node == self.own.node() || self.current_link(node) >= Some(member.link) {
             return;
         }
-        let floor = self.peers.get(node).map(|peer| peer.floor.life.incarnation);
-        if floor.is_some_and(|floor| member.incarnation.0 < floor) {
+        if let Some(peer) = self.peers.get_mut(node)
+            && member.incarnation.0 < peer.floor.life.incarnation
+        {
+            peer.refused = Some(member.clone());
             self.stats.refused_lives += 1;
             return;
         }
@@ -45,7 +47,8 @@ impl Shard {
             .entry(node.clone())
             .or_insert_with(|| Peer::new(member.incarnation.0));
         let first = Life::first_of(member.incarnation.0);
-        peer.link = Some(Link::new(member.link, now));
+        peer.link = Some(Link::new(member.link, member.incarnation.0, now));
+        peer.refused = None;
         if peer.floor.life < first {
             // What is left of an earlier copy is hidden. Whether it is of the same tracker, the first word over the link says.
             peer.floor = Floor {
@@ -59,10 +62,7 @@ impl Shard {
 
     pub(super) fn link_down(&mut self, node: &NodeName, now: Duration) {
         self.remember_link_farewell(node);
-        if !self.retire(node, now) {
-            self.hide(node);
-            self.drop_copy_of_held(node);
-        }
+        self.lose_sight(node, now);
         if let Some(peer) = self.peers.get_mut(node)
             && peer.link.take().is_some()
         {
@@ -70,6 +70,51 @@ impl Shard {
         }
         self.check_caught_up();
         self.end_holds(now);
+    }
+
+    /// A node is not heard any more: held if it had announced that, else hidden.
+    fn lose_sight(&mut self, node: &NodeName, now: Duration) {
+        if !self.retire(node, now) {
+            self.hide(node);
+            self.drop_copy_of_held(node);
+        }
+    }
+
+    /// A link that was not taken is over.
+    pub(super) fn forget_refused(&mut self, node: &NodeName, link: LinkId) {
+        if let Some(peer) = self.peers.get_mut(node) {
+            peer.refused.take_if(|member| member.link == link);
+        }
+    }
+
+    /// A tracker that is closed says goodbye, and that may be lost while its node goes on, and the link with it. Who says nothing for
+    /// several vector periods is asked, and who does not answer either is hidden as at the end of its link, until it speaks again. A
+    /// period in which this node itself stood still is one, however long it was.
+    pub(super) fn notice_silence(&mut self, now: Duration) {
+        let (mut asked, mut silent) = (Vec::new(), Vec::new());
+        let longest = self.settings.permdown_period;
+        for (node, peer) in &mut self.peers {
+            let (Some(link), Some(_)) = (&mut peer.link, &peer.replica) else {
+                continue;
+            };
+            link.unheard = link.unheard.saturating_add(1);
+            match link.unheard {
+                SILENT_PERIODS => silent.push(node.clone()),
+                ASKED_PERIODS..SILENT_PERIODS => asked.push(node.clone()),
+                periods if self.settings.vector_period * periods >= longest => peer.replica = None,
+                _ => {}
+            }
+        }
+        for node in &asked {
+            self.ask(node, now);
+        }
+        for node in &silent {
+            self.stats.silent_peers += 1;
+            self.lose_sight(node, now);
+            if let Some(link) = self.link_mut(node) {
+                link.restart();
+            }
+        }
     }
 
     /// A copy that was to take the place of a held set, and did not get as far.
@@ -117,13 +162,22 @@ impl Shard {
     /// What was absent for the permdown period is dropped; what was dropped that long ago is not even remembered.
     pub(super) fn forget_absent(&mut self, now: Duration) {
         let period = self.settings.permdown_period;
+        let mut refused = Vec::new();
         self.peers.retain(|_, peer| {
             if peer.link.is_some() || now < peer.since + period {
                 return true;
             }
             peer.since = now;
-            peer.replica.take().is_some()
+            let had_copy = peer.replica.take().is_some();
+            if !had_copy {
+                refused.extend(peer.refused.take());
+            }
+            had_copy
         });
+        // Whoever was heard later than these is forgotten: they are there, and have not been heard yet.
+        for member in &refused {
+            self.link_up(member, now);
+        }
     }
 
     pub(super) fn show(&mut self, node: &NodeName) {

@@ -103,6 +103,9 @@ impl Shard {
     }
 
     pub(super) fn handle_hello(&mut self, node: &NodeName, hello: &Hello, now: Duration) {
+        if !self.is_plausible(node, hello.at.life, now) {
+            return;
+        }
         if let Some(least) = hello.least {
             self.rise_to(node, least, now);
         }
@@ -133,20 +136,44 @@ impl Shard {
         if least <= own {
             return;
         }
-        let micros = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
-        let clock = self.born.saturating_add(micros);
-        if least.incarnation > own.incarnation
-            || least.started > clock.saturating_add(CLOCK_ERROR_MICROS)
-        {
-            self.stats.refused_numbers += 1;
-            if self.stats.refused_numbers == 1 {
-                self.outbox.push_back(Effect::Implausible(node.clone()));
-            }
-            return;
+        let limit = self.clock(now).saturating_add(CLOCK_ERROR_MICROS);
+        if least.incarnation > own.incarnation || least.started > limit {
+            return self.refuse_number(node);
         }
-        if let Some(life) = least.above(own) {
+        // All peers are told of each number, and all entries looked at for it. Who still refuses this one asks again in a while.
+        if let Some(life) = least.above(own)
+            && self.rise_at <= now
+        {
+            self.rise_at = now + self.settings.vector_period;
             self.renumber(life, now);
         }
+    }
+
+    /// The wall clock as it was when this tracker was started, and has gone on since, in microseconds.
+    fn clock(&self, now: Duration) -> u64 {
+        let micros = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
+        self.born.saturating_add(micros)
+    }
+
+    fn refuse_number(&mut self, node: &NodeName) {
+        self.stats.refused_numbers += 1;
+        if self.stats.refused_numbers == 1 {
+            self.outbox.push_back(Effect::Implausible(node.clone()));
+        }
+    }
+
+    /// Whether a tracker can have the number that it names as its own. A life that is heard keeps all lower ones from being heard, so
+    /// one that is far in the future would silence whoever has its node's name later. A peer may have been made to take a number that
+    /// was a year ahead of its clock, and that may be ahead of this one: what the link says when it was started counts as well.
+    fn is_plausible(&mut self, node: &NodeName, life: Life, now: Duration) -> bool {
+        let started = self.link_mut(node).map_or(0, |link| link.incarnation);
+        let limit = self.clock(now).max(started);
+        let limit = limit.saturating_add(3 * CLOCK_ERROR_MICROS);
+        let plausible = life.incarnation.max(life.started) <= limit;
+        if !plausible {
+            self.refuse_number(node);
+        }
+        plausible
     }
 
     /// A peer that took a higher number is the same tracker with the same entries: nothing leaves because of it.
@@ -192,6 +219,9 @@ impl Shard {
     }
 
     pub(super) fn handle_vector(&mut self, node: &NodeName, vector: &Vector, now: Duration) {
+        if !self.is_plausible(node, vector.at.life, now) {
+            return;
+        }
         self.follow_renumbering(node, vector.at.life, &vector.formerly, now);
         self.handle_offers(node, &vector.held, now);
         if !self.hear(node, vector.at.life, now) {
@@ -370,9 +400,12 @@ impl Shard {
     }
 
     pub(super) fn handle_goodbye(&mut self, node: &NodeName, goodbye: &Goodbye, now: Duration) {
+        if !self.is_plausible(node, goodbye.life, now) {
+            return;
+        }
         if goodbye.farewell.is_leaving() {
             self.end_life(node, goodbye.life, now);
-        } else if self.hear(node, goodbye.life, now) {
+        } else if self.is_introduced(node, goodbye.life, now) {
             self.heard_farewell(node, goodbye.life, Some(goodbye.farewell), now);
         }
     }

@@ -134,7 +134,7 @@ impl Shard {
             peer.replica.take()
         });
         if let Some(replica) = replica {
-            let set = HeldSet::of(replica, now + grace).witness();
+            let set = HeldSet::of(replica, now + grace);
             self.keep_set(node, life, set, now);
         }
         true
@@ -174,10 +174,7 @@ impl Shard {
 
     fn keep_set(&mut self, node: &NodeName, life: Life, mut set: HeldSet, now: Duration) {
         let told = set.take_told();
-        let says = match set.is_witnessed() {
-            true => Says::Itself,
-            false => Says::Another,
-        };
+        let says = set.told_by().map_or(Says::Itself, Says::Another);
         self.renumber_sets(node, set.formerly(), life, says, now);
         if self.held.contains_key(&(node.clone(), life)) {
             return self.add_to_set(node, life, set, &told);
@@ -247,7 +244,7 @@ impl Shard {
         node: &NodeName,
         from: &[Life],
         to: Life,
-        says: Says,
+        says: Says<'_>,
         now: Duration,
     ) {
         let shown = self.peers.get(node).is_some_and(|peer| peer.shown);
@@ -259,7 +256,7 @@ impl Shard {
             // Who was told of the old number only must not bring it back.
             match says {
                 Says::Itself => self.ended.insert(node, *before, now),
-                Says::Another => self.ended.insert_told(node, *before, now),
+                Says::Another(teller) => self.ended.insert_told(node, *before, teller, now),
             }
             // A copy takes another number at its own node's word only: whoever makes one up would keep that node from being heard.
             if says == Says::Itself
@@ -275,8 +272,8 @@ impl Shard {
                 self.visible.remove(entry);
             }
             set.was(from);
-            if says == Says::Another {
-                set.told();
+            if let Says::Another(teller) = says {
+                set = set.as_told_by(teller);
             }
             if shown && self.hears(node, to) {
                 continue;
@@ -336,11 +333,11 @@ impl Shard {
     /// A life and all the numbers that its tracker had before are over here.
     fn grace_over(&mut self, node: &NodeName, life: Life, now: Duration) {
         let set = self.held.get(&(node.clone(), life));
-        let witnessed = set.is_some_and(HeldSet::is_witnessed);
+        let told_by = set.and_then(HeldSet::told_by).cloned();
         self.drop_set(node, life);
-        if !witnessed {
+        if let Some(teller) = told_by {
             // Its node may live: only others say that it does not.
-            return self.ended.insert_told_held(node, life, now);
+            return self.ended.insert_told_held(node, life, &teller, now);
         }
         self.life_over(node, life, now);
         self.ended.insert_held(node, life, now);
@@ -392,7 +389,7 @@ impl Shard {
             let Ok(node) = NodeName::new(&offer.node) else {
                 continue;
             };
-            if self.lacks(&node, offer, now)
+            if self.lacks(&node, offer, from, now)
                 && let Some(link) = self.link_mut(from)
                 && link.wanted.len() < MAX_SETS
             {
@@ -409,8 +406,8 @@ impl Shard {
         self.ask_for_sets(from, now);
     }
 
-    /// Whether what is offered has to be asked for.
-    fn lacks(&mut self, node: &NodeName, offer: &Offer, now: Duration) -> bool {
+    /// Whether what another one offers has to be asked for.
+    fn lacks(&mut self, node: &NodeName, offer: &Offer, from: &NodeName, now: Duration) -> bool {
         let Position { life, seq } = offer.at;
         if !self.may_hold(node, life) {
             return false;
@@ -418,10 +415,10 @@ impl Shard {
         let held = |before: &Life| *before < life && self.ended.was_held(node, *before);
         if offer.formerly.iter().any(held) {
             // Who saw the end of a later number counts its grace from later: here it is over.
-            self.ended.insert_told_held(node, life, now);
+            self.ended.insert_told_held(node, life, from, now);
             return false;
         }
-        self.renumber_sets(node, &offer.formerly, life, Says::Another, now);
+        self.renumber_sets(node, &offer.formerly, life, Says::Another(from), now);
         let deadline = self.deadline(offer, now);
         if let Some(set) = self.held.get_mut(&(node.clone(), life)) {
             set.shorten(deadline);
@@ -429,7 +426,7 @@ impl Shard {
             return set.seq < seq;
         }
         if self.copy_seq(node, offer).is_some_and(|here| here >= seq) {
-            self.take_copy(node, life, deadline, now);
+            self.take_copy(node, offer, from, now);
             return false;
         }
         self.held.len() < MAX_SETS
@@ -463,11 +460,13 @@ impl Shard {
     }
 
     /// What was only out of reach has ended in a restart, as a peer knows.
-    fn take_copy(&mut self, node: &NodeName, life: Life, deadline: Duration, now: Duration) {
+    fn take_copy(&mut self, node: &NodeName, offer: &Offer, from: &NodeName, now: Duration) {
+        let deadline = self.deadline(offer, now);
         let replica = self.peers.get_mut(node).and_then(|p| p.replica.take());
         if let Some(replica) = replica {
             let set = HeldSet::of(replica, deadline).unlisted();
-            self.keep_set(node, life, set, now);
+            let set = set.as_told_by(from);
+            self.keep_set(node, offer.at.life, set, now);
         }
     }
 
@@ -526,14 +525,14 @@ impl Shard {
                 self.ask_for_part(from, &node, life, after);
             }
             Taken::Complete => {
-                self.take_set(taking, &part.set, now);
+                self.take_set(taking, &part.set, from, now);
                 self.ask_for_sets(from, now);
             }
             Taken::Dropped => self.ask_for_sets(from, now),
         }
     }
 
-    fn take_set(&mut self, taking: Taking, offer: &Offer, now: Duration) {
+    fn take_set(&mut self, taking: Taking, offer: &Offer, from: &NodeName, now: Duration) {
         let Taking {
             node,
             life,
@@ -542,15 +541,15 @@ impl Shard {
             ..
         } = taking;
         // Much may have happened since it was asked for.
-        if !self.lacks(&node, offer, now) {
+        if !self.lacks(&node, offer, from, now) {
             return;
         }
         let deadline = self.deadline(offer, now);
-        let set = HeldSet::taken(offer, entries, told, deadline);
+        let set = HeldSet::taken(offer, entries, told, deadline).as_told_by(from);
         self.stats.held_sets_taken += 1;
         if self.copy_seq(&node, offer).is_some() {
             // What the copy lacks of the numbers that it covers was deleted: that shows in a merge.
-            self.take_copy(&node, life, deadline, now);
+            self.take_copy(&node, offer, from, now);
         }
         self.keep_set(&node, life, set, now);
     }
@@ -558,9 +557,9 @@ impl Shard {
 
 /// Who says that a node took another number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Says {
+pub(super) enum Says<'a> {
     Itself,
-    Another,
+    Another(&'a NodeName),
 }
 
 fn nothing_of(pull: &HeldPull) -> HeldPart {

@@ -84,6 +84,7 @@ impl Shard {
                 }
             }
             _ if at.seq == 0 => self.send(node, Message::Ops(self.no_ops())),
+            _ if !self.link_mut(node).is_some_and(|link| link.may_serve(now)) => {}
             _ if self.is_sending(node, taken) => {
                 self.stats.states_resumed += 1;
                 self.send_parts(node);

@@ -845,5 +845,6 @@ mod places;
 mod restarts;
 mod scale;
 mod scenarios;
+mod silence;
 mod transfer;
 mod versions;

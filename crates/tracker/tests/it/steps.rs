@@ -1,8 +1,11 @@
 //! What is too much for one step of a shard is done in several, and nobody sees the order of things change by that.
 
+use std::cell::Cell;
+use std::time::Duration;
+
 use futures::FutureExt;
 use matryoshka_tracker::pubsub::PubSub;
-use matryoshka_tracker::pubsub::registry::Owner;
+use matryoshka_tracker::pubsub::registry::{Owner, OwnerId};
 use matryoshka_tracker::{DiffEvent, Diffs, Tracked, Tracker, TrackerConfig};
 
 use crate::support::{SOON, pass};
@@ -103,4 +106,36 @@ async fn others_get_their_turn_in_between() {
     let (untracked, seen) = futures::join!(untrack, watch);
     assert_eq!(untracked, Ok(MANY));
     assert_eq!(seen, [MANY - STEP, MANY - 2 * STEP, 0]);
+}
+
+impl Room {
+    /// So many turns another task gets while what that owner tracks is held.
+    async fn turns_while_held(&self, owner: OwnerId) -> usize {
+        let (is_held, mut turns) = (Cell::new(false), 0);
+        let hold = async {
+            assert!(self.tracker.hold(&[owner]).await);
+            is_held.set(true);
+        };
+        let watch = async {
+            while !is_held.get() {
+                tokio::task::yield_now().await;
+                turns += 1;
+            }
+        };
+        futures::join!(hold, watch);
+        turns
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_of_an_owner_is_held_in_pieces() {
+    let room = Room::with_many().await;
+    let other = Owner::new();
+    let one = room.tracker.track(&other, "room", "one", "").await;
+    room.tracker.restart(Duration::from_secs(10)).await;
+    let one_step = room.turns_while_held(other.id()).await;
+    let turns = room.turns_while_held(room.owner.id()).await;
+    assert_eq!(turns, one_step + MANY / STEP);
+    assert_eq!(room.tracker.count("room"), MANY + 1);
+    drop(one);
 }

@@ -20,7 +20,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
     task::{JoinHandle, JoinSet},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 /// The longest line from a client.
@@ -32,6 +32,9 @@ const MAX_UNSENT_BYTES: usize = 64 * 1024;
 /// How long a client may take for its line of parameters, and how many may be at it.
 const HELLO_TIME: Duration = Duration::from_secs(15);
 const MAX_HELLOS: usize = 1_000;
+
+/// How long nobody is accepted after one could not be.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts clients, each of which says its parameters without holding up the others.
 pub(crate) struct LineTcp {
@@ -77,8 +80,11 @@ async fn listen(listener: TcpListener, give: mpsc::Sender<(ConnectInfo, Lines)>)
     loop {
         tokio::select! {
             accepted = listener.accept(), if hellos.len() < MAX_HELLOS => {
-                // One client that is gone again is no fault of the listener.
-                let Ok((stream, peer)) = accepted else { continue };
+                let Ok((stream, peer)) = accepted else {
+                    // That client is gone again, or no file descriptor is left: neither is the end of the listener.
+                    sleep(ACCEPT_PAUSE).await;
+                    continue;
+                };
                 let give = give.clone();
                 hellos.spawn(async move {
                     if let Ok(Some(client)) = timeout(HELLO_TIME, hello(stream, peer)).await {

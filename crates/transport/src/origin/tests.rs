@@ -136,6 +136,12 @@ fn an_entry_without_a_host_is_an_error() {
         "http://:80",
         "http//example.com",
         "http://a.example:x",
+        "http://*",
+        "//*:5173",
+        "*:5173",
+        "https://chat.*",
+        "//*.*.example",
+        "//*.",
     ] {
         assert_eq!(
             OriginPolicy::new().allow(entry),

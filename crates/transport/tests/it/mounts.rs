@@ -1,11 +1,12 @@
 //! What a mount says beside who serves it: paths, proxies, subprotocols, tokens, and what it tells of a request.
 
-use std::net::SocketAddr;
+use std::{future::ready, net::SocketAddr, time::Duration};
 
+use axum::{Router, body::Body, middleware::map_request};
 use http_body_util::{BodyExt, Full};
 use matryoshka_transport::{
     AuthToken, ConnectInfo, ConnectionLimits, Connections, HttpConfig, HttpService, LongPolling,
-    OriginPolicy, PeerAddr, Reveal, Serializers, TrustedProxies,
+    OriginPolicy, OriginalUri, PeerAddr, Reveal, Serializers, TrustedProxies,
     bytes::Bytes,
     http::{HeaderMap, Request, StatusCode, uri::Scheme},
     pubsub::PubSub,
@@ -16,6 +17,7 @@ use tower::Service;
 use crate::{lab::Lab, log::Lines};
 
 const PROXY: &str = "10.0.0.1:443";
+const PROXY_NETWORK: &str = "10.0.0.0/8";
 
 /// A service that is asked without a network.
 struct Mount {
@@ -105,10 +107,18 @@ async fn a_mount_refuses_a_version_that_it_leaves_out_as_one_that_is_unknown() {
             (StatusCode::OK, &b"{\"status\":403}"[..])
         );
     }
+    tokio::time::advance(Duration::from_secs(1)).await;
+    mount.ask("/websocket", &[], PROXY).await;
     let lines = lines.take();
-    assert_eq!(lines.len(), 6);
     let cure = "its vsn is unknown, ask for 2.0.0 ";
     assert!(lines.iter().all(|line| line.contains(cure)), "{lines:#?}");
+    let left_out = ["left_out=0", "left_out=5"];
+    assert!(
+        lines
+            .iter()
+            .map(|line| left_out.iter().position(|it| line.contains(it)))
+            .eq([Some(0), Some(1)])
+    );
     let (_, _, opened) = mount.ask("/longpoll?vsn=2.0.0", &[], PROXY).await;
     let opened: Value = serde_json::from_slice(&opened).unwrap();
     assert_eq!(opened["status"], 410);
@@ -236,7 +246,7 @@ async fn the_same_origin_is_that_of_the_page_where_a_trusted_proxy_says_its_sche
         ]
     };
     let same = || HttpConfig::default().with_origins(OriginPolicy::same_origin());
-    let proxies = TrustedProxies::by_x_forwarded_for(["10.0.0.0/8"]).unwrap();
+    let proxies = TrustedProxies::by_x_forwarded_for([PROXY_NETWORK]).unwrap();
     let trusting = Mount::new(same().with_trusted_proxies(proxies));
     for (scheme, status) in [("https", 101), ("http", 403)] {
         let (answered, _) = trusting.upgrade("/websocket", &page(scheme)).await;
@@ -298,10 +308,83 @@ async fn a_session_is_told_of_its_request_what_the_mount_reveals() {
     }
 }
 
+/// As Phoenix's `uri` of `connect_info`.
+#[tokio::test]
+async fn a_session_is_told_the_whole_uri_as_far_as_the_request_tells_it() {
+    let proxies = TrustedProxies::by_x_forwarded_for([PROXY_NETWORK]).unwrap();
+    let config = || HttpConfig::default().with_reveal(Reveal::nothing().with_uri());
+    let plain = Mount::new(config().with_trusted_proxies(proxies.clone()));
+    let told = async |mount: &Mount, path: &str, headers: &[(&str, &str)], peer: &str| {
+        let mut all = vec![("host", "chat.example.com:4000")];
+        all.extend(headers);
+        mount.poll(path, &all, peer).await;
+        mount.info().await.request.uri.unwrap().to_string()
+    };
+    let path = "/longpoll?user=al&x=%20";
+    let over_tls = [("x-forwarded-proto", "https")];
+    let stranger = "9.9.9.9:1";
+    assert_eq!(
+        told(&plain, path, &[], PROXY).await,
+        "http://chat.example.com:4000/longpoll?user=al&x=%20"
+    );
+    assert_eq!(
+        told(&plain, path, &over_tls, PROXY).await,
+        "https://chat.example.com:4000/longpoll?user=al&x=%20"
+    );
+    assert!(
+        told(&plain, path, &over_tls, stranger)
+            .await
+            .starts_with("http://")
+    );
+    let named = OriginPolicy::same_origin_over(Scheme::HTTPS);
+    let named = Mount::new(config().with_origins(named).with_mount("/a/socket"));
+    assert_eq!(
+        told(&named, "/a/socket/longpoll", &[], PROXY).await,
+        "https://chat.example.com:4000/a/socket/longpoll"
+    );
+    // As HTTP/2 has it, which wins over the header.
+    assert_eq!(
+        told(&plain, "https://[::1]/longpoll", &[], stranger).await,
+        "https://[::1]/longpoll"
+    );
+
+    for headers in [vec![], vec![("host", "al@example.com")], vec![("host", "")]] {
+        plain.poll(path, &headers, PROXY).await;
+        let uri = plain.info().await.request.uri.unwrap();
+        assert_eq!(uri.to_string(), path, "{headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_router_has_taken_off_is_in_the_uri_where_the_server_tells_it() {
+    let config = HttpConfig::default().with_reveal(Reveal::nothing().with_uri());
+    let mount = Mount::new(config);
+    let router = Router::new().nest_service("/socket", mount.service.clone());
+    let keep = |mut request: Request<Body>| {
+        let uri = request.uri().clone();
+        request.extensions_mut().insert(OriginalUri(uri));
+        ready(request)
+    };
+    for (mut router, expected) in [
+        (router.clone(), "http://h/longpoll?user=al"),
+        (
+            router.layer(map_request(keep)),
+            "http://h/socket/longpoll?user=al",
+        ),
+    ] {
+        let request = Request::get("/socket/longpoll?user=al").header("host", "h");
+        let request = request.body(Body::empty()).unwrap();
+        let answer = Service::<Request<Body>>::call(&mut router, request).await;
+        assert_eq!(answer.unwrap().status(), StatusCode::OK);
+        let uri = mount.info().await.request.uri.unwrap();
+        assert_eq!(uri.to_string(), expected);
+    }
+}
+
 #[tokio::test]
 async fn a_clients_address_is_what_a_trusted_proxy_says_and_counts_for_the_limit() {
     let most = ConnectionLimits::default().with_max_per_address(Some(2));
-    let proxies = TrustedProxies::by_x_forwarded_for(["10.0.0.0/8"]).unwrap();
+    let proxies = TrustedProxies::by_x_forwarded_for([PROXY_NETWORK]).unwrap();
     let config = HttpConfig::default()
         .with_trusted_proxies(proxies)
         .with_reveal(Reveal::nothing().with_peer_addr())

@@ -199,6 +199,30 @@ fn i16_what_is_updated_while_held_stays_held() {
     );
 }
 
+/// However the operations of the update are cut into messages: the other connection's entry keeps its place and its grace.
+#[test]
+fn i16_what_is_updated_while_held_takes_nobody_elses_place() {
+    for length in [1, settings().chunk_bytes] {
+        let mut net = Net::restarting();
+        net.track_beside();
+        net.hold(1);
+        net.hold(2);
+        net.all_diffs();
+        let beside = Slot {
+            owner: 2,
+            ..slot("ann")
+        };
+        let meta = Bytes::from(vec![7; length]);
+        let updated = net.shards[0].update(&beside, None, meta, net.now);
+        assert!(updated.is_ok());
+        net.pass(PERIOD);
+        assert_eq!(net.all_diffs(), [[(1, 1)], [(1, 1)], [(1, 1)]], "{length}");
+        net.track(1, "ann");
+        net.pass(PERIOD);
+        assert_eq!(net.all_diffs(), [[(1, 2)], [(1, 2)], [(1, 2)]], "{length}");
+    }
+}
+
 #[test]
 fn i27_what_is_held_ahead_is_tracked_until_its_connection_ends() {
     let mut net = Net::restarting();
@@ -239,6 +263,33 @@ fn holds_end_in_their_order_and_one_of_nothing_says_so_too() {
     assert_eq!(net.held, [], "behind the first one");
     net.pass(CONFIRM_LIMIT);
     assert_eq!(net.held, [false, true]);
+}
+
+/// Much is held in several steps, and whoever waits is answered after the last one.
+#[test]
+fn i14_a_hold_in_pieces_is_confirmed_as_a_whole() {
+    let mut net = Net::restarting();
+    net.track(0, "bob");
+    net.track(0, "cem");
+    let other = Slot {
+        owner: 2,
+        ..slot("dan")
+    };
+    assert!(net.shards[0].track(&other, Bytes::new(), net.now).is_ok());
+    net.pass(PERIOD);
+    let (owners, mut at, mut pieces) = ([1, 2, 7], HoldAt::default(), Vec::new());
+    while !at.is_past(&owners) {
+        pieces.push(net.shards[0].hold_some(&owners, &mut at, 2, net.now));
+        net.run();
+        assert_eq!(net.held, []);
+    }
+    assert_eq!(pieces, [2, 2, 2, 1], "an owner is looked at once more");
+    net.shards[0].confirm_hold(&at, net.now);
+    net.run();
+    assert_eq!(net.held, [true]);
+    for node in 0..3 {
+        assert_eq!(net.shards[node].held_listed(), 4, "{node}");
+    }
 }
 
 #[test]

@@ -94,3 +94,22 @@ fn i20_operations_of_a_life_that_is_not_introduced_change_nothing() {
     let sent = net.take_sent();
     assert!(matches!(sent[..], [Message::Pull(_)]), "{sent:?}");
 }
+
+/// As of operations, so of a goodbye: only what tells the former numbers begins a life.
+#[test]
+fn i20_a_goodbye_of_a_life_that_is_not_introduced_changes_nothing() {
+    let mut net = Net::meshed(2);
+    net.track(0, "ann");
+    net.pass(PERIOD);
+    net.take_sent();
+    let goodbye = Goodbye {
+        life: life(1).next().unwrap(),
+        farewell: Farewell::restarting(Duration::from_secs(10)),
+    };
+    net.deaf.insert((0, 1));
+    net.hear(1, 0, net.link(1, 0), Message::Goodbye(goodbye));
+    net.run();
+    assert_eq!(net.keys(1), "ann");
+    let sent = net.take_sent();
+    assert!(matches!(sent[..], [Message::Pull(_)]), "{sent:?}");
+}

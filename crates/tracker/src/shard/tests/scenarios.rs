@@ -374,7 +374,7 @@ fn k2_of_several_claims_about_one_owner_the_highest_counts_and_each_owner_is_ask
 
 #[test]
 fn k3_of_what_a_peer_tells_the_first_is_the_lower_bound_and_the_highest_the_upper_one() {
-    let mut link = Link::new(LinkId(1), Duration::ZERO);
+    let mut link = Link::new(LinkId(1), 1, Duration::ZERO);
     assert_eq!((link.target, link.known), (None, 0), "nothing is told");
     for seq in [4, 9, 2] {
         link.announced(seq);

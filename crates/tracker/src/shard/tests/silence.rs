@@ -1,0 +1,107 @@
+//! A tracker that is closed while its node stays, and whose goodbye is lost: nobody answers there any more.
+
+use super::*;
+use crate::peer::{ASKED_PERIODS, SILENT_PERIODS};
+
+const GRACE: Duration = Duration::from_secs(10);
+
+fn periods(count: u32) -> Duration {
+    settings().vector_period * count
+}
+
+impl Net {
+    /// Ann is tracked on the first node, and nothing comes from there to the second any more, though their link stays.
+    fn silenced(mut self) -> Self {
+        self.track(0, "ann");
+        self.pass(PERIOD);
+        self.take_diffs(1);
+        self.take_sent();
+        self.deaf.insert((1, 0));
+        self
+    }
+}
+
+#[test]
+fn i8_what_a_closed_tracker_had_leaves_though_its_goodbye_was_lost_and_its_link_stays() {
+    let mut net = Net::meshed(2).silenced();
+    net.shards[0].leave(net.now);
+    net.run();
+    net.deaf.insert((0, 1));
+    net.pass(periods(SILENT_PERIODS - 1));
+    assert_eq!(net.keys(1), "ann");
+    net.pass(periods(1));
+    assert_eq!(net.take_diffs(1), [(0, 1)]);
+    net.pass(PERMDOWN);
+    assert!(net.shards[1].have(&name(0)).is_none(), "dropped");
+    let asked = u64::from(SILENT_PERIODS - ASKED_PERIODS);
+    assert_eq!(net.shards[1].stats().pulls_sent, asked, "and no more");
+    assert_eq!(net.shards[1].stats().silent_peers, 1);
+    // Another tracker begins over the same link.
+    net.deaf.clear();
+    let next = life(1).next().unwrap();
+    net.shards[0] = Shard::new(name(0), next, settings());
+    let up = MemberEvent::Up(net.member(1, net.link(0, 1)));
+    net.shards[0].handle_member(&up, net.now);
+    net.track(0, "bob");
+    net.pass(PERIOD);
+    assert_eq!(net.keys(1), "bob");
+}
+
+/// Whoever stood still for long is listed again once it has said how far it is, and nothing that went meanwhile.
+#[test]
+fn i19_who_was_silent_and_speaks_again_is_listed_again() {
+    let mut net = Net::meshed(2);
+    net.track(0, "bob");
+    let mut net = net.silenced();
+    net.pass(periods(SILENT_PERIODS));
+    assert_eq!(net.keys(1), "");
+    net.untrack(0, "ann");
+    net.pass(PERIOD);
+    net.deaf.clear();
+    net.take_diffs(1);
+    net.pass(periods(1) + RETRY_PERIOD);
+    assert_eq!(net.keys(1), "bob");
+    assert_eq!(net.take_diffs(1), [(1, 0)]);
+}
+
+/// A node with a longer vector period is asked, and answers.
+#[test]
+fn i9_who_answers_is_not_silent() {
+    let mut net = Net::meshed(2);
+    net.track(0, "ann");
+    net.pass(PERIOD);
+    net.shards[0].vector_at = Duration::MAX;
+    net.take_diffs(1);
+    net.pass(periods(4 * SILENT_PERIODS));
+    assert_eq!(net.shards[0].stats().vectors_sent, 0);
+    assert_eq!(net.take_diffs(1), []);
+    assert_eq!(net.shards[1].stats().silent_peers, 0);
+}
+
+#[test]
+fn i26_what_a_silent_node_had_is_held_if_it_announced_a_restart() {
+    let mut net = Net::meshed(2);
+    net.track(0, "ann");
+    net.shards[0].restart(GRACE);
+    net.run();
+    net.pass(PERIOD);
+    net.deaf.extend([(0, 1), (1, 0)]);
+    net.shards[0].leave(net.now);
+    net.run();
+    net.pass(periods(SILENT_PERIODS) + GRACE - 2 * PERIOD);
+    assert_eq!(net.keys(1), "ann", "held from when it was noticed");
+    net.pass(PERIOD);
+    assert_eq!(net.keys(1), "");
+}
+
+/// All is late that was said while this node itself did not run.
+#[test]
+fn i17_who_stood_still_itself_takes_nobody_for_silent() {
+    let mut net = Net::meshed(2);
+    net.track(0, "ann");
+    net.pass(PERIOD);
+    net.take_diffs(1);
+    net.now += periods(100);
+    net.pass(PERIOD);
+    assert_eq!(net.take_diffs(1), []);
+}

@@ -8,6 +8,7 @@ mod dispatch;
 mod harness;
 mod interest;
 mod mesh;
+mod presence_rooms;
 mod pubsub_huge;
 mod pubsub_rivals;
 mod pubsub_slow;
@@ -17,7 +18,7 @@ mod sockets;
 mod tracker;
 
 /// Every measurement, by the name it is asked for.
-const ALL: [(&str, fn()); 28] = [
+const ALL: [(&str, fn()); 29] = [
     ("dispatch", dispatch::run),
     ("pubsub-huge", pubsub_huge::run),
     ("pubsub-rivals", pubsub_rivals::run),
@@ -30,6 +31,7 @@ const ALL: [(&str, fn()); 28] = [
     ("mesh-rivals", mesh::rivals),
     ("mesh-sparse", mesh::sparse),
     ("mesh-throughput", mesh::throughput),
+    ("presence-rooms", presence_rooms::run),
     ("registry-churn", registry_churn::run),
     ("registry-giant", registry_giant::run),
     ("sockets-deliver", sockets::deliver),

@@ -132,6 +132,14 @@ impl Broadcast {
         Ok(pubsub.local_broadcast(&self.topic, self.to_envelope())?)
     }
 
+    /// As [`send_local`](Self::send_local), but not to this publisher's own subscriptions, and in its order.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_local_from(&self, publisher: &Publisher) -> Result<Sent, BroadcastError> {
+        Ok(publisher.local_broadcast_from(&self.topic, self.to_envelope())?)
+    }
+
     /// Reads a message that a subscription of the layer beneath delivered. `None` if it is of another [`Kind`].
     ///
     /// # Errors

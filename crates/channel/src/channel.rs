@@ -3,6 +3,7 @@
 use futures::future::BoxFuture;
 use serde::de::DeserializeOwned;
 
+use crate::pubsub::Lagged;
 use crate::transport::{Payload, WhenSlow};
 use crate::{Broadcast, Flow, Refused, Reply, Socket};
 
@@ -10,7 +11,7 @@ use crate::{Broadcast, Flow, Refused, Reply, Socket};
 ///
 /// A value of the type is made by [`join`](Self::join) and lives, in a task of its own, until the conversation ends. Its
 /// methods are called one at a time; whatever else happens meanwhile waits in a bounded inbox. `App` is what the
-/// application hands to all its joins, such as a database pool; it is cloned once per route and per join.
+/// application hands to all its joins, such as a database pool; it is cloned once per route.
 ///
 /// A panic in any method ends this channel only: the client gets `phx_error` (or, from `join`, the error reply
 /// `join crashed`), and its socket and other channels live on.
@@ -60,6 +61,9 @@ pub trait Channel<App>: Sized + Send + 'static {
 
     /// Names of the broadcasts on this channel's topic that go through [`handle_out`](Self::handle_out) instead of
     /// straight to the client.
+    ///
+    /// They wait in the channel's inbox. If there is no room for one, the channel ends once the callback in progress has returned
+    /// ([`Terminated::Overrun`]) and its client joins again, unless [`when_slow`](Self::when_slow) lets that event give way.
     const INTERCEPT: &'static [&'static str] = &[];
 
     /// What becomes of an event on its way to a client that reads slowly, be it a push or a broadcast. As provided, all wait as
@@ -98,6 +102,10 @@ pub trait Channel<App>: Sized + Send + 'static {
     ///
     /// The channel is subscribed to its topic after this has returned and before the client gets its answer. What
     /// depends on being joined, such as a push, belongs into [`Socket::after_join`].
+    ///
+    /// # Cancel safety
+    /// Once the connection has ended it has [`terminate_timeout`](crate::SocketsConfig::terminate_timeout), 5 seconds, and is dropped where it
+    /// waits then: nobody is left to join.
     fn join(
         app: &App,
         socket: &mut Socket,
@@ -122,11 +130,27 @@ pub trait Channel<App>: Sized + Send + 'static {
         async move { pushed.into() }
     }
 
+    /// So many messages of topics that the channel has [subscribed](Socket::subscribe) are missing here: they found its inbox full. As
+    /// provided it ends as by [`Flow::Fail`], so that its client joins again and misses nothing without knowing. Whoever can
+    /// do without them, or read anew what they would have told, goes on.
+    fn handle_lagged(
+        &mut self,
+        socket: &mut Socket,
+        lagged: Lagged,
+    ) -> impl Future<Output = Flow> + Send {
+        let _ = socket;
+        async move { Flow::Fail(format!("its inbox was full: {lagged}")) }
+    }
+
     /// The channel ends, for this reason; what it tracked and subscribed ends right after.
     ///
     /// Not called when the join was refused or crashed (there is no channel then), when a newer join replaced this one,
     /// or when the runtime itself goes. After a leave or an orderly stop the client has been told before; after a
     /// crash it is told after.
+    ///
+    /// # Cancel safety
+    /// It has [`terminate_timeout`](crate::SocketsConfig::terminate_timeout), 5 seconds, and is dropped where it waits then. What takes
+    /// longer belongs into a task of its own.
     fn terminate(
         &mut self,
         socket: &mut Socket,
@@ -159,6 +183,9 @@ pub enum Terminated {
     Failed(String),
     /// A callback panicked, or the client sent what the channel's types cannot hold.
     Crashed,
+    /// There was no room in its inbox for a broadcast that it intercepts ([`Channel::INTERCEPT`]) and that its client is not to miss
+    /// ([`Channel::when_slow`]).
+    Overrun,
     /// Somebody closed it from outside: [`close_channel`](crate::close_channel).
     Kicked,
     /// The client closed the connection, or the network dropped it.

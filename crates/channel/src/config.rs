@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::pubsub::mailbox::{Bound, Overflow};
+use crate::inbox::Bound;
 use crate::transport::{HttpConfig, Rate};
 
 /// How long a join waits for the channel that it replaces to be gone: 5 seconds. A channel that blocks its thread
@@ -20,12 +20,28 @@ pub struct SocketsConfig {
     /// `too many joins`, and then the connection is closed with 1008. Messages of all kinds have a limit of their own,
     /// [`Limits::inbound`](crate::transport::Limits::inbound).
     pub joins: Option<Rate>,
-    /// How many messages wait for one channel; default 1,024. When it is full, no further frame is read from this
-    /// client until there is room; intercepted broadcasts and messages from [`Mailbox`](crate::Mailbox)es are dropped
-    /// and counted.
+    /// How many messages of its client wait for one channel, and how many from elsewhere; default 1,024 each. When its client's are too
+    /// many, no further frame is read from this client until there is room. What comes from elsewhere is dropped then and counted, and
+    /// nobody misses it without knowing: whoever sends to a [`Mailbox`](crate::Mailbox) is told, for a broadcast that is
+    /// [intercepted](crate::Channel::INTERCEPT) the channel ends, and [`handle_lagged`](crate::Channel::handle_lagged) is called for messages of
+    /// subscribed topics.
     pub inbox_messages: usize,
-    /// The same in bytes of payload, event and ref; default 4 MiB.
+    /// The same in bytes of payload, event and ref; default 4 MiB each. Of what is sent to a [`Mailbox`](crate::Mailbox) nobody knows the
+    /// size: each counts 64 bytes, and more only if its sender says so ([`send_sized`](crate::Mailbox::send_sized)).
     pub inbox_bytes: usize,
+    /// How many bytes of one client's messages may be in the inboxes of all its channels, at work there, and in joins that are not
+    /// answered; default 8 MiB. When it is more, no further frame is read from this client until it is less. One message is never too
+    /// much by itself, as large as it may be.
+    pub waiting_bytes: usize,
+    /// How long nothing may be read from a client because a channel of its has no room for what it sent, or all of them together hold more
+    /// than [`waiting_bytes`](Self::waiting_bytes); default 20 seconds, and at most half of
+    /// [`idle_timeout`](crate::transport::Limits::idle_timeout). Then that channel, or the one that holds most, ends where it stands, without its
+    /// `terminate`: what waits for it is answered with `error`, its client gets `phx_error` (or the error reply `join crashed`), and the
+    /// connection's other channels and its heartbeats go on. A client that does not read is not helped by that, and waits on.
+    pub stall_timeout: Duration,
+    /// How long a channel's [`terminate`](crate::Channel::terminate) may take; default 5 seconds. Beyond it is dropped where it waits, and
+    /// what follows it goes on: the client of a channel that crashed is told so. As long may a join go on whose connection has ended.
+    pub terminate_timeout: Duration,
     /// How long a callback may keep its thread, between two `.await`s that wait, before the log warns of it; default 100
     /// milliseconds. Meanwhile nothing else runs on that thread, other clients' channels included. It is told once: while the callback
     /// still has the thread, at the latest after twice the time or a second more, or when it gives the thread back before that.
@@ -37,11 +53,16 @@ pub struct SocketsConfig {
 }
 
 impl SocketsConfig {
+    /// How long a connection stalls before a channel ends for it.
+    pub(crate) fn stall(&self) -> Duration {
+        let half = self.http.limits.idle_timeout / 2;
+        self.stall_timeout.min(half)
+    }
+
     pub(crate) fn inbox(&self) -> Bound {
         Bound {
             messages: self.inbox_messages,
             bytes: self.inbox_bytes,
-            overflow: Overflow::DropNewest,
         }
     }
 }
@@ -53,6 +74,9 @@ impl Default for SocketsConfig {
             joins: Rate::new(50, 200),
             inbox_messages: 1024,
             inbox_bytes: 4 * 1024 * 1024,
+            waiting_bytes: 8 * 1024 * 1024,
+            stall_timeout: Duration::from_secs(20),
+            terminate_timeout: Duration::from_secs(5),
             blocking_warning: Duration::from_millis(100),
             http: HttpConfig::default(),
         }

@@ -1,17 +1,18 @@
 //! One client's session: frames to the multiplexer, and the multiplexer's effects to channels and client.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::task::{AbortHandle, JoinHandle};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep};
 use tracing::Span;
 
 use crate::assigns::Assigns;
 use crate::channel::Terminated;
 use crate::endpoint::Endpoint;
 use crate::excerpt::excerpt;
-use crate::inbox::{InboxSender, Item, Orders, inbox};
+use crate::inbox::{InboxSender, inbox};
 use crate::link::{Fate, Letter, Link, Mail, News};
 use crate::multiplexer::{Effect, InstanceId, Limit, Limits, Multiplexer, Request, Start};
 use crate::order::Order;
@@ -35,7 +36,9 @@ pub struct Connection {
     /// In the order of their ids, which is that of their joins.
     channels: Vec<(InstanceId, Running)>,
     /// What did not fit into a channel's inbox. Boxed, since it hardly ever is there.
-    stalled: Option<Box<(InstanceId, Item)>>,
+    stalled: Option<Box<(InstanceId, Request)>>,
+    /// Until when nothing may be read for the channels' sake. Boxed as well.
+    patience: Option<Pin<Box<Sleep>>>,
     joins: Bucket,
     /// Listens for orders to disconnect.
     _by_id: Option<SinkSubscription>,
@@ -44,7 +47,6 @@ pub struct Connection {
 /// A channel's task, from outside.
 struct Running {
     inbox: InboxSender,
-    orders: Arc<Orders>,
     task: Task,
 }
 
@@ -73,6 +75,7 @@ impl Connection {
             multiplexer,
             channels,
             stalled,
+            patience: None,
             joins: Bucket::full(Instant::now().into_std()),
             _by_id: by_id,
         }
@@ -83,10 +86,10 @@ impl Connection {
             match effect {
                 Effect::Send(message) => self.send(&message, out)?,
                 Effect::Start(start) => self.start(start),
-                Effect::Deliver(id, request) => self.deliver(id, Item::Request(request)),
+                Effect::Deliver(id, request) => self.deliver(id, request),
                 Effect::Supersede(id) => {
                     if let Some(channel) = self.find(id) {
-                        channel.orders.supersede();
+                        channel.inbox.supersede();
                     }
                 }
                 Effect::Abort(id) => {
@@ -125,8 +128,7 @@ impl Connection {
             payload,
             after,
         } = start;
-        let (inbox, receiver) = inbox(self.link.inbox, &self.link.counters);
-        let orders = Arc::<Orders>::default();
+        let (inbox, receiver) = inbox(&self.link, payload.len());
         let replaces = after.and_then(|(old, wait)| Some((self.lend(old)?, wait)));
         let task = route.spawn(Seat {
             link: Arc::clone(&self.link),
@@ -137,7 +139,6 @@ impl Connection {
             payload,
             assigns: self.assigns.clone(),
             inbox: (inbox.clone(), receiver),
-            orders: Arc::clone(&orders),
             replaces,
         });
         if self.channels.is_empty() {
@@ -148,7 +149,6 @@ impl Connection {
             id,
             Running {
                 inbox,
-                orders,
                 task: Task::Own(task),
             },
         ));
@@ -167,13 +167,13 @@ impl Connection {
         }
     }
 
-    fn deliver(&mut self, id: InstanceId, item: Item) {
+    fn deliver(&mut self, id: InstanceId, request: Request) {
         let Some(channel) = self.find(id) else { return };
-        if matches!(item, Item::Request(Request::Leave { .. })) {
-            channel.orders.leave();
+        if matches!(request, Request::Leave { .. }) {
+            channel.inbox.leave();
         }
-        if let Some(item) = channel.inbox.offer(item) {
-            self.stalled = Some(Box::new((id, item)));
+        if let Some(request) = channel.inbox.offer(request) {
+            self.stalled = Some(Box::new((id, request)));
         }
     }
 
@@ -182,18 +182,14 @@ impl Connection {
         rate.is_none_or(|rate| self.joins.take(rate, Instant::now().into_std()))
     }
 
-    fn position(&self, id: InstanceId) -> Option<usize> {
-        self.channels.binary_search_by_key(&id, |(id, _)| *id).ok()
-    }
-
     fn find(&mut self, id: InstanceId) -> Option<&mut Running> {
-        self.position(id)
-            .map(|position| &mut self.channels[position].1)
+        let position = position(&self.channels, id)?;
+        Some(&mut self.channels[position].1)
     }
 
     fn take(&mut self, id: InstanceId) -> Option<Running> {
-        self.position(id)
-            .map(|position| self.channels.remove(position).1)
+        let position = position(&self.channels, id)?;
+        Some(self.channels.remove(position).1)
     }
 
     /// Does what a client's frame asks for.
@@ -223,26 +219,31 @@ impl Connection {
     /// A channel tells what became of it.
     fn hear(&mut self, news: News, out: &mut Output) -> Result<(), Close> {
         let News { topic, id, fate } = news;
+        let stalled = |stalled: &mut Option<Box<(InstanceId, Request)>>| {
+            let its = stalled.take_if(|stalled| stalled.0 == id);
+            its.map(|its| its.1)
+        };
         let (multiplexer, mut effects) = (&mut self.multiplexer, Vec::new());
         match fate {
             Fate::Joined { response } => {
                 multiplexer.handle_joined(&topic, id, response, &mut effects);
             }
             Fate::Refused { refusal, unread } => {
-                let stalled = self.stalled.take_if(|stalled| stalled.0 == id);
-                let unread = unread
-                    .into_rest()
-                    .chain(stalled.map(|stalled| stalled.1))
-                    .filter_map(|item| match item {
-                        Item::Request(request) => Some(request),
-                        Item::Out(_) | Item::Info(_) | Item::Nudge => None,
-                    });
+                let unread = unread.into_requests().chain(stalled(&mut self.stalled));
                 multiplexer.handle_refused(&topic, id, refusal, unread, &mut effects);
             }
             Fate::Left { reference } => {
                 multiplexer.handle_left(&topic, id, reference, &mut effects);
             }
             Fate::Ended(end) => multiplexer.handle_ended(&topic, id, end, &mut effects),
+            Fate::Stalled => {
+                let Some(at) = position(&self.channels, id) else {
+                    return Ok(());
+                };
+                let inbox = &self.channels[at].1.inbox;
+                let unread = inbox.take_requests().chain(stalled(&mut self.stalled));
+                multiplexer.handle_stalled(&topic, id, unread, &mut effects);
+            }
         }
         self.apply(effects, out)
     }
@@ -265,9 +266,7 @@ impl Connection {
                     return;
                 };
                 if let Some(channel) = self.find(id) {
-                    channel.orders.kick();
-                    // With a full inbox it does not wait, and reads its orders soon enough.
-                    drop(channel.inbox.offer(Item::Nudge));
+                    channel.inbox.kick();
                 }
             }
             Order::Push(event) => {
@@ -286,8 +285,7 @@ impl Connection {
     fn close_channels(&mut self, reason: &Terminated) {
         self.link.expiry.cancel();
         for (_, channel) in self.channels.drain(..) {
-            channel.orders.close(reason.clone());
-            channel.inbox.close();
+            channel.inbox.close(reason.clone());
         }
     }
 }
@@ -319,24 +317,14 @@ impl Session for Connection {
             }
         })
     }
+
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while let Some(stalled) = self.stalled.take() {
-            let Some(channel) = self.find(stalled.0) else {
-                break;
-            };
-            let inbox = channel.inbox.clone();
-            if inbox.poll_room(cx).is_pending() {
-                self.stalled = Some(stalled);
-                return Poll::Pending;
-            }
-            let (id, item) = *stalled;
-            self.deliver(id, item);
+        let ready = self.poll_room(cx);
+        match ready {
+            Poll::Ready(()) => self.patience = None,
+            Poll::Pending => self.poll_patience(cx),
         }
-        match self.multiplexer.is_congested() {
-            // Mail from a channel changes that, and after each mail this is asked again.
-            true => Poll::Pending,
-            false => Poll::Ready(()),
-        }
+        ready
     }
 
     fn closed(&mut self, reason: CloseReason) {
@@ -349,6 +337,75 @@ impl Session for Connection {
             session.close_channels(&terminated);
         });
     }
+}
+
+impl Connection {
+    /// Whether a further frame can be read: there is room for what the last one brought, and for more.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while let Some(stalled) = self.stalled.take() {
+            let Some(channel) = self.find(stalled.0) else {
+                break;
+            };
+            let inbox = channel.inbox.clone();
+            if inbox.poll_room(cx).is_pending() {
+                self.stalled = Some(stalled);
+                return Poll::Pending;
+            }
+            let (id, request) = *stalled;
+            self.deliver(id, request);
+        }
+        match self.multiplexer.is_congested() {
+            // Mail from a channel changes that, and after each mail this is asked again.
+            true => Poll::Pending,
+            false => {
+                let limit = self.link.config.waiting_bytes;
+                self.link.waiting.poll_room(cx, limit)
+            }
+        }
+    }
+
+    /// Where nothing is read for so long, the channel that is in the way ends, and not all others with it.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) {
+        let limit = self.endpoint.config().stall();
+        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(limit)));
+        while patience.as_mut().poll(cx).is_ready() {
+            patience.as_mut().reset(Instant::now() + limit);
+            // One whose client does not read is not to blame.
+            if self.link.outbox.poll_room(cx).is_pending() {
+                continue;
+            }
+            let Some(id) = in_the_way(&self.stalled, &self.channels, &self.link) else {
+                continue;
+            };
+            if let Some(topic) = self.multiplexer.topic(id) {
+                tracing::warn!(
+                    topic = excerpt(topic),
+                    limit = "SocketsConfig::stall_timeout",
+                    after = ?limit,
+                    "a channel ends: it has not made room for what its client sends"
+                );
+                self.link.tell(topic, id, Fate::Stalled);
+            }
+        }
+    }
+}
+
+fn position(channels: &[(InstanceId, Running)], id: InstanceId) -> Option<usize> {
+    channels.binary_search_by_key(&id, |(id, _)| *id).ok()
+}
+
+/// The channel for whose sake nothing is read.
+fn in_the_way(
+    stalled: &Option<Box<(InstanceId, Request)>>,
+    channels: &[(InstanceId, Running)],
+    link: &Link,
+) -> Option<InstanceId> {
+    if let Some(stalled) = stalled {
+        return Some(stalled.0);
+    }
+    let most = channels.iter().max_by_key(|(_, it)| it.inbox.held_bytes());
+    most.filter(|_| link.waiting.is_too_much(link.config.waiting_bytes))
+        .map(|(id, _)| *id)
 }
 
 /// A session that ends without having been told, by a crash of its own, takes its channels along.

@@ -21,6 +21,7 @@ use crate::server::Route;
 use crate::spans::{kept, socket_span};
 use crate::stats::Counters;
 use crate::transport::{ConnectInfo, Handler, Outbox, Refused};
+use crate::waiting::Waiting;
 use crate::watch::Watch;
 
 /// What a connection is known by and hands to its channels; the good answer of
@@ -78,7 +79,7 @@ pub(crate) struct Shared {
     pub(crate) pubsub: PubSub,
     pub(crate) router: Router<Arc<dyn Route>>,
     pub(crate) on_connect: Option<OnConnect>,
-    pub(crate) config: SocketsConfig,
+    pub(crate) config: Arc<SocketsConfig>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) watch: Arc<Watch>,
     /// Answers other nodes that ask who is there.
@@ -149,7 +150,8 @@ impl Handler for Endpoint {
             transport,
             pubsub: self.0.pubsub.clone(),
             id,
-            inbox: self.0.config.inbox(),
+            config: Arc::clone(&self.0.config),
+            waiting: Waiting::default(),
             counters: Arc::clone(&self.0.counters),
             watch: Arc::clone(&self.0.watch),
             expiry: Expiry::default(),

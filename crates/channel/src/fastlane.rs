@@ -14,7 +14,7 @@ use crate::Broadcast;
 use crate::channel_type::{ChannelType, within};
 use crate::excerpt::excerpt;
 use crate::gate::{Gate, Held, MAX_HELD_BYTES, MAX_HELD_FRAMES, Passed};
-use crate::inbox::{InboxSender, Item};
+use crate::inbox::InboxSender;
 use crate::link::{Link, Mail};
 use crate::pubsub::mailbox::Pushed;
 use crate::pubsub::{Delivery, Dispatcher, Memo, Message, Sink, Subscriber, Subscribers};
@@ -237,9 +237,11 @@ impl Lane {
     }
 
     fn intercepted(&self, broadcast: Broadcast) -> Delivery {
-        let item = Item::Out(broadcast);
-        let bytes = item.bytes();
-        delivery(self.inbox.push(item, bytes))
+        self.inbox.intercepted(broadcast, |broadcast| {
+            let (topic, event) = (broadcast.topic(), broadcast.event());
+            let channel_type = self.join.channel_type;
+            channel_type.when_slow(topic, event, broadcast.payload())
+        })
     }
 }
 

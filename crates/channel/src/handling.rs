@@ -19,17 +19,19 @@ pub(crate) enum Callback {
     HandleIn,
     HandleOut,
     HandleInfo,
+    HandleLagged,
     Terminate,
 }
 
 impl Callback {
     /// All, in the order of their declaration.
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Join,
         Self::AfterJoin,
         Self::HandleIn,
         Self::HandleOut,
         Self::HandleInfo,
+        Self::HandleLagged,
         Self::Terminate,
     ];
 
@@ -40,6 +42,7 @@ impl Callback {
             Self::HandleIn => "handle_in",
             Self::HandleOut => "handle_out",
             Self::HandleInfo => "handle_info",
+            Self::HandleLagged => "handle_lagged",
             Self::Terminate => "terminate",
         }
     }

@@ -1,148 +1,29 @@
-//! What waits for a channel.
+//! What waits for a channel, and what its session tells it past that.
+
+mod lines;
 
 use std::any::Any;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use futures::future::BoxFuture;
-use futures::task::AtomicWaker;
 
+use crate::excerpt::excerpt;
+use crate::link::Link;
 use crate::multiplexer::Request;
-use crate::pubsub::mailbox::{
-    Bound, MailboxReceiver, MailboxSender, Pushed, Received, TryPushError, mailbox,
-};
-use crate::stats::Counters;
-use crate::{Broadcast, Flow, Socket, Terminated};
+use crate::pubsub::Delivery;
+use crate::transport::WhenSlow;
+use crate::{Broadcast, Flow, SendError, Socket, Terminated};
+pub(crate) use lines::Takes;
+use lines::{Lines, bytes_of};
 
-/// The way into a channel's inbox. What goes in, and what finds no room, is counted.
-pub(crate) struct InboxSender {
-    sender: MailboxSender<Item>,
-    counters: Arc<Counters>,
-}
-
-/// The channel's end of its inbox. What is left in it when it is dropped is counted out.
-pub(crate) struct InboxReceiver {
-    receiver: MailboxReceiver<Item>,
-    counters: Arc<Counters>,
-}
-
-pub(crate) fn inbox(bound: Bound, counters: &Arc<Counters>) -> (InboxSender, InboxReceiver) {
-    let (sender, receiver) = mailbox(bound);
-    let sender = InboxSender {
-        sender,
-        counters: Arc::clone(counters),
-    };
-    let receiver = InboxReceiver {
-        receiver,
-        counters: Arc::clone(counters),
-    };
-    (sender, receiver)
-}
-
-impl InboxSender {
-    /// Puts an item in, of which so many bytes count against the bound, or drops it.
-    pub(crate) fn push(&self, item: Item, bytes: usize) -> Pushed {
-        let pushed = self.sender.push(item, bytes);
-        match pushed {
-            Pushed::Queued => self.counters.inbox_in.add_one(),
-            Pushed::Dropped => self.counters.inbox_dropped.add_one(),
-            Pushed::Closed => {}
-        }
-        pushed
-    }
-
-    /// Puts an item in, or gives it back if there is no room now. A channel that has ended takes it and does nothing.
-    pub(crate) fn offer(&self, item: Item) -> Option<Item> {
-        let bytes = item.bytes();
-        match self.sender.try_push(item, bytes) {
-            Ok(()) => {
-                self.counters.inbox_in.add_one();
-                None
-            }
-            Err(TryPushError::Full(item)) => Some(item),
-            Err(TryPushError::Closed(_)) => None,
-        }
-    }
-
-    pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.sender.poll_room(cx)
-    }
-
-    pub(crate) fn close(&self) {
-        self.sender.close();
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.sender.is_closed()
-    }
-}
-
-impl Clone for InboxSender {
-    fn clone(&self) -> Self {
-        Self {
-            sender: self.sender.clone(),
-            counters: Arc::clone(&self.counters),
-        }
-    }
-}
-
-impl fmt::Debug for InboxSender {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InboxSender")
-            .field("waiting", &self.sender.len())
-            .finish()
-    }
-}
-
-impl InboxReceiver {
-    pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Received<Item>>> {
-        let received = self.receiver.poll_recv(cx);
-        if let Poll::Ready(Some(received)) = &received {
-            self.count(received);
-        }
-        received
-    }
-
-    /// Takes nothing more in, and gives out what is inside.
-    pub(crate) fn into_rest(mut self) -> impl Iterator<Item = Item> {
-        self.receiver.close();
-        std::iter::from_fn(move || {
-            let received = self.receiver.try_recv()?;
-            self.count(&received);
-            Some(received)
-        })
-        .filter_map(|received| match received {
-            Received::Item(item) => Some(item),
-            Received::Lagged(_) => None,
-        })
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.receiver.is_closed()
-    }
-
-    fn count(&self, received: &Received<Item>) {
-        if matches!(received, Received::Item(_)) {
-            self.counters.inbox_out.add_one();
-        }
-    }
-}
-
-impl Drop for InboxReceiver {
-    fn drop(&mut self) {
-        self.receiver.close();
-        self.counters.inbox_out.add(self.receiver.len() as u64);
-    }
-}
-
-impl fmt::Debug for InboxReceiver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InboxReceiver")
-            .field("waiting", &self.receiver.len())
-            .finish()
-    }
+/// How much waits for one channel: of its client's, and as much again from elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bound {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
 }
 
 /// What an inbox entry costs besides what the client or the broadcast brought, in bytes.
@@ -156,23 +37,408 @@ pub(crate) enum Item {
     Out(Broadcast),
     /// For `handle_info`.
     Info(Info),
-    /// There is an order to read.
-    Nudge,
+    /// So many messages of topics that the channel has subscribed are missing here.
+    Lost(u64),
 }
 
-/// A message for `handle_info`, together with the call: the inbox does not know its type.
+/// A message for `handle_info`, together with the call: the inbox does not know its type. Also what a join has put off.
 pub(crate) type Info =
     Box<dyn for<'a> FnOnce(&'a mut (dyn Any + Send), &'a mut Socket) -> BoxFuture<'a, Flow> + Send>;
 
-impl Item {
-    /// What it counts against the inbox's bound.
-    pub(crate) fn bytes(&self) -> usize {
-        ITEM_BYTES
-            + match self {
-                Self::Request(request) => request.bytes(),
-                Self::Info(_) | Self::Nudge => 0,
-                Self::Out(broadcast) => broadcast.event().len() + broadcast.payload().len(),
+/// What the two ends share.
+struct Shared {
+    link: Arc<Link>,
+    orders: Orders,
+    state: Mutex<State>,
+}
+
+struct State {
+    lines: Lines,
+    /// Bytes of the client's that the channel is not done with though they wait no longer: its join's parameters, and then the
+    /// request that it handles.
+    in_hand: usize,
+    /// The channel's task.
+    receiver: Option<Waker>,
+    /// The session waits for room.
+    is_awaited: bool,
+    is_closed: bool,
+    /// Why the connection has ended.
+    closed: Option<Terminated>,
+    /// The session has been told of the channel's end.
+    is_told: bool,
+}
+
+/// What is said to a channel past its inbox.
+#[derive(Debug, Default)]
+struct Orders {
+    superseded: AtomicBool,
+    leaving: AtomicBool,
+    kicked: AtomicBool,
+    /// A broadcast found no room that its client is not to miss without knowing.
+    overrun: AtomicBool,
+    /// Something was lost, and the log knows.
+    has_lost: AtomicBool,
+}
+
+/// An inbox for a channel of this connection, whose join brought so many bytes.
+pub(crate) fn inbox(link: &Arc<Link>, join_bytes: usize) -> (InboxSender, InboxReceiver) {
+    link.waiting.add(join_bytes);
+    let shared = Arc::new(Shared {
+        link: Arc::clone(link),
+        orders: Orders::default(),
+        state: Mutex::new(State {
+            lines: Lines::default(),
+            in_hand: join_bytes,
+            receiver: None,
+            is_awaited: false,
+            is_closed: false,
+            closed: None,
+            is_told: false,
+        }),
+    });
+    let sender = InboxSender(Arc::clone(&shared));
+    (sender, InboxReceiver(shared))
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing inside calls foreign code, so a poisoned lock guards sound data.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// So many bytes of the client's are kept no longer.
+    fn release(&self, bytes: usize) {
+        let limit = self.link.config.waiting_bytes;
+        self.link.waiting.release(bytes, limit);
+    }
+
+    fn bound(&self) -> Bound {
+        self.link.config.inbox()
+    }
+
+    fn wake_channel(&self) {
+        let receiver = self.lock().receiver.take();
+        wake(receiver);
+    }
+
+    /// Takes nothing more in, and gives away what is inside.
+    fn empty(&self) -> Lines {
+        let mut state = self.lock();
+        state.is_closed = true;
+        let lines = std::mem::take(&mut state.lines);
+        let is_awaited = std::mem::take(&mut state.is_awaited);
+        let receiver = state.receiver.take();
+        drop(state);
+        self.release(lines.request_bytes());
+        self.link.counters.inbox_out.add(lines.len() as u64);
+        if is_awaited {
+            self.link.waiting.wake();
+        }
+        wake(receiver);
+        lines
+    }
+}
+
+fn delivery(added: Result<(), SendError>) -> Delivery {
+    match added {
+        Ok(()) => Delivery::Delivered,
+        Err(SendError::Full) => Delivery::Dropped,
+        Err(SendError::Ended) => Delivery::Closed,
+    }
+}
+
+fn wake(wakers: impl IntoIterator<Item = Waker>) {
+    wakers.into_iter().for_each(Waker::wake);
+}
+
+/// The way into a channel's inbox. What goes in, and what finds no room, is counted.
+#[derive(Clone)]
+pub(crate) struct InboxSender(Arc<Shared>);
+
+impl InboxSender {
+    /// Puts a request in, or gives it back if there is no room now. A channel that has ended takes it and does nothing.
+    pub(crate) fn offer(&self, request: Request) -> Option<Request> {
+        let link = &self.0.link;
+        let mut state = self.0.lock();
+        if state.is_closed {
+            return None;
+        }
+        if state.lines.is_full_of_requests(self.0.bound()) {
+            return Some(request);
+        }
+        link.waiting.add(bytes_of(&request));
+        state.lines.add_request(request);
+        self.came_in(state);
+        None
+    }
+
+    /// Ready when there is room for a request, or the inbox is closed; else the session is woken when that may be so.
+    pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.0.lock();
+        if state.is_closed || !state.lines.is_full_of_requests(self.0.bound()) {
+            return Poll::Ready(());
+        }
+        state.is_awaited = true;
+        self.0.link.waiting.wait(cx);
+        Poll::Pending
+    }
+
+    /// Puts a message for `handle_info` in, of which so many bytes count against the bound, or drops it.
+    pub(crate) fn send(&self, info: Info, bytes: usize) -> Result<(), SendError> {
+        self.add(Item::Info(info), bytes, |_| {})
+    }
+
+    /// The same for a message of a subscribed topic. If there is no room, the channel is told so in its place.
+    pub(crate) fn heard(&self, item: Item, bytes: usize, topic: &str) -> Delivery {
+        let added = self.add(item, bytes, |state| state.lines.lose());
+        if added == Err(SendError::Full) {
+            self.log_loss(topic, "a channel misses messages of a topic");
+        }
+        delivery(added)
+    }
+
+    /// The same for a broadcast on the channel's own topic. If there is no room for one that may not give way, the channel ends.
+    pub(crate) fn intercepted(
+        &self,
+        broadcast: Broadcast,
+        when_slow: impl FnOnce(&Broadcast) -> WhenSlow,
+    ) -> Delivery {
+        let bytes = ITEM_BYTES + broadcast.event().len() + broadcast.payload().len();
+        let added = self.add(Item::Out(broadcast.clone()), bytes, |_| {});
+        if added == Err(SendError::Full) {
+            let is_to_arrive = when_slow(&broadcast) == WhenSlow::Close;
+            self.log_loss(
+                broadcast.topic(),
+                match is_to_arrive {
+                    true => "a channel ends, as it cannot see a broadcast that it intercepts",
+                    false => "a channel does not see broadcasts that it intercepts",
+                },
+            );
+            if is_to_arrive {
+                self.0.orders.overrun.store(true, Ordering::Release);
+                self.0.wake_channel();
             }
+        }
+        delivery(added)
+    }
+
+    fn add(
+        &self,
+        item: Item,
+        bytes: usize,
+        lose: impl FnOnce(&mut State),
+    ) -> Result<(), SendError> {
+        let mut state = self.0.lock();
+        if state.is_closed {
+            return Err(SendError::Ended);
+        }
+        if state.lines.is_full_of_others(self.0.bound()) {
+            lose(&mut state);
+            drop(state);
+            self.0.link.counters.inbox_dropped.add_one();
+            return Err(SendError::Full);
+        }
+        state.lines.add_other(item, bytes);
+        self.came_in(state);
+        Ok(())
+    }
+
+    /// One line for each channel: where one is lost, many are.
+    fn log_loss(&self, topic: &str, what: &str) {
+        if !self.0.orders.has_lost.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                topic = excerpt(topic),
+                limit = "SocketsConfig::inbox_messages or inbox_bytes",
+                "{what}: its inbox is full"
+            );
+        }
+    }
+
+    fn came_in(&self, mut state: MutexGuard<'_, State>) {
+        let receiver = state.receiver.take();
+        drop(state);
+        self.0.link.counters.inbox_in.add_one();
+        wake(receiver);
+    }
+
+    /// A newer join took the topic: the channel ends when its own join is answered.
+    pub(crate) fn supersede(&self) {
+        self.0.orders.superseded.store(true, Ordering::Release);
+    }
+
+    /// The client has left: that waits in the inbox.
+    pub(crate) fn leave(&self) {
+        self.0.orders.leaving.store(true, Ordering::Release);
+    }
+
+    /// The channel ends before whatever waits in its inbox.
+    pub(crate) fn kick(&self) {
+        self.0.orders.kicked.store(true, Ordering::Release);
+        self.0.wake_channel();
+    }
+
+    /// The connection has ended. What is inside can still be read.
+    pub(crate) fn close(&self, reason: Terminated) {
+        let mut state = self.0.lock();
+        state.is_closed = true;
+        state.closed = Some(reason);
+        let receiver = state.receiver.take();
+        drop(state);
+        wake(receiver);
+    }
+
+    /// How much of what its client sent the channel keeps, in bytes.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let state = self.0.lock();
+        state.in_hand + state.lines.request_bytes()
+    }
+
+    /// Takes nothing more in, and gives out what the client asked for.
+    pub(crate) fn take_requests(&self) -> impl Iterator<Item = Request> + use<> {
+        self.0.empty().into_requests()
+    }
+
+    /// From now on the channel has ended for its client.
+    pub(crate) fn told(&self) {
+        self.0.lock().is_told = true;
+    }
+
+    /// Runs it unless the channel has ended for its client, which does not happen meanwhile. It must not touch the inbox.
+    pub(crate) fn unless_told<T>(&self, run: impl FnOnce() -> T) -> Option<T> {
+        let state = self.0.lock();
+        (!state.is_told).then(run)
+    }
+}
+
+impl fmt::Debug for InboxSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InboxSender")
+            .field("waiting", &self.0.lock().lines.len())
+            .finish()
+    }
+}
+
+/// The channel's end of its inbox. What is left in it when it is dropped is counted out.
+pub(crate) struct InboxReceiver(Arc<Shared>);
+
+impl InboxReceiver {
+    /// The next item; `None` once the inbox is closed and empty. Whatever was taken out before is done with.
+    pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>, takes: Takes) -> Poll<Option<Item>> {
+        let shared = &*self.0;
+        let mut state = shared.lock();
+        let done = std::mem::take(&mut state.in_hand);
+        // Once the connection has ended nobody is asked to read first.
+        let takes = if state.is_closed { Takes::All } else { takes };
+        let item = state.lines.next(takes);
+        let (mut made_room, mut old) = (false, None);
+        match &item {
+            Some(Item::Request(request)) => {
+                state.in_hand = bytes_of(request);
+                made_room = state.is_awaited && !state.lines.is_full_of_requests(shared.bound());
+                state.is_awaited &= !made_room;
+            }
+            None if !state.is_closed => old = wait(&mut state.receiver, cx),
+            _ => {}
+        }
+        let is_open = !state.is_closed;
+        drop(state);
+        drop(old);
+        shared.release(done);
+        if made_room {
+            shared.link.waiting.wake();
+        }
+        match item {
+            None if is_open => Poll::Pending,
+            None => Poll::Ready(None),
+            Some(item) => {
+                if !matches!(item, Item::Lost(_)) {
+                    shared.link.counters.inbox_out.add_one();
+                }
+                Poll::Ready(Some(item))
+            }
+        }
+    }
+
+    /// Puts the request back that was taken out last: it is not its time yet.
+    pub(crate) fn put_back(&mut self, request: Request) {
+        let mut state = self.0.lock();
+        state.in_hand = 0;
+        state.lines.put_back(request);
+        drop(state);
+        self.0.link.counters.inbox_in.add_one();
+    }
+
+    /// Ready once nothing more comes in; else the channel's task is woken when that may be so.
+    pub(crate) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.0.lock();
+        if state.is_closed {
+            return Poll::Ready(());
+        }
+        let old = wait(&mut state.receiver, cx);
+        drop(state);
+        drop(old);
+        Poll::Pending
+    }
+
+    /// Takes nothing more in, and gives out what the client asked for.
+    pub(crate) fn into_requests(self) -> impl Iterator<Item = Request> {
+        self.0.empty().into_requests()
+    }
+
+    /// Takes nothing more in, and drops what is inside.
+    pub(crate) fn shut(&mut self) {
+        drop(self.0.empty());
+        let in_hand = std::mem::take(&mut self.0.lock().in_hand);
+        self.0.release(in_hand);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.lock().is_closed
+    }
+
+    pub(crate) fn is_superseded(&self) -> bool {
+        self.0.orders.superseded.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.0.orders.leaving.load(Ordering::Acquire)
+    }
+
+    /// It could not take in what its client is to see.
+    pub(crate) fn is_overrun(&self) -> bool {
+        self.0.orders.overrun.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_kicked(&self) -> bool {
+        self.0.orders.kicked.load(Ordering::Acquire)
+    }
+
+    /// Why the connection has ended.
+    pub(crate) fn closed(&self) -> Terminated {
+        let closed = self.0.lock().closed.clone();
+        closed.unwrap_or(Terminated::Closed)
+    }
+}
+
+/// Notes whom to wake when something comes in. Gives back who was noted before.
+fn wait(receiver: &mut Option<Waker>, cx: &Context<'_>) -> Option<Waker> {
+    match receiver {
+        Some(known) if known.will_wake(cx.waker()) => None,
+        _ => receiver.replace(cx.waker().clone()),
+    }
+}
+
+impl Drop for InboxReceiver {
+    fn drop(&mut self) {
+        self.shut();
+    }
+}
+
+impl fmt::Debug for InboxReceiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InboxReceiver")
+            .field("waiting", &self.0.lock().lines.len())
+            .finish()
     }
 }
 
@@ -182,69 +448,8 @@ impl fmt::Debug for Item {
             Self::Request(_) => "Request(..)",
             Self::Out(_) => "Out(..)",
             Self::Info(_) => "Info(..)",
-            Self::Nudge => "Nudge",
+            Self::Lost(_) => "Lost(..)",
         })
-    }
-}
-
-/// What the session says to a channel past its inbox.
-#[derive(Debug, Default)]
-pub(crate) struct Orders {
-    superseded: AtomicBool,
-    leaving: AtomicBool,
-    kicked: AtomicBool,
-    /// The channel, when it waits for something else than its inbox.
-    elsewhere: AtomicWaker,
-    closed: OnceLock<Terminated>,
-}
-
-impl Orders {
-    /// A newer join took the topic: the channel ends when its own join is answered.
-    pub(crate) fn supersede(&self) {
-        self.superseded.store(true, Ordering::Release);
-    }
-
-    pub(crate) fn is_superseded(&self) -> bool {
-        self.superseded.load(Ordering::Acquire)
-    }
-
-    /// The client has left: that waits in the inbox.
-    pub(crate) fn leave(&self) {
-        self.leaving.store(true, Ordering::Release);
-    }
-
-    pub(crate) fn is_leaving(&self) -> bool {
-        self.leaving.load(Ordering::Acquire)
-    }
-
-    /// The channel ends before whatever waits in its inbox. Whoever calls this nudges it next, in case it waits.
-    pub(crate) fn kick(&self) {
-        self.kicked.store(true, Ordering::Release);
-        self.elsewhere.wake();
-    }
-
-    /// Ready once the channel is kicked; else its task is woken when it is, without a nudge.
-    pub(crate) fn poll_kicked(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.elsewhere.register(cx.waker());
-        match self.is_kicked() {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        }
-    }
-
-    pub(crate) fn is_kicked(&self) -> bool {
-        self.kicked.load(Ordering::Acquire)
-    }
-
-    /// The connection has ended. Whoever calls this closes the inbox next.
-    pub(crate) fn close(&self, reason: Terminated) {
-        // The first reason stands; there is no second one.
-        let _ = self.closed.set(reason);
-    }
-
-    /// Why the inbox was closed.
-    pub(crate) fn closed(&self) -> Terminated {
-        self.closed.get().cloned().unwrap_or(Terminated::Closed)
     }
 }
 
@@ -261,11 +466,11 @@ mod tests {
             reference: long.clone(),
             payload: Payload::object(),
         };
-        assert_eq!(Item::Request(event).bytes(), ITEM_BYTES + 1_000 + 100 + 2);
+        assert_eq!(bytes_of(&event), ITEM_BYTES + 1_000 + 100 + 2);
         let leave = Request::Leave {
             join_ref: long.clone(),
             reference: long,
         };
-        assert_eq!(Item::Request(leave).bytes(), ITEM_BYTES + 200);
+        assert_eq!(bytes_of(&leave), ITEM_BYTES + 200);
     }
 }

@@ -39,6 +39,7 @@ mod stats;
 pub mod testing;
 mod timers;
 mod token;
+mod waiting;
 mod watch;
 mod wire;
 
@@ -58,7 +59,7 @@ pub use event::{EventError, ParamsError, RawEvent, RawParams};
 pub use gate::{MAX_HELD_BYTES, MAX_HELD_FRAMES};
 pub use link::Mail;
 pub use mailbox::Mailbox;
-pub use multiplexer::{MAX_JOINING_BYTES, MAX_SUPERSEDED_JOINS};
+pub use multiplexer::MAX_SUPERSEDED_JOINS;
 pub use panics::log_panics;
 pub use pusher::Pusher;
 pub use reply::{Flow, Refused, Reply, ReplyHandle};

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use bytestring::ByteString;
 use tracing::Span;
 
+use crate::config::SocketsConfig;
 use crate::expiry::Expiry;
 use crate::inbox::InboxReceiver;
 use crate::multiplexer::{End, InstanceId, Refusal};
 use crate::order::Order;
 use crate::pubsub::PubSub;
-use crate::pubsub::mailbox::Bound;
 use crate::stats::Counters;
-use crate::transport::{EncodeError, Field, Outbox, Payload, Serializer, ServerMessage, WhenSlow};
+use crate::transport::{EncodeError, Field, Outbox, Payload, Serializer, ServerMessage};
+use crate::waiting::Waiting;
 use crate::watch::Watch;
 
 /// One connection, seen from its channels, reply handles and subscriptions.
@@ -25,7 +26,9 @@ pub(crate) struct Link {
     pub(crate) pubsub: PubSub,
     /// The socket's id, if it has one.
     pub(crate) id: Option<ByteString>,
-    pub(crate) inbox: Bound,
+    /// Shared by all: each idle connection pays for what it has of its own.
+    pub(crate) config: Arc<SocketsConfig>,
+    pub(crate) waiting: Waiting,
     pub(crate) counters: Arc<Counters>,
     pub(crate) watch: Arc<Watch>,
     pub(crate) expiry: Expiry,
@@ -36,17 +39,7 @@ pub(crate) struct Link {
 impl Link {
     /// Puts a message into the connection's outbox. A connection that has ended takes it and does nothing.
     pub(crate) fn send(&self, message: &ServerMessage) -> Result<(), EncodeError> {
-        self.send_when_slow(message, WhenSlow::Close)
-    }
-
-    /// As [`send`](Self::send), for a message that may give way.
-    pub(crate) fn send_when_slow(
-        &self,
-        message: &ServerMessage,
-        when_slow: WhenSlow,
-    ) -> Result<(), EncodeError> {
-        let frame = self.serializer.encode(message)?;
-        self.outbox.frame_when_slow(frame, when_slow);
+        self.outbox.frame(self.serializer.encode(message)?);
         Ok(())
     }
 
@@ -107,4 +100,6 @@ pub(crate) enum Fate {
     Left { reference: Option<Field> },
     /// It ended otherwise.
     Ended(End),
+    /// It has taken nothing for too long. Told by the session to itself.
+    Stalled,
 }

@@ -3,7 +3,7 @@
 //! A [`Multiplexer`] holds one [`Instance`] for each join that is not over. The newest join of a topic owns the
 //! topic; those it replaced are *superseded* and stay only until the client has been told about them. The session
 //! hands in what the client sent (`handle_message`) and what became of its channels (`handle_joined`,
-//! `handle_refused`, `handle_left`, `handle_ended`), and carries out the effects in the order in which they come.
+//! `handle_refused`, `handle_left`, `handle_ended`, `handle_stalled`), and carries out the effects in the order in which they come.
 //!
 //! Two promises hold whatever arrives: each join is answered exactly once, and each accepted join is followed by
 //! either one `phx_close` or one `phx_error`, unless the connection ends first.
@@ -23,12 +23,6 @@ use topics::Topics;
 /// They only pile up when a client joins one topic again and again while the first join is still at work; reading
 /// on would let it start any number of tasks.
 pub const MAX_SUPERSEDED_JOINS: usize = 100;
-
-/// How many bytes the parameters of unanswered joins of one connection may have before it reads no further frame: 8,000,000. One join is
-/// never too much by itself, as large as a message may be.
-///
-/// A join's parameters are kept until it is answered, and a hundred may be at work at a time.
-pub const MAX_JOINING_BYTES: usize = 8_000_000;
 
 /// One join of one topic on one connection. Never used twice on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -175,8 +169,6 @@ pub(crate) struct Multiplexer {
     next_id: u64,
     limits: Limits,
     superseded: usize,
-    /// What the payloads of all unanswered joins have together.
-    joining_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -195,11 +187,10 @@ struct Instance {
 
 #[derive(Debug)]
 enum Phase {
-    /// Unanswered. `reference` is the join's own; `leaving` says that a leave waits in the inbox; of `bytes` is its payload.
+    /// Unanswered. `reference` is the join's own; `leaving` says that a leave waits in the inbox.
     Joining {
         reference: Option<Field>,
         leaving: bool,
-        bytes: usize,
     },
     /// Answered with ok.
     Joined,
@@ -212,18 +203,13 @@ impl Instance {
         !matches!(self.phase, Phase::Joining { .. })
     }
 
-    /// Takes the join's reference and leaves the phase that follows a join, whose payload counts no more.
-    fn answer(&mut self, joining_bytes: &mut usize) -> Option<Field> {
+    /// Takes the join's reference and leaves the phase that follows a join.
+    fn answer(&mut self) -> Option<Field> {
         match std::mem::replace(&mut self.phase, Phase::Joined) {
-            Phase::Joining {
-                reference,
-                leaving,
-                bytes,
-            } => {
+            Phase::Joining { reference, leaving } => {
                 if leaving {
                     self.phase = Phase::Leaving;
                 }
-                *joining_bytes -= bytes;
                 reference
             }
             answered => {
@@ -241,13 +227,12 @@ impl Multiplexer {
             next_id: 0,
             limits,
             superseded: 0,
-            joining_bytes: 0,
         }
     }
 
-    /// Whether so many joins are superseded but unsettled, or unanswered ones hold so much, that no further frame should be read.
+    /// Whether so many joins are superseded but unsettled that no further frame should be read.
     pub(crate) fn is_congested(&self) -> bool {
-        self.superseded >= MAX_SUPERSEDED_JOINS || self.joining_bytes > MAX_JOINING_BYTES
+        self.superseded >= MAX_SUPERSEDED_JOINS
     }
 
     /// One message from the client. `route` finds what serves a topic and is asked for joins only.
@@ -301,7 +286,7 @@ impl Multiplexer {
             push: join_ref.clone().or_else(|| reference.clone()),
             sent: join_ref,
         };
-        let instance = self.instance(refs.clone(), reference.clone(), payload.len());
+        let instance = self.instance(refs.clone(), reference.clone());
         let id = instance.id;
         let replaced = self.own_topic(&topic, instance);
         effects.push(Effect::Start(Start {
@@ -335,17 +320,15 @@ impl Multiplexer {
         is_full.then(|| (Limit::Channels, reason("too many channels joined")))
     }
 
-    fn instance(&mut self, refs: JoinRefs, reference: Option<Field>, bytes: usize) -> Instance {
+    fn instance(&mut self, refs: JoinRefs, reference: Option<Field>) -> Instance {
         let id = InstanceId(self.next_id);
         self.next_id += 1;
-        self.joining_bytes += bytes;
         Instance {
             id,
             refs,
             phase: Phase::Joining {
                 reference,
                 leaving: false,
-                bytes,
             },
         }
     }
@@ -444,6 +427,13 @@ impl Multiplexer {
         (!is_leaving).then_some(instance.id)
     }
 
+    /// The topic of a join that is not over.
+    pub(crate) fn topic(&self, id: InstanceId) -> Option<&ByteString> {
+        let is_its = |entry: &Topic| entry.all().any(|instance| instance.id == id);
+        let found = self.topics.iter().find(|(_, entry)| is_its(entry));
+        found.map(|(topic, _)| topic)
+    }
+
     /// What a push on a topic carries as its `join_ref`. `None` if the client has not been told that it joined, or is
     /// leaving.
     pub(crate) fn push_ref(&self, topic: &str) -> Option<Option<Field>> {
@@ -465,7 +455,7 @@ impl Multiplexer {
         let Some(instance) = entry.unanswered(id) else {
             return;
         };
-        let reference = instance.answer(&mut self.joining_bytes);
+        let reference = instance.answer();
         let join_ref = instance.refs.sent.clone();
         let is_current = entry.current.id == id;
         effects.push(Effect::Send(wire::reply(
@@ -496,7 +486,7 @@ impl Multiplexer {
         let Some(instance) = entry.unanswered(id) else {
             return;
         };
-        let reference = instance.answer(&mut self.joining_bytes);
+        let reference = instance.answer();
         let join_ref = instance.refs.sent.clone();
         let refused = wire::reply(join_ref, reference, topic, wire::ERROR, response);
         effects.push(Effect::Send(refused));
@@ -568,6 +558,30 @@ impl Multiplexer {
         }
     }
 
+    /// The channel has taken nothing for too long: it ends where it stands. `unread` is what waits for it.
+    pub(crate) fn handle_stalled<R>(
+        &mut self,
+        topic: &ByteString,
+        id: InstanceId,
+        unread: impl IntoIterator<Item = Request>,
+        effects: &mut Vec<Effect<R>>,
+    ) {
+        let Some(instance) = self.topics.get_mut(topic).and_then(|entry| entry.find(id)) else {
+            return;
+        };
+        effects.push(Effect::Abort(id));
+        let end = match instance.phase {
+            Phase::Joining { .. } => {
+                return self.handle_refused(topic, id, Refusal::crashed(), unread, effects);
+            }
+            Phase::Joined => End::Error,
+            Phase::Leaving => End::Close,
+        };
+        let unread = unread.into_iter();
+        effects.extend(unread.map(|request| Effect::Send(miss(request, topic))));
+        self.handle_ended(topic, id, end, effects);
+    }
+
     /// Frees a topic whose owner is over. No older join is left waiting for its answer.
     fn free<R>(&mut self, topic: &ByteString, effects: &mut Vec<Effect<R>>) {
         let Some(entry) = self.topics.remove(topic) else {
@@ -575,7 +589,7 @@ impl Multiplexer {
         };
         self.superseded -= entry.superseded.len();
         for mut instance in entry.superseded {
-            let reference = instance.answer(&mut self.joining_bytes);
+            let reference = instance.answer();
             let Refusal { response, .. } = Refusal::crashed();
             let refused = wire::reply(instance.refs.sent, reference, topic, wire::ERROR, response);
             effects.extend([Effect::Send(refused), Effect::Abort(instance.id)]);
@@ -584,6 +598,10 @@ impl Multiplexer {
 }
 
 impl Topic {
+    fn all(&self) -> impl Iterator<Item = &Instance> {
+        self.superseded.iter().chain([&self.current])
+    }
+
     fn find(&mut self, id: InstanceId) -> Option<&mut Instance> {
         let all = self.superseded.iter_mut().chain([&mut self.current]);
         all.into_iter().find(|instance| instance.id == id)
@@ -601,8 +619,8 @@ impl Topic {
         topic: &ByteString,
         effects: &mut Vec<Effect<R>>,
     ) -> usize {
-        let all = self.superseded.iter().chain([&self.current]);
-        let newest = all
+        let newest = self
+            .all()
             .filter(|instance| instance.is_answered())
             .map(|instance| instance.id);
         let newest = newest.max().map_or(id, |newest| newest.max(id));
@@ -638,7 +656,7 @@ fn no_such_topic(message: ClientMessage) -> ServerMessage {
     }
 }
 
-/// The answer to a request whose channel never came to be.
+/// The answer to a request that no channel will handle.
 fn miss(request: Request, topic: &ByteString) -> ServerMessage {
     let topic = Field::Text(topic.clone());
     match request {

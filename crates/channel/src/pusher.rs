@@ -9,20 +9,21 @@ use crate::channel_type::{ChannelType, within};
 use crate::inbox::InboxSender;
 use crate::link::Link;
 use crate::multiplexer::InstanceId;
-use crate::transport::{Field, Payload, ServerMessage};
+use crate::pubsub::mailbox::Pushed;
+use crate::transport::{Field, Frame, Payload, ServerMessage, WhenSlow};
 use crate::{PushError, payload};
 
 /// The way to one channel's client from any task; made by [`Socket::pusher`](crate::Socket::pusher). Clones lead to the same
 /// client.
 ///
-/// It does not keep the channel alive. What is pushed by several tasks has no order; what one pushes arrives in its order.
+/// It does not keep the channel alive, and pushes nothing once the client is told of its end. What is pushed by several tasks has no order; what one pushes arrives in its order.
 #[derive(Clone)]
 pub struct Pusher {
     pub(crate) link: Arc<Link>,
     pub(crate) topic: ByteString,
     pub(crate) join_ref: Option<Field>,
     pub(crate) join: Join,
-    /// Closed with the channel.
+    /// Knows of the channel's end.
     pub(crate) inbox: InboxSender,
 }
 
@@ -48,12 +49,20 @@ impl Pusher {
         event: impl Into<ByteString>,
         payload: impl Into<Payload>,
     ) -> Result<(), PushError> {
-        if self.inbox.is_closed() {
-            return Err(PushError::Ended);
-        }
         let (topic, join_ref) = (&self.topic, self.join_ref.clone());
-        self.link
-            .push(topic, join_ref, self.join, event.into(), payload.into())
+        let (event, payload) = (event.into(), payload.into());
+        let (frame, when_slow) = self
+            .link
+            .prepare(topic, join_ref, self.join, event, payload)?;
+        let outbox = &self.link.outbox;
+        // Nothing of the user's runs in here.
+        let pushed = self
+            .inbox
+            .unless_told(|| outbox.frame_when_slow(frame, when_slow));
+        match pushed {
+            None | Some(Pushed::Closed) => Err(PushError::Ended),
+            Some(Pushed::Queued | Pushed::Dropped) => Ok(()),
+        }
     }
 }
 
@@ -84,6 +93,19 @@ impl Link {
         event: ByteString,
         payload: Payload,
     ) -> Result<(), PushError> {
+        let (frame, when_slow) = self.prepare(topic, join_ref, join, event, payload)?;
+        self.outbox.frame_when_slow(frame, when_slow);
+        Ok(())
+    }
+
+    fn prepare(
+        &self,
+        topic: &ByteString,
+        join_ref: Option<Field>,
+        join: Join,
+        event: ByteString,
+        payload: Payload,
+    ) -> Result<(Frame, WhenSlow), PushError> {
         let payload = payload::checked(payload)?;
         let when_slow = join.channel_type.when_slow(topic, &event, &payload);
         let message = ServerMessage::Push {
@@ -93,6 +115,7 @@ impl Link {
             event,
             payload,
         };
-        Ok(self.send_when_slow(&message, within(when_slow, join.id))?)
+        let frame = self.serializer.encode(&message)?;
+        Ok((frame, within(when_slow, join.id)))
     }
 }

@@ -3,10 +3,11 @@
 use serde::Serialize;
 
 use crate::link::Link;
-use crate::pubsub::Sent;
+use crate::pubsub::{Sent, SubscribeError};
 use crate::transport::{Field, Payload, ServerMessage};
 use crate::{BroadcastError, PayloadError, PushError, payload, wire};
 use bytestring::ByteString;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Whether a channel goes on after a callback.
@@ -46,6 +47,13 @@ impl From<BroadcastError> for Flow {
     }
 }
 
+/// It ends the channel.
+impl From<SubscribeError> for Flow {
+    fn from(error: SubscribeError) -> Self {
+        Self::Fail(error.to_string())
+    }
+}
+
 /// What a handler answers to one client message, and whether the channel goes on.
 ///
 /// It is sent when the handler returns, after what the handler pushed. A value that cannot be written as JSON makes the
@@ -77,14 +85,17 @@ impl Reply {
     }
 
     /// Any status with a value as response. Clients listen for statuses by name; `ok` and `error` are the usual two.
-    pub fn status<T: Serialize + ?Sized>(status: &'static str, response: &T) -> Self {
-        let status = ByteString::from_static(status);
+    pub fn status<T: Serialize + ?Sized>(
+        status: impl Into<Cow<'static, str>>,
+        response: &T,
+    ) -> Self {
+        let status = text(status.into());
         Self::answer(payload::of_response(response).map(|response| (status, response)))
     }
 
     /// Any status with a ready response: JSON or bytes.
-    pub fn payload(status: &'static str, response: impl Into<Payload>) -> Self {
-        Self::answer(Ok((ByteString::from_static(status), response.into())))
+    pub fn payload(status: impl Into<Cow<'static, str>>, response: impl Into<Payload>) -> Self {
+        Self::answer(Ok((text(status.into()), response.into())))
     }
 
     /// No answer.
@@ -118,6 +129,14 @@ impl Reply {
     }
 }
 
+/// What is known beforehand is not copied.
+fn text(text: Cow<'static, str>) -> ByteString {
+    match text {
+        Cow::Borrowed(text) => ByteString::from_static(text),
+        Cow::Owned(text) => ByteString::from(text),
+    }
+}
+
 /// Done, with nothing to say: `ok` `{}`.
 impl From<()> for Reply {
     fn from((): ()) -> Self {
@@ -146,16 +165,21 @@ impl From<Refused> for Reply {
 /// `error` `{"reason": "broadcast failed"}`; the cause is logged, not told.
 impl From<BroadcastError> for Reply {
     fn from(error: BroadcastError) -> Self {
-        tracing::warn!(%error, "a broadcast failed");
-        Refused::because("broadcast failed").into()
+        Refused::from(error).into()
     }
 }
 
 /// `error` `{"reason": "push failed"}`; the cause is logged, not told.
 impl From<PushError> for Reply {
     fn from(error: PushError) -> Self {
-        tracing::warn!(%error, "a push failed");
-        Refused::because("push failed").into()
+        Refused::from(error).into()
+    }
+}
+
+/// `error` `{"reason": "subscription failed"}`; the cause is logged, not told.
+impl From<SubscribeError> for Reply {
+    fn from(error: SubscribeError) -> Self {
+        Refused::from(error).into()
     }
 }
 
@@ -210,6 +234,38 @@ impl Refused {
     }
 }
 
+/// `{"reason": "broadcast failed"}`; the cause is logged, not told. So `?` works in `join`.
+impl From<BroadcastError> for Refused {
+    fn from(error: BroadcastError) -> Self {
+        tracing::warn!(%error, "a broadcast failed");
+        Self::because("broadcast failed")
+    }
+}
+
+/// `{"reason": "push failed"}`; the cause is logged, not told.
+impl From<PushError> for Refused {
+    fn from(error: PushError) -> Self {
+        tracing::warn!(%error, "a push failed");
+        Self::because("push failed")
+    }
+}
+
+/// `{"reason": "subscription failed"}`; the cause is logged, not told. So [`Socket::subscribe`](crate::Socket::subscribe) takes a `?` in `join`.
+impl From<SubscribeError> for Refused {
+    fn from(error: SubscribeError) -> Self {
+        tracing::warn!(%error, "a subscription failed");
+        Self::because("subscription failed")
+    }
+}
+
+/// `{"reason": "unusable payload"}`; the cause is logged, not told.
+impl From<PayloadError> for Refused {
+    fn from(error: PayloadError) -> Self {
+        tracing::warn!(%error, "a value is no payload");
+        Self::because("unusable payload")
+    }
+}
+
 /// The way to answer one client message later, from any task, any number of times (though the official client takes the
 /// first answer only).
 ///
@@ -237,6 +293,26 @@ impl ReplyHandle {
     /// As [`ok`](Self::ok).
     pub fn error<T: Serialize + ?Sized>(&self, response: &T) -> Result<(), PushError> {
         self.payload(wire::ERROR, payload::of_response(response)?)
+    }
+
+    /// Answers with status `ok` and the response `{}`.
+    ///
+    /// # Errors
+    /// As [`ok`](Self::ok).
+    pub fn ok_empty(&self) -> Result<(), PushError> {
+        self.payload(wire::OK, Payload::object())
+    }
+
+    /// Answers with any status and a value.
+    ///
+    /// # Errors
+    /// As [`ok`](Self::ok).
+    pub fn status<T: Serialize + ?Sized>(
+        &self,
+        status: impl Into<ByteString>,
+        response: &T,
+    ) -> Result<(), PushError> {
+        self.payload(status, payload::of_response(response)?)
     }
 
     /// Answers with any status and a ready response: JSON or bytes.

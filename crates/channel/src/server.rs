@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytestring::ByteString;
 use tokio::task::{JoinHandle, coop};
@@ -20,12 +20,11 @@ use crate::event::{EventError, ParamsError, decode_event, decode_params};
 use crate::excerpt::excerpt;
 use crate::fastlane::Lane;
 use crate::handling::{Callback, Handling};
-use crate::inbox::{InboxReceiver, InboxSender, Item, Orders};
+use crate::inbox::{InboxReceiver, InboxSender, Item, Takes};
 use crate::link::{Fate, Link};
 use crate::multiplexer::{End, InstanceId, JoinRefs, Refusal, Request, Wait};
 use crate::panics::Panic;
-use crate::pubsub::SinkSubscription;
-use crate::pubsub::mailbox::Received;
+use crate::pubsub::{Lagged, SinkSubscription};
 use crate::pusher::Join;
 use crate::socket::{Parts, Socket};
 use crate::spans::{channel_span, event_span, kept};
@@ -41,7 +40,8 @@ pub(crate) trait Route: Send + Sync {
 
 /// The channels of type `C` of one application.
 pub(crate) struct ChannelRoute<App, C> {
-    app: App,
+    /// Shared and not cloned: what a clone does is the user's, and the task of a connection starts its joins.
+    app: Arc<App>,
     assigns: Assigns,
     channel: PhantomData<fn() -> C>,
 }
@@ -49,7 +49,7 @@ pub(crate) struct ChannelRoute<App, C> {
 impl<App, C> ChannelRoute<App, C> {
     pub(crate) fn new(app: App, assigns: Assigns) -> Self {
         Self {
-            app,
+            app: Arc::new(app),
             assigns,
             channel: PhantomData,
         }
@@ -58,13 +58,13 @@ impl<App, C> ChannelRoute<App, C> {
 
 impl<App, C> Route for ChannelRoute<App, C>
 where
-    App: Clone + Send + Sync + 'static,
+    App: Send + Sync + 'static,
     C: Channel<App>,
 {
     fn spawn(&self, mut seat: Seat) -> JoinHandle<()> {
         seat.assigns.merge(&self.assigns);
         // Boxed apart, so that what a join needs is given back when the join is over.
-        let joining = Box::pin(join::<App, C>(self.app.clone(), seat));
+        let joining = Box::pin(join::<App, C>(Arc::clone(&self.app), seat));
         tokio::spawn(serve::<App, C, _>(joining))
     }
 }
@@ -80,7 +80,6 @@ pub(crate) struct Seat {
     pub(crate) payload: Payload,
     pub(crate) assigns: Assigns,
     pub(crate) inbox: (InboxSender, InboxReceiver),
-    pub(crate) orders: Arc<Orders>,
     /// The channel that has to be gone first.
     pub(crate) replaces: Option<(JoinHandle<()>, Wait)>,
 }
@@ -95,23 +94,23 @@ where
     let Some((mut server, mut channel)) = joining.await else {
         return;
     };
-    if server.orders.is_superseded() {
+    if server.inbox.is_superseded() {
         return;
     }
     let ending = server.work::<App, C>(&mut channel).await;
     Box::pin(server.end::<App, C>(channel, ending)).await;
 }
 
-async fn join<App, C>(app: App, mut seat: Seat) -> Option<(Server, C)>
+async fn join<App, C>(app: Arc<App>, mut seat: Seat) -> Option<(Server, C)>
 where
     App: Send + Sync + 'static,
     C: Channel<App>,
 {
     if let Some(replaced) = seat.replaces.take() {
-        gone(replaced).await;
+        // Once the connection is gone nobody will read the answer. What the client sent is not kept for that long.
+        while_open(&mut seat.inbox.1, pin!(gone(replaced))).await?;
     }
     if seat.inbox.1.is_closed() {
-        // The connection is gone, and with it whoever would read the answer.
         return None;
     }
     let answer = AnswerRefs {
@@ -136,13 +135,14 @@ where
         lane: None,
         socket,
         inbox,
-        orders: seat.orders,
         timer_was_last: false,
+        lacks_room: false,
         notice: Notice {
             number: seat.link.watch.enter(&seat.topic),
             link: seat.link,
             topic: seat.topic,
             id: seat.id,
+            inbox: sender.clone(),
             is_joined: false,
             is_told: false,
             span,
@@ -151,6 +151,18 @@ where
     server
         .join::<App, C>(app, payload, join, answer, sender)
         .await
+}
+
+/// Runs it for as long as the connection is there. `None` if that has ended before.
+async fn while_open<F: Future>(
+    inbox: &mut InboxReceiver,
+    mut future: Pin<&mut F>,
+) -> Option<F::Output> {
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+        Poll::Pending => inbox.poll_closed(cx).map(|()| None),
+    })
+    .await
 }
 
 /// Waits for the channel that this one replaces.
@@ -174,8 +186,9 @@ struct Server {
     lane: Option<SinkSubscription>,
     socket: Socket,
     inbox: InboxReceiver,
-    orders: Arc<Orders>,
     timer_was_last: bool,
+    /// The client does not read what it asked for before, and further requests of its wait.
+    lacks_room: bool,
     notice: Notice,
 }
 
@@ -184,6 +197,7 @@ enum Ending {
     Left { reference: Option<Field> },
     Stop,
     Kicked,
+    Overrun,
     Fail(String),
     Crash,
     Closed(Terminated),
@@ -193,7 +207,7 @@ impl Server {
     /// Runs the join. `None` if it was refused or crashed; the session knows then.
     async fn join<App, C>(
         mut self,
-        app: App,
+        app: Arc<App>,
         payload: Payload,
         join: Join,
         answer: AnswerRefs,
@@ -211,7 +225,15 @@ impl Server {
                 let params = decode_params::<C::Params>(payload)?;
                 Ok::<_, ParamsError>(C::join(&app, socket, params).await)
             });
-            self.notice.handling(Callback::Join, joining).await
+            let mut handling = pin!(self.notice.handling(Callback::Join, joining));
+            match while_open(&mut self.inbox, handling.as_mut()).await {
+                Some(joined) => joined,
+                // It may be about to come to an end of its own.
+                None => match timeout(self.notice.link.config.terminate_timeout, handling).await {
+                    Ok(joined) => joined,
+                    Err(_elapsed) => return None,
+                },
+            }
         };
         match joined {
             Ok(Err(error)) => {
@@ -320,54 +342,70 @@ impl Server {
         C: Channel<App>,
     {
         loop {
-            if self.orders.is_kicked() {
-                return Ending::Kicked;
+            if let Some(ending) = self.ordered() {
+                return ending;
             }
-            if let Some(ending) = self.after_join().await {
+            if let Some(ending) = self.after_join(channel).await {
                 return ending;
             }
             // A channel with a full inbox still lets others run.
             coop::consume_budget().await;
             let item = match poll_fn(|cx| self.poll_item(cx)).await {
-                Some(Received::Item(Item::Nudge)) => continue,
-                Some(Received::Item(item)) => item,
-                // Counted where it was dropped.
-                Some(Received::Lagged(_)) => continue,
-                None => return Ending::Closed(self.orders.closed()),
+                Ok(item) => item,
+                Err(ending) => return ending,
             };
-            if matches!(item, Item::Request(Request::Event { .. })) {
-                poll_fn(|cx| self.poll_room(cx)).await;
-                if self.orders.is_kicked() {
-                    continue;
-                }
-            }
             if let Some(ending) = Box::pin(self.handle::<App, C>(channel, item)).await {
                 return ending;
             }
         }
     }
 
-    /// What a client asks for waits until it has read what it asked for before: then it is never closed for reading answers
-    /// no faster than its network lets it.
-    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
-        // Mostly there is room, and then nobody has to know whom to wake.
-        match self.notice.link.outbox.poll_room(cx) {
-            Poll::Ready(()) => Poll::Ready(()),
-            Poll::Pending => self.orders.poll_kicked(cx),
+    /// An end that does not wait for what is in the inbox.
+    fn ordered(&self) -> Option<Ending> {
+        if self.inbox.is_kicked() {
+            return Some(Ending::Kicked);
         }
+        self.inbox.is_overrun().then_some(Ending::Overrun)
     }
 
     /// What comes next: from the inbox and from timers in turn, where both have something.
-    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Received<Item>>> {
+    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Result<Item, Ending>> {
+        if let Some(ending) = self.ordered() {
+            return Poll::Ready(Err(ending));
+        }
         let inbox_first = std::mem::take(&mut self.timer_was_last);
-        if inbox_first && let Poll::Ready(received) = self.inbox.poll_recv(cx) {
+        if inbox_first && let Poll::Ready(received) = self.poll_inbox(cx) {
             return Poll::Ready(received);
         }
         if let Poll::Ready(info) = self.socket.poll_timer(cx) {
             self.timer_was_last = true;
-            return Poll::Ready(Some(Received::Item(Item::Info(info))));
+            return Poll::Ready(Ok(Item::Info(info)));
         }
-        self.inbox.poll_recv(cx)
+        self.poll_inbox(cx)
+    }
+
+    /// What a client asks for waits until it has read what it asked for before: then it is never closed for reading answers
+    /// no faster than its network lets it. Everything else goes on.
+    fn poll_inbox(&mut self, cx: &mut Context<'_>) -> Poll<Result<Item, Ending>> {
+        let outbox = &self.notice.link.outbox;
+        loop {
+            self.lacks_room = self.lacks_room && outbox.poll_room(cx).is_pending();
+            let takes = match self.lacks_room {
+                true => Takes::NoEvents,
+                false => Takes::All,
+            };
+            match ready!(self.inbox.poll_recv(cx, takes)) {
+                // Mostly there is room, and then nobody has to know whom to wake.
+                Some(Item::Request(request @ Request::Event { .. }))
+                    if outbox.poll_room(cx).is_pending() =>
+                {
+                    self.inbox.put_back(request);
+                    self.lacks_room = true;
+                }
+                Some(item) => return Poll::Ready(Ok(item)),
+                None => return Poll::Ready(Err(Ending::Closed(self.inbox.closed()))),
+            }
+        }
     }
 
     async fn handle<App, C>(&mut self, channel: &mut C, item: Item) -> Option<Ending>
@@ -400,13 +438,21 @@ impl Server {
                 };
                 self.flow(Callback::HandleInfo, flow)
             }
-            Item::Nudge => None,
+            Item::Lost(lost) => {
+                let flow = {
+                    let socket = &mut self.socket;
+                    let lagged = Lagged(lost);
+                    let handling = pin!(async { channel.handle_lagged(socket, lagged).await });
+                    self.notice.handling(Callback::HandleLagged, handling).await
+                };
+                self.flow(Callback::HandleLagged, flow)
+            }
         }
     }
 
-    async fn after_join(&mut self) -> Option<Ending> {
+    async fn after_join<C: Send + 'static>(&mut self, channel: &mut C) -> Option<Ending> {
         loop {
-            if self.orders.is_leaving() {
+            if self.inbox.is_leaving() {
                 // A client takes no snapshot of a join that it has given up, but may keep the changes for its next one.
                 self.socket.keep_holding();
             }
@@ -417,7 +463,7 @@ impl Server {
             }
             for then in put_off {
                 let socket = &mut self.socket;
-                let mut running = Box::pin(async { then(socket).await });
+                let mut running = Box::pin(async { then(channel, socket).await });
                 let handling = self.notice.handling(Callback::AfterJoin, running.as_mut());
                 let flow = handling.await;
                 drop(running);
@@ -502,6 +548,8 @@ impl Server {
     where
         C: Channel<App>,
     {
+        // Nothing is kept, or taken in, that nobody will work off.
+        self.inbox.shut();
         self.notice.count_out();
         let reason = self.ended(ending);
         let is_on_purpose = reason.is_on_purpose();
@@ -527,6 +575,7 @@ impl Server {
                 self.notice.link.counters.crashes.add_one();
                 return Terminated::Crashed;
             }
+            Ending::Overrun => return Terminated::Overrun,
             Ending::Closed(reason) => {
                 self.lane = None;
                 return reason;
@@ -539,14 +588,9 @@ impl Server {
 
     async fn tell_leave_hooks(&mut self) {
         for hook in self.socket.take_leave_hooks() {
-            let told = {
-                let socket = &self.socket;
-                let leaving = pin!(async { hook.left(socket).await });
-                self.notice.handling(Callback::Terminate, leaving).await
-            };
-            if let Err(panic) = told {
-                self.notice.log_panic(Callback::Terminate, &panic);
-            }
+            let socket = &self.socket;
+            let leaving = pin!(async { hook.left(socket).await });
+            self.notice.last_words(leaving).await;
         }
     }
 
@@ -554,15 +598,9 @@ impl Server {
     where
         C: Channel<App>,
     {
-        let terminated = {
-            let socket = &mut self.socket;
-            let terminating = pin!(async { channel.terminate(socket, reason).await });
-            let handling = self.notice.handling(Callback::Terminate, terminating);
-            handling.await
-        };
-        if let Err(panic) = terminated {
-            self.notice.log_panic(Callback::Terminate, &panic);
-        }
+        let socket = &mut self.socket;
+        let terminating = pin!(async { channel.terminate(socket, reason).await });
+        self.notice.last_words(terminating).await;
     }
 }
 
@@ -571,6 +609,7 @@ struct Notice {
     link: Arc<Link>,
     topic: ByteString,
     id: InstanceId,
+    inbox: InboxSender,
     /// By which the watch knows it.
     number: Number,
     /// Its join was accepted, and its end is not counted yet.
@@ -597,6 +636,21 @@ impl Notice {
         )
     }
 
+    /// Runs what a channel does at its end, for as long as that may take.
+    async fn last_words<F: Future<Output = ()>>(&self, future: Pin<&mut F>) {
+        let limit = self.link.config.terminate_timeout;
+        match timeout(limit, self.handling(Callback::Terminate, future)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(panic)) => self.log_panic(Callback::Terminate, &panic),
+            Err(_elapsed) => tracing::warn!(
+                topic = self.shown_topic(),
+                limit = "SocketsConfig::terminate_timeout",
+                after = ?limit,
+                "a channel's terminate is cut off: it takes too long"
+            ),
+        }
+    }
+
     fn log_panic(&self, callback: Callback, Panic { words, place }: &Panic) {
         tracing::error!(
             topic = self.shown_topic(),
@@ -609,6 +663,8 @@ impl Notice {
 
     fn tell_now(&mut self, fate: Fate) {
         self.is_told = true;
+        // In this order: no pusher comes after the word that the channel has ended.
+        self.inbox.told();
         self.link.tell(&self.topic, self.id, fate);
     }
 
@@ -632,8 +688,7 @@ impl Drop for Notice {
     fn drop(&mut self) {
         self.count_out();
         if !self.is_told {
-            self.link
-                .tell(&self.topic, self.id, Fate::Ended(End::Error));
+            self.tell_now(Fate::Ended(End::Error));
         }
         self.link.watch.leave(self.number);
     }

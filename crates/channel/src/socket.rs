@@ -16,7 +16,7 @@ use crate::channel::{HandleInfo, LeaveHook};
 use crate::fastlane::Lane;
 use crate::inbox::{InboxSender, Info};
 use crate::link::Link;
-use crate::mailbox::{InfoSink, info, shared_info};
+use crate::mailbox::{InfoSink, info, own, shared_info};
 use crate::pubsub::registry::Owner;
 use crate::pubsub::{
     Message, Payload as Envelope, PubSub, Publisher, Sent, SinkSubscription, SubscribeError,
@@ -28,8 +28,6 @@ use crate::transport::{Field, Payload, ServerMessage};
 use crate::{
     Broadcast, BroadcastError, Flow, Mailbox, PayloadError, PushError, Pusher, ReplyHandle, payload,
 };
-
-type AfterJoin = Box<dyn for<'a> FnOnce(&'a mut Socket) -> BoxFuture<'a, Flow> + Send>;
 
 /// One channel's end of its connection, handed to every callback.
 ///
@@ -55,7 +53,7 @@ pub struct Socket {
 #[derive(Default)]
 struct PutOff {
     join_reply: Option<Result<Payload, PayloadError>>,
-    after_join: Vec<AfterJoin>,
+    after_join: Vec<Info>,
     /// Events whose broadcasts wait for that; taken when the join is accepted.
     held_events: Vec<ByteString>,
     /// What holds them from then on.
@@ -339,8 +337,41 @@ impl Socket {
     where
         F: for<'a> FnOnce(&'a mut Socket) -> BoxFuture<'a, Flow> + Send + 'static,
     {
+        self.put_off_until_joined(Box::new(move |_, socket| then(socket)));
+    }
+
+    /// As [`after_join`](Self::after_join), with the channel that the join made. `C` is the channel itself.
+    ///
+    /// # Panics
+    /// If `C` is not this socket's channel.
+    ///
+    /// ```no_run
+    /// # use matryoshka_channel::{Channel, RawEvent, Refused, Reply, Socket};
+    /// struct Room { name: String }
+    /// # impl Channel<()> for Room {
+    /// #     type Params = ();
+    /// #     type Event = RawEvent;
+    /// #     async fn join(_: &(), socket: &mut Socket, (): ()) -> Result<Self, Refused> {
+    /// socket.after_join_with(|room: &mut Room, socket| {
+    ///     Box::pin(async move { socket.push("welcome", &[("to", &room.name)]).into() })
+    /// });
+    /// #         Ok(Room { name: "here".to_owned() })
+    /// #     }
+    /// #     async fn handle_in(&mut self, _: &mut Socket, _: RawEvent) -> Reply { Reply::none() }
+    /// # }
+    /// ```
+    pub fn after_join_with<C, F>(&mut self, then: F)
+    where
+        C: Send + 'static,
+        F: for<'a> FnOnce(&'a mut C, &'a mut Socket) -> BoxFuture<'a, Flow> + Send + 'static,
+    {
+        self.expect_channel::<C>();
+        self.put_off_until_joined(Box::new(move |channel, socket| then(own(channel), socket)));
+    }
+
+    fn put_off_until_joined(&mut self, then: Info) {
         let put_off = self.put_off_mut().get_or_insert_default();
-        put_off.after_join.push(Box::new(then));
+        put_off.after_join.push(then);
     }
 
     /// In `join`: broadcasts of this event on the channel's topic reach this client only once everything that is put off with
@@ -566,7 +597,7 @@ impl Socket {
     }
 
     /// What is to be done next of what was put off. If it is nothing, what waited for that goes out.
-    pub(crate) fn take_after_join(&mut self) -> Vec<AfterJoin> {
+    pub(crate) fn take_after_join(&mut self) -> Vec<Info> {
         let put_off = self.put_off_mut();
         let Some(all) = put_off.as_mut() else {
             return Vec::new();

@@ -76,7 +76,7 @@ impl<App: Clone + Send + Sync + 'static> Sockets<App> {
                 .register(kind, Arc::new(Fastlane))
                 .expect("kinds below 256 are left to Matryoshka's own crates");
         }
-        let (config, counters) = (SocketsConfig::default(), Arc::<Counters>::default());
+        let (config, counters) = (Arc::<SocketsConfig>::default(), Arc::<Counters>::default());
         let watch = Watch::new(config.blocking_warning, &counters);
         let endpoint = Endpoint::new(Shared {
             pubsub: pubsub.clone(),
@@ -102,11 +102,19 @@ impl<App: Clone + Send + Sync + 'static> Sockets<App> {
     /// If the pattern has a `*` before its end; see [`try_channel`](Self::try_channel) for patterns that are not
     /// literals.
     pub fn channel<C: Channel<App>>(self, pattern: &str) -> Self {
-        self.try_channel::<C>(pattern, Assigns::new())
-            .unwrap_or_else(|error| panic!("{error}"))
+        self.channel_with::<C>(pattern, Assigns::new())
     }
 
     /// As [`channel`](Self::channel), handing these values to the route's channels, in place of the connection's.
+    ///
+    /// # Panics
+    /// As [`channel`](Self::channel).
+    pub fn channel_with<C: Channel<App>>(self, pattern: &str, assigns: Assigns) -> Self {
+        self.try_channel::<C>(pattern, assigns)
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As [`channel_with`](Self::channel_with), for a pattern that is no literal.
     ///
     /// # Errors
     /// [`PatternError`] if the pattern has a `*` before its end.
@@ -147,7 +155,7 @@ impl<App: Clone + Send + Sync + 'static> Sockets<App> {
     pub fn config(self, config: SocketsConfig) -> Self {
         let mut shared = self.endpoint.shared();
         shared.watch = Arc::new(Watch::new(config.blocking_warning, &shared.counters));
-        shared.config = config;
+        shared.config = Arc::new(config);
         self.with(shared)
     }
 

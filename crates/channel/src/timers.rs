@@ -45,8 +45,15 @@ impl From<Timer> for Reply {
 /// `error` `{"reason": "too many timers"}`.
 impl From<TooManyTimers> for Reply {
     fn from(error: TooManyTimers) -> Self {
+        Refused::from(error).into()
+    }
+}
+
+/// `{"reason": "too many timers"}`. So `?` works in `join`.
+impl From<TooManyTimers> for Refused {
+    fn from(error: TooManyTimers) -> Self {
         tracing::warn!(%error, "a timer was not set");
-        Refused::because("too many timers").into()
+        Self::because("too many timers")
     }
 }
 

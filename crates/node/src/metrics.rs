@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
-use matryoshka_presence::channel::transport::{LongPollStats, TransportStats};
+use matryoshka_presence::channel::transport::{LongPollStats, TransportStats, Waiting};
 use matryoshka_presence::channel::{self, HandlerTime, pubsub};
 use matryoshka_presence::tracker;
 use prometheus_client::collector::Collector;
@@ -74,6 +74,7 @@ impl Collector for Node {
             usize::from(server.readiness.phase() == Phase::Ready),
         )?;
         page.transport(&server.sockets.connections().stats())?;
+        page.outboxes(server.sockets.connections().waiting())?;
         page.sockets(&server.sockets.stats())?;
         page.long_polling(&server.long_polling.stats())?;
         page.pubsub(&server.pubsub.stats())?;
@@ -151,6 +152,15 @@ impl Page<'_> {
             "How long callbacks of channels took",
             &Seconds(&stats.handler_time),
         )
+    }
+
+    fn outboxes(&mut self, waiting: Waiting) -> fmt::Result {
+        self.gauge(
+            "transport_outbox_items",
+            "Frames and mails that wait for clients to read",
+            waiting.items,
+        )?;
+        self.gauge("transport_outbox_bytes", "Bytes in these", waiting.bytes)
     }
 
     fn transport(&mut self, stats: &TransportStats) -> fmt::Result {

@@ -108,7 +108,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Taking<S> {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
-    use tokio::time::{Instant, timeout};
+    use tokio::time::{Instant, advance, timeout};
 
     use super::*;
 
@@ -121,7 +121,7 @@ mod tests {
         let start = Instant::now();
         let reading = async {
             for _ in 0..4 {
-                tokio::time::sleep(LIMIT - Duration::from_secs(1)).await;
+                advance(LIMIT - Duration::from_secs(1)).await;
                 client.read_exact(&mut [0; 10]).await.unwrap();
             }
             client

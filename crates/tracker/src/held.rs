@@ -116,7 +116,7 @@ impl HeldSet {
     }
 
     /// Only another node says that it is of that life.
-    pub(crate) fn as_told_by(self, teller: &NodeName) -> Self {
+    pub(crate) fn heard_from(self, teller: &NodeName) -> Self {
         let told_by = Some(teller.clone());
         Self { told_by, ..self }
     }
@@ -160,8 +160,17 @@ impl HeldSet {
         self.entries.values()
     }
 
+    #[cfg(test)]
     pub(crate) fn gone(&self) -> &BTreeSet<u64> {
         &self.gone
+    }
+
+    /// What is gone of it, for the copy that takes its place. Of a set that others told nothing: they may have made up what was.
+    pub(crate) fn gone_for_good(&self) -> BTreeSet<u64> {
+        match self.told_by {
+            Some(_) => BTreeSet::new(),
+            None => self.gone.clone(),
+        }
     }
 
     /// An entry is not shown any more, for good.

@@ -295,6 +295,11 @@ impl OwnerLog {
         self.held.contains_key(&entry.reference.put_seq())
     }
 
+    /// The held entry of that number, gone or not.
+    pub(crate) fn held_at(&self, put_seq: u64) -> Option<&Arc<Entry>> {
+        self.held.get(&put_seq).map(|held| &held.entry)
+    }
+
     /// What is tracked and not held ahead.
     pub(crate) fn live(&self) -> impl Iterator<Item = &Arc<Entry>> {
         self.iter().filter(|entry| !self.is_held(entry))

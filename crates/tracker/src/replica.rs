@@ -101,11 +101,22 @@ impl Replica {
         live.map(|kept| &kept.entry)
     }
 
+    /// The entry of that number, gone or not.
+    pub(crate) fn entry_at(&self, put_seq: u64) -> Option<&Arc<Entry>> {
+        self.entries.get(&put_seq).map(|kept| &kept.entry)
+    }
+
     /// What is held, and not gone.
     pub(crate) fn held(&self) -> impl Iterator<Item = &Arc<Entry>> {
         let held = self.entries.iter();
         held.filter(|(put_seq, kept)| kept.held && !self.gone.contains(put_seq))
             .map(|(_, kept)| &kept.entry)
+    }
+
+    /// What was held and is not shown any more.
+    pub(crate) fn gone(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        let gone = self.gone.iter();
+        gone.filter_map(|put_seq| self.entry_at(*put_seq))
     }
 
     /// A held entry is not shown any more, for good.

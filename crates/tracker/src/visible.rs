@@ -127,6 +127,16 @@ impl VisibleSet {
         is_held
     }
 
+    /// The entry of a held set that is visible in the place of this one, and which set it is.
+    pub(crate) fn held_of_set(&self, entry: &Entry) -> Option<(Arc<Entry>, HeldBy)> {
+        if self.held.is_empty() {
+            return None;
+        }
+        let shown = self.held.get(&topic_key(entry))?.get(entry)?;
+        let of_set = matches!(shown.of, HeldBy::Set(..));
+        of_set.then(|| (Arc::clone(&shown.entry), shown.of.clone()))
+    }
+
     /// Makes an entry invisible. Whether it was visible.
     pub(crate) fn remove(&mut self, entry: &Arc<Entry>) -> bool {
         let was_visible = self.take_out(entry);

@@ -20,7 +20,7 @@ use crate::{
     close::Close,
     limits::ConnectionLimits,
     log_limit::{BreachLines, RefusalLines},
-    outbox::Outbox,
+    outbox::{Outbox, Waiting},
     pace::Pace,
     stats::{Counters, TransportStats},
 };
@@ -83,6 +83,17 @@ impl Connections {
     /// What they have done so far.
     pub fn stats(&self) -> TransportStats {
         self.shared.counters.snapshot(self.count())
+    }
+
+    /// What waits in the outboxes of all connections that have not been told to close: how many things, and their bytes. It asks each of them in turn,
+    /// some tens of nanoseconds each, and nobody can connect meanwhile: for a look now and then, not for each message.
+    pub fn waiting(&self) -> Waiting {
+        let state = self.state();
+        let all = state.open.values().map(|open| open.waiting());
+        all.fold(Waiting::default(), |sum, one| Waiting {
+            items: sum.items + one.items,
+            bytes: sum.bytes + one.bytes,
+        })
     }
 
     /// How many connections there are now.
@@ -376,6 +387,8 @@ trait Closer: Send {
 
     fn is_closed(&self) -> bool;
 
+    fn waiting(&self) -> Waiting;
+
     fn name_owners(&self, to: &mut Vec<OwnerId>);
 }
 
@@ -386,6 +399,10 @@ impl<M: Send + 'static> Closer for Outbox<M> {
 
     fn is_closed(&self) -> bool {
         Outbox::is_closed(self)
+    }
+
+    fn waiting(&self) -> Waiting {
+        Outbox::waiting(self)
     }
 
     fn name_owners(&self, to: &mut Vec<OwnerId>) {

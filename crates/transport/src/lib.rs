@@ -55,7 +55,7 @@ pub use message::{
     ClientMessage, Field, MAX_EVENT_BYTES, MAX_REF_BYTES, Payload, REPLY_EVENT, ServerMessage,
 };
 pub use origin::{InvalidOrigin, Origin, OriginPolicy};
-pub use outbox::{LARGE_FRAME_BYTES, Outbox, SharedFrame, WhenSlow};
+pub use outbox::{LARGE_FRAME_BYTES, Outbox, SharedFrame, Waiting, WhenSlow};
 pub use params::{MAX_PARAM_DEPTH, MAX_PARAMS, MAX_QUERY_BYTES, Param, Params, ParamsError};
 pub use proxies::{InvalidNetwork, TrustedProxies};
 pub use pubsub::mailbox::Pushed;

@@ -36,7 +36,7 @@ use reader::Reader;
 use urgent::Urgent;
 
 pub(crate) use queue::{Bound, Item};
-pub use queue::{LARGE_FRAME_BYTES, WhenSlow};
+pub use queue::{LARGE_FRAME_BYTES, Waiting, WhenSlow};
 pub use run::SharedFrame;
 
 /// The way to one connection from anywhere: cheap to clone, never blocks, keeps order.
@@ -135,6 +135,11 @@ impl<M> Outbox<M> {
     /// That owner has ended. One that was not added changes nothing.
     pub fn remove_owner(&self, owner: OwnerId) {
         self.shared.lock().owners.remove(owner);
+    }
+
+    /// What waits here.
+    pub(crate) fn waiting(&self) -> Waiting {
+        self.shared.lock().queue.waiting()
     }
 
     /// The owners that end with the connection, added to those that are there.

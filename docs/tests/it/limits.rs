@@ -164,14 +164,19 @@ fn limits() -> Vec<(&'static str, String)> {
             grouped(sockets.inbox_messages),
         ),
         ("SocketsConfig::inbox_bytes", bytes(sockets.inbox_bytes)),
+        ("SocketsConfig::waiting_bytes", bytes(sockets.waiting_bytes)),
         (
             "MAX_SUPERSEDED_JOINS",
             grouped(channel::MAX_SUPERSEDED_JOINS),
         ),
-        ("MAX_JOINING_BYTES", bytes(channel::MAX_JOINING_BYTES)),
         (
             "REPLACED_CHANNEL_WAIT",
             time(channel::REPLACED_CHANNEL_WAIT),
+        ),
+        ("SocketsConfig::stall_timeout", time(sockets.stall_timeout)),
+        (
+            "SocketsConfig::terminate_timeout",
+            time(sockets.terminate_timeout),
         ),
         ("MAX_HELD_FRAMES", grouped(channel::MAX_HELD_FRAMES)),
         ("MAX_HELD_BYTES", bytes(channel::MAX_HELD_BYTES)),

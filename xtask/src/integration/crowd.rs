@@ -166,7 +166,7 @@ impl Crowd {
             if readers.is_none() && readers_hold {
                 readers = Some(since.elapsed());
             }
-            if nodes.is_none() && self.nodes_list(stage, at, wanted.len())? {
+            if nodes.is_none() && self.nodes_list(stage, at, wanted.values().sum())? {
                 nodes = Some(since.elapsed());
             }
             if let (Some(nodes), Some(readers)) = (nodes, readers) {

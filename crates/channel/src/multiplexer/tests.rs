@@ -362,46 +362,6 @@ fn a_flood_of_joins_for_one_topic_stops_the_reading() {
     assert!(!bench.multiplexer.is_congested());
 }
 
-/// The parameters of joins that are still at work, whatever topic they are of and whether or not they are superseded.
-#[test]
-fn large_joins_at_work_stop_the_reading_until_they_are_over() {
-    let join = |bench: &mut Bench, topic: &str, bytes: usize| {
-        let message = ClientMessage {
-            join_ref: None,
-            reference: None,
-            topic: topic.into(),
-            event: wire::JOIN.into(),
-            payload: Payload::Binary(vec![0; bytes].into()),
-        };
-        bench
-            .multiplexer
-            .handle_message(message, |_| Some(()), &mut bench.effects);
-        bench.shown();
-        bench.multiplexer.is_congested()
-    };
-    let mut bench = Bench::new(9);
-    assert!(
-        !join(&mut bench, "a", MAX_JOINING_BYTES),
-        "one is never too much"
-    );
-    assert!(join(&mut bench, "b", 1));
-    bench.refused("b", 1, vec![]);
-    assert!(!bench.multiplexer.is_congested(), "refused");
-    assert!(join(&mut bench, "a", 1), "superseded, and still at work");
-    bench.joined("a", 0);
-    assert!(!bench.multiplexer.is_congested(), "accepted");
-    for topic in ["a", "c"] {
-        join(&mut bench, topic, MAX_JOINING_BYTES / 2);
-    }
-    assert!(bench.multiplexer.is_congested());
-    bench.ended("a", 3, End::Error);
-    assert!(
-        !bench.multiplexer.is_congested(),
-        "ended, and with it those that it superseded"
-    );
-    assert!(!join(&mut bench, "d", MAX_JOINING_BYTES / 2));
-}
-
 /// What a client or a channel does next. Numbers pick among what there is.
 #[derive(Clone, Debug)]
 enum Step {
@@ -427,6 +387,10 @@ enum Step {
         pick: usize,
         end: End,
     },
+    Stall {
+        pick: usize,
+        joins: bool,
+    },
     /// A task that was aborted says its last.
     Echo(usize),
 }
@@ -445,6 +409,7 @@ fn step() -> impl Strategy<Value = Step> {
             Step::End { pick, end: if close { End::Close } else { End::Error } }
         }),
         1 => (0..8usize).prop_map(Step::Echo),
+        1 => (0..8usize, any::<bool>()).prop_map(|(pick, joins)| Step::Stall { pick, joins }),
     ]
 }
 
@@ -524,6 +489,17 @@ impl World {
                         }
                         None => multiplexer.handle_ended(&topic, id, end, &mut effects),
                     }
+                }
+            }
+            Step::Stall { pick, joins } => {
+                let from = if joins { &self.joining } else { &self.joined };
+                let picked = pick
+                    .checked_rem(from.len())
+                    .and_then(|index| from.iter().nth(index));
+                if let Some((&id, topic)) = picked {
+                    let topic = topic.clone();
+                    assert_eq!(multiplexer.topic(id), Some(&topic));
+                    multiplexer.handle_stalled(&topic, id, [], &mut effects);
                 }
             }
             Step::Echo(pick) => {
@@ -659,6 +635,5 @@ proptest! {
         prop_assert_eq!(world.nameless_ends, nameless);
         prop_assert!(multiplexer.topics.len() == 0);
         prop_assert_eq!(multiplexer.superseded, 0);
-        prop_assert_eq!(multiplexer.joining_bytes, 0);
     }
 }

@@ -31,6 +31,11 @@ impl<T> Topics<T> {
         Some(&mut self.entries[at].1)
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&ByteString, &T)> {
+        let entries = self.entries.iter();
+        entries.map(|(topic, entry)| (topic, &**entry))
+    }
+
     /// Puts an entry in, in the place of an older one of its topic.
     pub(super) fn insert(&mut self, topic: ByteString, entry: T) {
         match self.find(&topic) {

@@ -177,12 +177,7 @@ impl TestPush {
     /// Safe: it is taken only when it is returned.
     #[doc(hidden)]
     pub async fn check_reply(&self, status: &str, expected: Expected) -> Result<Value, String> {
-        let fits = |arrived: &Arrived| {
-            self.is_answer(arrived)
-                && arrived.status.as_deref() == Some(status)
-                && expected.fits(&arrived.body)
-        };
-        match self.socket.take(fits).await {
+        match self.socket.take(self.answer(Some(status), &expected)).await {
             Some(arrived) => Ok(arrived.body.into_value()),
             None => Err(self
                 .report(&format!("no reply {status}{expected} came"))
@@ -198,15 +193,30 @@ impl TestPush {
     /// # Cancel safety
     /// Safe: nothing is taken.
     #[doc(hidden)]
-    pub async fn check_no_reply(&self) -> Result<(), String> {
-        match self.socket.has(|arrived| self.is_answer(arrived)).await {
+    pub async fn check_no_reply(
+        &self,
+        status: Option<&str>,
+        expected: Expected,
+    ) -> Result<(), String> {
+        match self.socket.has(self.answer(status, &expected)).await {
             false => Ok(()),
-            true => Err(self.report("a reply came").await),
+            true => {
+                let status = status.map_or_else(String::new, |status| format!(" {status}"));
+                Err(self
+                    .report(&format!("a reply{status}{expected} came"))
+                    .await)
+            }
         }
     }
 
-    fn is_answer(&self, arrived: &Arrived) -> bool {
-        arrived.status.is_some() && arrived.reference.as_ref() == Some(&self.reference)
+    /// An answer to it, of this status or of any.
+    fn answer(&self, status: Option<&str>, expected: &Expected) -> impl Fn(&Arrived) -> bool {
+        move |arrived| {
+            let is_answer =
+                arrived.status.is_some() && arrived.reference.as_ref() == Some(&self.reference);
+            let has_status = status.is_none_or(|status| arrived.status.as_deref() == Some(status));
+            is_answer && has_status && expected.fits(&arrived.body)
+        }
     }
 
     async fn report(&self, what: &str) -> String {

@@ -13,7 +13,7 @@ macro_rules! assert_push {
 }
 
 /// Asserts that no push or broadcast of this event (and payload) waits for a client on its channel, nor is on its way. Known at
-/// once, on paused time. Without an event: none at all that no assertion has taken.
+/// once, on paused time, which moves by a millisecond. Without an event: none at all that no assertion has taken.
 #[macro_export]
 macro_rules! refute_push {
     ($channel:expr) => {
@@ -27,22 +27,35 @@ macro_rules! refute_push {
 /// Asserts that a push was answered with this status, and gives the response.
 ///
 /// `assert_reply!(pushed, ok)` takes any response, `assert_reply!(pushed, error, {"reason": "empty"})` this JSON,
-/// `assert_reply!(pushed, ok, bytes b"..")` these bytes. A status that is no identifier is a string.
+/// `assert_reply!(pushed, ok, bytes b"..")` these bytes. Any other status is an expression: `assert_reply!(pushed, "maybe")`.
 #[macro_export]
 macro_rules! assert_reply {
-    ($push:expr, $status:ident $(, $($expected:tt)+)?) => {
-        $crate::assert_reply!($push, stringify!($status) $(, $($expected)+)?)
+    ($push:expr, ok $(, $($expected:tt)+)?) => {
+        $crate::assert_reply!($push, "ok" $(, $($expected)+)?)
+    };
+    ($push:expr, error $(, $($expected:tt)+)?) => {
+        $crate::assert_reply!($push, "error" $(, $($expected)+)?)
     };
     ($push:expr, $status:expr $(, $($expected:tt)+)?) => {
         $crate::testing_checked!($push.check_reply($status, $crate::testing_expected!($($($expected)+)?)))
     };
 }
 
-/// Asserts that a push was not answered, and no answer is on its way. Known at once, on paused time.
+/// Asserts that a push was not answered, and no answer is on its way. Known at once, on paused time. With a status, and perhaps a response,
+/// as in [`assert_reply!`](crate::assert_reply): no such answer.
 #[macro_export]
 macro_rules! refute_reply {
     ($push:expr) => {
-        $crate::testing_checked!($push.check_no_reply())
+        $crate::testing_checked!($push.check_no_reply(None, $crate::testing::Expected::Any))
+    };
+    ($push:expr, ok $(, $($expected:tt)+)?) => {
+        $crate::refute_reply!($push, "ok" $(, $($expected)+)?)
+    };
+    ($push:expr, error $(, $($expected:tt)+)?) => {
+        $crate::refute_reply!($push, "error" $(, $($expected)+)?)
+    };
+    ($push:expr, $status:expr $(, $($expected:tt)+)?) => {
+        $crate::testing_checked!($push.check_no_reply(Some($status), $crate::testing_expected!($($($expected)+)?)))
     };
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::codec::{ClientSerializer, Version};
 use super::socket::TestSocket;
@@ -64,6 +65,36 @@ impl<App: Clone + Send + Sync + 'static> TestSockets<App> {
     /// # Cancel safety
     /// If the future is dropped before it is ready, no client is connected, though `on_connect` may have been asked.
     pub async fn connect(&self, params: impl Serialize) -> Result<TestSocket, Refused> {
+        self.connect_with(params, |info| info).await
+    }
+
+    /// As [`connect`](Self::connect), with what else `on_connect` is told of a client: its token, its address, its request.
+    ///
+    /// ```
+    /// # use matryoshka_channel::{Sockets, pubsub::PubSub, testing::{TestSockets, json}};
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?.block_on(async {
+    /// # let sockets = Sockets::new(&PubSub::local(), ());
+    /// let test = TestSockets::new(sockets);
+    /// let here = "192.0.2.1:4000".parse().ok();
+    /// let socket = test.connect_with(json!({}), |info| info.with_peer_addr(here)).await?;
+    /// # drop(socket);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Panics
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Cancel safety
+    /// As [`connect`](Self::connect).
+    pub async fn connect_with(
+        &self,
+        params: impl Serialize,
+        with: impl FnOnce(ConnectInfo) -> ConnectInfo,
+    ) -> Result<TestSocket, Refused> {
         let mut params = params_of(params);
         if params.param("vsn").is_none() {
             params.set("vsn", DEFAULT_VSN);
@@ -75,7 +106,7 @@ impl<App: Clone + Send + Sync + 'static> TestSockets<App> {
         let version = Version::of(vsn, &self.own).unwrap_or_else(|| {
             panic!("a test's client speaks no version {vsn} of itself: give it by with_client_serializer")
         });
-        let wire = self.service.connect(info).await?;
+        let wire = self.service.connect(with(info)).await?;
         Ok(TestSocket::new(wire, version))
     }
 
@@ -98,7 +129,8 @@ impl<App: Clone + Send + Sync + 'static> TestSockets<App> {
     }
 }
 
-/// Lets every task do what it can do now, the clients' connections included.
+/// Lets every task do what it can do now, the clients' connections included. That passes a millisecond, as every `refute` does: time
+/// that is paused moves only when nothing else can happen, which is how that is known.
 ///
 /// # Panics
 /// If time is not paused: write `#[tokio::test(start_paused = true)]`.
@@ -111,7 +143,8 @@ pub async fn settle() {
     tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
-/// Lets so much time pass, timers that become due meanwhile included, and then every task do what it can do.
+/// Lets so much time pass, timers that become due meanwhile included, and then every task do what it can do. It ends a millisecond after
+/// that time, as [`settle`] does.
 ///
 /// # Panics
 /// As [`settle`].
@@ -119,8 +152,9 @@ pub async fn settle() {
 /// # Cancel safety
 /// May be dropped: what time has passed has passed.
 pub async fn advance(by: Duration) {
+    let end = Instant::now() + by;
     settle().await;
-    tokio::time::sleep(by).await;
+    tokio::time::sleep_until(end).await;
     settle().await;
 }
 

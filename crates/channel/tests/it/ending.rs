@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use matryoshka_channel::transport::{Close, CloseCode, Limits, Outgoing, memory::MemoryService};
-use matryoshka_channel::{Sockets, broadcast, disconnect};
+use matryoshka_channel::{PushError, SendError, Sockets, broadcast, disconnect};
 use serde_json::json;
-use tokio::time::advance;
+use tokio::time::{Instant, advance};
 
 use crate::client::{Client, Vsn};
 use crate::lab::{Lab, Room};
+use crate::log::Lines;
 
 const JOIN: &str = r#"
     > ["1","1","lab:a","phx_join",{"last_words":true}]
@@ -291,4 +292,120 @@ async fn what_a_channel_subscribed_ends_with_it() {
             .local,
         0
     );
+}
+
+/// Else the client of a crashed channel would never come back.
+#[tokio::test(start_paused = true)]
+async fn a_terminate_that_hangs_is_cut_off_and_the_client_is_told() {
+    for (event, end) in [
+        ("crash", "phx_error"),
+        ("give_up", "phx_error"),
+        ("stop", "phx_close"),
+    ] {
+        let (lab, lines) = (Lab::new(), Lines::collect());
+        let sockets = lab.sockets();
+        let mut client = Client::connect(&sockets, Vsn::V2).await;
+        let join = r#"
+            > ["1","1","lab:a","phx_join",{"terminate_sleep":3600000,"leave_hooks":["left"]}]
+            < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+            "#;
+        client.play(join).await;
+        let start = Instant::now();
+        client
+            .play(&format!(r#"> ["1","2","lab:a","{event}",{{}}]"#))
+            .await;
+        let payload = match end {
+            "phx_error" => r#"{"reason":"channel_crash"}"#,
+            _ => "{}",
+        };
+        client
+            .play(&format!(r#"< ["1","1","lab:a","{end}",{payload}]"#))
+            .await;
+        let waited = start.elapsed();
+        match end {
+            "phx_error" => assert_eq!(waited.as_secs(), 5),
+            _ => {
+                assert_eq!(waited.as_secs(), 0, "it is told before");
+                lab.noted("hook left of lab:a").await;
+            }
+        }
+        assert!(!lab.notes().contains(&"terminated".to_owned()));
+        assert_eq!(lab.pubsub.subscriptions("lab:a"), 0);
+        let told = lines.take();
+        assert!(
+            told.iter()
+                .any(|line| line.contains("terminate_timeout") && line.contains("lab:a")),
+            "{told:?}"
+        );
+    }
+}
+
+/// Nobody will work it off.
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_terminates_keeps_nothing_in_its_inbox() {
+    let lab = Lab::new();
+    let sockets = lab.sockets();
+    let mut client = Client::connect(&sockets, Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > ["1","1","lab:a","phx_join",{"terminate_sleep":1000}]
+            < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+            > ["1","2","lab:a","crash",{}]
+            > ["1","3","lab:a","echo",{}]
+            .
+            > ["1","4","lab:a","echo",{}]
+            .
+            "#,
+        )
+        .await;
+    assert_eq!(sockets.stats().inbox_waiting, 0);
+    let sent = lab.mailbox("lab:a").send(json!({}));
+    assert_eq!(sent, Err(SendError::Ended));
+    client
+        .play(r#"< ["1","1","lab:a","phx_error",{"reason":"channel_crash"}]"#)
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn o5_a_pusher_pushes_nothing_once_the_client_is_told_of_the_end() {
+    for (event, told_before) in [("stop", true), ("phx_leave", true), ("crash", false)] {
+        let lab = Lab::new();
+        let mut client = Client::connect(&lab.sockets(), Vsn::V2).await;
+        client
+            .play(
+                r#"
+                > ["1","1","lab:a","phx_join",{"terminate_sleep":1000}]
+                < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+                > ["1","2","lab:a","keep_pusher",{}]
+                < ["1","2","lab:a","phx_reply",{"status":"ok","response":{}}]
+                "#,
+            )
+            .await;
+        let pusher = lab.pushers().remove(0);
+        client
+            .play(&format!(r#"> ["1","3","lab:a","{event}",{{}}]"#))
+            .await;
+        if event == "phx_leave" {
+            client
+                .play(r#"< ["1","3","lab:a","phx_reply",{"status":"ok","response":{}}]"#)
+                .await;
+        }
+        if told_before {
+            client.play(r#"< ["1","1","lab:a","phx_close",{}]"#).await;
+        } else {
+            client.play(".").await;
+            pusher.push("last", &()).unwrap();
+            client
+                .play(
+                    r#"
+                    < ["1",null,"lab:a","last",{}]
+                    < ["1","1","lab:a","phx_error",{"reason":"channel_crash"}]
+                    "#,
+                )
+                .await;
+        }
+        assert!(matches!(pusher.push("late", &()), Err(PushError::Ended)));
+        client.play(".").await;
+    }
 }

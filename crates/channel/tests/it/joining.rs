@@ -1,11 +1,16 @@
 //! Joins: accepted, refused, crashed, slow, too many, and twice.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use matryoshka_channel::pubsub::{Limits, PubSub};
-use matryoshka_channel::{SocketsConfig, broadcast};
+use matryoshka_channel::testing::settle;
+use matryoshka_channel::{
+    Channel, Connected, Refused, Reply, Socket, Sockets, SocketsConfig, broadcast,
+};
 use serde_json::json;
-use tokio::time::advance;
+use tokio::time::{Instant, advance};
 
 use crate::client::{Client, Vsn};
 use crate::lab::Lab;
@@ -336,6 +341,58 @@ async fn j11_a_connection_that_drops_during_the_join_ends_the_channel() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn j5_what_is_put_off_may_use_the_channel() {
+    play_both(
+        r#"
+        > ["1","1","lab:a","phx_join",{"after_with":true}]
+        < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+        < ["1",null,"lab:a","joined",{"count":1}]
+        > ["1","2","lab:a","count",{}]
+        < ["1","2","lab:a","phx_reply",{"status":"ok","response":{"count":2}}]
+        "#,
+    )
+    .await;
+}
+
+/// Joins that nobody waits for do not pile up, nor what they were sent along.
+#[tokio::test(start_paused = true)]
+async fn j11_joins_of_a_connection_that_is_gone_come_to_an_end() {
+    let lab = Lab::new();
+    let app = Arc::new(());
+    let assigned = Arc::clone(&app);
+    let sockets = lab.sockets().on_connect(move |_, _| {
+        let assigned = Arc::clone(&assigned);
+        async move { Ok(Connected::new().assign(assigned)) }
+    });
+    // One for the test, one for the closure.
+    let kept = || Arc::strong_count(&app) - 2;
+    let mut client = Client::connect(&sockets, Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > ["1","1","lab:a","phx_join",{"sleep":3600000}]
+            > ["2","2","lab:a","phx_join",{"sleep":3600000}]
+            > ["2","3","lab:a","echo",{}]
+            .
+            "#,
+        )
+        .await;
+    let waits = || sockets.stats().inbox_waiting;
+    assert_eq!((kept(), waits()), (1, 1));
+    let start = Instant::now();
+    client.close().await;
+    settle().await;
+    assert_eq!((kept(), waits()), (1, 0), "the second has let go of all");
+    while kept() > 0 {
+        advance(Duration::from_millis(100)).await;
+        settle().await;
+        assert!(start.elapsed() < Duration::from_secs(60), "for ever");
+    }
+    assert_eq!(start.elapsed().as_secs(), 5);
+    assert_eq!(lab.notes().len(), 1, "the second has not begun");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_broadcast_during_the_join_does_not_reach_the_joiner() {
     play_both(
         r#"
@@ -589,4 +646,46 @@ async fn a_topic_over_the_pubsubs_limit_is_refused_before_its_join_runs() {
     client.send(&frame).await;
     let reply = json!(["1", "1", topic, "phx_reply", { "status": "ok", "response": {} }]);
     client.play(&format!("< {reply}")).await;
+}
+
+/// An application whose clone panics once its sockets are served.
+struct Brittle(Arc<AtomicBool>);
+
+impl Clone for Brittle {
+    fn clone(&self) -> Self {
+        assert!(!self.0.load(Ordering::Relaxed), "told to");
+        Self(Arc::clone(&self.0))
+    }
+}
+
+struct Quiet;
+
+impl Channel<Brittle> for Quiet {
+    type Params = ();
+    type Event = ();
+
+    async fn join(_: &Brittle, _: &mut Socket, (): ()) -> Result<Self, Refused> {
+        Ok(Self)
+    }
+
+    async fn handle_in(&mut self, _: &mut Socket, (): ()) -> Reply {
+        Reply::none()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_join_clones_nothing_of_the_applications() {
+    let is_served = Arc::new(AtomicBool::new(false));
+    let sockets =
+        Sockets::new(&PubSub::local(), Brittle(Arc::clone(&is_served))).channel::<Quiet>("quiet");
+    let mut client = Client::connect(&sockets, Vsn::V2).await;
+    is_served.store(true, Ordering::Relaxed);
+    client
+        .play(
+            r#"
+            > ["1","1","quiet","phx_join",{}]
+            < ["1","1","quiet","phx_reply",{"status":"ok","response":{}}]
+            "#,
+        )
+        .await;
 }

@@ -53,8 +53,7 @@ impl Lab {
         Sockets::new(&self.pubsub, self.clone())
             .channel::<Room>("lab:*")
             .channel::<Room>("exact")
-            .try_channel::<Room>("fixed:*", Assigns::new().with(Colour("green")))
-            .unwrap()
+            .channel_with::<Room>("fixed:*", Assigns::new().with(Colour("green")))
             .config(config)
             .on_connect(async |_: Lab, info: transport::ConnectInfo| {
                 let user = info.params.get("user").unwrap_or_default().to_owned();
@@ -227,6 +226,16 @@ impl Channel<Lab> for Room {
                 Box::pin(async { Flow::Continue })
             });
         }
+        if orders["after_with"] == true {
+            socket.after_join_with(|room: &mut Self, socket| {
+                Box::pin(async move {
+                    room.count += 1;
+                    socket
+                        .push("joined", &json!({ "count": room.count }))
+                        .into()
+                })
+            });
+        }
         if orders["after_fail"] == true {
             socket.after_join(|_| Box::pin(async { Flow::Fail("told to".into()) }));
         }
@@ -265,7 +274,7 @@ impl Channel<Lab> for Room {
             "echo" => Reply::payload("ok", payload),
             "bare" => Reply::ok_empty(),
             "fail" => Reply::payload("error", payload),
-            "maybe" => Reply::status("maybe", &()),
+            "maybe" => Reply::status(format!("may{}", "be"), &()),
             "null" => Reply::ok(&()),
             "quiet" => Reply::none(),
             "hold" => {
@@ -374,6 +383,10 @@ impl Channel<Lab> for Room {
         self.lab.note(format!("terminate {reason:?}"));
         if self.orders["last_words"] == true {
             socket.push("last_words", &()).unwrap();
+        }
+        if let Some(ms) = self.orders["terminate_sleep"].as_u64() {
+            sleep(Duration::from_millis(ms)).await;
+            self.lab.note("terminated");
         }
         if self.orders["terminate_panic"] == true {
             panic!("told to");

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod backlog;
 mod census;
 mod client;
 mod crowd;
@@ -20,6 +21,7 @@ mod mixed;
 mod observing;
 mod order;
 mod outside;
+mod overrun;
 mod own_wire;
 mod polling;
 mod pushing;
@@ -33,3 +35,4 @@ mod testing;
 mod timers;
 mod transcripts;
 mod typed;
+mod unread;

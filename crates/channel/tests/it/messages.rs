@@ -259,3 +259,45 @@ async fn a_full_inbox_drops_messages_of_other_tasks_and_counts_them() {
         Err(matryoshka_channel::SendError::Ended)
     );
 }
+
+/// Of a message whose type is the program's own nobody knows how much it holds but its sender.
+#[tokio::test(start_paused = true)]
+async fn a_message_of_another_task_counts_what_its_sender_says() {
+    let mut config = SocketsConfig::default();
+    config.inbox_bytes = 1_000;
+    let lab = Lab::new();
+    let mut client = Client::connect(&lab.sockets_with(config), Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > ["1","1","lab:a","phx_join",{}]
+            < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+            > ["1","s","lab:a","slow",{"ms":1000}]
+            .
+            "#,
+        )
+        .await;
+    let mailbox = lab.mailbox("lab:a");
+    let message = || serde_json::json!({ "n": 1 });
+    mailbox.send(message()).unwrap();
+    mailbox.send_sized(message(), usize::MAX).unwrap();
+    let full = Err(matryoshka_channel::SendError::Full);
+    assert_eq!(mailbox.send(message()), full);
+    client
+        .play(
+            r#"
+            < ["1","s","lab:a","phx_reply",{"status":"ok","response":{"ms":1000}}]
+            < ["1",null,"lab:a","info",{"n":1}]
+            < ["1",null,"lab:a","info",{"n":1}]
+            > ["1","s","lab:a","slow",{"ms":1000}]
+            .
+            "#,
+        )
+        .await;
+    for _ in 0..10 {
+        mailbox.send(message()).unwrap();
+    }
+    mailbox.send_sized(message(), 200).unwrap();
+    mailbox.send_sized(message(), 200).unwrap();
+    assert_eq!(mailbox.send(message()), full);
+}

@@ -8,6 +8,11 @@ use serde_json::json;
 use crate::client::{Client, Vsn};
 use crate::lab::Lab;
 
+const JOIN: &str = r#"
+    > ["1","1","lab:a","phx_join",{}]
+    < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+    "#;
+
 #[tokio::test(start_paused = true)]
 async fn o1_messages_of_one_topic_are_handled_and_answered_in_order() {
     let mut client = Client::connect(&Lab::new().sockets(), Vsn::V2).await;
@@ -193,40 +198,67 @@ async fn n1_replies_of_two_channels_interleave_and_heartbeats_overtake() {
         .await;
 }
 
-/// Whatever comes first of the two, each keeps its own order.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn o2_n2_two_broadcasters_have_each_their_own_order() {
-    let lab = Lab::new();
-    let mut client = Client::connect(&lab.sockets(), Vsn::V2).await;
-    client
-        .play(
-            r#"
-            > ["1","1","lab:a","phx_join",{}]
-            < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
-            "#,
-        )
-        .await;
-    let threads = ["x", "y"].map(|event| {
-        let publisher = lab.pubsub.publisher();
-        std::thread::spawn(move || {
-            for n in 0..100 {
-                let broadcast = Broadcast::new("lab:a", event, &json!({ "n": n })).unwrap();
-                broadcast.send(publisher.pubsub()).unwrap();
-            }
-        })
-    });
+/// How many each broadcaster sends.
+const EACH: u64 = 100;
+
+/// Takes what two broadcasters send, whatever comes first of the two: each has an order of its own.
+async fn check_two(client: &mut Client) {
     let mut next = [0u64; 2];
-    while next != [100, 100] {
+    while next != [EACH; 2] {
         let Some(Outgoing::Frame(Frame::Text(frame))) = client.recv().await else {
             panic!("closed")
         };
         let frame: serde_json::Value = serde_json::from_str(&frame).unwrap();
-        let who = usize::from(frame[3] == "y");
+        let who = match frame[3].as_str() {
+            Some("x") => 0,
+            Some("y") => 1,
+            _ => continue,
+        };
         assert_eq!(frame[4]["n"], next[who]);
         next[who] += 1;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn o2_n2_two_publishers_have_each_their_own_order() {
+    let lab = Lab::new();
+    let mut client = Client::connect(&lab.sockets(), Vsn::V2).await;
+    client.play(JOIN).await;
+    let threads = ["x", "y"].map(|event| {
+        let publisher = lab.pubsub.publisher();
+        std::thread::spawn(move || {
+            for n in 0..EACH {
+                let broadcast = Broadcast::new("lab:a", event, &json!({ "n": n })).unwrap();
+                broadcast.send_from(&publisher).unwrap();
+            }
+        })
+    });
+    check_two(&mut client).await;
     for thread in threads {
         thread.join().unwrap();
+    }
+}
+
+/// Two channels at work in two threads, and their clients and another on two nodes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn o2_o6_n2_two_channels_have_each_their_own_order_on_every_node() {
+    let mesh = MemoryMesh::new();
+    let labs = ["n1", "n2"].map(|name| Lab::on(PubSub::with(mesh.node(name))));
+    let mut clients = Vec::new();
+    for lab in [&labs[0], &labs[1], &labs[1]] {
+        let mut client = Client::connect(&lab.sockets(), Vsn::V2).await;
+        client.play(JOIN).await;
+        clients.push(client);
+    }
+    for n in 0..EACH {
+        for (client, event) in clients.iter_mut().zip(["x", "y"]) {
+            let shout = json!({ "event": event, "n": n });
+            let shout = json!(["1", null, "lab:a", "intercepted", shout]);
+            client.send(&shout.to_string()).await;
+        }
+    }
+    for client in &mut clients {
+        check_two(client).await;
     }
 }
 

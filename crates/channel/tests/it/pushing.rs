@@ -115,6 +115,12 @@ async fn p3_a_handle_answers_later_from_anywhere_any_number_of_times() {
     lab.handles()[0].ok(&()).unwrap();
     anna.play(r#"< ["1","2","lab:a","phx_reply",{"status":"ok","response":null}]"#)
         .await;
+    lab.handles()[0].ok_empty().unwrap();
+    anna.play(r#"< ["1","2","lab:a","phx_reply",{"status":"ok","response":{}}]"#)
+        .await;
+    lab.handles()[0].status("maybe", &1).unwrap();
+    anna.play(r#"< ["1","2","lab:a","phx_reply",{"status":"maybe","response":1}]"#)
+        .await;
     anna.close().await;
     lab.handles()[0].ok(&()).unwrap();
 }
@@ -364,4 +370,21 @@ async fn p6_p7_a_broadcast_of_a_publisher_outside_leaves_its_own_subscriptions_o
     assert!(own_messages.try_next().is_none());
     let message = other_messages.try_next().unwrap().unwrap();
     assert_eq!(Broadcast::from_message(&message), Some(Ok(news)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn p6_p7_a_publishers_local_broadcast_stays_on_its_node_and_leaves_its_own_out() {
+    let mesh = MemoryMesh::new();
+    let labs = ["n1", "n2"].map(|name| Lab::on(PubSub::with(mesh.node(name))));
+    let mut anna = Client::connect(&labs[0].sockets(), Vsn::V2).await;
+    let mut ben = Client::connect(&labs[1].sockets(), Vsn::V1).await;
+    anna.play(JOIN).await;
+    ben.play(JOIN).await;
+    let own = labs[0].pubsub.publisher();
+    let mut own_messages = own.subscribe("lab:a").unwrap();
+    let news = Broadcast::new("lab:a", "news", &()).unwrap();
+    assert_eq!(news.send_local_from(&own).unwrap().local, 1);
+    anna.play("< [null,null,\"lab:a\",\"news\",{}]\n.").await;
+    ben.play(".").await;
+    assert!(own_messages.try_next().is_none());
 }

@@ -1,5 +1,14 @@
 //! What each result of a callback means for client and channel.
 
+use std::time::Duration;
+
+use matryoshka_channel::pubsub::{Message, PubSub};
+use matryoshka_channel::testing::{TestSockets, json};
+use matryoshka_channel::{
+    Channel, Flow, HandleInfo, MAX_TIMERS, PayloadError, PushError, RawEvent, Refused, Reply,
+    Socket, Sockets, assert_push, assert_reply, broadcast,
+};
+
 use crate::client::{Client, Vsn};
 use crate::lab::Lab;
 
@@ -178,4 +187,70 @@ async fn x2_x3_x4_an_info_message_may_stop_or_crash_the_channel() {
         client.play(".").await;
         assert_eq!(lab.notes()[1..], [note]);
     }
+}
+
+/// Fails as it is told, by what a `?` or an `into` makes of the error.
+struct Failing;
+
+const TOO_LONG: usize = 300;
+
+impl Channel<()> for Failing {
+    type Params = String;
+    type Event = RawEvent;
+
+    async fn join(_: &(), socket: &mut Socket, how: String) -> Result<Self, Refused> {
+        match &*how {
+            "subscription" => socket.subscribe::<Self>("x".repeat(TOO_LONG))?,
+            "timers" => {
+                for _ in 0..=MAX_TIMERS {
+                    socket.send_after::<Self, _>(Duration::from_secs(1), ())?;
+                }
+            }
+            "broadcast" => drop(broadcast(socket.pubsub(), "news", "text", "text")?),
+            "push" => Err(PushError::Ended)?,
+            "payload" => Err(PayloadError::NotAnObject)?,
+            _ => {}
+        }
+        Ok(Self)
+    }
+
+    async fn handle_in(&mut self, socket: &mut Socket, event: RawEvent) -> Reply {
+        match &*event.name {
+            "subscribe" => socket.subscribe::<Self>("x".repeat(TOO_LONG)).into(),
+            _ => socket.send_after::<Self, _>(Duration::ZERO, ()).into(),
+        }
+    }
+}
+
+impl HandleInfo<()> for Failing {
+    async fn handle_info(&mut self, socket: &mut Socket, (): ()) -> Flow {
+        socket.subscribe::<Self>("x".repeat(TOO_LONG)).into()
+    }
+}
+
+impl HandleInfo<Message> for Failing {
+    async fn handle_info(&mut self, _: &mut Socket, _: Message) -> Flow {
+        Flow::Continue
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn errors_of_this_crate_are_refusals_replies_and_ends() {
+    let sockets = Sockets::new(&PubSub::local(), ()).channel::<Failing>("failing");
+    let socket = TestSockets::new(sockets).connect(json!({})).await.unwrap();
+    for (how, reason) in [
+        ("subscription", "subscription failed"),
+        ("timers", "too many timers"),
+        ("broadcast", "broadcast failed"),
+        ("push", "push failed"),
+        ("payload", "unusable payload"),
+    ] {
+        let refused = socket.join("failing", how).await.unwrap_err();
+        assert_eq!(refused.response, json!({ "reason": reason }));
+    }
+    let failing = socket.join("failing", "").await.unwrap();
+    let asked = failing.push("subscribe", json!({})).await;
+    assert_reply!(asked, error, { "reason": "subscription failed" });
+    failing.push("fail", json!({})).await;
+    assert_push!(failing, "phx_error");
 }

@@ -125,7 +125,11 @@ async fn everything(vsn: &str) {
     refute_reply!(later);
     assert_reply!(later, error);
     let burst = anna.push("burst", json!({})).await;
-    assert_reply!(burst, "maybe", null);
+    let status = "maybe";
+    assert_reply!(burst, status, null);
+    refute_reply!(burst, error);
+    refute_reply!(burst, status, { "other": 1 });
+    refute_reply!(burst, ok, bytes b"x");
     assert_push!(anna, "n", { "n": 99 });
 
     let left = ben.leave().await;
@@ -311,7 +315,7 @@ what did come:
     two.push("stop", json!({})).await;
     assert_push!(two, "phx_close");
     let echo = one.push("echo", json!({})).await;
-    let nothing = echo.check_no_reply().await.unwrap_err();
+    let nothing = echo.check_no_reply(None, Expected::Any).await.unwrap_err();
     assert!(nothing.starts_with("a reply came to \"echo\""), "{nothing}");
 }
 
@@ -364,4 +368,53 @@ fn such_a_test_waits_for_nothing_and_has_few_turns() {
     // Three seconds are the late reply's.
     assert!(passed < Duration::from_millis(3_100), "{passed:?}");
     assert!(parks <= 25 && turns <= 40, "{parks} parks, {turns} turns");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refuted_reply_is_shown_with_its_status() {
+    let test = TestSockets::new(sockets());
+    let channel = connect(&test).await;
+    let channel = channel
+        .join("room:1", json!({ "user": "anna" }))
+        .await
+        .unwrap();
+    let echo = channel.push("echo", json!({ "a": 1 })).await;
+    let expected = || Expected::Json(json!({ "a": 1 }));
+    assert!(echo.check_no_reply(Some("error"), expected()).await.is_ok());
+    let other = Expected::Json(json!({ "a": 2 }));
+    assert!(echo.check_no_reply(Some("ok"), other).await.is_ok());
+    let report = echo
+        .check_no_reply(Some("ok"), expected())
+        .await
+        .unwrap_err();
+    assert!(
+        report.starts_with("a reply ok {\"a\":1} came to \"echo\""),
+        "{report}"
+    );
+}
+
+/// What a carrier tells of a client besides its parameters.
+#[tokio::test(start_paused = true)]
+async fn a_client_may_have_more_than_parameters() {
+    let sockets = Sockets::new(&PubSub::local(), ()).on_connect(async |(), info: ConnectInfo| {
+        match info.peer_addr.map(|peer| peer.port()) {
+            Some(4000) if info.params.get("a") == Some("1") => Ok(Connected::new()),
+            _ => Err(ConnectRefused::forbidden()),
+        }
+    });
+    let test = TestSockets::new(sockets);
+    let params = || json!({ "a": 1 });
+    assert!(test.connect(params()).await.is_err());
+    let here = "192.0.2.1:4000".parse().ok();
+    let with = |info: ConnectInfo| info.with_peer_addr(here);
+    assert!(test.connect_with(params(), with).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn to_let_time_pass_costs_one_millisecond_more() {
+    let start = tokio::time::Instant::now();
+    for n in 1..=3 {
+        advance(Duration::from_secs(1)).await;
+        assert_eq!(start.elapsed(), n * Duration::from_millis(1_001));
+    }
 }

@@ -39,6 +39,12 @@ async fn every_counter_of_sockets_channels_presence_and_its_tracker_is_in_the_me
     let presence = format!("{:?}", matryoshka_presence::Stats::default());
     let tracker = format!("{:?}", matryoshka_presence::tracker::Stats::default());
     let channel = format!("{:?}", channel::Stats::default());
+    for gauge in ["transport_outbox_items", "transport_outbox_bytes"] {
+        assert!(
+            page.contains(&format!("\nmatryoshka_{gauge} 0\n")),
+            "{page}"
+        );
+    }
     let transport = format!("{:?}", channel::transport::TransportStats::default());
     for (part, stats) in [
         ("transport", transport),

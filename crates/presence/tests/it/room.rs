@@ -40,6 +40,8 @@ pub(crate) enum Event {
     Hide { user: String },
     /// Answers with the list.
     List,
+    /// Pushes the list again.
+    Anew,
     /// Panics.
     Crash,
     /// Ends the channel.
@@ -92,6 +94,10 @@ impl Channel<Presence> for Room {
                 was: presence.untrack(socket, &user).await,
             }),
             Event::List => Reply::ok(&presence.list(socket.topic())),
+            Event::Anew => match presence.push_state(socket).await {
+                Ok(()) => Reply::ok_empty(),
+                Err(error) => Reply::error(&json!({ "reason": error.to_string() })),
+            },
             Event::Crash => panic!("as the test asked"),
             Event::Stop => Reply::stop(),
         }

@@ -130,6 +130,38 @@ async fn no_change_comes_of_a_join_that_was_given_up_before_its_list_was_there()
     }
 }
 
+/// Who has a list is told changes before another one that it asks for: that is older than they are when it comes.
+#[tokio::test(start_paused = true)]
+async fn a_change_that_overtakes_a_list_asked_for_anew_follows_it_too() {
+    for mode in [Mode::Full, Mode::Window(100)] {
+        let node = node(PresenceConfig::default().fetch(SlowLists), mode);
+        let _always = track(&node, "room:1", ALWAYS).await;
+        let mut anna = node.join("room:1", "anna", json!({})).await;
+        sleep(3 * SLOW).await;
+        anna.settle().await;
+        anna.send("anew", json!({})).await;
+        sleep(SLOW / 4).await;
+        let _ben = track(&node, "room:1", "ben").await;
+
+        let events = anna.settle().await;
+        let names = events.iter().map(|(event, _)| event.as_str());
+        let names: Vec<&str> = names
+            .filter(|event| event.starts_with("presence_"))
+            .collect();
+        let lists: Vec<&str> = names
+            .into_iter()
+            .filter(|event| *event != "presence_count")
+            .collect();
+        assert_eq!(
+            lists,
+            ["presence_diff", "presence_state", "presence_diff"],
+            "{mode:?}"
+        );
+        let list = node.presence.list("room:1").to_json().to().unwrap();
+        assert_eq!(anna.held().await, sorted(held(&list)));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_counted_topic_has_neither_and_its_numbers_wait_for_nothing() {
     for (topic, params) in ways() {

@@ -196,11 +196,15 @@ impl Shard {
             self.ended.went_on(node, *before);
         }
         if let Some(set) = self.held.get(&(node.clone(), life)) {
-            replica.shown_after(set.gone());
+            replica.shown_after(&set.gone_for_good());
         }
         let live: Vec<Arc<Entry>> = replica.live().cloned().collect();
         let held: Vec<Arc<Entry>> = replica.held().cloned().collect();
+        let gone: Vec<Arc<Entry>> = replica.gone().cloned().collect();
         let held = self.replace_set(node, life, held);
+        for entry in &gone {
+            self.evict(entry);
+        }
         for entry in &live {
             self.show_entry(entry);
         }

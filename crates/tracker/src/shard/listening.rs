@@ -90,7 +90,7 @@ impl Shard {
         let mut at_least = 0;
         if let Some(set) = self.held.get(&(node.clone(), life)) {
             // It was not over, only out of reach during its drain: the set is shown until the copy is as far.
-            replica = replica.after(set.gone().clone());
+            replica = replica.after(set.gone_for_good());
             at_least = set.seq;
         }
         if let Some(peer) = self.peers.get_mut(node) {

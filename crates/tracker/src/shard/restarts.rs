@@ -60,6 +60,7 @@ impl Shard {
 
     /// Lists an entry: if it is new, in place of the held ones under its topic and key.
     pub(super) fn show_entry(&mut self, entry: &Arc<Entry>) {
+        self.evict(entry);
         for held in self.visible.insert(entry) {
             self.stats.grace_used += 1;
             self.mark_gone(&held.of, &held.entry);
@@ -68,8 +69,39 @@ impl Shard {
 
     /// Lists a held entry, or marks it as gone if its user is back.
     pub(super) fn show_held(&mut self, entry: &Arc<Entry>, of: HeldBy, beside: Beside<'_>) {
+        if matches!(of, HeldBy::Set(..)) {
+            if self.has_itself(entry) {
+                return self.mark_gone(&of, entry);
+            }
+        } else {
+            self.evict(entry);
+        }
         if !self.visible.insert_held(entry, of.clone(), beside) {
             self.mark_gone(&of, entry);
+        }
+    }
+
+    /// Whether the reference of an entry of a set is one that its node is heard to have itself, listed or not. A set of another life has
+    /// none of those, unless somebody made it up.
+    fn has_itself(&self, entry: &Entry) -> bool {
+        let put_seq = entry.reference.put_seq();
+        let there = if entry.node == *self.own.node() {
+            self.own.held_at(put_seq)
+        } else {
+            let peer = self.peers.get(&entry.node).filter(|peer| peer.shown);
+            peer.and_then(|peer| peer.replica.as_ref()?.entry_at(put_seq))
+        };
+        let is_it =
+            |other: &Arc<Entry>| (other.reference, &other.node) == (entry.reference, &entry.node);
+        let mut listed = self.visible.by_key(&entry.topic, &entry.key);
+        there.is_some_and(is_it) || listed.any(is_it)
+    }
+
+    /// Where a node itself has an entry, none of a set with the same reference stays.
+    pub(super) fn evict(&mut self, entry: &Entry) {
+        if let Some((held, of)) = self.visible.held_of_set(entry) {
+            self.visible.remove(&held);
+            self.mark_gone(&of, &held);
         }
     }
 
@@ -273,7 +305,7 @@ impl Shard {
             }
             set.was(from);
             if let Says::Another(teller) = says {
-                set = set.as_told_by(teller);
+                set = set.heard_from(teller);
             }
             if shown && self.hears(node, to) {
                 continue;
@@ -465,7 +497,7 @@ impl Shard {
         let replica = self.peers.get_mut(node).and_then(|p| p.replica.take());
         if let Some(replica) = replica {
             let set = HeldSet::of(replica, deadline).unlisted();
-            let set = set.as_told_by(from);
+            let set = set.heard_from(from);
             self.keep_set(node, offer.at.life, set, now);
         }
     }
@@ -545,7 +577,7 @@ impl Shard {
             return;
         }
         let deadline = self.deadline(offer, now);
-        let set = HeldSet::taken(offer, entries, told, deadline).as_told_by(from);
+        let set = HeldSet::taken(offer, entries, told, deadline).heard_from(from);
         self.stats.held_sets_taken += 1;
         if self.copy_seq(&node, offer).is_some() {
             // What the copy lacks of the numbers that it covers was deleted: that shows in a merge.

@@ -108,6 +108,11 @@ impl HeldKey {
         true
     }
 
+    /// What is held in the place of that entry.
+    pub(super) fn get(&self, entry: &Entry) -> Option<&ShownHeld> {
+        self.held.get(&place(entry)).map(|held| &held.shown)
+    }
+
     /// Somebody else has a held entry from now on. Whether it is here.
     pub(super) fn hand_over(&mut self, entry: &Arc<Entry>, to: HeldBy) -> bool {
         let held = self.held.get_mut(&place(entry));

@@ -49,6 +49,15 @@ impl WhenSlow {
     }
 }
 
+/// How much waits for clients to read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Frames and mails.
+    pub items: usize,
+    /// The bytes of their contents.
+    pub bytes: usize,
+}
+
 /// One thing that waits.
 pub(crate) enum Item<M> {
     /// To be written as it is.
@@ -287,6 +296,13 @@ impl<M> Queue<M> {
     pub(super) fn release(&mut self) {
         if self.slots.is_empty() && self.slots.capacity() > LEAST_CAPACITY {
             self.slots = VecDeque::new();
+        }
+    }
+
+    pub(super) fn waiting(&self) -> Waiting {
+        Waiting {
+            items: self.items,
+            bytes: self.load.bytes + self.load.large,
         }
     }
 

@@ -14,7 +14,7 @@ use std::{
 use futures::{Sink, SinkExt, Stream, StreamExt};
 use matryoshka_transport::{
     Close, CloseCode, CloseReason, Connection, Connections, Frame, Limits, Outbox, Outgoing,
-    Pushed, ReadError, Transport, WebSocket, WebSocketConfig, WhenSlow, WriteError,
+    Pushed, ReadError, Transport, Waiting, WebSocket, WebSocketConfig, WhenSlow, WriteError,
 };
 use tokio::{
     io::{DuplexStream, duplex},
@@ -174,11 +174,20 @@ async fn a_client_that_does_not_read_is_counted_for_as_long_as_it_does_not() {
     assert_eq!(stats(&narrow).blocked, 1);
     let written = stats(&narrow).frames_written;
     assert!(written < 100, "{written}");
+    // The frame in the codec is counted with those written.
+    let waiting = narrow.connections.waiting();
+    assert_eq!(waiting.items as u64, 100 - written);
+    let bytes: usize = (0..100)
+        .skip(100 - waiting.items)
+        .map(|n| numbered(n).len())
+        .sum();
+    assert_eq!(waiting.bytes, bytes);
     for n in 0..100 {
         assert_eq!(narrow.next().await, n);
     }
     assert_eq!(stats(&narrow).blocked, 0);
     assert_eq!(stats(&narrow).frames_written, 100);
+    assert_eq!(narrow.connections.waiting(), Waiting::default());
     // Who goes while it does not read is counted no longer.
     block(&narrow).await;
     assert_eq!(stats(&narrow).blocked, 1);

@@ -201,9 +201,9 @@ impl Guest {
         reader.map(|reader| reader.diffs).unwrap_or_default()
     }
 
-    /// Whether its list has this user; nobody's, while it waits for one.
+    /// Whether its list has this user; nobody's, while it is away or waits for one.
     pub(crate) fn holds(&self, user: &str) -> bool {
-        let reader = self.reader.as_ref();
+        let reader = self.reader.as_ref().filter(|_| !self.is_away());
         reader.is_some_and(|reader| !reader.people.is_joining() && reader.people.has(user))
     }
 

@@ -1,0 +1,168 @@
+//! A client that does not read what it asked for: its further requests wait, and nothing else of its channel does.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use matryoshka_channel::pubsub::PubSub;
+use matryoshka_channel::transport::memory::{self, MemoryService};
+use matryoshka_channel::transport::{ConnectInfo, Limits, Params};
+use matryoshka_channel::{
+    Broadcast, Channel, Flow, HandleInfo, Mailbox, RawEvent, Refused, Reply, Socket, Sockets,
+    SocketsConfig, broadcast,
+};
+use serde_json::json;
+use tokio::time::timeout;
+
+use matryoshka_channel::testing::advance;
+
+/// What the channel did, and the way to it.
+#[derive(Clone, Default)]
+struct Notes(Arc<Mutex<Noted>>);
+
+type Noted = (Vec<String>, Option<Mailbox<u32>>);
+
+impl Notes {
+    fn note(&self, what: impl Into<String>) {
+        self.0.lock().unwrap().0.push(what.into());
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap().0)
+    }
+
+    fn mailbox(&self) -> Mailbox<u32> {
+        self.0.lock().unwrap().1.clone().unwrap()
+    }
+}
+
+struct Worker(Notes);
+
+impl Channel<Notes> for Worker {
+    type Params = ();
+    type Event = RawEvent;
+    const INTERCEPT: &'static [&'static str] = &["seen"];
+
+    async fn join(notes: &Notes, socket: &mut Socket, (): ()) -> Result<Self, Refused> {
+        let mailbox = socket.mailbox::<Self, u32>();
+        notes.0.lock().unwrap().1 = Some(mailbox);
+        socket
+            .send_after::<Self, _>(Duration::from_secs(10), 0)
+            .unwrap();
+        Ok(Self(notes.clone()))
+    }
+
+    async fn handle_in(&mut self, _: &mut Socket, event: RawEvent) -> Reply {
+        self.0.note(&*event.name);
+        Reply::ok(&"x".repeat(100))
+    }
+
+    async fn handle_out(&mut self, _: &mut Socket, broadcast: Broadcast) -> Flow {
+        self.0.note(broadcast.event());
+        Flow::Continue
+    }
+}
+
+impl HandleInfo<u32> for Worker {
+    async fn handle_info(&mut self, _: &mut Socket, n: u32) -> Flow {
+        self.0.note(format!("info {n}"));
+        Flow::Continue
+    }
+}
+
+const DEADLINE: Duration = Duration::from_millis(100);
+
+async fn ask(client: &mut memory::Client, n: usize) {
+    let ask = json!(["1", n.to_string(), "work", "ask", {}]);
+    client.send_text(ask.to_string()).await.unwrap();
+}
+
+/// A client that has joined, asked for more than its outbox takes half of, and reads none of it.
+async fn unread(notes: &Notes, pubsub: &PubSub) -> (memory::Client, usize) {
+    unread_by(notes, pubsub, SocketsConfig::default()).await
+}
+
+async fn unread_by(
+    notes: &Notes,
+    pubsub: &PubSub,
+    config: SocketsConfig,
+) -> (memory::Client, usize) {
+    let sockets = Sockets::new(pubsub, notes.clone())
+        .channel::<Worker>("work")
+        .config(config);
+    let limits = Limits::default().with_outbox(1_000_000, 10);
+    let service = MemoryService::new(sockets)
+        .with_limits(limits)
+        .with_capacity(0);
+    let info = ConnectInfo::new("memory", Params::parse("vsn=2.0.0").unwrap()).unwrap();
+    let mut client = service.connect(info).await.unwrap();
+    client
+        .send_text(r#"["1","1","work","phx_join",{}]"#)
+        .await
+        .unwrap();
+    client.recv_frame().await.unwrap();
+    let mut sent = 0;
+    // Until nothing more is read from it.
+    while sent < 20 && timeout(DEADLINE, ask(&mut client, sent)).await.is_ok() {
+        sent += 1;
+    }
+    advance(Duration::from_secs(1)).await;
+    let asked = notes.take().len();
+    assert!((5..10).contains(&asked), "{asked}");
+    (client, sent)
+}
+
+#[tokio::test(start_paused = true)]
+async fn timers_messages_and_broadcasts_go_on_while_requests_wait() {
+    let (notes, pubsub) = (Notes::default(), PubSub::local());
+    let (mut client, asked) = unread(&notes, &pubsub).await;
+    assert_eq!(asked, 20);
+    notes.mailbox().send(1).unwrap();
+    broadcast(&pubsub, "work", "seen", &()).unwrap();
+    notes.mailbox().send(2).unwrap();
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(notes.take(), ["info 1", "seen", "info 2"]);
+    advance(Duration::from_secs(10)).await;
+    assert_eq!(notes.take(), ["info 0"], "its timer");
+    for _ in 0..2_000 {
+        notes.mailbox().send(3).unwrap();
+        tokio::task::yield_now().await;
+    }
+    notes.take();
+    for n in 0..20 {
+        let answer = client.recv_frame().await.unwrap();
+        assert!(
+            answer
+                .as_text()
+                .unwrap()
+                .starts_with(&format!(r#"["1","{n}""#))
+        );
+    }
+    assert!(notes.take().iter().all(|note| note == "ask"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_wait_are_worked_off_once_the_connection_has_ended() {
+    let (notes, pubsub) = (Notes::default(), PubSub::local());
+    let (client, _) = unread(&notes, &pubsub).await;
+    drop(client);
+    advance(Duration::from_secs(1)).await;
+    let rest = notes.take().len();
+    assert!((10..=15).contains(&rest), "{rest}");
+    assert_eq!(pubsub.subscriptions("work"), 0);
+}
+
+/// It waits for its client, and not its client for it.
+#[tokio::test(start_paused = true)]
+async fn a_channel_whose_client_does_not_read_does_not_stall() {
+    let (notes, pubsub) = (Notes::default(), PubSub::local());
+    let mut config = SocketsConfig::default();
+    config.inbox_messages = 2;
+    let (mut client, asked) = unread_by(&notes, &pubsub, config).await;
+    assert!(asked < 20, "its inbox is full");
+    advance(Duration::from_secs(50)).await;
+    for n in 0..asked {
+        let answer = client.recv_frame().await.unwrap();
+        let answer = answer.as_text().unwrap();
+        assert!(answer.starts_with(&format!(r#"["1","{n}""#)), "{answer}");
+    }
+}

@@ -18,7 +18,7 @@ use matryoshka_presence::channel::SocketsConfig;
 use matryoshka_presence::channel::pubsub::NodeName;
 use matryoshka_presence::channel::transport::http::uri::Scheme;
 use matryoshka_presence::channel::transport::{
-    ConnectionLimits, Connections, LongPolling, OriginPolicy, Rate, TrustedProxies,
+    ConnectionLimits, Connections, LongPollConfig, LongPolling, OriginPolicy, Rate, TrustedProxies,
 };
 use matryoshka_pubsub_quic::{NEWEST_PROTOCOL, OLDEST_PROTOCOL};
 
@@ -275,6 +275,11 @@ impl Flags {
         let networks = self.trusted_proxy.iter().map(String::as_str);
         TrustedProxies::by_x_forwarded_for(networks)
             .expect("each network was checked with the flags")
+    }
+
+    /// What long polling may cost.
+    pub(crate) fn long_polling(&self) -> LongPollConfig {
+        LongPollConfig::default().with_max_sessions_per_address(self.max_address_sockets.0)
     }
 
     /// Who may open sockets, how many there may be, and how much each may send.

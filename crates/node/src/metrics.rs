@@ -222,6 +222,16 @@ impl Page<'_> {
             stats.closed_too_big,
         )?;
         self.counter(
+            "transport_closed_unwritable",
+            "Sockets closed for a frame larger than could be written to them",
+            stats.closed_unwritable,
+        )?;
+        self.counter(
+            "transport_closed_unfinished",
+            "Sockets closed for a large message that did not end in time or gave way",
+            stats.closed_unfinished,
+        )?;
+        self.counter(
             "transport_closed_malformed",
             "Sockets closed for bad UTF-8 or breaking their protocol",
             stats.closed_malformed,
@@ -260,6 +270,11 @@ impl Page<'_> {
             "longpoll_full",
             "Clients that found all long-poll sessions in use",
             stats.full,
+        )?;
+        self.counter(
+            "longpoll_full_address",
+            "Clients whose address had as many long-poll sessions as it may",
+            stats.full_address,
         )?;
         self.counter(
             "longpoll_posts_refused",

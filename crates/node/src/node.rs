@@ -122,8 +122,8 @@ impl Node {
         let presence = Presence::start(&pubsub, config)
             .expect("all was checked with the flags, and no other presence is here");
         let origins = flags.origins();
-        let long_polling =
-            LongPolling::new(&pubsub).expect("nothing else of this node uses long polling's name");
+        let long_polling = LongPolling::with_config(&pubsub, flags.long_polling())
+            .expect("nothing else of this node uses long polling's name");
         let sockets = user::sockets(&pubsub, &presence, flags.sockets(&long_polling));
         let server = Server {
             name: flags.name.clone(),

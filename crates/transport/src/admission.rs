@@ -16,7 +16,7 @@ use crate::{
     log_limit::RefusalLines,
     outbox::{Inbox, outbox},
     params::Params,
-    session::{Handler, Session},
+    session::{Handler, Panicked, Session, call_session},
     stats::Counters,
     transport::Connection,
 };
@@ -89,7 +89,7 @@ fn tell(why: &NotAdmitted, names: &str, limits: &Limits, lines: &RefusalLines) {
         ),
         NotAdmitted::Crashed => tracing::error!(
             left_out,
-            "the handler's connect panicked; the client was answered 500"
+            "the handler's connect panicked, or its session when it was asked for its user; the client was answered 500"
         ),
         NotAdmitted::TimedOut => tracing::warn!(
             limit = ?limits.handshake_timeout,
@@ -136,15 +136,17 @@ async fn try_admit<H: Handler>(
         limits: limits.clone(),
         entered,
     };
-    let belongs = match admitted.session.user() {
-        Some(user) => admitted.entered.belong_to(user),
-        None => Ok(()),
-    };
-    match belongs {
-        Ok(()) => Ok(admitted),
-        Err(no_room) => {
+    match admitted.enter_user() {
+        Ok(Ok(())) => Ok(admitted),
+        Ok(Err(no_room)) => {
             admitted.abandon();
             Err(no_room.into())
+        }
+        Err(Panicked) => {
+            let session = admitted.session;
+            // It may panic again when it is dropped, and then ends all the same.
+            let _ = call_session(move || drop(session));
+            Err(NotAdmitted::Crashed)
         }
     }
 }
@@ -177,13 +179,31 @@ impl<S: Session> Admitted<S> {
         )
     }
 
+    /// Counts it among those of its user, if the session names one.
+    fn enter_user(&mut self) -> Result<Result<(), NoRoom>, Panicked> {
+        call_session(|| match self.session.user() {
+            Some(user) => self.entered.belong_to(user),
+            None => Ok(()),
+        })
+    }
+
     pub(crate) fn counters(&self) -> &Counters {
         self.entered.counters()
     }
 
     /// The connection never came to be.
-    pub(crate) fn abandon(mut self) {
-        self.session.closed(CloseReason::Lost);
+    pub(crate) fn abandon(self) {
+        let Self {
+            mut session,
+            entered,
+            ..
+        } = self;
+        // Moved, so that it is dropped inside too.
+        let closed = call_session(move || session.closed(CloseReason::Lost));
+        if let Err(Panicked) = closed {
+            tracing::error!("a session panicked when it was told that its client never came");
+            entered.counters().crashes.add_one();
+        }
     }
 }
 

@@ -32,6 +32,18 @@ impl CloseCode {
     pub const INTERNAL: Self = Self(1011);
     /// 1012: the server restarts; come back.
     pub const RESTART: Self = Self(1012);
+    /// 1013: the server has no room now; come back later.
+    pub const TRY_AGAIN: Self = Self(1013);
+}
+
+impl CloseCode {
+    /// What a client is answered that closes with this code: the same, if clients may say it.
+    pub(crate) fn answer(self) -> Self {
+        match self.0 {
+            1000..=1003 | 1007..=1011 | 3000.. => self,
+            _ => Self::PROTOCOL,
+        }
+    }
 }
 
 impl fmt::Display for CloseCode {

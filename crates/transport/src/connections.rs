@@ -1,6 +1,7 @@
 //! Every open connection of a service: how many there are and may be, and how to close them.
 
-mod census;
+pub(crate) mod census;
+mod unfinished;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -8,6 +9,7 @@ use std::{
     net::SocketAddr,
     num::NonZeroU32,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Waker,
 };
 
 use matryoshka_pubsub::registry::OwnerId;
@@ -25,20 +27,22 @@ use crate::{
     stats::{Counters, TransportStats},
 };
 use census::{Address, Census};
+pub(crate) use unfinished::LargeMessage;
+use unfinished::Unfinished;
 
 /// The connections of one service, or of all that were given clones of it. Clones share the same set.
 ///
 /// A connection counts from before its session is asked for until its task has ended, closing handshake included.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Connections {
     shared: Arc<Shared>,
 }
 
-#[derive(Default)]
 struct Shared {
     limits: ConnectionLimits,
     counters: Arc<Counters>,
     breach_lines: BreachLines,
+    unfinished: Arc<Unfinished>,
     refusal_lines: RefusalLines,
     state: Mutex<State>,
     gone: Notify,
@@ -58,6 +62,12 @@ struct State {
     closing: bool,
 }
 
+impl Default for Connections {
+    fn default() -> Self {
+        Self::with_limits(ConnectionLimits::default())
+    }
+}
+
 impl Connections {
     /// An empty set, with the default limits.
     pub fn new() -> Self {
@@ -67,8 +77,13 @@ impl Connections {
     /// An empty set with these limits.
     pub fn with_limits(limits: ConnectionLimits) -> Self {
         let shared = Shared {
+            unfinished: Unfinished::new(limits.max_unfinished_bytes),
             limits,
-            ..Shared::default()
+            counters: Arc::default(),
+            breach_lines: BreachLines::default(),
+            refusal_lines: RefusalLines::default(),
+            state: Mutex::default(),
+            gone: Notify::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -330,6 +345,11 @@ impl Entered {
 
     pub(crate) fn counters(&self) -> &Counters {
         &self.shared.counters
+    }
+
+    /// A message of it has just become large, and is not whole.
+    pub(crate) fn begin_large(&self, connection: &Waker) -> LargeMessage {
+        self.shared.unfinished.begin(connection)
     }
 
     /// Limits what is said of this and the other connections.

@@ -2,7 +2,6 @@
 
 use std::{
     future::Future,
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     task::{Context, Poll},
     time::Duration,
@@ -16,13 +15,13 @@ use tokio::{
 
 use crate::{
     close::{Close, CloseCode, CloseReason},
-    connections::Entered,
+    connections::{Entered, LargeMessage},
     frame::Frame,
-    limits::Limits,
+    limits::{Limits, Times},
     log_limit::LogLimit,
     outbox::{Inbox, Item, Overflowed},
     rate::{Bucket, Rate},
-    session::{Output, Session},
+    session::{Output, Panicked, Session, call_session},
     stats::{Counter, Counters},
     transport::{Connection, Outgoing, ReadError, WriteError},
 };
@@ -31,6 +30,9 @@ use crate::{
 /// said meanwhile waits to be read, and the runtime may hear of the timer before it hears of that. So nobody is judged
 /// until that long after.
 const STOOD_STILL: Duration = Duration::from_secs(1);
+
+/// A message that is not whole counts for itself from here on.
+const SMALL_MESSAGE_BYTES: usize = 64 * 1024;
 
 /// How many frames and mails one turn moves, each way, before other tasks get theirs.
 const TURN_ITEMS: usize = 256;
@@ -55,14 +57,14 @@ pub(crate) fn drive<C: Connection, S: Session>(
         blocked: false,
         unflushed: false,
         is_timed: false,
-        idle_timeout: limits.idle_timeout,
+        large: None,
+        times: Times::of(&limits),
         inbound: limits.inbound,
         bucket: Bucket::full(Instant::now().into_std()),
     };
-    let close_timeout = limits.close_timeout;
     async move {
-        let mut timer = pin!(sleep_until(drive.heard + drive.idle_timeout));
-        let end = poll_fn(|cx| match drive.take_turn(cx, entered.counters()) {
+        let mut timer = pin!(sleep_until(drive.heard + drive.times.idle()));
+        let end = poll_fn(|cx| match drive.take_turn(cx, &entered) {
             Ok(Turn::More) => {
                 cx.waker().wake_by_ref();
                 Poll::Pending
@@ -76,11 +78,11 @@ pub(crate) fn drive<C: Connection, S: Session>(
             entered.counters().unblocked.add_one();
         }
         let last = LastWords::after(&end);
-        drop(drive.inbox);
+        drop((drive.inbox, drive.large));
         tell(drive.session, end, &entered);
         // The client's part in the end is bounded; past it the connection is just dropped. Boxed, since
         // it would double the size of a future that hardly ever is here.
-        timer.as_mut().reset(Instant::now() + close_timeout);
+        timer.as_mut().reset(Instant::now() + drive.times.close());
         {
             let (connection, output) = (&mut drive.connection, &mut drive.output);
             let mut writing = Box::pin(last.write(connection, output, entered.counters()));
@@ -109,7 +111,9 @@ struct Drive<C, S: Session> {
     unflushed: bool,
     /// Whether the timer will wake the task.
     is_timed: bool,
-    idle_timeout: Duration,
+    /// The large message of which a part has come. Boxed, since hardly any connection has one.
+    large: Option<Box<LargeMessage>>,
+    times: Times,
     inbound: Option<Rate>,
     bucket: Bucket,
 }
@@ -143,12 +147,20 @@ enum End {
     Crashed,
 }
 
-/// A limit or a protocol that the client broke.
+/// A limit that was broken, or a protocol.
 #[derive(Debug)]
 enum Breach {
+    /// A frame for the client is larger than its carrier can write.
+    Unwritable {
+        bytes: Option<usize>,
+    },
     Slow,
     Inbound,
     TooBig,
+    /// A large message took too long to come.
+    Late,
+    /// One gave way to those of others.
+    GaveWay,
     NotUtf8,
     /// What was wrong, in the carrier's words.
     Protocol(String),
@@ -177,7 +189,8 @@ impl Written {
 
 impl<C: Connection, S: Session> Drive<C, S> {
     /// One turn, counted as a whole: the counters are everybody's.
-    fn take_turn(&mut self, cx: &mut Context<'_>, counters: &Counters) -> Result<Turn, End> {
+    fn take_turn(&mut self, cx: &mut Context<'_>, entered: &Entered) -> Result<Turn, End> {
+        let counters = entered.counters();
         let (was_stuck, mut written) = (self.is_stuck(), Written::default());
         let turn = self.poll_turn(cx, &mut written);
         written.count(counters);
@@ -186,6 +199,7 @@ impl<C: Connection, S: Session> Drive<C, S> {
             (true, false) => counters.unblocked.add_one(),
             _ => {}
         }
+        self.follow(cx, entered);
         turn
     }
 
@@ -256,7 +270,7 @@ impl<C: Connection, S: Session> Drive<C, S> {
             *budget -= 1;
             if let Some(frame) = frame {
                 written.add(&frame);
-                self.connection.start_send_unpin(Outgoing::Frame(frame))?;
+                self.send(frame)?;
                 self.unflushed = true;
                 if self.held.is_some() {
                     self.heard = Instant::now();
@@ -264,6 +278,15 @@ impl<C: Connection, S: Session> Drive<C, S> {
             }
         }
         Ok(())
+    }
+
+    fn send(&mut self, frame: Frame) -> Result<(), End> {
+        let bytes = frame.len();
+        let sent = self.connection.start_send_unpin(Outgoing::Frame(frame));
+        sent.map_err(|error| match error {
+            WriteError::TooBig => End::Breach(Breach::Unwritable { bytes: Some(bytes) }),
+            error => error.into(),
+        })
     }
 
     /// From here on it is the client that holds things up, whatever else does.
@@ -341,8 +364,13 @@ impl<C: Connection, S: Session> Drive<C, S> {
             if hold.is_some() {
                 return Ok(());
             }
-            match self.connection.poll_next_unpin(cx) {
-                Poll::Ready(Some(Ok(frame))) => self.hear(frame)?,
+            let next = self.connection.poll_next_unpin(cx);
+            self.hear_small()?;
+            match next {
+                Poll::Ready(Some(Ok(frame))) => {
+                    self.large = None;
+                    self.hear(frame)?;
+                }
                 Poll::Ready(Some(Err(error))) => return Err(error.into()),
                 Poll::Ready(None) => return Err(End::Lost),
                 Poll::Pending => return Ok(()),
@@ -352,12 +380,34 @@ impl<C: Connection, S: Session> Drive<C, S> {
         Ok(())
     }
 
+    /// Counts what has come of a message that is not whole, if that is much.
+    fn follow(&mut self, cx: &Context<'_>, entered: &Entered) {
+        let bytes = self.connection.unfinished_bytes();
+        if bytes > SMALL_MESSAGE_BYTES {
+            let begin = || Box::new(entered.begin_large(cx.waker()));
+            self.large.get_or_insert_with(begin).grow_to(bytes);
+        }
+    }
+
     fn poll_hold(&mut self, cx: &mut Context<'_>) -> Result<Option<Hold>, End> {
         if self.output.is_crowded() {
             return Ok(Some(Hold::Output));
         }
         let ready = guarded(|| self.session.poll_ready(cx))?;
         Ok(ready.is_pending().then_some(Hold::Session))
+    }
+
+    /// Frames that are no message take from what messages may.
+    fn hear_small(&mut self) -> Result<(), End> {
+        let small = self.connection.take_small_frames();
+        match self.inbound {
+            Some(rate) if small > 0 => {
+                let now = Instant::now().into_std();
+                let fits = (0..small).all(|_| self.bucket.take(rate, now));
+                fits.then_some(()).ok_or(End::Breach(Breach::Inbound))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn hear(&mut self, frame: Frame) -> Result<(), End> {
@@ -374,22 +424,31 @@ impl<C: Connection, S: Session> Drive<C, S> {
         Ok(())
     }
 
-    /// Ready when the client has been silent for too long. The timer is moved only when it fires, and told only once whom it wakes:
-    /// this always runs in one and the same task.
+    /// Ready when the client has been silent for too long, or sends a large message for too long. The timer is moved only when it fires, or
+    /// for such a message, and told only once whom it wakes: this always runs in one and the same task.
     fn poll_idle(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<End> {
+        if let Some(large) = &self.large {
+            if large.gives_way() {
+                return Poll::Ready(End::Breach(Breach::GaveWay));
+            }
+            let deadline = self.deadline();
+            if deadline < timer.deadline() {
+                timer.as_mut().reset(deadline);
+                self.is_timed = false;
+            }
+        }
         if self.is_timed && !timer.is_elapsed() {
             return Poll::Pending;
         }
         while timer.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
-            let deadline = self.last_heard() + self.idle_timeout;
+            let deadline = self.deadline();
             if deadline > now {
                 timer.as_mut().reset(deadline);
             } else if now - timer.deadline() >= STOOD_STILL {
                 timer.as_mut().reset(now + STOOD_STILL);
             } else {
-                self.explain_idle();
-                return Poll::Ready(End::Idle);
+                return Poll::Ready(self.timed_out(now));
             }
         }
         // A turn that was too busy was turned away by the timer too, and comes back.
@@ -397,11 +456,32 @@ impl<C: Connection, S: Session> Drive<C, S> {
         Poll::Pending
     }
 
+    /// When it is over, if nothing comes.
+    fn deadline(&self) -> Instant {
+        let idle = self.last_heard() + self.times.idle();
+        let message = self.message_deadline();
+        message.map_or(idle, |message| message.min(idle))
+    }
+
+    /// When its large message has to be whole. While nothing is read that is not the client's fault.
+    fn message_deadline(&self) -> Option<Instant> {
+        let large = self.large.as_ref().filter(|_| self.held.is_none())?;
+        Some(large.since().max(self.heard) + self.times.message())
+    }
+
+    fn timed_out(&self, now: Instant) -> End {
+        if self.message_deadline().is_some_and(|end| end <= now) {
+            return End::Breach(Breach::Late);
+        }
+        self.explain_idle();
+        End::Idle
+    }
+
     /// A client that was not read says nothing about itself, and its connection ends for what the session does.
     fn explain_idle(&self) {
         if self.held == Some(Hold::Session) && !self.blocked {
             tracing::warn!(
-                limit = ?self.idle_timeout,
+                limit = ?self.times.idle(),
                 "a connection is closed: its session took nothing for the idle time-out, so its client was not heard"
             );
         }
@@ -485,8 +565,7 @@ impl LastWords {
 
 /// Calls the session, whose panic is its own end and nobody else's.
 fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, End> {
-    // The session is not used again after a panic.
-    catch_unwind(AssertUnwindSafe(call)).map_err(|_panic| {
+    call_session(call).map_err(|Panicked| {
         tracing::error!("a session panicked; its connection is closed with 1011");
         End::Crashed
     })
@@ -498,9 +577,11 @@ impl End {
             Self::Client(_) | Self::Lost | Self::Closed(_) => return,
             Self::Idle => &counters.closed_idle,
             Self::Crashed => &counters.crashes,
+            Self::Breach(Breach::Unwritable { .. }) => &counters.closed_unwritable,
             Self::Breach(Breach::Slow) => &counters.closed_slow,
             Self::Breach(Breach::Inbound) => &counters.closed_inbound,
             Self::Breach(Breach::TooBig) => &counters.closed_too_big,
+            Self::Breach(Breach::Late | Breach::GaveWay) => &counters.closed_unfinished,
             Self::Breach(Breach::NotUtf8 | Breach::Protocol(_)) => &counters.closed_malformed,
         };
         counter.add_one();
@@ -517,17 +598,38 @@ impl Breach {
         let socket = entered.user().map(shortened);
         let peer = entered.address().map(tracing::field::display);
         let (limit, what) = match self {
+            Self::Unwritable { bytes } => {
+                return tracing::warn!(
+                    limit = "MAX_OUTGOING_BYTES, or LongPollConfig::max_frame_bytes",
+                    bytes,
+                    socket,
+                    peer,
+                    left_out,
+                    "a connection is closed: a frame for its client is larger than its carrier can write, and will be again when the \
+                     client is back; send less at once (a long presence list, say), or raise LongPollConfig::max_frame_bytes where it \
+                     came by long polling"
+                );
+            }
             Self::Slow => (
                 "Limits::outbox_bytes, outbox_large_bytes or outbox_items",
                 "its client reads too slowly; raise the limit, or let events give way by a WhenSlow",
             ),
             Self::Inbound => (
                 "Limits::inbound",
-                "its client sends too many messages; raise Limits::inbound if they are meant",
+                "its client sends too many messages, or pings; raise Limits::inbound if they are meant",
             ),
             Self::TooBig => (
                 "WebSocketConfig::max_message_bytes",
                 "its client sent a message over the limit; raise WebSocketConfig::max_message_bytes if it is meant",
+            ),
+            Self::Late => (
+                "Limits::message_timeout",
+                "its client sent a large message too slowly; raise Limits::message_timeout if its network is as slow",
+            ),
+            Self::GaveWay => (
+                "ConnectionLimits::max_unfinished_bytes",
+                "of all large messages that are not whole, together over the limit, its client's had been coming for the longest; \
+                 raise ConnectionLimits::max_unfinished_bytes if so many are meant",
             ),
             Self::NotUtf8 => {
                 return tracing::info!(
@@ -560,9 +662,12 @@ impl Breach {
     fn lines<'a>(&self, entered: &'a Entered) -> &'a LogLimit {
         let lines = entered.breach_lines();
         match self {
+            Self::Unwritable { .. } => &lines.unwritable,
             Self::Slow => &lines.slow,
             Self::Inbound => &lines.inbound,
             Self::TooBig => &lines.too_big,
+            Self::Late => &lines.late,
+            Self::GaveWay => &lines.gave_way,
             Self::NotUtf8 => &lines.not_utf8,
             Self::Protocol(_) => &lines.protocol,
         }
@@ -570,7 +675,9 @@ impl Breach {
 
     fn code(&self) -> CloseCode {
         match self {
-            Self::Slow | Self::Inbound => CloseCode::POLICY,
+            Self::Unwritable { .. } => CloseCode::INTERNAL,
+            Self::Slow | Self::Inbound | Self::Late => CloseCode::POLICY,
+            Self::GaveWay => CloseCode::TRY_AGAIN,
             Self::TooBig => CloseCode::TOO_BIG,
             Self::NotUtf8 => CloseCode::INVALID_UTF8,
             Self::Protocol(_) => CloseCode::PROTOCOL,
@@ -611,7 +718,7 @@ impl From<ReadError> for End {
 impl From<WriteError> for End {
     fn from(error: WriteError) -> Self {
         match error {
-            WriteError::TooBig => Self::Closed(Close::new(CloseCode::INTERNAL)),
+            WriteError::TooBig => Self::Breach(Breach::Unwritable { bytes: None }),
             WriteError::Lost(_) => Self::Lost,
         }
     }

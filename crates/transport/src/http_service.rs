@@ -395,7 +395,7 @@ impl<H: Handler> HttpService<H> {
     }
 
     /// Where a client is, if the server tells it.
-    fn client(&self, head: &Head) -> Option<SocketAddr> {
+    pub(crate) fn client(&self, head: &Head) -> Option<SocketAddr> {
         let proxies = &self.config.trusted_proxies;
         head.peer_addr
             .map(|peer| proxies.client(peer, &head.headers))

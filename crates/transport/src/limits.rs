@@ -22,10 +22,14 @@ pub struct Limits {
     /// and browsers slow hidden pages down to one per minute. A client whose writes to us are held back because the
     /// session is not ready is not idle, as long as it reads what it is sent and the session takes something within the same time.
     pub idle_timeout: Duration,
+    /// How long a message may take to come, counted from its first 64 KiB; default 120 s. Then the connection is closed with 1008. Time in
+    /// which the session was not ready does not count.
+    pub message_timeout: Duration,
     /// How long the closing handshake may take before the connection is dropped; default 5 s.
     pub close_timeout: Duration,
     /// How many messages one client may send; default 500 a second, and 1,000 at once. None is no limit. One more is answered by
-    /// the session ([`refuse_in`](crate::Session::refuse_in)), and then the connection is closed with 1008.
+    /// the session ([`refuse_in`](crate::Session::refuse_in)), and then the connection is closed with 1008. Of a WebSocket, pings, pongs and
+    /// pieces of a message below 1 KiB count as messages do; for one of these too many there is no answer before the close.
     pub inbound: Option<Rate>,
     /// How many bytes may wait in a connection's outbox behind the first frame there; default 1 MiB. A larger frame fits into an
     /// empty outbox. Overflow closes the connection with 1008, or loses what may be dropped ([`WhenSlow`](crate::WhenSlow)).
@@ -42,6 +46,7 @@ impl Default for Limits {
         Self {
             handshake_timeout: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(60),
+            message_timeout: Duration::from_secs(120),
             close_timeout: Duration::from_secs(5),
             inbound: Rate::per_second(500),
             outbox_bytes: 1024 * 1024,
@@ -61,6 +66,12 @@ impl Limits {
     /// Sets [`idle_timeout`](Self::idle_timeout).
     pub fn with_idle_timeout(mut self, idle_timeout: Duration) -> Self {
         self.idle_timeout = idle_timeout;
+        self
+    }
+
+    /// Sets [`message_timeout`](Self::message_timeout).
+    pub fn with_message_timeout(mut self, message_timeout: Duration) -> Self {
+        self.message_timeout = message_timeout;
         self
     }
 
@@ -90,7 +101,41 @@ impl Limits {
     }
 }
 
-/// How many connections there may be at a time. None is no limit.
+/// The times that a connection needs for as long as it lives, in a quarter of their room: to the millisecond, and up to 49 days.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    idle: u32,
+    message: u32,
+    close: u32,
+}
+
+impl Times {
+    pub(crate) fn of(limits: &Limits) -> Self {
+        let millis = |time: Duration| {
+            let millis = time.as_nanos().div_ceil(1_000_000);
+            u32::try_from(millis).unwrap_or(u32::MAX)
+        };
+        Self {
+            idle: millis(limits.idle_timeout),
+            message: millis(limits.message_timeout),
+            close: millis(limits.close_timeout),
+        }
+    }
+
+    pub(crate) fn idle(self) -> Duration {
+        Duration::from_millis(self.idle.into())
+    }
+
+    pub(crate) fn message(self) -> Duration {
+        Duration::from_millis(self.message.into())
+    }
+
+    pub(crate) fn close(self) -> Duration {
+        Duration::from_millis(self.close.into())
+    }
+}
+
+/// How many connections there may be at a time, and what they may hold together. None is no limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectionLimits {
@@ -102,6 +147,10 @@ pub struct ConnectionLimits {
     pub max_per_address: Option<usize>,
     /// Of one user, if the session knows one ([`Session::user`](crate::Session::user)); default 1,000. One more is refused with 429.
     pub max_per_user: Option<usize>,
+    /// How many bytes messages of more than 64 KiB may hold that are not whole, of all connections together; default 256 MiB. Where there
+    /// would be more, the message that has been coming for the longest gives way: its connection is closed with 1013. With less than the
+    /// largest message, none of that size gets in.
+    pub max_unfinished_bytes: Option<usize>,
 }
 
 impl Default for ConnectionLimits {
@@ -110,6 +159,7 @@ impl Default for ConnectionLimits {
             max_connections: Some(100_000),
             max_per_address: Some(10_000),
             max_per_user: Some(1_000),
+            max_unfinished_bytes: Some(256 * 1024 * 1024),
         }
     }
 }
@@ -130,6 +180,12 @@ impl ConnectionLimits {
     /// Sets [`max_per_user`](Self::max_per_user).
     pub fn with_max_per_user(mut self, most: Option<usize>) -> Self {
         self.max_per_user = most;
+        self
+    }
+
+    /// Sets [`max_unfinished_bytes`](Self::max_unfinished_bytes).
+    pub fn with_max_unfinished_bytes(mut self, most: Option<usize>) -> Self {
+        self.max_unfinished_bytes = most;
         self
     }
 }

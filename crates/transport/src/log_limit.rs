@@ -52,9 +52,12 @@ impl LogLimit {
 /// The limits of the lines that say why a connection is closed.
 #[derive(Debug, Default)]
 pub(crate) struct BreachLines {
+    pub(crate) unwritable: LogLimit,
     pub(crate) slow: LogLimit,
     pub(crate) inbound: LogLimit,
     pub(crate) too_big: LogLimit,
+    pub(crate) late: LogLimit,
+    pub(crate) gave_way: LogLimit,
     pub(crate) not_utf8: LogLimit,
     pub(crate) protocol: LogLimit,
 }
@@ -79,6 +82,7 @@ pub(crate) struct RefusalLines {
 #[derive(Debug, Default)]
 pub(crate) struct LongPollLines {
     pub(crate) no_seat: LogLimit,
+    pub(crate) no_seat_for_address: LogLimit,
     pub(crate) not_read: LogLimit,
     pub(crate) bad_line: LogLimit,
     pub(crate) not_passed_on: LogLimit,

@@ -4,6 +4,7 @@
 
 use std::{
     collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
     task::{Context, Poll},
 };
 
@@ -42,7 +43,8 @@ pub trait Session: Send + 'static {
     }
 
     /// Whose connection it is, asked once, right after the session was made: as many as
-    /// [`max_per_user`](crate::ConnectionLimits::max_per_user) with the same answer may be open. None is not counted.
+    /// [`max_per_user`](crate::ConnectionLimits::max_per_user) with the same answer may be open. None is not counted. A panic refuses the
+    /// client, with 500.
     fn user(&self) -> Option<&str> {
         None
     }
@@ -60,6 +62,15 @@ pub trait Session: Send + 'static {
     fn closed(&mut self, reason: CloseReason) {
         let _ = reason;
     }
+}
+
+/// A session panicked. It is not to be called again.
+pub(crate) struct Panicked;
+
+/// Calls a session. What it does wrong is no end of whoever calls it.
+pub(crate) fn call_session<T>(call: impl FnOnce() -> T) -> Result<T, Panicked> {
+    // The session is not used again after a panic.
+    catch_unwind(AssertUnwindSafe(call)).map_err(|_panic| Panicked)
 }
 
 /// Makes the sessions of a service: one handler, cloned for every connection.

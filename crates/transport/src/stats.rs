@@ -32,6 +32,12 @@ pub struct TransportStats {
     pub closed_inbound: u64,
     /// Closed for a message over the limit.
     pub closed_too_big: u64,
+    /// Closed for a frame larger than could be written to the client: [`MAX_OUTGOING_BYTES`](crate::MAX_OUTGOING_BYTES), or
+    /// [`max_frame_bytes`](crate::LongPollConfig::max_frame_bytes) of long polling.
+    pub closed_unwritable: u64,
+    /// Closed for a large message that took longer than [`message_timeout`](crate::Limits::message_timeout), or that gave way to others
+    /// at [`max_unfinished_bytes`](crate::ConnectionLimits::max_unfinished_bytes).
+    pub closed_unfinished: u64,
     /// Closed for text that is not UTF-8, or a breach of the carrier's protocol.
     pub closed_malformed: u64,
     /// Frames that were dropped since their reader was slow ([`WhenSlow::Drop`](crate::WhenSlow::Drop)), or that a later one took along
@@ -61,6 +67,8 @@ pub(crate) struct Counters {
     pub(crate) closed_slow: Counter,
     pub(crate) closed_inbound: Counter,
     pub(crate) closed_too_big: Counter,
+    pub(crate) closed_unwritable: Counter,
+    pub(crate) closed_unfinished: Counter,
     pub(crate) closed_malformed: Counter,
     pub(crate) frames_dropped: Counter,
     pub(crate) frames_replaced: Counter,
@@ -90,6 +98,8 @@ impl Counters {
             closed_slow: self.closed_slow.get(),
             closed_inbound: self.closed_inbound.get(),
             closed_too_big: self.closed_too_big.get(),
+            closed_unwritable: self.closed_unwritable.get(),
+            closed_unfinished: self.closed_unfinished.get(),
             closed_malformed: self.closed_malformed.get(),
             frames_dropped: self.frames_dropped.get(),
             frames_replaced: self.frames_replaced.get(),

@@ -40,6 +40,20 @@ pub trait Connection:
         None
     }
 
+    /// How many bytes it holds of a message that is not whole yet. From 64 KiB on they count against
+    /// [`max_unfinished_bytes`](crate::ConnectionLimits::max_unfinished_bytes), and the message has to be whole within
+    /// [`message_timeout`](crate::Limits::message_timeout). Without it nothing counts, for carriers that have a bound of their own.
+    fn unfinished_bytes(&self) -> usize {
+        0
+    }
+
+    /// How many frames came, since this was last asked, that are no message and cost something all the same, such as pings and tiny
+    /// pieces of messages. They take from [`inbound`](crate::Limits::inbound) as messages do. The stream must not read them without
+    /// end: after some it is pending, and wakes its task.
+    fn take_small_frames(&mut self) -> u32 {
+        0
+    }
+
     /// Whether [`last_byte`](Self::last_byte) moves on also while the loop reads nothing, since the client is heard by
     /// another way. The idle clock then never stands still.
     fn is_heard_apart(&self) -> bool {

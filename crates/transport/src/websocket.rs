@@ -85,7 +85,7 @@ pub struct WebSocket<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Open,
-    /// The codec has read something it cannot go on from. The client may still be sending.
+    /// The codec has read something it cannot go on from, or much of a message that is not whole. The client may still be sending.
     Broken,
     /// Our side of the stream is shut; what the client still sends is thrown away.
     Draining,
@@ -131,7 +131,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
 
     /// Reads on until the client's part of the closing handshake, or until the codec gives up.
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while let Some(Ok(_ignored)) = ready!(self.codec.poll_next(cx)) {}
+        let mark = self.codec.mark();
+        while let Some(Ok(_ignored)) = ready!(self.codec.poll_next(cx, mark)) {}
         Poll::Ready(())
     }
 
@@ -153,20 +154,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<T> {
     type Item = Result<Frame, ReadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mark = self.codec.mark();
         loop {
             if self.answering_ping {
                 // An error here shows again as the end of the stream.
                 let _ = ready!(self.codec.poll_flush(cx));
                 self.answering_ping = false;
             }
-            let item = match ready!(self.codec.poll_next(cx)) {
+            let item = match ready!(self.codec.poll_next(cx, mark)) {
                 None => None,
                 Some(Ok(Message::Text(text))) => Some(self.text(text)),
                 Some(Ok(Message::Binary(bytes))) => Some(Ok(self.binary(bytes))),
+                // The codec has queued the answer, as it does for a ping.
                 Some(Ok(Message::Close(frame))) => Some(Err(ReadError::Closed(
                     frame.map(|frame| CloseCode(frame.code.into())),
                 ))),
-                // The codec has queued the answer.
                 Some(Ok(Message::Ping(_))) => {
                     self.answering_ping = true;
                     continue;
@@ -202,6 +204,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Sink<Outgoing> for WebSocket<T> {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
+        if self.state == State::Open && self.codec.is_laden() {
+            self.state = State::Broken;
+        }
         if self.state == State::Open {
             // Also sends our half if nobody did.
             ready!(self.codec.poll_close(cx)).map_err(write_error)?;
@@ -212,6 +217,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Sink<Outgoing> for WebSocket<T> {
         if self.state != State::Draining {
             ready!(Pin::new(self.codec.stream_mut()).poll_shutdown(cx))?;
             self.state = State::Draining;
+            self.codec.let_go();
         }
         ready!(self.poll_drain(cx));
         Poll::Ready(Ok(()))
@@ -221,6 +227,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Sink<Outgoing> for WebSocket<T> {
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connection for WebSocket<T> {
     fn last_byte(&self) -> Option<Instant> {
         Some(self.codec.stream().last_byte())
+    }
+
+    fn unfinished_bytes(&self) -> usize {
+        self.codec.unfinished()
+    }
+
+    fn take_small_frames(&mut self) -> u32 {
+        self.codec.take_small_frames()
     }
 }
 

@@ -98,8 +98,13 @@ fn limits() -> Vec<(&'static str, String)> {
             "ConnectionLimits::max_per_user",
             most(connections.max_per_user),
         ),
+        (
+            "ConnectionLimits::max_unfinished_bytes",
+            bytes(connections.max_unfinished_bytes.expect("on by default")),
+        ),
         ("Limits::handshake_timeout", time(limits.handshake_timeout)),
         ("Limits::idle_timeout", time(limits.idle_timeout)),
+        ("Limits::message_timeout", time(limits.message_timeout)),
         ("Limits::close_timeout", time(limits.close_timeout)),
         ("Limits::inbound", rate(limits.inbound)),
         ("Limits::outbox_bytes", bytes(limits.outbox_bytes)),
@@ -150,12 +155,23 @@ fn limits() -> Vec<(&'static str, String)> {
         ),
         ("LongPollConfig::max_sessions", grouped(polls.max_sessions)),
         (
+            "LongPollConfig::max_sessions_per_address",
+            format!(
+                "{}, loopback not counted",
+                most(polls.max_sessions_per_address)
+            ),
+        ),
+        (
             "LongPollConfig::max_forwarded",
             format!("{} each way", grouped(polls.max_forwarded)),
         ),
         (
             "LongPollConfig::max_forwarded_bytes",
             format!("{} each way", bytes(polls.max_forwarded_bytes)),
+        ),
+        (
+            "LongPollConfig::max_answer_bytes",
+            bytes(polls.max_answer_bytes),
         ),
         ("SocketsConfig::max_channels", grouped(sockets.max_channels)),
         ("SocketsConfig::joins", rate(sockets.joins)),

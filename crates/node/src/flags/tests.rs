@@ -210,15 +210,17 @@ fn limits_are_off_where_tools_would_strike_them_and_0_is_none() {
     assert_eq!((config.joins, config.http.limits.inbound), (None, None));
     let most = config.http.connections.limits().clone();
     assert_eq!((most.max_per_user, most.max_per_address), (None, None));
+    assert_eq!(flags(&[]).long_polling().max_sessions_per_address, None);
     assert_eq!(most.max_connections, Some(100_000));
 
-    let config = flags(&[
+    let flags = flags(&[
         "--inbound-rate=20",
         "--max-sockets=0",
         "--max-user-sockets=3",
         "--max-address-sockets=4",
-    ])
-    .sockets(&long_polling);
+    ]);
+    assert_eq!(flags.long_polling().max_sessions_per_address, Some(4));
+    let config = flags.sockets(&long_polling);
     assert_eq!(config.http.limits.inbound, Rate::new(20, 40));
     assert!(config.joins.is_some());
     let most = config.http.connections.limits().clone();

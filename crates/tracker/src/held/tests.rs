@@ -61,6 +61,39 @@ fn i26_of_two_sets_that_meet_the_earlier_deadline_counts() {
     }
 }
 
+/// Who has the owner's word for its end counts from there. Of two that have it, and of two that do not, the earlier one counts.
+#[test]
+fn i26_of_two_sets_that_meet_the_owners_word_counts_for_more() {
+    for (here, there, deadline) in [
+        (false, false, SECOND),
+        (false, true, SECOND),
+        (true, false, 2 * SECOND),
+        (true, true, SECOND),
+    ] {
+        let (mut one, mut other) = (set(1, &[(1, "ann")]), set(1, &[(1, "ann")]));
+        one.deadline = 2 * SECOND;
+        if here {
+            one.confirm();
+        }
+        if there {
+            other.confirm();
+        }
+        one.merge(other);
+        assert_eq!(one.deadline, deadline, "{here} {there}");
+        assert_eq!(one.is_confirmed(), here || there);
+    }
+}
+
+#[test]
+fn i8_of_two_sets_that_meet_the_former_lives_of_both_are_known() {
+    let [mut one, mut other] = [set(1, &[]), set(1, &[])];
+    one.was(&[Life::first_of(7)]);
+    other.was(&[Life::first_of(7), Life::first_of(8)]);
+    one.merge(other);
+    let offer = one.offer(&node(), LIFE, Duration::ZERO);
+    assert_eq!(offer.formerly, [Life::first_of(7), Life::first_of(8)]);
+}
+
 #[test]
 fn i8_what_a_set_lacks_of_the_numbers_it_covers_stays_away() {
     let mut here = set(3, &[(1, "ann")]);
@@ -143,6 +176,12 @@ fn i8_of_many_lives_that_ended_all_up_to_the_last_are_known() {
         ended.insert(&node(), life, SECOND);
     }
     assert_eq!(ended.len(), REMEMBERED_LIVES);
+    let mut few = Ended::default();
+    few.insert(&node(), Life::first_of(2), SECOND);
+    assert!(
+        !few.contains(&node(), Life::first_of(1)),
+        "as long as there is room"
+    );
     let known = lives.take_while(|life| ended.contains(&node(), *life));
     assert_eq!(known.count(), REMEMBERED_LIVES + 1);
 }

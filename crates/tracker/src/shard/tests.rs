@@ -203,6 +203,7 @@ impl Net {
             for shard in &mut self.shards {
                 if shard.due(self.now) {
                     shard.handle_tick(self.now);
+                    assert!(!shard.due(self.now), "a tick does all that is due");
                 }
             }
             self.run();
@@ -841,6 +842,7 @@ mod holding;
 mod hostile;
 mod late;
 mod laws;
+mod news;
 mod places;
 mod restarts;
 mod scale;

@@ -10,7 +10,7 @@ use std::{
 
 /// A number for each key that has any.
 #[derive(Debug)]
-pub(super) struct Census<K>(BTreeMap<K, usize>);
+pub(crate) struct Census<K>(BTreeMap<K, usize>);
 
 impl<K> Default for Census<K> {
     fn default() -> Self {
@@ -20,7 +20,7 @@ impl<K> Default for Census<K> {
 
 impl<K: Ord> Census<K> {
     /// Counts one more, unless there are as many as there may be.
-    pub(super) fn enter(&mut self, key: K, most: Option<usize>) -> bool {
+    pub(crate) fn enter(&mut self, key: K, most: Option<usize>) -> bool {
         let known = self.0.get(&key).copied().unwrap_or(0);
         let fits = most.is_none_or(|most| known < most);
         if fits {
@@ -30,7 +30,7 @@ impl<K: Ord> Census<K> {
     }
 
     /// Counts one less.
-    pub(super) fn leave(&mut self, key: &K) {
+    pub(crate) fn leave(&mut self, key: &K) {
         if let Some(count) = self.0.get_mut(key) {
             *count -= 1;
             if *count == 0 {
@@ -46,7 +46,7 @@ pub(crate) struct Address(IpAddr);
 
 impl Address {
     /// None for loopback. Whoever has one address of IPv6 mostly has all with the same first half.
-    pub(super) fn of(peer: SocketAddr) -> Option<Self> {
+    pub(crate) fn of(peer: SocketAddr) -> Option<Self> {
         let ip = peer.ip().to_canonical();
         let network = match ip {
             IpAddr::V4(_) => ip,

@@ -33,13 +33,19 @@ pub struct LongPollConfig {
     pub max_frame_bytes: usize,
     /// How many sessions this node has at most; default 10,000. One more client is told to come back later.
     pub max_sessions: usize,
+    /// How many of them may be of clients from one address, if the server knows it; default 1,000, so that no address takes all. None is no
+    /// limit of its own. Addresses count as in [`max_per_address`](crate::ConnectionLimits::max_per_address). One more client is told to come back later.
+    pub max_sessions_per_address: Option<usize>,
     /// How many requests may be under way to other nodes, and how many from them; default 10,000 each. A session that
     /// cannot be asked for is as good as gone: its client gets a new one.
     pub max_forwarded: usize,
-    /// How many bytes of posts may be under way to other nodes, those of polls' answers included that came from there and are not read yet, and
-    /// how many of posts from other nodes; default 64 MiB each. A request beyond is answered as one
-    /// beyond [`max_posted_bytes`](Self::max_posted_bytes), or with 408 where the other node has no room.
+    /// How many bytes of posts may be under way to other nodes, and how many of posts from other nodes; default 16 MiB each. A post beyond is
+    /// answered as one beyond [`max_posted_bytes`](Self::max_posted_bytes), or with 408 where the other node has no room. It should
+    /// leave room in the queue between two nodes (32 MiB over QUIC), which polls and their answers share with posts.
     pub max_forwarded_bytes: usize,
+    /// How many bytes of answers to polls may be here that came from other nodes and that clients have not read; default 64 MiB. While there
+    /// are as many, polls for sessions of other nodes are answered as posts beyond [`max_posted_bytes`](Self::max_posted_bytes).
+    pub max_answer_bytes: usize,
 }
 
 impl Default for LongPollConfig {
@@ -54,8 +60,10 @@ impl Default for LongPollConfig {
             buffer_bytes: 256 * 1024,
             max_frame_bytes: MAX_MESSAGE_BYTES,
             max_sessions: 10_000,
+            max_sessions_per_address: Some(1_000),
             max_forwarded: 10_000,
-            max_forwarded_bytes: 64 * 1024 * 1024,
+            max_forwarded_bytes: 16 * 1024 * 1024,
+            max_answer_bytes: 64 * 1024 * 1024,
         }
     }
 }
@@ -110,6 +118,12 @@ impl LongPollConfig {
         self
     }
 
+    /// Sets [`max_sessions_per_address`](Self::max_sessions_per_address).
+    pub fn with_max_sessions_per_address(mut self, most: Option<usize>) -> Self {
+        self.max_sessions_per_address = most;
+        self
+    }
+
     /// Sets [`max_forwarded`](Self::max_forwarded).
     pub fn with_max_forwarded(mut self, max_forwarded: usize) -> Self {
         self.max_forwarded = max_forwarded;
@@ -119,6 +133,12 @@ impl LongPollConfig {
     /// Sets [`max_forwarded_bytes`](Self::max_forwarded_bytes).
     pub fn with_max_forwarded_bytes(mut self, max_forwarded_bytes: usize) -> Self {
         self.max_forwarded_bytes = max_forwarded_bytes;
+        self
+    }
+
+    /// Sets [`max_answer_bytes`](Self::max_answer_bytes).
+    pub fn with_max_answer_bytes(mut self, max_answer_bytes: usize) -> Self {
+        self.max_answer_bytes = max_answer_bytes;
         self
     }
 }

@@ -12,6 +12,9 @@ pub struct LongPollStats {
     pub opened: u64,
     /// Clients that found all sessions in use.
     pub full: u64,
+    /// Clients whose address had as many sessions as it may
+    /// ([`max_sessions_per_address`](crate::LongPollConfig::max_sessions_per_address)).
+    pub full_address: u64,
     /// Posts that were refused since too many bytes of posts were here already
     /// ([`max_posted_bytes`](crate::LongPollConfig::max_posted_bytes), [`max_forwarded_bytes`](crate::LongPollConfig::max_forwarded_bytes)).
     pub posts_refused: u64,
@@ -29,6 +32,7 @@ pub struct LongPollStats {
 pub(super) struct Counters {
     pub(super) opened: Counter,
     pub(super) full: Counter,
+    pub(super) full_address: Counter,
     pub(super) posts_refused: Counter,
     pub(super) forwarded: Counter,
     pub(super) forwarded_in_vain: Counter,
@@ -42,6 +46,7 @@ impl Counters {
             sessions,
             opened: self.opened.get(),
             full: self.full.get(),
+            full_address: self.full_address.get(),
             posts_refused: self.posts_refused.get(),
             forwarded: self.forwarded.get(),
             forwarded_in_vain: self.forwarded_in_vain.get(),

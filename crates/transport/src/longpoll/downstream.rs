@@ -90,6 +90,13 @@ impl<W> Downstream<W> {
         self.messages.push_back(message);
     }
 
+    /// Puts back what a poll took out and has [read](Self::read): it stands before what came since.
+    pub(super) fn put_back(&mut self, messages: Vec<ByteString>) {
+        self.bytes += messages.iter().map(weight).sum::<usize>();
+        let since = mem::replace(&mut self.messages, messages.into());
+        self.messages.extend(since);
+    }
+
     /// The poll to wake if there are messages.
     #[must_use = "the poll has to be woken"]
     pub(super) fn news(&mut self) -> Option<W> {

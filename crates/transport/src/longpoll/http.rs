@@ -20,7 +20,7 @@ use super::{
     downstream::Polled,
     intake::{NotRead, Room, read},
     session::{LongPollConnection, PostAnswer, Unread},
-    sessions::Place,
+    sessions::{NoSeat, Place},
     upstream::NotTaken,
 };
 use crate::{
@@ -110,15 +110,9 @@ async fn open<H: Handler>(
     let Ok(info) = service.connect_info(LONGPOLL, params, head, token.flatten()) else {
         return status(403);
     };
-    let Some(seat) = polling.sessions.take_seat() else {
-        if let Some(left_out) = pass(&polling.sessions.lines().no_seat) {
-            tracing::warn!(
-                sessions = polling.config().max_sessions,
-                left_out,
-                "a client was put off: all long-poll sessions are in use"
-            );
-        }
-        return fault(StatusCode::SERVICE_UNAVAILABLE);
+    let seat = match polling.sessions.take_seat(service.client(head)) {
+        Ok(seat) => seat,
+        Err(no_seat) => return put_off(polling, no_seat),
     };
     let limits = service.config().limits.clone();
     let limits = limits.with_idle_timeout(polling.config().idle_timeout);
@@ -133,6 +127,34 @@ async fn open<H: Handler>(
     }
 }
 
+/// The answer to a client for which there is no session now.
+fn put_off(polling: &LongPolling, no_seat: NoSeat) -> Response<Full<Bytes>> {
+    let lines = polling.sessions.lines();
+    match no_seat {
+        NoSeat::Full => {
+            if let Some(left_out) = pass(&lines.no_seat) {
+                tracing::warn!(
+                    sessions = polling.config().max_sessions,
+                    left_out,
+                    "a client was put off: all long-poll sessions are in use"
+                );
+            }
+            fault(StatusCode::SERVICE_UNAVAILABLE)
+        }
+        NoSeat::Address => {
+            if let Some(left_out) = pass(&lines.no_seat_for_address) {
+                tracing::warn!(
+                    limit = "LongPollConfig::max_sessions_per_address",
+                    left_out,
+                    "a client was put off: its address has as many long-poll sessions as it may; raise the limit, or name the proxy by \
+                     which all come (HttpConfig::with_trusted_proxies)"
+                );
+            }
+            fault(StatusCode::TOO_MANY_REQUESTS)
+        }
+    }
+}
+
 async fn post<B: RequestBody>(
     polling: &LongPolling,
     params: &Params,
@@ -143,6 +165,11 @@ async fn post<B: RequestBody>(
         return status(410);
     };
     let place = polling.sessions.find(token);
+    if let Place::There(node) = &place
+        && !polling.relay.has_session(node, token).await
+    {
+        return posted(polling, PostAnswer::Gone);
+    }
     let mut room = match polling.room(&place) {
         Ok(room) => room,
         Err(not_taken) => return posted(polling, not_taken.into()),
@@ -217,7 +244,7 @@ fn pass(limit: &LogLimit) -> Option<u64> {
 }
 
 impl LongPolling {
-    /// None if too much is under way between the nodes.
+    /// None if too much came from other nodes that clients have not read.
     async fn poll(&self, token: &str) -> Option<(Polled, UntilRead)> {
         let window = self.config().window;
         match self.sessions.find(token) {
@@ -230,7 +257,7 @@ impl LongPolling {
                 Some((polled, until_read))
             }
             Place::There(node) => {
-                let charge = self.relay.asked().charge();
+                let charge = self.relay.answers().charge();
                 if !charge.could_grow(1) {
                     return None;
                 }
@@ -249,8 +276,8 @@ impl LongPolling {
     fn room<'a>(&self, place: &'a Place) -> Result<Room<'a>, NotTaken> {
         let (session, budget) = match place {
             Place::Here(session) => (Some(session.enter()?), self.sessions.posted()),
-            Place::There(node) if self.relay.is_linked(node) => (None, self.relay.asked()),
-            Place::There(_) | Place::Nowhere => return Err(NotTaken::Gone),
+            Place::There(_) => (None, self.relay.asked()),
+            Place::Nowhere => return Err(NotTaken::Gone),
         };
         let node = budget.charge();
         Ok(Room { session, node })
@@ -262,7 +289,7 @@ impl LongPolling {
 struct UntilRead {
     /// Of its session.
     _unread: Option<Unread>,
-    /// Of what is under way between the nodes.
+    /// Of what came from other nodes.
     charge: Option<Charge>,
 }
 

@@ -49,6 +49,8 @@ pub(super) struct Relay {
     linked: Mutex<BTreeSet<NodeName>>,
     /// Of posts to others.
     asked: Arc<Budget>,
+    /// Of what others answered polls.
+    answers: Arc<Budget>,
     /// Of posts from others.
     served: Arc<Budget>,
 }
@@ -63,13 +65,9 @@ impl Relay {
             serving: Serving::new(config.max_forwarded),
             linked: Mutex::default(),
             asked: Budget::new(config.max_forwarded_bytes),
+            answers: Budget::new(config.max_answer_bytes),
             served: Budget::new(config.max_forwarded_bytes),
         })
-    }
-
-    /// Whether that node can be asked now.
-    pub(super) fn is_linked(&self, node: &NodeName) -> bool {
-        self.linked().contains(node)
     }
 
     /// What posts to other nodes may take.
@@ -77,9 +75,30 @@ impl Relay {
         &self.asked
     }
 
+    /// What the answers to polls may take that came from other nodes.
+    pub(super) fn answers(&self) -> &Arc<Budget> {
+        &self.answers
+    }
+
     fn linked(&self) -> MutexGuard<'_, BTreeSet<NodeName>> {
         // Nothing panics while the lock is held, and each step leaves the set whole.
         self.linked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks a node whether it has the session of a token. A word is all that a token can cost which anybody has made up.
+    ///
+    /// # Cancel safety
+    /// As [`poll`](Self::poll).
+    pub(super) async fn has_session(&self, node: &NodeName, token: &str) -> bool {
+        if !self.linked().contains(node) {
+            return false;
+        }
+        let token = ByteString::from(token);
+        self.sessions.counters().forwarded.add_one();
+        match self.ask(node, Word::Knock { token }, Duration::ZERO).await {
+            Some(Word::Here) => true,
+            _ => self.in_vain(false),
+        }
     }
 
     /// Asks a node for messages of one of its sessions.
@@ -88,6 +107,7 @@ impl Relay {
     /// Dropped, the other node is told that nobody waits any more.
     pub(super) async fn poll(&self, node: &NodeName, token: &str, window: Duration) -> Polled {
         let token = ByteString::from(token);
+        self.sessions.counters().forwarded.add_one();
         match self.ask(node, Word::Poll { token, window }, window).await {
             Some(Word::Messages(messages)) => Polled::Messages(messages),
             Some(Word::Nothing) => Polled::Nothing,
@@ -95,7 +115,7 @@ impl Relay {
         }
     }
 
-    /// Brings a body to a session of another node. The charge is given back when that has answered.
+    /// Brings a body to a session of another node that [has](Self::has_session) it. The charge is given back when that has answered.
     pub(super) async fn post(
         &self,
         node: &NodeName,
@@ -125,7 +145,6 @@ impl Relay {
     }
 
     async fn ask(&self, node: &NodeName, word: Word, window: Duration) -> Option<Word> {
-        self.sessions.counters().forwarded.add_one();
         let question = self.asking.begin(node)?;
         let request = question.request();
         self.say(node, request, word).ok()?;
@@ -146,8 +165,11 @@ impl Relay {
     }
 
     fn say(&self, node: &NodeName, request: u64, word: Word) -> Result<(), DirectError> {
-        let payload = payload(&Said { request, word });
-        self.pubsub.direct_broadcast(node, TOPIC, payload)
+        self.tell(node, &Said { request, word })
+    }
+
+    fn tell(&self, node: &NodeName, said: &Said) -> Result<(), DirectError> {
+        self.pubsub.direct_broadcast(node, TOPIC, payload(said))
     }
 
     /// Another node said something.
@@ -163,6 +185,12 @@ impl Relay {
                 layout,
                 body,
             } => self.serve_post(node, request, &token, window, layout, body),
+            Word::Knock { token } => {
+                let is_here = self.sessions.find_here(&token).is_some();
+                let answer = if is_here { Word::Here } else { Word::Gone };
+                // A node that cannot be told is down, or gives up.
+                let _ = self.say(node, request, answer);
+            }
             Word::Cancel => self.serving.cancel(node, request),
             answer => self.asking.answer(node, request, answer),
         }

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use bytestring::ByteString;
 use futures::{Sink, Stream, task::AtomicWaker};
 use tokio::{
     runtime::Handle,
@@ -138,6 +139,15 @@ impl Shared {
             }
         })
         .await
+    }
+
+    /// Messages that a poll took out did not leave this node: the next poll gets them.
+    pub(super) fn put_back(&self, messages: Vec<ByteString>) {
+        let mut state = self.lock();
+        state.downstream.put_back(messages);
+        let news = state.downstream.news();
+        drop(state);
+        news.into_iter().for_each(Waker::wake);
     }
 
     /// A post begins to come.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -15,7 +16,10 @@ use super::{
     session::Shared,
     token::{Token, TokenKey},
 };
-use crate::log_limit::LongPollLines;
+use crate::{
+    connections::census::{Address, Census},
+    log_limit::LongPollLines,
+};
 
 /// All sessions of this node.
 pub(super) struct Sessions {
@@ -36,6 +40,16 @@ struct Table {
     /// Those that have no session yet counted too.
     taken: usize,
     open: HashMap<u64, Arc<Shared>>,
+    addresses: Census<Address>,
+}
+
+/// Why there is no seat for a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoSeat {
+    /// All are taken.
+    Full,
+    /// Its address has as many as it may.
+    Address,
 }
 
 /// Where the session of a token is.
@@ -81,19 +95,30 @@ impl Sessions {
         self.table().open.len()
     }
 
-    /// Room for one more session, if there is.
-    pub(super) fn take_seat(self: &Arc<Self>) -> Option<Seat> {
+    /// Room for one more session of a client from there.
+    pub(super) fn take_seat(self: &Arc<Self>, client: Option<SocketAddr>) -> Result<Seat, NoSeat> {
+        let address = client.and_then(Address::of);
         let mut table = self.table();
         if table.taken >= self.config.max_sessions {
-            drop(table);
             self.counters.full.add_one();
-            return None;
+            return Err(NoSeat::Full);
+        }
+        let most = self.config.max_sessions_per_address;
+        if let Some(address) = address
+            && !table.addresses.enter(address, most)
+        {
+            self.counters.full_address.add_one();
+            return Err(NoSeat::Address);
         }
         table.taken += 1;
         let number = table.next;
         table.next += 1;
         let sessions = Arc::clone(self);
-        Some(Seat { sessions, number })
+        Ok(Seat {
+            sessions,
+            number,
+            address,
+        })
     }
 
     /// Finds the session of a token that may come from anybody.
@@ -123,6 +148,7 @@ impl Sessions {
 pub(super) struct Seat {
     sessions: Arc<Sessions>,
     number: u64,
+    address: Option<Address>,
 }
 
 impl Seat {
@@ -159,6 +185,9 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut table = self.sessions.table();
         table.taken -= 1;
+        if let Some(address) = &self.address {
+            table.addresses.leave(address);
+        }
         let session = table.open.remove(&self.number);
         drop(table);
         drop(session);

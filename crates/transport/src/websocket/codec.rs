@@ -9,14 +9,19 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tungstenite::{
     Error, Message,
-    protocol::{Role, WebSocketConfig, WebSocketContext},
+    error::ProtocolError,
+    protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext, frame::Utf8Bytes},
 };
 
 use super::boundary::Boundary;
+use crate::close::CloseCode;
 
 /// A context that has had a larger message than this is replaced when nothing is in it: its buffers never shrink, and it would keep
 /// them for as long as its connection lives.
 const KEPT_BYTES: usize = 64 * 1024;
+
+/// How many frames that are no message are read in a turn, before others get theirs.
+const SMALL_AT_ONCE: u16 = 64;
 
 /// Frames in and out of a byte stream, all by one task.
 ///
@@ -38,6 +43,17 @@ pub(super) struct Codec<T> {
     is_dry: bool,
     /// Whether nothing more can be read.
     ended: bool,
+}
+
+/// How many small frames had come when a turn began.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark(u16);
+
+impl Mark {
+    /// Whether the turn has had its share.
+    fn is_over(self, read: &Boundary) -> bool {
+        read.small().wrapping_sub(self.0) >= SMALL_AT_ONCE
+    }
 }
 
 impl<T> Codec<T> {
@@ -70,6 +86,34 @@ impl<T> Codec<T> {
         }
     }
 
+    /// How many bytes it holds of a message that is not whole.
+    pub(super) fn unfinished(&self) -> usize {
+        self.read.unfinished()
+    }
+
+    /// Where the [small frames](Boundary::small) of a turn begin.
+    pub(super) fn mark(&self) -> Mark {
+        Mark(self.read.small())
+    }
+
+    /// How many of them have come since somebody last asked.
+    pub(super) fn take_small_frames(&mut self) -> u32 {
+        self.read.take_small().into()
+    }
+
+    /// Whether it holds so much of a message that its client's part in the closing handshake is not waited for: that would come behind
+    /// the rest.
+    pub(super) fn is_laden(&self) -> bool {
+        self.unfinished() > KEPT_BYTES
+    }
+
+    /// Nothing more is read or written: what it holds is let go of.
+    pub(super) fn let_go(&mut self) {
+        if self.largest.max(self.unfinished()) > KEPT_BYTES {
+            self.context = WebSocketContext::new(Role::Server, Some(*self.context.get_config()));
+        }
+    }
+
     pub(super) fn stream(&self) -> &T {
         &self.stream
     }
@@ -80,25 +124,34 @@ impl<T> Codec<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Codec<T> {
-    /// The next message. After an error, and after the closing handshake, there is none.
+    /// The next message of a turn. After an error, and after the client's close frame, there is none.
     pub(super) fn poll_next(
         &mut self,
         cx: &mut Context<'_>,
+        mark: Mark,
     ) -> Poll<Option<Result<Message, Error>>> {
         if self.ended {
             return Poll::Ready(None);
         }
         self.is_dry = false;
-        let mut stream = Followed(Polled(&mut self.stream, cx), &mut self.read);
+        let mut stream = Followed(Polled(&mut self.stream, cx), &mut self.read, mark);
         match self.context.read(&mut stream) {
             Err(error) if is_pending(&error) => {
                 self.is_dry = true;
                 self.slim();
+                if mark.is_over(&self.read) {
+                    // The stream was not asked, and so wakes nobody.
+                    cx.waker().wake_by_ref();
+                }
                 Poll::Pending
             }
             Err(Error::ConnectionClosed | Error::AlreadyClosed) => {
                 self.ended = true;
                 Poll::Ready(None)
+            }
+            Ok(Message::Pong(payload)) if self.read.is_close() => {
+                self.ended = true;
+                Poll::Ready(Some(self.answer_close(&payload)))
             }
             read => {
                 match &read {
@@ -107,6 +160,20 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Codec<T> {
                 }
                 Poll::Ready(Some(read))
             }
+        }
+    }
+
+    /// Reads the client's close frame, and collects the answer to it unless we closed first.
+    fn answer_close(&mut self, payload: &[u8]) -> Result<Message, Error> {
+        let frame = close_frame(payload)?;
+        let answer = frame.as_ref().map(|frame| CloseFrame {
+            code: CloseCode(frame.code.into()).answer().0.into(),
+            reason: Utf8Bytes::default(),
+        });
+        self.is_unwritten = true;
+        match self.context.close(&mut Later, answer) {
+            Err(error) if !is_pending(&error) => Err(error),
+            _ => Ok(Message::Close(frame)),
         }
     }
 
@@ -180,12 +247,15 @@ impl<T: AsyncWrite + Unpin> Write for Polled<'_, '_, T> {
 }
 
 /// As that, and what is read is followed.
-struct Followed<'a, 'b, T>(Polled<'a, 'b, T>, &'a mut Boundary);
+struct Followed<'a, 'b, T>(Polled<'a, 'b, T>, &'a mut Boundary, Mark);
 
 impl<T: AsyncRead + Unpin> Read for Followed<'_, '_, T> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.2.is_over(self.1) {
+            return at_once(Poll::Pending);
+        }
         let count = self.0.read(buffer)?;
-        self.1.pass(&buffer[..count]);
+        self.1.pass(&mut buffer[..count]);
         Ok(count)
     }
 }
@@ -216,6 +286,18 @@ impl Write for Later {
 
     fn flush(&mut self) -> io::Result<()> {
         at_once(Poll::Pending)
+    }
+}
+
+/// What a client says that closes: nothing, or a code and a reason.
+fn close_frame(payload: &[u8]) -> Result<Option<CloseFrame>, Error> {
+    match payload.split_first_chunk() {
+        Some((&code, reason)) => Ok(Some(CloseFrame {
+            code: u16::from_be_bytes(code).into(),
+            reason: Utf8Bytes::try_from(reason.to_vec())?,
+        })),
+        None if payload.is_empty() => Ok(None),
+        None => Err(Error::Protocol(ProtocolError::InvalidCloseSequence)),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::join;
 use matryoshka_transport::{
     CloseCode, CloseReason, Frame, Limits, LongPollConfig,
-    pubsub::{PubSub, memory::MemoryMesh},
+    pubsub::{Kind, Payload, PubSub, memory::MemoryMesh},
 };
 use serde_json::json;
 use tokio::time::{Instant, advance, timeout};
@@ -212,6 +212,28 @@ async fn messages_that_cannot_be_passed_on_end_their_session() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn messages_for_which_there_is_no_room_on_the_way_wait_in_their_session() {
+    let mesh = MemoryMesh::new();
+    let [one, two] = ["a", "b"].map(|name| PubSub::with(mesh.node(name)));
+    let [a, b] =
+        [&one, &two].map(|pubsub| Polled::on(pubsub, LongPollConfig::default(), Limits::default()));
+    let token = a.open().await;
+    let (_, outbox) = a.lab.connected().await;
+    mesh.hold("a", "b");
+    let fill = || one.direct_broadcast(&two.node(), "other", Payload::new(Kind::RAW, vec![0]));
+    while fill().is_ok() {}
+    outbox.frame(Frame::text("1"));
+    let release = async {
+        advance(WINDOW / 2).await;
+        outbox.frame(Frame::text("2"));
+        mesh.release("a", "b");
+    };
+    let (answer, ()) = join(b.poll(&token), release).await;
+    answer.is(messages(&token, &["1", "2"]));
+    assert!(a.lab.nothing_closed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_drain_on_one_node_sends_its_clients_to_the_other() {
     let pair = Pair::new();
     let token = pair.a.open().await;
@@ -233,7 +255,6 @@ async fn a_drain_on_one_node_sends_its_clients_to_the_other() {
 
 #[tokio::test(start_paused = true)]
 async fn what_others_say_on_the_topic_harms_nobody() {
-    use matryoshka_transport::pubsub::{Kind, Payload};
     let mesh = MemoryMesh::new();
     let [one, two] = ["a", "b"].map(|name| PubSub::with(mesh.node(name)));
     let a = Polled::on(&one, LongPollConfig::default(), Limits::default());

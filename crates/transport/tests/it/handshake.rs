@@ -485,6 +485,21 @@ async fn over_tcp_a_message_over_the_limit_still_ends_with_a_readable_1009() {
     service.connections().closed().await;
 }
 
+/// The server says so before this crate is asked: an HTTP request's URI ends at 65,534 bytes.
+#[tokio::test]
+async fn a_uri_that_is_too_long_is_414() {
+    let lab = Lab::new();
+    let config = HttpConfig::default().with_mount("/socket");
+    let service = HttpService::with_config(lab.clone(), config);
+    for addr in [on_axum(&lab).await, on_plain_hyper(service).await] {
+        let start = "/socket/websocket?vsn=2.0.0&x=";
+        let longest = format!("{start}{}", "x".repeat(65_534 - start.len()));
+        assert_eq!(Ask::upgrade_at(&longest).of(addr).await.status, 101);
+        let longer = Ask::upgrade_at(&format!("{longest}x"));
+        assert_eq!(longer.of(addr).await.status, 414);
+    }
+}
+
 #[tokio::test]
 async fn g7_a_service_that_closes_all_at_once_sends_1012_and_answers_503() {
     let lab = Lab::new();

@@ -20,7 +20,7 @@ use futures::{
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Body, Frame as BodyFrame, SizeHint};
 use matryoshka_transport::{
-    Frame, Limits, LongPollConfig, MAX_WAITING_POSTS,
+    Frame, Limits, LongPollConfig, MAX_WAITING_POSTS, PeerAddr,
     bytes::Bytes,
     http::{Request, Response, StatusCode},
     pubsub::{PubSub, memory::MemoryMesh},
@@ -280,6 +280,107 @@ async fn a_post_for_a_node_that_is_not_there_is_not_read_and_nobody_is_asked() {
     assert_eq!(a.polling.stats().served, 0);
 }
 
+/// A token of the same node and session, with another seal.
+fn forged(token: &str) -> String {
+    let mut forged = token.to_owned().into_bytes();
+    let at = forged.len() - 10;
+    forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
+    String::from_utf8(forged).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_posted_with_a_made_up_token_is_not_read_and_takes_nothing_from_others() {
+    let mesh = MemoryMesh::new();
+    let config = limited(100).with_max_forwarded_bytes(100);
+    let [a, b] = ["a", "b"].map(|name| {
+        let pubsub = PubSub::with(mesh.node(name));
+        Polled::on(&pubsub, config.clone(), Limits::default())
+    });
+    let token = a.open().await;
+    let made_up = forged(&token);
+    let mut stalled = Vec::new();
+    for _ in 0..3 {
+        post(&b, &made_up, Unread(90))
+            .await
+            .is(json!({"status": 410}));
+        stalled.push(stall(&b, &made_up, 90).await);
+    }
+    settle().await;
+    assert!(stalled.iter().all(JoinHandle::is_finished));
+    let text = "x".repeat(100);
+    b.post(&token, "", text.clone())
+        .await
+        .is(json!({"status": 200}));
+    b.poll(&token).await.is(messages(&token, &[&text]));
+    assert_eq!(b.polling.stats().forwarded_in_vain, 6);
+    assert_eq!(
+        (a.polling.stats().served, b.polling.stats().posts_refused),
+        (2, 0)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn posts_to_other_nodes_leave_polls_their_way() {
+    let mesh = MemoryMesh::new();
+    let config = limited(100).with_max_forwarded_bytes(100);
+    let [a, b] = ["a", "b"].map(|name| {
+        let pubsub = PubSub::with(mesh.node(name));
+        Polled::on(&pubsub, config.clone(), Limits::default())
+    });
+    let (one, other) = (a.open().await, a.open().await);
+    let _first = a.lab.connected().await;
+    let (_, outbox) = a.lab.connected().await;
+    let stalled = stall(&b, &one, 100).await;
+    settle().await;
+    is_put_off(&post(&b, &other, Unread(1)).await);
+    outbox.frame(Frame::text("x"));
+    b.poll(&other).await.is(messages(&other, &["x"]));
+    give_up(stalled).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_address_does_not_take_all_sessions() {
+    let config = LongPollConfig::default();
+    let most = config.max_sessions_per_address.unwrap();
+    assert!(most * 5 <= config.max_sessions, "by default");
+
+    let config = config
+        .with_max_sessions(10)
+        .with_max_sessions_per_address(Some(4));
+    let polled = Polled::with(config, Limits::default());
+    let open = async |peer: &str| {
+        let mut request = get("vsn=2.0.0").body(Full::default()).unwrap();
+        request
+            .extensions_mut()
+            .insert(PeerAddr(peer.parse().unwrap()));
+        polled.ask(request).await
+    };
+    let lines = Lines::collect();
+    for _ in 0..4 {
+        assert_eq!(open("192.0.2.1:80").await.json()["status"], 410);
+    }
+    let beyond = open("192.0.2.1:81").await;
+    assert_eq!(beyond.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(beyond.json(), json!({"status": 500}));
+    let lines = lines.take();
+    assert!(lines[0].contains("max_sessions_per_address"), "{lines:?}");
+    for peer in [
+        "192.0.2.2:80",
+        "127.0.0.1:80",
+        "127.0.0.1:80",
+        "127.0.0.1:80",
+        "127.0.0.1:80",
+        "127.0.0.1:80",
+    ] {
+        assert_eq!(open(peer).await.json()["status"], 410, "{peer}");
+    }
+    is_put_off(&open("192.0.2.3:80").await);
+    let stats = polled.polling.stats();
+    assert_eq!((stats.sessions, stats.full, stats.full_address), (10, 1, 1));
+    polled.service.connections().closed().await;
+    assert_eq!(open("192.0.2.1:80").await.json()["status"], 410);
+}
+
 /// Counts how often a future is polled.
 struct Watched<F> {
     future: Pin<Box<F>>,
@@ -457,7 +558,7 @@ async fn a_client_that_does_not_read_its_answers_gets_no_more_until_it_does() {
 #[tokio::test(start_paused = true)]
 async fn answers_from_other_nodes_that_nobody_reads_count_as_what_is_under_way() {
     let mesh = MemoryMesh::new();
-    let config = LongPollConfig::default().with_max_forwarded_bytes(1_000);
+    let config = LongPollConfig::default().with_max_answer_bytes(1_000);
     let [a, b] = ["a", "b"].map(|name| {
         let pubsub = PubSub::with(mesh.node(name));
         Polled::on(&pubsub, config.clone(), Limits::default())
@@ -467,6 +568,7 @@ async fn answers_from_other_nodes_that_nobody_reads_count_as_what_is_under_way()
     outbox.frame(Frame::text("x".repeat(1_000)));
     let held = unread(&b, &token).await;
     is_put_off(&b.poll(&token).await);
+    b.lines(&token, "").await.is(json!({"status": 200}));
     drop(held);
     outbox.frame(Frame::text("y"));
     b.poll(&token).await.is(messages(&token, &["y"]));

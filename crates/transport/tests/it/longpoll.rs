@@ -17,6 +17,7 @@ use tower::Service;
 
 use crate::{
     lab::{Lab, Mail},
+    log::Lines,
     poller::{Polled, WINDOW, get, messages},
 };
 
@@ -569,10 +570,21 @@ async fn a_frame_over_the_limit_closes_the_session_with_1011_and_one_below_fits(
             .len(),
         10_000
     );
+    let lines = Lines::collect();
     outbox.frame(Frame::text("x".repeat(10_001)));
     assert_eq!(
         polled.lab.closed().await,
         CloseReason::Closed(CloseCode::INTERNAL.into())
+    );
+    assert_eq!(polled.service.connections().stats().closed_unwritable, 1);
+    let lines = lines.take();
+    let [line] = &lines[..] else {
+        panic!("{lines:?}");
+    };
+    assert!(line.contains("LongPollConfig::max_frame_bytes"), "{line}");
+    assert!(
+        line.contains("bytes=10001 ") && line.contains("left_out=0 "),
+        "{line}"
     );
 }
 

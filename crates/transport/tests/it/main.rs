@@ -17,4 +17,5 @@ mod mounts;
 mod outbox_model;
 mod poller;
 mod sessions;
+mod unfinished;
 mod websocket;

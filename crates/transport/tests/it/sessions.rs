@@ -2,12 +2,15 @@
 
 use std::sync::atomic::Ordering::SeqCst;
 
+use http_body_util::Full;
 use matryoshka_transport::{
-    Close, CloseCode, CloseReason, ConnectInfo, Frame, Handler, Outbox, Outgoing, Output, Pushed,
-    Refused, Session,
-    http::StatusCode,
+    Close, CloseCode, CloseReason, ConnectInfo, ConnectionLimits, Connections, Frame, Handler,
+    HttpService, Outbox, Outgoing, Output, Pushed, Refused, Session,
+    bytes::Bytes,
+    http::{Request, StatusCode},
     memory::{Client, MemoryService},
 };
+use tower::Service;
 
 use crate::lab::{Lab, Mail, info};
 
@@ -248,4 +251,65 @@ async fn a_session_that_never_rests_still_hears_its_client() {
     let answer = client.recv_frame().await.unwrap();
     let mails: usize = answer.as_text().unwrap().parse().unwrap();
     assert!(mails < MANY_MAILS, "only when it came to rest");
+}
+
+/// Its sessions panic outside of their connection's task: when asked for their user, or when told that no client came.
+#[derive(Clone)]
+struct Shaky {
+    names_its_user: bool,
+}
+
+impl Handler for Shaky {
+    type Session = Shaky;
+
+    async fn connect(&self, _: ConnectInfo, _: Outbox<()>) -> Result<Self, Refused> {
+        Ok(self.clone())
+    }
+}
+
+impl Session for Shaky {
+    type Mail = ();
+
+    fn handle_in(&mut self, _: Frame, _: &mut Output) -> Result<(), Close> {
+        Ok(())
+    }
+
+    fn handle_mail(&mut self, (): (), _: &mut Output) -> Result<(), Close> {
+        Ok(())
+    }
+
+    fn user(&self) -> Option<&str> {
+        assert!(self.names_its_user, "asked to");
+        Some("al")
+    }
+
+    fn closed(&mut self, _: CloseReason) {
+        panic!("asked to");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_panics_before_its_connection_is_there_ends_itself_alone() {
+    for (names_its_user, status) in [
+        (false, StatusCode::INTERNAL_SERVER_ERROR),
+        // The upgrade's headers are missing.
+        (true, StatusCode::BAD_REQUEST),
+    ] {
+        let mut service = HttpService::new(Shaky { names_its_user });
+        let request = Request::get("/websocket").body(Full::<Bytes>::default());
+        let answer = service.call(request.unwrap()).await.unwrap();
+        assert_eq!(answer.status(), status);
+        assert_eq!(service.connections().count(), 0);
+        assert_eq!(service.connections().stats().crashes, 1);
+    }
+
+    let limits = ConnectionLimits::default().with_max_per_user(Some(0));
+    let connections = Connections::with_limits(limits);
+    let shaky = Shaky {
+        names_its_user: true,
+    };
+    let service = MemoryService::new(shaky).with_connections(&connections);
+    let refused = service.connect(info("")).await.unwrap_err();
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!((connections.count(), connections.stats().crashes), (0, 1));
 }

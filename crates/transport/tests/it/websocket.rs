@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures::{FutureExt, SinkExt, StreamExt};
 use matryoshka_transport::{
-    CloseCode, CloseReason, Connections, Frame, HttpService, Limits, Outgoing, Pushed, Transport,
-    WebSocket, WebSocketConfig,
+    CloseCode, CloseReason, Connections, Frame, HttpService, Limits, MAX_OUTGOING_BYTES, Outgoing,
+    Pushed, ReadError, Transport, WebSocket, WebSocketConfig,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
@@ -14,15 +14,13 @@ use tokio::{
 };
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{
-        Message,
-        protocol::{CloseFrame, Role},
-    },
+    tungstenite::{Message, protocol::Role},
 };
 
 use crate::{
     custom::Given,
     lab::{Lab, info},
+    log::Lines,
 };
 
 const FIN_TEXT: u8 = 0x81;
@@ -37,12 +35,33 @@ pub(crate) async fn raw(
     pipe_bytes: usize,
 ) -> DuplexStream {
     let (client, server) = duplex(pipe_bytes);
-    let websocket = WebSocket::accept(server, &config);
+    serve(
+        lab,
+        connections,
+        Limits::default(),
+        WebSocket::accept(server, &config),
+    );
+    client
+}
+
+/// The same with other limits of the connection.
+pub(crate) async fn raw_with(
+    lab: &Lab,
+    connections: &Connections,
+    limits: Limits,
+    pipe_bytes: usize,
+) -> DuplexStream {
+    let (client, server) = duplex(pipe_bytes);
+    let websocket = WebSocket::accept(server, &WebSocketConfig::default());
+    serve(lab, connections, limits, websocket);
+    client
+}
+
+fn serve(lab: &Lab, connections: &Connections, limits: Limits, websocket: WebSocket<DuplexStream>) {
     let (give, given) = mpsc::channel(1);
     give.try_send((info(""), websocket))
         .unwrap_or_else(|_| panic!("room for one"));
-    tokio::spawn(Given(given).serve_with(lab.clone(), Limits::default(), connections.clone()));
-    client
+    tokio::spawn(Given(given).serve_with(lab.clone(), limits, connections.clone()));
 }
 
 async fn connect(lab: &Lab) -> WebSocketStream<DuplexStream> {
@@ -72,7 +91,7 @@ pub(crate) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Reads up to the server's close frame and to the end of the stream; the code.
-async fn read_close(stream: &mut DuplexStream) -> u16 {
+pub(crate) async fn read_close(stream: &mut DuplexStream) -> u16 {
     loop {
         let (first, len) = (
             stream.read_u8().await.unwrap(),
@@ -127,20 +146,124 @@ async fn fragments_with_a_ping_between_them_are_one_message() {
     assert_eq!(answer, [0x8a, 1, b'?', 0x81, 4, b'a', b'b', b'c', b'd']);
 }
 
+/// The payload of a close frame.
+fn closing(code: u16, reason: &str) -> Vec<u8> {
+    [&code.to_be_bytes(), reason.as_bytes()].concat()
+}
+
 #[tokio::test(start_paused = true)]
-async fn the_clients_close_frame_is_answered_with_its_code() {
-    for code in [None, Some(1000), Some(1001), Some(3001)] {
-        let lab = Lab::new();
-        let mut client = connect(&lab).await;
-        let frame = code.map(|code: u16| CloseFrame {
-            code: code.into(),
-            reason: "".into(),
-        });
-        client.close(frame.clone()).await.unwrap();
-        assert_eq!(client.next().await.unwrap().unwrap(), Message::Close(frame));
-        assert!(client.next().await.is_none());
-        assert_eq!(lab.closed().await, CloseReason::Client(code.map(CloseCode)));
+async fn a_clients_close_is_answered_with_its_code_if_it_may_say_it_and_never_with_a_reason() {
+    let same = [
+        1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3001, 4999, 5000,
+    ];
+    let other = [0, 999, 1004, 1005, 1006, 1012, 1013, 1014, 1015, 2999];
+    let rows = same.map(|code| (code, code)).into_iter();
+    let rows = rows.chain(other.map(|code| (code, 1002)));
+    for (code, answer) in rows {
+        for reason in ["", "gone to lunch"] {
+            let lab = Lab::new();
+            let config = WebSocketConfig::default();
+            let mut client = raw(&lab, &Connections::new(), config, 1_024).await;
+            // What is no close before it is none, and what is behind it is nothing.
+            let frames = [
+                masked(0x8a, &closing(4000, "a pong")),
+                masked(0x88, &closing(code, reason)),
+                masked(0x88, &closing(4001, "twice")),
+            ];
+            client.write_all(&frames.concat()).await.unwrap();
+            assert_eq!(read_close(&mut client).await, answer, "{code} {reason}");
+            let told = CloseReason::Client(Some(CloseCode(code)));
+            assert_eq!(lab.closed().await, told);
+        }
     }
+    let lab = Lab::new();
+    let mut client = connect(&lab).await;
+    client.close(None).await.unwrap();
+    let answer = client.next().await.unwrap().unwrap();
+    assert_eq!(answer, Message::Close(None));
+    assert!(client.next().await.is_none());
+    assert_eq!(lab.closed().await, CloseReason::Client(None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_frame_that_is_broken_is_a_breach() {
+    for (name, frame, code) in [
+        ("half a code", masked(0x88, b"\x03"), CloseCode::PROTOCOL),
+        (
+            "a reason that is not UTF-8",
+            masked(0x88, b"\x03\xe8\xff"),
+            CloseCode::INVALID_UTF8,
+        ),
+        (
+            "a fragment",
+            masked(0x08, &closing(1000, "")),
+            CloseCode::PROTOCOL,
+        ),
+        (
+            "a reserved bit",
+            masked(0xc8, &closing(1000, "")),
+            CloseCode::PROTOCOL,
+        ),
+        ("unmasked", vec![0x88, 0], CloseCode::PROTOCOL),
+        (
+            "too long",
+            masked(0x88, &closing(1000, &"x".repeat(124))),
+            CloseCode::PROTOCOL,
+        ),
+    ] {
+        let lab = Lab::new();
+        let config = WebSocketConfig::default();
+        let mut client = raw(&lab, &Connections::new(), config, 1_024).await;
+        client.write_all(&frame).await.unwrap();
+        assert_eq!(read_close(&mut client).await, code.0, "{name}");
+        assert_eq!(
+            lab.closed().await,
+            CloseReason::Closed(code.into()),
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_is_written_before_the_answer_to_a_close() {
+    let (mut client, server) = duplex(1 << 10);
+    let mut server = WebSocket::accept(server, &WebSocketConfig::default());
+    server
+        .feed(Outgoing::Frame(Frame::text("before")))
+        .await
+        .unwrap();
+    client
+        .write_all(&masked(0x88, &closing(1001, "bye")))
+        .await
+        .unwrap();
+    let closed = server.next().await.unwrap();
+    assert!(matches!(
+        closed,
+        Err(ReadError::Closed(Some(CloseCode(1001))))
+    ));
+    client.shutdown().await.unwrap();
+    server.close().await.unwrap();
+    drop(server);
+    let mut said = Vec::new();
+    client.read_to_end(&mut said).await.unwrap();
+    assert_eq!(said, b"\x81\x06before\x88\x02\x03\xe9");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_that_cannot_be_written_closes_with_1011_and_is_counted() {
+    let (lab, connections) = (Lab::new(), Connections::new());
+    let mut client = raw(&lab, &connections, WebSocketConfig::default(), 1_024).await;
+    let (_, outbox) = lab.connected().await;
+    let bytes = MAX_OUTGOING_BYTES + 64 * 1024;
+    let lines = Lines::collect();
+    outbox.frame(Frame::binary(vec![0; bytes]));
+    assert_eq!(read_close(&mut client).await, CloseCode::INTERNAL.0);
+    let closed = lab.closed().await;
+    assert_eq!(closed, CloseReason::Closed(CloseCode::INTERNAL.into()));
+    assert_eq!(connections.stats().closed_unwritable, 1);
+    let lines = lines.take();
+    assert!(lines[0].contains("MAX_OUTGOING_BYTES"), "{lines:?}");
+    assert!(lines[0].contains(&format!("bytes={bytes} ")), "{lines:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -114,7 +114,7 @@ fn offer_of(node: String) -> Offer {
     Offer {
         node,
         at: Position { life: MOST, seq: 1 },
-        left: 60_000,
+        left: u64::MAX,
         formerly: (0..16).map(Life::first_of).collect(),
     }
 }

@@ -161,6 +161,8 @@ fn i28_what_is_held_is_listed_until_the_copy_has_it() {
     net.hear(1, 0, link, Message::Part(state));
     net.run();
     assert_eq!(net.keys(1), "ann bob");
+    net.pass(2 * PERIOD);
+    assert_eq!(net.keys(1), "ann bob");
     net.deaf.clear();
     net.pass(2 * settings().vector_period);
     assert_eq!(net.keys(1), "ann bob");
@@ -357,3 +359,5 @@ fn i20_a_life_that_was_held_to_the_end_is_not_heard_when_its_node_is_forgotten()
     );
     assert_eq!(net.keys(1), "ann");
 }
+
+mod ends;

@@ -610,7 +610,10 @@ impl World {
             .as_ref()
             .is_some_and(|running| running.shard.due(running.clock(self.now)));
         if due {
-            self.act(node, |_, running, now| running.shard.handle_tick(now));
+            self.act(node, |_, running, now| {
+                running.shard.handle_tick(now);
+                assert!(!running.shard.due(now), "I22: a tick does all that is due");
+            });
         }
     }
 

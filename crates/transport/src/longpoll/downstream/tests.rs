@@ -288,6 +288,24 @@ proptest! {
 }
 
 #[test]
+fn what_is_put_back_stands_before_what_came_since() {
+    let now = Instant::now();
+    let mut downstream = downstream(1_000, now);
+    put(&mut downstream, 0..2);
+    let poll = begin(&mut downstream, now);
+    let Some(Polled::Messages(messages)) = downstream.poll(&poll, now) else {
+        panic!("no messages");
+    };
+    let _ = downstream.finish(&poll, now);
+    put(&mut downstream, 2..3);
+    assert_eq!(downstream.read(messages.iter().map(weight).sum()), None);
+    downstream.put_back(messages);
+    let poll = begin(&mut downstream, now);
+    assert_eq!(downstream.poll(&poll, now), Some(texts(0..3)));
+    assert_eq!(downstream.bytes, 0);
+}
+
+#[test]
 fn what_is_not_read_holds_back_what_waits_and_its_reading_is_news() {
     let now = Instant::now();
     let mut downstream = downstream(MESSAGE_BYTES + 1, now);

@@ -8,16 +8,26 @@ use std::{
 };
 
 use bytes::Bytes;
-use matryoshka_pubsub::NodeName;
-use tokio::{runtime::Handle, task::AbortHandle, time::Instant};
+use matryoshka_pubsub::{DirectError, NodeName};
+use tokio::{
+    runtime::Handle,
+    task::AbortHandle,
+    time::{Instant, sleep, timeout_at},
+};
 
-use super::{Relay, wire::Word};
+use super::{
+    Relay,
+    wire::{Said, Word},
+};
 use crate::longpoll::{
     body::{Layout, Messages},
     budget::Charge,
     downstream::Polled,
     session::{PostAnswer, Shared},
 };
+
+/// How long messages wait before they are told again that had no room in the queue to their client's node.
+const RETRY: Duration = Duration::from_millis(100);
 
 /// The requests being served, each by a task of its own.
 pub(super) struct Serving {
@@ -88,25 +98,6 @@ pub(super) enum Work {
     Post(Messages, usize, Charge),
 }
 
-impl Work {
-    async fn run(self, session: &Arc<Shared>, window: Duration) -> Word {
-        match self {
-            // What other nodes hold for their clients is theirs to bound.
-            Self::Poll => session.poll(window).await.0.into(),
-            Self::Post(messages, bytes, charge) => {
-                let taken_in = session.enter().and_then(|mut coming| {
-                    coming.grow(bytes)?;
-                    Ok(coming)
-                });
-                match taken_in {
-                    Ok(coming) => coming.post(messages, charge, window).await.into(),
-                    Err(not_taken) => PostAnswer::from(not_taken).into(),
-                }
-            }
-        }
-    }
-}
-
 impl From<PostAnswer> for Word {
     fn from(answer: PostAnswer) -> Self {
         match answer {
@@ -165,9 +156,17 @@ impl Relay {
             let window = window.min(self.sessions.config().window);
             let (relay, asker) = (Arc::clone(self), node.clone());
             let task = async move {
-                let answer = work.run(&session, window).await;
+                let answer = match work {
+                    Work::Poll => relay.serve_poll(&asker, request, &session, window).await,
+                    Work::Post(messages, bytes, charge) => {
+                        Some(take_in(&session, messages, bytes, charge, window).await)
+                    }
+                };
                 relay.serving.end(&asker, request);
-                relay.reply(&asker, request, answer, &session);
+                if let Some(answer) = answer {
+                    // A node that cannot be told is down, or gives up.
+                    let _ = relay.say(&asker, request, answer);
+                }
             };
             self.serving.start((node.clone(), request), &runtime, task)
         });
@@ -177,16 +176,66 @@ impl Relay {
         }
     }
 
-    /// Messages that cannot be told end their session: it must not go on without them.
-    fn reply(&self, node: &NodeName, request: u64, answer: Word, session: &Shared) {
-        let has_messages = matches!(answer, Word::Messages(_));
-        if self.say(node, request, answer).is_err() && has_messages {
-            let lines = self.sessions.lines();
-            if let Some(left_out) = lines.not_passed_on.pass(Instant::now().into_std()) {
-                tracing::warn!(%node, left_out, "a long-poll session ends: what it had for its client could not be passed on");
+    /// Tells what there is for the client, and gives back what is to be told instead. Messages for which the queue to that node has no room
+    /// wait in their session as before, and are told a little later. Those that can never be told end it: it must not go on without them.
+    async fn serve_poll(
+        &self,
+        node: &NodeName,
+        request: u64,
+        session: &Arc<Shared>,
+        window: Duration,
+    ) -> Option<Word> {
+        let end = Instant::now() + window;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            // What other nodes hold for their clients is theirs to bound.
+            let messages = match session.poll(left).await.0 {
+                Polled::Messages(messages) => messages,
+                nothing => return Some(nothing.into()),
+            };
+            let said = Said {
+                request,
+                word: Word::Messages(messages),
+            };
+            match (self.tell(node, &said), said.word) {
+                (Ok(()), _) => return None,
+                (Err(DirectError::QueueFull(_)), Word::Messages(messages)) => {
+                    session.put_back(messages);
+                }
+                _ => {
+                    self.lose(node, session);
+                    return Some(Word::Gone);
+                }
             }
-            session.lose();
-            let _ = self.say(node, request, Word::Gone);
+            if timeout_at(end, sleep(RETRY)).await.is_err() {
+                return Some(Word::Nothing);
+            }
         }
+    }
+
+    fn lose(&self, node: &NodeName, session: &Shared) {
+        let lines = self.sessions.lines();
+        if let Some(left_out) = lines.not_passed_on.pass(Instant::now().into_std()) {
+            tracing::warn!(%node, left_out, "a long-poll session ends: what it had for its client could not be passed on");
+        }
+        session.lose();
+    }
+}
+
+/// Hands a post to its session.
+async fn take_in(
+    session: &Arc<Shared>,
+    messages: Messages,
+    bytes: usize,
+    charge: Charge,
+    window: Duration,
+) -> Word {
+    let taken_in = session.enter().and_then(|mut coming| {
+        coming.grow(bytes)?;
+        Ok(coming)
+    });
+    match taken_in {
+        Ok(coming) => coming.post(messages, charge, window).await.into(),
+        Err(not_taken) => PostAnswer::from(not_taken).into(),
     }
 }

@@ -33,13 +33,17 @@ pub(super) enum Word {
         layout: Layout,
         body: Bytes,
     },
+    /// Asks whether the session of a token is there, before a post for it is read: anybody can make up a token.
+    Knock { token: ByteString },
     /// The client of a request has gone away.
     Cancel,
     /// Answers a poll with messages.
     Messages(Vec<ByteString>),
     /// Answers a poll: nothing came.
     Nothing,
-    /// Answers both: there is no such session.
+    /// Answers a knock: the session is here.
+    Here,
+    /// Answers all three: there is no such session.
     Gone,
     /// Answers a post: every message was taken.
     Taken,
@@ -59,6 +63,8 @@ mod kind {
     pub(super) const TAKEN: u8 = 7;
     pub(super) const LATE: u8 = 8;
     pub(super) const BAD_LINE: u8 = 9;
+    pub(super) const KNOCK: u8 = 10;
+    pub(super) const HERE: u8 = 11;
 }
 
 impl Said {
@@ -88,8 +94,9 @@ impl Said {
                     put(&mut out, message.as_bytes());
                 }
             }
+            Word::Knock { token } => put(&mut out, token.as_bytes()),
             Word::BadLine(number) => put(&mut out, &number.to_be_bytes()),
-            Word::Cancel | Word::Nothing | Word::Gone | Word::Taken | Word::Late => {}
+            Word::Cancel | Word::Nothing | Word::Here | Word::Gone | Word::Taken | Word::Late => {}
         }
         out.freeze()
     }
@@ -116,6 +123,9 @@ impl Said {
                 },
                 body: fields.next()?,
             },
+            kind::KNOCK => Word::Knock {
+                token: fields.text()?,
+            },
             kind::CANCEL => Word::Cancel,
             kind::MESSAGES => {
                 let mut messages = Vec::new();
@@ -125,6 +135,7 @@ impl Said {
                 Word::Messages(messages)
             }
             kind::NOTHING => Word::Nothing,
+            kind::HERE => Word::Here,
             kind::GONE => Word::Gone,
             kind::TAKEN => Word::Taken,
             kind::LATE => Word::Late,
@@ -140,9 +151,11 @@ impl Word {
         match self {
             Self::Poll { .. } => kind::POLL,
             Self::Post { .. } => kind::POST,
+            Self::Knock { .. } => kind::KNOCK,
             Self::Cancel => kind::CANCEL,
             Self::Messages(_) => kind::MESSAGES,
             Self::Nothing => kind::NOTHING,
+            Self::Here => kind::HERE,
             Self::Gone => kind::GONE,
             Self::Taken => kind::TAKEN,
             Self::Late => kind::LATE,
@@ -155,7 +168,7 @@ impl Word {
         match self {
             Self::Messages(messages) => messages.iter().map(|message| message.len() + 4).sum(),
             Self::Post { token, body, .. } => token.len() + body.len() + 32,
-            Self::Poll { token, .. } => token.len() + 16,
+            Self::Poll { token, .. } | Self::Knock { token } => token.len() + 16,
             _ => 8,
         }
     }
@@ -221,7 +234,9 @@ mod tests {
                 }
             }),
             prop::collection::vec(text(), 0..5).prop_map(Word::Messages),
+            text().prop_map(|token| Word::Knock { token }),
             any::<u32>().prop_map(Word::BadLine),
+            Just(Word::Here),
             Just(Word::Cancel),
             Just(Word::Nothing),
             Just(Word::Gone),

@@ -147,6 +147,20 @@
 //! | what a lost message is of hidden as if the link were down | `i30_` |
 //! | of one name all ends remembered one by one, or the ends of lives for ever | `i18_many_restarts_` of `shard/tests.rs` |
 //! | the lowest life that counts lowered by a number that was taken before | `i4_a_number_` of `shard/tests/late.rs` |
+//! | a life introduced by its goodbye alone | `i14_a_goodbye_` of `shard/tests/restarts/ends.rs` |
+//! | former lives lost where a set is passed on, or that a told set was held to the end | `i8_what_was_held_to_the_end_is_known_` of `shard/tests/restarts/ends.rs` |
+//! | what gave way in a held set forgotten as its node is heard again | `i8_what_gave_way_in_a_held_set_`, `i8_what_gave_way_while_` of `shard/tests/restarts/ends.rs` |
+//! | a copy out of reach not held, asked for though it is here, or not completed | `i9_i23_a_copy_` of `shard/tests/restarts/ends.rs` |
+//! | a set that comes put beside the copy, and not merged with it | `i8_what_gave_way_in_a_copy_` of `shard/tests/restarts/ends.rs` |
+//! | a set cut short after its first part, or a part of another one taken for its | `i12_a_set_in_parts_`, `i6_a_part_of_another_set_` of `shard/tests/restarts/ends.rs` |
+//! | a grace that counts anew with each who is told of it, or a told set not told on | `i26_a_set_goes_` of `shard/tests/restarts/ends.rs` |
+//! | who is heard again and not here yet taken for over as the grace ends | `i17_who_is_heard_again_` of `shard/tests/restarts/ends.rs` |
+//! | held sets that stay though their process left, or that go with another's end | `i8_i26_who_leaves_` of `shard/tests/restarts/ends.rs` |
+//! | a restart taken for a plain end, as its next life speaks over the same link | `i15_what_a_later_life_` of `shard/tests/restarts/ends.rs` |
+//! | an announcement not repeated in the first word, or in vectors | `i15_a_restart_is_announced_` of `shard/tests/restarts/ends.rs` |
+//! | the incarnation of a new link ignored | `i20_over_the_link_` of `shard/tests/news.rs` |
+//! | how far a tracker was kept for the next one over the same link | `i9_the_next_tracker_` of `shard/tests/news.rs` |
+//! | a timer that is still due after its tick | `i22_`, and every story |
 
 use std::collections::BTreeSet;
 

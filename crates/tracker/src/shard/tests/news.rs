@@ -1,0 +1,184 @@
+//! News of links, lives and numbers: what comes of each, and what is not to come of it.
+
+use super::*;
+
+const GRACE: Duration = Duration::from_secs(10);
+
+/// A number is the node's own matter, and only rises; who has left takes none any more.
+#[test]
+fn i4_a_number_is_taken_only_if_it_is_higher_and_not_after_the_goodbye() {
+    let mut net = Net::meshed(2);
+    net.track(0, "ann");
+    net.pass(PERIOD);
+    let own = |net: &Net| net.shards[0].at().life.incarnation;
+    for (told, taken) in [(7, 7), (3, 7), (7, 7)] {
+        let event = MemberEvent::Renumbered(Incarnation(told));
+        net.shards[0].handle_member(&event, net.now);
+        net.run();
+        assert_eq!(own(&net), taken, "told {told}");
+    }
+    let members = [net.member(1, net.link(0, 1))];
+    net.shards[0].handle_reset(&members, Incarnation(8), net.now);
+    net.run();
+    assert_eq!((own(&net), net.keys(1).as_str()), (8, "ann"));
+    net.shards[0].leave(net.now);
+    net.run();
+    net.take_sent();
+    net.shards[0].handle_member(&MemberEvent::Renumbered(Incarnation(9)), net.now);
+    net.run();
+    assert_eq!((own(&net), net.take_sent()), (8, vec![]));
+}
+
+/// A node has begun again, and is linked. Over that link comes what its life before said, whose copy is still here.
+#[test]
+fn i20_over_the_link_of_a_later_incarnation_an_earlier_one_is_not_heard() {
+    let mut net = Net::meshed(2);
+    net.track(0, "ann");
+    net.pass(PERIOD);
+    let before = Message::Vector(vector(net.shards[0].at(), Vec::new()));
+    net.restart(0, 2);
+    net.deaf.insert((1, 0));
+    net.up(0, 1);
+    net.take_diffs(1);
+    net.hear(1, 0, net.link(1, 0), before);
+    net.run();
+    assert_eq!((net.keys(1), net.take_diffs(1)), (String::new(), vec![]));
+    assert_eq!(net.shards[1].stats().refused_lives, 1);
+}
+
+/// The tracker before it was far when the link came up. That says nothing of the one that follows it over the same link.
+#[test]
+fn i9_the_next_tracker_over_one_link_is_listed_though_the_one_before_was_further() {
+    for drains in [false, true] {
+        let mut net = Net::new(2);
+        for key in ["a", "b", "c"] {
+            net.track(0, key);
+        }
+        net.up(0, 1);
+        if drains {
+            net.shards[0].restart(GRACE);
+            net.run();
+        }
+        net.shards[0].leave(net.now);
+        net.run();
+        net.shards[0] = Shard::new(name(0), life(1).next().unwrap(), settings());
+        net.track(0, "new");
+        let event = MemberEvent::Up(net.member(1, net.link(0, 1)));
+        net.shards[0].handle_member(&event, net.now);
+        net.run();
+        let listed = if drains { "a b c new" } else { "new" };
+        assert_eq!(net.keys(1), listed);
+        assert_eq!(net.shards[1].shown_life(&name(0)), life(1).next());
+    }
+}
+
+/// That a node is forgotten is said of one that is away: what it tracked is dropped. Of one that is linked again it comes too late.
+#[test]
+fn i18_who_is_forgotten_is_dropped_unless_it_is_linked() {
+    let mut net = Net::meshed(2);
+    net.track(0, "ann");
+    net.pass(PERIOD);
+    net.take_diffs(1);
+    let event = MemberEvent::Forgotten(name(0));
+    net.shards[1].handle_member(&event, net.now);
+    net.run();
+    assert!(net.shards[1].have(&name(0)).is_some());
+    net.down(0, 1);
+    net.shards[1].handle_member(&event, net.now);
+    net.run();
+    assert!(net.shards[1].have(&name(0)).is_none());
+    assert_eq!(net.take_diffs(1), [(0, 1)]);
+}
+
+/// News were lost. Among the nodes that there are is one without a link, and one that leaves for good.
+#[test]
+fn i17_of_all_nodes_after_a_reset_only_those_count_that_are_linked_and_stay() {
+    for (state, listed, over) in [
+        (MemberState::Up, "ann bob", false),
+        (MemberState::Suspect, "ann bob", false),
+        (MemberState::Restarting, "ann bob", false),
+        (MemberState::Down, "ann", false),
+        (MemberState::Leaving, "ann", true),
+    ] {
+        let mut net = Net::meshed(3);
+        net.track(0, "ann");
+        net.track(1, "bob");
+        net.pass(PERIOD);
+        let member = Member {
+            state,
+            ..net.member(1, net.link(2, 1))
+        };
+        let members = [net.member(0, net.link(2, 0)), member];
+        net.shards[2].handle_reset(&members, Incarnation(1), net.now);
+        net.run();
+        assert_eq!(net.keys(2), listed, "{state:?}");
+        assert_eq!(net.shards[2].peers[&name(1)].floor.ended, over, "{state:?}");
+    }
+}
+
+/// A link broke, and another one comes up: what was missed is told, and nothing that is here already.
+#[test]
+fn i23_over_a_new_link_only_what_was_missed_is_told() {
+    let mut net = Net::meshed(2);
+    for key in ["a", "b", "c"] {
+        net.track(0, key);
+    }
+    net.pass(PERIOD);
+    net.down(0, 1);
+    net.track(0, "d");
+    net.pass(PERIOD);
+    net.take_sent();
+    net.up(0, 1);
+    assert_eq!(net.keys(1), "a b c d");
+    let told = net.take_sent().into_iter().map(|message| match message {
+        Message::Ops(ops) => ops.ops.len(),
+        Message::Part(part) => part.entries.len(),
+        _ => 0,
+    });
+    assert_eq!(told.sum::<usize>(), 1);
+}
+
+/// Of an earlier state all is here, as comes late. Of the one that is on its way now nothing is, and all of it is still sent.
+#[test]
+fn i9_what_was_taken_of_an_earlier_state_is_not_taken_of_a_later_one() {
+    let mut net = Net::new(2);
+    for key in 0..40 {
+        net.track(0, &format!("k{key:02}"));
+    }
+    net.deaf.insert((1, 0));
+    net.up(0, 1);
+    let sending = |net: &Net| {
+        let peer = &net.shards[0].peers[&name(1)];
+        peer.link.as_ref().unwrap().sending.is_some()
+    };
+    assert!(sending(&net));
+    let at = net.shards[0].at();
+    let taken = |seq| {
+        let at = Position { seq, ..at };
+        let part = u32::MAX;
+        Message::PartTaken(crate::message::PartTaken { at, part })
+    };
+    net.hear(0, 1, net.link(0, 1), taken(at.seq - 1));
+    assert!(sending(&net));
+    net.hear(0, 1, net.link(0, 1), taken(at.seq));
+    assert!(!sending(&net));
+    net.run();
+}
+
+/// Operations come beyond a gap, and then some that are older: how far the owner is stays known.
+#[test]
+fn i4_what_was_told_of_an_owner_is_not_lowered_by_what_comes_late() {
+    let mut net = Net::meshed(2);
+    net.track(0, "ann");
+    net.pass(PERIOD);
+    net.deaf.insert((0, 1));
+    let (life, link) = (life(1), net.link(1, 0));
+    for from in [6, 0] {
+        let ops = vec![put("k")];
+        net.hear(1, 0, link, Message::Ops(Ops { life, from, ops }));
+        net.run();
+    }
+    let peer = &net.shards[1].peers[&name(0)];
+    assert_eq!(peer.link.as_ref().map(|link| link.known), Some(7));
+    assert!(peer.behind());
+}

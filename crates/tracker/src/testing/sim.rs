@@ -21,6 +21,7 @@ mod many;
 mod network;
 mod random;
 mod shrink;
+mod trace;
 mod world;
 
 pub use action::{Action, NoAction};

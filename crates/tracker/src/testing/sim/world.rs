@@ -17,6 +17,7 @@ use super::clock::Rate;
 use super::eyes::{Eyes, LinkView, Seen};
 use super::network::{Index, Network, Packet, Weather, What};
 use super::random::Random;
+use super::trace::Trace;
 use super::{Report, Voice};
 use crate::entry::Entry;
 use crate::life::Life;
@@ -44,6 +45,7 @@ pub(super) struct World {
     network: Network,
     truth: Truth,
     report: Report,
+    trace: Trace,
     settings: Settings,
     acts: u64,
     pub(super) voice: Voice,
@@ -157,6 +159,7 @@ impl World {
             network: Network::default(),
             truth: Truth::default(),
             report: Report::default(),
+            trace: Trace::default(),
             settings,
             acts: 0,
             voice: Voice::Fails,
@@ -715,9 +718,7 @@ impl World {
                         step.diff.topic
                     )
                 });
-                for entry in step.diff.joins.iter().chain(&step.diff.leaves) {
-                    self.trace(&entry.reference.put_seq().to_be_bytes());
-                }
+                self.trace.diff(self.now, node, &step.diff);
                 let view = Eyes {
                     names: &self.names,
                     generations: &self.generations,
@@ -736,7 +737,7 @@ impl World {
 
     fn send(&mut self, way: (Index, Index, LinkId), message: &Message) {
         let bytes = message.encode();
-        self.trace(&bytes);
+        self.trace.message(self.now, way, &bytes);
         let (from, to, link) = way;
         self.tell(|| format!("n{from} sends to n{to} on {link:?}: {message:?}"));
         if !matches!(message, Message::Vector(_)) {
@@ -768,14 +769,6 @@ impl World {
             step: self.step,
             now: self.now,
         }
-    }
-
-    fn trace(&mut self, bytes: &[u8]) {
-        let mut trace = self.report.trace;
-        for byte in bytes {
-            trace = (trace ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-        self.report.trace = trace;
     }
 
     fn check(&self, node: Index, running: &Running) {

@@ -66,6 +66,7 @@ impl World {
             assert_eq!(stats.held_sets_now, 0, "the grace is over");
             self.report.count_stats(&stats);
         }
+        self.report.trace = self.trace.value();
         std::mem::take(&mut self.report)
     }
 

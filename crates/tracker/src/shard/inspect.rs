@@ -17,6 +17,7 @@ use crate::life::Life;
 use crate::message::Position;
 use crate::owner_log::Slot;
 use crate::replica::Replica;
+use crate::visible::ShownHeld;
 
 impl Shard {
     /// An owner is dead, and all that it tracked ends in one step. How much it was.
@@ -44,6 +45,20 @@ impl Shard {
 
     pub(crate) fn listed(&self) -> impl Iterator<Item = &Arc<Entry>> {
         self.visible.iter()
+    }
+
+    /// What is listed as held, and by what.
+    pub(crate) fn held_places(&self) -> impl Iterator<Item = &ShownHeld> {
+        self.visible.held()
+    }
+
+    /// How many held sets the next tick finds to be over whose node is heard again, and of how many it is not.
+    pub(crate) fn held_sets_due(&self, now: Duration) -> (u64, u64) {
+        let due = self.held.iter().filter(|(_, set)| set.deadline <= now);
+        due.fold((0, 0), |(heard, unheard), ((node, life), _)| {
+            let is_heard = u64::from(self.hears(node, *life));
+            (heard + is_heard, unheard + 1 - is_heard)
+        })
     }
 
     pub(crate) fn entries(&self, topic: &str) -> Entries {

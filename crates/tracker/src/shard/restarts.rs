@@ -402,7 +402,7 @@ impl Shard {
     }
 
     /// Whether that life of a node is heard directly.
-    fn hears(&self, node: &NodeName, life: Life) -> bool {
+    pub(super) fn hears(&self, node: &NodeName, life: Life) -> bool {
         let heard = self.peers.get(node).and_then(|peer| peer.heard());
         heard.is_some_and(|(_, replica)| replica.life() == life)
     }

@@ -103,8 +103,6 @@ impl Report {
             ("held set made", stats.held_sets),
             ("held set asked for", stats.held_sets_asked),
             ("held set taken from a peer", stats.held_sets_taken),
-            ("grace used", stats.grace_used),
-            ("grace ended", stats.grace_ended),
             ("hold not confirmed", stats.holds_unconfirmed),
         ];
         for (name, count) in paths {
@@ -184,10 +182,15 @@ const EVERYTHING: &[&str] = &[
     "copy of a later life",
     "crash",
     "gap noticed",
-    "grace ended",
-    "grace used",
+    "grace ended: in the own log",
+    "grace ended: of a held set",
+    "grace outlasted: its node is heard",
+    "grace used: in a copy",
+    "grace used: in a held set",
+    "grace used: in the own log",
     "heard by one that is not heard",
     "held set asked for",
+    "held set in several parts",
     "held set made",
     "held set taken from a peer",
     "hold confirmed",
@@ -233,6 +236,7 @@ const EVERYTHING: &[&str] = &[
     "track refused: tracked already",
     "tracker restarted",
     "tracker said goodbye",
+    "untrack refused: not the owner",
     "update refused: not the owner",
 ];
 

@@ -25,6 +25,7 @@ use crate::message::{Message, Position};
 use crate::owner_log::{Slot, Ticket};
 use crate::reference::PresenceRef;
 use crate::shard::{Effect, Refusal, Settings, Shard};
+use graces::Graces;
 use members::Members;
 
 #[derive(Debug)]
@@ -323,7 +324,15 @@ impl World {
             let tracked = running.own.remove(&at);
             let removed = match &tracked {
                 Some(own) if by_ticket => running.shard.release(&own.ticket, now) == Some(at.0),
-                _ => running.shard.untrack(&slot_at(at), now) == Ok(true),
+                _ => match running.shard.untrack(&slot_at(at), now) {
+                    Ok(removed) => removed,
+                    Err(Refusal::NotOwner(other)) => {
+                        assert_ne!(other, world.nodes[node].name, "I10");
+                        world.report.count("untrack refused: not the owner");
+                        false
+                    }
+                    Err(refusal) => panic!("I27: untrack gave {refusal:?}"),
+                },
             };
             assert_eq!(removed, tracked.is_some(), "I27: untrack");
             if let Some(own) = tracked {
@@ -613,8 +622,8 @@ impl World {
             .as_ref()
             .is_some_and(|running| running.shard.due(running.clock(self.now)));
         if due {
-            self.act(node, |_, running, now| {
-                running.shard.handle_tick(now);
+            self.act(node, |world, running, now| {
+                world.handle_tick(running, now);
                 assert!(!running.shard.due(now), "I22: a tick does all that is due");
             });
         }
@@ -635,6 +644,9 @@ impl World {
         }
         let message = Message::decode(bytes).expect("the encoder's own bytes");
         let message = message.expect("of a known kind");
+        if matches!(&message, Message::HeldPart(part) if part.more) {
+            self.report.count("held set in several parts");
+        }
         let origin = Origin {
             node: self.names[from].clone(),
             incarnation: Incarnation(packet.incarnation),
@@ -652,8 +664,12 @@ impl World {
         };
         let now = running.clock(self.now);
         let before = Seen::all(&self.names, &running.shard, &running.links);
+        let graces = Graces::of(&running.shard);
         input(self, &mut running, now);
         let after = Seen::all(&self.names, &running.shard, &running.links);
+        for name in graces.given_way(&running.shard) {
+            self.report.count(name);
+        }
         let life = running.shard.at().life;
         self.generations
             .insert((node, life), self.nodes[node].generation);
@@ -835,6 +851,7 @@ fn name_of(message: &Message) -> &'static str {
 
 mod closing;
 mod faults;
+mod graces;
 mod knowledge;
 mod members;
 #[cfg(test)]

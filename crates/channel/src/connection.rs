@@ -192,6 +192,7 @@ impl Connection {
         Some(self.channels.remove(position).1)
     }
 
+    /// Says in the log which limit a join has reached, by the name under which it is set.
     fn report(&self, topic: &str, limit: Limit) {
         let Some(left_out) = self.link.counters.lines.over_limit.pass() else {
             return;
@@ -447,8 +448,6 @@ impl Task {
         }
     }
 }
-
-/// Says in the log which limit a join has reached, by the name under which it is set.
 
 fn terminated(reason: &CloseReason) -> Terminated {
     match reason {

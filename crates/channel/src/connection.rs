@@ -98,7 +98,7 @@ impl Connection {
                     }
                 }
                 Effect::Forget(id) => drop(self.take(id)),
-                Effect::Report(topic, limit) => report(&topic, limit),
+                Effect::Report(topic, limit) => self.report(&topic, limit),
             }
         }
         Ok(())
@@ -192,11 +192,30 @@ impl Connection {
         Some(self.channels.remove(position).1)
     }
 
+    /// Says in the log which limit a join has reached, by the name under which it is set.
+    fn report(&self, topic: &str, limit: Limit) {
+        let Some(left_out) = self.link.counters.lines.over_limit.pass() else {
+            return;
+        };
+        let limit = match limit {
+            Limit::Channels => "SocketsConfig::max_channels",
+            Limit::TopicBytes => "pubsub::Limits::with_topic_bytes",
+        };
+        tracing::warn!(
+            topic = excerpt(topic),
+            limit,
+            left_out,
+            "a join was refused: it is over the limit"
+        );
+    }
+
     /// Does what a client's frame asks for.
     fn take_in(&mut self, frame: Frame, out: &mut Output) -> Result<(), Close> {
         let message = self.link.serializer.decode(frame).map_err(|error| {
             self.link.counters.malformed_frames.add_one();
-            tracing::warn!(%error, "a socket is closed: it sent a frame that is no message");
+            if let Some(left_out) = self.link.counters.lines.no_message.pass() {
+                tracing::warn!(%error, left_out, "a socket is closed: it sent a frame that is no message");
+            }
             Close::from(error)
         })?;
         self.link.counters.messages_in.add_one();
@@ -206,8 +225,10 @@ impl Connection {
                 self.send(&wire::refused(message, "too many joins"), out)?;
                 return Err(Close::new(CloseCode::POLICY));
             }
-            if message.topic.as_text().is_none() {
-                tracing::info!("a join was refused: its topic is not a string");
+            if message.topic.as_text().is_none()
+                && let Some(left_out) = self.link.counters.lines.odd_topic.pass()
+            {
+                tracing::info!(left_out, "a join was refused: its topic is not a string");
             }
         }
         let (endpoint, mut effects) = (&self.endpoint, Vec::with_capacity(1));
@@ -378,12 +399,15 @@ impl Connection {
                 continue;
             };
             if let Some(topic) = self.multiplexer.topic(id) {
-                tracing::warn!(
-                    topic = excerpt(topic),
-                    limit = "SocketsConfig::stall_timeout",
-                    after = ?limit,
-                    "a channel ends: it has not made room for what its client sends"
-                );
+                if let Some(left_out) = self.link.counters.lines.stalled.pass() {
+                    tracing::warn!(
+                        topic = excerpt(topic),
+                        limit = "SocketsConfig::stall_timeout",
+                        after = ?limit,
+                        left_out,
+                        "a channel ends: it has not made room for what its client sends"
+                    );
+                }
                 self.link.tell(topic, id, Fate::Stalled);
             }
         }
@@ -423,19 +447,6 @@ impl Task {
             Self::Awaited(task) => task.abort(),
         }
     }
-}
-
-/// Says in the log which limit a join has reached, by the name under which it is set.
-fn report(topic: &str, limit: Limit) {
-    let limit = match limit {
-        Limit::Channels => "SocketsConfig::max_channels",
-        Limit::TopicBytes => "pubsub::Limits::with_topic_bytes",
-    };
-    tracing::warn!(
-        topic = excerpt(topic),
-        limit,
-        "a join was refused: it is over the limit"
-    );
 }
 
 fn terminated(reason: &CloseReason) -> Terminated {

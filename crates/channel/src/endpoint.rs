@@ -111,10 +111,13 @@ impl Endpoint {
     /// What serves a topic. A topic that nothing serves is worth a line in the log: it is a client's or a route's mistake.
     pub(crate) fn route(&self, topic: &str) -> Option<Arc<dyn Route>> {
         let route = self.0.router.find(topic).cloned();
-        if route.is_none() {
+        if route.is_none()
+            && let Some(left_out) = self.counters().lines.unmatched.pass()
+        {
             tracing::warn!(
                 topic = excerpt(topic),
                 patterns = self.0.router.patterns(),
+                left_out,
                 "a join was refused: no channel serves its topic; Sockets::channel declares one"
             );
         }

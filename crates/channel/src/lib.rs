@@ -22,6 +22,7 @@ mod gate;
 mod handling;
 mod inbox;
 mod link;
+mod log_lines;
 mod mailbox;
 mod multiplexer;
 mod order;

@@ -22,6 +22,7 @@ use crate::fastlane::Lane;
 use crate::handling::{Callback, Handling};
 use crate::inbox::{InboxReceiver, InboxSender, Item, Takes};
 use crate::link::{Fate, Link};
+use crate::log_lines::LogLines;
 use crate::multiplexer::{End, InstanceId, JoinRefs, Refusal, Request, Wait};
 use crate::panics::Panic;
 use crate::pubsub::{Lagged, SinkSubscription};
@@ -237,13 +238,22 @@ impl Server {
         };
         match joined {
             Ok(Err(error)) => {
-                tracing::warn!(topic = self.notice.shown_topic(), %error, "a join crashed");
+                if let Some(left_out) = self.notice.lines().join_crashed.pass() {
+                    tracing::warn!(topic = self.notice.shown_topic(), %error, left_out, "a join crashed");
+                }
                 self.refuse(None)
             }
             Ok(Ok(Ok(channel))) => match self.accept(join, answer, sender) {
                 Ok(()) => Some((self, channel)),
                 Err(error) => {
-                    tracing::warn!(topic = self.notice.shown_topic(), error, "a join crashed");
+                    if let Some(left_out) = self.notice.lines().join_crashed.pass() {
+                        tracing::warn!(
+                            topic = self.notice.shown_topic(),
+                            error,
+                            left_out,
+                            "a join crashed"
+                        );
+                    }
                     self.refuse(None)
                 }
             },
@@ -252,10 +262,13 @@ impl Server {
                     self.refuse(Some(Refusal { response, is_final }))
                 }
                 _ => {
-                    tracing::warn!(
-                        topic = self.notice.shown_topic(),
-                        "a join crashed: its refusal cannot be sent"
-                    );
+                    if let Some(left_out) = self.notice.lines().join_crashed.pass() {
+                        tracing::warn!(
+                            topic = self.notice.shown_topic(),
+                            left_out,
+                            "a join crashed: its refusal cannot be sent"
+                        );
+                    }
                     self.refuse(None)
                 }
             },
@@ -500,7 +513,9 @@ impl Server {
         match reply {
             Ok(Ok(reply)) => self.reply(reference, reply),
             Ok(Err(error)) => {
-                tracing::warn!(topic = self.notice.shown_topic(), %error, "a channel crashed");
+                if let Some(left_out) = self.notice.lines().crashed.pass() {
+                    tracing::warn!(topic = self.notice.shown_topic(), %error, left_out, "a channel crashed");
+                }
                 Some(Ending::Crash)
             }
             Err(panic) => self.flow(Callback::HandleIn, Err(panic)),
@@ -516,7 +531,9 @@ impl Server {
         match sent {
             Ok(()) => self.flow(Callback::HandleIn, Ok(flow)),
             Err(error) => {
-                tracing::warn!(topic = self.notice.shown_topic(), %error, "a channel crashed: its reply cannot be sent");
+                if let Some(left_out) = self.notice.lines().crashed.pass() {
+                    tracing::warn!(topic = self.notice.shown_topic(), %error, left_out, "a channel crashed: its reply cannot be sent");
+                }
                 Some(Ending::Crash)
             }
         }
@@ -528,12 +545,15 @@ impl Server {
             Ok(Flow::Continue) => None,
             Ok(Flow::Stop) => Some(Ending::Stop),
             Ok(Flow::Fail(reason)) => {
-                tracing::warn!(
-                    topic = self.notice.shown_topic(),
-                    callback = callback.name(),
-                    reason,
-                    "a channel failed"
-                );
+                if let Some(left_out) = self.notice.lines().failed.pass() {
+                    tracing::warn!(
+                        topic = self.notice.shown_topic(),
+                        callback = callback.name(),
+                        reason,
+                        left_out,
+                        "a channel failed"
+                    );
+                }
                 Some(Ending::Fail(reason))
             }
             Err(panic) => {
@@ -642,23 +662,35 @@ impl Notice {
         match timeout(limit, self.handling(Callback::Terminate, future)).await {
             Ok(Ok(())) => {}
             Ok(Err(panic)) => self.log_panic(Callback::Terminate, &panic),
-            Err(_elapsed) => tracing::warn!(
-                topic = self.shown_topic(),
-                limit = "SocketsConfig::terminate_timeout",
-                after = ?limit,
-                "a channel's terminate is cut off: it takes too long"
-            ),
+            Err(_elapsed) => {
+                if let Some(left_out) = self.lines().cut_off.pass() {
+                    tracing::warn!(
+                        topic = self.shown_topic(),
+                        limit = "SocketsConfig::terminate_timeout",
+                        after = ?limit,
+                        left_out,
+                        "a channel's terminate is cut off: it takes too long"
+                    );
+                }
+            }
         }
     }
 
     fn log_panic(&self, callback: Callback, Panic { words, place }: &Panic) {
-        tracing::error!(
-            topic = self.shown_topic(),
-            callback = callback.name(),
-            panic = words,
-            at = place.as_deref(),
-            "a channel panicked"
-        );
+        if let Some(left_out) = self.lines().panicked.pass() {
+            tracing::error!(
+                topic = self.shown_topic(),
+                callback = callback.name(),
+                panic = words,
+                at = place.as_deref(),
+                left_out,
+                "a channel panicked"
+            );
+        }
+    }
+
+    fn lines(&self) -> &LogLines {
+        &self.link.counters.lines
     }
 
     fn tell_now(&mut self, fate: Fate) {

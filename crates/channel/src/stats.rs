@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::log_lines::LogLines;
+
 /// A snapshot of the counters of [`Sockets`](crate::Sockets), all since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -63,6 +65,8 @@ impl HandlerTime {
 
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
+    /// How often the log may tell of what they count.
+    pub(crate) lines: LogLines,
     pub(crate) connected: Counter,
     pub(crate) disconnected: Counter,
     pub(crate) malformed_frames: Counter,

@@ -175,6 +175,8 @@ pub(crate) struct Link {
     pub(crate) confirmed: u64,
     /// The other nodes that the peer hears, as long as this one waits for a first state of all that are there.
     pub(crate) hears: BTreeSet<Box<str>>,
+    /// That the process at the other end, of that incarnation, will restart: which of its trackers that is about, the link's end says.
+    pub(crate) restarting: Option<(u64, Duration)>,
     /// So many vector periods of this node are over in which the peer said nothing.
     pub(crate) unheard: u32,
 }
@@ -203,6 +205,7 @@ impl Link {
             to_confirm: None,
             confirmed: 0,
             hears: BTreeSet::new(),
+            restarting: None,
             unheard: 0,
         }
     }
@@ -217,6 +220,7 @@ impl Link {
             wanted: std::mem::take(&mut self.wanted),
             taking,
             confirmed: self.confirmed,
+            restarting: self.restarting,
             unheard: self.unheard,
             ..Self::new(self.id, self.incarnation, Duration::ZERO)
         };

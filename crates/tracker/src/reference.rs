@@ -120,7 +120,7 @@ pub(crate) fn shard_of(topic: &str, shards: usize) -> usize {
     usize::try_from(hash % shards as u64).expect("a remainder of a usize is a usize")
 }
 
-fn fnv1a(hash: u64, bytes: &[u8]) -> u64 {
+pub(crate) fn fnv1a(hash: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(hash, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME)
     })

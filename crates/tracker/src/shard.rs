@@ -31,7 +31,7 @@ use matryoshka_pubsub::{Incarnation, LinkId, NodeName, Origin};
 use crate::entry::Entry;
 use crate::held::{Ended, HeldSet};
 use crate::life::Life;
-use crate::message::{Farewell, Goodbye, Message, Position};
+use crate::message::{Goodbye, Message, Position};
 use crate::owner_log::{OwnerLog, Slot, Target, Ticket};
 use crate::peer::Peer;
 use crate::stats::Stats;
@@ -423,10 +423,11 @@ impl Shard {
             MemberEvent::Leaving(member) => {
                 self.end_life(&member.node, Life::last_of(member.incarnation.0), now);
             }
-            MemberEvent::Restarting(member, grace) => {
-                let heard = self.have(&member.node).map(|at| at.life);
-                if let Some(life) = heard.filter(|l| l.incarnation == member.incarnation.0) {
-                    self.remember_farewell(&member.node, life, Farewell::restarting(*grace));
+            MemberEvent::Restarting(member, grace)
+                if self.current_link(&member.node) == Some(member.link) =>
+            {
+                if let Some(link) = self.link_mut(&member.node) {
+                    link.restarting = Some((member.incarnation.0, *grace));
                 }
             }
             MemberEvent::Forgotten(node) => self.forget(node, now),

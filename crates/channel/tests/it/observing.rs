@@ -337,11 +337,19 @@ async fn a_panicking_channel_is_one_line_with_its_place_and_topic() {
     let without = crash(&lines).await;
     assert_eq!(
         without,
-        r#"ERROR message=a channel panicked topic="room:1" callback="handle_in" panic="told to""#
+        r#"ERROR message=a channel panicked topic="room:1" callback="handle_in" panic="told to" left_out=0"#
     );
     assert_eq!(hooked.load(Ordering::SeqCst), 1, "the hook has said it too");
+    // Of a kind there is one line a second.
+    let channel = server.joined().await;
+    channel.push("panic", json!({})).await;
+    assert_push!(channel, "phx_error");
+    assert_eq!(lines.take(), [""; 0]);
+    hooked.store(1, Ordering::SeqCst);
     log_panics();
+    tokio::time::advance(Duration::from_secs(1)).await;
     let line = crash(&lines).await;
+    assert!(line.contains("left_out=1"), "{line}");
     let backtraces = std::env::var_os("RUST_BACKTRACE").is_some_and(|set| set != "0");
     assert_eq!(hooked.load(Ordering::SeqCst), 1 + usize::from(backtraces));
     let place = line.split("at=").nth(1).unwrap();

@@ -17,6 +17,7 @@ use crate::life::Life;
 use crate::message::Position;
 use crate::owner_log::Slot;
 use crate::replica::Replica;
+use crate::visible::ShownHeld;
 
 impl Shard {
     /// An owner is dead, and all that it tracked ends in one step. How much it was.
@@ -46,6 +47,20 @@ impl Shard {
         self.visible.iter()
     }
 
+    /// What is listed as held, and by what.
+    pub(crate) fn held_places(&self) -> impl Iterator<Item = &ShownHeld> {
+        self.visible.held()
+    }
+
+    /// How many held sets the next tick finds to be over whose node is heard again, and of how many it is not.
+    pub(crate) fn held_sets_due(&self, now: Duration) -> (u64, u64) {
+        let due = self.held.iter().filter(|(_, set)| set.deadline <= now);
+        due.fold((0, 0), |(heard, unheard), ((node, life), _)| {
+            let is_heard = u64::from(self.hears(node, *life));
+            (heard + is_heard, unheard + 1 - is_heard)
+        })
+    }
+
     pub(crate) fn entries(&self, topic: &str) -> Entries {
         self.visible.entries(topic)
     }
@@ -62,6 +77,18 @@ impl Shard {
     pub(crate) fn shown_life(&self, node: &NodeName) -> Option<Life> {
         let peer = self.peers.get(node).filter(|peer| peer.shown)?;
         peer.replica.as_ref().map(Replica::life)
+    }
+
+    /// Whether the end of a node's link will be taken for a restart because of what the link said alone.
+    pub(crate) fn awaits_restart_by_link(&self, node: &NodeName) -> bool {
+        let peer = self.peers.get(node);
+        peer.is_some_and(|peer| {
+            let said = peer
+                .link
+                .as_ref()
+                .is_some_and(|link| link.restarting.is_some());
+            said && peer.shown && peer.restarting.is_none()
+        })
     }
 
     /// Lives that are held because their node said that they are over.
@@ -82,6 +109,12 @@ impl Shard {
     #[cfg(test)]
     pub(crate) fn held_listed(&self) -> usize {
         self.visible.held().count()
+    }
+
+    /// Whether that life of a node is held.
+    #[cfg(test)]
+    pub(crate) fn holds(&self, node: &NodeName, life: Life) -> bool {
+        self.held.contains_key(&(node.clone(), life))
     }
 
     /// How many lives are remembered to be over.

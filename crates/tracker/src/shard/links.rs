@@ -61,6 +61,7 @@ impl Shard {
     }
 
     pub(super) fn link_down(&mut self, node: &NodeName, now: Duration) {
+        self.remember_link_farewell(node);
         self.lose_sight(node, now);
         if let Some(peer) = self.peers.get_mut(node)
             && peer.link.take().is_some()

@@ -133,6 +133,21 @@ impl Shard {
         }
     }
 
+    /// What the link said of its end is about the life that is heard to the last, if that said nothing itself. While the link is up it is
+    /// about none: the news may overtake the first word of a later tracker of the same process, and the one before is over without it.
+    pub(super) fn remember_link_farewell(&mut self, node: &NodeName) {
+        let Some(peer) = self.peers.get(node) else {
+            return;
+        };
+        let said = peer.link.as_ref().and_then(|link| link.restarting);
+        if let (Some((incarnation, grace)), Some(at)) = (said, peer.have())
+            && at.life.incarnation == incarnation
+            && peer.restarting.is_none_or(|(life, _)| life != at.life)
+        {
+            self.remember_farewell(node, at.life, Farewell::restarting(grace));
+        }
+    }
+
     /// Turns the copy of a life that is over, and that had announced a restart, into a held set. A copy that is not shown is
     /// not: it may still have what was deleted long ago.
     pub(super) fn retire(&mut self, node: &NodeName, now: Duration) -> bool {
@@ -387,7 +402,7 @@ impl Shard {
     }
 
     /// Whether that life of a node is heard directly.
-    fn hears(&self, node: &NodeName, life: Life) -> bool {
+    pub(super) fn hears(&self, node: &NodeName, life: Life) -> bool {
         let heard = self.peers.get(node).and_then(|peer| peer.heard());
         heard.is_some_and(|(_, replica)| replica.life() == life)
     }

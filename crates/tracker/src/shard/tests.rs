@@ -6,7 +6,7 @@ use bytes::Bytes;
 use matryoshka_pubsub::{Incarnation, Origin};
 
 use super::*;
-use crate::message::{Heard, Op, Ops, Part, Position, Stored, Value, Vector};
+use crate::message::{Farewell, Heard, Op, Ops, Part, Position, Stored, Value, Vector};
 use crate::peer::RETRY_PERIOD;
 
 const PERIOD: Duration = Duration::from_millis(50);

@@ -14,12 +14,14 @@ use world::World;
 
 mod action;
 mod checker;
+mod clock;
 mod corpus;
 mod eyes;
 mod many;
 mod network;
 mod random;
 mod shrink;
+mod trace;
 mod world;
 
 pub use action::{Action, NoAction};
@@ -101,8 +103,6 @@ impl Report {
             ("held set made", stats.held_sets),
             ("held set asked for", stats.held_sets_asked),
             ("held set taken from a peer", stats.held_sets_taken),
-            ("grace used", stats.grace_used),
-            ("grace ended", stats.grace_ended),
             ("hold not confirmed", stats.holds_unconfirmed),
         ];
         for (name, count) in paths {
@@ -168,21 +168,29 @@ pub fn never_happened(report: &Report) -> Vec<&'static str> {
 
 /// Faults and paths that many histories must have had.
 const EVERYTHING: &[&str] = &[
+    "clock runs fast",
+    "clock runs slow",
     "clock set back",
     "clock set forward",
     "clock went back",
     "connection ended",
     "copy dropped: away for the permdown period",
+    "copy dropped: its node was forgotten",
     "copy dropped: its tracker announced a restart",
     "copy dropped: its tracker is over",
     "copy moved on",
     "copy of a later life",
     "crash",
     "gap noticed",
-    "grace ended",
-    "grace used",
+    "grace ended: in the own log",
+    "grace ended: of a held set",
+    "grace outlasted: its node is heard",
+    "grace used: in a copy",
+    "grace used: in a held set",
+    "grace used: in the own log",
     "heard by one that is not heard",
     "held set asked for",
+    "held set in several parts",
     "held set made",
     "held set taken from a peer",
     "hold confirmed",
@@ -222,9 +230,13 @@ const EVERYTHING: &[&str] = &[
     "state resumed",
     "state served",
     "state taken",
+    "told that a node restarts",
+    "told to forget: down for long",
+    "told to forget: it left for good",
     "track refused: tracked already",
     "tracker restarted",
     "tracker said goodbye",
+    "untrack refused: not the owner",
     "update refused: not the owner",
 ];
 

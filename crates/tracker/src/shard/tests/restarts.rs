@@ -265,6 +265,36 @@ fn i15_a_restart_announced_by_another_incarnation_holds_nothing() {
     }
 }
 
+/// A tracker was lost without a word, and another began in the same process. Then the process announces its restart, by its link and so before
+/// the other one's first word is there: what the lost one tracked is not held, what the other one tracks is.
+#[test]
+fn i15_a_restart_that_overtakes_a_later_trackers_first_word_is_not_about_the_one_before() {
+    let mut net = Net::meshed(2);
+    net.track(0, "ann");
+    net.pass(PERIOD);
+    let later = Life {
+        started: 11,
+        ..life(1)
+    };
+    net.shards[0] = Shard::new(name(0), later, settings());
+    let event = MemberEvent::Restarting(net.member(0, net.link(1, 0)), GRACE);
+    net.shards[1].handle_member(&event, net.now);
+    let event = MemberEvent::Up(net.member(1, net.link(0, 1)));
+    net.shards[0].handle_member(&event, net.now);
+    net.run();
+    net.track(0, "bob");
+    net.pass(PERIOD);
+    assert_eq!(
+        (net.keys(1), net.shards[1].stats().held_sets),
+        ("bob".into(), 0)
+    );
+    net.down(0, 1);
+    assert_eq!(
+        (net.keys(1), net.shards[1].stats().held_sets),
+        ("bob".into(), 1)
+    );
+}
+
 /// The node is back within the grace, and leaves for good: that is the end of its second life, not of what is held of the first.
 #[test]
 fn i26_a_later_life_that_leaves_does_not_end_the_grace_of_an_earlier_one() {

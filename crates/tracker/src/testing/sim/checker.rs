@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::network::Index;
+use super::clock::Rate;
+use super::network::{Index, SILENCE};
 use crate::diff::Diff;
 use crate::entry::Entry;
 use crate::reference::PresenceRef;
@@ -20,6 +21,8 @@ pub(super) struct Truth {
     restarts: BTreeMap<(Index, u64), Restart>,
     /// From when until when a node stood still, or a way was cut while its link was up.
     delays: Vec<(Duration, Duration)>,
+    /// The rate of the slowest clock.
+    slowest: Option<Rate>,
 }
 
 #[derive(Debug)]
@@ -70,6 +73,16 @@ pub(super) trait View {
 }
 
 impl Truth {
+    /// Some node has a clock of that rate.
+    pub(super) fn measured_by(&mut self, rate: Rate) {
+        self.slowest = Some(self.slowest.map_or(rate, |slowest| slowest.min(rate)));
+    }
+
+    /// How long what takes so long by a clock may take at most.
+    fn at_most(&self, shown: Duration) -> Duration {
+        self.slowest.unwrap_or(Rate::TRUE).takes(shown)
+    }
+
     pub(super) fn written(&mut self, entry: &Arc<Entry>, writer: Index, generation: u64) {
         let before = entry.previous.and_then(|before| self.values.get(&before));
         self.places += u64::from(before.is_none());
@@ -136,6 +149,15 @@ impl Truth {
         self.restarts.insert((writer, generation), restart);
     }
 
+    /// A process announced its restart that had an earlier tracker: of that, too, it may count.
+    pub(super) fn taken_for_restarted(&mut self, of: (Index, u64), grace: Duration, now: Duration) {
+        self.restarts.entry(of).or_insert(Restart {
+            grace,
+            ended: Some(now),
+            lost: Some(now),
+        });
+    }
+
     /// A node that heard a tracker does so no more: the link is over, or another tracker speaks.
     pub(super) fn lost_sight(&mut self, of: (Index, u64), now: Duration) {
         if let Some(restart) = self.restarts.get_mut(&of) {
@@ -187,15 +209,17 @@ impl Truth {
         Some(restart.ended.is_some())
     }
 
-    /// Whether entries of that tracker may be listed though it is not heard: for the grace, which begins when a node loses sight of it.
+    /// Whether entries of that tracker may be listed though it is not heard: for the grace, by whatever clock, which begins when a node
+    /// loses sight of it.
     /// Whoever is told of it by another one hears how much is left, so what the telling takes comes on top. A node that stands still
     /// hears and ends nothing meanwhile, and tells the others late what it heard before; what waits for a way that is cut is late as well.
     fn may_be_held(&self, fate: &Fate, now: Duration) -> bool {
         let restart = self.restarts.get(&(fate.writer, fate.generation));
         restart.is_some_and(|restart| {
+            let counted = self.at_most(restart.grace + SILENCE) + ON_ITS_WAY;
             let over = restart
                 .lost
-                .map(|lost| lost + restart.grace + PASSED_ON + self.delays_since(lost));
+                .map(|lost| lost + counted + self.delays_since(lost));
             over.is_none_or(|over| now <= over)
         })
     }
@@ -376,12 +400,22 @@ impl Watcher {
         }
     }
 
+    /// Whether something of that tracker was over here, or taken for that.
+    #[cfg(test)]
+    pub(super) fn saw_over(&self, of: (Index, u64), truth: &Truth) -> bool {
+        let mut over = self.over.union(&self.presumed);
+        over.any(|reference| {
+            let fate = truth.fate(*reference);
+            (fate.writer, fate.generation) == of
+        })
+    }
+
     pub(super) fn by_reference(&self) -> &BTreeMap<PresenceRef, Arc<Entry>> {
         &self.list
     }
 }
 
 /// So long a message may take in the simulated network that tells how much is left of a grace: 61 ms on its way, 500 ms more if it is
-/// overtaken, and behind the news that the link before is over, which come up to 2.5 s late. Of several tellers the earliest end counts,
-/// so one such way is allowed and not one for each of them.
-const PASSED_ON: Duration = Duration::from_millis(61 + 500 + 2_500);
+/// overtaken, besides waiting behind the news that the link before is over, which come up to a silence late. Of several tellers the
+/// earliest end counts, so one such way is allowed and not one for each of them.
+const ON_ITS_WAY: Duration = Duration::from_millis(61 + 500);

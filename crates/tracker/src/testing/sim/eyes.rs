@@ -18,6 +18,8 @@ pub(super) struct LinkView {
     pub(super) link: LinkId,
     /// The step in which it came to be.
     pub(super) born: u64,
+    /// For what properties make up.
+    #[cfg(test)]
     pub(super) incarnation: u64,
 }
 

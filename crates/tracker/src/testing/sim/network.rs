@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use matryoshka_pubsub::LinkId;
+use matryoshka_pubsub::{Goodbye, LinkId};
 
+use super::clock::Rate;
 use super::random::Random;
 
 /// A node's place in the simulation.
@@ -32,7 +33,8 @@ pub(super) struct Packet {
 pub(super) enum What {
     Up,
     Down,
-    Leaving,
+    /// How the sender goes.
+    Goodbye(Goodbye),
     Gap,
     Message(Bytes),
 }
@@ -62,7 +64,7 @@ pub(super) struct Network {
     silent: BTreeMap<(Index, Index), Duration>,
     /// By receiver and sender.
     queues: BTreeMap<(Index, Index), VecDeque<Packet>>,
-    /// Copies of messages that arrive when their link is long over.
+    /// What arrives out of order: copies of messages, perhaps when their link is long over, and goodbyes.
     ghosts: Vec<(Index, Index, Packet)>,
     links: u64,
 }
@@ -79,12 +81,6 @@ pub(super) enum Weather {
 impl Network {
     pub(super) fn connection(&self, a: Index, b: Index) -> Option<Connection> {
         self.connections.get(&pair(a, b)).copied()
-    }
-
-    /// The life of `from` that `to` is connected to.
-    pub(super) fn incarnation(&self, from: Index, to: Index) -> u64 {
-        self.connection(from, to)
-            .map_or(0, |connection| connection.incarnation(from, to))
     }
 
     pub(super) fn block(&mut self, a: Index, b: Index) {
@@ -200,18 +196,27 @@ impl Network {
     }
 
     /// Ends a connection: of what is under way each side gets a beginning, and each learns of the end on its own time.
-    pub(super) fn cut(&mut self, a: Index, b: Index, now: Duration, random: &mut Random) {
+    pub(super) fn cut(
+        &mut self,
+        [(a, rate_a), (b, rate_b)]: [(Index, Rate); 2],
+        now: Duration,
+        random: &mut Random,
+    ) {
         let Some(connection) = self.connections.remove(&pair(a, b)) else {
             return;
         };
-        for (from, to) in [(a, b), (b, a)] {
-            let queue = self.queues.entry((to, from)).or_default();
-            let mut kept = random.below(queue.len() + 1);
+        for (from, to, rate) in [(a, b, rate_b), (b, a, rate_a)] {
+            let queue = self.queues.entry((to, from)).or_default().len();
+            let goodbyes = self
+                .ghosts
+                .iter()
+                .filter(|ghost| is_goodbye((from, to), connection, ghost));
+            let mut kept = random.below(queue + goodbyes.count() + 1);
             if self.silent.remove(&(from, to)).is_some() {
                 kept = 0;
             }
             self.lose((from, to), connection, kept, now, random);
-            let at = now + random.millis(2_500);
+            let at = now + rate.takes(random.millis(2_500));
             self.end((from, to), connection, at);
         }
     }
@@ -226,15 +231,17 @@ impl Network {
         random: &mut Random,
     ) {
         let queue = self.queues.entry((to, from)).or_default();
+        if kept == 0 {
+            self.ghosts
+                .retain(|ghost| !is_goodbye((from, to), connection, ghost));
+        }
         // What is older than this connection was promised before.
         let mut place = 0;
         let mut late = None;
         queue.retain(|packet| {
             place += 1;
             let message = matches!(packet.what, What::Message(_));
-            let farewell = matches!(packet.what, What::Leaving) && kept == 0;
-            let lost = (message && place > kept) || farewell;
-            let keep = packet.link != connection.link || !lost;
+            let keep = packet.link != connection.link || !(message && place > kept);
             if !keep && message {
                 late = Some(packet.clone());
             }
@@ -319,29 +326,33 @@ impl Network {
         }
     }
 
-    /// Tells all that a node is connected to something about it, in order with its messages.
-    pub(super) fn tell_all(&mut self, from: Index, what: &What, now: Duration) {
-        let tell: Vec<(Index, Connection)> = self
-            .connections
-            .iter()
-            .filter_map(|((a, b), connection)| match (*a == from, *b == from) {
-                (true, _) => Some((*b, *connection)),
-                (_, true) => Some((*a, *connection)),
-                _ => None,
-            })
-            .collect();
-        for (to, connection) in tell {
-            self.enqueue(
-                from,
-                to,
-                Packet {
-                    at: now,
-                    link: connection.link,
-                    born: connection.born,
-                    incarnation: connection.incarnation(from, to),
-                    what: what.clone(),
-                },
-            );
+    /// A node tells all that it is connected to how it goes: on a stream beside that of its messages, which it may overtake or follow,
+    /// but not before a link is up or when it is over.
+    pub(super) fn announce(
+        &mut self,
+        from: Index,
+        goodbye: Goodbye,
+        now: Duration,
+        random: &mut Random,
+    ) {
+        let connections = self.connections.iter();
+        let own = connections.filter(|((a, b), _)| *a == from || *b == from);
+        for ((a, b), connection) in own {
+            let to = if *a == from { *b } else { *a };
+            let queue = self.queues.get(&(to, from)).into_iter().flatten();
+            let is_up = |packet: &&Packet| {
+                packet.link == connection.link && matches!(packet.what, What::Up)
+            };
+            let up = queue.filter(is_up).map(|packet| packet.at).max();
+            let ready = up.map_or(now, |up| up.max(now));
+            let packet = Packet {
+                at: ready + Duration::from_millis(1) + random.millis(60),
+                link: connection.link,
+                born: connection.born,
+                incarnation: connection.incarnation(from, to),
+                what: What::Goodbye(goodbye),
+            };
+            self.ghosts.push((from, to, packet));
         }
     }
 
@@ -354,12 +365,18 @@ impl Network {
         queue.push_back(packet);
     }
 
-    /// Everything on its way to a node is lost.
-    pub(super) fn lose_all_to(&mut self, to: Index) {
-        for (_, queue) in self.queues.range_mut((to, 0)..(to + 1, 0)) {
-            queue.clear();
+    /// Takes everything that is on its way to a node, in the order in which it would have arrived.
+    pub(super) fn take_all_to(&mut self, to: Index) -> Vec<(Index, Packet)> {
+        let mut taken = Vec::new();
+        for ((_, from), queue) in self.queues.range_mut((to, 0)..(to + 1, 0)) {
+            taken.extend(queue.drain(..).map(|packet| (*from, packet)));
         }
-        self.ghosts.retain(|(_, receiver, _)| *receiver != to);
+        let ghosts = self
+            .ghosts
+            .extract_if(.., |(_, receiver, _)| *receiver == to);
+        taken.extend(ghosts.map(|(from, _, packet)| (from, packet)));
+        taken.sort_by_key(|(_, packet)| packet.at);
+        taken
     }
 
     /// The next packet that has arrived for a node.
@@ -392,6 +409,19 @@ impl Network {
         let moving = ways.filter(|(from, to, packet)| !self.is_stalled(*from, *to, packet));
         moving.map(|(_, _, packet)| packet.at).min()
     }
+}
+
+/// Silence after which a node gives a link up, by its clock.
+pub(super) const SILENCE: Duration = Duration::from_millis(2_500);
+
+/// Whether that is what one end of a connection said of how it goes.
+fn is_goodbye(
+    way: (Index, Index),
+    connection: Connection,
+    (from, to, packet): &(Index, Index, Packet),
+) -> bool {
+    let goodbye = matches!(packet.what, What::Goodbye(_));
+    goodbye && (*from, *to) == way && packet.link == connection.link
 }
 
 pub(super) fn pair(a: Index, b: Index) -> (Index, Index) {

@@ -2,19 +2,22 @@
 //!
 //! It has no clock and no chance but its own; all it does outside is to print the seed when a checker fails.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use matryoshka_pubsub::cluster::{Member, MemberEvent, MemberState};
-use matryoshka_pubsub::{Incarnation, LinkId, NodeName, Origin};
+use matryoshka_pubsub::cluster::{Member, MemberEvent, MemberState, MemberTable};
+use matryoshka_pubsub::{Goodbye, Incarnation, LinkId, NodeName, Origin};
 
 use super::action::{Action, Deed};
 use super::checker::{Sight, Truth, Watcher};
+use super::clock::Rate;
 use super::eyes::{Eyes, LinkView, Seen};
 use super::network::{Index, Network, Packet, Weather, What};
 use super::random::Random;
+use super::trace::Trace;
 use super::{Report, Voice};
 use crate::entry::Entry;
 use crate::life::Life;
@@ -22,6 +25,8 @@ use crate::message::{Message, Position};
 use crate::owner_log::{Slot, Ticket};
 use crate::reference::PresenceRef;
 use crate::shard::{Effect, Refusal, Settings, Shard};
+use graces::Graces;
+use members::Members;
 
 #[derive(Debug)]
 pub(super) struct World {
@@ -41,6 +46,7 @@ pub(super) struct World {
     network: Network,
     truth: Truth,
     report: Report,
+    trace: Trace,
     settings: Settings,
     acts: u64,
     pub(super) voice: Voice,
@@ -49,6 +55,9 @@ pub(super) struct World {
     /// All that was ever sent: from whom, to whom.
     #[cfg(test)]
     said: Vec<(Index, Index, Bytes)>,
+    /// Which tracker of its node sent each of those, and when.
+    #[cfg(test)]
+    said_by: Vec<(u64, Duration)>,
 }
 
 #[derive(Debug)]
@@ -57,29 +66,35 @@ struct Node {
     incarnation: u64,
     /// Counts the trackers that ran on this node.
     generation: u64,
+    /// The first tracker of the process.
+    first: u64,
     life: Life,
     /// The tracker said that it restarts, with that grace.
     draining: Option<Duration>,
-    /// The node said goodbye for good.
-    leaving: bool,
+    /// How the node told its links that it goes.
+    goodbye: Option<Goodbye>,
     running: Option<Running>,
     paused_until: Duration,
-    /// By how many microseconds its wall clock is off.
+    /// How fast the clocks of its machine run.
+    rate: Rate,
+    /// By how many microseconds its wall clock was set.
     clock: i64,
 }
 
 impl Node {
     /// One that has not started yet.
-    fn new(name: String) -> Self {
+    fn new(name: NodeName, rate: Rate) -> Self {
         Self {
-            name: NodeName::new(name).expect("a good name"),
+            name,
             incarnation: 0,
             generation: 0,
+            first: 1,
             life: Life::first_of(0),
             draining: None,
-            leaving: false,
+            goodbye: None,
             running: None,
             paused_until: Duration::ZERO,
+            rate,
             clock: 0,
         }
     }
@@ -90,13 +105,22 @@ impl Node {
 struct Running {
     shard: Shard,
     started: Duration,
+    rate: Rate,
     watcher: Watcher,
+    members: Members,
     /// The links that this node was told of.
     links: BTreeMap<Index, LinkView>,
     /// What it should track, kept apart from the shard.
     own: BTreeMap<At, Own>,
     /// What others are still to know to be held.
     holds: VecDeque<Vec<PresenceRef>>,
+}
+
+impl Running {
+    /// What this node's clock shows at that time, since its tracker was started.
+    fn clock(&self, now: Duration) -> Duration {
+        self.rate.shows(now.saturating_sub(self.started))
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -122,32 +146,47 @@ impl World {
             chunk_bytes: [400, 1_000, 100_000][random.below(3)],
         };
         let weather = [Weather::Fair, Weather::Foul][random.below(2)];
-        let count = nodes;
-        let nodes = (0..count).map(|index| Node::new(format!("n{index}")));
-        let nodes: Vec<Node> = nodes.collect();
         let mut world = Self {
             seed,
             random,
             now: Duration::ZERO,
             step: 0,
             weather,
-            names: nodes.iter().map(|node| node.name.clone()).collect(),
-            nodes,
+            names: Vec::new(),
+            nodes: Vec::new(),
             generations: BTreeMap::new(),
             ended: BTreeMap::new(),
             unlinked: BTreeMap::new(),
             network: Network::default(),
             truth: Truth::default(),
             report: Report::default(),
+            trace: Trace::default(),
             settings,
             acts: 0,
             voice: Voice::Fails,
             noise: Vec::new(),
             #[cfg(test)]
             said: Vec::new(),
+            #[cfg(test)]
+            said_by: Vec::new(),
         };
-        (0..count).for_each(|node| world.start(node));
+        (0..nodes).for_each(|index| world.add_node(format!("n{index}")));
+        (0..nodes).for_each(|node| world.start(node));
         world
+    }
+
+    /// Another node, which is still to be started.
+    fn add_node(&mut self, name: String) {
+        let rate = Rate::any(&mut self.random);
+        match rate.cmp(&Rate::TRUE) {
+            Ordering::Less => self.report.count("clock runs slow"),
+            Ordering::Equal => {}
+            Ordering::Greater => self.report.count("clock runs fast"),
+        }
+        self.truth.measured_by(rate);
+        let name = NodeName::new(name).expect("a good name");
+        self.names.push(name.clone());
+        self.nodes.push(Node::new(name, rate));
     }
 
     /// One random step.
@@ -277,11 +316,23 @@ impl World {
     fn untrack(&mut self, node: Index) {
         let at = self.slot();
         let by_ticket = self.random.one_in(2);
+        self.untrack_at(node, at, by_ticket);
+    }
+
+    fn untrack_at(&mut self, node: Index, at: At, by_ticket: bool) {
         self.act(node, |world, running, now| {
             let tracked = running.own.remove(&at);
             let removed = match &tracked {
                 Some(own) if by_ticket => running.shard.release(&own.ticket, now) == Some(at.0),
-                _ => running.shard.untrack(&slot_at(at), now) == Ok(true),
+                _ => match running.shard.untrack(&slot_at(at), now) {
+                    Ok(removed) => removed,
+                    Err(Refusal::NotOwner(other)) => {
+                        assert_ne!(other, world.nodes[node].name, "I10");
+                        world.report.count("untrack refused: not the owner");
+                        false
+                    }
+                    Err(refusal) => panic!("I27: untrack gave {refusal:?}"),
+                },
             };
             assert_eq!(removed, tracked.is_some(), "I27: untrack");
             if let Some(own) = tracked {
@@ -365,21 +416,24 @@ impl World {
             started,
         };
         at.paused_until = Duration::ZERO;
+        at.goodbye = None;
+        at.first = at.generation + 1;
         self.report.count("start");
-        self.run(node, BTreeMap::new());
+        self.run(node, (Members::default(), BTreeMap::new()));
         self.connect_all();
     }
 
-    fn run(&mut self, node: Index, links: BTreeMap<Index, LinkView>) {
+    fn run(&mut self, node: Index, (members, links): (Members, BTreeMap<Index, LinkView>)) {
         self.truth.begins(node);
         let at = &mut self.nodes[node];
         at.generation += 1;
         at.draining = None;
-        at.leaving = false;
         at.running = Some(Running {
             shard: Shard::new(at.name.clone(), at.life, self.settings),
             started: self.now,
+            rate: at.rate,
             watcher: Watcher::default(),
+            members,
             links,
             own: BTreeMap::new(),
             holds: VecDeque::new(),
@@ -400,9 +454,9 @@ impl World {
     fn crash(&mut self, node: Index) {
         self.report.count("crash");
         for other in 0..self.nodes.len() {
-            self.network.cut(node, other, self.now, &mut self.random);
+            self.cut(node, other);
         }
-        self.network.lose_all_to(node);
+        self.network.take_all_to(node);
         self.stop(node);
     }
 
@@ -412,8 +466,7 @@ impl World {
             return self.restart_as_announced(node);
         }
         self.report.count("node left");
-        self.nodes[node].leaving = true;
-        self.network.tell_all(node, &What::Leaving, self.now);
+        self.say_goodbye(node, Goodbye::Leaving);
         if self.random.one_in(2) {
             self.track(node);
             self.pass(Duration::from_millis(60));
@@ -431,6 +484,15 @@ impl World {
         self.nodes[node].draining = Some(grace);
         self.truth.restart_announced(node, generation, grace);
         self.act(node, |_, running, _| running.shard.restart(grace));
+        // Not every program that restarts its trackers tells its pubsub.
+        if self.random.one_in(2) {
+            self.say_goodbye(node, Goodbye::Restarting { grace });
+            // To whom no word of this tracker comes by the end of the link, that is the end of the one before it.
+            for before in self.nodes[node].first..generation {
+                self.truth
+                    .taken_for_restarted((node, before), grace, self.now);
+            }
+        }
     }
 
     /// The drain is over: the process ends, and another begins soon.
@@ -458,6 +520,9 @@ impl World {
     /// The tracker is closed, or lost without a word, and another starts in the same process, perhaps with a clock that
     /// went back.
     fn restart_tracker(&mut self, node: Index) {
+        if self.nodes[node].goodbye.is_some() {
+            return self.restart_as_announced(node);
+        }
         self.report.count("tracker restarted");
         if self.random.one_in(2) {
             let draining = self.nodes[node].draining.is_some();
@@ -480,26 +545,8 @@ impl World {
             self.report.count("clock went back");
         }
         self.nodes[node].life.started = started;
-        self.run(node, old.links);
+        self.run(node, (old.members, old.links));
         self.introduce(node);
-    }
-
-    /// Tells a node's shard of the links that the node has.
-    fn introduce(&mut self, node: Index) {
-        let Some(running) = &self.nodes[node].running else {
-            return;
-        };
-        let links: Vec<(Index, LinkView)> = running
-            .links
-            .iter()
-            .map(|(other, view)| (*other, *view))
-            .collect();
-        for (other, view) in links {
-            let event = MemberEvent::Up(self.member(other, view.link, view.incarnation));
-            self.act(node, |_, running, now| {
-                running.shard.handle_member(&event, now)
-            });
-        }
     }
 
     fn pause(&mut self, node: Index) {
@@ -509,7 +556,7 @@ impl World {
         self.truth.delayed(self.now, self.now + time);
         if time > Duration::from_millis(2_500) {
             for other in 0..self.nodes.len() {
-                self.network.cut(node, other, self.now, &mut self.random);
+                self.cut(node, other);
             }
         }
     }
@@ -521,30 +568,6 @@ impl World {
         let event = MemberEvent::Renumbered(Incarnation(at.incarnation));
         self.act(node, |_, running, now| {
             running.shard.handle_member(&event, now)
-        });
-    }
-
-    /// The queue into the shard overflowed with news of nodes in it.
-    fn lose_news(&mut self, node: Index) {
-        self.network.lose_all_to(node);
-        let mut links = BTreeMap::new();
-        let mut members = Vec::new();
-        for other in (0..self.nodes.len()).filter(|other| *other != node) {
-            if let Some(connection) = self.network.connection(node, other) {
-                let incarnation = self.network.incarnation(other, node);
-                let view = LinkView {
-                    link: connection.link,
-                    born: connection.born,
-                    incarnation,
-                };
-                links.insert(other, view);
-                members.push(self.member(other, connection.link, incarnation));
-            }
-        }
-        let own = Incarnation(self.nodes[node].incarnation);
-        self.act(node, |_, running, now| {
-            running.links = links;
-            running.shard.handle_reset(&members, own, now);
         });
     }
 
@@ -565,6 +588,7 @@ impl World {
             for node in 0..self.nodes.len() {
                 if self.nodes[node].paused_until <= self.now {
                     self.receive_all(node);
+                    self.forget_the_long_gone(node);
                     self.tick(node);
                 }
             }
@@ -581,7 +605,10 @@ impl World {
     fn next_event(&self) -> Duration {
         let timers = self.nodes.iter().filter_map(|node| {
             let running = node.running.as_ref()?;
-            Some((running.started + running.shard.poll_timeout()).max(node.paused_until))
+            let forgotten = running.members.next_forgotten();
+            let timer = running.started + node.rate.takes(running.shard.poll_timeout());
+            let next = forgotten.map_or(timer, |forgotten| forgotten.min(timer));
+            Some(next.max(node.paused_until))
         });
         let news = self.network.next_arrival().into_iter();
         let next = timers.chain(news).chain(self.network.next_verdict()).min();
@@ -593,10 +620,10 @@ impl World {
         let due = self.nodes[node]
             .running
             .as_ref()
-            .is_some_and(|running| running.shard.due(self.now.saturating_sub(running.started)));
+            .is_some_and(|running| running.shard.due(running.clock(self.now)));
         if due {
-            self.act(node, |_, running, now| {
-                running.shard.handle_tick(now);
+            self.act(node, |world, running, now| {
+                world.handle_tick(running, now);
                 assert!(!running.shard.due(now), "I22: a tick does all that is due");
             });
         }
@@ -604,78 +631,30 @@ impl World {
 
     fn receive_all(&mut self, node: Index) {
         while let Some((from, packet)) = self.network.receive(node, self.now) {
-            self.receive(node, from, packet);
+            self.receive(node, from, &packet);
         }
     }
 
-    fn receive(&mut self, node: Index, from: Index, packet: Packet) {
-        let Packet {
-            link,
-            born,
-            incarnation,
-            what,
-            ..
-        } = packet;
-        let member = self.member(from, link, incarnation);
-        if matches!(what, What::Message(_)) && self.network.is_silent(node, from) {
+    fn receive(&mut self, node: Index, from: Index, packet: &Packet) {
+        let What::Message(bytes) = &packet.what else {
+            return self.told(node, from, packet);
+        };
+        if self.network.is_silent(node, from) {
             self.report.count("heard by one that is not heard");
         }
-        self.tell(|| match &what {
-            What::Message(_) => String::new(),
-            event => format!("n{node} is told {event:?} of n{from}, {link:?}"),
-        });
-        self.act(node, |_, running, now| match what {
-            What::Up => {
-                let view = LinkView {
-                    link,
-                    born,
-                    incarnation,
-                };
-                running.links.insert(from, view);
-                running.shard.handle_member(&MemberEvent::Up(member), now);
-            }
-            What::Down => {
-                if running
-                    .links
-                    .get(&from)
-                    .is_some_and(|view| view.link == link)
-                {
-                    running.links.remove(&from);
-                }
-                running.shard.handle_member(&MemberEvent::Down(member), now);
-            }
-            What::Leaving => running
-                .shard
-                .handle_member(&MemberEvent::Leaving(member), now),
-            What::Gap => {
-                let node = member.node;
-                let event = MemberEvent::Gap {
-                    node,
-                    link,
-                    lost: 1,
-                };
-                running.shard.handle_member(&event, now);
-            }
-            What::Message(bytes) => {
-                let message = Message::decode(&bytes).expect("the encoder's own bytes");
-                let message = message.expect("of a known kind");
-                let origin = Origin {
-                    node: member.node,
-                    incarnation: Incarnation(incarnation),
-                    link,
-                };
-                running.shard.handle_message(&origin, message, now);
-            }
-        });
-    }
-
-    fn member(&self, node: Index, link: LinkId, incarnation: u64) -> Member {
-        Member {
-            node: self.nodes[node].name.clone(),
-            incarnation: Incarnation(incarnation),
-            link,
-            state: MemberState::Up,
+        let message = Message::decode(bytes).expect("the encoder's own bytes");
+        let message = message.expect("of a known kind");
+        if matches!(&message, Message::HeldPart(part) if part.more) {
+            self.report.count("held set in several parts");
         }
+        let origin = Origin {
+            node: self.names[from].clone(),
+            incarnation: Incarnation(packet.incarnation),
+            link: packet.link,
+        };
+        self.act(node, |_, running, now| {
+            running.shard.handle_message(&origin, message, now);
+        });
     }
 
     /// Gives a node one input, and looks at everything that it does because of it.
@@ -683,10 +662,14 @@ impl World {
         let Some(mut running) = self.nodes[node].running.take() else {
             return;
         };
-        let now = self.now.saturating_sub(running.started);
+        let now = running.clock(self.now);
         let before = Seen::all(&self.names, &running.shard, &running.links);
+        let graces = Graces::of(&running.shard);
         input(self, &mut running, now);
         let after = Seen::all(&self.names, &running.shard, &running.links);
+        for name in graces.given_way(&running.shard) {
+            self.report.count(name);
+        }
         let life = running.shard.at().life;
         self.generations
             .insert((node, life), self.nodes[node].generation);
@@ -698,7 +681,7 @@ impl World {
             look |= matches!(effect, Effect::Step(_));
             self.effect(node, &mut running, effect, (&before, &after));
         }
-        self.know(node, &before, &after);
+        self.know((node, &running), &before, &after);
         if look {
             self.check(node, &running);
         }
@@ -751,9 +734,7 @@ impl World {
                         step.diff.topic
                     )
                 });
-                for entry in step.diff.joins.iter().chain(&step.diff.leaves) {
-                    self.trace(&entry.reference.put_seq().to_be_bytes());
-                }
+                self.trace.diff(self.now, node, &step.diff);
                 let view = Eyes {
                     names: &self.names,
                     generations: &self.generations,
@@ -772,14 +753,17 @@ impl World {
 
     fn send(&mut self, way: (Index, Index, LinkId), message: &Message) {
         let bytes = message.encode();
-        self.trace(&bytes);
+        self.trace.message(self.now, way, &bytes);
         let (from, to, link) = way;
         self.tell(|| format!("n{from} sends to n{to} on {link:?}: {message:?}"));
         if !matches!(message, Message::Vector(_)) {
             self.noise.push(name_of(message));
         }
         #[cfg(test)]
-        self.said.push((from, to, bytes.clone()));
+        {
+            self.said.push((from, to, bytes.clone()));
+            self.said_by.push((self.nodes[from].generation, self.now));
+        }
         let when = (self.now, self.weather);
         if let Some(fate) = self.network.send(way, bytes, when, &mut self.random) {
             self.report.count(fate);
@@ -801,14 +785,6 @@ impl World {
             step: self.step,
             now: self.now,
         }
-    }
-
-    fn trace(&mut self, bytes: &[u8]) {
-        let mut trace = self.report.trace;
-        for byte in bytes {
-            trace = (trace ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-        self.report.trace = trace;
     }
 
     fn check(&self, node: Index, running: &Running) {
@@ -875,7 +851,9 @@ fn name_of(message: &Message) -> &'static str {
 
 mod closing;
 mod faults;
+mod graces;
 mod knowledge;
+mod members;
 #[cfg(test)]
 mod promises;
 mod quiet;

@@ -1,11 +1,7 @@
 //! What befalls the ways between nodes, and their clocks.
 
-use std::cmp::Ordering;
-
+use super::super::network::SILENCE;
 use super::*;
-
-/// Silence after which a node gives a link up.
-const SILENCE: Duration = Duration::from_millis(2_500);
 
 impl World {
     pub(super) fn partition(&mut self, node: Index) {
@@ -19,14 +15,20 @@ impl World {
     /// From now on these two cannot reach each other.
     pub(super) fn part(&mut self, a: Index, b: Index) {
         self.network.block(a, b);
-        self.network.cut(a, b, self.now, &mut self.random);
+        self.cut(a, b);
+    }
+
+    /// Ends the connection of two nodes.
+    pub(super) fn cut(&mut self, a: Index, b: Index) {
+        let ends = [a, b].map(|node| (node, self.nodes[node].rate));
+        self.network.cut(ends, self.now, &mut self.random);
     }
 
     pub(super) fn break_link(&mut self, node: Index) {
         let other = self.random.below(self.nodes.len());
         if self.network.connection(node, other).is_some() {
             self.report.count("link broken");
-            self.network.cut(node, other, self.now, &mut self.random);
+            self.cut(node, other);
         }
     }
 
@@ -44,7 +46,8 @@ impl World {
             for b in 0..a {
                 let alive = [a, b].iter().all(|node| {
                     let node = &self.nodes[*node];
-                    node.running.is_some() && node.paused_until <= self.now
+                    let open = node.running.is_some() && node.goodbye.is_none();
+                    open && node.paused_until <= self.now
                 });
                 if alive && self.network.can_connect(a, b) {
                     let ends = [a, b].map(|node| (node, self.nodes[node].incarnation));
@@ -61,7 +64,8 @@ impl World {
     pub(super) fn deafen(&mut self, node: Index) {
         let other = self.random.below(self.nodes.len());
         // The last heartbeat was a while ago.
-        let until = self.now + SILENCE - self.random.millis(700);
+        let silence = self.nodes[node].rate.takes(SILENCE);
+        let until = self.now + silence - self.random.millis(700);
         if other != node && self.network.silence(other, node, until) {
             self.truth.delayed(self.now, until);
             self.report.count("partition, one-sided");
@@ -122,7 +126,8 @@ impl World {
 
     /// What a node's wall clock says, in microseconds.
     pub(super) fn clock(&self, node: Index) -> u64 {
-        let micros = (1 << 50) + self.now.as_micros() as u64;
+        let passed = self.nodes[node].rate.shows(self.now);
+        let micros = (1 << 50) + passed.as_micros() as u64;
         micros.saturating_add_signed(self.nodes[node].clock)
     }
 

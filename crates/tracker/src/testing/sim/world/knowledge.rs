@@ -16,14 +16,22 @@ impl World {
     }
 
     /// I4: an input never lowers what a node knows of another, and a copy is only dropped for a reason.
-    pub(super) fn know(&mut self, node: Index, before: &[Seen], after: &[Seen]) {
+    pub(super) fn know(
+        &mut self,
+        (node, running): (Index, &Running),
+        before: &[Seen],
+        after: &[Seen],
+    ) {
         for (other, (before, after)) in before.iter().zip(after).enumerate() {
             if before.link.is_some() && after.link.is_none() {
                 self.unlinked.insert((node, other), self.now);
             }
             let Some(had) = before.copy else { continue };
             let what = match after.copy {
-                None => self.why_dropped(node, other, had),
+                None if !running.members.knows(&self.names[other]) => {
+                    "copy dropped: its node was forgotten"
+                }
+                None => self.why_dropped((node, running), other, had),
                 Some(has) if has.life > had.life => "copy of a later life",
                 Some(has) => {
                     let kept = has.life == had.life && has.seq >= had.seq;
@@ -38,9 +46,14 @@ impl World {
         }
     }
 
-    fn why_dropped(&self, node: Index, other: Index, had: Position) -> &'static str {
+    fn why_dropped(
+        &self,
+        (node, running): (Index, &Running),
+        other: Index,
+        had: Position,
+    ) -> &'static str {
         let of = &self.nodes[other];
-        let runs = of.running.is_some() && !of.leaving;
+        let runs = of.running.is_some() && of.goodbye != Some(Goodbye::Leaving);
         let present = self.generations.get(&(other, had.life)) == Some(&of.generation);
         if !(runs && present) {
             return "copy dropped: its tracker is over";
@@ -49,8 +62,10 @@ impl World {
             return "copy dropped: its tracker announced a restart";
         }
         let unlinked = self.unlinked.get(&(node, other));
-        let absent =
-            unlinked.is_some_and(|since| *since + self.settings.permdown_period <= self.now);
+        let absent = unlinked.is_some_and(|since| {
+            let until = running.clock(*since) + self.settings.permdown_period;
+            until <= running.clock(self.now)
+        });
         assert!(
             absent,
             "I4: n{node} dropped {had:?} of n{other}, which is alive"

@@ -11,7 +11,7 @@
 //! | I2, I3, I5, I6 | merge commutes, associates, repeats without effect; operations and states agree; gaps change nothing | of one copy in `replica/tests.rs`; of all that a node knows of several owners with several lives, gaps included, in `shard/tests/laws.rs` |
 //! | I4 | what is known never shrinks, but for who is away for the permdown period or over; lives only rise | `i4_` in `knowledge.rs`, and `World::know` in every history |
 //! | I7 | who is tracked anew survives the removal, whoever tracks and removes at once | `i7_` in `owners.rs` |
-//! | I8 | no message that was ever sent brings back what is over | `i8_` here, and of held sets in `graces.rs` |
+//! | I8 | no message that was ever sent brings back what is over | `i8_` here, of held sets in `graces.rs`, and of those while their time lasts in `offers.rs` |
 //! | I9 | what is tracked while nothing works is listed everywhere in the end | `i9_` in `knowledge.rs` |
 //! | I10 | what a peer says changes no entry of others, and calls elsewhere are refused | `i10_` here, of corrupted messages in `corrupted.rs`, of made-up offers in `shard/tests/hostile.rs` |
 //! | I11, I25 | a truncated log changes no answer; it is a bounded suffix of the history | `owner_log/tests.rs` |
@@ -20,8 +20,8 @@
 //! | I14 | diffs replayed are the list, at every step; who is closed once all know of the hold changes places in one diff, and no other place of a user is a return | `i14_` here and in `graces.rs` |
 //! | I15 | a new life has none of the old one's entries beside its own, ever, but for those held until a grace ends | `i15_` in `lives.rs` and `graces.rs` |
 //! | I16 | an update is never seen as none or two | `i16_` here |
-//! | I17 | a split shows each node what it hears; after it, the same references | `i17_` here |
-//! | I18, I19 | of who is absent for long nothing is named any more, and it comes back whole; of however many restarts no more is kept than of a few, and in the end nothing | `i18_`, `i19_` in `lives.rs`, `World::forgotten` in every history |
+//! | I17 | a split shows each node what it hears, as it is by then; after it, everything, and what nobody touched with the same references | `i17_` in `splits.rs` |
+//! | I18, I19 | of who is absent for long nothing is named any more, and it comes back whole, whatever changed on both sides; of however many restarts no more is kept than of a few, and in the end nothing | `i18_`, `i19_` in `lives.rs`, `World::forgotten` in every history |
 //! | I20 | messages of an older life count no more | `i20_` in `lives.rs` |
 //! | I21 | all indexes tell the same | `i21_` here and in `owner_log/tests.rs` |
 //! | I22 | quiet is quiet, in a lasting partition too | `i22_` here |
@@ -121,6 +121,7 @@
 //! | a node heard after it told its end | `i20_a_node_that_told_` of `shard/tests/restarts.rs` |
 //! | operations of a life taken before it is known what it was | `i20_operations_of_` of `shard/tests/late.rs` |
 //! | a claim about another life of a node taken for one about the present | `k1_` of `shard/tests/scenarios.rs` |
+//! | what a link says of its end taken for the word of the tracker that is heard just then | `i15_a_restart_that_overtakes_` of `shard/tests/restarts.rs`; the histories |
 //! | a copy that is not shown held | `i8_a_copy_that_is_not_` of `shard/tests/restarts.rs` |
 //! | a copy shown before it is as far as the held set in whose place it comes | `i28_what_is_held_` of `shard/tests/restarts.rs` |
 //! | a grace longer than the permdown period | `i18_nothing_is_held_` of `shard/tests/restarts.rs` |
@@ -329,7 +330,7 @@ proptest! {
         let truth: BTreeMap<_, _> = world.alive().into_iter().flat_map(|node| world.list(node)).collect();
         let mut refusals = 0;
         for node in world.alive() {
-            let now = world.now;
+            let now = world.running(node).clock(world.now);
             let list = world.list(node);
             for entry in truth.values().filter(|entry| entry.node != world.names[node]) {
                 let running = world.nodes[node].running.as_mut().unwrap();
@@ -363,7 +364,7 @@ proptest! {
             let running = world.nodes[to].running.as_mut().unwrap();
             let view = running.links[&liar];
             let origin = Origin { node: name.clone(), incarnation: Incarnation(view.incarnation), link: view.link };
-            let now = world.now.saturating_sub(running.started);
+            let now = running.clock(world.now);
             running.shard.handle_message(&origin, forged, now);
             running.shard.settle();
             while running.shard.poll_effect().is_some() {}
@@ -607,59 +608,6 @@ fn i16_an_update_is_never_seen_as_none_or_two() {
     });
 }
 
-/// Some pairs cannot speak: each node lists its own entries and those of whom it hears. When all can again, all is as it was.
-#[test]
-fn i17_a_split_shows_what_is_heard_and_heals_with_the_same_references() {
-    let met = [
-        "hidden by the split",
-        "one that both hear who do not hear each other",
-    ];
-    let given = (
-        history(),
-        prop::collection::vec((0..5usize, 0..5usize), 1..8),
-    );
-    holds(48, &met, given, |(history, cuts), tally| {
-        let mut world = steady(history);
-        let whole = world.tracked_by(&world.alive());
-        let count = world.nodes.len();
-        let mut cut = BTreeSet::new();
-        for (a, b) in cuts {
-            let (a, b) = (a % count, b % count);
-            if a != b {
-                world.part(a, b);
-                cut.extend([(a, b), (b, a)]);
-            }
-        }
-        prop_assume!(!cut.is_empty());
-        world.pass(SETTLING);
-        for node in 0..count {
-            let heard: Vec<Index> = (0..count)
-                .filter(|other| !cut.contains(&(node, *other)))
-                .collect();
-            prop_assert_eq!(world.list(node), world.tracked_by(&heard), "node {}", node);
-            tally.add(met[0], whole.len() - world.list(node).len());
-            let between = |other: &Index| {
-                !cut.contains(&(node, *other))
-                    && cut
-                        .iter()
-                        .any(|(a, b)| *a == node && !cut.contains(&(*b, *other)) && b != other)
-            };
-            tally.add(
-                met[1],
-                (0..count)
-                    .filter(|other| *other != node && between(other))
-                    .count(),
-            );
-        }
-        world.heal_all();
-        world.pass(SETTLING);
-        for node in 0..count {
-            prop_assert_eq!(&world.list(node), &whole, "node {}", node);
-        }
-        Ok(())
-    });
-}
-
 #[test]
 fn i21_the_list_and_its_indexes_tell_the_same() {
     let met = ["several entries under one key", "a held entry"];
@@ -832,7 +780,9 @@ mod graces;
 mod knowledge;
 mod lives;
 mod losses;
+mod offers;
 mod owners;
+mod splits;
 
 /// No promise is without a property of its name.
 #[test]
@@ -843,7 +793,9 @@ fn every_promise_has_a_property() {
         include_str!("promises/knowledge.rs"),
         include_str!("promises/lives.rs"),
         include_str!("promises/losses.rs"),
+        include_str!("promises/offers.rs"),
         include_str!("promises/owners.rs"),
+        include_str!("promises/splits.rs"),
         include_str!("../../../replica/tests.rs"),
         include_str!("../../../owner_log/tests.rs"),
         include_str!("../../../shard/tests/laws.rs"),

@@ -24,7 +24,8 @@ impl World {
         self.pass(SETTLING);
         self.noise.clear();
         self.pass(QUIET);
-        let remembrance = self.remembrance();
+        let remembrance = (0..self.nodes.len()).map(|node| self.remembrance(node));
+        let remembrance = remembrance.max().unwrap_or_default();
         let ends = self.ended.values();
         let forgotten = ends
             .filter(|ended| self.now >= **ended + remembrance)
@@ -65,6 +66,7 @@ impl World {
             assert_eq!(stats.held_sets_now, 0, "the grace is over");
             self.report.count_stats(&stats);
         }
+        self.report.trace = self.trace.value();
         std::mem::take(&mut self.report)
     }
 
@@ -72,7 +74,7 @@ impl World {
     fn forgotten(&self, node: Index, shard: &Shard) {
         let recent = |of: &(Index, u64)| {
             let ended = self.ended.get(of);
-            ended.is_none_or(|ended| self.now < *ended + self.remembrance())
+            ended.is_none_or(|ended| self.now < *ended + self.remembrance(node))
         };
         let lives = self.generations.iter();
         let recent_lives = lives.filter(|((of, _), generation)| recent(&(*of, **generation)));
@@ -92,9 +94,13 @@ impl World {
         }
     }
 
-    /// For so long may a life be remembered that is over: until the last one has noticed its end, and two permdown periods from there.
-    pub(super) fn remembrance(&self) -> Duration {
-        NOTICE + 2 * self.settings.permdown_period
+    /// For so long may a node remember a life that is over: until the last one has noticed its end, and two permdown periods of its own
+    /// from there.
+    pub(super) fn remembrance(&self, node: Index) -> Duration {
+        NOTICE
+            + self.nodes[node]
+                .rate
+                .takes(2 * self.settings.permdown_period)
     }
 }
 

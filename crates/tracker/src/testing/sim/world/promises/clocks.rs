@@ -90,7 +90,7 @@ impl Play {
                 let old = world.stop(node).unwrap();
                 let started = world.start_time(node);
                 world.nodes[node].life.started = started;
-                world.run(node, old.links);
+                world.run(node, (old.members, old.links));
                 world.introduce(node);
                 self.below += usize::from(started < before);
                 self.above += usize::from(started > before);

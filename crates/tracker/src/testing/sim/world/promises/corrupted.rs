@@ -131,14 +131,13 @@ fn i10_what_a_peer_corrupts_changes_nothing_of_others() {
             let third = before.iter().filter(|entry| entry.node != world.names[*to]);
             tally.add(met[4], third.count());
             let name = world.names[liar].clone();
-            let started = world.running(*to).started;
             let view = world.running(*to).links[&liar];
             let origin = Origin {
                 node: name,
                 incarnation: Incarnation(view.incarnation),
                 link: view.link,
             };
-            let now = world.now.saturating_sub(started);
+            let now = world.running(*to).clock(world.now);
             let running = world.nodes[*to].running.as_mut().unwrap();
             running.shard.handle_message(&origin, message, now);
             running.shard.settle();

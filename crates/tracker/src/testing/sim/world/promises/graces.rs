@@ -5,8 +5,8 @@ use super::*;
 /// Longer than a change needs to every node in fair weather.
 const SOON: Duration = Duration::from_secs(1);
 
-/// A grace counts from when its beginning is heard, so that what is looked at until here is before its end everywhere.
-const BEFORE: Duration = Duration::from_millis(20);
+/// So long a message needs in fair weather, and a look at who lists what.
+const WAY: Duration = Duration::from_millis(61);
 
 const OWNERS: std::ops::Range<u64> = 0..3;
 
@@ -53,6 +53,35 @@ impl World {
         self.pass(SOON);
     }
 
+    /// Looks at who lists what is held: each node until its grace ends, and from some time after that no more.
+    fn watch_graces(
+        &mut self,
+        held: &BTreeSet<PresenceRef>,
+        ends: &[(Index, Duration)],
+        late: Duration,
+    ) {
+        let last = ends.iter().map(|(_, end)| *end + late).max().unwrap();
+        let time = last - self.now + SOON;
+        self.watch(time, |world| {
+            for (node, end) in ends {
+                let listed = world.listed_apart(*node);
+                assert!(
+                    *end < world.now || listed == *held,
+                    "node {node}: {listed:?}"
+                );
+                assert!(
+                    world.now <= *end + late || listed.is_empty(),
+                    "node {node}: {listed:?}"
+                );
+            }
+        });
+    }
+
+    /// When a grace is over that begins now, by the clock of a node.
+    fn grace_by(&self, node: Index, grace: Duration) -> Duration {
+        self.now + self.nodes[node].rate.takes(grace)
+    }
+
     /// How often something has happened so far.
     fn so_far(&self, what: &str) -> u64 {
         self.report.counts.get(what).copied().unwrap_or_default()
@@ -76,16 +105,10 @@ proptest! {
             running.own.clear();
             running.shard.leave(now);
         });
-        let others: Vec<Index> = world.alive().into_iter().filter(|other| *other != node).collect();
-        world.watch(grace - BEFORE, |world| {
-            for other in &others {
-                assert_eq!(world.listed_apart(*other), held, "node {other}");
-            }
-        });
-        world.pass(BEFORE + SOON);
-        for other in others {
-            prop_assert_eq!(world.listed_apart(other), BTreeSet::new(), "node {}", other);
-        }
+        // Each by its own clock, from when it hears of the end.
+        let others = world.alive().into_iter().filter(|other| *other != node);
+        let ends: Vec<_> = others.map(|other| (other, world.grace_by(other, grace))).collect();
+        world.watch_graces(&held, &ends, WAY);
     }
 
     /// The order of a drain: held, known to all, closed, and at once back by any node. Each node has the new place and the end of the old
@@ -167,15 +190,11 @@ proptest! {
             }
             held.iter().for_each(|entry| world.truth.held(*entry));
         });
-        world.watch(grace - BEFORE, |world| {
-            for other in world.alive() {
-                assert_eq!(world.listed_apart(other), held, "node {other}");
-            }
-        });
-        world.pass(BEFORE + SOON);
-        for other in world.alive() {
-            prop_assert_eq!(world.listed_apart(other), BTreeSet::new(), "node {}", other);
-        }
+        // By its owner's clock alone, which then tells the others.
+        let end = world.grace_by(node, grace);
+        let ends: Vec<_> = world.alive().into_iter().map(|other| (other, end)).collect();
+        let told = world.nodes[node].rate.takes(world.settings.broadcast_period);
+        world.watch_graces(&held, &ends, told + WAY);
     }
 
     /// One node holds what another one has, which it only does not hear. Meanwhile all of that ends, perhaps the other takes a

@@ -1,5 +1,6 @@
 //! The promises about lives that end, for good or for long: I15, I18, I19 and I20.
 
+use super::splits::Change;
 use super::*;
 
 #[test]
@@ -78,9 +79,7 @@ impl World {
     /// A node of a new name.
     fn newcomer(&mut self) -> Index {
         let index = self.nodes.len();
-        let node = Node::new(format!("newcomer{index}"));
-        self.names.push(node.name.clone());
-        self.nodes.push(node);
+        self.add_node(format!("newcomer{index}"));
         self.start(index);
         self.heal_all();
         self.pass(Duration::from_millis(400));
@@ -92,8 +91,7 @@ impl World {
         match end {
             End::Crash => self.crash(node),
             End::Leaving => {
-                self.nodes[node].leaving = true;
-                self.network.tell_all(node, &What::Leaving, self.now);
+                self.say_goodbye(node, Goodbye::Leaving);
                 self.pass(Duration::from_millis(100));
                 self.crash(node);
             }
@@ -165,7 +163,9 @@ fn i18_of_what_is_over_nothing_is_kept_however_often_it_happened() {
         if dies {
             world.crash(of_first);
         }
-        world.pass(world.remembrance() + world.settings.permdown_period);
+        let remembrances = (0..world.nodes.len()).map(|node| world.remembrance(node));
+        let remembrance = remembrances.max().unwrap_or_default();
+        world.pass(remembrance + world.settings.permdown_period);
         for viewer in world.alive() {
             let shard = &world.running(viewer).shard;
             prop_assert_eq!(shard.stats().held_sets_now, 0);
@@ -192,29 +192,64 @@ fn i18_of_what_is_over_nothing_is_kept_however_often_it_happened() {
     });
 }
 
-proptest! {
-    #![proptest_config(repeatable(48))]
-
-    #[test]
-    fn i19_a_life_that_was_forgotten_comes_back_whole(history in history(), which in 0..5usize) {
+/// One is out of reach until the others have forgotten it and it them. On both sides entries change, before that and after. When it is
+/// back, all list everything as it is by then, and what nobody touched has the reference that it had.
+#[test]
+fn i19_a_life_that_was_forgotten_comes_back_whole() {
+    let met = [
+        "changed where nobody else heard it",
+        "changed among the others",
+        "updated or untracked when it was forgotten",
+        "untouched, and back with its reference",
+    ];
+    let given = (history(), 0..5usize, Change::some());
+    holds(48, &met, given, |(history, which, changes), tally| {
         let mut world = steady(history);
         let (count, away) = (world.nodes.len(), which % world.nodes.len());
         world.tracks_something(away);
-        prop_assert!(!world.tracked(away).is_empty());
-        let whole = world.tracked_by(&world.alive());
-        for other in (0..count).filter(|other| *other != away) {
-            world.part(away, other);
+        let mut untouched = world.tracked_by(&world.alive());
+        let others: Vec<Index> = (0..count).filter(|other| *other != away).collect();
+        for other in &others {
+            world.part(away, *other);
         }
-        world.pass(world.settings.permdown_period + Duration::from_secs(4));
-        for other in (0..count).filter(|other| *other != away) {
-            prop_assert!(world.running(other).shard.have(&world.names[away]).is_none(), "I18: forgotten");
+        let mut forgotten = false;
+        for changes in changes.chunks(changes.len().div_ceil(2)) {
+            for (node, change) in changes {
+                let before = world.change(node % count, *change);
+                before.map(|before| untouched.remove(&before));
+                tally.add(met[usize::from(node % count != away)], 1);
+                tally.note(met[2], forgotten && before.is_some());
+                world.pass(Duration::from_millis(40));
+            }
+            world.pass(world.settings.permdown_period + Duration::from_secs(4));
+            for other in &others {
+                let knows = |node: Index, of: Index| {
+                    let have = world.running(node).shard.have(&world.names[of]);
+                    have.is_some()
+                };
+                prop_assert!(
+                    !knows(*other, away) && !knows(away, *other),
+                    "I18: forgotten"
+                );
+            }
+            forgotten = true;
         }
         world.heal_all();
         world.pass(SETTLING);
+        let all = world.tracked_by(&world.alive());
         for node in 0..count {
-            prop_assert_eq!(&world.list(node), &whole, "node {}", node);
+            let list = world.list(node);
+            prop_assert_eq!(&list, &all, "node {}", node);
+            let kept = |(reference, entry)| list.get(reference) == Some(entry);
+            prop_assert!(untouched.iter().all(kept), "node {}", node);
         }
-    }
+        tally.add(met[3], untouched.len());
+        Ok(())
+    });
+}
+
+proptest! {
+    #![proptest_config(repeatable(48))]
 
     /// All that an earlier life said arrives over the link of the later one.
     #[test]

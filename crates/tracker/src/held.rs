@@ -115,10 +115,13 @@ impl HeldSet {
         Self { told, ..self }
     }
 
-    /// Only another node says that it is of that life.
+    /// Only another node says that it is of that life. What its owner said to be over was another one.
     pub(crate) fn heard_from(self, teller: &NodeName) -> Self {
-        let told_by = Some(teller.clone());
-        Self { told_by, ..self }
+        Self {
+            told_by: Some(teller.clone()),
+            said_over: false,
+            ..self
+        }
     }
 
     /// Who says that it is of that life; nothing, if that was heard here.

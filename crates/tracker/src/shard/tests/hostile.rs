@@ -274,7 +274,7 @@ fn i26_a_grace_that_counts_from_the_nodes_own_word_is_not_ended_by_others() {
 /// A node ended, and what it had is held. A liar says that it is of the life that the node begins next.
 #[test]
 fn i20_a_liar_who_names_the_next_life_for_what_is_held_does_not_silence_it() {
-    for (said, over) in [(false, false), (false, true), (true, true)] {
+    for (said, over) in [(false, false), (false, true), (true, false), (true, true)] {
         let mut net = Net::meshed(3);
         net.track(VICTIM, "ann");
         net.pass(PERIOD);

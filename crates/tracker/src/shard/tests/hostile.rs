@@ -271,6 +271,44 @@ fn i26_a_grace_that_counts_from_the_nodes_own_word_is_not_ended_by_others() {
     assert_eq!(net.keys(HEARER), "");
 }
 
+/// A node ended, and what it had is held. A liar says that it is of the life that the node begins next.
+#[test]
+fn i20_a_liar_who_names_the_next_life_for_what_is_held_does_not_silence_it() {
+    for (said, over) in [(false, false), (false, true), (true, true)] {
+        let mut net = Net::meshed(3);
+        net.track(VICTIM, "ann");
+        net.pass(PERIOD);
+        net.shards[VICTIM].restart(GRACE);
+        net.run();
+        if said {
+            net.shards[VICTIM].leave(net.now);
+            net.run();
+        }
+        net.restart(VICTIM, 2);
+        net.deaf.insert((LIAR, HEARER));
+        net.lie(vec![Offer {
+            node: "a".to_owned(),
+            at: Position {
+                life: life(2),
+                seq: 0,
+            },
+            left: u64::MAX,
+            formerly: vec![life(1)],
+        }]);
+        if over {
+            net.pass(GRACE);
+        }
+        net.up(VICTIM, HEARER);
+        net.track(VICTIM, "bob");
+        net.pass(settings().vector_period);
+        let case = format!("said: {said}, over: {over}");
+        assert_eq!(net.shards[VICTIM].at().life, life(2), "{case}");
+        let heard = net.shards[HEARER].shown_life(&name(VICTIM));
+        assert_eq!(heard, Some(life(2)), "{case}");
+        assert_eq!(net.shards[HEARER].stats().refused_lives, 0, "{case}");
+    }
+}
+
 /// Numbers that nobody had would stay with the node's name, and its next life would be taken for an older one.
 #[test]
 fn i20_nobody_makes_a_tracker_take_a_number_that_no_clock_says() {

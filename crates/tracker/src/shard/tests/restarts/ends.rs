@@ -539,3 +539,69 @@ fn i18_that_a_node_left_is_remembered_for_two_permdown_periods() {
     net.pass(PERMDOWN / 2 + settings().vector_period);
     assert!(net.told_of_set("a", life(1), "ann"), "not for ever");
 }
+
+/// The link of one comes back in the drain, under another number of the node, and breaks at once. What it holds is that of the new number,
+/// and of the one before, and it was seen here: who held that to its end does not take it, and when its grace is over neither is heard.
+#[test]
+fn i8_i20_what_is_held_goes_on_as_seen_here_when_its_node_says_its_next_number() {
+    let mut net = Net::new(3);
+    net.up(0, HEARER);
+    net.up(0, TELLER);
+    let mut net = net.about_to_restart(GRACE);
+    net.down(0, HEARER);
+    net.pass(GRACE / 2);
+    net.down(0, TELLER);
+    net.renumber(0, 7);
+    net.deaf.insert((TELLER, 0));
+    net.up(0, TELLER);
+    let hello = net.sent.iter().rev().find_map(|(from, _, message)| {
+        let hello = *from == 0 && matches!(message, Message::Hello(_));
+        hello.then(|| message.clone())
+    });
+    net.hear(TELLER, 0, net.link(TELLER, 0), hello.unwrap());
+    net.run();
+    net.down(0, TELLER);
+    net.deaf.clear();
+    net.pass(GRACE / 2);
+    assert_eq!(
+        (net.keys(HEARER), net.keys(TELLER)),
+        (String::new(), "ann".into())
+    );
+    net.up(HEARER, TELLER);
+    net.pass(settings().vector_period);
+    assert_eq!(net.shards[HEARER].stats().held_sets_asked, 0);
+    net.pass(GRACE / 2);
+    assert_eq!(net.keys(TELLER), "");
+    let number = net.shards[0].at().life;
+    net.up(0, TELLER);
+    net.pass(PERIOD);
+    assert!(net.shards[0].at().life > number, "it took a higher number");
+    assert_eq!(net.keys(TELLER), "ann");
+}
+
+/// Numbers only rise: one that is said to have been another's is not, if it is higher.
+#[test]
+fn i4_what_is_held_takes_no_lower_number() {
+    let mut net = Net::new(3);
+    net.up(HEARER, TELLER);
+    assert!(net.told_of_set("a", at(1, 11), "ann"));
+    let mut word = vector(net.shards[TELLER].at(), Vec::new());
+    word.held = vec![Offer {
+        node: "a".to_owned(),
+        at: Position {
+            life: at(1, 9),
+            seq: 0,
+        },
+        left: GRACE.as_millis() as u64,
+        formerly: vec![at(1, 11)],
+    }];
+    net.hear(
+        HEARER,
+        TELLER,
+        net.link(HEARER, TELLER),
+        Message::Vector(word),
+    );
+    net.run();
+    let held = net.shards[HEARER].held.keys();
+    assert!(held.eq([&(name(0), at(1, 11))]));
+}

@@ -155,11 +155,25 @@
 //! | a set cut short after its first part, or a part of another one taken for its | `i12_a_set_in_parts_`, `i6_a_part_of_another_set_` of `shard/tests/restarts/ends.rs` |
 //! | a grace that counts anew with each who is told of it, or a told set not told on | `i26_a_set_goes_` of `shard/tests/restarts/ends.rs` |
 //! | who is heard again and not here yet taken for over as the grace ends | `i17_who_is_heard_again_` of `shard/tests/restarts/ends.rs` |
-//! | held sets that stay though their process left, or that go with another's end | `i8_i26_who_leaves_` of `shard/tests/restarts/ends.rs` |
+//! | held sets that stay though their process left, or that go with the end of an earlier life or of another process | `i8_i26_who_leaves_` of `shard/tests/restarts/ends.rs` |
 //! | a restart taken for a plain end, as its next life speaks over the same link | `i15_what_a_later_life_` of `shard/tests/restarts/ends.rs` |
 //! | an announcement not repeated in the first word, or in vectors | `i15_a_restart_is_announced_` of `shard/tests/restarts/ends.rs` |
 //! | the incarnation of a new link ignored | `i20_over_the_link_` of `shard/tests/news.rs` |
 //! | how far a tracker was kept for the next one over the same link | `i9_the_next_tracker_` of `shard/tests/news.rs` |
+//! | the former number lost as what is held takes the one that its node says, or that it was seen here | `i8_i20_what_is_held_goes_on_` of `shard/tests/restarts/ends.rs` |
+//! | what is held put under a lower number | `i4_what_is_held_takes_` of `shard/tests/restarts/ends.rs` |
+//! | what is held taken for seen here though another named its number | `i20_a_liar_who_names_` of `shard/tests/hostile.rs` |
+//! | a lost question for a held set not asked again | `i9_a_set_whose_question_` of `shard/tests/restarts/ends.rs` |
+//! | what was tracked last before an announced end not told | `i9_what_is_tracked_last_` of `shard/tests/restarts/ends.rs` |
+//! | that a life was held to the end not taken back as it is listed again | `i9_who_is_listed_again_` of `shard/tests/restarts/ends.rs` |
+//! | a node's own earlier number not over for itself | `i15_a_node_does_not_ask_` of `shard/tests/restarts/ends.rs` |
+//! | an end remembered for one permdown period, or not at all | `i18_that_a_node_left_` of `shard/tests/restarts/ends.rs` |
+//! | a number taken that is not higher, or after the goodbye, or not taken after a reset | `i4_a_number_is_taken_` of `shard/tests/news.rs` |
+//! | who is linked dropped as it is forgotten, or nobody | `i18_who_is_forgotten_` of `shard/tests/news.rs` |
+//! | after a reset, who has no link taken for linked, or who leaves for down | `i17_of_all_nodes_` of `shard/tests/news.rs` |
+//! | all told over a new link, whatever is there | `i23_over_a_new_link_` of `shard/tests/news.rs` |
+//! | a part of another state taken for one of the state on its way | `i9_what_was_taken_` of `shard/tests/news.rs` |
+//! | what was told of an owner lowered by what comes late | `i4_what_was_told_` of `shard/tests/news.rs` |
 //! | a timer that is still due after its tick | `i22_`, and every story |
 
 use std::collections::BTreeSet;

@@ -51,6 +51,7 @@ deeds! {
     RestartTracker: "restarts its tracker",
     BreakLink: "loses a link",
     JumpClock: "has its clock set",
+    CloseTracker: "closes its tracker",
 }
 
 impl Action {
@@ -84,7 +85,7 @@ impl Deed {
     }
 
     fn calamity(random: &mut Random) -> Self {
-        match random.below(14) {
+        match random.below(15) {
             0 | 1 => Self::Crash,
             2 => Self::CrashAndStart,
             3 => Self::Leave,
@@ -95,7 +96,8 @@ impl Deed {
             8 => Self::BreakLink,
             9..=11 => Self::AnnounceRestart,
             12 => Self::RestartAsAnnounced,
-            _ => Self::JumpClock,
+            13 => Self::JumpClock,
+            _ => Self::CloseTracker,
         }
     }
 

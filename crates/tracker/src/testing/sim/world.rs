@@ -236,6 +236,7 @@ impl World {
             Deed::RestartTracker => self.restart_tracker(node),
             Deed::BreakLink => self.break_link(node),
             Deed::JumpClock => self.jump_clock(node),
+            Deed::CloseTracker => self.close_tracker(node),
         }
     }
 
@@ -403,6 +404,7 @@ impl World {
     // What befalls nodes.
 
     fn start(&mut self, node: Index) {
+        self.end_links(node);
         let clock = self.clock(node);
         let started = clock + self.random.below(1 << 20) as u64;
         let at = &mut self.nodes[node];
@@ -453,11 +455,16 @@ impl World {
 
     fn crash(&mut self, node: Index) {
         self.report.count("crash");
+        self.end_links(node);
+        self.stop(node);
+    }
+
+    /// Its process is over, and all its links with it.
+    fn end_links(&mut self, node: Index) {
         for other in 0..self.nodes.len() {
             self.cut(node, other);
         }
         self.network.take_all_to(node);
-        self.stop(node);
     }
 
     /// The node says goodbye for good, goes on for a moment, and ends.
@@ -525,16 +532,7 @@ impl World {
         }
         self.report.count("tracker restarted");
         if self.random.one_in(2) {
-            let draining = self.nodes[node].draining.is_some();
-            self.act(node, |world, running, now| {
-                for own in std::mem::take(&mut running.own).into_values() {
-                    if !draining {
-                        world.truth.ended(own.entry.reference, world.step);
-                    }
-                }
-                running.shard.leave(now);
-                world.report.count("tracker said goodbye");
-            });
+            self.leave_by_tracker(node);
         }
         let Some(old) = self.stop(node) else { return };
         if self.random.one_in(2) {
@@ -547,6 +545,33 @@ impl World {
         self.nodes[node].life.started = started;
         self.run(node, (old.members, old.links));
         self.introduce(node);
+    }
+
+    /// The tracker is closed for good, or lost without a word, and its process stays with its links: whether or not a goodbye comes,
+    /// nobody answers there any more, until another process takes its place.
+    fn close_tracker(&mut self, node: Index) {
+        if self.nodes[node].goodbye.is_some() {
+            return self.restart_as_announced(node);
+        }
+        self.report.count("tracker closed");
+        if self.random.one_in(2) {
+            self.leave_by_tracker(node);
+        }
+        self.stop(node);
+    }
+
+    /// The tracker says goodbye, whatever its node does.
+    fn leave_by_tracker(&mut self, node: Index) {
+        let draining = self.nodes[node].draining.is_some();
+        self.act(node, |world, running, now| {
+            for own in std::mem::take(&mut running.own).into_values() {
+                if !draining {
+                    world.truth.ended(own.entry.reference, world.step);
+                }
+            }
+            running.shard.leave(now);
+            world.report.count("tracker said goodbye");
+        });
     }
 
     fn pause(&mut self, node: Index) {

@@ -85,7 +85,10 @@ impl World {
             "I18: n{node} remembers {lives} ends, of {most} that it may"
         );
         for (other, of) in self.nodes.iter().enumerate() {
-            if other != node && of.running.is_none() && !recent(&(other, of.generation)) {
+            // Whose tracker was closed is linked as long as its process lives.
+            let linked = self.network.connection(node, other).is_some();
+            if other != node && !linked && of.running.is_none() && !recent(&(other, of.generation))
+            {
                 assert!(
                     !shard.remembers(&of.name),
                     "I18: n{node} remembers n{other}"
@@ -104,6 +107,6 @@ impl World {
     }
 }
 
-/// So long after the end of a tracker the last node has noticed it: links are found to be over within 2.5 s, pauses last up to 5 s, and
-/// what is passed on takes its way.
-const NOTICE: Duration = Duration::from_secs(12);
+/// So long after the end of a tracker the last node has noticed it: who says nothing over a link that is up is taken for closed after six
+/// vector periods, links are found to be over within 2.5 s, pauses last up to 5 s, and what is passed on takes its way.
+const NOTICE: Duration = Duration::from_secs(26);

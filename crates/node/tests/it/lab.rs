@@ -136,7 +136,7 @@ async fn push_me_and_count() {
 /// Whose payload nobody could read ends alone.
 #[tokio::test]
 async fn a_secret_that_is_no_object_ends_its_sender_only() {
-    let mut node = Node::start(&[]).await;
+    let node = Node::start(&[]).await;
     let mut ben = Client::connect(&node, "ben", Version::V2).await;
     ben.join_ok(TOPIC, json!({})).await;
     for bytes in [false, true] {
@@ -159,6 +159,13 @@ async fn a_secret_that_is_no_object_ends_its_sender_only() {
         ben.event(TOPIC, "secret").await,
         json!({"a": 1, "seen_by": "ben"})
     );
+}
+
+#[tokio::test]
+async fn the_line_on_an_unknown_event_has_no_more_than_its_beginning() {
+    let mut node = Node::start(&[]).await;
+    let mut ben = Client::connect(&node, "ben", Version::V2).await;
+    ben.join_ok(TOPIC, json!({})).await;
     let long = "x".repeat(255);
     ben.push(TOPIC, &long, json!({})).await;
     ben.event(TOPIC, "phx_error").await;

@@ -1,3 +1,5 @@
+//! The hash differs wherever two runs do.
+
 use std::sync::Arc;
 
 use super::*;

@@ -283,6 +283,14 @@ impl Link {
         self.suspicion.take()
     }
 
+    /// Something that came by it was lost, perhaps what its tracker said: its silence counts from now. One that is hidden already has
+    /// to speak for itself.
+    pub(crate) fn lost(&mut self) {
+        if !self.is_silent() {
+            self.unheard = 0;
+        }
+    }
+
     /// Whether no tracker is there any more that would speak or answer, as far as one can know.
     pub(crate) fn is_silent(&self) -> bool {
         self.unheard >= SILENT_PERIODS

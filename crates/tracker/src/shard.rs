@@ -455,6 +455,7 @@ impl Shard {
         if let Some(link) = self.peers.get_mut(node).and_then(|peer| peer.link.as_mut()) {
             link.assembly = None;
             link.suspect(u64::MAX, due);
+            link.lost();
         }
     }
 

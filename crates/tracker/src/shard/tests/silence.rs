@@ -105,3 +105,27 @@ fn i17_who_stood_still_itself_takes_nobody_for_silent() {
     net.pass(PERIOD);
     assert_eq!(net.take_diffs(1), []);
 }
+
+/// A queue that is full at each period may lose the words of one node each time, and always of the same one.
+#[test]
+fn i9_whose_words_are_lost_on_the_way_is_not_silent_before_they_are_not() {
+    let mut net = Net::meshed(2).silenced();
+    net.deaf.insert((0, 1));
+    let lost = |net: &mut Net| {
+        let (link, now) = (net.link(1, 0), net.now);
+        net.shards[1].handle_gap(&name(0), link, now);
+    };
+    for _ in 0..4 * SILENT_PERIODS {
+        net.pass(periods(1));
+        lost(&mut net);
+    }
+    assert_eq!(net.keys(1), "ann");
+    net.pass(periods(SILENT_PERIODS));
+    assert_eq!(
+        (net.keys(1).as_str(), net.shards[1].stats().silent_peers),
+        ("", 1)
+    );
+    lost(&mut net);
+    net.pass(periods(1));
+    assert_eq!(net.keys(1), "");
+}

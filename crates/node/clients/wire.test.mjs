@@ -102,6 +102,8 @@ describe("bad frames close this socket with 1011, and no other", () => {
     "an empty binary frame": new Uint8Array(),
     "a cut binary frame": Uint8Array.of(0, 9, 9),
   };
+  let quiet;
+  before(() => (quiet = node.log.length));
   const counted = async () => {
     const metrics = await (await fetch(`${node.url}/metrics`)).text();
     return Number(/^matryoshka_channel_malformed_frames_total (\d+)$/m.exec(metrics)[1]);
@@ -123,10 +125,12 @@ describe("bad frames close this socket with 1011, and no other", () => {
     });
   }
 
-  test("the log says so, at most once a second", async () => {
-    const lines = () => node.log.filter((line) => line.includes("it sent a frame that is no message"));
+  test("the log says so, at most once for each and once a second, and says nothing else", async () => {
+    const lines = () => node.log.slice(quiet);
     await eventually(() => lines().length > 0, "log line about a bad frame");
     assert.match(lines()[0], /left_out=0/);
+    assert.ok(lines().length <= Object.keys(bad).length, lines().join("\n"));
+    for (const line of lines()) assert.match(line, /it sent a frame that is no message/);
   });
 });
 

@@ -28,7 +28,7 @@ use crate::{
 };
 use census::{Address, Census};
 pub(crate) use unfinished::LargeMessage;
-use unfinished::Unfinished;
+use unfinished::{Holder, Unfinished};
 
 /// The connections of one service, or of all that were given clones of it. Clones share the same set.
 ///
@@ -349,7 +349,11 @@ impl Entered {
 
     /// A message of it has just become large, and is not whole.
     pub(crate) fn begin_large(&self, connection: &Waker) -> LargeMessage {
-        self.shared.unfinished.begin(connection)
+        let holder = match self.address {
+            Some(address) => Holder::Address(address),
+            None => Holder::Connection(self.id),
+        };
+        self.shared.unfinished.begin(holder, connection)
     }
 
     /// Limits what is said of this and the other connections.

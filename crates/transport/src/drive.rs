@@ -628,7 +628,8 @@ impl Breach {
             ),
             Self::GaveWay => (
                 "ConnectionLimits::max_unfinished_bytes",
-                "of all large messages that are not whole, together over the limit, its client's had been coming for the longest; \
+                "of all large messages that are not whole, together over the limit, those from its client's address have more than \
+                 half of an equal share, and of such its own had not grown for the longest; \
                  raise ConnectionLimits::max_unfinished_bytes if so many are meant",
             ),
             Self::NotUtf8 => {

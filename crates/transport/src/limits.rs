@@ -148,8 +148,9 @@ pub struct ConnectionLimits {
     /// Of one user, if the session knows one ([`Session::user`](crate::Session::user)); default 1,000. One more is refused with 429.
     pub max_per_user: Option<usize>,
     /// How many bytes messages of more than 64 KiB may hold that are not whole, of all connections together; default 256 MiB. Where there
-    /// would be more, the message that has been coming for the longest gives way: its connection is closed with 1013. With less than the
-    /// largest message, none of that size gets in.
+    /// would be more, one gives way, and its connection is closed with 1013: of those whose address (counted as above; where it is not, whose
+    /// connection) holds more than half of an equal share, the message that has not grown for the longest. With less than the largest message,
+    /// none of that size gets in.
     pub max_unfinished_bytes: Option<usize>,
 }
 

@@ -41,7 +41,7 @@ impl<K: Ord> Census<K> {
 }
 
 /// An address as far as it tells one client's place from another's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Address(IpAddr);
 
 impl Address {

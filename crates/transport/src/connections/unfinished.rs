@@ -1,8 +1,10 @@
-//! Large messages of which only a part has come, of all connections together. Where they hold more than they may, the oldest gives way:
-//! whoever sends its message and is done is not closed for others, who send theirs for as long as they are let.
+//! Large messages of which only a part has come, of all connections together. Where they hold more than they may, one gives way: of those
+//! whose address holds more than half of an equal share, the one that has not grown for the longest. So whoever floods harms the own address,
+//! and from many addresses those who have stopped sending before those who go on. (Half, since many who stay just below a whole share
+//! would hold nearly all, and the next one with more would have to give way, whoever it is.)
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -11,6 +13,8 @@ use std::{
 };
 
 use tokio::time::Instant;
+
+use super::census::Address;
 
 /// A message counts by steps of this size, so that not each of its packets takes the lock.
 const STEP_BYTES: usize = 64 * 1024;
@@ -22,16 +26,27 @@ pub(crate) struct Unfinished {
     state: Mutex<State>,
 }
 
+/// Whom a message counts for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Holder {
+    Address(Address),
+    /// Where the address does not tell clients apart, each connection by its number.
+    Connection(u64),
+}
+
 #[derive(Debug, Default)]
 struct State {
     bytes: usize,
     next: u64,
-    /// The oldest first.
+    /// By when they grew last: the one that has not for the longest is the first.
     messages: BTreeMap<u64, Message>,
+    /// The bytes of each.
+    holders: HashMap<Holder, usize>,
 }
 
 #[derive(Debug)]
 struct Message {
+    holder: Holder,
     bytes: usize,
     fate: Arc<Fate>,
 }
@@ -58,23 +73,19 @@ impl Unfinished {
     }
 
     /// A message that has just become large. `connection` wakes whoever reads it.
-    pub(super) fn begin(self: &Arc<Self>, connection: &Waker) -> LargeMessage {
+    pub(super) fn begin(self: &Arc<Self>, holder: Holder, connection: &Waker) -> LargeMessage {
         let fate = Arc::new(Fate {
             gives_way: AtomicBool::new(false),
             connection: connection.clone(),
         });
-        let mut state = self.state();
-        let number = state.next;
-        state.next += 1;
         let message = Message {
+            holder,
             bytes: 0,
             fate: Arc::clone(&fate),
         };
-        state.messages.insert(number, message);
-        drop(state);
         LargeMessage {
             unfinished: Arc::clone(self),
-            number,
+            place: self.state().put(message),
             bytes: 0,
             since: Instant::now(),
             fate,
@@ -88,31 +99,56 @@ impl Unfinished {
 }
 
 impl State {
-    /// A message takes so many bytes more. Gives back who gives way to it, itself perhaps.
-    fn grow(&mut self, number: u64, bytes: usize, most: Option<usize>) -> Vec<Message> {
-        let Some(message) = self.messages.get_mut(&number) else {
-            return Vec::new();
+    /// Puts a message last; its place.
+    fn put(&mut self, message: Message) -> u64 {
+        let place = self.next;
+        self.next += 1;
+        self.bytes += message.bytes;
+        *self.holders.entry(message.holder).or_default() += message.bytes;
+        self.messages.insert(place, message);
+        place
+    }
+
+    fn take(&mut self, place: u64) -> Option<Message> {
+        let message = self.messages.remove(&place)?;
+        self.bytes -= message.bytes;
+        if let Some(bytes) = self.holders.get_mut(&message.holder) {
+            *bytes -= message.bytes;
+            if *bytes == 0 {
+                self.holders.remove(&message.holder);
+            }
+        }
+        Some(message)
+    }
+
+    /// A message takes so many bytes more. Gives back its new place, and who gives way to it, itself perhaps.
+    fn grow(&mut self, place: u64, bytes: usize, most: Option<usize>) -> (u64, Vec<Message>) {
+        let Some(mut message) = self.take(place) else {
+            return (place, Vec::new());
         };
         message.bytes += bytes;
-        self.bytes += bytes;
         let most = most.unwrap_or(usize::MAX);
         if message.bytes > most {
             // The others would give way in vain.
-            return self.take(number).into_iter().collect();
+            return (place, vec![message]);
         }
+        let place = self.put(message);
         let mut over = Vec::new();
         while self.bytes > most
-            && let Some((&oldest, _)) = self.messages.first_key_value()
+            && let Some(next) = self.next_to_give_way(most)
         {
-            over.extend(self.take(oldest));
+            over.extend(self.take(next));
         }
-        over
+        (place, over)
     }
 
-    fn take(&mut self, number: u64) -> Option<Message> {
-        let message = self.messages.remove(&number)?;
-        self.bytes -= message.bytes;
-        Some(message)
+    /// While there is too much in all, somebody has more.
+    fn next_to_give_way(&self, most: usize) -> Option<u64> {
+        let safe = most / self.holders.len().max(1) / 2;
+        let has_more = |message: &Message| self.holders[&message.holder] > safe;
+        let mut messages = self.messages.iter();
+        let next = messages.find(|(_, message)| has_more(message));
+        next.map(|(&place, _)| place)
     }
 }
 
@@ -120,7 +156,7 @@ impl State {
 #[derive(Debug)]
 pub(crate) struct LargeMessage {
     unfinished: Arc<Unfinished>,
-    number: u64,
+    place: u64,
     bytes: usize,
     since: Instant,
     fate: Arc<Fate>,
@@ -136,7 +172,8 @@ impl LargeMessage {
         let more = bytes - self.bytes;
         self.bytes = bytes;
         let most = self.unfinished.most;
-        let over = self.unfinished.state().grow(self.number, more, most);
+        let (place, over) = self.unfinished.state().grow(self.place, more, most);
+        self.place = place;
         // Outside of the lock: to wake is others' code.
         over.iter().for_each(|message| message.fate.give_way());
     }
@@ -154,7 +191,7 @@ impl LargeMessage {
 
 impl Drop for LargeMessage {
     fn drop(&mut self) {
-        let message = self.unfinished.state().take(self.number);
+        let message = self.unfinished.state().take(self.place);
         drop(message);
     }
 }
@@ -163,48 +200,98 @@ impl Drop for LargeMessage {
 mod tests {
     use super::*;
 
-    fn begin(unfinished: &Arc<Unfinished>) -> LargeMessage {
-        unfinished.begin(Waker::noop())
+    fn address(n: u8) -> Holder {
+        let peer = ([192, 0, 2, n], 80).into();
+        Holder::Address(Address::of(peer).expect("no loopback"))
+    }
+
+    /// A message of that holder that has so many steps.
+    fn begin(unfinished: &Arc<Unfinished>, holder: Holder, steps: usize) -> LargeMessage {
+        let mut message = unfinished.begin(holder, Waker::noop());
+        grow(&mut message, steps);
+        message
+    }
+
+    fn grow(message: &mut LargeMessage, steps: usize) {
+        message.grow_to(steps * STEP_BYTES);
+    }
+
+    fn given_way(messages: &[LargeMessage]) -> Vec<bool> {
+        messages.iter().map(LargeMessage::gives_way).collect()
     }
 
     #[test]
-    fn the_oldest_gives_way_and_what_is_done_makes_room() {
+    fn of_one_holder_the_one_that_has_not_grown_for_the_longest_gives_way() {
         let unfinished = Unfinished::new(Some(10 * STEP_BYTES));
-        let mut messages = [(); 3].map(|()| begin(&unfinished));
-        for message in &mut messages {
-            message.grow_to(3 * STEP_BYTES);
-        }
-        let given_way = |messages: &[LargeMessage]| {
-            let gone = messages.iter().map(LargeMessage::gives_way);
-            gone.collect::<Vec<_>>()
-        };
+        let mut messages = [2, 3, 3].map(|steps| begin(&unfinished, address(1), steps));
+        grow(&mut messages[0], 4);
         assert_eq!(given_way(&messages), [false, false, false]);
-        messages[1].grow_to(4 * STEP_BYTES + 1);
-        assert_eq!(given_way(&messages), [true, false, false]);
-        messages[0].grow_to(9 * STEP_BYTES);
-        assert_eq!(given_way(&messages), [true, false, false]);
-        let [first, second, mut third] = messages;
-        drop((first, second));
-        let mut last = begin(&unfinished);
-        third.grow_to(5 * STEP_BYTES);
-        last.grow_to(5 * STEP_BYTES);
-        assert_eq!(given_way(&[third, last]), [false, false]);
-        assert_eq!(unfinished.state().bytes, 0);
+        messages[2].grow_to(3 * STEP_BYTES + 1);
+        assert_eq!(given_way(&messages), [false, true, false]);
+        // It takes nothing any more, whatever else comes of it.
+        grow(&mut messages[1], 9);
+        grow(&mut messages[2], 6);
+        assert_eq!(given_way(&messages), [false, true, false]);
+        drop(messages);
+        let state = unfinished.state();
+        assert_eq!((state.bytes, state.holders.len()), (0, 0));
+    }
+
+    #[test]
+    fn who_floods_harms_the_own_address_alone() {
+        let unfinished = Unfinished::new(Some(100 * STEP_BYTES));
+        let mut other = begin(&unfinished, address(1), 5);
+        let flood: Vec<_> = (0..60).map(|_| begin(&unfinished, address(2), 7)).collect();
+        assert!(!other.gives_way());
+        let over = given_way(&flood).iter().filter(|gone| **gone).count();
+        assert_eq!(over, 60 - 95 / 7);
+        grow(&mut other, 50);
+        assert!(!other.gives_way(), "the flood's have not grown for longer");
+    }
+
+    #[test]
+    fn a_connection_counts_for_itself_where_its_address_says_nothing() {
+        let unfinished = Unfinished::new(Some(100 * STEP_BYTES));
+        let small = begin(&unfinished, Holder::Connection(0), 3);
+        let flood = (1..30).map(|n| begin(&unfinished, Holder::Connection(n), 7));
+        let flood: Vec<_> = flood.collect();
+        assert!(!small.gives_way() && flood[0].gives_way());
+    }
+
+    #[test]
+    fn many_small_ones_from_everywhere_do_not_end_a_large_one_that_goes_on() {
+        let unfinished = Unfinished::new(Some(100 * STEP_BYTES));
+        let mut large = begin(&unfinished, address(0), 1);
+        let mut small = Vec::new();
+        for n in 1..=250 {
+            small.push(begin(&unfinished, address(n), 1));
+            if n % 5 == 0 {
+                grow(&mut large, usize::from(n) / 5);
+            }
+        }
+        assert!(!large.gives_way());
+    }
+
+    #[test]
+    fn what_is_done_makes_room() {
+        let unfinished = Unfinished::new(Some(10 * STEP_BYTES));
+        drop(begin(&unfinished, address(1), 10));
+        let messages = [5, 5].map(|steps| begin(&unfinished, address(1), steps));
+        assert_eq!(given_way(&messages), [false, false]);
     }
 
     #[test]
     fn one_that_is_larger_than_all_may_be_gives_way_itself() {
         let unfinished = Unfinished::new(Some(2 * STEP_BYTES));
-        let (mut small, mut large) = (begin(&unfinished), begin(&unfinished));
-        small.grow_to(1);
-        large.grow_to(2 * STEP_BYTES + 1);
+        let small = begin(&unfinished, address(1), 1);
+        let large = begin(&unfinished, address(1), 3);
         assert!(large.gives_way() && !small.gives_way());
     }
 
     #[test]
     fn without_a_bound_none_gives_way() {
         let unfinished = Unfinished::new(None);
-        let mut message = begin(&unfinished);
+        let mut message = begin(&unfinished, address(1), 0);
         message.grow_to(usize::MAX);
         assert!(!message.gives_way());
     }

@@ -122,7 +122,8 @@ async fn time_in_which_the_session_is_busy_does_not_count() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_large_messages_that_hold_too_much_the_oldest_gives_way_and_the_others_arrive() {
+async fn of_large_messages_that_hold_too_much_the_one_that_stopped_first_gives_way_and_the_others_arrive()
+ {
     const EACH: usize = 6 * LARGE;
     let limits = ConnectionLimits::default().with_max_unfinished_bytes(Some(13 * LARGE));
     let (lab, connections) = (Lab::new(), Connections::with_limits(limits));
@@ -166,6 +167,27 @@ async fn of_large_messages_that_hold_too_much_the_oldest_gives_way_and_the_other
         .await
         .unwrap();
     assert!(lab.nothing_closed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_large_messages_ends_none_that_holds_less_than_its_share() {
+    let limits = ConnectionLimits::default().with_max_unfinished_bytes(Some(40 * LARGE));
+    let (lab, connections) = (Lab::new(), Connections::with_limits(limits));
+    let mut other = connect(&lab, &connections).await;
+    other.write_all(&half(2 * LARGE)).await.unwrap();
+    settle().await;
+    let mut flood = Vec::new();
+    for _ in 0..6 {
+        let mut client = connect(&lab, &connections).await;
+        client.write_all(&half(12 * LARGE)).await.unwrap();
+        settle().await;
+        flood.push(client);
+    }
+    assert_eq!(connections.stats().closed_unfinished, 3);
+    other.write_all(&vec![7; 2 * LARGE]).await.unwrap();
+    let mut echo = vec![0; 10 + 4 * LARGE];
+    other.read_exact(&mut echo).await.unwrap();
+    assert!(echo[10..] == vec![7; 4 * LARGE]);
 }
 
 #[tokio::test(start_paused = true)]

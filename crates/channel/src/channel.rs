@@ -16,6 +16,13 @@ use crate::{Broadcast, Flow, Refused, Reply, Socket};
 /// A panic in any method ends this channel only: the client gets `phx_error` (or, from `join`, the error reply
 /// `join crashed`), and its socket and other channels live on.
 ///
+/// # Cancel safety
+/// While the connection is there each callback runs to its end, but for two cases in which the channel is dropped where it waits, without its
+/// [`terminate`](Self::terminate): a newer join of its topic replaces it, or it is in the way for
+/// [`stall_timeout`](crate::SocketsConfig::stall_timeout). Once the connection has ended, the callback in progress and what waits in the inbox have
+/// [`terminate_timeout`](crate::SocketsConfig::terminate_timeout), 5 seconds together; then the callback is dropped where it waits, the rest is not
+/// begun, and `terminate` is called. What must not be left half done belongs into a task of its own.
+///
 /// ```
 /// use matryoshka_channel::{Channel, Refused, Reply, Socket};
 /// use serde::Deserialize;
@@ -113,6 +120,9 @@ pub trait Channel<App>: Sized + Send + 'static {
     ) -> impl Future<Output = Result<Self, Refused>> + Send;
 
     /// The client sent an event.
+    ///
+    /// # Cancel safety
+    /// As the [trait](Self#cancel-safety) says, for all callbacks.
     fn handle_in(
         &mut self,
         socket: &mut Socket,

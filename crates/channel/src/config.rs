@@ -40,11 +40,13 @@ pub struct SocketsConfig {
     /// connection's other channels and its heartbeats go on. A client that does not read is not helped by that, and waits on.
     pub stall_timeout: Duration,
     /// How long a channel's [`terminate`](crate::Channel::terminate) may take; default 5 seconds. Beyond it is dropped where it waits, and
-    /// what follows it goes on: the client of a channel that crashed is told so. As long may a join go on whose connection has ended.
+    /// what follows it goes on: the client of a channel that crashed is told so. As long may a channel go on whose connection has ended, with its
+    /// join, with the callback that it runs and with what waits for it, and then comes its `terminate`.
     pub terminate_timeout: Duration,
     /// How long a callback may keep its thread, between two `.await`s that wait, before the log warns of it; default 100
     /// milliseconds. Meanwhile nothing else runs on that thread, other clients' channels included. It is told once: while the callback
-    /// still has the thread, at the latest after twice the time or a second more, or when it gives the thread back before that.
+    /// still has the thread, at the latest after twice the time or a second more, or when it gives the thread back before that. Which event it was
+    /// for is told when it gives the thread back, in the same line or one more.
     /// What is read for it from its client's message, by `Deserialize`, counts as part of it. A thread of each mount's own looks after that,
     /// from its first channel on; beyond 24 days there is none.
     pub blocking_warning: Duration,

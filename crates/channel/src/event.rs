@@ -2,7 +2,7 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 
 use bytestring::ByteString;
 use serde::Deserialize;
@@ -67,28 +67,32 @@ pub struct ParamsError {
 }
 
 /// Reads an event into a channel's type: an enum whose variants are the events, or [`RawEvent`].
-pub(crate) fn decode_event<E>(event: Field, payload: Payload) -> Result<E, EventError>
+pub(crate) fn decode_event<E>(event: &Field, payload: Payload) -> Result<E, EventError>
 where
     E: DeserializeOwned + 'static,
 {
     let Field::Text(name) = event else {
         return Err(EventError::NotText);
     };
-    let raw = match into_if_same::<RawEvent, E>(RawEvent { name, payload }) {
+    let raw = |payload| RawEvent {
+        name: name.clone(),
+        payload,
+    };
+    let payload = match make_if_same::<RawEvent, E, _>(payload, raw) {
         Ok(event) => return Ok(event),
-        Err(raw) => raw,
+        Err(payload) => payload,
     };
     let deserializer = EventDeserializer {
-        name: &raw.name,
-        payload: &raw.payload,
+        name,
+        payload: &payload,
     };
     E::deserialize(deserializer).map_err(|failure| match failure {
         Failure::Unknown(known) => EventError::Unknown {
-            name: excerpt(&raw.name).to_owned(),
+            name: excerpt(name).to_owned(),
             known,
         },
         Failure::Other(problem) => EventError::Payload {
-            name: excerpt(&raw.name).to_owned(),
+            name: excerpt(name).to_owned(),
             problem,
         },
     })
@@ -99,11 +103,11 @@ pub(crate) fn decode_params<P>(payload: Payload) -> Result<P, ParamsError>
 where
     P: DeserializeOwned + 'static,
 {
-    let raw = match into_if_same::<RawParams, P>(RawParams(payload)) {
+    let payload = match make_if_same::<RawParams, P, _>(payload, RawParams) {
         Ok(params) => return Ok(params),
-        Err(RawParams(payload)) => payload,
+        Err(payload) => payload,
     };
-    P::deserialize(PayloadDeserializer(&raw)).map_err(|failure| match failure {
+    P::deserialize(PayloadDeserializer(&payload)).map_err(|failure| match failure {
         // An enum as params: its variants are no events.
         Failure::Unknown(_) => ParamsError {
             problem: "unknown variant".to_owned(),
@@ -112,16 +116,18 @@ where
     })
 }
 
-/// Hands `from` on unchanged if `To` is the same type; that is how raw types skip serde.
-fn into_if_same<From: 'static, To: 'static>(from: From) -> Result<To, From> {
-    let mut from = Some(from);
-    match (&mut from as &mut dyn Any)
-        .downcast_mut::<Option<To>>()
-        .and_then(Option::take)
-    {
-        Some(to) => Ok(to),
-        None => Err(from.expect("only a successful downcast takes it")),
+/// Makes a raw type if that is what is asked for: so it skips serde.
+fn make_if_same<Raw: 'static, To: 'static, T>(
+    from: T,
+    make: impl FnOnce(T) -> Raw,
+) -> Result<To, T> {
+    if TypeId::of::<Raw>() != TypeId::of::<To>() {
+        return Err(from);
     }
+    let mut made = Some(make(from));
+    let to = (&mut made as &mut dyn Any).downcast_mut::<Option<To>>();
+    let to = to.and_then(Option::take);
+    Ok(to.expect("it is the same type"))
 }
 
 /// From JSON: an object with one key, the event's name. Channels never come here; see [`RawEvent`].

@@ -1,14 +1,17 @@
-//! A user's callback at work: what it costs is counted, what blocks is told, and its panic ends with it.
+//! A user's callback at work: what it costs is counted, what blocks is told, its panic ends with it, and it ends with its connection.
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+use tokio::time::{Sleep, sleep_until};
 use tracing::Span;
 
+use crate::inbox::InboxSender;
 use crate::link::Link;
 use crate::panics::{Panic, caught};
+use crate::transport::Field;
 use crate::watch::Number;
 
 /// Which callback it is, by its name.
@@ -48,7 +51,14 @@ impl Callback {
     }
 }
 
-/// One call of a callback. Ready with what it answers, or with its panic.
+/// Why a callback did not come to its own end.
+pub(crate) enum Broken {
+    Panicked(Panic),
+    /// Its connection has ended, and its time is over.
+    CutOff,
+}
+
+/// One call of a callback. Ready with what it answers, or with why it answers nothing.
 pub(crate) struct Handling<'a, F> {
     future: Pin<&'a mut F>,
     callback: Callback,
@@ -56,6 +66,12 @@ pub(crate) struct Handling<'a, F> {
     topic: &'a str,
     number: Number,
     span: Option<&'a Span>,
+    /// What its client sent.
+    event: Option<&'a Field>,
+    /// Of the channel with whose connection it ends.
+    inbox: Option<&'a InboxSender>,
+    /// Ends when it has to. Boxed, since connections mostly outlive it.
+    grace: Option<Pin<Box<Sleep>>>,
     /// When it was first polled.
     began: Option<Instant>,
 }
@@ -76,19 +92,44 @@ impl<'a, F: Future> Handling<'a, F> {
             topic,
             number,
             span,
+            event: None,
+            inbox: None,
+            grace: None,
             began: None,
         }
     }
 
-    /// Within that span instead.
-    pub(crate) fn within(mut self, span: &'a Span) -> Self {
+    /// For as long as the connection of this inbox is there, and a little longer.
+    pub(crate) fn bound_to(mut self, inbox: &'a InboxSender) -> Self {
+        self.inbox = Some(inbox);
+        self
+    }
+
+    /// Ready when it may wait no longer.
+    fn poll_cut_off(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(inbox) = self.inbox else {
+            return Poll::Pending;
+        };
+        let grace = match &mut self.grace {
+            Some(grace) => grace,
+            grace @ None => {
+                let deadline = ready!(inbox.poll_gone(cx));
+                grace.insert(Box::pin(sleep_until(deadline)))
+            }
+        };
+        grace.as_mut().poll(cx)
+    }
+
+    /// It is for that event, and within its span instead.
+    pub(crate) fn of(mut self, event: &'a Field, span: &'a Span) -> Self {
+        self.event = Some(event);
         self.span = Some(span);
         self
     }
 }
 
 impl<F: Future> Future for Handling<'_, F> {
-    type Output = Result<F::Output, Panic>;
+    type Output = Result<F::Output, Broken>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let start = Instant::now();
@@ -105,12 +146,16 @@ impl<F: Future> Future for Handling<'_, F> {
         // A callback that awaits gives its thread back; one that computes, or waits in another way, does not. A panic's own report may
         // take longer than any handler, and is a line of its own.
         if took >= self.link.watch.limit() && polled.is_ok() {
-            run.tell(self.topic, self.callback, took);
+            let event = self.event.and_then(Field::as_text);
+            run.tell(self.topic, self.callback, event, took);
         }
         let outcome = match polled {
-            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Pending) => {
+                ready!(self.poll_cut_off(cx));
+                Err(Broken::CutOff)
+            }
             Ok(Poll::Ready(outcome)) => Ok(outcome),
-            Err(panic) => Err(panic),
+            Err(panic) => Err(Broken::Panicked(panic)),
         };
         self.link.counters.handler_time.add(end - began);
         Poll::Ready(outcome)

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use futures::future::BoxFuture;
+use tokio::time::Instant;
 
 use crate::excerpt::excerpt;
 use crate::link::Link;
@@ -59,13 +60,22 @@ struct State {
     in_hand: usize,
     /// The channel's task.
     receiver: Option<Waker>,
+    /// It waits for its connection to end, and not for what comes in.
+    only_the_end_matters: bool,
     /// The session waits for room.
     is_awaited: bool,
     is_closed: bool,
-    /// Why the connection has ended.
-    closed: Option<Terminated>,
+    /// Boxed, since it comes once.
+    gone: Option<Box<Gone>>,
     /// The session has been told of the channel's end.
     is_told: bool,
+}
+
+/// The connection has ended.
+struct Gone {
+    reason: Terminated,
+    /// From then on nothing of what the channel does is waited for any longer, but its last words.
+    deadline: Instant,
 }
 
 /// What is said to a channel past its inbox.
@@ -92,7 +102,8 @@ pub(crate) fn inbox(link: &Arc<Link>, join_bytes: usize) -> (InboxSender, InboxR
             receiver: None,
             is_awaited: false,
             is_closed: false,
-            closed: None,
+            only_the_end_matters: false,
+            gone: None,
             is_told: false,
         }),
     });
@@ -255,7 +266,10 @@ impl InboxSender {
     }
 
     fn came_in(&self, mut state: MutexGuard<'_, State>) {
-        let receiver = state.receiver.take();
+        let receiver = match state.only_the_end_matters {
+            true => None,
+            false => state.receiver.take(),
+        };
         drop(state);
         self.0.link.counters.inbox_in.add_one();
         wake(receiver);
@@ -277,14 +291,27 @@ impl InboxSender {
         self.0.wake_channel();
     }
 
-    /// The connection has ended. What is inside can still be read.
+    /// The connection has ended. What is inside can still be read, for a while.
     pub(crate) fn close(&self, reason: Terminated) {
+        let deadline = Instant::now() + self.0.link.config.terminate_timeout;
         let mut state = self.0.lock();
         state.is_closed = true;
-        state.closed = Some(reason);
+        state.gone = Some(Box::new(Gone { reason, deadline }));
         let receiver = state.receiver.take();
         drop(state);
         wake(receiver);
+    }
+
+    /// Ready once the connection has ended, with until when the channel may go on; else its task is woken then, and not for what comes in.
+    pub(crate) fn poll_gone(&self, cx: &Context<'_>) -> Poll<Instant> {
+        let mut state = self.0.lock();
+        if let Some(gone) = &state.gone {
+            return Poll::Ready(gone.deadline);
+        }
+        let old = state.wait(true, cx);
+        drop(state);
+        drop(old);
+        Poll::Pending
     }
 
     /// How much of what its client sent the channel keeps, in bytes.
@@ -322,14 +349,18 @@ impl fmt::Debug for InboxSender {
 pub(crate) struct InboxReceiver(Arc<Shared>);
 
 impl InboxReceiver {
-    /// The next item; `None` once the inbox is closed and empty. Whatever was taken out before is done with.
+    /// The next item; `None` once the inbox is closed and empty, or the connection ended too long ago. Whatever was taken out before is
+    /// done with.
     pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>, takes: Takes) -> Poll<Option<Item>> {
         let shared = &*self.0;
         let mut state = shared.lock();
         let done = std::mem::take(&mut state.in_hand);
         // Once the connection has ended nobody is asked to read first.
         let takes = if state.is_closed { Takes::All } else { takes };
-        let item = state.lines.next(takes);
+        let item = match state.is_late() {
+            true => None,
+            false => state.lines.next(takes),
+        };
         let (mut made_room, mut old) = (false, None);
         match &item {
             Some(Item::Request(request)) => {
@@ -337,7 +368,7 @@ impl InboxReceiver {
                 made_room = state.is_awaited && !state.lines.is_full_of_requests(shared.bound());
                 state.is_awaited &= !made_room;
             }
-            None if !state.is_closed => old = wait(&mut state.receiver, cx),
+            None if !state.is_closed => old = state.wait(false, cx),
             _ => {}
         }
         let is_open = !state.is_closed;
@@ -374,7 +405,7 @@ impl InboxReceiver {
         if state.is_closed {
             return Poll::Ready(());
         }
-        let old = wait(&mut state.receiver, cx);
+        let old = state.wait(true, cx);
         drop(state);
         drop(old);
         Poll::Pending
@@ -415,16 +446,26 @@ impl InboxReceiver {
 
     /// Why the connection has ended.
     pub(crate) fn closed(&self) -> Terminated {
-        let closed = self.0.lock().closed.clone();
-        closed.unwrap_or(Terminated::Closed)
+        let state = self.0.lock();
+        let gone = state.gone.as_ref();
+        gone.map_or(Terminated::Closed, |gone| gone.reason.clone())
     }
 }
 
-/// Notes whom to wake when something comes in. Gives back who was noted before.
-fn wait(receiver: &mut Option<Waker>, cx: &Context<'_>) -> Option<Waker> {
-    match receiver {
-        Some(known) if known.will_wake(cx.waker()) => None,
-        _ => receiver.replace(cx.waker().clone()),
+impl State {
+    /// Notes whom to wake, and for what. Gives back who was noted before.
+    fn wait(&mut self, only_the_end_matters: bool, cx: &Context<'_>) -> Option<Waker> {
+        self.only_the_end_matters = only_the_end_matters;
+        match &self.receiver {
+            Some(known) if known.will_wake(cx.waker()) => None,
+            _ => self.receiver.replace(cx.waker().clone()),
+        }
+    }
+
+    /// Whether the channel may take nothing out any more.
+    fn is_late(&self) -> bool {
+        let gone = self.gone.as_ref();
+        gone.is_some_and(|gone| gone.deadline <= Instant::now())
     }
 }
 

@@ -19,7 +19,7 @@ use crate::config::REPLACED_CHANNEL_WAIT;
 use crate::event::{EventError, ParamsError, decode_event, decode_params};
 use crate::excerpt::excerpt;
 use crate::fastlane::Lane;
-use crate::handling::{Callback, Handling};
+use crate::handling::{Broken, Callback, Handling};
 use crate::inbox::{InboxReceiver, InboxSender, Item, Takes};
 use crate::link::{Fate, Link};
 use crate::log_lines::LogLines;
@@ -226,15 +226,7 @@ impl Server {
                 let params = decode_params::<C::Params>(payload)?;
                 Ok::<_, ParamsError>(C::join(&app, socket, params).await)
             });
-            let mut handling = pin!(self.notice.handling(Callback::Join, joining));
-            match while_open(&mut self.inbox, handling.as_mut()).await {
-                Some(joined) => joined,
-                // It may be about to come to an end of its own.
-                None => match timeout(self.notice.link.config.terminate_timeout, handling).await {
-                    Ok(joined) => joined,
-                    Err(_elapsed) => return None,
-                },
-            }
+            self.notice.handling(Callback::Join, joining).await
         };
         match joined {
             Ok(Err(error)) => {
@@ -272,9 +264,13 @@ impl Server {
                     self.refuse(None)
                 }
             },
-            Err(panic) => {
+            Err(Broken::Panicked(panic)) => {
                 self.notice.log_panic(Callback::Join, &panic);
                 self.refuse(None)
+            }
+            Err(Broken::CutOff) => {
+                self.notice.log_cut_off(Callback::Join);
+                None
             }
         }
     }
@@ -475,11 +471,12 @@ impl Server {
                 return None;
             }
             for then in put_off {
-                let socket = &mut self.socket;
-                let mut running = Box::pin(async { then(channel, socket).await });
-                let handling = self.notice.handling(Callback::AfterJoin, running.as_mut());
+                let (notice, socket, channel) = (&self.notice, &mut self.socket, &mut *channel);
+                let handling = Box::pin(async move {
+                    let running = pin!(async { then(channel, socket).await });
+                    notice.handling(Callback::AfterJoin, running).await
+                });
                 let flow = handling.await;
-                drop(running);
                 if let Some(ending) = self.flow(Callback::AfterJoin, flow) {
                     return Some(ending);
                 }
@@ -503,11 +500,11 @@ impl Server {
             let socket = &mut self.socket;
             // The program's types may take as long to read as its callbacks.
             let handling = pin!(async {
-                let event = decode_event::<C::Event>(event, payload)?;
+                let event = decode_event::<C::Event>(&event, payload)?;
                 Ok::<_, EventError>(channel.handle_in(socket, event).await)
             });
             let handling = self.notice.handling(Callback::HandleIn, handling);
-            handling.within(&span).await
+            handling.of(&event, &span).await
         };
         let reference = self.socket.finish();
         match reply {
@@ -518,7 +515,7 @@ impl Server {
                 }
                 Some(Ending::Crash)
             }
-            Err(panic) => self.flow(Callback::HandleIn, Err(panic)),
+            Err(broken) => self.flow(Callback::HandleIn, Err(broken)),
         }
     }
 
@@ -540,7 +537,7 @@ impl Server {
     }
 
     /// What a callback's outcome means for the channel.
-    fn flow(&self, callback: Callback, flow: Result<Flow, Panic>) -> Option<Ending> {
+    fn flow(&self, callback: Callback, flow: Result<Flow, Broken>) -> Option<Ending> {
         match flow {
             Ok(Flow::Continue) => None,
             Ok(Flow::Stop) => Some(Ending::Stop),
@@ -556,9 +553,13 @@ impl Server {
                 }
                 Some(Ending::Fail(reason))
             }
-            Err(panic) => {
+            Err(Broken::Panicked(panic)) => {
                 self.notice.log_panic(callback, &panic);
                 Some(Ending::Crash)
+            }
+            Err(Broken::CutOff) => {
+                self.notice.log_cut_off(callback);
+                Some(Ending::Closed(self.inbox.closed()))
             }
         }
     }
@@ -640,8 +641,17 @@ struct Notice {
 }
 
 impl Notice {
-    /// Runs one of the channel's callbacks.
+    /// Runs one of the channel's callbacks, for as long as its connection is there and a little longer.
     fn handling<'a, F: Future>(
+        &'a self,
+        callback: Callback,
+        future: Pin<&'a mut F>,
+    ) -> Handling<'a, F> {
+        self.unbound(callback, future).bound_to(&self.inbox)
+    }
+
+    /// The same, whatever becomes of the connection.
+    fn unbound<'a, F: Future>(
         &'a self,
         callback: Callback,
         future: Pin<&'a mut F>,
@@ -659,20 +669,23 @@ impl Notice {
     /// Runs what a channel does at its end, for as long as that may take.
     async fn last_words<F: Future<Output = ()>>(&self, future: Pin<&mut F>) {
         let limit = self.link.config.terminate_timeout;
-        match timeout(limit, self.handling(Callback::Terminate, future)).await {
+        match timeout(limit, self.unbound(Callback::Terminate, future)).await {
             Ok(Ok(())) => {}
-            Ok(Err(panic)) => self.log_panic(Callback::Terminate, &panic),
-            Err(_elapsed) => {
-                if let Some(left_out) = self.lines().cut_off.pass() {
-                    tracing::warn!(
-                        topic = self.shown_topic(),
-                        limit = "SocketsConfig::terminate_timeout",
-                        after = ?limit,
-                        left_out,
-                        "a channel's terminate is cut off: it takes too long"
-                    );
-                }
-            }
+            Ok(Err(Broken::Panicked(panic))) => self.log_panic(Callback::Terminate, &panic),
+            Ok(Err(Broken::CutOff)) | Err(_) => self.log_cut_off(Callback::Terminate),
+        }
+    }
+
+    fn log_cut_off(&self, callback: Callback) {
+        if let Some(left_out) = self.lines().cut_off.pass() {
+            tracing::warn!(
+                topic = self.shown_topic(),
+                callback = callback.name(),
+                limit = "SocketsConfig::terminate_timeout",
+                after = ?self.link.config.terminate_timeout,
+                left_out,
+                "a channel's callback is cut off: its connection or its channel has ended, and it takes too long"
+            );
         }
     }
 

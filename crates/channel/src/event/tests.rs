@@ -38,7 +38,7 @@ fn json(text: &'static str) -> Payload {
 }
 
 fn decode(name: &str, payload: Payload) -> Result<Event, EventError> {
-    decode_event(name.into(), payload)
+    decode_event(&name.into(), payload)
 }
 
 #[test]
@@ -76,11 +76,11 @@ fn an_unknown_event_names_the_known_ones() {
 fn an_event_that_is_not_a_string_is_an_error() {
     let name = Field::Json(Json::parse("7").unwrap());
     assert_eq!(
-        decode_event::<Event>(name.clone(), json("{}")),
+        decode_event::<Event>(&name, json("{}")),
         Err(EventError::NotText)
     );
     assert_eq!(
-        decode_event::<RawEvent>(name, json("{}")),
+        decode_event::<RawEvent>(&name, json("{}")),
         Err(EventError::NotText)
     );
 }
@@ -117,7 +117,7 @@ fn errors_say_what_is_missing_but_never_what_was_sent() {
 #[test]
 fn raw_types_get_what_was_sent() {
     let payload = json(r#"{"a":[1,null]}"#);
-    let raw: RawEvent = decode_event("any thing".into(), payload.clone()).unwrap();
+    let raw: RawEvent = decode_event(&"any thing".into(), payload.clone()).unwrap();
     assert_eq!(
         raw,
         RawEvent {

@@ -166,6 +166,59 @@ async fn what_waits_when_the_client_goes_is_handled_first() {
     assert_eq!(lab.notes()[1..], ["in slow", "in bare", "terminate Closed"]);
 }
 
+/// Else a client that comes again and again could leave any number of them behind.
+#[tokio::test(start_paused = true)]
+async fn what_is_at_work_when_the_client_goes_has_its_time_and_is_cut_off_then() {
+    const HOUR: u64 = 3_600_000;
+    let slow = format!(r#"> ["1","2","lab:a","slow",{{"ms":{HOUR}}}]"#);
+    let in_turn = r#"
+        > ["1","2","lab:a","slow",{"ms":3000}]
+        > ["1","3","lab:a","slow",{"ms":3000}]
+        > ["1","4","lab:a","bare",{}]
+        "#;
+    let cut = &["dropped in the middle"][..];
+    for (name, join, then, notes) in [
+        ("handle_in", json!({}), &*slow, [&["in slow"], cut].concat()),
+        ("after_join", json!({ "after_sleep": HOUR }), ".", vec![]),
+        (
+            "handle_in",
+            json!({}),
+            in_turn,
+            [&["in slow", "in slow"], cut].concat(),
+        ),
+    ] {
+        let (lab, lines) = (Lab::new(), Lines::collect());
+        let sockets = lab.sockets();
+        let mut client = Client::connect(&sockets, Vsn::V2).await;
+        let joined = format!(
+            r#"
+            > ["1","1","lab:a","phx_join",{join}]
+            < ["1","1","lab:a","phx_reply",{{"status":"ok","response":{{}}}}]
+            "#
+        );
+        client.play(&joined).await;
+        client.play(then).await;
+        let start = Instant::now();
+        client.close().await;
+        lab.noted("terminate Closed").await;
+        assert_eq!(start.elapsed().as_secs(), 5, "{name}");
+        assert_eq!(
+            lab.notes()[1..],
+            [&notes[..], &["terminate Closed"]].concat(),
+            "{name}"
+        );
+        let stats = sockets.stats();
+        let still = (stats.joined - stats.ended, stats.inbox_waiting);
+        assert_eq!(still, (0, 0), "{name}");
+        let lines = lines.take();
+        let [line] = &lines[..] else {
+            panic!("{lines:?}")
+        };
+        let words = format!(r#"topic="lab:a" callback="{name}" limit="SocketsConfig::terminate"#);
+        assert!(line.contains(&words), "{line}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn s9_x8_an_idle_client_is_closed_and_its_channels_are_told() {
     let lab = Lab::new();

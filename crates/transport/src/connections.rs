@@ -60,6 +60,8 @@ struct State {
     leaving: VecDeque<Box<dyn Closer>>,
     /// Set for ever: new ones are refused.
     closing: bool,
+    /// What all were told at last, also those whose turn in a drain it was just then.
+    closed: Option<Close>,
 }
 
 impl Default for Connections {
@@ -104,7 +106,8 @@ impl Connections {
     /// some tens of nanoseconds each, and nobody can connect meanwhile: for a look now and then, not for each message.
     pub fn waiting(&self) -> Waiting {
         let state = self.state();
-        let all = state.open.values().map(|open| open.waiting());
+        let all = state.open.values().chain(&state.leaving);
+        let all = all.map(|open| open.waiting());
         all.fold(Waiting::default(), |sum, one| Waiting {
             items: sum.items + one.items,
             bytes: sum.bytes + one.bytes,
@@ -128,11 +131,13 @@ impl Connections {
     }
 
     /// Tells every connection to close, and refuses new ones from now on. What waits in a connection's outbox is
-    /// written first. Does not wait; see [`closed`](Self::closed). Later calls change nothing.
+    /// written first. Does not wait; see [`closed`](Self::closed). Later calls change nothing. Those for which a drain waits just then
+    /// ([`drain_after`](Self::drain_after)) are told when that is over or given up.
     pub fn close_all(&self, close: Close) {
         let open = {
             let mut state = self.state();
             state.begin_to_close();
+            state.closed.get_or_insert_with(|| close.clone());
             mem::take(&mut state.leaving)
         };
         // Outside the lock: an outbox that overflows drops what waits in it, and that is user code.
@@ -269,6 +274,11 @@ impl Turn<'_> {
     }
 
     fn close(mut self, close: &Close) {
+        let told = self.connections.state().closed.clone();
+        self.tell(told.as_ref().unwrap_or(close));
+    }
+
+    fn tell(&mut self, close: &Close) {
         while let Some(closer) = self.leaving.pop_front() {
             closer.close(close.clone());
         }
@@ -281,6 +291,10 @@ impl Drop for Turn<'_> {
             return;
         }
         let mut state = self.connections.state();
+        if let Some(close) = state.closed.clone() {
+            drop(state);
+            return self.tell(&close);
+        }
         while let Some(closer) = self.leaving.pop_back() {
             state.leaving.push_front(closer);
         }

@@ -11,7 +11,10 @@ use matryoshka_transport::{
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-use crate::lab::{Lab, info};
+use crate::{
+    lab::{Lab, info},
+    log::Lines,
+};
 
 #[tokio::test(start_paused = true)]
 async fn close_all_closes_everyone_refuses_newcomers_and_closed_waits_for_the_last() {
@@ -268,6 +271,78 @@ async fn a_drain_that_is_given_up_while_it_waits_leaves_them_to_the_next() {
     next.await;
     assert_eq!(named, [owner]);
     assert_eq!(client.recv().await, Some(Outgoing::Close(close())));
+}
+
+/// Whether what it waits for comes, or it is given up.
+#[tokio::test(start_paused = true)]
+async fn close_all_reaches_those_for_which_a_drain_waits_just_then() {
+    for is_given_up in [false, true] {
+        let lab = Lab::new();
+        let service = MemoryService::new(lab.clone());
+        let mut client = service.connect(info("")).await.unwrap();
+        let connections = service.connections();
+        let (go_on, gone_on) = oneshot::channel::<()>();
+        let mut gone_on = Some(gone_on);
+        let before = async |_| drop(gone_on.take().unwrap().await);
+        let drain = connections.drain_after(CloseCode::RESTART.into(), rate(10), before);
+        let mut drain = Box::pin(drain);
+        assert!((&mut drain).now_or_never().is_none());
+        connections.close_all(CloseCode::GOING_AWAY.into());
+        if is_given_up {
+            drop(drain);
+        } else {
+            go_on.send(()).unwrap();
+            drain.await;
+        }
+        let closed = Outgoing::Close(Close::new(CloseCode::GOING_AWAY));
+        let received = timeout(Duration::from_secs(1), client.recv()).await;
+        assert_eq!(received, Ok(Some(closed)), "given up: {is_given_up}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_is_counted_while_connections_wait_for_their_turn_to_leave() {
+    let lab = Lab::new();
+    let service = MemoryService::new(lab.clone());
+    let _client = service.connect(info("")).await.unwrap();
+    let (_, outbox) = lab.connected().await;
+    let connections = service.connections();
+    connections.refuse();
+    outbox.frame(Frame::text("x".repeat(100)));
+    let waiting = connections.waiting();
+    assert_eq!((waiting.items, waiting.bytes), (1, 100));
+}
+
+/// However many do so, and whenever.
+#[tokio::test(start_paused = true)]
+async fn of_sessions_that_panic_there_is_one_line_a_second() {
+    let lines = Lines::collect();
+    let service = MemoryService::new(Lab::new());
+    for _ in 0..3 {
+        let mut client = service.connect(info("")).await.unwrap();
+        client.send_text("panic").await.unwrap();
+        service.connections().closed().await;
+    }
+    let lines = lines.take();
+    let told = lines.iter().filter(|line| line.contains("1011"));
+    assert_eq!(told.count(), 1, "{lines:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_sessions_that_take_nothing_until_they_are_idle_there_is_one_line_a_second() {
+    let lines = Lines::collect();
+    let lab = Lab::new();
+    let service = MemoryService::new(lab.clone());
+    let mut clients = join_all((0..3).map(|_| service.connect(info("")))).await;
+    lab.gate.shut();
+    for client in &mut clients {
+        let client = client.as_mut().unwrap();
+        client.send_text("x").await.unwrap();
+    }
+    service.connections().closed().await;
+    let lines = lines.take();
+    let told = lines.iter().filter(|line| line.contains("took nothing"));
+    assert_eq!(told.count(), 1, "{lines:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -89,19 +89,15 @@ impl TrustedProxies {
             return client;
         }
         let values = headers.get_all(self.header.name()).iter();
-        // Lines of one header are one list; the last entry of the last line was written last.
-        for value in values.rev() {
-            let Ok(value) = value.to_str() else {
+        // Lines of one header are one list; the last entry of the last line was written last. One that is no text has no addresses.
+        let lines = values.rev().map(|line| line.to_str().unwrap_or_default());
+        for entry in lines.flat_map(|line| line.rsplit(',')).take(MAX_HOPS) {
+            let Some(before) = self.header.address(entry) else {
                 return client;
             };
-            for entry in value.rsplit(',').take(MAX_HOPS) {
-                let Some(before) = self.header.address(entry) else {
-                    return client;
-                };
-                client = before;
-                if !self.trusts(client) {
-                    return client;
-                }
+            client = before;
+            if !self.trusts(client) {
+                return client;
             }
         }
         client

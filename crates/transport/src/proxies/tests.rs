@@ -118,6 +118,10 @@ fn forwarded_is_read_by_its_own_rules_and_instead_of_the_other() {
 fn a_very_long_way_is_not_walked_to_its_end() {
     let long = format!("1.2.3.4{}", ", 10.0.0.2".repeat(10_000));
     assert_eq!(x_forwarded(PROXY, &[&long]), "10.0.0.2:0");
+    for (hops, client) in [(MAX_HOPS - 1, "1.2.3.4:0"), (MAX_HOPS, "10.0.0.2:0")] {
+        let lines = [&["1.2.3.4"][..], &vec!["10.0.0.2"; hops]].concat();
+        assert_eq!(x_forwarded(PROXY, &lines), client, "{hops}");
+    }
 }
 
 #[test]

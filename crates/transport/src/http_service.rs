@@ -324,11 +324,14 @@ impl<H: Handler> HttpService<H> {
     /// Whether the page that asks may; one that may not is worth a line in the log.
     pub(crate) fn allows_origin(&self, head: &Head) -> bool {
         let scheme = self.said_scheme(head).unwrap_or(Scheme::HTTP);
-        let allowed = self.config.origins.allows_over(&scheme, &head.headers);
+        let (origins, named) = (&self.config.origins, head.uri.authority());
+        let allowed = origins.allows_at(named, &scheme, &head.headers);
         let limit = &self.connections().refusal_lines().origin;
         if !allowed && let Some(left_out) = limit.pass_now() {
-            let (origin, host) = (head.headers.get(ORIGIN), head.headers.get(HOST));
-            let (origin, host) = (excerpt(origin), excerpt(host));
+            let header = |name| head.headers.get(name).map(HeaderValue::as_bytes);
+            let host = named.map(|named| named.as_str().as_bytes());
+            let host = excerpt(host.or_else(|| header(HOST)));
+            let origin = excerpt(header(ORIGIN));
             tracing::warn!(
                 origin,
                 host,
@@ -448,7 +451,7 @@ impl<H: Handler> HttpService<H> {
 }
 
 /// Enough of a header to recognise it in a log, whatever a client sent.
-fn excerpt(header: Option<&HeaderValue>) -> String {
-    let bytes = header.map_or(&b""[..], HeaderValue::as_bytes);
+fn excerpt(header: Option<&[u8]>) -> String {
+    let bytes = header.unwrap_or_default();
     String::from_utf8_lossy(bytes).chars().take(100).collect()
 }

@@ -4,13 +4,16 @@
 
 use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
 
-use http::{HeaderMap, header, uri::Scheme};
+use http::{
+    HeaderMap, header,
+    uri::{self, Scheme},
+};
 use thiserror::Error;
 
 /// Decides by the `Origin` header whether a browser's page may talk to this server.
 ///
 /// A request without that header is allowed: it comes from no browser. By default a page is allowed if it was served
-/// from the host that the request itself names (its `Host` header), or from any loopback host, whatever the scheme
+/// from the host that the request itself names (by its `Host` header, or over HTTP/2 in its URI), or from any loopback host, whatever the scheme
 /// and port. Further origins are added one by one; `*` allows all.
 ///
 /// That default needs no configuration, and has one hole: whoever owns a name can have it lead to an address of yours after their
@@ -152,7 +155,28 @@ impl OriginPolicy {
     }
 
     /// The same of a request that came by this scheme, which makes a difference to [`same_origin`](Self::same_origin) only.
+    ///
+    /// The host that it names is that of its `Host` header. Over HTTP/2 it stands in the URI instead: see [`allows_at`](Self::allows_at).
     pub fn allows_over(&self, scheme: &Scheme, headers: &HeaderMap) -> bool {
+        let named = headers.get(header::HOST);
+        self.allows_named(scheme, named.and_then(|host| host.to_str().ok()), headers)
+    }
+
+    /// The same of a request whose URI names this host and port, as those of HTTP/2 do; where it names none the `Host` header counts.
+    pub fn allows_at(
+        &self,
+        authority: Option<&uri::Authority>,
+        scheme: &Scheme,
+        headers: &HeaderMap,
+    ) -> bool {
+        match authority {
+            Some(authority) => self.allows_named(scheme, Some(authority.as_str()), headers),
+            None => self.allows_over(scheme, headers),
+        }
+    }
+
+    /// The same of a request that names this host, which may have a port.
+    fn allows_named(&self, scheme: &Scheme, named: Option<&str>, headers: &HeaderMap) -> bool {
         let Some(origin) = headers.get(header::ORIGIN) else {
             return true;
         };
@@ -169,7 +193,7 @@ impl OriginPolicy {
             return true;
         }
         origin.place.is_some_and(|place| {
-            self.is_own(&place, scheme, headers)
+            self.is_own(&place, scheme, named)
                 || self.served_as.contains(&place.host)
                 || self.listed.iter().any(|pattern| pattern.matches(&place))
         })
@@ -184,11 +208,8 @@ impl OriginPolicy {
     }
 
     /// Whether a page of this place is one of the server's own, as the request says who that is.
-    fn is_own(&self, place: &Place, scheme: &Scheme, headers: &HeaderMap) -> bool {
-        let named = || {
-            let named = headers.get(header::HOST)?.to_str().ok()?;
-            Authority::parse(named)
-        };
+    fn is_own(&self, place: &Place, scheme: &Scheme, named: Option<&str>) -> bool {
+        let named = || Authority::parse(named?);
         match &self.own {
             Own::HostOrLoopback => {
                 is_loopback(&place.host) || named().is_some_and(|named| named.host == place.host)

@@ -56,6 +56,26 @@ fn default_allows_own_host_and_loopback_hosts_on_any_port() {
 }
 
 #[test]
+fn the_host_of_a_requests_uri_counts_instead_of_its_header() {
+    let at: uri::Authority = "chat.example:4000".parse().unwrap();
+    let same = OriginPolicy::same_origin_over(Scheme::HTTPS);
+    for (policy, origin, expected) in [
+        (OriginPolicy::new(), "https://chat.example", true),
+        (OriginPolicy::new(), "https://other.example", false),
+        (same.clone(), "https://chat.example:4000", true),
+        (same, "https://chat.example", false),
+    ] {
+        for host in [None, Some("other.example")] {
+            let headers = headers(host, Some(origin));
+            let allowed = policy.allows_at(Some(&at), &Scheme::HTTPS, &headers);
+            assert_eq!(allowed, expected, "{origin} where the header is {host:?}");
+        }
+        let headers = headers(Some(at.as_str()), Some(origin));
+        assert_eq!(policy.allows_at(None, &Scheme::HTTPS, &headers), expected);
+    }
+}
+
+#[test]
 fn no_origin_header_is_allowed_and_no_host_matches_nothing() {
     let policy = OriginPolicy::new();
     assert!(policy.allows(&headers(Some("a.example"), None)));

@@ -8,7 +8,7 @@ use matryoshka_transport::{
     Close, CloseCode, CloseReason, Frame, HttpConfig, HttpService, Limits, LongPollConfig,
     LongPolling, LongPollingError, Pushed, Rate,
     bytes::Bytes,
-    http::{Request, StatusCode, request},
+    http::{Request, StatusCode, Version, request},
     pubsub::PubSub,
 };
 use serde_json::json;
@@ -185,6 +185,21 @@ async fn refusals_are_403_in_the_body() {
         .header("host", "chat.example");
     let friend = polled.ask(friend.body(Full::default()).unwrap()).await;
     assert_eq!(friend.json()["status"], 410);
+}
+
+/// Whose requests have the host in their URI, and no header for it.
+#[tokio::test(start_paused = true)]
+async fn over_http_2_a_servers_own_pages_are_allowed_and_no_others() {
+    let polled = Polled::new();
+    let from = async |origin: &str| {
+        let request = Request::get("https://chat.example/socket/longpoll?vsn=2.0.0")
+            .version(Version::HTTP_2)
+            .header("origin", origin)
+            .body(Full::default());
+        polled.ask(request.unwrap()).await.json()["status"].clone()
+    };
+    assert_eq!(from("https://chat.example").await, 410);
+    assert_eq!(from("https://evil.example").await, 403);
 }
 
 #[tokio::test(start_paused = true)]

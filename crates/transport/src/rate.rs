@@ -103,6 +103,7 @@ mod tests {
             gaps in prop::collection::vec(0u64..50_000, 1..100),
         ) {
             let rate = Rate::new(per_second, burst).expect("not 0");
+            let earned = |from: u64, to: u64| (to - from) as f64 * f64::from(per_second) / 1e6;
             let (start, mut micros) = (Instant::now(), 0);
             let mut bucket = Bucket::full(start);
             let mut times = Vec::new();
@@ -111,13 +112,15 @@ mod tests {
                 if bucket.take(rate, start + Duration::from_micros(micros)) {
                     times.push(micros);
                 } else {
-                    prop_assert!(times.len() >= burst as usize);
+                    let share = |from: u64| f64::from(burst) + earned(from, micros);
+                    let is_used_up = |(count, from): (u32, &u64)| f64::from(count) + 1.0 > share(*from) - 1e-3;
+                    prop_assert!((1..).zip(times.iter().rev()).any(is_used_up), "too early");
                 }
             }
             for (index, from) in times.iter().enumerate() {
                 for (count, to) in (1..).zip(&times[index..]) {
-                    let earned = (to - from) as f64 * f64::from(per_second) / 1e6;
-                    prop_assert!(f64::from(count) <= f64::from(burst) + earned + 1.0);
+                    let share = f64::from(burst) + earned(*from, *to);
+                    prop_assert!(f64::from(count) <= share + 1.0);
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! How many bytes of posts this node holds at a time, whosever they are.
+//! How many bytes of posts, or of answers from other nodes, this node holds at a time, whosever they are.
 //!
 //! Bytes count from when they were read until their post is answered, so it does not matter how slowly a client writes, nor how slowly
 //! its session takes what it wrote.
@@ -52,10 +52,29 @@ impl Charge {
         fits
     }
 
-    /// Takes so many bytes more, whether or not they are there: what was let in is larger than one could know.
-    pub(super) fn overgrow(&mut self, bytes: usize) {
-        self.budget.taken.fetch_add(bytes, Ordering::Relaxed);
-        self.bytes += bytes;
+    /// Takes so many bytes if anything is left, be it less: of what is large one always fits, and one at most is too much.
+    pub(super) fn take_last(&mut self, bytes: usize) -> bool {
+        let most = self.budget.most;
+        let taken = self
+            .budget
+            .taken
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
+                (taken < most).then(|| taken.saturating_add(bytes))
+            });
+        self.bytes += if taken.is_ok() { bytes } else { 0 };
+        taken.is_ok()
+    }
+
+    /// From now on it takes as many, whether or not they are there: what was let in has another size than one could know.
+    pub(super) fn settle(&mut self, bytes: usize) {
+        match bytes.checked_sub(self.bytes) {
+            Some(more) => self.budget.taken.fetch_add(more, Ordering::Relaxed),
+            None => self
+                .budget
+                .taken
+                .fetch_sub(self.bytes - bytes, Ordering::Relaxed),
+        };
+        self.bytes = bytes;
     }
 
     /// Whether so many more are there now.
@@ -86,9 +105,15 @@ mod tests {
         assert!(!other.grow(7), "what did not fit was not taken");
         assert!(other.grow(6));
         assert!(!other.grow(usize::MAX) && !other.could_grow(usize::MAX));
-        other.overgrow(5);
+        other.settle(11);
         assert!(!other.could_grow(0));
-        drop(other);
+        other.settle(9);
+        assert!(other.could_grow(1) && !other.could_grow(2));
+        let (mut last, mut late) = (budget.charge(), budget.charge());
+        assert!(last.take_last(100) && !late.take_last(1));
+        drop(last);
+        assert!(late.take_last(1));
+        drop((other, late));
         assert_eq!(budget.taken.load(Ordering::Relaxed), 0);
     }
 }

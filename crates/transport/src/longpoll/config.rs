@@ -44,7 +44,8 @@ pub struct LongPollConfig {
     /// leave room in the queue between two nodes (32 MiB over QUIC), which polls and their answers share with posts.
     pub max_forwarded_bytes: usize,
     /// How many bytes of answers to polls may be here that came from other nodes and that clients have not read; default 64 MiB. While there
-    /// are as many, polls for sessions of other nodes are answered as posts beyond [`max_posted_bytes`](Self::max_posted_bytes).
+    /// are as many, polls for sessions of other nodes are answered as posts beyond [`max_posted_bytes`](Self::max_posted_bytes). One session has no
+    /// more of it than [`buffer_bytes`](Self::buffer_bytes) and what two polls bring.
     pub max_answer_bytes: usize,
 }
 

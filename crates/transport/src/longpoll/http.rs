@@ -11,14 +11,13 @@ use http::{
     },
 };
 use http_body_util::Full;
-use tokio::time::Instant;
 
 use super::{
     LONGPOLL, LongPolling, body,
     body::{BadLine, Layout},
-    budget::Charge,
     downstream::Polled,
     intake::{NotRead, Room, read},
+    relay,
     session::{LongPollConnection, PostAnswer, Unread},
     sessions::{NoSeat, Place},
     upstream::NotTaken,
@@ -27,7 +26,6 @@ use crate::{
     admission::NotAdmitted,
     head::Head,
     http_service::{HttpService, RequestBody},
-    log_limit::LogLimit,
     params::{Params, ParamsError},
     session::Handler,
     subprotocol::AuthToken,
@@ -132,7 +130,7 @@ fn put_off(polling: &LongPolling, no_seat: NoSeat) -> Response<Full<Bytes>> {
     let lines = polling.sessions.lines();
     match no_seat {
         NoSeat::Full => {
-            if let Some(left_out) = pass(&lines.no_seat) {
+            if let Some(left_out) = lines.no_seat.pass_now() {
                 tracing::warn!(
                     sessions = polling.config().max_sessions,
                     left_out,
@@ -142,7 +140,7 @@ fn put_off(polling: &LongPolling, no_seat: NoSeat) -> Response<Full<Bytes>> {
             fault(StatusCode::SERVICE_UNAVAILABLE)
         }
         NoSeat::Address => {
-            if let Some(left_out) = pass(&lines.no_seat_for_address) {
+            if let Some(left_out) = lines.no_seat_for_address.pass_now() {
                 tracing::warn!(
                     limit = "LongPollConfig::max_sessions_per_address",
                     left_out,
@@ -204,7 +202,7 @@ fn posted(polling: &LongPolling, answer: PostAnswer) -> Response<Full<Bytes>> {
             let why = format!(
                 "line {number} is neither a message in JSON, which starts with `[`, nor one in base64"
             );
-            if let Some(left_out) = pass(&polling.sessions.lines().bad_line) {
+            if let Some(left_out) = polling.sessions.lines().bad_line.pass_now() {
                 tracing::warn!(
                     why,
                     left_out,
@@ -228,7 +226,7 @@ fn refuse(polling: &LongPolling, not_read: NotRead) -> Response<Full<Bytes>> {
             return fault(StatusCode::SERVICE_UNAVAILABLE);
         }
     };
-    if let Some(left_out) = pass(&polling.sessions.lines().not_read) {
+    if let Some(left_out) = polling.sessions.lines().not_read.pass_now() {
         tracing::warn!(
             why,
             left_out,
@@ -238,11 +236,6 @@ fn refuse(polling: &LongPolling, not_read: NotRead) -> Response<Full<Bytes>> {
     plain(StatusCode::BAD_REQUEST, &why)
 }
 
-/// As [`LogLimit::pass`], now.
-fn pass(limit: &LogLimit) -> Option<u64> {
-    limit.pass(Instant::now().into_std())
-}
-
 impl LongPolling {
     /// None if too much came from other nodes that clients have not read.
     async fn poll(&self, token: &str) -> Option<(Polled, UntilRead)> {
@@ -250,25 +243,14 @@ impl LongPolling {
         match self.sessions.find(token) {
             Place::Here(session) => {
                 let (polled, unread) = session.poll(window).await;
-                let until_read = UntilRead {
-                    _unread: Some(unread),
-                    charge: None,
-                };
-                Some((polled, until_read))
+                Some((polled, UntilRead::Here { _unread: unread }))
             }
             Place::There(node) => {
-                let charge = self.relay.answers().charge();
-                if !charge.could_grow(1) {
-                    return None;
-                }
-                let polled = self.relay.poll(&node, token, window).await;
-                let until_read = UntilRead {
-                    _unread: None,
-                    charge: Some(charge),
-                };
+                let (polled, unread) = self.relay.poll(&node, token, window).await?;
+                let until_read = unread.map_or(UntilRead::Nothing, UntilRead::There);
                 Some((polled, until_read))
             }
-            Place::Nowhere => Some((Polled::Gone, UntilRead::default())),
+            Place::Nowhere => Some((Polled::Gone, UntilRead::Nothing)),
         }
     }
 
@@ -285,19 +267,21 @@ impl LongPolling {
 }
 
 /// What an answer takes until its client has read it.
-#[derive(Default)]
-struct UntilRead {
-    /// Of its session.
-    _unread: Option<Unread>,
+enum UntilRead {
+    /// Of a session of this node.
+    Here {
+        _unread: Unread,
+    },
     /// Of what came from other nodes.
-    charge: Option<Charge>,
+    There(relay::Unread),
+    Nothing,
 }
 
 impl UntilRead {
     /// The body, with which this is dropped: that is when the HTTP server has written it.
     fn hold(mut self, body: Vec<u8>) -> Bytes {
-        if let Some(charge) = &mut self.charge {
-            charge.overgrow(body.len());
+        if let Self::There(unread) = &mut self {
+            unread.settle(body.len());
         }
         Bytes::from_owner(Held {
             body,

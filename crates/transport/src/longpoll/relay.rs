@@ -5,6 +5,7 @@
 
 mod asking;
 mod serving;
+mod unread;
 mod wire;
 
 use std::{
@@ -28,8 +29,10 @@ use super::{
     session::PostAnswer,
     sessions::Sessions,
 };
-use asking::Asking;
+use asking::{Answer, Asking};
 use serving::{Serving, Work};
+pub(super) use unread::Unread;
+use unread::UnreadAnswers;
 use wire::{Said, Word};
 
 /// How long an answer may take beyond the window of its request, when a node does not even say that the session is gone: 2 s.
@@ -51,6 +54,8 @@ pub(super) struct Relay {
     asked: Arc<Budget>,
     /// Of what others answered polls.
     answers: Arc<Budget>,
+    /// The same of each session.
+    unread: Arc<UnreadAnswers>,
     /// Of posts from others.
     served: Arc<Budget>,
 }
@@ -66,6 +71,7 @@ impl Relay {
             linked: Mutex::default(),
             asked: Budget::new(config.max_forwarded_bytes),
             answers: Budget::new(config.max_answer_bytes),
+            unread: Arc::default(),
             served: Budget::new(config.max_forwarded_bytes),
         })
     }
@@ -73,11 +79,6 @@ impl Relay {
     /// What posts to other nodes may take.
     pub(super) fn asked(&self) -> &Arc<Budget> {
         &self.asked
-    }
-
-    /// What the answers to polls may take that came from other nodes.
-    pub(super) fn answers(&self) -> &Arc<Budget> {
-        &self.answers
     }
 
     fn linked(&self) -> MutexGuard<'_, BTreeSet<NodeName>> {
@@ -96,22 +97,51 @@ impl Relay {
         let token = ByteString::from(token);
         self.sessions.counters().forwarded.add_one();
         match self.ask(node, Word::Knock { token }, Duration::ZERO).await {
-            Some(Word::Here) => true,
+            Some(Answer {
+                word: Word::Here, ..
+            }) => true,
             _ => self.in_vain(false),
         }
     }
 
-    /// Asks a node for messages of one of its sessions.
+    /// Asks a node for messages of one of its sessions. They count as unread until the other thing that is returned is dropped. None if too
+    /// much is that came from other nodes. A session that has as much of that as may wait for it gets nothing, as it would where it is.
     ///
     /// # Cancel safety
     /// Dropped, the other node is told that nobody waits any more.
-    pub(super) async fn poll(&self, node: &NodeName, token: &str, window: Duration) -> Polled {
+    pub(super) async fn poll(
+        &self,
+        node: &NodeName,
+        token: &str,
+        window: Duration,
+    ) -> Option<(Polled, Option<Unread>)> {
+        if self.unread.of(token) >= self.sessions.config().buffer_bytes {
+            return Some((Polled::Nothing, None));
+        }
+        if !self.answers.charge().could_grow(1) {
+            return None;
+        }
         let token = ByteString::from(token);
         self.sessions.counters().forwarded.add_one();
-        match self.ask(node, Word::Poll { token, window }, window).await {
-            Some(Word::Messages(messages)) => Polled::Messages(messages),
-            Some(Word::Nothing) => Polled::Nothing,
-            _ => self.in_vain(Polled::Gone),
+        let word = Word::Poll {
+            token: token.clone(),
+            window,
+        };
+        let Some(Answer { word, charge }) = self.ask(node, word, window).await else {
+            return Some((self.in_vain(Polled::Gone), None));
+        };
+        match word {
+            Word::Messages(messages) => {
+                let unread = Unread::new(&self.unread, token, charge);
+                Some((Polled::Messages(messages), Some(unread)))
+            }
+            Word::Nothing => Some((Polled::Nothing, None)),
+            Word::Lost { .. } => {
+                // A node that cannot be told is down, or ends the session as nobody polls it.
+                let _ = self.say(node, 0, Word::Lost { token });
+                None
+            }
+            _ => Some((self.in_vain(Polled::Gone), None)),
         }
     }
 
@@ -134,7 +164,7 @@ impl Relay {
         };
         let answer = self.ask(node, word, window).await;
         drop(charge);
-        match answer {
+        match answer.map(|answer| answer.word) {
             Some(Word::Taken) => PostAnswer::Taken,
             Some(Word::Late) => PostAnswer::Late,
             Some(Word::BadLine(number)) => PostAnswer::BadLine(BadLine {
@@ -144,7 +174,7 @@ impl Relay {
         }
     }
 
-    async fn ask(&self, node: &NodeName, word: Word, window: Duration) -> Option<Word> {
+    async fn ask(&self, node: &NodeName, word: Word, window: Duration) -> Option<Answer> {
         let question = self.asking.begin(node)?;
         let request = question.request();
         self.say(node, request, word).ok()?;
@@ -192,8 +222,25 @@ impl Relay {
                 let _ = self.say(node, request, answer);
             }
             Word::Cancel => self.serving.cancel(node, request),
-            answer => self.asking.answer(node, request, answer),
+            Word::Lost { token } => {
+                if let Some(session) = self.sessions.find_here(&token) {
+                    self.lose(node, &session);
+                }
+            }
+            answer => self.hear_answer(node, request, answer),
         }
+    }
+
+    /// What a client is to be told takes room as soon as it is here. For what finds none it is told that there is none.
+    fn hear_answer(&self, node: &NodeName, request: u64, mut word: Word) {
+        let mut charge = self.answers.charge();
+        if let Word::Messages(_) = word
+            && !charge.take_last(word.bytes())
+        {
+            let token = ByteString::new();
+            word = Word::Lost { token };
+        }
+        self.asking.answer(node, request, Answer { word, charge });
     }
 
     /// What happens to other nodes.

@@ -3,6 +3,7 @@
 
 use std::{
     convert::Infallible,
+    iter::zip,
     pin::Pin,
     sync::{
         Arc,
@@ -20,7 +21,7 @@ use futures::{
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Body, Frame as BodyFrame, SizeHint};
 use matryoshka_transport::{
-    Frame, Limits, LongPollConfig, MAX_WAITING_POSTS, PeerAddr,
+    Frame, Limits, LongPollConfig, MAX_WAITING_POSTS, Outbox, PeerAddr,
     bytes::Bytes,
     http::{Request, Response, StatusCode},
     pubsub::{PubSub, memory::MemoryMesh},
@@ -33,6 +34,7 @@ use tokio::{
 use tower::Service;
 
 use crate::{
+    lab::Mail,
     log::Lines,
     poller::{Answer, Polled, WINDOW, get, messages},
 };
@@ -555,21 +557,100 @@ async fn a_client_that_does_not_read_its_answers_gets_no_more_until_it_does() {
     );
 }
 
-#[tokio::test(start_paused = true)]
-async fn answers_from_other_nodes_that_nobody_reads_count_as_what_is_under_way() {
+/// A node whose clients come to the other one, and so many of their sessions.
+async fn away<const N: usize>(config: LongPollConfig) -> (Polled, Polled, [Away; N]) {
     let mesh = MemoryMesh::new();
-    let config = LongPollConfig::default().with_max_answer_bytes(1_000);
     let [a, b] = ["a", "b"].map(|name| {
         let pubsub = PubSub::with(mesh.node(name));
         Polled::on(&pubsub, config.clone(), Limits::default())
     });
-    let token = a.open().await;
-    let (_, outbox) = a.lab.connected().await;
-    outbox.frame(Frame::text("x".repeat(1_000)));
-    let held = unread(&b, &token).await;
-    is_put_off(&b.poll(&token).await);
-    b.lines(&token, "").await.is(json!({"status": 200}));
+    let mut sessions = Vec::new();
+    for _ in 0..N {
+        let token = a.open().await;
+        let (_, outbox) = a.lab.connected().await;
+        sessions.push(Away { token, outbox });
+    }
+    (
+        a,
+        b,
+        sessions.try_into().unwrap_or_else(|_| panic!("so many")),
+    )
+}
+
+struct Away {
+    token: String,
+    outbox: Outbox<Mail>,
+}
+
+impl Away {
+    fn push(&self, bytes: usize) {
+        self.outbox.frame(Frame::text("x".repeat(bytes)));
+    }
+}
+
+/// Where there is room for all, and for none if one session had its way.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_what_comes_from_another_node_gets_no_more_and_others_do() {
+    let config = LongPollConfig::default()
+        .with_buffer_bytes(1_000)
+        .with_max_answer_bytes(5_000);
+    let (_a, b, [hostile, other]) = away(config).await;
+    let mut held = Vec::new();
+    for _ in 0..9 {
+        hostile.push(900);
+        settle().await;
+        held.push(unread(&b, &hostile.token).await);
+    }
+    other.push(3);
+    let answer = b.poll(&other.token).await;
+    answer.is(messages(&other.token, &["xxx"]));
+    let nothing = json!({"status": 204, "token": hostile.token, "messages": []});
+    b.poll(&hostile.token).await.is(nothing);
+    b.lines(&hostile.token, "").await.is(json!({"status": 200}));
     drop(held);
-    outbox.frame(Frame::text("y"));
-    b.poll(&token).await.is(messages(&token, &["y"]));
+    assert_eq!(b.poll(&hostile.token).await.json()["status"], 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_from_other_nodes_that_nobody_reads_count_as_what_is_under_way() {
+    let config = LongPollConfig::default().with_max_answer_bytes(1_000);
+    let (_a, b, [one, other]) = away(config).await;
+    one.push(1_000);
+    let held = unread(&b, &one.token).await;
+    other.push(1);
+    is_put_off(&b.poll(&other.token).await);
+    b.lines(&other.token, "").await.is(json!({"status": 200}));
+    drop(held);
+    let answer = b.poll(&other.token).await;
+    answer.is(messages(&other.token, &["x"]));
+}
+
+/// Each had room when it began to wait.
+#[tokio::test(start_paused = true)]
+async fn of_many_polls_that_wait_for_other_nodes_no_more_are_answered_than_there_is_room_for() {
+    const EACH: usize = 900;
+    let config = LongPollConfig::default().with_max_answer_bytes(2 * EACH);
+    let (a, b, sessions) = away::<8>(config).await;
+    let waiting = join_all(sessions.iter().map(|session| unread(&b, &session.token)));
+    let push = async {
+        settle().await;
+        sessions.iter().for_each(|session| session.push(EACH));
+    };
+    let (answers, ()) = join(waiting, push).await;
+    let (answered, refused): (Vec<_>, Vec<_>) =
+        zip(answers, &sessions).partition(|(answer, _)| answer.status() == StatusCode::OK);
+    assert_eq!((answered.len(), refused.len()), (2, 6));
+    settle().await;
+    for (_, session) in &refused {
+        assert!(
+            a.poll(&session.token).await.json()["status"] == 410,
+            "it has lost messages"
+        );
+    }
+    for (_, session) in &answered {
+        session.push(1);
+        a.poll(&session.token)
+            .await
+            .is(messages(&session.token, &["x"]));
+    }
 }

@@ -9,6 +9,7 @@ use matryoshka_pubsub::NodeName;
 use tokio::sync::oneshot;
 
 use super::wire::Word;
+use crate::longpoll::budget::Charge;
 
 /// The requests under way, by number.
 pub(super) struct Asking {
@@ -24,14 +25,21 @@ struct Table {
 
 struct Open {
     node: NodeName,
-    answer: oneshot::Sender<Word>,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// What a node answered.
+pub(super) struct Answer {
+    pub(super) word: Word,
+    /// The room that it takes until the client has read it.
+    pub(super) charge: Charge,
 }
 
 /// One request; dropped, it is forgotten.
 pub(super) struct Question<'a> {
     asking: &'a Asking,
     request: u64,
-    answer: oneshot::Receiver<Word>,
+    answer: oneshot::Receiver<Answer>,
 }
 
 impl Asking {
@@ -65,7 +73,7 @@ impl Asking {
     }
 
     /// A node answered. What it was not asked is nothing.
-    pub(super) fn answer(&self, node: &NodeName, request: u64, answer: Word) {
+    pub(super) fn answer(&self, node: &NodeName, request: u64, answer: Answer) {
         let mut table = self.table();
         let is_its = |open: &Open| open.node == *node;
         if !table.open.get(&request).is_some_and(is_its) {
@@ -96,7 +104,7 @@ impl Question<'_> {
     }
 
     /// The answer; none if the node went down.
-    pub(super) async fn answer(mut self) -> Option<Word> {
+    pub(super) async fn answer(mut self) -> Option<Answer> {
         (&mut self.answer).await.ok()
     }
 }

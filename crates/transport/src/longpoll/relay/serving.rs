@@ -188,7 +188,7 @@ impl Relay {
         let end = Instant::now() + window;
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            // What other nodes hold for their clients is theirs to bound.
+            // What other nodes hold for their clients is theirs to bound, by session too.
             let messages = match session.poll(left).await.0 {
                 Polled::Messages(messages) => messages,
                 nothing => return Some(nothing.into()),
@@ -213,9 +213,9 @@ impl Relay {
         }
     }
 
-    fn lose(&self, node: &NodeName, session: &Shared) {
+    pub(super) fn lose(&self, node: &NodeName, session: &Shared) {
         let lines = self.sessions.lines();
-        if let Some(left_out) = lines.not_passed_on.pass(Instant::now().into_std()) {
+        if let Some(left_out) = lines.not_passed_on.pass_now() {
             tracing::warn!(%node, left_out, "a long-poll session ends: what it had for its client could not be passed on");
         }
         session.lose();

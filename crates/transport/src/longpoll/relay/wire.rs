@@ -37,6 +37,8 @@ pub(super) enum Word {
     Knock { token: ByteString },
     /// The client of a request has gone away.
     Cancel,
+    /// What a poll was answered never reached its client: the session is not to go on.
+    Lost { token: ByteString },
     /// Answers a poll with messages.
     Messages(Vec<ByteString>),
     /// Answers a poll: nothing came.
@@ -65,6 +67,7 @@ mod kind {
     pub(super) const BAD_LINE: u8 = 9;
     pub(super) const KNOCK: u8 = 10;
     pub(super) const HERE: u8 = 11;
+    pub(super) const LOST: u8 = 12;
 }
 
 impl Said {
@@ -94,7 +97,7 @@ impl Said {
                     put(&mut out, message.as_bytes());
                 }
             }
-            Word::Knock { token } => put(&mut out, token.as_bytes()),
+            Word::Knock { token } | Word::Lost { token } => put(&mut out, token.as_bytes()),
             Word::BadLine(number) => put(&mut out, &number.to_be_bytes()),
             Word::Cancel | Word::Nothing | Word::Here | Word::Gone | Word::Taken | Word::Late => {}
         }
@@ -127,6 +130,9 @@ impl Said {
                 token: fields.text()?,
             },
             kind::CANCEL => Word::Cancel,
+            kind::LOST => Word::Lost {
+                token: fields.text()?,
+            },
             kind::MESSAGES => {
                 let mut messages = Vec::new();
                 while !fields.0.is_empty() {
@@ -153,6 +159,7 @@ impl Word {
             Self::Post { .. } => kind::POST,
             Self::Knock { .. } => kind::KNOCK,
             Self::Cancel => kind::CANCEL,
+            Self::Lost { .. } => kind::LOST,
             Self::Messages(_) => kind::MESSAGES,
             Self::Nothing => kind::NOTHING,
             Self::Here => kind::HERE,
@@ -164,11 +171,13 @@ impl Word {
     }
 
     /// About what its fields take.
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Messages(messages) => messages.iter().map(|message| message.len() + 4).sum(),
             Self::Post { token, body, .. } => token.len() + body.len() + 32,
-            Self::Poll { token, .. } | Self::Knock { token } => token.len() + 16,
+            Self::Poll { token, .. } | Self::Knock { token } | Self::Lost { token } => {
+                token.len() + 16
+            }
             _ => 8,
         }
     }
@@ -235,6 +244,7 @@ mod tests {
             }),
             prop::collection::vec(text(), 0..5).prop_map(Word::Messages),
             text().prop_map(|token| Word::Knock { token }),
+            text().prop_map(|token| Word::Lost { token }),
             any::<u32>().prop_map(Word::BadLine),
             Just(Word::Here),
             Just(Word::Cancel),

@@ -74,6 +74,9 @@ pub(crate) fn drive<C: Connection, S: Session>(
         })
         .await;
         end.count(entered.counters());
+        if let End::Idle = end {
+            drive.explain_idle(&entered);
+        }
         if drive.is_stuck() {
             entered.counters().unblocked.add_one();
         }
@@ -112,10 +115,40 @@ struct Drive<C, S: Session> {
     /// Whether the timer will wake the task.
     is_timed: bool,
     /// The large message of which a part has come. Boxed, since hardly any connection has one.
-    large: Option<Box<LargeMessage>>,
+    large: Option<Box<Large>>,
     times: Times,
     inbound: Option<Rate>,
     bucket: Bucket,
+}
+
+/// A large message, and how long it takes.
+struct Large {
+    message: LargeMessage,
+    /// When it became large, later by as long as it was not read for the session's sake.
+    since: Instant,
+    /// Since when that is so now.
+    kept_waiting: Option<Instant>,
+}
+
+impl Large {
+    fn begin(message: LargeMessage) -> Self {
+        Self {
+            message,
+            since: Instant::now(),
+            kept_waiting: None,
+        }
+    }
+
+    fn keep_waiting(&mut self, is_kept_waiting: bool) {
+        if is_kept_waiting == self.kept_waiting.is_some() {
+            return;
+        }
+        let now = Instant::now();
+        match self.kept_waiting.take() {
+            Some(begun) => self.since += now - begun,
+            None => self.kept_waiting = Some(now),
+        }
+    }
 }
 
 /// Why nothing is read from the client.
@@ -384,9 +417,18 @@ impl<C: Connection, S: Session> Drive<C, S> {
     fn follow(&mut self, cx: &Context<'_>, entered: &Entered) {
         let bytes = self.connection.unfinished_bytes();
         if bytes > SMALL_MESSAGE_BYTES {
-            let begin = || Box::new(entered.begin_large(cx.waker()));
-            self.large.get_or_insert_with(begin).grow_to(bytes);
+            let begin = || Box::new(Large::begin(entered.begin_large(cx.waker())));
+            self.large.get_or_insert_with(begin).message.grow_to(bytes);
         }
+        let is_kept_waiting = self.is_kept_waiting();
+        if let Some(large) = &mut self.large {
+            large.keep_waiting(is_kept_waiting);
+        }
+    }
+
+    /// Whether it is the session for which nothing is read, and not a client that reads nothing itself.
+    fn is_kept_waiting(&self) -> bool {
+        self.held == Some(Hold::Session) && !self.blocked
     }
 
     fn poll_hold(&mut self, cx: &mut Context<'_>) -> Result<Option<Hold>, End> {
@@ -428,7 +470,7 @@ impl<C: Connection, S: Session> Drive<C, S> {
     /// for such a message, and told only once whom it wakes: this always runs in one and the same task.
     fn poll_idle(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<End> {
         if let Some(large) = &self.large {
-            if large.gives_way() {
+            if large.message.gives_way() {
                 return Poll::Ready(End::Breach(Breach::GaveWay));
             }
             let deadline = self.deadline();
@@ -463,25 +505,28 @@ impl<C: Connection, S: Session> Drive<C, S> {
         message.map_or(idle, |message| message.min(idle))
     }
 
-    /// When its large message has to be whole. While nothing is read that is not the client's fault.
+    /// When its large message has to be whole. While the session does not take it that is not the client's fault.
     fn message_deadline(&self) -> Option<Instant> {
-        let large = self.large.as_ref().filter(|_| self.held.is_none())?;
-        Some(large.since().max(self.heard) + self.times.message())
+        let large = self.large.as_ref()?;
+        let counts = large.kept_waiting.is_none();
+        counts.then(|| large.since + self.times.message())
     }
 
     fn timed_out(&self, now: Instant) -> End {
         if self.message_deadline().is_some_and(|end| end <= now) {
             return End::Breach(Breach::Late);
         }
-        self.explain_idle();
         End::Idle
     }
 
     /// A client that was not read says nothing about itself, and its connection ends for what the session does.
-    fn explain_idle(&self) {
-        if self.held == Some(Hold::Session) && !self.blocked {
+    fn explain_idle(&self, entered: &Entered) {
+        if self.is_kept_waiting()
+            && let Some(left_out) = entered.breach_lines().not_ready.pass_now()
+        {
             tracing::warn!(
                 limit = ?self.times.idle(),
+                left_out,
                 "a connection is closed: its session took nothing for the idle time-out, so its client was not heard"
             );
         }
@@ -510,12 +555,21 @@ fn tell<S: Session>(mut session: S, end: End, entered: &Entered) {
         End::Breach(breach) => Some(CloseReason::Closed(breach.code().into())),
         End::Crashed => None,
     };
+    let had_crashed = reason.is_none();
     // A crash while the session cleans up ends it all the same.
-    let _ = guarded(move || {
+    let closed = guarded(move || {
         if let Some(reason) = reason {
             session.closed(reason);
         }
     });
+    if (had_crashed || closed.is_err())
+        && let Some(left_out) = entered.breach_lines().crashed.pass_now()
+    {
+        tracing::error!(
+            left_out,
+            "a session panicked; its connection is closed with 1011"
+        );
+    }
 }
 
 /// What is left to write when the session is gone.
@@ -565,10 +619,7 @@ impl LastWords {
 
 /// Calls the session, whose panic is its own end and nobody else's.
 fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, End> {
-    call_session(call).map_err(|Panicked| {
-        tracing::error!("a session panicked; its connection is closed with 1011");
-        End::Crashed
-    })
+    call_session(call).map_err(|Panicked| End::Crashed)
 }
 
 impl End {

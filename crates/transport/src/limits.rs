@@ -23,7 +23,7 @@ pub struct Limits {
     /// session is not ready is not idle, as long as it reads what it is sent and the session takes something within the same time.
     pub idle_timeout: Duration,
     /// How long a message may take to come, counted from its first 64 KiB; default 120 s. Then the connection is closed with 1008. Time in
-    /// which the session was not ready does not count.
+    /// which the session was not ready does not count, as long as the client reads.
     pub message_timeout: Duration,
     /// How long the closing handshake may take before the connection is dropped; default 5 s.
     pub close_timeout: Duration,

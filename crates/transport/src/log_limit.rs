@@ -60,6 +60,8 @@ pub(crate) struct BreachLines {
     pub(crate) gave_way: LogLimit,
     pub(crate) not_utf8: LogLimit,
     pub(crate) protocol: LogLimit,
+    pub(crate) not_ready: LogLimit,
+    pub(crate) crashed: LogLimit,
 }
 
 /// The limits of the lines on who is refused before there is a session.

@@ -12,8 +12,6 @@ use std::{
     task::Waker,
 };
 
-use tokio::time::Instant;
-
 use super::census::Address;
 
 /// A message counts by steps of this size, so that not each of its packets takes the lock.
@@ -87,7 +85,6 @@ impl Unfinished {
             unfinished: Arc::clone(self),
             place: self.state().put(message),
             bytes: 0,
-            since: Instant::now(),
             fate,
         }
     }
@@ -158,7 +155,6 @@ pub(crate) struct LargeMessage {
     unfinished: Arc<Unfinished>,
     place: u64,
     bytes: usize,
-    since: Instant,
     fate: Arc<Fate>,
 }
 
@@ -176,11 +172,6 @@ impl LargeMessage {
         self.place = place;
         // Outside of the lock: to wake is others' code.
         over.iter().for_each(|message| message.fate.give_way());
-    }
-
-    /// When it became large.
-    pub(crate) fn since(&self) -> Instant {
-        self.since
     }
 
     /// Whether it has to give way to another one.

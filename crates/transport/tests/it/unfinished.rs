@@ -112,6 +112,7 @@ async fn time_in_which_the_session_is_busy_does_not_count() {
     settle().await;
     lab.gate.shut();
     client.write_all(&[7]).await.unwrap();
+    settle().await;
     let busy = Limits::default().idle_timeout - Duration::from_secs(10);
     let start = Instant::now();
     tokio::time::advance(busy).await;
@@ -119,6 +120,31 @@ async fn time_in_which_the_session_is_busy_does_not_count() {
     trickle(&lab, &mut client).await;
     let limit = busy + Limits::default().message_timeout;
     assert_eq!(start.elapsed().as_secs(), limit.as_secs());
+}
+
+/// And no more than that: what is kept waiting for a moment does not begin anew.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_busy_for_a_moment_gives_no_more_than_that_moment() {
+    let (lab, connections) = (Lab::new(), Connections::new());
+    let mut client = connect(&lab, &connections).await;
+    let start = Instant::now();
+    client.write_all(&half(LARGE + 1)).await.unwrap();
+    let limit = Limits::default().message_timeout;
+    let moment = Duration::from_millis(1);
+    for _ in 0..3 {
+        settle().await;
+        tokio::time::advance(limit / 4).await;
+        lab.gate.shut();
+        client.write_all(&[7]).await.unwrap();
+        settle().await;
+        tokio::time::advance(moment).await;
+        lab.gate.open();
+        client.write_all(&[7]).await.unwrap();
+    }
+    let closed = trickle(&lab, &mut client).await;
+    assert_eq!(closed, CloseReason::Closed(CloseCode::POLICY.into()));
+    let (took, all) = (start.elapsed(), limit + 3 * moment);
+    assert!((all..all + 5 * moment).contains(&took), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -84,6 +84,7 @@ fn tell(why: &NotAdmitted, names: &str, limits: &Limits, lines: &RefusalLines) {
         NotAdmitted::Refused(refused) => tracing::info!(
             status = refused.status.as_u16(),
             params = names,
+            cause = refused.cause.as_deref(),
             left_out,
             "a connection was refused by its handler, which got these parameters and no other: is one that it needs missing?"
         ),
@@ -107,10 +108,11 @@ fn tell(why: &NotAdmitted, names: &str, limits: &Limits, lines: &RefusalLines) {
     }
 }
 
-/// The names of what a client sent along, and none of the values, which may be secret.
+/// The first names of what a client sent along, and none of the values, which may be secret. Few, as this is done for everybody: the
+/// handler takes the parameters along.
 fn names(params: &Params) -> String {
-    let names: Vec<&str> = params.iter().map(|(name, _)| name).collect();
-    names.join(", ").chars().take(100).collect()
+    let names = params.iter().flat_map(|(name, _)| [", ", name]);
+    names.flat_map(str::chars).skip(2).take(100).collect()
 }
 
 async fn try_admit<H: Handler>(
@@ -201,7 +203,12 @@ impl<S: Session> Admitted<S> {
         // Moved, so that it is dropped inside too.
         let closed = call_session(move || session.closed(CloseReason::Lost));
         if let Err(Panicked) = closed {
-            tracing::error!("a session panicked when it was told that its client never came");
+            if let Some(left_out) = entered.breach_lines().crashed.pass_now() {
+                tracing::error!(
+                    left_out,
+                    "a session panicked when it was told that its client never came"
+                );
+            }
             entered.counters().crashes.add_one();
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
-use std::net::SocketAddr;
+use std::{fmt, net::SocketAddr};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -101,6 +101,8 @@ pub struct Refused {
     pub status: StatusCode,
     /// The body of the answer.
     pub body: Bytes,
+    /// For the log only.
+    pub(crate) cause: Option<Box<str>>,
 }
 
 impl Refused {
@@ -109,7 +111,14 @@ impl Refused {
         Self {
             status,
             body: body.into(),
+            cause: None,
         }
+    }
+
+    /// Says why, for the line in the log: the client is not told.
+    pub fn with_cause(mut self, cause: impl fmt::Display) -> Self {
+        self.cause = Some(cause.to_string().into());
+        self
     }
 
     /// 403 with an empty body: the usual refusal.

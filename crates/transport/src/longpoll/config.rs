@@ -23,7 +23,9 @@ pub struct LongPollConfig {
     /// How long a body may take to arrive; default 15 s. A slower one is answered with HTTP 400.
     pub body_timeout: Duration,
     /// How many bytes of posts this node holds for all of its sessions; default 64 MiB. They count from when they were read until the post
-    /// is answered. A post beyond is answered with HTTP 503 and status 500, and its client starts over. With less than
+    /// is answered. One client gets at most as many as are left free then, so half at most and something at least, however many others there
+    /// are; clients are told apart by their addresses, where those are known (loopback is not), and else by their sessions. A post beyond
+    /// is answered with HTTP 503 and status 500, and its client starts over. With less than twice
     /// [`max_body_bytes`](Self::max_body_bytes) no body of that size gets in.
     pub max_posted_bytes: usize,
     /// How many bytes of messages wait for the next poll before the session's outbox fills up; default 256 KiB. So much and
@@ -39,7 +41,8 @@ pub struct LongPollConfig {
     /// How many requests may be under way to other nodes, and how many from them; default 10,000 each. A session that
     /// cannot be asked for is as good as gone: its client gets a new one.
     pub max_forwarded: usize,
-    /// How many bytes of posts may be under way to other nodes, and how many of posts from other nodes; default 16 MiB each. A post beyond is
+    /// How many bytes of posts may be under way to other nodes, and how many of posts from other nodes; default 16 MiB each, shared as
+    /// [`max_posted_bytes`](Self::max_posted_bytes) is. A post beyond is
     /// answered as one beyond [`max_posted_bytes`](Self::max_posted_bytes), or with 408 where the other node has no room. It should
     /// leave room in the queue between two nodes (32 MiB over QUIC), which polls and their answers share with posts.
     pub max_forwarded_bytes: usize,

@@ -2,6 +2,8 @@
 //!
 //! The status that clients look at stands in the body; the HTTP status is 200 for all that follows the protocol.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode,
@@ -15,6 +17,7 @@ use http_body_util::Full;
 use super::{
     LONGPOLL, LongPolling, body,
     body::{BadLine, Layout},
+    budget::Holder,
     downstream::Polled,
     intake::{NotRead, Room, read},
     relay,
@@ -61,7 +64,10 @@ pub(crate) async fn answer<H: Handler, B: RequestBody>(
     }
     match head.method {
         Method::GET => get(&service, &polling, params, &head).await,
-        Method::POST => post(&polling, &params, &head.headers, body).await,
+        Method::POST => {
+            let client = service.client(&head);
+            post(&polling, client, &params, &head.headers, body).await
+        }
         _ => preflight(&head.headers),
     }
 }
@@ -155,6 +161,7 @@ fn put_off(polling: &LongPolling, no_seat: NoSeat) -> Response<Full<Bytes>> {
 
 async fn post<B: RequestBody>(
     polling: &LongPolling,
+    client: Option<SocketAddr>,
     params: &Params,
     headers: &HeaderMap,
     body: B,
@@ -168,7 +175,8 @@ async fn post<B: RequestBody>(
     {
         return posted(polling, PostAnswer::Gone);
     }
-    let mut room = match polling.room(&place) {
+    let holder = Holder::of(client, token);
+    let mut room = match polling.room(&place, holder) {
         Ok(room) => room,
         Err(not_taken) => return posted(polling, not_taken.into()),
     };
@@ -255,13 +263,13 @@ impl LongPolling {
     }
 
     /// The room for a post to the session in that place, before any of it is read.
-    fn room<'a>(&self, place: &'a Place) -> Result<Room<'a>, NotTaken> {
+    fn room<'a>(&self, place: &'a Place, holder: Holder) -> Result<Room<'a>, NotTaken> {
         let (session, budget) = match place {
             Place::Here(session) => (Some(session.enter()?), self.sessions.posted()),
             Place::There(_) => (None, self.relay.asked()),
             Place::Nowhere => return Err(NotTaken::Gone),
         };
-        let node = budget.charge();
+        let node = budget.charge(Some(holder));
         Ok(Room { session, node })
     }
 }

@@ -118,7 +118,7 @@ impl Relay {
         if self.unread.of(token) >= self.sessions.config().buffer_bytes {
             return Some((Polled::Nothing, None));
         }
-        if !self.answers.charge().could_grow(1) {
+        if !self.answers.charge(None).could_grow(1) {
             return None;
         }
         let token = ByteString::from(token);
@@ -233,7 +233,7 @@ impl Relay {
 
     /// What a client is to be told takes room as soon as it is here. For what finds none it is told that there is none.
     fn hear_answer(&self, node: &NodeName, request: u64, mut word: Word) {
-        let mut charge = self.answers.charge();
+        let mut charge = self.answers.charge(None);
         if let Word::Messages(_) = word
             && !charge.take_last(word.bytes())
         {

@@ -161,16 +161,16 @@ async fn a_body_that_states_too_great_a_length_is_not_read() {
 
 #[tokio::test(start_paused = true)]
 async fn posts_of_all_sessions_share_what_a_node_holds_while_they_are_read_and_while_they_wait() {
-    let config = limited(100).with_max_posted_bytes(100);
+    let config = limited(100).with_max_posted_bytes(200);
     let polled = Polled::with(config, Limits::default());
     let (one, other) = (polled.open().await, polled.open().await);
     let stalled = stall(&polled, &one, 60).await;
-    is_put_off(&post(&polled, &other, Unread(41)).await);
+    is_put_off(&post(&polled, &other, Unread(71)).await);
     is_put_off(
         &post(
             &polled,
             &other,
-            stalling(vec![Bytes::from_static(&[b'x'; 41])]),
+            stalling(vec![Bytes::from_static(&[b'x'; 71])]),
         )
         .await,
     );
@@ -185,13 +185,28 @@ async fn posts_of_all_sessions_share_what_a_node_holds_while_they_are_read_and_w
     let gone = post(&polled, &one, all()).now_or_never();
     assert!(gone.is_none(), "its session is busy");
     settle().await;
-    is_put_off(&post(&polled, &other, Unread(1)).await);
+    is_put_off(&post(&polled, &other, Unread(51)).await);
     polled.lab.gate.open();
     settle().await;
     post(&polled, &other, all())
         .await
         .is(json!({"status": 200}));
     assert_eq!(polled.polling.stats().posts_refused, 3);
+}
+
+/// Else a few that send slowly could have all others put off, and so disconnected.
+#[tokio::test(start_paused = true)]
+async fn posts_of_many_sessions_leave_others_a_share() {
+    let config = limited(100).with_max_posted_bytes(200);
+    let polled = Polled::with(config, Limits::default());
+    let mut stalled = Vec::new();
+    for _ in 0..4 {
+        let token = polled.open().await;
+        stalled.push(stall(&polled, &token, 60).await);
+    }
+    let token = polled.open().await;
+    let fits = post(&polled, &token, Full::from("x".repeat(30))).await;
+    fits.is(json!({"status": 200}));
 }
 
 #[tokio::test(start_paused = true)]
@@ -223,15 +238,15 @@ async fn a_body_in_pieces_of_a_byte_holds_on_to_none_of_them() {
 #[tokio::test(start_paused = true)]
 async fn posts_to_other_nodes_share_a_bound_of_their_own() {
     let mesh = MemoryMesh::new();
-    let config = limited(100).with_max_forwarded_bytes(100);
+    let config = limited(100).with_max_forwarded_bytes(200);
     let [a, b, c] = ["a", "b", "c"].map(|name| {
         let pubsub = PubSub::with(mesh.node(name));
         Polled::on(&pubsub, config.clone(), Limits::default())
     });
     let (one, other) = (a.open().await, a.open().await);
     let stalled = stall(&b, &one, 60).await;
-    is_put_off(&post(&b, &other, Unread(41)).await);
-    is_put_off(&post(&b, &other, stalling(vec![Bytes::from_static(&[b'x'; 41])])).await);
+    is_put_off(&post(&b, &other, Unread(71)).await);
+    is_put_off(&post(&b, &other, stalling(vec![Bytes::from_static(&[b'x'; 71])])).await);
     // Those of its own sessions have another.
     let own = b.open().await;
     b.post(&own, "", "x".repeat(100))
@@ -244,7 +259,7 @@ async fn posts_to_other_nodes_share_a_bound_of_their_own() {
     let waiting = post(&b, &one, Full::from("x".repeat(60)));
     let beyond = async {
         settle().await;
-        c.post(&other, "", "x".repeat(41))
+        c.post(&other, "", "x".repeat(71))
             .await
             .is(json!({"status": 408}));
         a.lab.gate.open();
@@ -293,7 +308,7 @@ fn forged(token: &str) -> String {
 #[tokio::test(start_paused = true)]
 async fn what_is_posted_with_a_made_up_token_is_not_read_and_takes_nothing_from_others() {
     let mesh = MemoryMesh::new();
-    let config = limited(100).with_max_forwarded_bytes(100);
+    let config = limited(100).with_max_forwarded_bytes(200);
     let [a, b] = ["a", "b"].map(|name| {
         let pubsub = PubSub::with(mesh.node(name));
         Polled::on(&pubsub, config.clone(), Limits::default())
@@ -324,7 +339,7 @@ async fn what_is_posted_with_a_made_up_token_is_not_read_and_takes_nothing_from_
 #[tokio::test(start_paused = true)]
 async fn posts_to_other_nodes_leave_polls_their_way() {
     let mesh = MemoryMesh::new();
-    let config = limited(100).with_max_forwarded_bytes(100);
+    let config = limited(100).with_max_forwarded_bytes(200);
     let [a, b] = ["a", "b"].map(|name| {
         let pubsub = PubSub::with(mesh.node(name));
         Polled::on(&pubsub, config.clone(), Limits::default())
@@ -334,7 +349,7 @@ async fn posts_to_other_nodes_leave_polls_their_way() {
     let (_, outbox) = a.lab.connected().await;
     let stalled = stall(&b, &one, 100).await;
     settle().await;
-    is_put_off(&post(&b, &other, Unread(1)).await);
+    is_put_off(&post(&b, &other, Unread(51)).await);
     outbox.frame(Frame::text("x"));
     b.poll(&other).await.is(messages(&other, &["x"]));
     give_up(stalled).await;

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::longpoll::{
     body::{Layout, Messages},
-    budget::Charge,
+    budget::{Charge, Holder},
     downstream::Polled,
     session::{PostAnswer, Shared},
 };
@@ -130,7 +130,10 @@ impl Relay {
         layout: Layout,
         body: Bytes,
     ) {
-        let (bytes, mut charge) = (body.len(), self.served.charge());
+        let (bytes, mut charge) = (
+            body.len(),
+            self.served.charge(Some(Holder::of(None, token))),
+        );
         if !charge.grow(bytes) {
             self.sessions.counters().posts_refused.add_one();
             // As in `serve`.

@@ -206,21 +206,22 @@ impl Lane {
         match self.pass(encodings.broadcast.event(), frame) {
             Passed::Open(frame) => delivery(self.put(frame)),
             Passed::Held => Delivery::Delivered,
-            Passed::Dropped { is_first } => {
-                self.count_dropped(&encodings.broadcast, is_first);
+            Passed::Dropped => {
+                self.count_dropped(&encodings.broadcast);
                 Delivery::Dropped
             }
         }
     }
 
-    /// So much in the moment before a join's answer is worth a line, but only one.
-    fn count_dropped(&self, broadcast: &Broadcast, is_first: bool) {
+    /// So much in the moment before a join's answer is worth a line.
+    fn count_dropped(&self, broadcast: &Broadcast) {
         self.link.counters.inbox_dropped.add_one();
-        if is_first {
+        if let Some(left_out) = self.link.counters.lines.before_answer.pass() {
             tracing::warn!(
                 topic = excerpt(broadcast.topic()),
                 frames = MAX_HELD_FRAMES,
                 bytes = MAX_HELD_BYTES,
+                left_out,
                 "broadcasts are dropped for one client: so many, or so much, wait for the answer to its join"
             );
         }

@@ -45,10 +45,7 @@ pub(crate) enum Passed {
     /// It waits.
     Held,
     /// Too much waits for the answer.
-    Dropped {
-        /// Nothing was dropped before it.
-        is_first: bool,
-    },
+    Dropped,
 }
 
 #[derive(Default)]
@@ -56,7 +53,6 @@ struct Waiting {
     /// Whose broadcasts wait for what was put off.
     events: Vec<ByteString>,
     is_answered: bool,
-    has_dropped: bool,
     for_answer: Line,
     for_after_join: Line,
 }
@@ -101,7 +97,7 @@ impl Gate {
             return Passed::Held;
         }
         if !here.is_answered {
-            return here.dropped();
+            return Passed::Dropped;
         }
         self.open_with(waiting, put);
         Passed::Open(frame)
@@ -159,15 +155,10 @@ impl Waiting {
             return Passed::Open(frame);
         }
         if self.for_answer.is_full() {
-            return self.dropped();
+            return Passed::Dropped;
         }
         self.for_answer.hold(frame);
         Passed::Held
-    }
-
-    fn dropped(&mut self) -> Passed {
-        let is_first = !mem::replace(&mut self.has_dropped, true);
-        Passed::Dropped { is_first }
     }
 }
 
@@ -242,9 +233,9 @@ mod tests {
             for n in 0..MAX_HELD_FRAMES {
                 assert_eq!(pass(&gate, event, n), Passed::Held);
             }
-            for is_first in [true, false] {
+            for _ in 0..2 {
                 let passed = pass(&gate, event, MAX_HELD_FRAMES);
-                assert_eq!(passed, Passed::Dropped { is_first });
+                assert_eq!(passed, Passed::Dropped);
             }
             let mut out = answered(&gate);
             out.extend(opened(&gate));
@@ -299,7 +290,7 @@ mod tests {
                 assert_eq!(gate.pass(event, large(n), nothing_is_put), Passed::Held);
             }
             let passed = gate.pass(event, large(fit), nothing_is_put);
-            assert_eq!(passed, Passed::Dropped { is_first: true });
+            assert_eq!(passed, Passed::Dropped);
             let count = answered(&gate).len() + opened(&gate).len();
             assert_eq!(count, fit);
         }
@@ -359,7 +350,7 @@ mod tests {
                             match gate.pass(event, held, put) {
                                 Passed::Open(frame) => put(frame),
                                 Passed::Held => {}
-                                Passed::Dropped { .. } => panic!("{sender} {n}"),
+                                Passed::Dropped => panic!("{sender} {n}"),
                             }
                         }
                     });

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::excerpt::excerpt;
 use crate::link::Link;
+use crate::log_lines::Line;
 use crate::multiplexer::Request;
 use crate::pubsub::Delivery;
 use crate::transport::WhenSlow;
@@ -86,8 +87,6 @@ struct Orders {
     kicked: AtomicBool,
     /// A broadcast found no room that its client is not to miss without knowing.
     overrun: AtomicBool,
-    /// Something was lost, and the log knows.
-    has_lost: AtomicBool,
 }
 
 /// An inbox for a channel of this connection, whose join brought so many bytes.
@@ -150,6 +149,17 @@ impl Shared {
     }
 }
 
+fn log_loss(line: &Line, topic: &str, what: &str) {
+    if let Some(left_out) = line.pass() {
+        tracing::warn!(
+            topic = excerpt(topic),
+            limit = "SocketsConfig::inbox_messages or inbox_bytes",
+            left_out,
+            "{what}: its inbox is full"
+        );
+    }
+}
+
 fn delivery(added: Result<(), SendError>) -> Delivery {
     match added {
         Ok(()) => Delivery::Delivered,
@@ -203,7 +213,8 @@ impl InboxSender {
     pub(crate) fn heard(&self, item: Item, bytes: usize, topic: &str) -> Delivery {
         let added = self.add(item, bytes, |state| state.lines.lose());
         if added == Err(SendError::Full) {
-            self.log_loss(topic, "a channel misses messages of a topic");
+            let line = &self.0.link.counters.lines.missed;
+            log_loss(line, topic, "a channel misses messages of a topic");
         }
         delivery(added)
     }
@@ -218,13 +229,18 @@ impl InboxSender {
         let added = self.add(Item::Out(broadcast.clone()), bytes, |_| {});
         if added == Err(SendError::Full) {
             let is_to_arrive = when_slow(&broadcast) == WhenSlow::Close;
-            self.log_loss(
-                broadcast.topic(),
-                match is_to_arrive {
-                    true => "a channel ends, as it cannot see a broadcast that it intercepts",
-                    false => "a channel does not see broadcasts that it intercepts",
-                },
-            );
+            let lines = &self.0.link.counters.lines;
+            let (line, what) = match is_to_arrive {
+                true => (
+                    &lines.overrun,
+                    "a channel ends, as it cannot see a broadcast that it intercepts",
+                ),
+                false => (
+                    &lines.given_way,
+                    "a channel does not see broadcasts that it intercepts",
+                ),
+            };
+            log_loss(line, broadcast.topic(), what);
             if is_to_arrive {
                 self.0.orders.overrun.store(true, Ordering::Release);
                 self.0.wake_channel();
@@ -252,17 +268,6 @@ impl InboxSender {
         state.lines.add_other(item, bytes);
         self.came_in(state);
         Ok(())
-    }
-
-    /// One line for each channel: where one is lost, many are.
-    fn log_loss(&self, topic: &str, what: &str) {
-        if !self.0.orders.has_lost.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                topic = excerpt(topic),
-                limit = "SocketsConfig::inbox_messages or inbox_bytes",
-                "{what}: its inbox is full"
-            );
-        }
     }
 
     fn came_in(&self, mut state: MutexGuard<'_, State>) {

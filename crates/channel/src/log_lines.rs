@@ -15,6 +15,10 @@ pub(crate) struct LogLines {
     pub(crate) panicked: Line,
     pub(crate) stalled: Line,
     pub(crate) cut_off: Line,
+    pub(crate) missed: Line,
+    pub(crate) overrun: Line,
+    pub(crate) given_way: Line,
+    pub(crate) before_answer: Line,
 }
 
 /// The limit of one kind.

@@ -73,13 +73,21 @@ impl HandleInfo<Message> for Watcher {
     }
 }
 
-async fn busy(pubsub: &PubSub, goes_on: bool) -> TestChannel {
+fn server(pubsub: &PubSub) -> TestSockets<PubSub> {
     let mut config = SocketsConfig::default();
     config.inbox_messages = ROOM;
     let sockets = Sockets::new(pubsub, pubsub.clone())
         .channel::<Watcher>("watch")
         .config(config);
-    let socket = TestSockets::new(sockets).connect(json!({})).await.unwrap();
+    TestSockets::new(sockets)
+}
+
+async fn busy(pubsub: &PubSub, goes_on: bool) -> TestChannel {
+    busy_at(&server(pubsub), goes_on).await
+}
+
+async fn busy_at(server: &TestSockets<PubSub>, goes_on: bool) -> TestChannel {
+    let socket = server.connect(json!({})).await.unwrap();
     let watcher = socket.join("watch", goes_on).await.unwrap();
     watcher.push("busy", json!({})).await;
     advance(Duration::ZERO).await;
@@ -113,6 +121,30 @@ async fn a_channel_ends_for_an_intercepted_broadcast_that_must_arrive_and_found_
         lines[0].contains("watch") && lines[0].contains("inbox_messages"),
         "{lines:?}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_channels_that_miss_something_there_is_a_line_a_second_of_each_kind() {
+    let (pubsub, lines) = (PubSub::local(), Lines::collect());
+    let server = server(&pubsub);
+    let mut watchers = Vec::new();
+    for _ in 0..3 {
+        watchers.push(busy_at(&server, true).await);
+    }
+    tell(&pubsub, "watch", "may", ROOM + 1);
+    tell(&pubsub, "news", "new", 1);
+    let first = told(&lines);
+    assert_eq!(first.len(), 2, "{first:?}");
+    advance(Duration::from_secs(1)).await;
+    tell(&pubsub, "watch", "must", 1);
+    for watcher in &watchers {
+        watcher.push("busy", json!({})).await;
+    }
+    advance(Duration::from_secs(1)).await;
+    tell(&pubsub, "watch", "may", ROOM + 1);
+    let next = told(&lines);
+    let counted = next.iter().filter(|line| line.contains("left_out=2"));
+    assert_eq!((next.len(), counted.count()), (1, 1), "{next:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -19,6 +19,7 @@ use crate::link::{Link, Mail};
 use crate::pubsub::mailbox::Pushed;
 use crate::pubsub::{Delivery, Dispatcher, Memo, Message, Sink, Subscriber, Subscribers};
 use crate::pusher::Join;
+use crate::stats::Counters;
 use crate::transport::{Outbox, Serializer, ServerMessage, SharedFrame, WhenSlow};
 
 /// Delivers broadcasts of the kind [`KIND`](crate::KIND), to all subscribers at once or in parts.
@@ -194,6 +195,7 @@ impl Lane {
         let when_slow = within(when_slow, self.join.id);
         let Some(frame) = encodings.frame(self.serializer) else {
             self.link.counters.unencodable.add_one();
+            encodings.pass_over(&self.link.counters);
             return Delivery::Dropped;
         };
         if let Way::Outbox = way {
@@ -267,9 +269,13 @@ struct Encodings {
     broadcast: Broadcast,
     /// There are two versions, and perhaps one of the application's, so a list beats a map. `None` is a version that cannot carry it.
     done: Vec<(&'static str, Option<SharedFrame>)>,
-    /// What the type of channel that was asked last says of it. Those on one topic are mostly of one.
+    /// What the first type of channel says of it that was asked. Those on one topic are mostly of one.
     when_slow: Option<(&'static ChannelType, WhenSlow)>,
+    /// What others say.
+    when_slow_of_others: Vec<(&'static ChannelType, WhenSlow)>,
     misfits: usize,
+    /// Of one of the misfits.
+    counters: Option<Arc<Counters>>,
 }
 
 impl Encodings {
@@ -278,20 +284,37 @@ impl Encodings {
             broadcast,
             done: Vec::new(),
             when_slow: None,
+            when_slow_of_others: Vec::new(),
             misfits: 0,
+            counters: None,
         }
     }
 
     fn when_slow(&mut self, channel_type: &'static ChannelType) -> WhenSlow {
         match self.when_slow {
             Some((known, when_slow)) if ptr::eq(known, channel_type) => when_slow,
-            _ => {
-                let (topic, event) = (self.broadcast.topic(), self.broadcast.event());
-                let when_slow = channel_type.when_slow(topic, event, self.broadcast.payload());
+            Some(_) => self.when_slow_of_another(channel_type),
+            None => {
+                let when_slow = self.ask(channel_type);
                 self.when_slow = Some((channel_type, when_slow));
                 when_slow
             }
         }
+    }
+
+    fn when_slow_of_another(&mut self, channel_type: &'static ChannelType) -> WhenSlow {
+        let mut others = self.when_slow_of_others.iter();
+        if let Some((_, when_slow)) = others.find(|(known, _)| ptr::eq(*known, channel_type)) {
+            return *when_slow;
+        }
+        let when_slow = self.ask(channel_type);
+        self.when_slow_of_others.push((channel_type, when_slow));
+        when_slow
+    }
+
+    fn ask(&self, channel_type: &ChannelType) -> WhenSlow {
+        let (topic, event) = (self.broadcast.topic(), self.broadcast.event());
+        channel_type.when_slow(topic, event, self.broadcast.payload())
     }
 
     fn frame(&mut self, serializer: &'static dyn Serializer) -> Option<&mut SharedFrame> {
@@ -304,15 +327,20 @@ impl Encodings {
                 self.done.len() - 1
             }
         };
-        let frame = self.done[index].1.as_mut();
-        self.misfits += usize::from(frame.is_none());
-        frame
+        self.done[index].1.as_mut()
+    }
+
+    /// A client's version of the wire cannot carry it.
+    fn pass_over(&mut self, counters: &Arc<Counters>) {
+        self.misfits += 1;
+        self.counters.get_or_insert_with(|| Arc::clone(counters));
     }
 }
 
 impl Drop for Encodings {
     fn drop(&mut self) {
-        if self.misfits > 0 {
+        let lines = self.counters.as_ref().map(|counters| &counters.lines);
+        if let Some(left_out) = lines.and_then(|lines| lines.misfit.pass()) {
             let topic = excerpt(self.broadcast.topic());
             let event = excerpt(self.broadcast.event());
             let clients = self.misfits;
@@ -320,6 +348,7 @@ impl Drop for Encodings {
                 topic,
                 event,
                 clients,
+                left_out,
                 "a broadcast does not fit these clients' version of the wire"
             );
         }

@@ -19,6 +19,9 @@ pub(crate) struct LogLines {
     pub(crate) overrun: Line,
     pub(crate) given_way: Line,
     pub(crate) before_answer: Line,
+    pub(crate) bad_token: Line,
+    pub(crate) answered_error: Line,
+    pub(crate) misfit: Line,
 }
 
 /// The limit of one kind.

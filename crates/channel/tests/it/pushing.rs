@@ -218,14 +218,16 @@ async fn p10_a_broadcast_that_fails_is_an_error_for_its_caller_and_reaches_nobod
     let (mut anna, mut ben) = pair(&lab, Vsn::V1).await;
     assert!(broadcast(&lab.pubsub, "lab:a", "news", &1).is_err());
     assert!(broadcast(&lab.pubsub, "x".repeat(300), "news", &()).is_err());
-    ben.play(
-        r#"
-        > ["1","2","lab:a","say_text",{}]
-        < ["1","2","lab:a","phx_reply",{"status":"error","response":{"reason":"broadcast failed"}}]
-        .
-        "#,
-    )
-    .await;
+    for _ in 0..3 {
+        ben.play(
+            r#"
+            > ["1","2","lab:a","say_text",{}]
+            < ["1","2","lab:a","phx_reply",{"status":"error","response":{"reason":"broadcast failed"}}]
+            "#,
+        )
+        .await;
+    }
+    ben.play(".").await;
     anna.play(".").await;
     let lines = lines.take();
     assert!(
@@ -237,7 +239,7 @@ async fn p10_a_broadcast_that_fails_is_an_error_for_its_caller_and_reaches_nobod
 #[tokio::test(start_paused = true)]
 async fn bytes_pass_over_clients_that_cannot_read_them() {
     let lab = Lab::new();
-    let lines = Lines::collect();
+    let log = Lines::collect();
     let sockets = lab.sockets();
     let mut first = Client::connect(&sockets, Vsn::V2).await;
     let mut second = Client::connect(&sockets, Vsn::V1).await;
@@ -255,12 +257,15 @@ async fn bytes_pass_over_clients_that_cannot_read_them() {
     third.play(r#"< 02 05 03 "lab:a" "bin" 07 08"#).await;
     second.play(".").await;
     assert_eq!(sockets.stats().unencodable, 1);
-    let lines = lines.take();
+    let lines = log.take();
     assert_eq!(
         lines.len(),
         1,
         "one line for the whole broadcast: {lines:?}"
     );
+    let again = Broadcast::with_payload("lab:a", "bin", Bytes::from_static(&[9])).unwrap();
+    again.send(&lab.pubsub).unwrap();
+    assert_eq!(log.take(), [""; 0], "one a second");
     second
         .play(
             r#"

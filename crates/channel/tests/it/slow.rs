@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
@@ -256,6 +257,46 @@ async fn types_of_channels_on_one_topic_each_have_their_say() {
     assert_eq!(all[0], [event("progress", 10)]);
     let each: Vec<_> = (1..=10).map(|n| event("progress", n)).collect();
     assert_eq!(all[1], each);
+}
+
+/// How often one of these was asked.
+static ASKED: AtomicUsize = AtomicUsize::new(0);
+
+struct Asked<const N: usize>;
+
+impl<const N: usize> Channel<()> for Asked<N> {
+    type Params = ();
+    type Event = RawEvent;
+
+    fn when_slow(_: &str, _: &Payload) -> WhenSlow {
+        ASKED.fetch_add(1, Ordering::Relaxed);
+        WhenSlow::Close
+    }
+
+    async fn join(_: &(), _: &mut Socket, (): ()) -> Result<Self, Refused> {
+        Ok(Self)
+    }
+
+    async fn handle_in(&mut self, _: &mut Socket, _: RawEvent) -> Reply {
+        Reply::none()
+    }
+}
+
+/// Also where they stand on one topic by turns.
+#[tokio::test(start_paused = true)]
+async fn each_type_of_channel_is_asked_once_for_a_broadcast() {
+    let pubsub = PubSub::local();
+    let mounts = [
+        Sockets::new(&pubsub, ()).channel::<Asked<0>>("board:*"),
+        Sockets::new(&pubsub, ()).channel::<Asked<1>>("board:*"),
+        Sockets::new(&pubsub, ()).channel::<Asked<2>>("board:*"),
+    ];
+    let mut clients = Vec::new();
+    for mount in mounts.iter().cycle().take(30) {
+        clients.push(Slow::join(mount, Limits::default()).await);
+    }
+    let sent = broadcast(&pubsub, "board:1", "must", &json!({})).unwrap();
+    assert_eq!((sent.local, ASKED.load(Ordering::Relaxed)), (30, 3));
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,6 +8,7 @@ use crate::transport::{Field, Payload, ServerMessage};
 use crate::{BroadcastError, PayloadError, PushError, payload, wire};
 use bytestring::ByteString;
 use std::borrow::Cow;
+use std::error::Error;
 use std::sync::Arc;
 
 /// Whether a channel goes on after a callback.
@@ -63,6 +64,16 @@ impl From<SubscribeError> for Flow {
 pub struct Reply {
     pub(crate) answer: Option<Answer>,
     pub(crate) flow: Flow,
+    pub(crate) cause: Option<Box<Cause>>,
+}
+
+/// What the log is told of an answer, and the client is not.
+#[derive(Debug)]
+pub(crate) struct Cause {
+    pub(crate) what: &'static str,
+    pub(crate) error: String,
+    /// Whoever sends nonsense is answered so, and nothing is wrong here.
+    pub(crate) is_the_clients: bool,
 }
 
 /// Status and response, or why there is none.
@@ -103,6 +114,7 @@ impl Reply {
         Self {
             answer: None,
             flow: Flow::Continue,
+            cause: None,
         }
     }
 
@@ -124,7 +136,7 @@ impl Reply {
     fn answer(answer: Answer) -> Self {
         Self {
             answer: Some(answer),
-            flow: Flow::Continue,
+            ..Self::none()
         }
     }
 }
@@ -154,11 +166,12 @@ impl From<Sent> for Reply {
 /// `error` with the refusal's response.
 impl From<Refused> for Reply {
     fn from(refused: Refused) -> Self {
-        Self::answer(
-            refused
-                .response
-                .map(|response| (ByteString::from_static(wire::ERROR), response)),
-        )
+        let response = refused.response;
+        let answer = response.map(|response| (ByteString::from_static(wire::ERROR), response));
+        Self {
+            cause: refused.cause,
+            ..Self::answer(answer)
+        }
     }
 }
 
@@ -196,6 +209,7 @@ impl<T: Into<Reply>, E: Into<Reply>> From<Result<T, E>> for Reply {
 pub struct Refused {
     pub(crate) response: Result<Payload, PayloadError>,
     pub(crate) is_final: bool,
+    pub(crate) cause: Option<Box<Cause>>,
 }
 
 impl Refused {
@@ -230,39 +244,58 @@ impl Refused {
         Self {
             response,
             is_final: false,
+            cause: None,
         }
+    }
+
+    /// The response `{"reason": text}`, and what the log is told once it is sent.
+    pub(crate) fn logged(text: &str, what: &'static str, error: &dyn Error) -> Self {
+        let cause = Cause {
+            what,
+            error: error.to_string(),
+            is_the_clients: false,
+        };
+        Self {
+            cause: Some(Box::new(cause)),
+            ..Self::because(text)
+        }
+    }
+
+    /// As [`logged`](Self::logged), of what is the client's fault.
+    pub(crate) fn blamed(text: &str, what: &'static str, error: &dyn Error) -> Self {
+        let mut refused = Self::logged(text, what, error);
+        if let Some(cause) = &mut refused.cause {
+            cause.is_the_clients = true;
+        }
+        refused
     }
 }
 
 /// `{"reason": "broadcast failed"}`; the cause is logged, not told. So `?` works in `join`.
 impl From<BroadcastError> for Refused {
     fn from(error: BroadcastError) -> Self {
-        tracing::warn!(%error, "a broadcast failed");
-        Self::because("broadcast failed")
+        Self::logged("broadcast failed", "a broadcast failed", &error)
     }
 }
 
 /// `{"reason": "push failed"}`; the cause is logged, not told.
 impl From<PushError> for Refused {
     fn from(error: PushError) -> Self {
-        tracing::warn!(%error, "a push failed");
-        Self::because("push failed")
+        Self::logged("push failed", "a push failed", &error)
     }
 }
 
 /// `{"reason": "subscription failed"}`; the cause is logged, not told. So [`Socket::subscribe`](crate::Socket::subscribe) takes a `?` in `join`.
 impl From<SubscribeError> for Refused {
     fn from(error: SubscribeError) -> Self {
-        tracing::warn!(%error, "a subscription failed");
-        Self::because("subscription failed")
+        Self::logged("subscription failed", "a subscription failed", &error)
     }
 }
 
 /// `{"reason": "unusable payload"}`; the cause is logged, not told.
 impl From<PayloadError> for Refused {
     fn from(error: PayloadError) -> Self {
-        tracing::warn!(%error, "a value is no payload");
-        Self::because("unusable payload")
+        Self::logged("unusable payload", "a value is no payload", &error)
     }
 }
 

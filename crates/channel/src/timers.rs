@@ -52,8 +52,7 @@ impl From<TooManyTimers> for Reply {
 /// `{"reason": "too many timers"}`. So `?` works in `join`.
 impl From<TooManyTimers> for Refused {
     fn from(error: TooManyTimers) -> Self {
-        tracing::warn!(%error, "a timer was not set");
-        Self::because("too many timers")
+        Self::logged("too many timers", "a timer was not set", &error)
     }
 }
 

@@ -258,16 +258,14 @@ impl TokenError {
 /// 403, in `on_connect`.
 impl From<TokenError> for transport::Refused {
     fn from(error: TokenError) -> Self {
-        tracing::info!(%error, "a connection was refused");
-        Self::new(StatusCode::FORBIDDEN, error.for_client())
+        Self::new(StatusCode::FORBIDDEN, error.for_client()).with_cause(error)
     }
 }
 
 /// In `join`.
 impl From<TokenError> for Refused {
     fn from(error: TokenError) -> Self {
-        tracing::info!(%error, "a token was refused");
-        Self::because(error.for_client())
+        Self::blamed(error.for_client(), "a token was refused", &error)
     }
 }
 

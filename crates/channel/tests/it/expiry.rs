@@ -15,6 +15,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
+use tracing::Level;
+
+use crate::log::Lines;
 
 /// What the server signs and believes.
 #[derive(Clone)]
@@ -138,6 +141,32 @@ async fn closes_after(wire: &mut Wire, since: Instant) -> u64 {
     let expected = Close::new(CloseCode::POLICY).with_reason("expired");
     assert_eq!(closed.unwrap(), Some(Outgoing::Close(expected)));
     (since.elapsed().as_secs_f64() / 60.0).round() as u64
+}
+
+/// Whoever sends bad tokens does not fill the log; each line says what was wrong with one.
+#[tokio::test(start_paused = true)]
+async fn of_tokens_that_are_refused_there_is_one_line_a_second() {
+    let lines = Lines::down_to(Level::INFO);
+    let server = server();
+    let mut wire = server.joined().await;
+    for _ in 0..3 {
+        server.connect("no").await.unwrap_err();
+        refresh(&mut wire, "no").await;
+        call(&mut wire, "phx_join", json!({ "invitation": "no" })).await;
+        let closed = wire.recv_frame().await.unwrap();
+        assert!(
+            closed.as_text().unwrap().contains("phx_close"),
+            "{closed:?}"
+        );
+        wire = server.joined().await;
+    }
+    let lines = lines.take();
+    for words in ["a token was refused", "a connection was refused"] {
+        let mut of_kind = lines.iter().filter(|line| line.contains(words));
+        let line = of_kind.next().unwrap();
+        assert!(line.contains("has not the form of one"), "{line}");
+        assert_eq!(of_kind.next(), None);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -392,8 +392,10 @@ impl Socket {
     /// # }
     /// ```
     pub fn hold_until_after_join(&mut self, event: impl Into<ByteString>) {
-        let put_off = self.put_off_mut().get_or_insert_default();
-        put_off.held_events.push(event.into());
+        if !self.is_joined {
+            let put_off = self.put_off_mut().get_or_insert_default();
+            put_off.held_events.push(event.into());
+        }
     }
 
     /// This hook is told if the channel ends on purpose ([`Terminated::is_on_purpose`]), after its `terminate`. A hook that was given

@@ -4,10 +4,14 @@
 mod unix;
 
 use std::alloc::System;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use matryoshka_channel::pubsub::PubSub;
-use matryoshka_channel::{Channel, RawEvent, Refused, Reply, Socket, Sockets, SocketsConfig};
+use matryoshka_channel::{
+    Channel, LeaveHook, RawEvent, Refused, Reply, Socket, Sockets, SocketsConfig,
+};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 use unix::{Client, Server};
@@ -22,24 +26,40 @@ const ECHOES: usize = 100;
 
 struct Echo;
 
+struct NoHook;
+
+impl LeaveHook for NoHook {
+    fn left<'a>(&'a self, _: &'a Socket) -> BoxFuture<'a, ()> {
+        Box::pin(async {})
+    }
+}
+
 impl Channel<()> for Echo {
     type Params = ();
     type Event = RawEvent;
 
-    async fn join(_: &(), _: &mut Socket, (): ()) -> Result<Self, Refused> {
+    async fn join(_: &(), socket: &mut Socket, (): ()) -> Result<Self, Refused> {
+        // With it a socket keeps what else there is of what was put off.
+        socket.add_leave_hook(Arc::new(NoHook));
         Ok(Self)
     }
 
-    async fn handle_in(&mut self, _: &mut Socket, said: RawEvent) -> Reply {
+    async fn handle_in(&mut self, socket: &mut Socket, said: RawEvent) -> Reply {
+        if said.name == "hold" {
+            socket.hold_until_after_join("too late");
+        }
         Reply::payload("ok", said.payload)
     }
 }
 
-async fn ask(client: &mut Client) {
+const ECHO: &str =
+    r#"["1","2","lab:echo","echo",{"text":"0123456789012345678901234567890123456789"}]"#;
+
+const HOLD: &str = r#"["1","2","lab:echo","hold",{}]"#;
+
+async fn ask(client: &mut Client, message: &str) {
     for _ in 0..ECHOES {
-        client.say(
-            r#"["1","2","lab:echo","echo",{"text":"0123456789012345678901234567890123456789"}]"#,
-        );
+        client.say(message);
         client.hear_ok().await;
     }
 }
@@ -55,11 +75,16 @@ async fn an_echo_allocates_little() {
     let server = Server::start(sockets.clone(), sockets.connections());
     let mut client = server.joined("lab:echo").await;
     // The first ones make the buffers that are kept.
-    ask(&mut client).await;
+    ask(&mut client, ECHO).await;
     let region = Region::new(ALLOCATOR);
-    ask(&mut client).await;
+    ask(&mut client, ECHO).await;
     let change = region.change();
     let count = change.allocations + change.reallocations;
     println!("{count} allocations for {ECHOES} echoes");
     assert_eq!(count, ALLOCATIONS * ECHOES);
+    // What comes too late to do anything leaves nothing behind.
+    let region = Region::new(ALLOCATOR);
+    ask(&mut client, HOLD).await;
+    let change = region.change();
+    assert_eq!(change.allocations, change.deallocations);
 }

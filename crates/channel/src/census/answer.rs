@@ -14,7 +14,7 @@ use crate::by_id::ById;
 use crate::fastlane::Lane;
 use crate::pubsub::{
     Delivery, Dispatcher, Kind, Message, Payload as Envelope, PubSub, Sink, SinkSubscription,
-    Subscriber, Subscribers,
+    Subscribers,
 };
 
 /// The kinds of questions and of answers.
@@ -74,8 +74,10 @@ impl<E: Entry> Answer<E> {
 
 /// What is listed of one subscriber.
 pub(super) trait Entry: Serialize + DeserializeOwned {
-    /// `None` for a subscriber of another sort.
-    fn of(subscriber: Subscriber<'_>) -> Option<Self>;
+    /// The subscribers that are listed: what they subscribe with.
+    type Sink: Sink;
+
+    fn of(sink: &Self::Sink) -> Self;
 }
 
 /// A connection, by its id.
@@ -88,15 +90,16 @@ pub(super) struct SocketEntry {
 }
 
 impl Entry for SocketEntry {
-    fn of(subscriber: Subscriber<'_>) -> Option<Self> {
-        let socket: &ById = subscriber.sink_as()?;
+    type Sink = ById;
+
+    fn of(socket: &ById) -> Self {
         let since = socket.connected_at.duration_since(UNIX_EPOCH);
         let connected_ms = since.unwrap_or_default().as_millis();
-        Some(Self {
+        Self {
             transport: socket.link.transport.to_owned(),
             peer_addr: socket.peer_addr,
             connected_ms: connected_ms.try_into().unwrap_or(u64::MAX),
-        })
+        }
     }
 }
 
@@ -108,12 +111,14 @@ pub(super) struct SubscriberEntry {
 }
 
 impl Entry for SubscriberEntry {
-    fn of(subscriber: Subscriber<'_>) -> Option<Self> {
-        let link = subscriber.sink_as::<Lane>()?.link();
-        Some(Self {
+    type Sink = Lane;
+
+    fn of(lane: &Lane) -> Self {
+        let link = lane.link();
+        Self {
             socket_id: link.id.as_ref().map(ToString::to_string),
             transport: link.transport.to_owned(),
-        })
+        }
     }
 }
 
@@ -124,9 +129,9 @@ pub(super) fn here<E: Entry>(pubsub: &PubSub, topic: &str) -> Answer<E> {
         unlisted: 0,
     };
     pubsub.visit(topic, |subscribers| {
-        for entry in subscribers.iter().filter_map(E::of) {
+        for sink in subscribers.iter().filter_map(|it| it.sink_as::<E::Sink>()) {
             match answer.entries.len() < LISTED_PER_NODE {
-                true => answer.entries.push(entry),
+                true => answer.entries.push(E::of(sink)),
                 false => answer.unlisted += 1,
             }
         }

@@ -7,7 +7,7 @@ use matryoshka_channel::pubsub::memory::MemoryMesh;
 use matryoshka_channel::pubsub::{NodeName, PubSub};
 use matryoshka_channel::transport::memory::MemoryService;
 use matryoshka_channel::transport::{ConnectInfo, ConnectionLimits, Connections, Params};
-use matryoshka_channel::{ANSWER_WAIT, LISTED_PER_NODE, Sockets, sockets_of, subscribers_of};
+use matryoshka_channel::{ANSWER_WAIT, LISTED_PER_NODE, sockets_of, subscribers_of};
 use tokio::time::Instant;
 
 use crate::client::{Client, Vsn};
@@ -133,17 +133,22 @@ async fn a_node_lists_so_many_and_counts_the_others() {
 async fn of_several_mounts_one_answers_for_all() {
     let mesh = MemoryMesh::new();
     let [one, two] = nodes(&mesh, ["n1", "n2"]);
-    let first = Sockets::new(&two.pubsub, ());
-    let second = two.sockets();
-    let _clients = (
-        Client::connect(&first, Vsn::V2).await,
-        Client::connect(&second, Vsn::V2).await,
-    );
-    for _ in 0..2 {
+    for goes_first in [0, 1] {
+        let mut mounts = vec![two.sockets(), two.sockets()];
+        let mut clients = Vec::new();
+        for mount in &mounts {
+            clients.push(Client::connect_as(mount, Vsn::V2, "anna").await);
+        }
         let found = sockets_of(&one.pubsub, ANNA).await;
-        assert_eq!(found.entries.len(), 1, "{found:?}");
+        assert_eq!((found.entries.len(), found.unreachable), (2, vec![]));
+        // What is left of a mount holds on to its census as well.
+        clients.remove(goes_first).close().await;
+        drop(mounts.remove(goes_first));
+        let found = sockets_of(&one.pubsub, ANNA).await;
+        assert_eq!((found.entries.len(), found.unreachable), (1, vec![]));
+        clients.remove(0).close().await;
+        drop(mounts);
+        let found = sockets_of(&one.pubsub, ANNA).await;
+        assert_eq!(found.unreachable, [name("n2")], "nobody is left to answer");
     }
-    drop(first);
-    assert!(sockets_of(&one.pubsub, ANNA).await.unreachable.is_empty());
-    drop(second);
 }

@@ -30,12 +30,13 @@ pub struct SocketsConfig {
     /// size: each counts 64 bytes, and more only if its sender says so ([`send_sized`](crate::Mailbox::send_sized)).
     pub inbox_bytes: usize,
     /// How many bytes of one client's messages may be in the inboxes of all its channels, at work there, and in joins that are not
-    /// answered; default 8 MiB. When it is more, no further frame is read from this client until it is less. One message is never too
+    /// answered, their answers included while those have no room to be sent; default 8 MiB. When it is more, no further frame is read from this client until it is less. One message is never too
     /// much by itself, as large as it may be.
     pub waiting_bytes: usize,
     /// How long nothing may be read from a client because a channel of its has no room for what it sent, or all of them together hold more
     /// than [`waiting_bytes`](Self::waiting_bytes); default 20 seconds, and at most half of
-    /// [`idle_timeout`](crate::transport::Limits::idle_timeout). Then that channel, or the one that holds most, ends where it stands, without its
+    /// [`idle_timeout`](crate::transport::Limits::idle_timeout). Then that channel, or the one that holds most, or the oldest join for which others of its topic wait
+    /// ([`MAX_SUPERSEDED_JOINS`](crate::MAX_SUPERSEDED_JOINS)), ends where it stands, without its
     /// `terminate`: what waits for it is answered with `error`, its client gets `phx_error` (or the error reply `join crashed`), and the
     /// connection's other channels and its heartbeats go on. A client that does not read is not helped by that, and waits on.
     pub stall_timeout: Duration,

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, Sleep, sleep};
@@ -240,6 +241,10 @@ impl Connection {
     /// A channel tells what became of it.
     fn hear(&mut self, news: News, out: &mut Output) -> Result<(), Close> {
         let News { topic, id, fate } = news;
+        let in_the_way = match fate {
+            Fate::Stalled => self.in_the_way(),
+            _ => None,
+        };
         let stalled = |stalled: &mut Option<Box<(InstanceId, Request)>>| {
             let its = stalled.take_if(|stalled| stalled.0 == id);
             its.map(|its| its.1)
@@ -257,6 +262,8 @@ impl Connection {
                 multiplexer.handle_left(&topic, id, reference, &mut effects);
             }
             Fate::Ended(end) => multiplexer.handle_ended(&topic, id, end, &mut effects),
+            // It may have made room before its word was read here.
+            Fate::Stalled if in_the_way != Some(id) => return Ok(()),
             Fate::Stalled => {
                 let Some(at) = position(&self.channels, id) else {
                     return Ok(());
@@ -388,14 +395,12 @@ impl Connection {
     /// Where nothing is read for so long, the channel that is in the way ends, and not all others with it.
     fn poll_patience(&mut self, cx: &mut Context<'_>) {
         let limit = self.endpoint.config().stall();
-        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(limit)));
-        while patience.as_mut().poll(cx).is_ready() {
-            patience.as_mut().reset(Instant::now() + limit);
+        while self.is_out_of_patience(limit, cx) {
             // One whose client does not read is not to blame.
             if self.link.outbox.poll_room(cx).is_pending() {
                 continue;
             }
-            let Some(id) = in_the_way(&self.stalled, &self.channels, &self.link) else {
+            let Some(id) = self.in_the_way() else {
                 continue;
             };
             if let Some(topic) = self.multiplexer.topic(id) {
@@ -412,24 +417,34 @@ impl Connection {
             }
         }
     }
+
+    /// Whether so much time is over; from then on it is waited for as much again.
+    fn is_out_of_patience(&mut self, limit: Duration, cx: &mut Context<'_>) -> bool {
+        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(limit)));
+        let is_over = patience.as_mut().poll(cx).is_ready();
+        if is_over {
+            patience.as_mut().reset(Instant::now() + limit);
+        }
+        is_over
+    }
+
+    /// The channel for whose sake nothing is read.
+    fn in_the_way(&self) -> Option<InstanceId> {
+        if let Some(stalled) = &self.stalled {
+            return Some(stalled.0);
+        }
+        if self.multiplexer.is_congested() {
+            return self.multiplexer.oldest_awaited();
+        }
+        let (link, channels) = (&self.link, self.channels.iter());
+        let most = channels.max_by_key(|(_, it)| it.inbox.held_bytes());
+        most.filter(|_| link.waiting.is_too_much(link.config.waiting_bytes))
+            .map(|(id, _)| *id)
+    }
 }
 
 fn position(channels: &[(InstanceId, Running)], id: InstanceId) -> Option<usize> {
     channels.binary_search_by_key(&id, |(id, _)| *id).ok()
-}
-
-/// The channel for whose sake nothing is read.
-fn in_the_way(
-    stalled: &Option<Box<(InstanceId, Request)>>,
-    channels: &[(InstanceId, Running)],
-    link: &Link,
-) -> Option<InstanceId> {
-    if let Some(stalled) = stalled {
-        return Some(stalled.0);
-    }
-    let most = channels.iter().max_by_key(|(_, it)| it.inbox.held_bytes());
-    most.filter(|_| link.waiting.is_too_much(link.config.waiting_bytes))
-        .map(|(id, _)| *id)
 }
 
 /// A session that ends without having been told, by a crash of its own, takes its channels along.

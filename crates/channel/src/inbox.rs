@@ -56,8 +56,8 @@ struct Shared {
 
 struct State {
     lines: Lines,
-    /// Bytes of the client's that the channel is not done with though they wait no longer: its join's parameters, and then the
-    /// request that it handles.
+    /// Bytes of the client's that the channel is not done with though they wait no longer: its join's parameters and the answer to
+    /// it, and then the request that it handles.
     in_hand: usize,
     /// The channel's task.
     receiver: Option<Waker>,
@@ -402,6 +402,12 @@ impl InboxReceiver {
         state.lines.put_back(request);
         drop(state);
         self.0.link.counters.inbox_in.add_one();
+    }
+
+    /// The channel's answer to its join waits to be sent, and counts with what its client wrote for the join.
+    pub(crate) fn hold(&mut self, bytes: usize) {
+        self.0.link.waiting.add(bytes);
+        self.0.lock().in_hand += bytes;
     }
 
     /// Ready once nothing more comes in; else the channel's task is woken when that may be so.

@@ -43,11 +43,12 @@ impl Link {
         Ok(())
     }
 
-    /// Tells the session what became of a channel.
+    /// Tells the session what became of a channel. What its client is to be answered counts as the frame will.
     pub(crate) fn tell(&self, topic: &ByteString, id: InstanceId, fate: Fate) {
-        let topic = topic.clone();
+        let (topic, bytes) = (topic.clone(), fate.bytes());
         let news = News { topic, id, fate };
-        self.outbox.mail(Mail(Letter::News(Box::new(news))));
+        self.outbox
+            .mail_of(Mail(Letter::News(Box::new(news))), bytes);
     }
 }
 
@@ -102,4 +103,15 @@ pub(crate) enum Fate {
     Ended(End),
     /// It has taken nothing for too long. Told by the session to itself.
     Stalled,
+}
+
+impl Fate {
+    /// How much of it is for the client, in bytes.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Joined { response } => response.len(),
+            Self::Refused { refusal, .. } => refusal.response.len(),
+            Self::Left { .. } | Self::Ended(_) | Self::Stalled => 0,
+        }
+    }
 }

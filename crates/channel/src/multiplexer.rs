@@ -235,6 +235,14 @@ impl Multiplexer {
         self.superseded >= MAX_SUPERSEDED_JOINS
     }
 
+    /// The oldest join that others of its topic wait for, be it one that was superseded or the one that did so.
+    pub(crate) fn oldest_awaited(&self) -> Option<InstanceId> {
+        let entries = self.topics.iter().map(|(_, entry)| entry);
+        let awaited = entries.filter(|entry| !entry.superseded.is_empty());
+        let unanswered = awaited.flat_map(Topic::all).filter(|it| !it.is_answered());
+        unanswered.map(|it| it.id).min()
+    }
+
     /// One message from the client. `route` finds what serves a topic and is asked for joins only.
     pub(crate) fn handle_message<R>(
         &mut self,

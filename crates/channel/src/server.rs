@@ -27,6 +27,7 @@ use crate::multiplexer::{End, InstanceId, JoinRefs, Refusal, Request, Wait};
 use crate::panics::Panic;
 use crate::pubsub::{Lagged, SinkSubscription};
 use crate::pusher::Join;
+use crate::reply::Cause;
 use crate::socket::{Parts, Socket};
 use crate::spans::{channel_span, event_span, kept};
 use crate::transport::{Field, Payload, ServerMessage};
@@ -235,7 +236,7 @@ impl Server {
                 }
                 self.refuse(None)
             }
-            Ok(Ok(Ok(channel))) => match self.accept(join, answer, sender) {
+            Ok(Ok(Ok(channel))) => match self.accept(join, answer, sender).await {
                 Ok(()) => Some((self, channel)),
                 Err(error) => {
                     if let Some(left_out) = self.notice.lines().join_crashed.pass() {
@@ -249,8 +250,14 @@ impl Server {
                     self.refuse(None)
                 }
             },
-            Ok(Ok(Err(Refused { response, is_final }))) => match response {
+            Ok(Ok(Err(Refused {
+                response,
+                is_final,
+                cause,
+            }))) => match response {
                 Ok(response) if self.can_answer(answer, wire::ERROR, &response) => {
+                    self.notice.log_cause(cause);
+                    self.room_for(&response).await;
                     self.refuse(Some(Refusal { response, is_final }))
                 }
                 _ => {
@@ -275,8 +282,9 @@ impl Server {
         }
     }
 
-    /// Subscribes, answers, and lets broadcasts follow the answer, but for those that are to wait longer. Nothing in here waits.
-    fn accept(
+    /// Subscribes, answers, and lets broadcasts follow the answer, but for those that are to wait longer. Nothing in here waits once
+    /// there is room for the answer.
+    async fn accept(
         &mut self,
         join: Join,
         answer: AnswerRefs,
@@ -286,6 +294,7 @@ impl Server {
         if !self.can_answer(answer, wire::OK, &response) {
             return Err("its answer cannot be sent to this client".to_owned());
         }
+        self.room_for(&response).await;
         let link = &self.notice.link;
         let held_events = self.socket.take_held_events();
         let is_holding = !held_events.is_empty();
@@ -306,6 +315,13 @@ impl Server {
             self.socket.open_after_join(lane);
         }
         Ok(())
+    }
+
+    /// Waits until the client has read what it was sent before, or is gone: the answers to many joins at once close no connection whose
+    /// client reads them.
+    async fn room_for(&mut self, response: &Payload) {
+        self.inbox.hold(response.len());
+        self.notice.link.outbox.room().await;
     }
 
     /// Whether the client's version of the wire carries this answer; JSON always is.
@@ -519,7 +535,13 @@ impl Server {
         }
     }
 
-    fn reply(&self, reference: Option<Field>, Reply { answer, flow }: Reply) -> Option<Ending> {
+    fn reply(&self, reference: Option<Field>, reply: Reply) -> Option<Ending> {
+        let Reply {
+            answer,
+            flow,
+            cause,
+        } = reply;
+        self.notice.log_cause(cause);
         let sent = match answer {
             None => Ok(()),
             Some(Err(error)) => Err(error.into()),
@@ -699,6 +721,20 @@ impl Notice {
                 left_out,
                 "a channel panicked"
             );
+        }
+    }
+
+    /// What is behind an answer that does not tell it.
+    fn log_cause(&self, cause: Option<Box<Cause>>) {
+        let Some(cause) = cause else { return };
+        let (topic, error) = (self.shown_topic(), cause.error);
+        let what = cause.what;
+        if cause.is_the_clients {
+            if let Some(left_out) = self.lines().bad_token.pass() {
+                tracing::info!(topic, error, left_out, "{what}");
+            }
+        } else if let Some(left_out) = self.lines().answered_error.pass() {
+            tracing::warn!(topic, error, left_out, "{what}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! What one client's messages may hold of the server's memory, in all its channels together.
 
-use matryoshka_channel::SocketsConfig;
+use matryoshka_channel::{MAX_SUPERSEDED_JOINS, SocketsConfig};
 use serde_json::json;
 
 use crate::client::{Client, Vsn};
@@ -159,6 +159,72 @@ async fn stalled(begin: &str) -> (Lab, Client, Lines) {
     }
     client.play(&format!("{BEAT}\n.")).await;
     (lab, client, lines)
+}
+
+/// As many joins as may wait for others of their topic: nothing more is read, but only for so long.
+#[tokio::test(start_paused = true)]
+async fn a_join_that_hangs_before_those_that_replace_it_ends_alone() {
+    let _lines = Lines::collect();
+    let mut client = Client::connect(&Lab::new().sockets(), Vsn::V2).await;
+    joined(&mut client, &["lab:b"]).await;
+    for n in 0..=MAX_SUPERSEDED_JOINS {
+        let sleep = if n == 0 { 70_000 } else { 0 };
+        let reference = format!("j{n}");
+        let join = json!([reference, reference, "lab:a", "phx_join", { "sleep": sleep }]);
+        client.send(&join.to_string()).await;
+    }
+    client.play(&format!("{BEAT}\n.")).await;
+    let crashed = r#"
+        < ["j0","j0","lab:a","phx_reply",{"status":"error","response":{"reason":"join crashed"}}]
+        "#;
+    client.play(&format!("{crashed}\n{ANSWER}")).await;
+    for n in 1..=MAX_SUPERSEDED_JOINS {
+        let reply = json!({ "status": "ok", "response": {} });
+        let reply = json!([
+            format!("j{n}"),
+            format!("j{n}"),
+            "lab:a",
+            "phx_reply",
+            reply
+        ]);
+        client.play(&format!("< {reply}")).await;
+        if n > 1 {
+            let old = format!("j{}", n - 1);
+            let close = json!([old, old, "lab:a", "phx_close", {}]);
+            client.play(&format!("< {close}")).await;
+        }
+    }
+    client
+        .play(
+            r#"
+            > ["1","6","lab:b","count",{}]
+            < ["1","6","lab:b","phx_reply",{"status":"ok","response":{"count":1}}]
+            .
+            "#,
+        )
+        .await;
+}
+
+/// And so it is with joins that replace channels, of as many topics.
+#[tokio::test(start_paused = true)]
+async fn joins_that_hang_before_nothing_but_the_ends_of_others_end_one_by_one() {
+    let _lines = Lines::collect();
+    let mut client = Client::connect(&Lab::new().sockets(), Vsn::V2).await;
+    let topics: Vec<_> = (0..MAX_SUPERSEDED_JOINS)
+        .map(|n| format!("lab:{n}"))
+        .collect();
+    let topics: Vec<_> = topics.iter().map(String::as_str).collect();
+    joined(&mut client, &topics).await;
+    for topic in topics {
+        let join = json!(["2", "2", topic, "phx_join", { "sleep": 70_000 }]);
+        client.send(&join.to_string()).await;
+    }
+    client.play(&format!("{BEAT}\n.")).await;
+    let crashed = r#"
+        < ["2","2","lab:0","phx_reply",{"status":"error","response":{"reason":"join crashed"}}]
+        < ["1","1","lab:0","phx_close",{}]
+        "#;
+    client.play(&format!("{crashed}\n{ANSWER}\n.")).await;
 }
 
 const UNMATCHED: &str = r#"

@@ -15,6 +15,8 @@ use tokio::time::timeout;
 
 use matryoshka_channel::testing::advance;
 
+use crate::lab::Lab;
+
 /// What the channel did, and the way to it.
 #[derive(Clone, Default)]
 struct Notes(Arc<Mutex<Noted>>);
@@ -164,5 +166,106 @@ async fn a_channel_whose_client_does_not_read_does_not_stall() {
         let answer = client.recv_frame().await.unwrap();
         let answer = answer.as_text().unwrap();
         assert!(answer.starts_with(&format!(r#"["1","{n}""#)), "{answer}");
+    }
+}
+
+/// What was decided about it waits behind what its client has not read, and comes too late.
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_has_made_room_meanwhile_does_not_end_for_it() {
+    let mut config = SocketsConfig::default();
+    config.inbox_messages = 2;
+    let sockets = Lab::new().sockets_with(config);
+    let service = MemoryService::new(sockets).with_capacity(0);
+    let info = ConnectInfo::new("memory", Params::parse("vsn=2.0.0").unwrap()).unwrap();
+    let mut client = service.connect(info).await.unwrap();
+    let mut asked = 0;
+    for (topic, event, payload, is_read) in [
+        ("lab:a", "phx_join", json!({}), true),
+        ("lab:b", "phx_join", json!({}), true),
+        ("lab:b", "echo", json!({}), false),
+        ("lab:b", "echo", json!({}), false),
+        ("lab:a", "slow", json!({ "ms": 25_000 }), false),
+        ("lab:a", "echo", json!({}), false),
+        ("lab:a", "echo", json!({}), false),
+        ("lab:a", "echo", json!({}), false),
+    ] {
+        asked += 1;
+        let message = json!(["1", asked.to_string(), topic, event, payload]);
+        client.send_text(message.to_string()).await.unwrap();
+        match is_read {
+            true => drop(client.recv_frame().await.unwrap()),
+            false => advance(Duration::from_millis(1)).await,
+        }
+    }
+    advance(Duration::from_secs(30)).await;
+    let mut answered = 2;
+    while answered < asked {
+        let frame = client.recv_frame().await.unwrap();
+        let frame = frame.as_text().unwrap();
+        assert!(
+            frame.contains("phx_reply") && frame.contains("ok"),
+            "{frame}"
+        );
+        answered += 1;
+    }
+}
+
+/// Answers its joins with a lot.
+struct Large;
+
+const ANSWER_BYTES: usize = 200_000;
+
+impl Channel<()> for Large {
+    type Params = bool;
+    type Event = RawEvent;
+
+    async fn join(_: &(), socket: &mut Socket, is_welcome: bool) -> Result<Self, Refused> {
+        let answer = "x".repeat(ANSWER_BYTES);
+        if !is_welcome {
+            return Err(Refused::with(&answer));
+        }
+        socket.set_join_reply(&answer);
+        Ok(Self)
+    }
+
+    async fn handle_in(&mut self, _: &mut Socket, _: RawEvent) -> Reply {
+        Reply::none()
+    }
+}
+
+/// They count like any frame, and wait for room like any answer: so there is a bound, and one who reads does not get to it.
+#[tokio::test(start_paused = true)]
+async fn the_answers_to_many_joins_are_bounded_and_close_no_connection() {
+    for is_welcome in [true, false] {
+        let mut config = SocketsConfig::default();
+        config.waiting_bytes = 5 * ANSWER_BYTES;
+        let sockets = Sockets::new(&PubSub::local(), ())
+            .channel::<Large>("large:*")
+            .config(config);
+        let limits = Limits::default().with_outbox_large_bytes(3 * ANSWER_BYTES);
+        let service = MemoryService::new(sockets)
+            .with_limits(limits)
+            .with_capacity(0);
+        let info = ConnectInfo::new("memory", Params::parse("vsn=2.0.0").unwrap()).unwrap();
+        let mut client = service.connect(info).await.unwrap();
+        let mut joins = (0..30).map(|n| {
+            let topic = format!("large:{n}");
+            json!([n.to_string(), n.to_string(), topic, "phx_join", is_welcome]).to_string()
+        });
+        let mut sent = 0;
+        for join in joins.by_ref() {
+            sent += 1;
+            if timeout(DEADLINE, client.send_text(join)).await.is_err() {
+                break;
+            }
+        }
+        assert!(sent < 20, "{sent} were read, and all are in memory");
+        let waiting = service.connections().waiting().bytes;
+        let bounds = 2 * ANSWER_BYTES..5 * ANSWER_BYTES;
+        assert!(bounds.contains(&waiting), "{waiting} bytes");
+        for _ in 1..sent {
+            let answer = client.recv_frame().await.unwrap();
+            assert!(answer.len() > ANSWER_BYTES);
+        }
     }
 }

@@ -23,8 +23,11 @@ use held_key::HeldKey;
 #[derive(Debug, Default)]
 pub(crate) struct VisibleSet {
     topics: BTreeMap<Arc<str>, Entries>,
-    /// Those of them that are held.
+    /// Those of them that are held, and what they stand beside.
     held: BTreeMap<TopicKey, HeldKey>,
+    /// How many were looked for because something was to be held beside them.
+    #[cfg(test)]
+    gathered: usize,
     touched: BTreeMap<Arc<str>, Vec<Touched>>,
 }
 
@@ -57,7 +60,7 @@ impl VisibleSet {
     #[cfg(any(test, feature = "test-util"))]
     pub(crate) fn assert_consistent(&self) {
         for ((topic, key), there) in &self.held {
-            assert!(!there.is_empty(), "nothing is held under {key}");
+            assert!(!there.is_idle(), "nothing is held under {key}");
             let held: BTreeSet<_> = there.held().map(|held| held.entry.reference).collect();
             let listed = self.by_key(topic, key).map(|entry| entry.reference);
             let tracked: BTreeSet<_> = listed.filter(|entry| !held.contains(entry)).collect();
@@ -102,13 +105,17 @@ impl VisibleSet {
         let key = topic_key(entry);
         if !self.held.contains_key(&key) {
             let tracked = HeldKey::among(self.by_key(&entry.topic, &entry.key));
+            #[cfg(test)]
+            {
+                self.gathered += tracked.beside().count();
+            }
             self.held.insert(key.clone(), tracked);
         }
         let Some(there) = self.held.get_mut(&key) else {
             return false;
         };
         let is_held = there.hold(entry, of, beside);
-        if there.is_empty() {
+        if there.is_idle() {
             self.held.remove(&key);
         }
         if is_held {
@@ -150,7 +157,7 @@ impl VisibleSet {
         let key = topic_key(entry);
         if let Some(there) = self.held.get_mut(&key) {
             there.remove(entry);
-            if there.is_empty() {
+            if there.is_idle() {
                 self.held.remove(&key);
             }
         }
@@ -163,7 +170,7 @@ impl VisibleSet {
         beside.take(MOST_TOLD).collect()
     }
 
-    fn displace(&mut self, entry: &Entry) -> Vec<ShownHeld> {
+    fn displace(&mut self, entry: &Arc<Entry>) -> Vec<ShownHeld> {
         if self.held.is_empty() {
             return Vec::new();
         }
@@ -172,7 +179,7 @@ impl VisibleSet {
             return Vec::new();
         };
         let displaced = there.admit(entry);
-        if there.is_empty() {
+        if there.is_idle() {
             self.held.remove(&key);
         }
         displaced

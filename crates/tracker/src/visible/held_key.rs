@@ -16,13 +16,15 @@ use super::{HeldBy, ShownHeld};
 use crate::entry::Entry;
 use crate::reference::PresenceRef;
 
-/// The held entries of one topic and key that are visible; at least one.
+/// What is held under one topic and key, if anything is, and all that is tracked there.
 #[derive(Debug)]
 pub(super) struct HeldKey {
     held: BTreeMap<HeldPlace, Held>,
-    /// All tracked entries that are visible here, and some that were and may be again: of those whose link broke nobody says that they
-    /// have ended. All that comes else ends what is held, so there are no more of them than there were at once.
-    beside: BTreeMap<PresenceRef, Neighbour>,
+    /// All tracked entries that are visible here.
+    beside: BTreeMap<PresenceRef, Arc<Entry>>,
+    /// What was visible in a slot since something is held, and may be again, or what it was updated to meanwhile: of those whose link
+    /// broke nobody says that they have ended.
+    away: BTreeMap<Whose, PresenceRef>,
 }
 
 #[derive(Debug)]
@@ -30,19 +32,6 @@ struct Held {
     shown: ShownHeld,
     /// Beside these it stands as well, and not all that is held here does: nobody has listed them here yet.
     told: Box<[PresenceRef]>,
-}
-
-impl Held {
-    fn is_told(&self, reference: PresenceRef) -> bool {
-        self.told.contains(&reference)
-    }
-}
-
-/// A tracked entry beside which all is held.
-#[derive(Debug)]
-struct Neighbour {
-    previous: Option<PresenceRef>,
-    visible: bool,
 }
 
 /// Beside which tracked entries an entry comes to be held.
@@ -67,15 +56,18 @@ impl Beside<'_> {
 impl HeldKey {
     /// Nothing yet, where these are tracked.
     pub(super) fn among<'a>(tracked: impl Iterator<Item = &'a Arc<Entry>>) -> Self {
-        let beside = tracked.map(|entry| (entry.reference, Neighbour::of(entry)));
+        let beside = tracked.map(|entry| (entry.reference, Arc::clone(entry)));
         Self {
             held: BTreeMap::new(),
             beside: beside.collect(),
+            away: BTreeMap::new(),
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.held.is_empty()
+    /// Whether nothing is held, and what is tracked is few enough to be looked for anew when something is. Many are not: where they come
+    /// and go all the time, each that is lost would cost a look at all of them.
+    pub(super) fn is_idle(&self) -> bool {
+        self.held.is_empty() && self.beside.len() <= FEW
     }
 
     #[cfg(any(test, feature = "test-util"))]
@@ -85,14 +77,13 @@ impl HeldKey {
 
     /// The visible entries beside which these are held.
     pub(super) fn beside(&self) -> impl Iterator<Item = PresenceRef> {
-        let visible = self.beside.iter().filter(|(_, beside)| beside.visible);
-        visible.map(|(reference, _)| *reference)
+        self.beside.keys().copied()
     }
 
     /// Adds a held entry, unless its user is back or it is there already. Whether it did.
     pub(super) fn hold(&mut self, entry: &Arc<Entry>, of: HeldBy, beside: Beside<'_>) -> bool {
         if let Beside::Told(told) = beside
-            && !self.all_of(told)
+            && !self.beside.values().all(|there| self.is_told(told, there))
         {
             return false;
         }
@@ -120,53 +111,62 @@ impl HeldKey {
             .is_some()
     }
 
-    /// Whether all that is visible is one of these, or the update of one.
-    fn all_of(&self, told: &[PresenceRef]) -> bool {
-        let mut visible = self.beside.iter().filter(|(_, beside)| beside.visible);
-        visible.all(|(reference, beside)| {
-            told.contains(reference) || beside.previous.is_some_and(|was| told.contains(&was))
+    /// Whether an entry is one of these, or what one was updated to, however often. Nobody has listed those here, so whose they were is not
+    /// known: an update that its node made of a later value than one that is not there is taken for that.
+    fn is_told(&self, told: &[PresenceRef], entry: &Entry) -> bool {
+        let became = |told: PresenceRef, was: PresenceRef| {
+            told == was || (is_no_later(told, was) && !self.beside.contains_key(&told))
+        };
+        told.iter().any(|told| {
+            *told == entry.reference || entry.previous.is_some_and(|was| became(*told, was))
         })
     }
 
     /// A tracked entry becomes visible. It is the return of the user of all that it does not stand beside: those are held no longer, and are
     /// given back.
-    pub(super) fn admit(&mut self, entry: &Entry) -> Vec<ShownHeld> {
-        let known = self.beside.contains_key(&entry.reference);
-        let was = entry.previous.and_then(|was| self.beside.remove(&was));
-        let mut displaced = BTreeMap::new();
-        if !known && was.is_none() {
-            let is_told = |held: &Held| {
-                held.is_told(entry.reference) || entry.previous.is_some_and(|was| held.is_told(was))
-            };
-            let held = mem::take(&mut self.held).into_iter();
-            (self.held, displaced) = held.partition(|(_, held)| is_told(held));
+    pub(super) fn admit(&mut self, entry: &Arc<Entry>) -> Vec<ShownHeld> {
+        let mut displaced = Vec::new();
+        if !self.was_here(entry) {
+            let held = mem::take(&mut self.held);
+            for (place, held) in held {
+                if self.is_told(&held.told, entry) {
+                    self.held.insert(place, held);
+                } else {
+                    displaced.push(held.shown);
+                }
+            }
         }
-        self.beside.insert(entry.reference, Neighbour::of(entry));
-        displaced.into_values().map(|held| held.shown).collect()
+        self.beside.insert(entry.reference, Arc::clone(entry));
+        self.forget_away();
+        displaced
     }
 
-    /// An entry is not visible any more. If it was held, what it may be updated to is no return.
+    /// Whether an entry was visible before, or what it was updated from was: perhaps several times while nobody saw it here.
+    fn was_here(&mut self, entry: &Entry) -> bool {
+        let Slot::Occupied(away) = self.away.entry(whose(entry)) else {
+            return self.beside.contains_key(&entry.reference);
+        };
+        let here = *away.get();
+        let is_it =
+            here == entry.reference || entry.previous.is_some_and(|was| is_no_later(here, was));
+        if is_it {
+            away.remove();
+        }
+        is_it
+    }
+
+    /// An entry is not visible any more. What it may be updated to is no return, though it was held.
     pub(super) fn remove(&mut self, entry: &Entry) {
-        if self.held.remove(&place(entry)).is_some() {
-            self.beside.insert(entry.reference, Neighbour::absent());
-        } else if let Some(beside) = self.beside.get_mut(&entry.reference) {
-            beside.visible = false;
+        let was_held = self.held.remove(&place(entry)).is_some();
+        if was_held || self.beside.remove(&entry.reference).is_some() {
+            self.away.insert(whose(entry), entry.reference);
         }
-    }
-}
-
-impl Neighbour {
-    fn of(entry: &Entry) -> Self {
-        Self {
-            previous: entry.previous,
-            visible: true,
-        }
+        self.forget_away();
     }
 
-    fn absent() -> Self {
-        Self {
-            previous: None,
-            visible: false,
+    fn forget_away(&mut self) {
+        if self.held.is_empty() {
+            self.away.clear();
         }
     }
 }
@@ -177,3 +177,18 @@ type HeldPlace = (PresenceRef, NodeName);
 fn place(entry: &Entry) -> HeldPlace {
     (entry.reference, entry.node.clone())
 }
+
+/// What tells the tracked entries of one topic and key apart, whatever their values: a node, and an owner there.
+type Whose = (NodeName, u64);
+
+fn whose(entry: &Entry) -> Whose {
+    (entry.node.clone(), entry.owner)
+}
+
+/// Whether one tracker wrote both, the first one no later.
+fn is_no_later(a: PresenceRef, b: PresenceRef) -> bool {
+    a.has_writer_of(b) && a <= b
+}
+
+/// So many entries at most are looked for each time that something is held beside them.
+const FEW: usize = 16;

@@ -113,3 +113,29 @@ fn i14_of_an_entry_that_comes_twice_within_a_step_the_last_value_is_told() {
     assert_eq!(steps[0].diff.joins, [Arc::clone(&last)]);
     assert_eq!(steps[0].entries.iter().collect::<Vec<_>>(), [&last]);
 }
+
+/// Many lose their connections, and as many come, all under one key: what each costs does not grow with how many there are.
+#[test]
+fn what_is_lost_among_many_of_one_key_costs_no_look_at_all_of_them() {
+    let mut visible = VisibleSet::default();
+    let guest = |seq| {
+        Arc::new(Entry {
+            key: "guest".into(),
+            ..Entry::clone(&entry(0, seq))
+        })
+    };
+    for seq in 0..1_000 {
+        visible.insert(&guest(seq));
+    }
+    for lost in 0..500 {
+        visible.remove(&guest(lost));
+        assert!(visible.insert_held(&guest(lost), HeldBy::Own, Beside::Visible));
+        visible.assert_consistent();
+        assert_eq!(visible.insert(&guest(1_000 + lost)).len(), 1);
+    }
+    assert!(visible.gathered < 1_000, "{}", visible.gathered);
+    for left in 500..1_500 {
+        visible.remove(&guest(left));
+    }
+    assert!(visible.held.is_empty(), "nothing is kept of who has left");
+}

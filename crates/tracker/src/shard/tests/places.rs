@@ -144,6 +144,77 @@ fn i14_a_place_that_was_out_of_reach_is_no_return() {
     assert_eq!(net.take_diffs(2), [(0, 1), (1, 0)]);
 }
 
+/// The same, and the other place changes while it is out of reach: each time more than one step away from what was listed.
+#[test]
+fn i14_a_place_that_was_updated_out_of_reach_is_no_return_however_often() {
+    for updates in 1..4 {
+        let mut net = Net::with_places(&[(0, 1), (1, 2)]);
+        net.close_held(&[1]);
+        net.down(1, 2);
+        for _ in 0..updates {
+            net.update_place(1, 2);
+        }
+        net.up(1, 2);
+        net.pass(PERIOD);
+        assert_eq!(net.places(), [2; 3], "{updates}");
+        assert_eq!(net.take_diffs(2), [(0, 1), (1, 0)], "{updates}");
+        net.diffs.iter_mut().for_each(Vec::clear);
+        net.come(&[(1, 1)]);
+        assert_eq!(net.changes(), [(1, 1)], "its return: {updates}");
+    }
+}
+
+/// The updates are lost, and more comes after them than the log has: what is missing is filled by a state.
+#[test]
+fn i14_a_place_that_was_updated_in_a_gap_is_no_return_however_often() {
+    for updates in 1..4 {
+        let mut net = Net::with_places(&[(0, 1), (1, 2)]);
+        net.close_held(&[1]);
+        net.deaf.insert((2, 1));
+        for _ in 0..updates {
+            net.update_place(1, 2);
+        }
+        for _ in 0..30 {
+            net.track(1, "bob");
+            net.untrack(1, "bob");
+        }
+        net.pass(PERIOD);
+        net.deaf.clear();
+        net.pass(settings().vector_period + RETRY_PERIOD);
+        assert_eq!(net.shards[2].stats().states_taken, 1, "{updates}");
+        assert_eq!(net.places(), [2; 3], "{updates}");
+        assert_eq!(net.take_diffs(2), [(1, 1)], "{updates}");
+    }
+}
+
+/// Of the other place the restarted node hears what it was by one node, and what it is by its own, which has updated it since: the one
+/// before the other, or after it.
+#[test]
+fn i14_the_restarted_node_lists_both_places_though_the_other_one_was_updated() {
+    for (order, updates) in [([1, 2], 1), ([1, 2], 2), ([2, 1], 1), ([2, 1], 2)] {
+        let mut net = Net::with_places(&[(0, 1), (2, 2)]);
+        net.close_held(&[1]);
+        net.end_and_begin();
+        if order == [1, 2] {
+            net.up(0, 1);
+        } else {
+            net.deaf.insert((1, 2));
+        }
+        for _ in 0..updates {
+            net.update_place(2, 2);
+        }
+        for other in order {
+            net.up(0, other);
+        }
+        assert_eq!(net.places(), [2; 3], "{order:?}, {updates}");
+        net.deaf.clear();
+        net.pass(settings().vector_period + RETRY_PERIOD);
+        net.diffs.iter_mut().for_each(Vec::clear);
+        net.come(&[(0, 1)]);
+        assert_eq!((net.changes(), net.places()), (vec![(1, 1)], vec![2; 3]));
+    }
+}
+
 /// The next life of the node hears of the held place by one node and of the other place by another, in either order.
 #[test]
 fn i14_the_restarted_node_lists_both_places_in_whichever_order_it_hears_of_them() {

@@ -201,7 +201,12 @@ impl HeldSet {
         let slots = self.entries.iter();
         let slots: BTreeMap<_, u64> = slots.map(|(put_seq, e)| (slot(e), *put_seq)).collect();
         for (put_seq, entry) in later {
+            let was = entry.previous.map(PresenceRef::put_seq);
             if self.gone.contains(&put_seq) {
+                continue;
+            }
+            if was.is_some_and(|was| self.gone.contains(&was)) {
+                self.gone.insert(put_seq);
                 continue;
             }
             // It was updated: nobody tracks two values in one slot.

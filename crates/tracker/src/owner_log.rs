@@ -295,6 +295,12 @@ impl OwnerLog {
         self.held.contains_key(&entry.reference.put_seq())
     }
 
+    /// Whether an entry of this log is held and gone.
+    pub(crate) fn is_gone(&self, entry: &Entry) -> bool {
+        let held = self.held.get(&entry.reference.put_seq());
+        held.is_some_and(|held| held.gone)
+    }
+
     /// The held entry of that number, gone or not.
     pub(crate) fn held_at(&self, put_seq: u64) -> Option<&Arc<Entry>> {
         self.held.get(&put_seq).map(|held| &held.entry)
@@ -613,7 +619,7 @@ impl OwnerLog {
 }
 
 impl Slot {
-    fn of(entry: &Arc<Entry>) -> Self {
+    pub(crate) fn of(entry: &Arc<Entry>) -> Self {
         Self {
             owner: entry.owner,
             topic: Arc::clone(&entry.topic),

@@ -14,6 +14,7 @@ use matryoshka_pubsub::NodeName;
 use crate::entry::{Entry, Verdict};
 use crate::life::Life;
 use crate::message::{Op, Ops, Part, PartTaken, Position, Value};
+use crate::owner_log::Slot;
 use crate::reference::{PresenceRef, Writer};
 use crate::visible::SharedNames;
 
@@ -119,6 +120,12 @@ impl Replica {
         gone.filter_map(|put_seq| self.entry_at(*put_seq))
     }
 
+    /// Whether the owner holds the entry of that number, and it is gone here.
+    fn is_gone(&self, put_seq: u64) -> bool {
+        let kept = self.entries.get(&put_seq);
+        kept.is_some_and(|kept| kept.held) && self.gone.contains(&put_seq)
+    }
+
     /// A held entry is not shown any more, for good.
     pub(crate) fn mark_gone(&mut self, put_seq: u64) {
         if self.entries.contains_key(&put_seq) {
@@ -178,14 +185,20 @@ impl Replica {
     fn apply(&mut self, op: Op, names: &mut SharedNames<'_>, changes: &mut Vec<Change>) {
         match (op.kind, op.value, op.gone) {
             (Op::PUT, Some(value), gone) => {
+                let was_gone = gone.is_some_and(|gone| self.is_gone(gone));
                 changes.extend(gone.and_then(|gone| self.take(gone)));
                 let entry = self.entry(self.seq, value, names);
                 let kept = Kept {
                     entry: Arc::clone(&entry),
-                    held: false,
+                    // As the next operation says. What is gone is not shown until then.
+                    held: was_gone,
                 };
                 self.entries.insert(self.seq, kept);
-                changes.push(Change::Joined(entry));
+                if was_gone {
+                    self.gone.insert(self.seq);
+                } else {
+                    changes.push(Change::Joined(entry));
+                }
             }
             (Op::DELETE, _, Some(gone)) => changes.extend(self.take(gone)),
             (Op::HOLD, _, Some(held)) => changes.extend(self.hold(held)),
@@ -214,7 +227,8 @@ impl Replica {
         }
         let State { at, mut entries } = state;
         // A number up to the own one that is not here was deleted here: whatever the state says, it stays so.
-        let fresh = entries.split_off(&(self.seq + 1));
+        let mut fresh = entries.split_off(&(self.seq + 1));
+        let after_gone = self.after_gone(&fresh);
         let (mut left, mut held) = (Vec::new(), Vec::new());
         self.entries.retain(|put_seq, kept| {
             let entry = || Arc::clone(&kept.entry);
@@ -232,13 +246,34 @@ impl Replica {
         self.gone.retain(exists);
         let mut changes = left;
         changes.extend(held);
-        for Kept { entry, held } in fresh.values() {
+        for (put_seq, Kept { entry, held }) in &mut fresh {
+            if after_gone.contains(put_seq) {
+                *held = true;
+                continue;
+            }
             let change = if *held { Change::Held } else { Change::Joined };
             changes.push(change(Arc::clone(entry)));
         }
+        self.gone.extend(after_gone);
         self.entries.extend(fresh);
         self.seq = at.seq;
         Some(changes)
+    }
+
+    /// Those entries of a newer state that came by updates of what is held and gone here.
+    fn after_gone(&self, fresh: &BTreeMap<u64, Kept>) -> BTreeSet<u64> {
+        let gone = self
+            .gone()
+            .filter(|entry| self.is_gone(entry.reference.put_seq()));
+        let slots: Vec<Slot> = gone.map(Slot::of).collect();
+        let is_after = |kept: &Kept| {
+            let was = kept.entry.previous.map(PresenceRef::put_seq);
+            // Of a copy that begins anew only the numbers of what is gone are known, and that they were held is what others thought.
+            let by_number = |was| kept.held && self.gone.contains(&was);
+            was.is_some_and(|was| by_number(was) || slots.contains(&Slot::of(&kept.entry)))
+        };
+        let after = fresh.iter().filter(|(_, kept)| is_after(kept));
+        after.map(|(put_seq, _)| *put_seq).collect()
     }
 
     /// An entry as it was sent by this copy's node.

@@ -257,10 +257,16 @@ impl Shard {
             return Err(Refusal::Changed);
         }
         self.settle_before(&there);
-        let held_ahead = self.own.is_held(&there);
+        let (held_ahead, gone) = (self.own.is_held(&there), self.own.is_gone(&there));
         let (old, new) = self.own.update(slot, meta).expect("it is there");
-        self.visible.remove(&old);
-        self.show_entry(&new);
+        if gone {
+            // Its user is elsewhere, whatever its connection still says.
+            self.own.hold_ahead(slot);
+            self.own.mark_gone(new.reference.put_seq());
+        } else {
+            self.visible.remove(&old);
+            self.show_entry(&new);
+        }
         if held_ahead {
             self.hold_ahead(slot);
         }
@@ -442,6 +448,7 @@ impl Shard {
             // A suspect may recover, and the end of its link says when it did not.
             _ => {}
         }
+        self.end_holds(now);
     }
 
     /// Messages of that link were lost. What is missing is asked for in a moment, not at once: whoever loses messages
@@ -481,6 +488,7 @@ impl Shard {
             // Messages were lost too, perhaps.
             self.handle_gap(&member.node, member.link, now);
         }
+        self.end_holds(now);
     }
 
     /// A message of another node. One that is not of that node's current link is dropped.
@@ -503,9 +511,10 @@ impl Shard {
             Message::HeldPull(pull) => self.serve_held(node, &pull, now),
             Message::HeldPart(part) => self.handle_held_part(node, &part, now),
             Message::Confirm(confirm) => self.handle_confirm(node, confirm.at, now),
-            Message::Confirmed(confirm) => self.handle_confirmed(node, confirm.at, now),
+            Message::Confirmed(confirm) => self.handle_confirmed(node, confirm.at),
             Message::Goodbye(goodbye) => self.handle_goodbye(node, &goodbye, now),
         }
+        self.end_holds(now);
     }
 
     /// Time has passed.
@@ -515,7 +524,6 @@ impl Shard {
         }
         self.end_graces(now);
         self.believe_owners(now);
-        self.end_holds(now);
         self.ask_again(now);
         if self.silence_at <= now {
             self.silence_at = now + self.settings.vector_period;
@@ -527,6 +535,7 @@ impl Shard {
             self.send_vector(now);
             self.ended.forget(now, 2 * self.settings.permdown_period);
         }
+        self.end_holds(now);
     }
 }
 

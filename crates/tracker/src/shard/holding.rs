@@ -14,6 +14,7 @@ use matryoshka_pubsub::NodeName;
 use super::{Effect, Shard};
 use crate::message::{Confirm, Message, Position};
 use crate::owner_log::Slot;
+use crate::peer::Floor;
 use crate::visible::{Beside, HeldBy};
 
 /// How far the hold of several owners has got.
@@ -109,21 +110,21 @@ impl Shard {
         }
     }
 
-    pub(super) fn handle_confirmed(&mut self, node: &NodeName, at: Position, now: Duration) {
+    pub(super) fn handle_confirmed(&mut self, node: &NodeName, at: Position) {
         if !self.own.was(at.life) {
             return;
         }
         if let Some(link) = self.link_mut(node) {
             link.confirmed = link.confirmed.max(at.seq);
         }
-        self.end_holds(now);
     }
 
     /// Ends the holds that all who are linked know of, and those whose time is over.
     pub(super) fn end_holds(&mut self, now: Duration) {
-        let links = self.peers.values().filter_map(|peer| peer.link.as_ref());
-        let known = links.map(|link| link.confirmed).min();
-        let known = known.unwrap_or(u64::MAX);
+        if self.holding.is_empty() {
+            return;
+        }
+        let known = self.known_to_all();
         while let Some(holding) = self.holding.pop_front() {
             let confirmed = holding.seq <= known;
             if !confirmed && now < holding.due {
@@ -132,6 +133,18 @@ impl Shard {
             self.stats.holds_unconfirmed += u64::from(!confirmed);
             self.outbox.push_back(Effect::Held(confirmed));
         }
+    }
+
+    /// How far all are who are linked. Not those whose tracker is over while their link stays: nobody comes back by them, and they do not
+    /// answer.
+    fn known_to_all(&self) -> u64 {
+        let links = self.peers.iter().filter_map(|(node, peer)| {
+            let link = peer.link.as_ref()?;
+            let Floor { life, ended } = peer.floor;
+            let is_over = ended || link.is_silent() || self.said_over(node, life);
+            (!is_over).then_some(link.confirmed)
+        });
+        links.min().unwrap_or(u64::MAX)
     }
 
     // Other nodes.

@@ -69,7 +69,6 @@ impl Shard {
             peer.since = now;
         }
         self.check_caught_up();
-        self.end_holds(now);
     }
 
     /// A node is not heard any more: held if it had announced that, else hidden.

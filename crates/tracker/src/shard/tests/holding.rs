@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::message::{Confirm, Hello};
+use crate::peer::SILENT_PERIODS;
 use crate::shard::holding::CONFIRM_LIMIT;
 
 const GRACE: Duration = Duration::from_secs(10);
@@ -223,6 +224,54 @@ fn i16_what_is_updated_while_held_takes_nobody_elses_place() {
     }
 }
 
+/// Ann is back elsewhere, and her old connection says something before it ends: she is not listed there again, on no node, however it is
+/// told, one operation at a time, several, or as a state; nor when the new place leaves.
+#[test]
+fn i14_what_is_updated_after_it_gave_way_is_listed_nowhere() {
+    for (length, updates, lost) in [
+        (1, 1, false),
+        (settings().chunk_bytes, 2, false),
+        (1, 1, true),
+        (1, 2, true),
+    ] {
+        let mut net = Net::restarting();
+        net.hold(1);
+        net.track(1, "ann");
+        net.pass(PERIOD);
+        assert_eq!(net.all_diffs(), [[(1, 1)], [(1, 1)], [(1, 1)]]);
+        if lost {
+            net.deaf.insert((2, 0));
+        }
+        for _ in 0..updates {
+            let meta = Bytes::from(vec![7; length]);
+            let updated = net.shards[0].update(&slot("ann"), None, meta, net.now);
+            assert!(updated.is_ok());
+            net.run();
+        }
+        if lost {
+            for _ in 0..30 {
+                net.track(0, "bob");
+                net.untrack(0, "bob");
+            }
+            net.pass(PERIOD);
+            net.all_diffs();
+            net.deaf.clear();
+            net.pass(settings().vector_period + RETRY_PERIOD);
+            assert_eq!(net.shards[2].stats().states_taken, 1);
+        }
+        net.pass(PERIOD);
+        assert_eq!(net.all_diffs(), [[], [], []], "{length}, {updates}, {lost}");
+        net.untrack(1, "ann");
+        net.pass(PERIOD);
+        assert_eq!(net.all_diffs(), [[(0, 1)], [(0, 1)], [(0, 1)]]);
+        net.close(1);
+        net.shards[0].leave(net.now);
+        net.run();
+        net.pass(PERIOD);
+        assert_eq!(net.all_diffs(), [[], [], []], "nor at its end");
+    }
+}
+
 #[test]
 fn i27_what_is_held_ahead_is_tracked_until_its_connection_ends() {
     let mut net = Net::restarting();
@@ -251,6 +300,46 @@ fn a_link_that_ends_is_waited_for_no_longer_and_one_that_comes_up_is() {
     assert!(net.sent.iter().any(confirmed));
     assert_eq!(net.held, []);
     net.down(0, 1);
+    assert_eq!(net.held, [true]);
+}
+
+/// Nobody comes back by a tracker that is over, and it does not answer: the second of two drains waits for those who are there.
+#[test]
+fn who_has_ended_is_not_waited_for_though_its_link_is_up() {
+    for restarts in [true, false] {
+        let mut net = Net::restarting();
+        if restarts {
+            net.shards[1].restart(GRACE);
+        }
+        net.shards[1].leave(net.now);
+        net.run();
+        net.deaf.insert((0, 1));
+        net.hold(1);
+        assert_eq!(net.held, [true], "it ended before: {restarts}");
+    }
+}
+
+#[test]
+fn who_ends_or_falls_silent_meanwhile_is_waited_for_no_longer() {
+    for restarts in [true, false] {
+        let mut net = Net::restarting();
+        net.deaf.insert((1, 0));
+        net.hold(1);
+        assert_eq!(net.held, []);
+        if restarts {
+            net.shards[1].restart(GRACE);
+        }
+        net.shards[1].leave(net.now);
+        net.run();
+        assert_eq!(net.held, [true], "{restarts}");
+    }
+    let mut net = Net::restarting();
+    net.deaf.extend([(0, 1), (1, 0)]);
+    let silent = settings().vector_period * SILENT_PERIODS;
+    net.pass(silent - CONFIRM_LIMIT / 2);
+    net.hold(1);
+    assert_eq!(net.held, []);
+    net.pass(CONFIRM_LIMIT / 2);
     assert_eq!(net.held, [true]);
 }
 

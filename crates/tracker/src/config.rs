@@ -15,7 +15,7 @@ pub struct TrackerConfig {
     /// Shards among which topics are divided, each a task. **Must be the same on all nodes**: with different numbers a topic is in
     /// different shards, and the nodes do not see each other's entries. Default 1.
     pub pool_size: usize,
-    /// How long changes are collected before they are sent to the other nodes. Default 50 ms.
+    /// How long changes are collected before they are sent to the other nodes. Default 50 ms; at least 1 ms.
     pub broadcast_period: Duration,
     /// How often a node tells how far it is, so that others notice what they missed. Default 2 s; at least twice the
     /// broadcast period.
@@ -32,7 +32,8 @@ pub struct TrackerConfig {
     /// The same in bytes of those messages, whichever bound is met first. An empty queue takes any message. Default 64 MiB; at least
     /// 1 MiB.
     pub inbox_bytes: usize,
-    /// Diffs that may wait for a consumer. Beyond, they are dropped and it gets one resync. Default 4,096; at least 1.
+    /// Diffs that may wait for a consumer, and together they have at most 262,144 joins and leaves, unless a single one has more. Beyond,
+    /// they are dropped and it gets one resync. Default 4,096; at least 1.
     pub consumer_diffs: usize,
 }
 
@@ -66,7 +67,7 @@ impl TrackerConfig {
             ConfigError::Name
         } else if !(1..=MAX_POOL_SIZE).contains(&self.pool_size) {
             ConfigError::PoolSize(self.pool_size)
-        } else if self.broadcast_period.is_zero() {
+        } else if self.broadcast_period < MIN_BROADCAST_PERIOD {
             ConfigError::BroadcastPeriod
         } else if self.vector_period / 2 < self.broadcast_period {
             ConfigError::VectorPeriod
@@ -105,6 +106,9 @@ impl TrackerConfig {
 /// Each shard is a task, a topic between nodes and a log; more than cores are of no use.
 pub(crate) const MAX_POOL_SIZE: usize = 1_024;
 
+/// Timers count milliseconds: with less a shard would do nothing but look at them.
+pub(crate) const MIN_BROADCAST_PERIOD: Duration = Duration::from_millis(1);
+
 /// Times are added to each other, and to the age of the tracker: with this bound none of that overflows.
 pub(crate) const MAX_PERMDOWN_PERIOD: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -135,6 +139,10 @@ mod tests {
     fn p2_relations_between_periods_are_checked() {
         assert_eq!(
             refused(|c| c.broadcast_period = Duration::ZERO),
+            ConfigError::BroadcastPeriod
+        );
+        assert_eq!(
+            refused(|c| c.broadcast_period = Duration::from_micros(999)),
             ConfigError::BroadcastPeriod
         );
         assert_eq!(

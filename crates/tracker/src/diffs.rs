@@ -55,7 +55,8 @@ pub enum TopicEvent {
 /// The changes of all topics, in order within each topic. A stream that ends when the tracker is closed.
 ///
 /// A diff is yielded only after the lists show it. A consumer that falls behind by more than
-/// [`consumer_diffs`](crate::TrackerConfig::consumer_diffs) loses them and gets one [`DiffEvent::Resync`].
+/// [`consumer_diffs`](crate::TrackerConfig::consumer_diffs), or by diffs of more than 262,144 joins and leaves together (a single larger one
+/// still fits alone), loses them and gets one [`DiffEvent::Resync`].
 #[must_use = "a stream does nothing unless it is read"]
 pub struct Diffs {
     published: Arc<Published>,
@@ -104,7 +105,8 @@ impl fmt::Debug for Diffs {
 /// The changes of one topic. A stream that ends when the tracker is closed.
 ///
 /// A diff is yielded only after the list shows it. A consumer that falls behind by more than
-/// [`consumer_diffs`](crate::TrackerConfig::consumer_diffs) loses them and gets one [`TopicEvent::Resync`].
+/// [`consumer_diffs`](crate::TrackerConfig::consumer_diffs), or by diffs of more than 262,144 joins and leaves together (a single larger one
+/// still fits alone), loses them and gets one [`TopicEvent::Resync`].
 #[must_use = "a stream does nothing unless it is read"]
 pub struct TopicDiffs {
     published: Arc<Published>,

@@ -4,7 +4,9 @@ use matryoshka_pubsub::registry::OwnerDead;
 use matryoshka_pubsub::{AlreadyClaimed, NodeName, SubscribeError, TopicName};
 use thiserror::Error;
 
-use crate::config::{MAX_NAME_BYTES, MAX_POOL_SIZE, MIN_INBOX_BYTES, MIN_LOG_BYTES};
+use crate::config::{
+    MAX_NAME_BYTES, MAX_POOL_SIZE, MIN_BROADCAST_PERIOD, MIN_INBOX_BYTES, MIN_LOG_BYTES,
+};
 use crate::reference::PresenceRef;
 
 /// A tracker that was not started. Nothing is left of the attempt.
@@ -42,8 +44,8 @@ pub enum ConfigError {
     /// The number of shards.
     #[error("`pool_size` is {0}, it must be 1 to {MAX_POOL_SIZE}")]
     PoolSize(usize),
-    /// No time to collect changes.
-    #[error("`broadcast_period` must not be zero")]
+    /// Too little time to collect changes.
+    #[error("`broadcast_period` must be at least {MIN_BROADCAST_PERIOD:?}")]
     BroadcastPeriod,
     /// Vectors more often than changes are of no use.
     #[error("`vector_period` must be at least twice `broadcast_period`")]

@@ -57,7 +57,7 @@ pub struct Stats {
     pub inbox_dropped: u64,
     /// What nodes tracked before a restart and is held now, one for each restart, counted once per shard.
     pub held_sets_now: u64,
-    /// Copies of nodes that announced a restart and ended: held from then on.
+    /// Copies of nodes that announced a restart and were heard here to the end: held from then on. Not what others told of such ones.
     pub held_sets: u64,
     /// Times that a peer was asked for what it holds of a third node.
     pub held_sets_asked: u64,

@@ -167,6 +167,7 @@ impl Shard {
         });
         if let Some(replica) = replica {
             let set = HeldSet::of(replica, now + grace);
+            self.stats.held_sets += 1;
             self.keep_set(node, life, set, now);
         }
         true
@@ -213,7 +214,6 @@ impl Shard {
         }
         let entries: Vec<Arc<Entry>> = set.iter().cloned().collect();
         self.held.insert((node.clone(), life), set);
-        self.stats.held_sets += 1;
         for entry in &entries {
             self.show_held(entry, HeldBy::Set(node.clone(), life), told.beside(entry));
         }

@@ -361,3 +361,22 @@ fn i20_a_life_that_was_held_to_the_end_is_not_heard_when_its_node_is_forgotten()
 }
 
 mod ends;
+
+/// A set is counted where its tracker was heard to the end, and once, whatever number it gets later and whoever takes it.
+#[test]
+fn held_sets_are_counted_where_they_were_made() {
+    let mut net = Net::meshed(2);
+    net.track(0, "ann");
+    net.pass(PERIOD);
+    net.shards[0].restart(Duration::from_secs(10));
+    net.shards[0].leave(net.now);
+    net.run();
+    net.shards.push(Shard::new(name(2), life(1), settings()));
+    net.diffs.push(Vec::new());
+    net.up(1, 2);
+    let counts = |node: usize| {
+        let stats = net.shards[node].stats();
+        (stats.held_sets, stats.held_sets_taken, stats.held_sets_now)
+    };
+    assert_eq!((counts(1), counts(2)), ((1, 0, 1), (0, 1, 1)));
+}

@@ -269,40 +269,54 @@ impl Driver {
                 owner,
                 ended,
                 reply,
-            } => {
-                let ending = self.shard.untrack_some(owner, self.room, now);
-                self.room -= ending;
-                let ended = ended + ending;
-                if self.unhook(owner) {
-                    self.answer(reply, ended);
-                } else {
-                    self.next = Some(Command::UntrackOwner {
-                        owner,
-                        ended,
-                        reply,
-                    });
-                }
-            }
+            } => self.untrack_owner(owner, ended, reply, now),
             Command::Restart { grace, reply } => {
                 self.shard.restart(grace);
                 self.answer(reply, ());
             }
-            Command::Hold {
-                owners,
-                mut at,
-                reply,
-            } => {
-                self.room -= self.shard.hold_some(&owners, &mut at, self.room, now);
-                if at.is_past(&owners) {
-                    self.shard.confirm_hold(&at, now);
-                    self.holds.push_back(reply);
-                } else {
-                    self.next = Some(Command::Hold { owners, at, reply });
-                }
-            }
+            Command::Hold { owners, at, reply } => self.hold(owners, at, reply, now),
             Command::Close { reply } => return Some(reply),
         }
         None
+    }
+
+    /// So much of it as there is room for in this step, and the rest in the next one.
+    fn untrack_owner(
+        &mut self,
+        owner: u64,
+        ended: usize,
+        reply: oneshot::Sender<usize>,
+        now: Duration,
+    ) {
+        let ending = self.shard.untrack_some(owner, self.room, now);
+        self.room -= ending;
+        let ended = ended + ending;
+        if self.unhook(owner) {
+            self.answer(reply, ended);
+        } else {
+            self.next = Some(Command::UntrackOwner {
+                owner,
+                ended,
+                reply,
+            });
+        }
+    }
+
+    /// The same. The answer comes when all who are linked know of it.
+    fn hold(
+        &mut self,
+        owners: Arc<[u64]>,
+        mut at: HoldAt,
+        reply: oneshot::Sender<bool>,
+        now: Duration,
+    ) {
+        self.room -= self.shard.hold_some(&owners, &mut at, self.room, now);
+        if at.is_past(&owners) {
+            self.shard.confirm_hold(&at, now);
+            self.holds.push_back(reply);
+        } else {
+            self.next = Some(Command::Hold { owners, at, reply });
+        }
     }
 
     fn track(

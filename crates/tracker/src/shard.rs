@@ -546,6 +546,8 @@ mod restarts;
 mod telling;
 
 #[cfg(any(test, feature = "test-util"))]
+mod at_once;
+#[cfg(any(test, feature = "test-util"))]
 mod inspect;
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use matryoshka_pubsub::NodeName;
 
-use super::{HoldAt, Shard};
+use super::Shard;
 use crate::entries::Entries;
 use crate::entry::Entry;
 use crate::held::HeldSet;
@@ -20,29 +20,6 @@ use crate::replica::Replica;
 use crate::visible::ShownHeld;
 
 impl Shard {
-    /// An owner is dead, and all that it tracked ends in one step. How much it was.
-    pub(crate) fn owner_died(&mut self, owner: u64, now: Duration) -> usize {
-        self.disconnect_some(owner, usize::MAX, now)
-    }
-
-    /// Holds all that these owners track in one step.
-    pub(crate) fn hold(&mut self, owners: &[u64], now: Duration) {
-        let mut at = HoldAt::default();
-        self.hold_some(owners, &mut at, usize::MAX, now);
-        self.confirm_hold(&at, now);
-    }
-
-    /// Ends all that an owner tracks in one step. How much it was.
-    pub(crate) fn untrack_owner(&mut self, owner: u64, now: Duration) -> usize {
-        self.untrack_some(owner, usize::MAX, now)
-    }
-
-    /// The tracker is over, and everything leaves in one step.
-    pub(crate) fn leave(&mut self, _now: Duration) {
-        self.depart();
-        self.clear(usize::MAX);
-    }
-
     pub(crate) fn listed(&self) -> impl Iterator<Item = &Arc<Entry>> {
         self.visible.iter()
     }

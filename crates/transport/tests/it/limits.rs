@@ -5,13 +5,18 @@ use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 use futures::FutureExt;
 use matryoshka_transport::{
     Close, CloseCode, CloseReason, Connections, Frame, LARGE_FRAME_BYTES, Limits,
-    OUTPUT_PAUSE_BYTES, Outgoing, Pushed, Rate, WhenSlow, http::StatusCode, memory::MemoryService,
+    OUTPUT_PAUSE_BYTES, Outgoing, Pushed, Rate, WebSocketConfig, WhenSlow, http::StatusCode,
+    memory::MemoryService,
 };
-use tokio::time::{Instant, advance, timeout};
+use tokio::{
+    io::AsyncReadExt,
+    time::{Instant, advance, timeout},
+};
 
 use crate::{
     lab::{Lab, Mail, info},
     log::Lines,
+    websocket::raw,
 };
 
 const A_SECOND: Duration = Duration::from_secs(1);
@@ -395,6 +400,36 @@ async fn a_few_large_frames_do_not_make_a_reader_slow() {
         }
     }
     assert!(lab.nothing_closed());
+}
+
+/// Over a WebSocket that takes a megabyte a second: as long as it reads, it need not be fast.
+#[tokio::test(start_paused = true)]
+async fn a_slow_but_steady_reader_gets_four_large_frames_in_a_row_and_is_closed_only_for_more() {
+    const FOUR_MEGABYTES: usize = 4_000_000;
+    let (lab, connections) = (Lab::new(), Connections::new());
+    let mut client = raw(&lab, &connections, WebSocketConfig::default(), 1 << 16).await;
+    let (_, outbox) = lab.connected().await;
+    let push = || outbox.frame(Frame::binary(vec![0; FOUR_MEGABYTES]));
+    let mut read = async |frames: usize| {
+        let mut tenth = vec![0; 100_000];
+        for _ in 0..frames * FOUR_MEGABYTES / tenth.len() {
+            client.read_exact(&mut tenth).await.unwrap();
+            advance(Duration::from_millis(100)).await;
+        }
+    };
+    for _ in 0..2 {
+        let pushed = [(); 4].map(|()| push());
+        assert_eq!(pushed, [Pushed::Queued; 4]);
+        read(4).await;
+    }
+    // One that comes while the one before is on its way never waits behind others.
+    for _ in 0..5 {
+        assert_eq!(push(), Pushed::Queued);
+        read(1).await;
+    }
+    assert!(lab.nothing_closed());
+    let pushed = [(); 6].map(|()| push());
+    assert_eq!(pushed[4..], [Pushed::Dropped, Pushed::Closed]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -357,6 +357,7 @@ async fn there_may_be_so_many_in_all_from_one_address_and_of_one_user() {
     let lab = Lab::new();
     let service = MemoryService::new(lab.clone()).with_connections(&connections);
     let status = async |info| service.connect(info).await.unwrap_err().status;
+    let lines = Lines::collect();
 
     let anna = service
         .connect(from("192.0.2.1:1", "user=anna"))
@@ -379,6 +380,13 @@ async fn there_may_be_so_many_in_all_from_one_address_and_of_one_user() {
         status(from("192.0.2.9:1", "")).await,
         StatusCode::SERVICE_UNAVAILABLE
     );
+
+    // One kind does not keep back the line of another.
+    let lines = lines.take();
+    for words in ["max_per_user", "max_per_address", "max_connections"] {
+        let told = lines.iter().filter(|line| line.contains(words));
+        assert_eq!(told.count(), 1, "{words}: {lines:#?}");
+    }
 
     drop((anna, nobody, local));
     connections.closed().await;
@@ -451,4 +459,19 @@ async fn what_is_written_is_counted_in_frames_and_bytes() {
         (stats.frames_written, stats.bytes_written),
         (3, bytes as u64)
     );
+}
+
+/// One kind does not keep back the line of another.
+#[tokio::test(start_paused = true)]
+async fn a_panic_at_connect_is_told_beside_refusals() {
+    let lines = Lines::collect();
+    let service = MemoryService::new(Lab::new());
+    for query in ["connect=refuse", "connect=panic", "connect=panic"] {
+        assert!(service.connect(info(query)).await.is_err());
+    }
+    let lines = lines.take();
+    let told = lines
+        .iter()
+        .filter(|line| line.contains("connect panicked"));
+    assert_eq!(told.count(), 1, "{lines:#?}");
 }

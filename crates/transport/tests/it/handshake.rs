@@ -23,7 +23,7 @@ use tokio_tungstenite::{
 };
 use tower::Service;
 
-use crate::lab::Lab;
+use crate::{lab::Lab, log::Lines};
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
@@ -260,9 +260,20 @@ async fn rows_4_and_5_are_refused_before_the_handler_is_asked_and_after_row_3() 
         ),
         ("row 6 behind 4 and 5", offering("vsn=9.9.9", good)),
     ];
+    let lines = Lines::collect();
     for (name, ask) in rows {
         let answer = ask.of(addr).await;
         assert!(answer.is(403, ""), "{name}: {answer:?}");
+    }
+    let lines = lines.take();
+    let cures = [
+        "its auth token is no base64 of a text",
+        "allow more by HttpConfig::with_subprotocols",
+        "ask for 1.0.0 or 2.0.0",
+    ];
+    for words in cures {
+        let told = lines.iter().filter(|line| line.contains(words));
+        assert_eq!(told.count(), 1, "{words}: {lines:#?}");
     }
     assert_eq!(lab.calls.load(SeqCst), 0);
     for (offer, spoken) in [(good, "phoenix"), ("sip, mqtt", "sip")] {

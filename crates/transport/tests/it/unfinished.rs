@@ -122,6 +122,29 @@ async fn time_in_which_the_session_is_busy_does_not_count() {
     assert_eq!(start.elapsed().as_secs(), limit.as_secs());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_limit_shorter_than_the_idle_timeout_does_not_strike_while_the_session_is_busy() {
+    let limits = Limits::default().with_message_timeout(Duration::from_secs(7));
+    let lab = Lab::new();
+    let mut client = crate::websocket::raw_with(&lab, &Connections::new(), limits, 1 << 20).await;
+    lab.connected().await;
+    client.write_all(&half(LARGE + 1)).await.unwrap();
+    settle().await;
+    lab.gate.shut();
+    client.write_all(&[7]).await.unwrap();
+    settle().await;
+    for _ in 0..20 {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        settle().await;
+    }
+    assert!(lab.nothing_closed());
+    lab.gate.open();
+    let start = Instant::now();
+    let closed = lab.closed().await;
+    assert_eq!(closed, CloseReason::Closed(CloseCode::POLICY.into()));
+    assert_eq!(start.elapsed().as_secs(), 7);
+}
+
 /// And no more than that: what is kept waiting for a moment does not begin anew.
 #[tokio::test(start_paused = true)]
 async fn a_session_that_is_busy_for_a_moment_gives_no_more_than_that_moment() {

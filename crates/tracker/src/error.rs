@@ -16,7 +16,7 @@ pub enum TrackerError {
     #[error("a tracker of this name runs already")]
     AlreadyRunning(#[source] AlreadyClaimed),
     /// The settings contradict themselves.
-    #[error("the tracker's settings are not sound")]
+    #[error(transparent)]
     Config(#[from] ConfigError),
     /// A tracker needs a tokio runtime with time: start it inside one.
     #[error("there is no tokio runtime here")]

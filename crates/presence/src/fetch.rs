@@ -11,6 +11,7 @@ use futures::future::BoxFuture;
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
+use crate::error::MetaError;
 use crate::extras::Extras;
 use crate::stats::Counters;
 
@@ -18,8 +19,9 @@ use crate::stats::Counters;
 ///
 /// It is called with all keys of one list, or all that one `presence_diff` names, so it can ask a database once. Of one topic one
 /// diff is fetched at a time, and the changes that come meanwhile go into the next one; other topics do not wait. When it
-/// fails, panics or takes too long, clients get the metas without the data; what it gives for keys that it was not asked for is left out.
-/// Each of these is counted ([`Stats`](crate::Stats)). It goes into
+/// fails, panics or takes too long, clients get the metas without the data; what it gives for keys that it was not asked for is left out,
+/// and so is what is no [`Extra`](Self::Extra), for its own key alone. Nothing is kept between calls: each list asks for all its keys
+/// again, once for all clients that share it. Whose database is slow keeps what it said. Each failure is counted ([`Stats`](crate::Stats)). It goes into
 /// [`PresenceConfig::fetch`](crate::PresenceConfig::fetch).
 ///
 /// ```
@@ -73,10 +75,13 @@ pub(crate) trait AnyFetch: Send + Sync {
 }
 
 /// What a fetch gave.
+#[derive(Default)]
 pub(crate) struct Fetched {
     extras: Extras,
     /// For how many keys besides that nobody asked for.
     unasked: u64,
+    /// Why what it gave for some keys cannot be told.
+    unfit: Vec<MetaError>,
 }
 
 impl<F: Fetch> AnyFetch for F {
@@ -87,16 +92,15 @@ impl<F: Fetch> AnyFetch for F {
     ) -> BoxFuture<'a, Result<Fetched, String>> {
         Box::pin(async move {
             let found = self.fetch(topic, keys).await;
-            let (mut extras, mut unasked) = (Extras::default(), 0);
+            let mut fetched = Fetched::default();
             for (key, extra) in found.map_err(|error| error.to_string())? {
-                if keys.binary_search(&key).is_ok() {
-                    let added = extras.add(key, &extra);
-                    added.map_err(|error| error.to_string())?;
-                } else {
-                    unasked += 1;
+                if keys.binary_search(&key).is_err() {
+                    fetched.unasked += 1;
+                } else if let Err(error) = fetched.extras.add(key, &extra) {
+                    fetched.unfit.push(error);
                 }
             }
-            Ok(Fetched { extras, unasked })
+            Ok(fetched)
         })
     }
 }
@@ -133,6 +137,11 @@ impl Fetcher {
         let failure = match AssertUnwindSafe(fetching).catch_unwind().await {
             Ok(Ok(Ok(fetched))) => {
                 self.counters.fetched_unasked(fetched.unasked);
+                self.counters.fetched_unfit(fetched.unfit.len() as u64);
+                if let Some(error) = fetched.unfit.first() {
+                    let keys = fetched.unfit.len();
+                    tracing::warn!(topic, keys, %error, "data of some keys left out");
+                }
                 return fetched.extras;
             }
             Ok(Ok(Err(error))) => error,

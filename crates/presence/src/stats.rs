@@ -30,6 +30,8 @@ pub struct Stats {
     pub fetches_not_begun: u64,
     /// Keys for which a fetch gave data that it was not asked for. They are left out.
     pub fetched_unasked: u64,
+    /// Keys for which a fetch gave what cannot be told: no JSON object, one that nests too deep, or more than 1 MiB. They get the metas alone.
+    pub fetched_unfit: u64,
     /// Calls of the [`HandleMetas`](crate::HandleMetas) that panicked.
     pub handler_panics: u64,
 }
@@ -47,6 +49,7 @@ pub(crate) struct Counters {
     fetches_too_long: AtomicU64,
     fetches_not_begun: AtomicU64,
     fetched_unasked: AtomicU64,
+    fetched_unfit: AtomicU64,
     handler_panics: AtomicU64,
 }
 
@@ -96,6 +99,10 @@ impl Counters {
         self.fetched_unasked.fetch_add(keys, Ordering::Relaxed);
     }
 
+    pub(crate) fn fetched_unfit(&self, keys: u64) {
+        self.fetched_unfit.fetch_add(keys, Ordering::Relaxed);
+    }
+
     pub(crate) fn handler_panicked(&self) {
         add_one(&self.handler_panics);
     }
@@ -114,6 +121,7 @@ impl Counters {
             fetches_too_long: now(&self.fetches_too_long),
             fetches_not_begun: now(&self.fetches_not_begun),
             fetched_unasked: now(&self.fetched_unasked),
+            fetched_unfit: now(&self.fetched_unfit),
             handler_panics: now(&self.handler_panics),
         }
     }

@@ -69,7 +69,11 @@ impl Fetch for Names {
         if topic.contains("failing") {
             return Err("no database today");
         }
-        let extra = |key: &Arc<str>| json!({ "name": key.to_uppercase(), "metas": "not taken" });
+        let extra = |key: &Arc<str>| match &**key {
+            "large" => json!({ "name": "X".repeat(1024 * 1024) }),
+            "plain" => json!("no object"),
+            _ => json!({ "name": key.to_uppercase(), "metas": "not taken" }),
+        };
         let unasked = ("nobody".into(), json!({ "name": "NOBODY" }));
         let asked = keys.iter().map(|key| (Arc::clone(key), extra(key)));
         Ok(asked.chain([unasked]).collect())
@@ -220,6 +224,25 @@ async fn a_fetch_that_fails_panics_or_hangs_costs_its_data_alone() {
     let mut diffs = pubsub.subscribe(ROOM).unwrap();
     presence.track_for(&owner, ROOM, "anna", &()).await.unwrap();
     assert_eq!(next(&mut diffs).await["joins"]["anna"]["name"], "ANNA");
+}
+
+/// What a user may have written about itself is nobody else's loss.
+#[tokio::test(start_paused = true)]
+async fn data_that_cannot_be_told_are_left_out_for_their_key_alone() {
+    let (_, presence, _) = start(PresenceConfig::default());
+    let owner = Owner::new();
+    for key in ["anna", "large", "plain", "zoe"] {
+        presence.track_for(&owner, ROOM, key, &()).await.unwrap();
+    }
+    let list = presence.list_fetched(ROOM).await;
+    let has = |key| list.extra::<Value>(key).unwrap().is_some();
+    assert_eq!(
+        ["anna", "large", "plain", "zoe"].map(has),
+        [true, false, false, true]
+    );
+    assert_eq!(list.len(), 4);
+    let stats = presence.stats();
+    assert_eq!((stats.fetched_unfit, stats.fetches_failed), (2, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -22,6 +22,13 @@ use crate::stats::Counters;
 use crate::teller::{Greet, Job, Source, Teller, Telling};
 use crate::writing::{cut, write};
 
+/// What channels say to the task.
+pub(crate) enum Asked {
+    List(Wanted),
+    /// A client is about to leave this topic.
+    Leaving(Arc<str>),
+}
+
 /// Somebody who wants the list of a topic.
 pub(crate) struct Wanted {
     pub(crate) topic: Arc<str>,
@@ -43,7 +50,7 @@ pub(crate) struct Broadcaster {
     pub(crate) pubsub: PubSub,
     pub(crate) tracker: Tracker,
     pub(crate) diffs: Diffs,
-    pub(crate) wanted: mpsc::Receiver<Wanted>,
+    pub(crate) asked: mpsc::Receiver<Asked>,
     /// Lists that were under way.
     pub(crate) arrived: mpsc::UnboundedReceiver<Arrival>,
     pub(crate) arrivals: mpsc::UnboundedSender<Arrival>,
@@ -78,7 +85,7 @@ impl Broadcaster {
                     Some(event) => self.changed(&event),
                     None => return,
                 },
-                Some(wanted) = self.wanted.recv() => self.want(wanted),
+                Some(asked) = self.asked.recv() => self.hear(asked),
                 Some((topic, way)) = self.arrived.recv() => self.teller.arrived(&topic, way),
                 (job, extras) = fetched => self.finish(job, extras).await,
                 () = slept => {}
@@ -102,8 +109,8 @@ impl Broadcaster {
             }
         }
         for _ in 0..BATCH {
-            match self.wanted.try_recv() {
-                Ok(wanted) => self.want(wanted),
+            match self.asked.try_recv() {
+                Ok(asked) => self.hear(asked),
                 Err(_) => break,
             }
         }
@@ -124,10 +131,15 @@ impl Broadcaster {
         }
     }
 
-    fn want(&mut self, wanted: Wanted) {
-        let is_held_back = wanted.is_held_back;
-        self.teller
-            .wanted(&wanted.topic, wanted.waiter, is_held_back);
+    fn hear(&mut self, asked: Asked) {
+        match asked {
+            Asked::List(wanted) => {
+                let is_held_back = wanted.is_held_back;
+                self.teller
+                    .wanted(&wanted.topic, wanted.waiter, is_held_back);
+            }
+            Asked::Leaving(topic) => self.teller.leaving(&topic, self.started.elapsed()),
+        }
     }
 
     /// Does what is due, and not more of it than a turn has room for: after changes were lost that may be all topics there are. Whether
@@ -230,5 +242,5 @@ const BATCH: usize = 256;
 /// Looks at topics in one turn: what else is due waits for the next one, so that other tasks get theirs.
 const LOOKS: usize = 256;
 
-/// Wishes for lists that may wait. Beyond, channels wait.
-pub(crate) const WANTED: usize = 1_024;
+/// What channels say that may wait. Beyond, they wait.
+pub(crate) const ASKED: usize = 1_024;

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::broadcaster::{Broadcaster, WANTED, Waiter, Wanted};
+use crate::broadcaster::{ASKED, Asked, Broadcaster, Waiter, Wanted};
 use crate::config::PresenceConfig;
 use crate::error::{PresenceError, PresenceUpdateError, PushStateError, StartError};
 use crate::events::Events;
@@ -49,7 +49,7 @@ struct Shared {
     topic_bytes: usize,
     events: Arc<Events>,
     fetcher: Option<Fetcher>,
-    wanted: mpsc::Sender<Wanted>,
+    broadcaster: mpsc::Sender<Asked>,
     counters: Arc<Counters>,
     tasks: Vec<AbortHandle>,
 }
@@ -72,11 +72,8 @@ impl Presence {
     ///
     /// # Errors
     ///
-    /// [`StartError`] if one of its name runs on this pubsub already, or the settings make no sense.
-    ///
-    /// # Panics
-    ///
-    /// If this is called outside a tokio runtime.
+    /// [`StartError`] if one of its name runs on this pubsub already, the settings make no sense, or this is called outside a tokio
+    /// runtime.
     pub fn start(pubsub: &PubSub, config: PresenceConfig) -> Result<Self, StartError> {
         let rules = config.checked()?;
         let tracker = Tracker::new(pubsub, config.tracker)?;
@@ -91,13 +88,13 @@ impl Presence {
             tasks.push(tokio::spawn(calls).abort_handle());
             queue
         });
-        let (sender, wanted) = mpsc::channel(WANTED);
+        let (sender, asked) = mpsc::channel(ASKED);
         let (arrivals, arrived) = mpsc::unbounded_channel();
         let broadcaster = Broadcaster {
             pubsub: pubsub.clone(),
             tracker: tracker.clone(),
             diffs: tracker.diffs(),
-            wanted,
+            asked,
             arrived,
             arrivals,
             teller: Teller::new(Settings {
@@ -120,7 +117,7 @@ impl Presence {
             topic_bytes: pubsub.limits().topic_bytes(),
             events,
             fetcher,
-            wanted: sender,
+            broadcaster: sender,
             counters,
             tasks,
         };
@@ -526,7 +523,8 @@ impl Presence {
             waiter: Waiter { pusher, reply },
             is_held_back,
         };
-        self.shared.wanted.send(wanted).await.map_err(|_| Closed)?;
+        let asked = self.shared.broadcaster.send(Asked::List(wanted));
+        asked.await.map_err(|_| Closed)?;
         greeting.await.map_err(|_| Closed)
     }
 
@@ -558,6 +556,9 @@ impl Shared {
 
 impl LeaveHook for Shared {
     fn left<'a>(&'a self, socket: &'a Socket) -> BoxFuture<'a, ()> {
+        // Before it ends, so that its end is not told before. If too much waits there already, it is told when it is.
+        let leaving = Asked::Leaving(socket.topic().into());
+        let _ = self.broadcaster.try_send(leaving);
         self.untrack_all(socket.owner()).map(drop).boxed()
     }
 }

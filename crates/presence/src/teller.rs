@@ -30,6 +30,9 @@ use crate::rules::Rules;
 /// The least time between two counts of a topic.
 pub(crate) const COUNT_PERIOD: Duration = Duration::from_secs(1);
 
+/// How long after its leave a client may be back and hear of the end of its first place.
+const LEAVE_WAIT: Duration = Duration::from_millis(50);
+
 /// How many lists may be given before clients are told the difference. Who wants a further one waits for that.
 const BASES: usize = 8;
 
@@ -157,6 +160,17 @@ impl<W> Teller<W> {
         self.with(topic, |topic| {
             topic.waiters.push(waiter);
             topic.is_overtaken |= !is_held_back;
+        });
+    }
+
+    /// A client is about to leave a topic: its end is told a while from now at the soonest. If it is back at once on the same connection,
+    /// what it was told of its first place may still be on the way to it; it keeps that for the next list, and has to hear of the end after
+    /// it, so it must be subscribed again. A change that is there already waits no longer for it.
+    pub(crate) fn leaving(&mut self, topic: &Arc<str>, now: Duration) {
+        self.with(topic, |topic| {
+            if !topic.list_changed {
+                topic.tell_at = topic.tell_at.max(now + LEAVE_WAIT);
+            }
         });
     }
 

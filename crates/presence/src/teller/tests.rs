@@ -36,6 +36,8 @@
 //! | changes not held until a list is pushed | `state_first::`, and most others, whose clients (`client.rs`) expect none before |
 //! | a drop grace ignored, or doubled | `grace::who_is_back_in_time_`, `grace::who_is_not_back_` |
 //! | what was given to one who has a list is no base once it has been told of, or not when it has arrived | `a_list_that_was_overtaken_`, the history |
+//! | a leave told at once; each leave makes what has changed wait | `who_leaves_is_told_of_`, `state_first::who_leaves_and_is_back_` |
+//! | what was noted while nobody was subscribed taken for what a window's clients hold | `who_comes_to_a_window_` |
 //! | all that is due looked at in one turn | `so_many_looks_` |
 //! | the last rule that fits, not the first | `the_first_rule_that_fits_` of `rules.rs` |
 //!
@@ -132,6 +134,22 @@ fn the_first_change_is_told_at_once_and_what_follows_at_the_end_of_the_period() 
     assert_eq!(teller.poll_timeout(), Some(ms(1050)));
     let second = telling(teller.next(ms(1050), &later));
     assert_eq!(second.news.joins, [entry("b", 2), entry("c", 3)]);
+}
+
+/// A room that is left without end is told of as often as any other.
+#[test]
+fn who_leaves_is_told_of_a_while_later_and_keeps_no_other_change_waiting() {
+    let mut teller = teller::<()>(Mode::Full);
+    teller.changed(&topic());
+    telling(teller.next(ms(0), &|_: &str| list(&[("a", 1)])));
+    teller.told(&topic());
+    teller.leaving(&topic(), ms(1_000));
+    teller.changed(&topic());
+    let empty = |_: &str| list(&[]);
+    assert!(teller.next(ms(1_049), &empty).is_none());
+    teller.leaving(&topic(), ms(1_049));
+    assert_eq!(teller.poll_timeout(), Some(ms(1_050)));
+    telling(teller.next(ms(1_050), &empty));
 }
 
 #[test]
@@ -361,6 +379,27 @@ fn where_nobody_is_subscribed_nobody_is_told_and_who_comes_is_told_no_old_news()
         let joined: &[_] = if mode.lists() { &[entry("b", 2)] } else { &[] };
         assert_eq!((&*news.joins, news.leaves.len()), (joined, 0));
     }
+}
+
+/// What changed while nobody was subscribed is noted as a whole list, and clients hold the first keys of it only.
+#[test]
+fn who_comes_to_a_window_is_not_told_that_those_beyond_it_leave() {
+    let mut teller = teller::<()>(Mode::Window(2));
+    let many: Entries = (0..9).map(|n| entry(&format!("{n:03}"), n)).collect();
+    let mut seen = Seen {
+        list: many.clone(),
+        is_watched: false,
+    };
+    teller.changed(&topic());
+    assert!(teller.next(ms(0), &seen).is_none());
+    seen = Seen {
+        list: many.iter().skip(1).cloned().collect(),
+        is_watched: true,
+    };
+    teller.changed(&topic());
+    let news = telling(teller.next(ms(2_000), &seen)).news;
+    assert_eq!(news.leaves, [entry("000", 0)]);
+    assert_eq!(news.joins, [entry("002", 2)]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use matryoshka_presence::channel::pubsub::PubSub;
 use matryoshka_presence::channel::pubsub::registry::Owner;
+use matryoshka_presence::tracker::TrackerConfig;
 use matryoshka_presence::{Mode, Presence, PresenceConfig, StartError, TopicConfig};
 use serde_json::{Value, json};
 // tidy: sleep because the clock is paused and only moved on by it
@@ -217,6 +218,13 @@ async fn settings_that_make_no_sense_stop_the_start() {
     assert!(matches!(refused(event), StartError::EventName(_)));
     let fetches = PresenceConfig::default().fetches_at_once(0);
     assert!(matches!(refused(fetches), StartError::NoFetches));
+    let mut tracker = TrackerConfig::named("another");
+    tracker.pool_size = 0;
+    let tracker = refused(PresenceConfig::default().tracker(tracker));
+    assert!(
+        tracker.to_string().contains("`pool_size` is 0"),
+        "{tracker}"
+    );
     let too_long = PresenceConfig::MAX_TIME + Duration::from_nanos(1);
     for time in [too_long, Duration::MAX] {
         let period = PresenceConfig::default().period(time);

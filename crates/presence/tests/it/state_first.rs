@@ -130,6 +130,26 @@ async fn no_change_comes_of_a_join_that_was_given_up_before_its_list_was_there()
     }
 }
 
+/// It hears of its first place after it has asked for the second, so the official class keeps that for the next list: then the end of the
+/// first place has to come after it.
+#[tokio::test(start_paused = true)]
+async fn who_leaves_and_is_back_at_once_from_afar_holds_no_ghost_of_itself() {
+    for mode in [Mode::Full, Mode::Window(100)] {
+        let node = node(PresenceConfig::default(), mode);
+        let mut anna = node.connect("room:1").await.far();
+        let params = json!({ "user": "anna", "meta": {} });
+        anna.ask(params.clone()).await;
+        sleep(SLOW).await;
+        anna.send("phx_leave", json!({})).await;
+        sleep(Duration::from_millis(10)).await;
+        anna.ask(params).await;
+        let held_now = anna.held().await;
+        let list = node.presence.list("room:1").to_json().to().unwrap();
+        assert_eq!(held_now, sorted(held(&list)), "{mode:?}");
+        assert_eq!(held_now["anna"].len(), 1);
+    }
+}
+
 /// Who has a list is told changes before another one that it asks for: that is older than they are when it comes.
 #[tokio::test(start_paused = true)]
 async fn a_change_that_overtakes_a_list_asked_for_anew_follows_it_too() {

@@ -38,7 +38,7 @@ pub struct RawParams(pub Payload);
 #[non_exhaustive]
 pub enum EventError {
     /// The channel has no event of this name.
-    #[error("unknown event {name:?}; known events: {}", .known.join(", "))]
+    #[error("unknown event {name:?}; known events: {}", listed(.known))]
     Unknown {
         /// The name that the client sent, or the beginning of a long one.
         name: String,
@@ -56,6 +56,13 @@ pub enum EventError {
         /// What is wrong, and where.
         problem: String,
     },
+}
+
+fn listed(known: &[&str]) -> String {
+    match known {
+        [] => "none".to_owned(),
+        _ => known.join(", "),
+    }
 }
 
 /// Why a join's payload does not fit `Channel::Params`. It never repeats the payload.

@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderValue, Request, Response, StatusCode,
-    header::{HOST, ORIGIN},
+    header::{HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL},
     uri::Scheme,
 };
 use http_body_util::Full;
@@ -412,7 +412,18 @@ impl<H: Handler> HttpService<H> {
             ..
         } = &*self.config;
         let lines = self.connections().refusal_lines();
-        agree(&head.headers, subprotocols, *auth_token).inspect_err(|disagreed| match disagreed {
+        let agreed = agree(&head.headers, subprotocols, *auth_token);
+        if agreed == Ok(Agreed::default())
+            && head.headers.contains_key(SEC_WEBSOCKET_PROTOCOL)
+            && let Some(left_out) = lines.no_subprotocol.pass_now()
+        {
+            tracing::warn!(
+                left_out,
+                "a browser ends this connection: it offers subprotocols, and none is spoken here; a client's authToken is taken \
+                 after HttpConfig::with_auth_token, others after HttpConfig::with_subprotocols"
+            );
+        }
+        agreed.inspect_err(|disagreed| match disagreed {
             Disagreed::Token => {
                 if let Some(left_out) = lines.auth_token.pass_now() {
                     tracing::warn!(

@@ -72,6 +72,7 @@ pub(crate) struct RefusalLines {
     pub(crate) vsn: LogLimit,
     pub(crate) auth_token: LogLimit,
     pub(crate) subprotocol: LogLimit,
+    pub(crate) no_subprotocol: LogLimit,
     pub(crate) by_handler: LogLimit,
     pub(crate) crashed: LogLimit,
     pub(crate) timed_out: LogLimit,

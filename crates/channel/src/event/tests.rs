@@ -73,6 +73,17 @@ fn an_unknown_event_names_the_known_ones() {
 }
 
 #[test]
+fn a_channel_that_hears_nothing_has_an_empty_enum_and_says_so() {
+    #[derive(Debug, Deserialize)]
+    enum Nothing {}
+    let error = decode_event::<Nothing>(&"hello".into(), json("{}")).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        r#"unknown event "hello"; known events: none"#
+    );
+}
+
+#[test]
 fn an_event_that_is_not_a_string_is_an_error() {
     let name = Field::Json(Json::parse("7").unwrap());
     assert_eq!(

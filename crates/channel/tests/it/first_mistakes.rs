@@ -142,6 +142,26 @@ async fn a_phone_on_the_local_network_is_let_in_by_its_host_or_told_how() {
 }
 
 #[tokio::test]
+async fn an_auth_token_that_the_mount_does_not_take_is_why_browsers_end_the_connection() {
+    let offered = (
+        "sec-websocket-protocol",
+        "phoenix, base64url.bearer.phx.MTIzNA",
+    );
+    let asked = || upgrade("/socket/websocket?user=anna&vsn=2.0.0", &[offered]);
+    let (_, lines) = ask(&mut mounted(SocketsConfig::default()), asked()).await;
+    is_one_line_with(
+        &lines,
+        &["a browser ends this", "HttpConfig::with_auth_token"],
+    );
+    assert!(!lines[0].contains("MTIzNA"), "{lines:?}");
+
+    let mut config = SocketsConfig::default();
+    config.http = HttpConfig::default().with_auth_token();
+    let (_, lines) = ask(&mut mounted(config), asked()).await;
+    assert_eq!(lines, [""; 0]);
+}
+
+#[tokio::test]
 async fn a_client_without_its_token_is_seen_by_what_it_did_send() {
     let ring = KeyRing::new([[7; 32]]).unwrap();
     let logins = Tokens::<String>::new(&ring, "login");

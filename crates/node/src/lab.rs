@@ -35,6 +35,10 @@ const LATE_REPLIES: usize = 10_000;
 /// How many bytes of payloads they may have together, as large as one message may be; what is too much is answered with an error.
 const LATE_BYTES: usize = MAX_MESSAGE_BYTES;
 
+/// What [`Lab::handle_in`] knows, for who misspells one.
+const EVENTS: &str =
+    "echo, fail, later, quiet, shout, whisper, push_me, count, tell_secret, crash and stop";
+
 /// How much of an event's name stands in the log.
 const SHOWN_CHARACTERS: usize = 100;
 
@@ -130,7 +134,7 @@ impl Channel<App> for Lab {
             "stop" => Reply::ok_empty().then(Flow::Stop),
             _ => {
                 let shown: String = name.chars().take(SHOWN_CHARACTERS).collect();
-                Reply::fail(format!("lab has no event {shown:?}"))
+                Reply::fail(format!("lab has no event {shown:?}; it has {EVENTS}"))
             }
         }
     }

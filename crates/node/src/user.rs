@@ -57,6 +57,5 @@ fn connect(info: &ConnectInfo) -> Result<Connected, Refused> {
 
 /// Browsers hide the answer to a handshake, so the log has the reason too.
 fn refused(reason: &str) -> Refused {
-    tracing::info!(reason, "a connection was refused");
-    Refused::new(StatusCode::FORBIDDEN, reason.to_owned())
+    Refused::new(StatusCode::FORBIDDEN, reason.to_owned()).with_cause(reason)
 }

@@ -171,6 +171,7 @@ async fn the_line_on_an_unknown_event_has_no_more_than_its_beginning() {
     ben.event(TOPIC, "phx_error").await;
     let line = node.logged("lab has no event").await;
     assert!(!line.contains(&long), "{line}");
+    assert!(line.contains("it has echo, "), "the cure: {line}");
 }
 
 #[tokio::test]

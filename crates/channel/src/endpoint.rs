@@ -20,7 +20,7 @@ use crate::router::Router;
 use crate::server::Route;
 use crate::spans::{kept, socket_span};
 use crate::stats::Counters;
-use crate::transport::{ConnectInfo, Handler, Outbox, Refused};
+use crate::transport::{ConnectInfo, Handler, Outbox, Rejection};
 use crate::waiting::Waiting;
 use crate::watch::Watch;
 
@@ -68,7 +68,7 @@ impl Connected {
 }
 
 pub(crate) type OnConnect =
-    Arc<dyn Fn(ConnectInfo) -> BoxFuture<'static, Result<Connected, Refused>> + Send + Sync>;
+    Arc<dyn Fn(ConnectInfo) -> BoxFuture<'static, Result<Connected, Rejection>> + Send + Sync>;
 
 /// Makes the sessions of one [`Sockets`](crate::Sockets).
 #[derive(Clone)]
@@ -132,7 +132,7 @@ impl Handler for Endpoint {
         &self,
         info: ConnectInfo,
         outbox: Outbox<Mail>,
-    ) -> Result<Connection, Refused> {
+    ) -> Result<Connection, Rejection> {
         let (serializer, transport, peer_addr) = (info.serializer, info.transport, info.peer_addr);
         let span = socket_span(&info);
         let connecting = async {
@@ -170,7 +170,7 @@ impl Handler for Endpoint {
         });
         let by_id = by_id.transpose().map_err(|error| {
             tracing::warn!(%error, "a connection was refused: its id is no topic");
-            Refused::forbidden()
+            Rejection::forbidden()
         })?;
         link.expire_at(expires_at);
         link.counters.connected.add_one();

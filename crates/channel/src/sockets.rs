@@ -26,7 +26,7 @@ use crate::server::{ChannelRoute, Route};
 use crate::stats::{Counters, Stats};
 use crate::transport::http::{Request, Response};
 use crate::transport::{
-    ConnectInfo, Connections, Handler, HttpService, Outbox, Refused, RequestBody,
+    ConnectInfo, Connections, Handler, HttpService, Outbox, Rejection, RequestBody,
 };
 #[cfg(feature = "test-util")]
 use crate::transport::{Limits, Serializers};
@@ -52,7 +52,7 @@ use crate::watch::Watch;
 /// let sockets = Sockets::new(&PubSub::local(), ()).channel::<Room>("room:*").on_connect(
 ///     async |(), info: transport::ConnectInfo| match info.params.get("user") {
 ///         Some(user) => Ok(Connected::new().id(format!("user_socket:{user}"))),
-///         None => Err(transport::Refused::forbidden()),
+///         None => Err(transport::Rejection::forbidden()),
 ///     },
 /// );
 /// # drop(sockets);
@@ -134,14 +134,14 @@ impl<App: Clone + Send + Sync + 'static> Sockets<App> {
     /// [`handshake_timeout`](crate::transport::Limits::handshake_timeout) with 503. Without this everybody may.
     ///
     /// # Errors
-    /// The closure's [`Refused`] is the answer of the handshake: its status, and its body. Nothing is started then.
+    /// The closure's [`Rejection`] is the answer of the handshake: its status, and its body. Nothing is started then.
     ///
     /// # Cancel safety
     /// The future that the closure returns is dropped where it waits if the client goes meanwhile, or the time is over.
     pub fn on_connect<F, Connecting>(self, on_connect: F) -> Self
     where
         F: Fn(App, ConnectInfo) -> Connecting + Send + Sync + 'static,
-        Connecting: Future<Output = Result<Connected, Refused>> + Send + 'static,
+        Connecting: Future<Output = Result<Connected, Rejection>> + Send + 'static,
     {
         let app = self.app.clone();
         let mut shared = self.endpoint.shared();
@@ -225,7 +225,7 @@ impl<App: Clone + Send + Sync + 'static> Handler for Sockets<App> {
         &self,
         info: ConnectInfo,
         outbox: Outbox<Mail>,
-    ) -> Result<Connection, Refused> {
+    ) -> Result<Connection, Rejection> {
         self.endpoint.connect(info, outbox).await
     }
 }

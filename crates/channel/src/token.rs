@@ -256,7 +256,7 @@ impl TokenError {
 }
 
 /// 403, in `on_connect`.
-impl From<TokenError> for transport::Refused {
+impl From<TokenError> for transport::Rejection {
     fn from(error: TokenError) -> Self {
         Self::new(StatusCode::FORBIDDEN, error.for_client()).with_cause(error)
     }

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use matryoshka_presence::Presence;
 use matryoshka_presence::channel::pubsub::PubSub;
-use matryoshka_presence::channel::transport::{ConnectInfo, Refused};
+use matryoshka_presence::channel::transport::{ConnectInfo, Rejection};
 use matryoshka_presence::channel::{Connected, Sockets, SocketsConfig};
 
 use crate::lab::Lab;
@@ -40,7 +40,7 @@ pub(crate) fn socket_id(user: &str) -> String {
     format!("user_socket:{user}")
 }
 
-fn connect(info: &ConnectInfo) -> Result<Connected, Refused> {
+fn connect(info: &ConnectInfo) -> Result<Connected, Rejection> {
     match info.params.get("user") {
         None | Some("") => Err(refused(
             "user is missing: connect with the parameter user=NAME",
@@ -56,6 +56,6 @@ fn connect(info: &ConnectInfo) -> Result<Connected, Refused> {
 }
 
 /// Browsers hide the answer to a handshake, so the log has the reason too.
-fn refused(reason: &str) -> Refused {
-    Refused::new(StatusCode::FORBIDDEN, reason.to_owned()).with_cause(reason)
+fn refused(reason: &str) -> Rejection {
+    Rejection::new(StatusCode::FORBIDDEN, reason.to_owned()).with_cause(reason)
 }

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::{
     close::CloseReason,
-    connect::{ConnectInfo, Refused},
+    connect::{ConnectInfo, Rejection},
     connections::{Connections, Entered, NoRoom},
     drive::drive,
     limits::Limits,
@@ -32,7 +32,7 @@ pub(crate) struct Admitted<S: Session> {
 /// Why there is no session for a client.
 pub(crate) enum NotAdmitted {
     /// The handler does not want this client.
-    Refused(Refused),
+    Refused(Rejection),
     /// There is no room for it.
     NoRoom(NoRoom),
     /// It took too long.
@@ -235,7 +235,7 @@ impl NotAdmitted {
 }
 
 /// As the clients of carriers that can answer see it.
-impl From<NotAdmitted> for Refused {
+impl From<NotAdmitted> for Rejection {
     fn from(not_admitted: NotAdmitted) -> Self {
         let status = not_admitted.status();
         match not_admitted {

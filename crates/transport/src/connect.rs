@@ -96,7 +96,7 @@ impl ConnectInfo {
 /// it to nobody; scripts see only a failed connection.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("connection refused with status {status}")]
-pub struct Refused {
+pub struct Rejection {
     /// The status of the answer.
     pub status: StatusCode,
     /// The body of the answer.
@@ -105,7 +105,7 @@ pub struct Refused {
     pub(crate) cause: Option<Box<str>>,
 }
 
-impl Refused {
+impl Rejection {
     /// A refusal with the given status and body.
     pub fn new(status: StatusCode, body: impl Into<Bytes>) -> Self {
         Self {

@@ -18,7 +18,7 @@ use tungstenite::handshake::derive_accept_key;
 
 use crate::{
     admission::{Admitted, NotAdmitted},
-    connect::Refused,
+    connect::Rejection,
     head::Head,
     http_service::{HttpConfig, HttpService},
     params::{Params, ParamsError},
@@ -114,15 +114,15 @@ fn accept_key(head: &Head) -> Result<HeaderValue, Refusal> {
 }
 
 /// An answer that is no upgrade.
-struct Refusal(Refused);
+struct Refusal(Rejection);
 
 impl Refusal {
     fn empty(status: StatusCode) -> Self {
-        Self(Refused::new(status, Bytes::new()))
+        Self(Rejection::new(status, Bytes::new()))
     }
 
     fn text(text: &'static str) -> Self {
-        Self(Refused::new(StatusCode::BAD_REQUEST, text))
+        Self(Rejection::new(StatusCode::BAD_REQUEST, text))
     }
 
     fn into_response(self) -> Response<Full<Bytes>> {

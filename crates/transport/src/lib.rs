@@ -40,7 +40,7 @@ mod transport;
 mod websocket;
 
 pub use close::{Close, CloseCode, CloseReason, MAX_CLOSE_REASON_BYTES};
-pub use connect::{ConnectInfo, Refused};
+pub use connect::{ConnectInfo, Rejection};
 pub use connections::Connections;
 pub use frame::Frame;
 pub use head::{OriginalUri, PeerAddr};

@@ -12,7 +12,7 @@ use futures::{Sink, SinkExt, Stream, StreamExt, channel::mpsc};
 use crate::{
     admission::admit,
     close::CloseCode,
-    connect::{ConnectInfo, Refused},
+    connect::{ConnectInfo, Rejection},
     connections::Connections,
     frame::Frame,
     limits::Limits,
@@ -74,11 +74,11 @@ impl<H: Handler> MemoryService<H> {
     /// Connects a client and drives its session in a task of the current tokio runtime.
     ///
     /// # Errors
-    /// [`Refused`] as the client of an HTTP carrier would see it.
+    /// [`Rejection`] as the client of an HTTP carrier would see it.
     ///
     /// # Cancel safety
     /// If the future is dropped before it is ready, no client is connected, though the handler may have been asked.
-    pub async fn connect(&self, info: ConnectInfo) -> Result<Client, Refused> {
+    pub async fn connect(&self, info: ConnectInfo) -> Result<Client, Rejection> {
         let client = info.peer_addr;
         let admitted = admit(&self.handler, info, client, &self.limits, &self.connections).await?;
         let (connection, client) = pair(self.capacity);

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     close::{Close, CloseReason},
-    connect::{ConnectInfo, Refused},
+    connect::{ConnectInfo, Rejection},
     frame::Frame,
     outbox::Outbox,
 };
@@ -86,7 +86,7 @@ pub trait Handler: Clone + Send + Sync + 'static {
         &self,
         info: ConnectInfo,
         outbox: Outbox<<Self::Session as Session>::Mail>,
-    ) -> impl Future<Output = Result<Self::Session, Refused>> + Send;
+    ) -> impl Future<Output = Result<Self::Session, Rejection>> + Send;
 }
 
 /// Frames that a session wants written, in order, after those of its earlier calls.

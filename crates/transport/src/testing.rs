@@ -13,7 +13,7 @@ use std::{
 use tokio::{sync::Notify, time::timeout};
 
 use crate::{
-    Close, CloseCode, CloseReason, ConnectInfo, Frame, Handler, Outbox, Output, Refused, Session,
+    Close, CloseCode, CloseReason, ConnectInfo, Frame, Handler, Outbox, Output, Rejection, Session,
 };
 
 /// How long anything in the suite may take, which is much, for machines that are busy.
@@ -120,9 +120,9 @@ impl Handler for Probe {
         &self,
         info: ConnectInfo,
         outbox: Outbox<&'static str>,
-    ) -> Result<ProbeSession, Refused> {
+    ) -> Result<ProbeSession, Rejection> {
         if info.params.get("refuse").is_some() {
-            return Err(Refused::forbidden());
+            return Err(Rejection::forbidden());
         }
         let number = self.with(|sessions| {
             sessions.push(Life {

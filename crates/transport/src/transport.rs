@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 use crate::{
     admission::admit,
     close::{Close, CloseCode},
-    connect::{ConnectInfo, Refused},
+    connect::{ConnectInfo, Rejection},
     connections::Connections,
     frame::Frame,
     limits::Limits,
@@ -170,7 +170,7 @@ async fn serve_one<H: Handler, C: Connection>(
         // A task of its own, so that what was needed to get here does not stay.
         Ok(admitted) => drop(tokio::spawn(admitted.drive(connection))),
         Err(not_admitted) => {
-            let refused = Refused::from(not_admitted);
+            let refused = Rejection::from(not_admitted);
             tracing::debug!(status = refused.status.as_u16(), "connection refused");
             let farewell = async {
                 connection

@@ -54,7 +54,7 @@ fn look_up(name: &str, password: &str) -> Option<User> {
     })
 }
 
-async fn on_connect(app: App, info: ConnectInfo) -> Result<Connected, transport::Refused> {
+async fn on_connect(app: App, info: ConnectInfo) -> Result<Connected, transport::Rejection> {
     let token = info.params.get("token").unwrap_or_default();
     let login = app.logins.verify(token)?;
     Ok(Connected::new()

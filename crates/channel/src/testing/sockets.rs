@@ -12,7 +12,7 @@ use super::topic::TestTopic;
 use crate::Sockets;
 use crate::pubsub::PubSub;
 use crate::transport::memory::{self, MemoryService};
-use crate::transport::{ConnectInfo, Limits, Params, Refused};
+use crate::transport::{ConnectInfo, Limits, Params, Rejection};
 
 /// The version that a client speaks whose parameters name none.
 const DEFAULT_VSN: &str = "2.0.0";
@@ -56,7 +56,7 @@ impl<App: Clone + Send + Sync + 'static> TestSockets<App> {
     /// version of the wire, among those that the sockets' configuration serves; without it, it is version 2.
     ///
     /// # Errors
-    /// [`Refused`] if `on_connect` refuses, or the parameter `vsn` names a version that is not served.
+    /// [`Rejection`] if `on_connect` refuses, or the parameter `vsn` names a version that is not served.
     ///
     /// # Panics
     /// If the parameters are no object, or the version is one of your own whose client's side is not there
@@ -64,7 +64,7 @@ impl<App: Clone + Send + Sync + 'static> TestSockets<App> {
     ///
     /// # Cancel safety
     /// If the future is dropped before it is ready, no client is connected, though `on_connect` may have been asked.
-    pub async fn connect(&self, params: impl Serialize) -> Result<TestSocket, Refused> {
+    pub async fn connect(&self, params: impl Serialize) -> Result<TestSocket, Rejection> {
         self.connect_with(params, |info| info).await
     }
 
@@ -94,14 +94,14 @@ impl<App: Clone + Send + Sync + 'static> TestSockets<App> {
         &self,
         params: impl Serialize,
         with: impl FnOnce(ConnectInfo) -> ConnectInfo,
-    ) -> Result<TestSocket, Refused> {
+    ) -> Result<TestSocket, Rejection> {
         let mut params = params_of(params);
         if params.param("vsn").is_none() {
             params.set("vsn", DEFAULT_VSN);
         }
         let served = self.sockets.serializers();
         let info = ConnectInfo::speaking(served, memory::NAME, params);
-        let info = info.map_err(|_unknown| Refused::forbidden())?;
+        let info = info.map_err(|_unknown| Rejection::forbidden())?;
         let vsn = info.serializer.vsn();
         let version = Version::of(vsn, &self.own).unwrap_or_else(|| {
             panic!("a test's client speaks no version {vsn} of itself: give it by with_client_serializer")

@@ -6,7 +6,7 @@ use matryoshka_channel::pubsub::PubSub;
 use matryoshka_channel::transport::http::StatusCode;
 use matryoshka_channel::transport::memory::{Client as Wire, MemoryService};
 use matryoshka_channel::transport::{
-    Close, CloseCode, ConnectInfo, Limits, Outgoing, Params, Refused as ConnectRefused,
+    Close, CloseCode, ConnectInfo, Limits, Outgoing, Params, Rejection,
 };
 use matryoshka_channel::{
     Channel, Connected, KeyRing, Refused, Reply, Socket, Sockets, Terminated, Tokens,
@@ -101,7 +101,7 @@ fn server() -> Server {
 }
 
 impl Server {
-    async fn connect(&self, token: &str) -> Result<Wire, ConnectRefused> {
+    async fn connect(&self, token: &str) -> Result<Wire, Rejection> {
         let params = Params::parse(&format!("vsn=2.0.0&token={token}")).unwrap();
         let info = ConnectInfo::new("memory", params).unwrap();
         self.service.connect(info).await

@@ -41,12 +41,12 @@ async fn s2_s5_who_may_connect_is_decided_before_the_upgrade() {
         async |app: u8, info: ConnectInfo| match info.params.get("token") {
             Some("good") => Ok(Connected::new().assign(app)),
             Some("bad") => panic!("told to"),
-            Some("much") => Err(transport::Refused::new(
+            Some("much") => Err(transport::Rejection::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "slow down",
             )),
             Some("long") => Ok(Connected::new().id("x".repeat(70_000))),
-            _ => Err(transport::Refused::forbidden()),
+            _ => Err(transport::Rejection::forbidden()),
         },
     );
     let service = MemoryService::new(sockets);

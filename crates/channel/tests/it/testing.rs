@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use matryoshka_channel::pubsub::PubSub;
 use matryoshka_channel::testing::{Expected, TestSocket, TestSockets, advance, json};
-use matryoshka_channel::transport::{ConnectInfo, Limits, Refused as ConnectRefused};
+use matryoshka_channel::transport::{ConnectInfo, Limits, Rejection};
 use matryoshka_channel::{
     Channel, Connected, Flow, RawEvent, Refused, Reply, Socket, Sockets, assert_broadcast,
     assert_closed, assert_push, assert_reply, disconnect, refute_broadcast, refute_push,
@@ -78,7 +78,7 @@ fn sockets() -> Sockets<()> {
         .channel::<Room>("room:*")
         .on_connect(
             async |(), info: ConnectInfo| match info.params.get("deny") {
-                Some(_) => Err(ConnectRefused::forbidden()),
+                Some(_) => Err(Rejection::forbidden()),
                 None => {
                     let id = info.params.get("id").unwrap_or("nobody").to_owned();
                     Ok(Connected::new().id(id))
@@ -399,7 +399,7 @@ async fn a_client_may_have_more_than_parameters() {
     let sockets = Sockets::new(&PubSub::local(), ()).on_connect(async |(), info: ConnectInfo| {
         match info.peer_addr.map(|peer| peer.port()) {
             Some(4000) if info.params.get("a") == Some("1") => Ok(Connected::new()),
-            _ => Err(ConnectRefused::forbidden()),
+            _ => Err(Rejection::forbidden()),
         }
     });
     let test = TestSockets::new(sockets);

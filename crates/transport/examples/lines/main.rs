@@ -6,7 +6,7 @@ use std::io;
 
 use line_tcp::LineTcp;
 use matryoshka_transport::{
-    Close, ConnectInfo, Frame, Handler, Outbox, Output, Refused, Session, Transport,
+    Close, ConnectInfo, Frame, Handler, Outbox, Output, Rejection, Session, Transport,
 };
 
 #[derive(Clone)]
@@ -15,7 +15,7 @@ struct Echo;
 impl Handler for Echo {
     type Session = Echo;
 
-    async fn connect(&self, _: ConnectInfo, _: Outbox<()>) -> Result<Echo, Refused> {
+    async fn connect(&self, _: ConnectInfo, _: Outbox<()>) -> Result<Echo, Rejection> {
         Ok(Echo)
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use futures::task::AtomicWaker;
 use matryoshka_transport::{
-    Close, CloseCode, CloseReason, ConnectInfo, Frame, Handler, Outbox, Output, Params, Refused,
+    Close, CloseCode, CloseReason, ConnectInfo, Frame, Handler, Outbox, Output, Params, Rejection,
     Session, http::StatusCode, memory,
 };
 use tokio::sync::mpsc;
@@ -82,12 +82,12 @@ impl Handler for Lab {
         &self,
         info: ConnectInfo,
         outbox: Outbox<Mail>,
-    ) -> Result<LabSession, Refused> {
+    ) -> Result<LabSession, Rejection> {
         self.calls.fetch_add(1, SeqCst);
         match info.params.get("connect") {
-            Some("refuse") => return Err(Refused::forbidden()),
+            Some("refuse") => return Err(Rejection::forbidden()),
             Some("busy") => {
-                return Err(Refused::new(
+                return Err(Rejection::new(
                     StatusCode::TOO_MANY_REQUESTS,
                     "Too many requests",
                 ));

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use http_body_util::Full;
 use matryoshka_transport::{
     Close, CloseCode, CloseReason, ConnectInfo, ConnectionLimits, Connections, Frame, Handler,
-    HttpService, Outbox, Outgoing, Output, Pushed, Refused, Session,
+    HttpService, Outbox, Outgoing, Output, Pushed, Rejection, Session,
     bytes::Bytes,
     http::{Request, StatusCode},
     memory::{Client, MemoryService},
@@ -220,7 +220,7 @@ impl Handler for Restless {
         &self,
         _: ConnectInfo,
         outbox: Outbox<()>,
-    ) -> Result<RestlessSession, Refused> {
+    ) -> Result<RestlessSession, Rejection> {
         outbox.mail(());
         Ok(RestlessSession { outbox, mails: 0 })
     }
@@ -262,7 +262,7 @@ struct Shaky {
 impl Handler for Shaky {
     type Session = Shaky;
 
-    async fn connect(&self, _: ConnectInfo, _: Outbox<()>) -> Result<Self, Refused> {
+    async fn connect(&self, _: ConnectInfo, _: Outbox<()>) -> Result<Self, Rejection> {
         Ok(self.clone())
     }
 }

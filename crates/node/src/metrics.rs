@@ -396,6 +396,11 @@ impl Page<'_> {
             stats.fetched_unasked,
         )?;
         self.counter(
+            "presence_fetched_unfit",
+            "Keys whose fetched data were left out, since they were no JSON object or too large",
+            stats.fetched_unfit,
+        )?;
+        self.counter(
             "presence_handler_panics",
             "Calls of a handler of metas that panicked",
             stats.handler_panics,

@@ -28,8 +28,8 @@ const LOST: usize = 3;
 /// And who leave on purpose while it closes sockets.
 const QUITTERS: usize = 5;
 const GRACE: Duration = Duration::from_secs(5);
-/// The grace counts from the end of the node, of which we see only the end of its process.
-const GRACE_BEGINS_WITHIN: Duration = Duration::from_secs(1);
+/// The grace counts from the node's last word, of which we see only the end of its process, on a busy machine over a second later.
+const GRACE_BEGINS_WITHIN: Duration = Duration::from_secs(2);
 /// How long after its end the grace may be noticed everywhere.
 const GRACE_ENDS_WITHIN: Duration = Duration::from_secs(1);
 /// How long somebody who left on purpose may stay in a list.

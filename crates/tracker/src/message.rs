@@ -336,6 +336,8 @@ pub(crate) struct Stored {
 pub(crate) enum Malformed {
     #[error("{0} bytes are shorter than a header")]
     NoHeader(usize),
+    #[error("{0} bytes are more than any message has")]
+    TooLarge(usize),
     #[error("the header says {said} bytes of body, there are {there}")]
     Length { said: usize, there: usize },
     #[error("the body of kind {kind} is not what that kind has")]
@@ -371,6 +373,9 @@ impl Message {
     /// Reads a message; nothing if it is of a kind that this version does not know.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Option<Self>, Malformed> {
         let (kind, body) = split(bytes)?;
+        if body.len() > MAX_BODY_BYTES {
+            return Err(Malformed::TooLarge(body.len()));
+        }
         let message = match kind {
             kind::HELLO => Self::Hello(read(kind, body)?),
             kind::VECTOR => Self::Vector(read(kind, body)?),
@@ -543,6 +548,10 @@ mod kind {
     pub(super) const CONFIRM: u16 = 18;
     pub(super) const CONFIRMED: u16 = 19;
 }
+
+/// The longest body that is read. What is read takes many times the room that it has on the wire, if whoever wrote it so wishes. Ours stay
+/// below 256 KiB (`CHUNK_BYTES`): only a hello that names thousands of nodes has more.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// Bytes of kind and length.
 const HEADER: usize = 6;

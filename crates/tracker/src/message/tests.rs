@@ -414,3 +414,41 @@ proptest! {
         let _ = Message::decode(&bytes);
     }
 }
+
+/// A small body may take much room once it is read, so there is a bound to it, and no message of ours comes near that.
+#[test]
+fn a_body_is_read_up_to_a_bound_and_ours_are_below() {
+    let nothing = Op {
+        kind: 9,
+        value: None,
+        gone: None,
+    };
+    let ops = |count| {
+        Message::Ops(Ops {
+            life: AT.life,
+            from: 0,
+            ops: vec![nothing.clone(); count],
+        })
+    };
+    assert!(Message::decode(&ops(1_000).encode()).is_ok());
+    let error = Message::decode(&ops(MAX_BODY_BYTES / 4).encode()).unwrap_err();
+    assert!(matches!(error, Malformed::TooLarge(_)), "{error}");
+    let largest = Value {
+        topic: "t".repeat(64 * 1024).into(),
+        key: "k".repeat(crate::Tracker::MAX_KEY_BYTES).into(),
+        meta: vec![0xff; crate::Tracker::MAX_META_BYTES].into(),
+        ..value()
+    };
+    let put = Op {
+        kind: Op::PUT,
+        value: Some(largest),
+        gone: Some(2),
+    };
+    let bytes = Message::Ops(Ops {
+        life: AT.life,
+        from: 0,
+        ops: vec![put],
+    })
+    .encode();
+    assert!(2 * (bytes.len() + crate::peer::CHUNK_BYTES) < MAX_BODY_BYTES);
+}

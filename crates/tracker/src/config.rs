@@ -27,7 +27,7 @@ pub struct TrackerConfig {
     /// Default 1 MiB; at least 256 KiB.
     pub log_bytes: usize,
     /// Messages of other nodes that may wait for a shard. Beyond, a message is dropped and its sender is asked again
-    /// for what is missing. Default 8,192; at least 1. A quarter more is kept for news about nodes.
+    /// for what is missing. Default 8,192; at least 1. A quarter more is kept for news about nodes. One link has half of it at most.
     pub inbox_messages: usize,
     /// The same in bytes of those messages, whichever bound is met first. An empty queue takes any message. Default 64 MiB; at least
     /// 1 MiB.

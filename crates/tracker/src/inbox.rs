@@ -2,13 +2,14 @@
 //! dead owners.
 //!
 //! Filled from foreign threads that must not wait, so it is bounded, and what does not fit is made good:
+//! * One link has half of the room at most, so that whoever sends too much costs the others nothing.
 //! * An ordinary message beyond the bound is dropped, and the shard is told that the link lost something. It then asks
 //!   the sender for what it missed.
 //! * News of nodes, and messages whose loss nobody would notice, have more room. If even that is full, they are dropped
 //!   and the shard is told to compare its links with the members as they are then, and asks each for what it missed.
 //! * A guard that ends and an owner that dies are in it at most once for each entry, so they need no bound of their own.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -40,6 +41,14 @@ pub(crate) struct Room {
 }
 
 impl Room {
+    /// What one link may have of it: whoever floods this node loses what it sends itself, and leaves the rest to the others.
+    fn of_one_link(self) -> Self {
+        Self {
+            messages: self.messages.div_ceil(2),
+            bytes: self.bytes.div_ceil(2),
+        }
+    }
+
     /// For things that everything else heals from, and for those that need more room.
     fn with_reserve(self) -> Self {
         let with_reserve = |bound: usize| bound + bound.div_ceil(RESERVE_SHARE);
@@ -89,11 +98,28 @@ impl Endings {
     }
 }
 
+/// The messages of one link that wait, and their bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Waiting {
+    messages: usize,
+    bytes: usize,
+}
+
+impl Waiting {
+    /// Whether there is room for a message of that size. Who has none waiting may send one of any.
+    fn fits(self, bytes: usize, room: Room) -> bool {
+        let light = self.bytes == 0 || self.bytes + bytes <= room.bytes;
+        light && self.messages < room.messages
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
     news: VecDeque<News>,
     /// Of the messages among them.
     bytes: usize,
+    /// Of each link that has messages in the queue.
+    links: BTreeMap<(NodeName, LinkId), Waiting>,
     /// Links with a `Lost` in the queue: one is enough.
     lost: BTreeSet<(NodeName, LinkId)>,
     reset: bool,
@@ -126,10 +152,15 @@ impl Inbox {
         } else {
             self.room
         };
-        let delivery = if state.fits(payload.len(), room) {
-            let news = News::Message(Arc::clone(origin), payload.clone());
-            state.news.push_back(news);
-            state.bytes += payload.len();
+        let delivery = if !state
+            .of_link(origin)
+            .fits(payload.len(), room.of_one_link())
+        {
+            // What must arrive is asked for, too: who lost a hello or a goodbye of a link asks, and the answer says the same.
+            state.lose(&origin.node, origin.link);
+            Delivery::Dropped
+        } else if state.fits(payload.len(), room) {
+            state.put(origin, payload);
             Delivery::Delivered
         } else if must_arrive {
             state.lose_everything();
@@ -189,11 +220,12 @@ impl Inbox {
         let news: Vec<News> = state.news.drain(..count).collect();
         for item in &news {
             match item {
+                News::Message(origin, payload) => state.taken(origin, payload.len()),
                 News::Lost(node, link) => {
                     state.lost.remove(&(node.clone(), *link));
                 }
                 News::Reset => state.reset = false,
-                News::Message(..) | News::Member(_) => {}
+                News::Member(_) => {}
             }
         }
         if state.news.is_empty() {
@@ -235,6 +267,32 @@ impl State {
     fn fits(&self, bytes: usize, room: Room) -> bool {
         let light = self.bytes == 0 || bytes == 0 || self.bytes + bytes <= room.bytes;
         light && self.news.len() < room.messages
+    }
+
+    fn of_link(&self, origin: &Origin) -> Waiting {
+        let link = (origin.node.clone(), origin.link);
+        self.links.get(&link).copied().unwrap_or_default()
+    }
+
+    fn put(&mut self, origin: &Arc<Origin>, payload: &Bytes) {
+        let link = (origin.node.clone(), origin.link);
+        let waiting = self.links.entry(link).or_default();
+        waiting.messages += 1;
+        waiting.bytes += payload.len();
+        self.bytes += payload.len();
+        let news = News::Message(Arc::clone(origin), payload.clone());
+        self.news.push_back(news);
+    }
+
+    fn taken(&mut self, origin: &Origin, bytes: usize) {
+        let link = (origin.node.clone(), origin.link);
+        if let Some(waiting) = self.links.get_mut(&link) {
+            waiting.messages -= 1;
+            waiting.bytes -= bytes;
+            if waiting.messages == 0 {
+                self.links.remove(&link);
+            }
+        }
     }
 
     /// How many pieces of news come next, and the bytes of their messages.

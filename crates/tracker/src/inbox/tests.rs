@@ -68,6 +68,42 @@ fn waiting(inbox: &Inbox) -> String {
         .collect()
 }
 
+/// Two links with half of the room each.
+fn fill(inbox: &Inbox) {
+    for node in ["a", "b"].repeat(BOUND / 2) {
+        inbox.message(&origin(node), &ordinary());
+    }
+}
+
+/// Whatever one link sends: the others lose nothing, not even what they have sent a part of.
+#[test]
+fn who_floods_a_node_loses_what_it_sends_itself() {
+    for flood in [ordinary(), hello(), of_bytes(1_000), of_bytes(3_000)] {
+        let inbox = Inbox::new(ROOM);
+        for _ in 0..100 {
+            inbox.message(&origin("a"), &flood);
+        }
+        inbox.member(&up("b"));
+        assert_eq!(inbox.message(&origin("b"), &hello()), Delivery::Delivered);
+        assert_eq!(
+            inbox.message(&origin("b"), &ordinary()),
+            Delivery::Delivered
+        );
+        let lost: Vec<_> = inbox
+            .take_news(usize::MAX, usize::MAX)
+            .into_iter()
+            .filter_map(|news| match news {
+                News::Lost(node, _) => Some(node.as_str().to_owned()),
+                News::Reset => Some("all".to_owned()),
+                News::Message(..) | News::Member(_) => None,
+            })
+            .collect();
+        assert_eq!(lost, ["a"]);
+        assert!(inbox.state().links.is_empty());
+        assert_eq!(inbox.message(&origin("a"), &flood), Delivery::Delivered);
+    }
+}
+
 #[test]
 fn news_come_out_in_the_order_they_went_in() {
     let inbox = Inbox::new(ROOM);
@@ -82,9 +118,7 @@ fn news_come_out_in_the_order_they_went_in() {
 #[test]
 fn a_message_too_many_is_dropped_and_its_link_marked_once() {
     let inbox = Inbox::new(ROOM);
-    for _ in 0..BOUND {
-        inbox.message(&origin("a"), &ordinary());
-    }
+    fill(&inbox);
     for node in ["a", "a", "b", "a"] {
         assert_eq!(inbox.message(&origin(node), &ordinary()), Delivery::Dropped);
     }
@@ -97,14 +131,12 @@ fn a_message_too_many_is_dropped_and_its_link_marked_once() {
 #[test]
 fn what_must_arrive_has_a_reserve_and_then_everything_starts_again() {
     let inbox = Inbox::new(ROOM);
-    for _ in 0..BOUND {
-        inbox.message(&origin("a"), &ordinary());
-    }
+    fill(&inbox);
     inbox.member(&up("b"));
     assert_eq!(inbox.message(&origin("a"), &hello()), Delivery::Delivered);
     assert_eq!(inbox.state().news.len(), BOUND + RESERVE);
     inbox.member(&up("c"));
-    assert_eq!(inbox.message(&origin("a"), &hello()), Delivery::Dropped);
+    assert_eq!(inbox.message(&origin("b"), &hello()), Delivery::Dropped);
     assert_eq!(
         waiting(&inbox),
         format!("{}emR", "m".repeat(BOUND)),
@@ -145,25 +177,21 @@ fn of_bytes(bytes: usize) -> Bytes {
 #[test]
 fn messages_are_bounded_in_bytes_as_well_and_what_was_taken_makes_room() {
     let inbox = Inbox::new(ROOM);
-    let from = origin("a");
-    let put = |bytes| inbox.message(&from, &of_bytes(bytes));
-    assert_eq!(put(3_000), Delivery::Delivered);
-    assert_eq!(put(1_001), Delivery::Dropped);
-    assert_eq!(put(1_000), Delivery::Delivered);
+    let put = |from, bytes| inbox.message(&origin(from), &of_bytes(bytes));
+    assert_eq!(put("a", 3_000), Delivery::Delivered);
+    assert_eq!(put("b", 1_001), Delivery::Dropped);
+    assert_eq!(put("b", 1_000), Delivery::Delivered);
     assert_eq!(waiting(&inbox), "mLm");
-    assert_eq!(put(4_000), Delivery::Delivered);
+    assert_eq!(put("a", 4_000), Delivery::Delivered);
     assert_eq!((waiting(&inbox).as_str(), inbox.dropped()), ("m", 1));
 }
 
 #[test]
 fn an_empty_queue_takes_a_message_of_any_size_and_then_no_other() {
     let inbox = Inbox::new(ROOM);
-    let from = origin("a");
-    assert_eq!(
-        inbox.message(&from, &of_bytes(1_000_000)),
-        Delivery::Delivered
-    );
-    assert_eq!(inbox.message(&from, &of_bytes(1)), Delivery::Dropped);
+    let put = |from, bytes| inbox.message(&origin(from), &of_bytes(bytes));
+    assert_eq!(put("a", 1_000_000), Delivery::Delivered);
+    assert_eq!(put("b", 1), Delivery::Dropped);
     inbox.member(&up("b"));
     assert_eq!(waiting(&inbox), "mLe", "news of nodes take no bytes");
 }
@@ -171,10 +199,10 @@ fn an_empty_queue_takes_a_message_of_any_size_and_then_no_other() {
 #[test]
 fn what_must_arrive_has_a_reserve_of_bytes_as_well() {
     let inbox = Inbox::new(ROOM);
-    let from = origin("a");
-    assert_eq!(inbox.message(&from, &of_bytes(4_000)), Delivery::Delivered);
-    assert_eq!(inbox.message(&from, &ordinary()), Delivery::Dropped);
-    assert_eq!(inbox.message(&from, &hello()), Delivery::Delivered);
+    let put = |from, message| inbox.message(&origin(from), &message);
+    assert_eq!(put("a", of_bytes(4_000)), Delivery::Delivered);
+    assert_eq!(put("b", ordinary()), Delivery::Dropped);
+    assert_eq!(put("b", hello()), Delivery::Delivered);
     assert_eq!(waiting(&inbox), "mLm");
 }
 

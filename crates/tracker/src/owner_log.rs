@@ -33,8 +33,8 @@ pub(crate) struct OwnerLog {
     shard: u32,
     life: Life,
     writer: Writer,
-    /// Lives that this log had before it was renumbered, as far as references still name them.
-    earlier: Vec<Life>,
+    /// Lives that this log had before it was renumbered, as far as references still name them, by what these say.
+    earlier: BTreeMap<Writer, Life>,
     /// The last lives before this one, whatever names them.
     formerly: VecDeque<Life>,
     seq: u64,
@@ -112,7 +112,7 @@ impl OwnerLog {
             shard,
             life,
             writer,
-            earlier: Vec::new(),
+            earlier: BTreeMap::new(),
             formerly: VecDeque::new(),
             seq: 0,
             pushed: 0,
@@ -301,9 +301,16 @@ impl OwnerLog {
         held.is_some_and(|held| held.gone)
     }
 
-    /// The held entry of that number, gone or not.
-    pub(crate) fn held_at(&self, put_seq: u64) -> Option<&Arc<Entry>> {
-        self.held.get(&put_seq).map(|held| &held.entry)
+    /// Whether this log gave that reference, under its present number or an earlier one.
+    pub(crate) fn wrote(&self, reference: PresenceRef) -> bool {
+        let writer = reference.writer();
+        writer == self.writer || self.earlier.contains_key(&writer)
+    }
+
+    /// What the references say that this log gave, as far as anything still has them.
+    pub(crate) fn writers(&self) -> BTreeSet<Writer> {
+        let earlier = self.earlier.keys().copied();
+        earlier.chain([self.writer]).collect()
     }
 
     /// What is tracked and not held ahead.
@@ -509,8 +516,13 @@ impl OwnerLog {
         if writer == self.writer {
             return None;
         }
-        let born = |life: &&Life| Writer::new(self.node.as_str(), self.shard, **life) == writer;
-        self.earlier.iter().find(born).copied()
+        self.earlier.get(&writer).copied()
+    }
+
+    /// The bytes of the operations after `seq`, as far as the log has them.
+    pub(crate) fn bytes_after(&self, seq: u64) -> usize {
+        let count = usize::try_from(self.seq.saturating_sub(seq)).unwrap_or(usize::MAX);
+        self.log.iter().rev().take(count).map(|op| op.bytes).sum()
     }
 
     /// What has not been pushed yet, and in how many bytes it fits.
@@ -537,32 +549,25 @@ impl OwnerLog {
     /// Takes a higher life. Entries, their references, their numbers and their history stay what they are, so nobody
     /// who lists them on this node notices.
     pub(crate) fn renumber(&mut self, life: Life) {
-        self.earlier.push(self.life);
+        self.earlier.insert(self.writer, self.life);
         self.formerly.push_front(self.life);
         self.formerly.truncate(FORMER_LIVES);
         self.life = life;
         self.writer = Writer::new(self.node.as_str(), self.shard, life);
-        let (node, shard) = (&self.node, self.shard);
         let logged = self.log.iter().filter_map(|logged| match &logged.op {
             LogOp::Put { put, .. } => Some(put),
             LogOp::Delete(_) | LogOp::Hold(_) => None,
         });
         let held = self.held.values().map(|held| &held.entry);
-        let named: Vec<Writer> = self
+        let named: BTreeSet<Writer> = self
             .iter()
             .chain(logged)
             .chain(held)
             .flat_map(|entry| [Some(entry.reference), entry.previous])
             .flatten()
             .map(PresenceRef::writer)
-            .fold(Vec::new(), |mut writers, writer| {
-                if !writers.contains(&writer) {
-                    writers.push(writer);
-                }
-                writers
-            });
-        self.earlier
-            .retain(|life| named.contains(&Writer::new(node.as_str(), shard, *life)));
+            .collect();
+        self.earlier.retain(|writer, _| named.contains(writer));
     }
 
     /// Checks that all indexes speak of the same entries.

@@ -93,7 +93,7 @@ impl<'de> Deserialize<'de> for PresenceRef {
 }
 
 /// The half of a reference that stands for one life of one shard of one node's tracker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Writer([u8; HALF]);
 
 impl Writer {

@@ -3,7 +3,7 @@
 //! The only file that waits. Everything that is ready is taken in one go, up to a bound; then the lists are published, and
 //! only then the callers are answered. So whoever was answered finds what it did in the list.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,9 +22,12 @@ use tokio::time::Instant;
 use crate::entry::Entry;
 use crate::error::TrackerError;
 use crate::inbox::{Endings, Inbox, News, Room};
+use crate::left_right::LeftRight;
+use crate::life::Life;
 use crate::message::Message;
 use crate::owner_log::{Slot, Target, Ticket};
 use crate::published::Published;
+use crate::reference::Writer;
 use crate::shard::{Effect, HoldAt, Refusal, Shard};
 use crate::stats::Stats;
 use crate::tracked::Lease;
@@ -93,7 +96,11 @@ pub(crate) struct ShardHandle {
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) stats: Arc<Mutex<Stats>>,
+    pub(crate) writers: Arc<Writers>,
 }
+
+/// By whom references say that they were given which a shard gave.
+type Writers = LeftRight<BTreeSet<Writer>>;
 
 /// One shard with everything it needs to run.
 pub(crate) struct Driver {
@@ -103,6 +110,8 @@ pub(crate) struct Driver {
     commands: mpsc::Receiver<Command>,
     inbox: Arc<Inbox>,
     stats: Arc<Mutex<Stats>>,
+    /// Those of that life.
+    writers: (Life, Arc<Writers>),
     published: Arc<Published>,
     caught_up: Option<watch::Sender<()>>,
     hooks: HashMap<u64, DeathHook>,
@@ -141,6 +150,9 @@ impl Driver {
         let (sender, commands) = mpsc::channel(COMMANDS);
         let inbox = Arc::new(Inbox::new(parts.inbox_room));
         let stats = Arc::new(Mutex::new(Stats::default()));
+        let writers = Arc::new(Writers::default());
+        writers.write(|there| *there = parts.shard.writers());
+        let life = parts.shard.life();
         let publisher = pubsub.publisher();
         let subscription = publisher.subscribe_sink(&parts.topic, Arc::clone(&inbox) as Arc<_>)?;
         let members = pubsub.watch_members(Arc::clone(&inbox) as Arc<dyn MemberSink>);
@@ -151,6 +163,7 @@ impl Driver {
             commands,
             inbox: Arc::clone(&inbox),
             stats: Arc::clone(&stats),
+            writers: (life, Arc::clone(&writers)),
             published: parts.published,
             caught_up: Some(parts.caught_up),
             hooks: HashMap::new(),
@@ -169,6 +182,7 @@ impl Driver {
             commands: sender,
             inbox,
             stats,
+            writers,
         };
         Ok((driver, handle))
     }
@@ -439,6 +453,11 @@ impl Driver {
                     }
                 }
             }
+        }
+        let (life, writers) = &mut self.writers;
+        if *life != self.shard.life() {
+            *life = self.shard.life();
+            writers.write(|there| *there = self.shard.writers());
         }
         self.published.publish(self.index, steps);
         if self.shard.caught_up_once() {

@@ -36,6 +36,8 @@ pub(crate) struct HeldSet {
     told_by: Option<NodeName>,
     /// Until it is listed: what was told of what it stands beside.
     told: Told,
+    /// How often it took another number since then.
+    moves: (Duration, u32),
 }
 
 /// Beside which tracked entries another node lists those of a set that it passed on, by their numbers; of a set that nobody passed on,
@@ -82,6 +84,7 @@ impl HeldSet {
             said_over: false,
             told_by: None,
             told: Told::default(),
+            moves: (Duration::ZERO, 0),
         }
     }
 
@@ -101,6 +104,7 @@ impl HeldSet {
             said_over: false,
             told_by: None,
             told,
+            moves: (Duration::ZERO, 0),
         }
     }
 
@@ -144,6 +148,15 @@ impl HeldSet {
 
     pub(crate) fn is_confirmed(&self) -> bool {
         self.said_over
+    }
+
+    /// Whether it takes another number now: that is a look at all its entries, and whoever asks for it needs a few bytes.
+    pub(crate) fn may_move(&mut self, now: Duration, period: Duration) -> bool {
+        if now >= self.moves.0 + period {
+            self.moves = (now, 0);
+        }
+        self.moves.1 += 1;
+        self.moves.1 <= MOVES
     }
 
     pub(crate) fn formerly(&self) -> &[Life] {
@@ -528,6 +541,9 @@ impl Ended {
         witnessed + self.told.len()
     }
 }
+
+/// How often a held set takes another number in a vector period. Its tracker takes one in that time, its link perhaps another.
+const MOVES: u32 = 4;
 
 /// Lives of one node that are remembered one by one.
 const REMEMBERED_LIVES: usize = 16;

@@ -165,6 +165,10 @@ pub(crate) struct Link {
     pub(crate) sending: Option<Sending>,
     /// When the peer was last sent entries of which it had asked for all.
     served: Option<Duration>,
+    /// How many bytes of other answers the peer was given since then.
+    told: (Duration, usize),
+    /// The step in which the peer was last sent a part of a held set.
+    served_held: Option<u64>,
     /// Held sets that the peer offered and that are still to be asked for.
     pub(crate) wanted: BTreeSet<(NodeName, Life)>,
     /// The held set that the peer is being asked for.
@@ -200,6 +204,8 @@ impl Link {
             assembly: None,
             sending: None,
             served: None,
+            told: (Duration::ZERO, 0),
+            served_held: None,
             wanted: BTreeSet::new(),
             taking: None,
             to_confirm: None,
@@ -217,6 +223,8 @@ impl Link {
             asked: None,
             sending,
             served: self.served,
+            told: self.told,
+            served_held: self.served_held,
             wanted: std::mem::take(&mut self.wanted),
             taking,
             confirmed: self.confirmed,
@@ -255,6 +263,24 @@ impl Link {
             self.served = Some(now);
         }
         may
+    }
+
+    /// Whether a peer is told something of so many bytes because it asked, or said something that is answered: not if it was told `most`
+    /// in this half of the time after which a question is taken for lost. A question has a few bytes, and the log may have many.
+    pub(crate) fn may_tell(&mut self, bytes: usize, most: usize, now: Duration) -> bool {
+        if now >= self.told.0 + RETRY_PERIOD / 2 {
+            self.told = (now, 0);
+        }
+        let may = self.told.1 < most;
+        if may {
+            self.told.1 += bytes;
+        }
+        may
+    }
+
+    /// Whether the peer gets a part of a held set in this step: the next one it asks for when that is there.
+    pub(crate) fn may_serve_held(&mut self, step: u64) -> bool {
+        self.served_held.replace(step) != Some(step)
     }
 
     pub(crate) fn announced(&mut self, seq: u64) {

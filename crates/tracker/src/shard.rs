@@ -20,7 +20,7 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +34,7 @@ use crate::life::Life;
 use crate::message::{Goodbye, Message, Position};
 use crate::owner_log::{OwnerLog, Slot, Target, Ticket};
 use crate::peer::Peer;
+use crate::reference::Writer;
 use crate::stats::Stats;
 use crate::visible::{Beside, HeldBy, SharedNames, TopicStep, VisibleSet};
 pub(crate) use holding::HoldAt;
@@ -71,6 +72,8 @@ pub(crate) struct Shard {
     held: BTreeMap<(NodeName, Life), HeldSet>,
     ended: Ended,
     caught_up_once: bool,
+    /// How many steps there were.
+    step: u64,
     stats: Stats,
 }
 
@@ -108,8 +111,8 @@ pub(crate) enum Refusal {
     NoPresence,
     /// Only other nodes track that key, that one among them.
     NotOwner(NodeName),
-    /// The value is no longer the one that the update was made for.
-    Changed,
+    /// The value is no longer the one that the update was made for, but this.
+    Changed(Arc<Entry>),
 }
 
 impl Refusal {
@@ -145,6 +148,7 @@ impl Shard {
             held: BTreeMap::new(),
             ended: Ended::default(),
             caught_up_once: false,
+            step: 0,
             stats: Stats::default(),
         }
     }
@@ -203,6 +207,16 @@ impl Shard {
         self.stats.malformed_messages += 1;
     }
 
+    /// The number of this tracker.
+    pub(crate) fn life(&self) -> Life {
+        self.own.at().life
+    }
+
+    /// By whom references say that they were given which this tracker gave.
+    pub(crate) fn writers(&self) -> BTreeSet<Writer> {
+        self.own.writers()
+    }
+
     /// Whether an owner tracks anything here.
     pub(crate) fn owner_has_entries(&self, owner: u64) -> bool {
         self.own.owner_has_entries(owner)
@@ -254,7 +268,7 @@ impl Shard {
             return Err(self.refusal(slot));
         };
         if expected.is_some_and(|expected| expected.reference != there.reference) {
-            return Err(Refusal::Changed);
+            return Err(Refusal::Changed(there));
         }
         self.settle_before(&there);
         let (held_ahead, gone) = (self.own.is_held(&there), self.own.is_gone(&there));
@@ -377,6 +391,7 @@ impl Shard {
     /// Ends the step: what is listed otherwise than before becomes diffs in the outbox.
     pub(crate) fn settle(&mut self) {
         self.told = self.own.at().seq;
+        self.step += 1;
         let steps = self.visible.take_step();
         self.outbox.extend(steps.into_iter().map(Effect::Step));
     }

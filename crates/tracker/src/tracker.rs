@@ -337,7 +337,7 @@ impl Tracker {
         match self.untrack_target(target).await? {
             Ok(was_tracked) => Ok(was_tracked),
             Err(Refusal::NotOwner(node)) => Err(UntrackError::NotOwner { node }),
-            Err(Refusal::NoPresence | Refusal::Changed) => Ok(false),
+            Err(Refusal::NoPresence | Refusal::Changed(_)) => Ok(false),
         }
     }
 
@@ -415,7 +415,8 @@ impl Tracker {
         self.entries(topic).by_key(key).next().is_some()
     }
 
-    /// What an owner of this node tracks under a topic and key. Lock-free, as [`entries`](Self::entries).
+    /// What is listed under a topic and key of an owner of this tracker: what it tracks, or what is held of it since its guard was dropped,
+    /// which can be updated no more. Lock-free, as [`entries`](Self::entries).
     pub fn own_entry(&self, owner: OwnerId, topic: &str, key: &str) -> Option<Arc<Entry>> {
         self.own_in(owner.get(), topic, key)
     }
@@ -530,8 +531,13 @@ impl Tracker {
     }
 
     fn own_in(&self, owner: u64, topic: &str, key: &str) -> Option<Arc<Entry>> {
-        let own = |entry: &&Arc<Entry>| entry.owner == owner && entry.node == self.inner.node;
-        self.entries(topic).by_key(key).find(own).cloned()
+        let entries = self.entries(topic);
+        let mut of_owner = entries.by_key(key).filter(|entry| entry.owner == owner);
+        // What is held of an earlier process of this node is of that one's owners, whose numbers were the same.
+        self.shard(topic).writers.read(|writers| {
+            let own = |entry: &&Arc<Entry>| writers.contains(&entry.reference.writer());
+            of_owner.find(own).cloned()
+        })
     }
 
     pub(crate) async fn update_target<M, F>(
@@ -576,15 +582,15 @@ impl Tracker {
         target: Target,
         mut change: impl FnMut(&Entry) -> Result<Bytes, E>,
     ) -> Result<PresenceRef, E> {
+        let Some(mut there) = self.find(&target) else {
+            return Err(self.missing(&target).into());
+        };
         loop {
-            let Some(there) = self.find(&target) else {
-                return Err(self.missing(&target).into());
-            };
             let meta = measured(change(&there)?).map_err(UpdateError::from)?;
             let replaced = self.replace_if(target.clone(), Some(there), meta).await;
             match replaced.map_err(UpdateError::from)? {
                 Ok(entry) => return Ok(entry.reference),
-                Err(Refusal::Changed) => {}
+                Err(Refusal::Changed(now)) => there = now,
                 Err(refusal) => return Err(refused(refusal).into()),
             }
         }
@@ -731,6 +737,9 @@ fn measured(meta: Bytes) -> Result<Bytes, MetaError> {
 fn refused(refusal: Refusal) -> UpdateError {
     match refusal {
         Refusal::NotOwner(node) => UpdateError::NotOwner { node },
-        Refusal::NoPresence | Refusal::Changed => UpdateError::NoPresence,
+        Refusal::NoPresence | Refusal::Changed(_) => UpdateError::NoPresence,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,9 +56,20 @@ impl VisibleSet {
         self.topics.values().flat_map(Entries::iter)
     }
 
-    /// Checks that of each key under which something is held all that is tracked is known to stand beside it.
+    /// Checks that no reference is listed twice under a key, and that of each key under which something is held all that is tracked is
+    /// known to stand beside it.
     #[cfg(any(test, feature = "test-util"))]
     pub(crate) fn assert_consistent(&self) {
+        for entries in self.topics.values() {
+            let next = entries.iter().skip(1);
+            for (entry, next) in entries.iter().zip(next) {
+                assert_ne!(
+                    (&entry.key, entry.reference),
+                    (&next.key, next.reference),
+                    "I14: one reference on two nodes"
+                );
+            }
+        }
         for ((topic, key), there) in &self.held {
             assert!(!there.is_idle(), "nothing is held under {key}");
             let held: BTreeSet<_> = there.held().map(|held| held.entry.reference).collect();
@@ -134,7 +145,7 @@ impl VisibleSet {
         is_held
     }
 
-    /// The entry of a held set that is visible in the place of this one, and which set it is.
+    /// The entry of a held set that is visible under the reference of this one, and which set it is.
     pub(crate) fn held_of_set(&self, entry: &Entry) -> Option<(Arc<Entry>, HeldBy)> {
         if self.held.is_empty() {
             return None;

@@ -214,7 +214,7 @@ impl Shard {
             .and_then(Floor::least)
             .is_some_and(|least| life < least)
         {
-            self.send_hello(node, now);
+            self.answer_hello(node, now);
         }
     }
 

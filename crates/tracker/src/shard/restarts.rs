@@ -70,7 +70,7 @@ impl Shard {
     /// Lists a held entry, or marks it as gone if its user is back.
     pub(super) fn show_held(&mut self, entry: &Arc<Entry>, of: HeldBy, beside: Beside<'_>) {
         if matches!(of, HeldBy::Set(..)) {
-            if self.has_itself(entry) {
+            if self.is_known(entry) {
                 return self.mark_gone(&of, entry);
             }
         } else {
@@ -81,23 +81,19 @@ impl Shard {
         }
     }
 
-    /// Whether the reference of an entry of a set is one that its node is heard to have itself, listed or not. A set of another life has
-    /// none of those, unless somebody made it up.
-    fn has_itself(&self, entry: &Entry) -> bool {
+    /// Whether the reference of an entry of a set is one that this node gave, that the set's node is heard to have itself, listed or not,
+    /// or that is listed already, of whatever node. A set of another life has none of those, unless somebody made it up: and whoever reads
+    /// a list tells entries apart by nothing else.
+    fn is_known(&self, entry: &Entry) -> bool {
+        let peer = self.peers.get(&entry.node).filter(|peer| peer.shown);
         let put_seq = entry.reference.put_seq();
-        let there = if entry.node == *self.own.node() {
-            self.own.held_at(put_seq)
-        } else {
-            let peer = self.peers.get(&entry.node).filter(|peer| peer.shown);
-            peer.and_then(|peer| peer.replica.as_ref()?.entry_at(put_seq))
-        };
-        let is_it =
-            |other: &Arc<Entry>| (other.reference, &other.node) == (entry.reference, &entry.node);
+        let there = peer.and_then(|peer| peer.replica.as_ref()?.entry_at(put_seq));
+        let is_it = |other: &Arc<Entry>| other.reference == entry.reference;
         let mut listed = self.visible.by_key(&entry.topic, &entry.key);
-        there.is_some_and(is_it) || listed.any(is_it)
+        self.own.wrote(entry.reference) || there.is_some_and(is_it) || listed.any(is_it)
     }
 
-    /// Where a node itself has an entry, none of a set with the same reference stays.
+    /// Where a node itself has an entry, none of a set with the same reference stays, of whatever node that is said to be.
     pub(super) fn evict(&mut self, entry: &Entry) {
         if let Some((held, of)) = self.visible.held_of_set(entry) {
             self.visible.remove(&held);
@@ -285,6 +281,10 @@ impl Shard {
                 // Its own word will come, or its link ends.
                 continue;
             }
+            if says != Says::Itself && self.said_over(node, *before) {
+                // Its own word was that it ends under that number: it took no later one.
+                continue;
+            }
             // Who was told of the old number only must not bring it back.
             match says {
                 Says::Itself => self.ended.insert(node, *before, now),
@@ -297,7 +297,12 @@ impl Shard {
             {
                 peer.renumber(to, from);
             }
-            let Some(mut set) = self.held.remove(&(node.clone(), *before)) else {
+            let (key, period) = ((node.clone(), *before), self.settings.vector_period);
+            let set = self.held.get_mut(&key);
+            if !set.is_some_and(|set| set.may_move(now, period)) {
+                continue;
+            }
+            let Some(mut set) = self.held.remove(&key) else {
                 continue;
             };
             for entry in set.iter() {
@@ -524,6 +529,13 @@ impl Shard {
     }
 
     pub(super) fn serve_held(&mut self, from: &NodeName, pull: &HeldPull, now: Duration) {
+        let step = self.step;
+        if !self
+            .link_mut(from)
+            .is_some_and(|link| link.may_serve_held(step))
+        {
+            return;
+        }
         let set = NodeName::new(&pull.node)
             .ok()
             .and_then(|node| Some((self.held.get(&(node.clone(), pull.life))?, node)));

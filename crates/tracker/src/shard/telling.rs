@@ -8,7 +8,9 @@ use matryoshka_pubsub::NodeName;
 
 use super::{Effect, Shard};
 use crate::life::Life;
-use crate::message::{Heard, Hello, Message, Ops, Part, PartTaken, Position, Pull, Vector};
+use crate::message::{
+    Heard, Hello, Message, OP_OVERHEAD_BYTES, Ops, Part, PartTaken, Position, Pull, Vector,
+};
 use crate::peer::{Peer, Sending, cut};
 use crate::replica::{Assembly, Replica};
 
@@ -58,7 +60,7 @@ impl Shard {
         let have = pull.have;
         if !self.left && have.is_none_or(|have| have.life != self.own.at().life) {
             // It does not know this life yet.
-            self.send_hello(node, now);
+            self.answer_hello(node, now);
         }
         self.serve(node, have, pull.taken.as_ref(), now);
     }
@@ -73,11 +75,15 @@ impl Shard {
         now: Duration,
     ) {
         if self.left {
-            return self.send_hello(node, now);
+            return self.answer_hello(node, now);
         }
         let at = self.own.at();
         match have {
             Some(have) if self.own.was(have.life) && self.own.covers(have.seq) => {
+                let bytes = self.own.bytes_after(have.seq);
+                if !self.may_tell(node, bytes, now) {
+                    return;
+                }
                 self.stats.ops_served += 1;
                 for ops in self.ops_after(have.seq) {
                     self.send(node, Message::Ops(ops));
@@ -134,6 +140,21 @@ impl Shard {
 
     pub(super) fn send_part_taken(&mut self, node: &NodeName, at: Position, part: u32) {
         self.send(node, Message::PartTaken(PartTaken { at, part }));
+    }
+
+    /// Whether an answer of so many bytes is sent. Who gets none asks again.
+    fn may_tell(&mut self, node: &NodeName, bytes: usize, now: Duration) -> bool {
+        let most = self.settings.chunk_bytes;
+        let link = self.link_mut(node);
+        link.is_some_and(|link| link.may_tell(OP_OVERHEAD_BYTES + bytes, most, now))
+    }
+
+    /// A hello because of what the peer said. It tells of all held sets.
+    pub(super) fn answer_hello(&mut self, node: &NodeName, now: Duration) {
+        let bytes = self.held.len() * OP_OVERHEAD_BYTES;
+        if self.may_tell(node, bytes, now) {
+            self.send_hello(node, now);
+        }
     }
 
     pub(super) fn send_hello(&mut self, node: &NodeName, now: Duration) {

@@ -19,7 +19,8 @@ use crate::reference::PresenceRef;
 /// What is held under one topic and key, if anything is, and all that is tracked there.
 #[derive(Debug)]
 pub(super) struct HeldKey {
-    held: BTreeMap<HeldPlace, Held>,
+    /// By reference, whatever node they are said to be of: a reference is listed once.
+    held: BTreeMap<PresenceRef, Held>,
     /// All tracked entries that are visible here.
     beside: BTreeMap<PresenceRef, Arc<Entry>>,
     /// What was visible in a slot since something is held, and may be again, or what it was updated to meanwhile: of those whose link
@@ -32,6 +33,12 @@ struct Held {
     shown: ShownHeld,
     /// Beside these it stands as well, and not all that is held here does: nobody has listed them here yet.
     told: Box<[PresenceRef]>,
+}
+
+impl Held {
+    fn is_of(&self, node: &NodeName) -> bool {
+        self.shown.entry.node == *node
+    }
 }
 
 /// Beside which tracked entries an entry comes to be held.
@@ -87,7 +94,7 @@ impl HeldKey {
         {
             return false;
         }
-        let Slot::Vacant(vacant) = self.held.entry(place(entry)) else {
+        let Slot::Vacant(vacant) = self.held.entry(entry.reference) else {
             return false;
         };
         let told = match beside {
@@ -99,14 +106,15 @@ impl HeldKey {
         true
     }
 
-    /// What is held in the place of that entry.
+    /// What is held under the reference of that entry.
     pub(super) fn get(&self, entry: &Entry) -> Option<&ShownHeld> {
-        self.held.get(&place(entry)).map(|held| &held.shown)
+        self.held.get(&entry.reference).map(|held| &held.shown)
     }
 
     /// Somebody else has a held entry from now on. Whether it is here.
     pub(super) fn hand_over(&mut self, entry: &Arc<Entry>, to: HeldBy) -> bool {
-        let held = self.held.get_mut(&place(entry));
+        let held = self.held.get_mut(&entry.reference);
+        let held = held.filter(|held| held.is_of(&entry.node));
         held.map(|held| held.shown = ShownHeld::new(entry, to))
             .is_some()
     }
@@ -157,7 +165,11 @@ impl HeldKey {
 
     /// An entry is not visible any more. What it may be updated to is no return, though it was held.
     pub(super) fn remove(&mut self, entry: &Entry) {
-        let was_held = self.held.remove(&place(entry)).is_some();
+        let held = self.held.get(&entry.reference);
+        let was_held = held.is_some_and(|held| held.is_of(&entry.node));
+        if was_held {
+            self.held.remove(&entry.reference);
+        }
         if was_held || self.beside.remove(&entry.reference).is_some() {
             self.away.insert(whose(entry), entry.reference);
         }
@@ -169,13 +181,6 @@ impl HeldKey {
             self.away.clear();
         }
     }
-}
-
-/// What tells the held entries of one topic and key apart.
-type HeldPlace = (PresenceRef, NodeName);
-
-fn place(entry: &Entry) -> HeldPlace {
-    (entry.reference, entry.node.clone())
 }
 
 /// What tells the tracked entries of one topic and key apart, whatever their values: a node, and an owner there.

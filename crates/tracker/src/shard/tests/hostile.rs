@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::message::{HeldPart, HeldValue, Hello, Offer, PartTaken, Pull};
+use crate::message::{HeldPart, HeldPull, HeldValue, Hello, Offer, PartTaken, Pull};
 use crate::reference::{PresenceRef, Writer};
 use crate::testing::tally::holds;
 
@@ -139,12 +139,15 @@ fn lies() -> impl Strategy<Value = Vec<Offer>> {
     let seq = prop_oneof![0..4u64, Just(PresenceRef::NUMBERS - 1)];
     let left = prop_oneof![Just(0), Just(1_000), Just(u64::MAX)];
     let formerly = prop::collection::vec(lives(), 0..20);
-    let offer = (lives(), seq, left, formerly).prop_map(|(life, seq, left, formerly)| Offer {
-        node: "a".to_owned(),
-        at: Position { life, seq },
-        left,
-        formerly,
-    });
+    // The victim, or a name of nobody's under which the victim's references are offered.
+    let node = prop_oneof![3 => Just("a"), 1 => Just("zz")];
+    let offer =
+        (node, lives(), seq, left, formerly).prop_map(|(node, life, seq, left, formerly)| Offer {
+            node: node.to_owned(),
+            at: Position { life, seq },
+            left,
+            formerly,
+        });
     prop::collection::vec(offer, 1..6)
 }
 
@@ -204,6 +207,55 @@ fn i10_whatever_others_offer_of_a_node_its_own_word_counts() {
     });
 }
 
+/// Clients know a value by its reference alone: one that came twice and left once would be gone for them.
+#[test]
+fn i14_a_reference_of_somebody_who_is_there_is_not_listed_under_another_name() {
+    let lie = |net: &mut Net| {
+        net.lie(vec![Offer {
+            node: "zz".to_owned(),
+            at: Position {
+                life: life(1),
+                seq: 3,
+            },
+            left: 1_000,
+            formerly: Vec::new(),
+        }])
+    };
+    for away in [false, true] {
+        let mut net = Net::meshed(3);
+        net.track(VICTIM, "ann");
+        net.pass(PERIOD);
+        net.deaf.insert((LIAR, HEARER));
+        let own = net.own_of_victim(VICTIM);
+        if away {
+            net.down(VICTIM, HEARER);
+        }
+        net.diffs[HEARER].clear();
+        assert!(lie(&mut net), "asked for");
+        if away {
+            let listed = |entry: &Arc<Entry>| entry.node.as_str() == "zz";
+            assert!(net.shards[HEARER].listed().any(listed), "held");
+            net.up(VICTIM, HEARER);
+        }
+        assert_eq!(net.own_of_victim(HEARER), own);
+        net.pass(settings().vector_period);
+        assert_eq!(net.keys(HEARER), "ann", "and the set is over");
+        let mut there: BTreeSet<_> = own.iter().map(|entry| entry.reference).collect();
+        if away {
+            there.clear();
+        }
+        for step in std::mem::take(&mut net.diffs[HEARER]) {
+            for entry in &step.diff.leaves {
+                assert!(there.remove(&entry.reference), "left twice");
+            }
+            for entry in &step.diff.joins {
+                assert!(there.insert(entry.reference), "joined twice");
+            }
+        }
+        assert_eq!(there, own.iter().map(|entry| entry.reference).collect());
+    }
+}
+
 /// Names and lives without end, none of which anybody has.
 #[test]
 fn i18_what_a_liar_makes_up_costs_so_much_and_no_more() {
@@ -257,13 +309,19 @@ fn i26_a_grace_that_counts_from_the_nodes_own_word_is_not_ended_by_others() {
     let ended = net.now;
     net.restart(VICTIM, 2);
     net.deaf.insert((LIAR, HEARER));
-    for seq in [0, 1, PresenceRef::NUMBERS - 1] {
-        net.lie(vec![Offer {
-            node: "a".to_owned(),
-            at: Position { life: life(1), seq },
-            left: 0,
-            formerly: Vec::new(),
-        }]);
+    let later = Life {
+        started: 11,
+        ..life(1)
+    };
+    for (life, formerly) in [(life(1), None), (later, Some(life(1)))] {
+        for seq in [0, 1, PresenceRef::NUMBERS - 1] {
+            net.lie(vec![Offer {
+                node: "a".to_owned(),
+                at: Position { life, seq },
+                left: 0,
+                formerly: formerly.into_iter().collect(),
+            }]);
+        }
     }
     net.pass(GRACE - PERIOD - (net.now - ended));
     assert_eq!(net.keys(HEARER), "ann");
@@ -446,6 +504,92 @@ fn i23_who_asks_for_all_again_and_again_is_answered_twice_a_second() {
         assert_eq!(served, before + half_seconds);
         net.pass(RETRY_PERIOD / 2);
     }
+}
+
+/// Nor does who asks for what it missed, for a hello or for a held set: all of them are small questions.
+#[test]
+fn i23_who_asks_for_a_little_again_and_again_gets_a_bounded_answer() {
+    let mut net = Net::meshed(2);
+    for key in 0..7 {
+        net.track(0, &format!("k{key}"));
+    }
+    net.pass(RETRY_PERIOD);
+    net.deaf.insert((1, 0));
+    let at = net.shards[0].at();
+    assert!(net.shards[0].log_covers(at.seq - 3));
+    let have = |life| Position {
+        life,
+        seq: at.seq - 3,
+    };
+    let link = net.link(0, 1);
+    for _ in 0..3 {
+        let mut counts = [0; 3];
+        for have in [have(at.life), have(life(9))] {
+            net.take_sent();
+            for _ in 0..100 {
+                let pull = Pull {
+                    have: Some(have),
+                    taken: None,
+                };
+                net.hear(0, 1, link, Message::Pull(pull));
+                net.hear(
+                    0,
+                    1,
+                    link,
+                    Message::HeldPull(HeldPull {
+                        node: "c".to_owned(),
+                        life: life(1),
+                        after: None,
+                    }),
+                );
+            }
+            net.run();
+            for message in net.take_sent() {
+                match message {
+                    Message::Ops(_) => counts[0] += 1,
+                    Message::Hello(_) => counts[1] += 1,
+                    Message::HeldPart(_) => counts[2] += 1,
+                    _ => {}
+                }
+            }
+            net.pass(RETRY_PERIOD / 2);
+        }
+        let [ops, hellos, held] = counts;
+        assert!((1..=4).contains(&ops), "{ops}");
+        assert!((1..=8).contains(&hellos), "{hellos}");
+        assert_eq!(held, 2, "one in a step");
+    }
+}
+
+/// Each is a look at all that is held.
+#[test]
+fn i18_a_held_set_takes_so_many_numbers_in_a_while_however_many_are_named() {
+    let mut net = Net::meshed(3);
+    net.track(VICTIM, "ann");
+    net.pass(PERIOD);
+    net.shards[VICTIM].restart(GRACE);
+    net.run();
+    net.down(VICTIM, HEARER);
+    net.deaf.insert((LIAR, HEARER));
+    let numbered = |started| Life { started, ..life(1) };
+    let offers = (0..200).map(|number| Offer {
+        node: "a".to_owned(),
+        at: Position {
+            life: numbered(11 + number),
+            seq: 1,
+        },
+        left: 9_000,
+        formerly: vec![numbered(10 + number)],
+    });
+    let mut vector = vector(net.shards[LIAR].at(), Vec::new());
+    vector.held = offers.collect();
+    let before = net.shards[HEARER].stats().held_sets;
+    let link = net.link(HEARER, LIAR);
+    net.hear(HEARER, LIAR, link, Message::Vector(vector));
+    net.run();
+    let moves = net.shards[HEARER].stats().held_sets - before;
+    assert!((1..=4).contains(&moves), "{moves}");
+    assert_eq!(net.keys(HEARER), "ann");
 }
 
 /// Each number costs a look at all entries, and a message to all peers.

@@ -239,8 +239,12 @@ impl World {
     }
 
     fn list(&self, node: Index) -> BTreeMap<PresenceRef, Arc<Entry>> {
-        let listed = self.running(node).shard.listed();
-        listed.map(|e| (e.reference, Arc::clone(e))).collect()
+        let mut list = BTreeMap::new();
+        for entry in self.running(node).shard.listed() {
+            let twice = list.insert(entry.reference, Arc::clone(entry));
+            assert_eq!(twice, None, "I14: one reference on two nodes");
+        }
+        list
     }
 
     fn lists(&self) -> Lists {

@@ -431,8 +431,8 @@ fn a_body_is_read_up_to_a_bound_and_ours_are_below() {
         })
     };
     assert!(Message::decode(&ops(1_000).encode()).is_ok());
-    let error = Message::decode(&ops(MAX_BODY_BYTES / 4).encode()).unwrap_err();
-    assert!(matches!(error, Malformed::TooLarge(_)), "{error}");
+    let error = Message::decode(&ops(MAX_BODY_BYTES / 4).encode()).err();
+    assert!(matches!(error, Some(Malformed::TooLarge(_))));
     let largest = Value {
         topic: "t".repeat(64 * 1024).into(),
         key: "k".repeat(crate::Tracker::MAX_KEY_BYTES).into(),

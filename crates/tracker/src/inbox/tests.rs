@@ -79,7 +79,10 @@ fn fill(inbox: &Inbox) {
 #[test]
 fn who_floods_a_node_loses_what_it_sends_itself() {
     for flood in [ordinary(), hello(), of_bytes(1_000), of_bytes(3_000)] {
-        let inbox = Inbox::new(ROOM);
+        let inbox = Inbox::new(Room {
+            messages: 2 * BOUND,
+            ..ROOM
+        });
         for _ in 0..100 {
             inbox.message(&origin("a"), &flood);
         }

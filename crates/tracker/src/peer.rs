@@ -78,10 +78,13 @@ impl Peer {
         self.replica.as_ref().map(Replica::at)
     }
 
-    /// Whether the peer is heard directly.
+    /// Whether the peer is heard directly: not who is silent, nor whose life does not count any more, of which there may be a copy still, in
+    /// case it takes a higher number.
     pub(crate) fn heard(&self) -> Option<(&Link, &Replica)> {
         let link = self.link.as_ref().filter(|link| !link.is_silent())?;
-        Some((link, self.replica.as_ref()?))
+        let replica = self.replica.as_ref();
+        let replica = replica.filter(|replica| self.floor.admits(replica.life()))?;
+        Some((link, replica))
     }
 
     /// Whether the copy has all that the peer said was there when the link came up.

@@ -76,11 +76,6 @@ impl Replica {
         }
     }
 
-    /// The empty copy of a life of which a held set is here: what is gone of that stays so.
-    pub(crate) fn after(self, gone: BTreeSet<u64>) -> Self {
-        Self { gone, ..self }
-    }
-
     pub(crate) fn life(&self) -> Life {
         self.life
     }

@@ -105,11 +105,11 @@ fn i8_what_a_set_lacks_of_the_numbers_it_covers_stays_away() {
     assert!(merged.fresh.is_empty() && merged.replaced.is_empty());
 }
 
-/// The copy that was to take the place of a set knows what was gone of that, before it has the entries themselves.
+/// A set that was merged knows what is gone of it, whatever another one has besides.
 #[test]
 fn i8_what_is_gone_comes_with_no_other_set() {
-    let copy = Replica::new(node(), 0, LIFE).after(BTreeSet::from([1]));
-    let mut here = HeldSet::of(copy, SECOND);
+    let mut here = set(0, &[]);
+    here.gone.insert(1);
     let merged = here.merge(set(2, &[(1, "ann"), (2, "bob")]));
     assert_eq!(numbers(here.iter()), [2]);
     assert_eq!(numbers(&merged.fresh), [2]);

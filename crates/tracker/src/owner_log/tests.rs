@@ -16,6 +16,9 @@ fn log(limit: usize) -> OwnerLog {
     OwnerLog::new(NodeName::new("a").unwrap(), 0, LIFE, limit)
 }
 
+/// More than any of these logs has.
+const FORGETS_NOTHING: usize = 1 << 30;
+
 fn slot(owner: u64, topic: &str, key: &str) -> Slot {
     Slot {
         owner,
@@ -133,59 +136,312 @@ fn i26_a_grace_is_of_what_is_tracked_and_ends_with_it() {
     assert_eq!(log.drop_grace(&here), Duration::ZERO, "of another ticket");
 }
 
-/// What users do to slots.
+/// As the end of the process does: what is given up has no end of its own any more, in whatever pieces.
+#[test]
+fn i21_what_is_given_up_has_no_end() {
+    let mut log = log(10_000);
+    for key in ["a", "b", "c"] {
+        log.put(&slot(1, "t", key), meta("v")).unwrap();
+    }
+    log.hold(&slot(1, "t", "a"), Some(Duration::from_secs(1)));
+    log.hold(&slot(1, "t", "b"), Some(Duration::from_secs(2)));
+    for (left, next) in [(2, Some(1)), (1, Some(2)), (0, None)] {
+        assert_eq!(log.clear(1).len(), 1);
+        log.assert_consistent();
+        assert_eq!(log.frozen().len(), left);
+        assert_eq!(log.next_expiry(), next.map(Duration::from_secs));
+    }
+}
+
+/// What users, connections and time do to a log.
 #[derive(Clone, Debug)]
 enum Wish {
     Put(u64, usize),
     Update(u64, usize),
     Delete(u64, usize),
+    /// That is held for so long when its connection ends.
+    Grace(u64, usize, u64),
+    /// Its connection ends: it is held for so long, or to the end of the log.
+    Hold(u64, usize, Option<u64>),
+    HoldAhead(u64, usize),
+    /// The user of the held entry that comes so far is back.
+    Gone(usize),
+    Expire(u64),
+    Renumber,
     Push,
 }
 
 fn wishes() -> impl Strategy<Value = Vec<Wish>> {
     let at = (1..3u64, 0..4usize);
+    // In steps, so that what ends ends just when the time is looked at, too.
+    let steps = |most: u64| (0..most).prop_map(|step| 100 * step);
+    let held = (at.clone(), prop::option::of(steps(9)));
     let wish = prop_oneof![
-        3 => at.clone().prop_map(|(owner, key)| Wish::Put(owner, key)),
-        2 => at.clone().prop_map(|(owner, key)| Wish::Update(owner, key)),
-        2 => at.prop_map(|(owner, key)| Wish::Delete(owner, key)),
-        1 => Just(Wish::Push),
+        6 => at.clone().prop_map(|(owner, key)| Wish::Put(owner, key)),
+        4 => at.clone().prop_map(|(owner, key)| Wish::Update(owner, key)),
+        3 => at.clone().prop_map(|(owner, key)| Wish::Delete(owner, key)),
+        2 => (at.clone(), 0..3u64).prop_map(|((owner, key), grace)| Wish::Grace(owner, key, grace)),
+        3 => held.prop_map(|((owner, key), until)| Wish::Hold(owner, key, until)),
+        2 => at.prop_map(|(owner, key)| Wish::HoldAhead(owner, key)),
+        2 => (0..9usize).prop_map(Wish::Gone),
+        2 => steps(5).prop_map(Wish::Expire),
+        1 => Just(Wish::Renumber),
+        2 => Just(Wish::Push),
     ];
-    prop::collection::vec(wish, 0..60)
+    prop::collection::vec(wish, 0..80)
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+fn at(owner: u64, key: usize) -> Slot {
+    slot(owner, "t", &format!("k{key}"))
+}
 
-    #[test]
-    fn i21_all_indexes_tell_the_same(wishes in wishes(), limit in 200..4_000usize) {
-        let mut log = log(limit);
-        let mut model: BTreeMap<(u64, usize), Arc<Entry>> = BTreeMap::new();
-        let at = |owner, key: usize| slot(owner, "t", &format!("k{key}"));
-        for wish in wishes {
-            match wish {
-                Wish::Put(owner, key) => match log.put(&at(owner, key), meta("v")) {
-                    Ok((_, entry)) => prop_assert!(model.insert((owner, key), entry).is_none()),
-                    Err(there) => prop_assert_eq!(model.get(&(owner, key)), Some(&there)),
-                },
-                Wish::Update(owner, key) => {
-                    let updated = log.update(&at(owner, key), meta("w"));
-                    prop_assert_eq!(updated.is_some(), model.contains_key(&(owner, key)));
-                    model.extend(updated.map(|(_, new)| ((owner, key), new)));
-                }
-                Wish::Delete(owner, key) => {
-                    prop_assert_eq!(log.delete(&at(owner, key)), model.remove(&(owner, key)));
-                }
-                Wish::Push => log.all_pushed(),
-            }
-            log.assert_consistent();
+/// A log, the time, and what is to be in it: by a model that knows nothing of how it is laid out.
+#[derive(Debug)]
+struct Beside {
+    log: OwnerLog,
+    now: Duration,
+    slots: BTreeMap<(u64, usize), Tracked>,
+    /// By number; with an end, or none.
+    held: BTreeMap<u64, Waiting>,
+    seq: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Tracked {
+    entry: Arc<Entry>,
+    ticket: Ticket,
+    grace: Duration,
+}
+
+#[derive(Clone, Debug)]
+struct Waiting {
+    entry: Arc<Entry>,
+    until: Option<Duration>,
+    gone: bool,
+    /// It is said when the time is looked at next that its user is back.
+    untold: bool,
+}
+
+impl Beside {
+    fn new(limit: usize) -> Self {
+        Self {
+            log: log(limit),
+            now: Duration::ZERO,
+            slots: BTreeMap::new(),
+            held: BTreeMap::new(),
+            seq: 0,
         }
-        let entries: Vec<_> = model.values().cloned().collect();
-        prop_assert_eq!(log.iter().cloned().collect::<Vec<_>>(), entries);
-        prop_assert!(log.frozen().is_sorted_by_key(|kept| kept.entry.reference));
-        let slots: usize = (1..3).map(|owner| log.slots(owner, usize::MAX).len()).sum();
-        prop_assert_eq!((slots, log.all_slots().len()), (model.len(), model.len()));
     }
 
+    fn is_held(&self, of: (u64, usize)) -> bool {
+        let tracked = self.slots.get(&of);
+        tracked.is_some_and(|there| self.held.contains_key(&there.entry.reference.put_seq()))
+    }
+
+    fn hold(&mut self, entry: Arc<Entry>, until: Option<Duration>) {
+        self.seq += 1;
+        let waiting = Waiting {
+            entry,
+            until,
+            gone: false,
+            untold: false,
+        };
+        let put_seq = waiting.entry.reference.put_seq();
+        self.held.insert(put_seq, waiting);
+    }
+
+    /// Grants a wish in both, and compares what is said of it. Whether it did anything.
+    fn grant(&mut self, wish: &Wish) -> bool {
+        let before = self.seq;
+        match *wish {
+            Wish::Put(owner, key) => {
+                let made = self.log.put(&at(owner, key), meta("v"));
+                match (self.slots.get(&(owner, key)), made) {
+                    (Some(there), Err(found)) => assert_eq!(there.entry, found, "I27"),
+                    (None, Ok((ticket, entry))) => {
+                        self.seq += 1;
+                        assert_eq!(entry.reference.put_seq(), self.seq);
+                        let grace = Duration::ZERO;
+                        let tracked = Tracked {
+                            entry,
+                            ticket,
+                            grace,
+                        };
+                        self.slots.insert((owner, key), tracked);
+                    }
+                    (expected, got) => panic!("I27: {expected:?}, {got:?}"),
+                }
+            }
+            Wish::Update(owner, key) => {
+                let updated = self.log.update(&at(owner, key), meta("w"));
+                let there = self.slots.get_mut(&(owner, key));
+                assert_eq!(updated.is_some(), there.is_some());
+                if let (Some(there), Some((old, new))) = (there, updated) {
+                    self.seq += 1;
+                    assert_eq!((&old, new.previous), (&there.entry, Some(old.reference)));
+                    assert_eq!(new.reference.put_seq(), self.seq);
+                    self.held.remove(&old.reference.put_seq());
+                    there.entry = new;
+                }
+            }
+            Wish::Delete(owner, key) => {
+                let there = self.slots.remove(&(owner, key)).map(|there| there.entry);
+                assert_eq!(self.log.delete(&at(owner, key)), there);
+                if let Some(entry) = there {
+                    self.seq += 1;
+                    self.held.remove(&entry.reference.put_seq());
+                }
+            }
+            Wish::Grace(owner, key, seconds) => {
+                if let Some(there) = self.slots.get_mut(&(owner, key)) {
+                    there.grace = Duration::from_secs(seconds);
+                    self.log.set_drop_grace(&there.ticket, there.grace);
+                }
+            }
+            Wish::Hold(owner, key, millis) => {
+                let until = millis.map(|millis| self.now + Duration::from_millis(millis));
+                let ahead = self.is_held((owner, key));
+                let there = self.slots.remove(&(owner, key));
+                let entry = there.map(|there| there.entry).filter(|_| !ahead);
+                assert_eq!(self.log.hold(&at(owner, key), until), entry);
+                entry.into_iter().for_each(|entry| self.hold(entry, until));
+            }
+            Wish::HoldAhead(owner, key) => {
+                let there = self.slots.get(&(owner, key)).map(|there| &there.entry);
+                let entry = there.filter(|_| !self.is_held((owner, key))).cloned();
+                assert_eq!(self.log.hold_ahead(&at(owner, key)), entry);
+                entry.into_iter().for_each(|entry| self.hold(entry, None));
+            }
+            Wish::Gone(which) => {
+                let mut shown = self.held.iter_mut().filter(|(_, held)| !held.gone);
+                if let Some((put_seq, held)) = shown.nth(which) {
+                    self.log.mark_gone(*put_seq);
+                    (held.gone, held.untold) = (true, true);
+                }
+            }
+            Wish::Expire(millis) => {
+                self.now += Duration::from_millis(millis);
+                for held in self.held.values_mut().filter(|held| held.untold) {
+                    held.untold = false;
+                    let told = self.now + ALL_HAVE_HEARD;
+                    held.until = held.until.map(|until| until.min(told));
+                }
+                let mut shown = self.log.expire(self.now);
+                let mut over = BTreeSet::new();
+                self.held.retain(|_, held| {
+                    let stays = held.until.is_none_or(|until| until > self.now);
+                    if !stays {
+                        self.seq += 1;
+                        over.extend((!held.gone).then_some(held.entry.reference));
+                    }
+                    stays
+                });
+                shown.sort_by_key(|entry| entry.reference);
+                let shown: BTreeSet<_> = shown.into_iter().map(|entry| entry.reference).collect();
+                assert_eq!(shown, over, "I26: what is over was still shown");
+            }
+            Wish::Renumber => self.log.renumber(self.log.at().life.next().unwrap()),
+            Wish::Push => self.log.all_pushed(),
+        }
+        self.log.assert_consistent();
+        self.compare();
+        self.seq > before
+    }
+
+    fn compare(&self) {
+        let log = &self.log;
+        assert_eq!(log.at().seq, self.seq, "one number for each operation");
+        let entries: Vec<_> = self
+            .slots
+            .values()
+            .map(|there| there.entry.clone())
+            .collect();
+        assert_eq!(log.iter().cloned().collect::<Vec<_>>(), entries);
+        let held = |entry: &Arc<Entry>| self.held.contains_key(&entry.reference.put_seq());
+        let live: Vec<_> = entries
+            .iter()
+            .filter(|entry| !held(entry))
+            .cloned()
+            .collect();
+        assert_eq!(log.live().cloned().collect::<Vec<_>>(), live);
+        let shown = self.held.values().filter(|held| !held.gone);
+        let shown: Vec<_> = shown.map(|held| held.entry.clone()).collect();
+        assert_eq!(log.held().cloned().collect::<Vec<_>>(), shown);
+        let kept = |entry: &Arc<Entry>, held| Kept {
+            entry: entry.clone(),
+            held,
+        };
+        let frozen = live.iter().map(|entry| kept(entry, false));
+        let held = self.held.values().map(|held| kept(&held.entry, true));
+        let mut frozen: Vec<Kept> = frozen.chain(held).collect();
+        frozen.sort_by_key(|kept| kept.entry.reference.put_seq());
+        assert_eq!(log.frozen(), frozen);
+        for ((owner, key), there) in &self.slots {
+            assert_eq!(log.slot_of(&there.ticket), Some(at(*owner, *key)));
+            assert_eq!(log.drop_grace(&at(*owner, *key)), there.grace);
+        }
+        for owner in 1..3 {
+            let of = self.slots.keys().filter(|at| at.0 == owner);
+            let slots: Vec<Slot> = of.map(|(owner, key)| at(*owner, *key)).collect();
+            assert_eq!(log.slots(owner, usize::MAX), slots);
+            assert_eq!(log.owner_has_entries(owner), !slots.is_empty());
+            for (first, rest) in slots.iter().zip(1..) {
+                let after = log.slots_after(owner, Some(first), usize::MAX);
+                assert_eq!(after, slots[rest..]);
+            }
+        }
+        let untold = |held: &Waiting| held.untold && held.until.is_some();
+        let ends = self.held.values().filter_map(|held| held.until);
+        let next = match self.held.values().any(untold) {
+            true => Some(Duration::ZERO),
+            false => ends.min(),
+        };
+        assert_eq!(log.next_expiry(), next);
+    }
+}
+
+/// Beside the model: whatever is asked of the log, in however many ways it finds it.
+#[test]
+fn i21_all_indexes_tell_the_same() {
+    let met = [
+        "held until a time, and over",
+        "held ahead, and updated",
+        "held ahead, and closed",
+        "held, and its user back",
+        "told that its user was back",
+        "renumbered with something held",
+        "a grace of what ended",
+    ];
+    let given = (wishes(), 200..4_000usize);
+    holds(256, &met, given, |(wishes, limit), tally| {
+        let mut both = Beside::new(limit);
+        for wish in wishes {
+            let held = both.held.len();
+            let grace = |of: &(u64, usize)| {
+                let there = both.slots.get(of);
+                there.is_some_and(|there| !there.grace.is_zero())
+            };
+            match wish {
+                Wish::Update(owner, key) => tally.note(met[1], both.is_held((owner, key))),
+                Wish::Hold(owner, key, _) => {
+                    tally.note(met[2], both.is_held((owner, key)));
+                    tally.note(met[6], grace(&(owner, key)));
+                }
+                Wish::Gone(_) => tally.note(met[3], held > 0),
+                Wish::Expire(_) => {
+                    let untold = both.held.values();
+                    let untold = untold.filter(|held| held.untold && held.until.is_some());
+                    tally.add(met[4], untold.count());
+                }
+                Wish::Renumber => tally.note(met[5], held > 0),
+                _ => {}
+            }
+            let expires = matches!(wish, Wish::Expire(_));
+            both.grant(&wish);
+            tally.note(met[0], expires && both.held.len() < held);
+        }
+        Ok(())
+    });
 }
 
 /// Beside a log that forgets nothing: every answer is the same, whatever was truncated.
@@ -194,11 +450,11 @@ fn i11_a_truncated_log_changes_no_answer() {
     let met = ["after something was forgotten"];
     let given = (wishes(), 0..2_000usize);
     holds(128, &met, given, |(wishes, limit), tally| {
-        let (mut short, mut whole) = (log(limit), log(usize::MAX));
+        let (mut short, mut whole) = (Beside::new(limit), Beside::new(FORGETS_NOTHING));
         for wish in &wishes {
-            grant(&mut short, wish);
-            grant(&mut whole, wish);
-            short.all_pushed();
+            prop_assert_eq!(short.grant(wish), whole.grant(wish));
+            short.log.all_pushed();
+            let (short, whole) = (&short.log, &whole.log);
             prop_assert_eq!(short.at(), whole.at());
             tally.note(met[0], !short.covers(0));
             prop_assert_eq!(
@@ -221,11 +477,12 @@ fn i25_the_log_is_a_bounded_suffix_of_the_history() {
     let met = ["nothing forgotten", "some forgotten", "all forgotten"];
     let given = (wishes(), 0..2_000usize);
     holds(128, &met, given, |(wishes, limit), tally| {
-        let (mut short, mut whole) = (log(limit), log(usize::MAX));
+        let (mut short, mut whole) = (Beside::new(limit), Beside::new(FORGETS_NOTHING));
         for wish in &wishes {
-            grant(&mut short, wish);
-            grant(&mut whole, wish);
-            short.all_pushed();
+            short.grant(wish);
+            whole.grant(wish);
+            short.log.all_pushed();
+            let (short, whole) = (&short.log, &whole.log);
             let history: Vec<_> = whole.ops_after(0).collect();
             for seq in (0..=short.at().seq).filter(|seq| short.covers(*seq)) {
                 let kept: Vec<_> = short.ops_after(seq).collect();
@@ -254,14 +511,4 @@ fn i25_the_log_is_a_bounded_suffix_of_the_history() {
         }
         Ok(())
     });
-}
-
-fn grant(log: &mut OwnerLog, wish: &Wish) {
-    let at = |owner: &u64, key: &usize| slot(*owner, "t", &format!("k{key}"));
-    match wish {
-        Wish::Put(owner, key) => drop(log.put(&at(owner, key), meta("v"))),
-        Wish::Update(owner, key) => drop(log.update(&at(owner, key), meta("w"))),
-        Wish::Delete(owner, key) => drop(log.delete(&at(owner, key))),
-        Wish::Push => {}
-    }
 }

@@ -16,6 +16,8 @@ use crate::held::HeldSet;
 use crate::life::Life;
 use crate::message::Position;
 use crate::owner_log::Slot;
+#[cfg(test)]
+use crate::replica::Kept;
 use crate::replica::Replica;
 use crate::visible::ShownHeld;
 
@@ -36,6 +38,17 @@ impl Shard {
             let is_heard = u64::from(self.hears(node, *life));
             (heard + is_heard, unheard + 1 - is_heard)
         })
+    }
+
+    /// The held sets that the next tick finds to be over.
+    pub(crate) fn sets_due(&self, now: Duration) -> impl Iterator<Item = (NodeName, Life)> {
+        let due = self.held.iter().filter(move |(_, set)| set.deadline <= now);
+        due.map(|(of, _)| of.clone())
+    }
+
+    /// Whether it has said goodbye.
+    pub(crate) fn has_left(&self) -> bool {
+        self.left
     }
 
     pub(crate) fn entries(&self, topic: &str) -> Entries {
@@ -76,10 +89,12 @@ impl Shard {
             .map(|((_, life), _)| *life)
     }
 
-    /// Whether what came after that number can be told without telling everything.
+    /// All that the copy of a node has, listed or not.
     #[cfg(test)]
-    pub(crate) fn log_covers(&self, seq: u64) -> bool {
-        self.own.covers(seq)
+    pub(crate) fn contents_of(&self, node: &NodeName) -> Vec<Kept> {
+        let copy = self.peers.get(node).and_then(|peer| peer.replica.as_ref());
+        let contents = copy.into_iter().flat_map(Replica::contents);
+        contents.cloned().collect()
     }
 
     /// How many of the entries that are listed are held.

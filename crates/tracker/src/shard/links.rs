@@ -87,8 +87,9 @@ impl Shard {
     }
 
     /// A tracker that is closed says goodbye, and that may be lost while its node goes on, and the link with it. Who says nothing for
-    /// several vector periods is asked, and who does not answer either is hidden as at the end of its link, until it speaks again. A
-    /// period in which this node itself stood still is one, however long it was.
+    /// several vector periods is asked, and who does not answer either is hidden as at the end of its link. What comes of that life from
+    /// then on may have been said before it was closed, so it does not count: who was only silent takes a higher number, as it is told to
+    /// when it speaks, and is listed again. A period in which this node itself stood still is one, however long it was.
     pub(super) fn notice_silence(&mut self, now: Duration) {
         let (mut asked, mut silent) = (Vec::new(), Vec::new());
         let longest = self.settings.permdown_period;
@@ -110,6 +111,10 @@ impl Shard {
         for node in &silent {
             self.stats.silent_peers += 1;
             self.lose_sight(node, now);
+            if let Some(peer) = self.peers.get_mut(node) {
+                // Of whom nothing was here yet nothing left: its first words may only take very long.
+                peer.floor.ended |= peer.have().is_none_or(|at| at.seq > 0);
+            }
             if let Some(link) = self.link_mut(node) {
                 link.restart();
             }

@@ -55,7 +55,8 @@ impl Shard {
         false
     }
 
-    /// A life that is remembered to be over speaks, though it may never have been heard here: nothing up to it counts.
+    /// A life that is remembered to be over speaks, though it may never have been heard here: nothing up to it counts. What is here of an
+    /// earlier one is hidden, and goes on if that tracker takes a higher number, as it is told to.
     fn raise_floor(&mut self, node: &NodeName, life: Life) {
         let admitted = self
             .peers
@@ -66,7 +67,6 @@ impl Shard {
         }
         self.hide(node);
         if let Some(peer) = self.peers.get_mut(node) {
-            peer.replica = None;
             peer.floor = Floor { life, ended: true };
         }
         if let Some(link) = self.link_mut(node) {
@@ -86,13 +86,11 @@ impl Shard {
     }
 
     fn begin_copy(&mut self, node: &NodeName, life: Life, now: Duration) {
-        let mut replica = Replica::new(node.clone(), self.settings.shard, life);
-        let mut at_least = 0;
-        if let Some(set) = self.held.get(&(node.clone(), life)) {
-            // It was not over, only out of reach during its drain: the set is shown until the copy is as far.
-            replica = replica.after(set.gone_for_good());
-            at_least = set.seq;
-        }
+        let replica = Replica::new(node.clone(), self.settings.shard, life);
+        // If a set of it is here it was not over, only out of reach during its drain: that is shown until the copy is as far, and then says
+        // what is gone.
+        let set = self.held.get(&(node.clone(), life));
+        let at_least = set.map_or(0, |set| set.seq);
         if let Some(peer) = self.peers.get_mut(node) {
             peer.replica = Some(replica);
             peer.at_least = at_least;

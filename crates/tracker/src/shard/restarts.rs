@@ -414,9 +414,12 @@ impl Shard {
 
     // Between nodes.
 
+    /// Not what is only shown until the copy of a life that is heard again has caught up: that is not over. Its own node may be closed by
+    /// then, which is noticed late, and meanwhile whoever took the set would hold it for longer than its grace.
     pub(super) fn offers(&self, now: Duration) -> Vec<Offer> {
-        let offers = self.held.iter().take(MAX_SETS);
-        offers
+        let over = self.held.iter();
+        let over = over.filter(|((node, life), _)| !self.hears(node, *life));
+        over.take(MAX_SETS)
             .map(|((node, life), set)| set.offer(node, *life, now))
             .collect()
     }

@@ -200,27 +200,40 @@ fn i16_what_is_updated_while_held_stays_held() {
     );
 }
 
-/// However the operations of the update are cut into messages: the other connection's entry keeps its place and its grace.
+/// Whichever of the two is updated, and however the operations of the update are cut into messages: the other connection's entry keeps
+/// its place and its grace.
 #[test]
 fn i16_what_is_updated_while_held_takes_nobody_elses_place() {
-    for length in [1, settings().chunk_bytes] {
+    let lengths = [1, settings().chunk_bytes];
+    for (owner, length) in [1, 2]
+        .into_iter()
+        .flat_map(|owner| lengths.map(|length| (owner, length)))
+    {
         let mut net = Net::restarting();
         net.track_beside();
         net.hold(1);
         net.hold(2);
         net.all_diffs();
-        let beside = Slot {
-            owner: 2,
+        let of = Slot {
+            owner,
             ..slot("ann")
         };
         let meta = Bytes::from(vec![7; length]);
-        let updated = net.shards[0].update(&beside, None, meta, net.now);
+        let updated = net.shards[0].update(&of, None, meta, net.now);
         assert!(updated.is_ok());
         net.pass(PERIOD);
-        assert_eq!(net.all_diffs(), [[(1, 1)], [(1, 1)], [(1, 1)]], "{length}");
+        assert_eq!(
+            net.all_diffs(),
+            [[(1, 1)], [(1, 1)], [(1, 1)]],
+            "{owner}, {length}"
+        );
         net.track(1, "ann");
         net.pass(PERIOD);
-        assert_eq!(net.all_diffs(), [[(1, 2)], [(1, 2)], [(1, 2)]], "{length}");
+        assert_eq!(
+            net.all_diffs(),
+            [[(1, 2)], [(1, 2)], [(1, 2)]],
+            "{owner}, {length}"
+        );
     }
 }
 

@@ -182,3 +182,62 @@ fn i4_what_was_told_of_an_owner_is_not_lowered_by_what_comes_late() {
     assert_eq!(peer.link.as_ref().map(|link| link.known), Some(7));
     assert!(peer.behind());
 }
+
+/// All that others say that they have is here: nothing has to be looked at again, and no timer is set for it.
+#[test]
+fn i22_what_is_here_already_is_not_suspected_to_be_missing() {
+    let mut net = Net::meshed(3);
+    net.track(0, "ann");
+    net.pass(PERIOD);
+    let mut heard = |seq: u64| {
+        let at = Position {
+            seq,
+            ..net.shards[0].at()
+        };
+        let heard = Heard {
+            node: name(0).as_str().to_owned(),
+            at,
+        };
+        let says = Message::Vector(vector(net.shards[2].at(), vec![heard]));
+        net.hear(1, 2, net.link(1, 2), says);
+        let link = net.shards[1].link_mut(&name(0)).unwrap();
+        link.suspicion.take().map(|suspicion| suspicion.seq)
+    };
+    assert_eq!([heard(0), heard(1), heard(2)], [None, None, Some(2)]);
+}
+
+/// A tracker is over, and the one that follows it has a lower number, since the clock was set back. It is here, when something that the first one
+/// said comes late: then it is told to take a higher number. What is here of it is hidden meanwhile, and not told again.
+#[test]
+fn i17_who_is_taken_for_an_earlier_life_goes_on_under_a_higher_number() {
+    let started = |started| Life { started, ..life(1) };
+    let mut net = Net::new(2);
+    net.shards[0] = Shard::new(name(0), started(20), settings());
+    net.up(0, 1);
+    net.track(0, "bob");
+    net.pass(PERIOD);
+    let late = Message::Vector(vector(net.shards[0].at(), Vec::new()));
+    net.shards[0].leave(net.now);
+    net.run();
+    net.down(0, 1);
+    net.pass(PERMDOWN + PERIOD);
+    assert!(!net.shards[1].remembers(&name(0)));
+    net.shards[0] = Shard::new(name(0), started(15), settings());
+    net.up(0, 1);
+    net.track(0, "ann");
+    net.pass(PERIOD);
+    assert_eq!(net.shards[1].shown_life(&name(0)), Some(started(15)));
+    net.take_diffs(1);
+    let told = net.shards[0].stats();
+    net.hear(1, 0, net.link(1, 0), late);
+    net.shards[1].settle();
+    assert_eq!(net.shards[1].shown_life(&name(0)), None);
+    net.pass(settings().vector_period);
+    assert_eq!(
+        (net.keys(1), net.take_diffs(1)),
+        ("ann".into(), vec![(0, 1), (1, 0)])
+    );
+    assert!(net.shards[1].shown_life(&name(0)) > Some(started(20)));
+    let stats = net.shards[0].stats();
+    assert_eq!(stats.states_served, told.states_served);
+}

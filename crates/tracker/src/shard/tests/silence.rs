@@ -47,6 +47,45 @@ fn i8_what_a_closed_tracker_had_leaves_though_its_goodbye_was_lost_and_its_link_
     assert_eq!(net.keys(1), "bob");
 }
 
+/// All that it ever said arrives once more over the link that stays, first while there is a copy still, then when there is none.
+#[test]
+fn i8_what_a_closed_tracker_said_is_not_heard_again_after_its_silence() {
+    let mut net = Net::meshed(2);
+    for key in ["ann", "bob", "cid"] {
+        net.track(0, key);
+    }
+    net.pass(PERIOD);
+    net.untrack(0, "cid");
+    net.pass(periods(2));
+    let mut said = std::mem::take(&mut net.sent);
+    said.retain(|(from, to, _)| (*from, *to) == (0, 1));
+    let is_hello = |message: &Message| matches!(message, Message::Hello(_));
+    let is_vector = |message: &Message| matches!(message, Message::Vector(_));
+    assert!(said.iter().any(|(_, _, said)| is_hello(said)));
+    assert!(said.iter().any(|(_, _, said)| is_vector(said)));
+    net.deaf.extend([(0, 1), (1, 0)]);
+    net.shards[0].leave(net.now);
+    net.run();
+    net.pass(periods(SILENT_PERIODS));
+    assert_eq!(net.take_diffs(1).last(), Some(&(0, 2)));
+    let link = net.link(1, 0);
+    for copies in [1, 0] {
+        for (_, _, message) in &said {
+            net.hear(1, 0, link, message.clone());
+            net.run();
+            assert_eq!(net.take_diffs(1), [], "{message:?}");
+        }
+        assert_eq!(net.shards[1].have(&name(0)).iter().count(), copies);
+        net.sent.clear();
+        net.pass(PERMDOWN);
+        let names = |message: &Message| {
+            let named = |vector: &Vector| !vector.heard.is_empty();
+            matches!(message, Message::Vector(vector) if named(vector))
+        };
+        assert!(!net.sent.iter().any(|(_, _, sent)| names(sent)));
+    }
+}
+
 /// Whoever stood still for long is listed again once it has said how far it is, and nothing that went meanwhile.
 #[test]
 fn i19_who_was_silent_and_speaks_again_is_listed_again() {

@@ -21,7 +21,7 @@ impl Net {
         for key in 0..ENTRIES {
             net.track(OWNER, &format!("k{key:02}"));
         }
-        assert!(!net.shards[OWNER].log_covers(0));
+        assert!(!net.shards[OWNER].own.covers(0));
         net.next_link = 1;
         for (here, there) in [(OWNER, FRESH), (FRESH, OWNER)] {
             net.links.insert((here, there), LinkId(1));

@@ -21,8 +21,9 @@ pub(super) struct Truth {
     restarts: BTreeMap<(Index, u64), Restart>,
     /// From when until when a node stood still, or a way was cut while its link was up.
     delays: Vec<(Duration, Duration)>,
-    /// The rate of the slowest clock.
+    /// The rate of the slowest clock, and of the fastest.
     slowest: Option<Rate>,
+    fastest: Option<Rate>,
 }
 
 #[derive(Debug)]
@@ -35,6 +36,8 @@ struct Fate {
     ended: Option<u64>,
     /// Its connection ended or is about to be closed, or its tracker ended after announcing a restart: it may be listed for a while.
     held: bool,
+    /// Its connection ended, and it is held until then by its own node's clock.
+    dropped: Option<Duration>,
     /// Who knew that it is held before its connection was closed, and which places there were by then.
     known_to: BTreeMap<Index, u64>,
 }
@@ -47,6 +50,8 @@ struct Restart {
     ended: Option<Duration>,
     /// When the last of those lost sight of it who had heard it, if anybody has. There a grace begins.
     lost: Option<Duration>,
+    /// When the first of those did.
+    first_lost: Option<Duration>,
 }
 
 /// Who looks, and what it knows of links.
@@ -55,6 +60,8 @@ pub(super) struct Sight {
     pub(super) viewer: Index,
     pub(super) step: u64,
     pub(super) now: Duration,
+    /// Its own tracker has said goodbye.
+    pub(super) leaves: bool,
 }
 
 /// What a node knows of others.
@@ -76,6 +83,7 @@ impl Truth {
     /// Some node has a clock of that rate.
     pub(super) fn measured_by(&mut self, rate: Rate) {
         self.slowest = Some(self.slowest.map_or(rate, |slowest| slowest.min(rate)));
+        self.fastest = Some(self.fastest.map_or(rate, |fastest| fastest.max(rate)));
     }
 
     /// How long what takes so long by a clock may take at most.
@@ -93,6 +101,7 @@ impl Truth {
             place: before.map_or(self.places, |before| before.place),
             ended: None,
             held: false,
+            dropped: None,
             known_to: BTreeMap::new(),
         };
         let before = self.values.insert(entry.reference, fate);
@@ -108,6 +117,13 @@ impl Truth {
     pub(super) fn held(&mut self, reference: PresenceRef) {
         if let Some(fate) = self.values.get_mut(&reference) {
             fate.held = true;
+        }
+    }
+
+    /// Its connection has ended, and it has a grace of its own.
+    pub(super) fn dropped(&mut self, reference: PresenceRef, until: Duration) {
+        if let Some(fate) = self.values.get_mut(&reference) {
+            fate.dropped = Some(until);
         }
     }
 
@@ -145,6 +161,7 @@ impl Truth {
             grace,
             ended: None,
             lost: None,
+            first_lost: None,
         };
         self.restarts.insert((writer, generation), restart);
     }
@@ -155,14 +172,46 @@ impl Truth {
             grace,
             ended: Some(now),
             lost: Some(now),
+            first_lost: Some(now),
         });
+    }
+
+    /// Until when an entry is held that has lost its connection, if the viewer's own tracker holds it: of one that restarted others say how
+    /// long it is held.
+    fn dropped_here(&self, fate: &Fate, sight: Sight) -> Option<Duration> {
+        let here = fate.writer == sight.viewer && self.restarted(fate) != Some(true);
+        fate.dropped.filter(|_| here)
+    }
+
+    /// Whether another node had something under that key that has ended: it may have come and gone in what one message told.
+    fn was_back(&self, entry: &Entry) -> bool {
+        let mut others = self.values.values().filter(|fate| {
+            let ended = fate.ended.is_some() || fate.held;
+            ended && fate.entry.node != entry.node
+        });
+        others.any(|fate| (&fate.entry.topic, &fate.entry.key) == (&entry.topic, &entry.key))
     }
 
     /// A node that heard a tracker does so no more: the link is over, or another tracker speaks.
     pub(super) fn lost_sight(&mut self, of: (Index, u64), now: Duration) {
         if let Some(restart) = self.restarts.get_mut(&of) {
             restart.lost = Some(now);
+            restart.first_lost.get_or_insert(now);
         }
+    }
+
+    /// A node ends the grace of what that tracker had: it began where somebody lost sight of it first, and was told on from there.
+    pub(super) fn grace_ends(&self, of: (Index, u64), now: Duration) {
+        let Some(restart) = self.restarts.get(&of) else {
+            return;
+        };
+        let first = restart.first_lost.expect("I26: somebody lost sight of it");
+        let least = self.fastest.unwrap_or(Rate::TRUE).takes(restart.grace);
+        assert!(
+            now + CUT_SHORT >= first + least,
+            "I26: {of:?} was lost at {first:?}, and held for {:?} at {now:?}",
+            restart.grace
+        );
     }
 
     /// A node stands still, or nothing gets through from one to another until the link is given up: what is under way comes so much later.
@@ -263,8 +312,27 @@ impl Watcher {
             assert_eq!(was, None, "I14: joined what was there");
             self.joined(entry, sight, truth, view);
         }
+        self.graces(diff, sight, truth);
         self.updates(diff);
         self.places(diff, sight, truth, view);
+    }
+
+    /// On its own node what has lost its connection is listed to the end of its grace, unless something new comes under its key, or the
+    /// tracker is over.
+    fn graces(&self, diff: &Diff, sight: Sight, truth: &Truth) {
+        for entry in &diff.leaves {
+            let fate = truth.fate(entry.reference);
+            let Some(until) = truth.dropped_here(fate, sight) else {
+                continue;
+            };
+            let over = sight.leaves || sight.now + CUT_SHORT >= until;
+            let is_back = diff.joins.iter().any(|new| new.key == entry.key);
+            assert!(
+                over || is_back || truth.was_back(entry),
+                "I26: {entry:?} left at {:?}, and is held until {until:?}",
+                sight.now
+            );
+        }
     }
 
     /// Whose connection is closed once all know that its entry is held is nowhere listed there and where its user is back. Of two held
@@ -388,6 +456,10 @@ impl Watcher {
         let mut lives = BTreeMap::new();
         for entry in self.list.values() {
             let fate = truth.fate(entry.reference);
+            if let Some(until) = truth.dropped_here(fate, sight) {
+                let late = truth.delays_since(until) + CUT_SHORT;
+                assert!(sight.now <= until + late, "I26: {entry:?} is held for ever");
+            }
             if truth.may_be_held(fate, sight.now) {
                 continue;
             }
@@ -410,10 +482,19 @@ impl Watcher {
         })
     }
 
+    /// What left here as over, or taken for that.
+    #[cfg(test)]
+    pub(super) fn seen_to_leave(&self) -> BTreeSet<PresenceRef> {
+        self.over.union(&self.presumed).copied().collect()
+    }
+
     pub(super) fn by_reference(&self) -> &BTreeMap<PresenceRef, Arc<Entry>> {
         &self.list
     }
 }
+
+/// What is told of the time that is left is told in whole milliseconds, from one to the next, and time moves by as much here.
+const CUT_SHORT: Duration = Duration::from_millis(8);
 
 /// So long a message may take in the simulated network that tells how much is left of a grace: 61 ms on its way, 500 ms more if it is
 /// overtaken, besides waiting behind the news that the link before is over, which come up to a silence late. Of several tellers the

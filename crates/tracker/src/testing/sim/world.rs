@@ -127,8 +127,8 @@ impl Running {
 struct Own {
     ticket: Ticket,
     entry: Arc<Entry>,
-    /// It is held for a while when its connection ends.
-    drop_grace: bool,
+    /// For so long it is held when its connection ends.
+    drop_grace: Duration,
     /// It is held before its connection ends.
     held_ahead: bool,
 }
@@ -266,11 +266,10 @@ impl World {
                     let node_at = &world.nodes[node];
                     world.truth.written(&entry, node, node_at.generation);
                     running.shard.set_drop_grace(&ticket, grace);
-                    let drop_grace = !grace.is_zero();
                     let own = Own {
                         ticket,
                         entry,
-                        drop_grace,
+                        drop_grace: grace,
                         held_ahead: false,
                     };
                     running.own.insert(at, own);
@@ -389,8 +388,12 @@ impl World {
     fn connection_ended(&mut self, node: Index, own: &Own) {
         self.report.count("connection ended");
         let reference = own.entry.reference;
-        if own.drop_grace || self.nodes[node].draining.is_some() {
+        if !own.drop_grace.is_zero() || self.nodes[node].draining.is_some() {
             self.truth.held(reference);
+            if self.nodes[node].draining.is_none() {
+                let grace = self.nodes[node].rate.takes(own.drop_grace);
+                self.truth.dropped(reference, self.now + grace);
+            }
         } else {
             self.truth.ended(reference, self.step);
         }
@@ -746,7 +749,7 @@ impl World {
             }
             Effect::Implausible(peer) => panic!("{peer} asked for a number that nobody had"),
             Effect::Step(step) => {
-                let sight = self.sight(node);
+                let sight = self.sight(node, running);
                 self.tell(|| {
                     let names = |entries: &[Arc<Entry>]| -> Vec<String> {
                         let name =
@@ -804,11 +807,12 @@ impl World {
         }
     }
 
-    fn sight(&self, viewer: Index) -> Sight {
+    fn sight(&self, viewer: Index, running: &Running) -> Sight {
         Sight {
             viewer,
             step: self.step,
             now: self.now,
+            leaves: running.shard.has_left(),
         }
     }
 
@@ -817,7 +821,9 @@ impl World {
         running.watcher.compare(running.shard.listed());
         let links = &running.links;
         let born = |other: Index| links.get(&other).map(|view| view.born);
-        running.watcher.lives(self.sight(node), &self.truth, born);
+        running
+            .watcher
+            .lives(self.sight(node, running), &self.truth, born);
         for (at, own) in &running.own {
             let (there, entry) = (running.shard.own_slot(&slot_at(*at)), &own.entry);
             assert_eq!(there, Some(entry), "I10: only its owner changes an entry");

@@ -158,6 +158,72 @@ fn i9_i23_a_copy_that_is_out_of_reach_becomes_the_set_that_others_hold() {
     }
 }
 
+/// It is heard again, so it is not over, though its state does not come: what is held of it is shown here meanwhile, and not passed on.
+#[test]
+fn i26_a_set_of_who_is_heard_again_is_not_passed_on() {
+    let mut net = Net::meshed(2).about_to_restart(GRACE);
+    net.down(0, 1);
+    assert_eq!(net.shards[1].offers(net.now).len(), 1);
+    net.translate = Some((0, |message| {
+        let is_part = matches!(message, Message::Part(_));
+        (!is_part).then(|| message.clone())
+    }));
+    net.up(0, 1);
+    assert!(net.shards[1].have(&name(0)).is_some());
+    assert_eq!(net.keys(1), "ann");
+    assert!(net.shards[1].offers(net.now).is_empty());
+    net.down(0, 1);
+    assert_eq!(net.shards[1].offers(net.now).len(), 1);
+}
+
+/// What others say of the end makes a set of the copy, under the number that they name: listed beside nothing that it was not told of, and
+/// over for those alone who pass it on. The node's own word counts for more.
+#[test]
+fn i8_i10_a_copy_that_is_held_at_others_word_takes_no_place_and_ends_no_life() {
+    let mut net = Net::meshed(3);
+    net.track(0, "ann");
+    net.track(0, "bob");
+    net.pass(PERIOD);
+    net.down(0, 1);
+    net.renumber(0, 7);
+    let beside = Slot {
+        owner: 2,
+        ..slot("ann")
+    };
+    net.shards[1].track(&beside, Bytes::new(), net.now).unwrap();
+    net.run();
+    let offer = Offer {
+        node: name(0).as_str().to_owned(),
+        at: net.shards[0].at(),
+        left: GRACE.as_millis() as u64,
+        formerly: vec![life(1)],
+    };
+    let mut vector = vector(net.shards[2].at(), Vec::new());
+    vector.held = vec![offer];
+    net.hear(1, 2, net.link(1, 2), Message::Vector(vector));
+    net.run();
+    assert_eq!(net.keys(1), "ann bob", "of ann the new place only");
+    let held: Vec<Life> = net.shards[1].held.keys().map(|(_, life)| *life).collect();
+    assert_eq!(held, [life(7)]);
+    assert_eq!(
+        net.shards[1].held[&(name(0), life(7))].told_by(),
+        Some(&name(2))
+    );
+    net.pass(GRACE);
+    assert_eq!(net.keys(1), "ann");
+    net.up(0, 1);
+    net.pass(PERIOD);
+    assert_eq!(
+        (net.keys(0), net.keys(1)),
+        ("ann ann bob".into(), "ann ann bob".into())
+    );
+    assert_eq!(
+        net.shards[0].stats().renumbered,
+        1,
+        "its own word was enough"
+    );
+}
+
 /// It saw that the user of a held entry was back, and lost the node without knowing that it restarts. Who did not see the user still has
 /// the entry, with others that came later.
 #[test]

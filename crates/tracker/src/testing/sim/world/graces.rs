@@ -47,6 +47,13 @@ fn used(by: &HeldBy) -> &'static str {
 impl World {
     /// Does what is due, and counts the graces that end by it.
     pub(super) fn handle_tick(&mut self, running: &mut Running, now: Duration) {
+        for (node, life) in running.shard.sets_due(now) {
+            let of = self.names.iter().position(|name| *name == node);
+            let of = of.expect("a node of this cluster");
+            if let Some(generation) = self.generations.get(&(of, life)) {
+                self.truth.grace_ends((of, *generation), self.now);
+            }
+        }
         let (heard, unheard) = running.shard.held_sets_due(now);
         let before = running.shard.stats().grace_ended;
         running.shard.handle_tick(now);

@@ -86,7 +86,7 @@ fn i26_dead_owners_leave_nothing_anywhere() {
                     own.iter().for_each(|own| world.connection_ended(node, own));
                 });
                 let drains = world.nodes[node].draining.is_some();
-                let holds = own.iter().filter(|own| drains || own.drop_grace);
+                let holds = own.iter().filter(|own| drains || !own.drop_grace.is_zero());
                 held.extend(holds.map(|own| own.entry.reference));
                 dead.extend(own.iter().map(|own| own.entry.reference));
             }

@@ -15,8 +15,8 @@
 //! | I9 | what is tracked while nothing works is listed everywhere in the end | `i9_` in `knowledge.rs` |
 //! | I10 | what a peer says changes no entry of others, and calls elsewhere are refused | `i10_` here, of corrupted messages in `corrupted.rs`, of made-up offers in `shard/tests/hostile.rs` |
 //! | I11, I25 | a truncated log changes no answer; it is a bounded suffix of the history | `owner_log/tests.rs` |
-//! | I12 | a state gives the identical list, whatever its owner went through, one's own position nothing | `i12_` here and in `replica/tests.rs` |
-//! | I13 | nobody exists by hearsay, nor is named to others who is not heard | `i13_` here |
+//! | I12 | a state gives the identical list, whatever its owner went through, one's own position nothing | `i12_` in `states.rs` and in `replica/tests.rs` |
+//! | I13 | nobody exists by hearsay, nor is named to others who is not heard | `i13_` in `hearsay.rs` |
 //! | I14 | diffs replayed are the list, at every step; who is closed once all know of the hold changes places in one diff, and no other place of a user is a return | `i14_` here and in `graces.rs` |
 //! | I15 | a new life has none of the old one's entries beside its own, ever, but for those held until a grace ends | `i15_` in `lives.rs` and `graces.rs` |
 //! | I16 | an update is never seen as none or two | `i16_` here |
@@ -25,7 +25,7 @@
 //! | I20 | messages of an older life count no more | `i20_` in `lives.rs` |
 //! | I21 | all indexes tell the same | `i21_` here and in `owner_log/tests.rs` |
 //! | I22 | quiet is quiet, in a lasting partition too | `i22_` here |
-//! | I23 | who lacks so many operations gets so many, or one state | `i23_` here |
+//! | I23 | who lacks so many operations gets so many, or one state | `i23_` in `states.rs` |
 //! | I24 | what is missing is asked from its owner, once | `i24_` here |
 //! | I26 | a dead owner leaves no entry anywhere, after its grace if it has one | `i26_` in `owners.rs`, `graces.rs` and `tests/it/owners.rs` |
 //! | I27 | twice is refused, nothing cannot be updated | `i27_` in `owners.rs` |
@@ -384,283 +384,6 @@ proptest! {
     }
 }
 
-impl World {
-    /// What a node answers to another one.
-    fn answers(&mut self, asked: Index, asking: Index, question: &Message) -> Vec<Message> {
-        let said = self.said.len();
-        self.hear(asked, asking, &question.encode());
-        let said = self.said[said..].iter();
-        let answers = said.filter(|(from, to, _)| (*from, *to) == (asked, asking));
-        answers
-            .map(|(_, _, bytes)| Message::decode(bytes).unwrap().unwrap())
-            .collect()
-    }
-
-    /// Asks a node for all that it has, in the place of another one, until a shard that has nothing has that; and in how many parts
-    /// it came. What is on its way to the other one already may be older: then the rest is asked for.
-    fn copied(&mut self, asked: Index, asking: Index) -> (Shard, usize) {
-        let stranger = NodeName::new("zz").unwrap();
-        let mut copy = Shard::new(stranger, Life::first_of(1), self.settings);
-        let member = self.member(asked, LinkId(1), self.nodes[asked].incarnation);
-        let origin = Origin {
-            node: member.node.clone(),
-            incarnation: member.incarnation,
-            link: member.link,
-        };
-        copy.handle_member(&MemberEvent::Up(member), Duration::ZERO);
-        let nothing = Pull {
-            have: None,
-            taken: None,
-        };
-        let (mut questions, mut parts) = (VecDeque::from([Message::Pull(nothing)]), 0);
-        while let Some(question) = questions.pop_front() {
-            for answer in self.answers(asked, asking, &question) {
-                parts += usize::from(matches!(answer, Message::Part(_)));
-                copy.handle_message(&origin, answer, Duration::ZERO);
-                copy.settle();
-                while let Some(effect) = copy.poll_effect() {
-                    if let Effect::SendTo(_, question) = effect
-                        && matches!(question, Message::PartTaken(_) | Message::Pull(_))
-                    {
-                        questions.push_back(question);
-                    }
-                }
-            }
-        }
-        (copy, parts)
-    }
-}
-
-/// Who has nothing and asks for all has what the node has, live or held, as its users know it, whatever it went through before. Who is as
-/// far as the node is told nothing.
-#[test]
-fn i12_a_state_is_the_whole_list_and_ones_own_position_nothing() {
-    let met = [
-        "in several parts",
-        "in one part",
-        "live",
-        "held",
-        "written under an earlier number",
-    ];
-    holds(48, &met, history(), |history, tally| {
-        let mut world = played(history);
-        world.become_quiet();
-        let grace = Duration::from_secs(20);
-        for node in world.alive() {
-            if world.random.one_in(2) {
-                world.renumber(node);
-            }
-            // Under a key of the node's own, so that nobody's return ends what is held.
-            for owner in 0..3 {
-                let (owner, topic, key) = apart(owner);
-                let at = (owner, topic, key + node);
-                world.track_at(node, at, Bytes::from_static(b"held"), grace);
-            }
-            world.owner_ends(node, apart(1).0, true);
-            world.owner_ends(node, apart(2).0, false);
-        }
-        world.pass(Duration::from_secs(1));
-        for asked in world.alive() {
-            let Some(asking) = world.running(asked).links.keys().next().copied() else {
-                continue;
-            };
-            let at = world.running(asked).shard.at();
-            let asks = Pull {
-                have: Some(at),
-                taken: None,
-            };
-            let nothing = world.answers(asked, asking, &Message::Pull(asks));
-            let is_nothing = matches!(nothing.as_slice(), [Message::Ops(ops)] if ops.ops.is_empty() && ops.from == at.seq);
-            prop_assert!(is_nothing, "{:?}", nothing);
-            let (copy, parts) = world.copied(asked, asking);
-            prop_assert!(parts > 0);
-            tally.note(met[usize::from(parts == 1)], true);
-            prop_assert_eq!(copy.have(&world.names[asked]), Some(at));
-            let mut held = Vec::new();
-            let mut live = BTreeMap::new();
-            for kept in copy.contents_of(&world.names[asked]) {
-                let earlier = |generation: &u64| *generation == world.nodes[asked].generation;
-                let lives = world.generations.iter();
-                let lives = lives.filter(|((of, _), one)| *of == asked && earlier(one));
-                let before = lives.filter(|((_, life), _)| *life != at.life);
-                let mut writers =
-                    before.map(|((_, life), _)| Writer::new(world.names[asked].as_str(), 0, *life));
-                let writer = kept.entry.reference.writer();
-                tally.note(met[4], writers.any(|other| other == writer));
-                if kept.held {
-                    held.push(Arc::clone(&kept.entry));
-                } else {
-                    live.insert(kept.entry.reference, Arc::clone(&kept.entry));
-                }
-            }
-            prop_assert_eq!(&live, &world.tracked(asked));
-            let dead: Vec<u64> = held.iter().map(|entry| entry.owner).collect();
-            prop_assert_eq!(dead, vec![apart(1).0]);
-            tally.add(met[2], live.len());
-            tally.add(met[3], held.len());
-            let mut listed: Vec<_> = copy.listed().cloned().collect();
-            // Where something is tracked beside it, and nobody told of that, its user is back.
-            let mut all: Vec<_> = live.into_values().collect();
-            listed.sort_by_key(|entry| entry.reference);
-            prop_assert!(all.iter().any(|entry| entry.key == held[0].key));
-            all.sort_by_key(|entry| entry.reference);
-            prop_assert_eq!(listed, all);
-        }
-        Ok(())
-    });
-}
-
-/// Others tell of a node that this one never heard, hears no more, or has forgotten: with each vector if they hear it, and as much as
-/// somebody makes up. It does not come to be here by that, its copy does not move, nothing of it is listed, and it is not asked.
-#[test]
-fn i13_nobody_exists_by_hearsay() {
-    let met = [
-        "of a stranger",
-        "of one that is cut off, which others hear",
-        "of one that was forgotten, which others hear",
-        "others say that they have more",
-    ];
-    let given = (history(), 0..3usize, 1..PresenceRef::NUMBERS, 0..9usize);
-    holds(48, &met, given, |(history, case, seq, which), tally| {
-        let mut world = steady((history.0, history.1.max(3), history.2));
-        let count = world.nodes.len();
-        let [viewer, of, from] = [0, 1, 2].map(|next| (which + next) % count);
-        world.tracks_something(of);
-        let (mut name, mut life) = (NodeName::new("zz").unwrap(), Life::first_of(seq));
-        if case > 0 {
-            name = world.names[of].clone();
-            life = world.running(of).shard.at().life;
-            world.part(viewer, of);
-            world.pass(Duration::from_secs(4));
-            if case > 1 {
-                let permdown = world.settings.permdown_period;
-                world.pass(permdown + permdown / 10);
-            }
-            world.track_at(of, apart(1), Bytes::new(), Duration::ZERO);
-        }
-        tally.note(met[case], true);
-        let seen = |world: &World| {
-            let shard = &world.running(viewer).shard;
-            let listed: Vec<_> = shard.listed().filter(|e| e.node == name).cloned().collect();
-            let asked = shard.stats().pulls_sent;
-            (shard.have(&name), shard.remembers(&name), listed, asked)
-        };
-        let before = seen(&world);
-        prop_assert_eq!(before.0.is_some(), case == 1);
-        prop_assert_eq!(&before.2, &Vec::<Arc<Entry>>::new());
-        let heard = vec![Heard {
-            node: name.as_str().to_owned(),
-            at: Position { life, seq },
-        }];
-        let at = world.running(from).shard.at();
-        let vector = Message::Vector(Vector {
-            at,
-            heard,
-            formerly: Vec::new(),
-            goodbye: None,
-            held: Vec::new(),
-        });
-        let hello = Message::Hello(Hello {
-            at,
-            have: None,
-            least: None,
-            formerly: Vec::new(),
-            goodbye: None,
-            held: Vec::new(),
-            hears: vec![name.as_str().to_owned()],
-        });
-        for message in [vector, hello] {
-            world.hear(viewer, from, &message.encode());
-        }
-        let said = world.said.len();
-        // A question to the stranger would fail in `effect`, which knows all nodes.
-        world.pass(Duration::from_secs(5));
-        prop_assert_eq!(seen(&world), before);
-        for (teller, to, bytes) in &world.said[said..] {
-            let Message::Vector(vector) = Message::decode(bytes).unwrap().unwrap() else {
-                continue;
-            };
-            let more = |heard: &Heard| name == heard.node.as_str();
-            let tells = *teller != of && *to == viewer && vector.heard.iter().any(more);
-            tally.note(met[3], tells);
-        }
-        Ok(())
-    });
-}
-
-/// One dies or is cut off: the others remember it for the permdown period, and name it to nobody, in whatever they say. But if they hold what
-/// it had, since it announced that, they offer that set as long as its grace lasts.
-#[test]
-fn i13_nobody_names_whom_it_does_not_hear() {
-    let met = [
-        "a vector",
-        "a first word",
-        "of one that is remembered",
-        "the set of one that is held",
-    ];
-    let how = (any::<bool>(), any::<bool>());
-    let given = (history(), 0..5usize, how);
-    holds(
-        48,
-        &met,
-        given,
-        |(history, which, (crashed, announced)), tally| {
-            let mut world = steady((history.0, history.1.max(3), history.2));
-            let (count, gone) = (world.nodes.len(), which % world.nodes.len());
-            if announced {
-                world.announce_restart(gone);
-                world.pass(Duration::from_millis(300));
-            }
-            if crashed {
-                world.crash(gone);
-            }
-            let others: Vec<Index> = (0..count).filter(|other| *other != gone).collect();
-            for other in &others {
-                world.part(gone, *other);
-            }
-            // A link breaks between two others, and each says how far it is over the next one.
-            let name = world.names[gone].clone();
-            let told = |world: &World| {
-                others
-                    .iter()
-                    .all(|other| !world.running(*other).links.contains_key(&gone))
-            };
-            while !told(&world) {
-                world.pass(Duration::from_millis(50));
-            }
-            let said = world.said.len();
-            world.cut(others[0], others[1]);
-            world.pass(Duration::from_secs(4));
-            world.connect_all();
-            world.pass(Duration::from_secs(6));
-            for (from, _, bytes) in &world.said[said..] {
-                if *from == gone {
-                    continue;
-                }
-                let known = world.running(*from).shard.have(&name).is_some();
-                tally.note(met[2], known);
-                let mut message = Message::decode(bytes).unwrap().unwrap();
-                match &mut message {
-                    Message::Vector(vector) => {
-                        tally.add(met[0], 1);
-                        tally.add(met[3], vector.held.len());
-                        vector.held.clear();
-                    }
-                    Message::Hello(hello) => {
-                        tally.add(met[1], 1);
-                        hello.held.clear();
-                    }
-                    Message::HeldPull(_) | Message::HeldPart(_) => continue,
-                    _ => {}
-                }
-                let names = format!("{message:?}").contains(&format!("{:?}", name.as_str()));
-                prop_assert!(!names, "n{} says {:?}", from, message);
-            }
-            Ok(())
-        },
-    );
-}
-
 #[test]
 fn i1_quiet_lists_are_what_is_tracked() {
     let met = [
@@ -1007,91 +730,17 @@ fn i28_what_was_tracked_is_listed_at_once_and_until_it_leaves() {
     });
 }
 
-/// What an owner's log still has is said by a model: the longest end of its history that fits into its bytes.
-#[test]
-fn i23_who_lacks_some_operations_gets_those_or_one_state() {
-    let met = [
-        "lacks what is in the log",
-        "lacks what is there no more",
-        "lacks the last that the log has",
-        "lacks one more than that",
-    ];
-    let wishes = prop::collection::vec((0..4u8, 0..4u64), 0..30);
-    let asked = (
-        history(),
-        wishes,
-        any::<prop::sample::Index>(),
-        any::<bool>(),
-    );
-    holds(96, &met, asked, |(history, wishes, lacks, edge), tally| {
-        let mut world = steady(history);
-        // So far it has only tracked: one operation for each entry, in their order.
-        let mut sizes: Vec<usize> = world.tracked(0).values().map(|e| wire_size(e)).collect();
-        prop_assert_eq!(sizes.len() as u64, world.running(0).shard.at().seq);
-        for (what, owner) in wishes {
-            let tracked = world.running(0).own.contains_key(&apart(owner));
-            match what {
-                0 | 1 => world.track_at(0, apart(owner), Bytes::from(vec![7; 30]), Duration::ZERO),
-                2 => world.update_at(0, apart(owner), Bytes::from(vec![7; 90])),
-                _ => world.untrack_at(0, apart(owner), false),
-            }
-            let now = world.running(0).own.get(&apart(owner));
-            let size = match (tracked, what) {
-                (false, 0 | 1) | (true, 2) => wire_size(&now.unwrap().entry),
-                (true, 3) => OP_OVERHEAD_BYTES,
-                _ => continue,
-            };
-            sizes.push(size);
-        }
-        world.pass(Duration::from_secs(1));
-        let at = world.running(0).shard.at();
-        prop_assert_eq!(at.seq, sizes.len() as u64);
-        let mut room = world.settings.log_bytes;
-        let fits = sizes.iter().rev().take_while(|size| {
-            let fits = **size <= room;
-            room = room.saturating_sub(**size);
-            fits
-        });
-        let first = at.seq - fits.count() as u64;
-        let seq = match edge {
-            true => first.saturating_sub(lacks.index(2) as u64),
-            false => lacks.index(at.seq as usize + 1) as u64,
-        };
-        let have = Some(Position { seq, ..at });
-        let (mut next, mut states) = (seq, BTreeSet::new());
-        for answer in world.answers(0, 1, &Message::Pull(Pull { have, taken: None })) {
-            match answer {
-                Message::Ops(ops) => {
-                    prop_assert_eq!(ops.from, next, "one after the other");
-                    next = ops.to();
-                }
-                Message::Part(part) => {
-                    prop_assert_eq!(part.at, at);
-                    states.insert(part.parts);
-                }
-                other => panic!("{other:?}"),
-            }
-        }
-        let covered = seq >= first;
-        let expected = if covered { (at.seq, 0) } else { (seq, 1) };
-        prop_assert_eq!((next, states.len()), expected);
-        tally.note(met[0], covered && seq < at.seq);
-        tally.note(met[1], !covered);
-        tally.note(met[2], first > 0 && seq == first);
-        tally.note(met[3], seq + 1 == first);
-        Ok(())
-    });
-}
-
 mod clocks;
 mod corrupted;
 mod graces;
+mod hearsay;
 mod knowledge;
 mod lives;
 mod losses;
 mod offers;
 mod owners;
 mod splits;
+mod states;
 
 /// No promise is without a property of its name: a test by itself, or one of those that proptest makes.
 #[test]
@@ -1101,12 +750,14 @@ fn every_promise_has_a_property() {
         include_str!("promises/clocks.rs"),
         include_str!("promises/corrupted.rs"),
         include_str!("promises/graces.rs"),
+        include_str!("promises/hearsay.rs"),
         include_str!("promises/knowledge.rs"),
         include_str!("promises/lives.rs"),
         include_str!("promises/losses.rs"),
         include_str!("promises/offers.rs"),
         include_str!("promises/owners.rs"),
         include_str!("promises/splits.rs"),
+        include_str!("promises/states.rs"),
         include_str!("../../../replica/tests.rs"),
         include_str!("../../../owner_log/tests.rs"),
         include_str!("../../../shard/tests/laws.rs"),

@@ -116,10 +116,10 @@ impl Charge {
         fits
     }
 
-    /// Takes so many bytes if anything is left, be it less: of what is large one always fits, and one at most is too much.
+    /// Takes so many bytes if anything is left for this holder, be it less: of what is large one always fits, and one at most is too much.
     pub(super) fn take_last(&mut self, bytes: usize) -> bool {
         let mut taken = self.budget.taken();
-        let is_left = taken.bytes < self.budget.most;
+        let is_left = taken.fits(self.holder.as_ref(), 1, self.budget.most);
         if is_left {
             taken.take(self.holder.as_ref(), bytes);
             self.bytes += bytes;

@@ -48,7 +48,8 @@ pub struct LongPollConfig {
     pub max_forwarded_bytes: usize,
     /// How many bytes of answers to polls may be here that came from other nodes and that clients have not read; default 64 MiB. While there
     /// are as many, polls for sessions of other nodes are answered as posts beyond [`max_posted_bytes`](Self::max_posted_bytes). One session has no
-    /// more of it than [`buffer_bytes`](Self::buffer_bytes) and what two polls bring.
+    /// more of it than [`buffer_bytes`](Self::buffer_bytes) and what two polls bring, and one address at most as much as it leaves free, and one
+    /// answer.
     pub max_answer_bytes: usize,
 }
 

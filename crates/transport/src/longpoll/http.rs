@@ -81,7 +81,8 @@ async fn get<H: Handler>(
     let Some(token) = token(&head.headers, &params) else {
         return open(service, polling, params, head).await;
     };
-    let Some((polled, until_read)) = polling.poll(token).await else {
+    let holder = Holder::of(service.client(head), token);
+    let Some((polled, until_read)) = polling.poll(token, holder).await else {
         return fault(StatusCode::SERVICE_UNAVAILABLE);
     };
     match polled {
@@ -246,7 +247,7 @@ fn refuse(polling: &LongPolling, not_read: NotRead) -> Response<Full<Bytes>> {
 
 impl LongPolling {
     /// None if too much came from other nodes that clients have not read.
-    async fn poll(&self, token: &str) -> Option<(Polled, UntilRead)> {
+    async fn poll(&self, token: &str, holder: Holder) -> Option<(Polled, UntilRead)> {
         let window = self.config().window;
         match self.sessions.find(token) {
             Place::Here(session) => {
@@ -254,7 +255,7 @@ impl LongPolling {
                 Some((polled, UntilRead::Here { _unread: unread }))
             }
             Place::There(node) => {
-                let (polled, unread) = self.relay.poll(&node, token, window).await?;
+                let (polled, unread) = self.relay.poll(&node, token, window, holder).await?;
                 let until_read = unread.map_or(UntilRead::Nothing, UntilRead::There);
                 Some((polled, until_read))
             }

@@ -24,7 +24,7 @@ use tokio::time::timeout;
 
 use super::{
     body::{BadLine, Layout},
-    budget::{Budget, Charge},
+    budget::{Budget, Charge, Holder},
     downstream::Polled,
     session::PostAnswer,
     sessions::Sessions,
@@ -96,7 +96,8 @@ impl Relay {
         }
         let token = ByteString::from(token);
         self.sessions.counters().forwarded.add_one();
-        match self.ask(node, Word::Knock { token }, Duration::ZERO).await {
+        let (word, charge) = (Word::Knock { token }, self.answers.charge(None));
+        match self.ask(node, word, Duration::ZERO, charge).await {
             Some(Answer {
                 word: Word::Here, ..
             }) => true,
@@ -105,7 +106,8 @@ impl Relay {
     }
 
     /// Asks a node for messages of one of its sessions. They count as unread until the other thing that is returned is dropped. None if too
-    /// much is that came from other nodes. A session that has as much of that as may wait for it gets nothing, as it would where it is.
+    /// much is that came from other nodes, to this holder or to all. A session that has as much of that as may wait for it gets nothing, as it
+    /// would where it is.
     ///
     /// # Cancel safety
     /// Dropped, the other node is told that nobody waits any more.
@@ -114,11 +116,13 @@ impl Relay {
         node: &NodeName,
         token: &str,
         window: Duration,
+        holder: Holder,
     ) -> Option<(Polled, Option<Unread>)> {
         if self.unread.of(token) >= self.sessions.config().buffer_bytes {
             return Some((Polled::Nothing, None));
         }
-        if !self.answers.charge(None).could_grow(1) {
+        let charge = self.answers.charge(Some(holder));
+        if !charge.could_grow(1) {
             return None;
         }
         let token = ByteString::from(token);
@@ -127,7 +131,7 @@ impl Relay {
             token: token.clone(),
             window,
         };
-        let Some(Answer { word, charge }) = self.ask(node, word, window).await else {
+        let Some(Answer { word, charge }) = self.ask(node, word, window, charge).await else {
             return Some((self.in_vain(Polled::Gone), None));
         };
         match word {
@@ -162,7 +166,8 @@ impl Relay {
             layout,
             body,
         };
-        let answer = self.ask(node, word, window).await;
+        let nothing = self.answers.charge(None);
+        let answer = self.ask(node, word, window, nothing).await;
         drop(charge);
         match answer.map(|answer| answer.word) {
             Some(Word::Taken) => PostAnswer::Taken,
@@ -174,8 +179,14 @@ impl Relay {
         }
     }
 
-    async fn ask(&self, node: &NodeName, word: Word, window: Duration) -> Option<Answer> {
-        let question = self.asking.begin(node)?;
+    async fn ask(
+        &self,
+        node: &NodeName,
+        word: Word,
+        window: Duration,
+        charge: Charge,
+    ) -> Option<Answer> {
+        let question = self.asking.begin(node, charge)?;
         let request = question.request();
         self.say(node, request, word).ok()?;
         let mut waiting = Waiting {
@@ -227,20 +238,8 @@ impl Relay {
                     self.lose(node, &session);
                 }
             }
-            answer => self.hear_answer(node, request, answer),
+            answer => self.asking.answer(node, request, answer),
         }
-    }
-
-    /// What a client is to be told takes room as soon as it is here. For what finds none it is told that there is none.
-    fn hear_answer(&self, node: &NodeName, request: u64, mut word: Word) {
-        let mut charge = self.answers.charge(None);
-        if let Word::Messages(_) = word
-            && !charge.take_last(word.bytes())
-        {
-            let token = ByteString::new();
-            word = Word::Lost { token };
-        }
-        self.asking.answer(node, request, Answer { word, charge });
     }
 
     /// What happens to other nodes.

@@ -533,8 +533,15 @@ async fn what_is_refused_is_one_line_a_second_of_each_kind() {
 
 /// The answer to a poll, of which nothing is read.
 async fn unread(polled: &Polled, token: &str) -> Response<Full<Bytes>> {
+    unread_from("127.0.0.1:80", polled, token).await
+}
+
+/// The same of a client that comes from there.
+async fn unread_from(peer: &str, polled: &Polled, token: &str) -> Response<Full<Bytes>> {
     let request = get(&format!("token={token}"));
-    let request = request.body(Full::<Bytes>::default()).unwrap();
+    let mut request = request.body(Full::<Bytes>::default()).unwrap();
+    let peer = PeerAddr(peer.parse().unwrap());
+    request.extensions_mut().insert(peer);
     polled.service.clone().call(request).await.unwrap()
 }
 
@@ -638,6 +645,28 @@ async fn answers_from_other_nodes_that_nobody_reads_count_as_what_is_under_way()
     drop(held);
     let answer = b.poll(&other.token).await;
     answer.is(messages(&other.token, &["x"]));
+}
+
+/// However many sessions one address has, it leaves as much to others as it takes.
+#[tokio::test(start_paused = true)]
+async fn an_address_that_does_not_read_what_comes_from_another_node_leaves_room_to_others() {
+    let config = LongPollConfig::default().with_max_answer_bytes(4_000);
+    let (_a, b, sessions) = away::<7>(config).await;
+    let [hostile @ .., other] = &sessions;
+    let mut held = Vec::new();
+    for session in hostile {
+        session.push(900);
+        let answer = unread_from("192.0.2.1:80", &b, &session.token).await;
+        held.push((answer.status(), answer));
+    }
+    let answered = held
+        .iter()
+        .filter(|(status, _)| *status == StatusCode::OK)
+        .count();
+    assert_eq!(answered, 2, "a third would leave less than it has");
+    other.push(900);
+    let answer = unread_from("192.0.2.2:80", &b, &other.token).await;
+    assert_eq!(answer.status(), StatusCode::OK);
 }
 
 /// Each had room when it began to wait.

@@ -5,6 +5,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use bytestring::ByteString;
 use matryoshka_pubsub::NodeName;
 use tokio::sync::oneshot;
 
@@ -25,6 +26,8 @@ struct Table {
 
 struct Open {
     node: NodeName,
+    /// For what its client is to be told.
+    charge: Charge,
     answer: oneshot::Sender<Answer>,
 }
 
@@ -50,8 +53,8 @@ impl Asking {
         }
     }
 
-    /// A new request to that node, unless too many are under way.
-    pub(super) fn begin(&self, node: &NodeName) -> Option<Question<'_>> {
+    /// A new request to that node, unless too many are under way. The charge is for what its client is to be told.
+    pub(super) fn begin(&self, node: &NodeName, charge: Charge) -> Option<Question<'_>> {
         let (sender, answer) = oneshot::channel();
         let mut table = self.table();
         if table.open.len() >= self.most {
@@ -61,6 +64,7 @@ impl Asking {
         table.next += 1;
         let open = Open {
             node: node.clone(),
+            charge,
             answer: sender,
         };
         table.open.insert(request, open);
@@ -72,8 +76,9 @@ impl Asking {
         })
     }
 
-    /// A node answered. What it was not asked is nothing.
-    pub(super) fn answer(&self, node: &NodeName, request: u64, answer: Answer) {
+    /// A node answered. What it was not asked is nothing. What a client is to be told takes room as soon as it is here; where it finds none,
+    /// the answer is that it is lost.
+    pub(super) fn answer(&self, node: &NodeName, request: u64, mut word: Word) {
         let mut table = self.table();
         let is_its = |open: &Open| open.node == *node;
         if !table.open.get(&request).is_some_and(is_its) {
@@ -81,10 +86,20 @@ impl Asking {
         }
         let open = table.open.remove(&request);
         drop(table);
-        if let Some(open) = open {
-            // Whoever asked may have gone just now.
-            let _ = open.answer.send(answer);
+        let Some(Open {
+            mut charge, answer, ..
+        }) = open
+        else {
+            return;
+        };
+        if let Word::Messages(_) = word
+            && !charge.take_last(word.bytes())
+        {
+            let token = ByteString::new();
+            word = Word::Lost { token };
         }
+        // Whoever asked may have gone just now.
+        let _ = answer.send(Answer { word, charge });
     }
 
     /// That node will not answer any more.

@@ -92,7 +92,7 @@ async fn j4_x11_a_panic_in_join_is_a_crashed_join() {
         )
         .await;
     assert_eq!(lab.notes().len(), 1, "no terminate");
-    let lines = lines.take();
+    let lines = lines.take_timeless();
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(
         lines[0].contains("told to") && lines[0].contains("lab:a"),

@@ -39,6 +39,14 @@ impl Lines {
         std::mem::take(&mut self.log.0.lines.lock().unwrap())
     }
 
+    /// The same without those on callbacks that kept their thread, which a busy machine may have to tell of any: to write down where it
+    /// panicked takes long.
+    pub(crate) fn take_timeless(&self) -> Vec<String> {
+        let mut lines = self.take();
+        lines.retain(|line| !line.contains(" its thread"));
+        lines
+    }
+
     /// The log, for other threads, or for the callbacks of channels.
     pub(crate) fn log(&self) -> Log {
         self.log.clone()

@@ -336,7 +336,7 @@ async fn a_panicking_channel_is_one_line_with_its_place_and_topic() {
         let channel = server.joined().await;
         channel.push("panic", json!({})).await;
         assert_push!(channel, "phx_error");
-        let lines = lines.take();
+        let lines = lines.take_timeless();
         assert_eq!(lines.len(), 1, "{lines:?}");
         lines[0].clone()
     };

@@ -96,7 +96,7 @@ async fn m4_an_unknown_event_crashes_with_one_line_that_names_the_known_ones() {
         client
             .play(&script.replace("EVENT", event).replace("PAYLOAD", payload))
             .await;
-        let lines = lines.take();
+        let lines = lines.take_timeless();
         assert_eq!(lines.len(), 1, "{lines:?}");
         assert!(
             lines[0].contains(expected) && !lines[0].contains("xyzzy"),
@@ -117,7 +117,7 @@ async fn params_that_do_not_fit_crash_the_join_with_one_line() {
             "#,
         )
         .await;
-    let lines = lines.take();
+    let lines = lines.take_timeless();
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(
         lines[0].contains("missing field `user`") && !lines[0].contains("xyzzy"),
@@ -204,7 +204,7 @@ async fn a_clients_text_never_breaks_a_line_of_the_log() {
         "#;
     let mut client = Client::connect(&sockets(), Vsn::V2).await;
     client.play(&script.replace("TOPIC", &topic)).await;
-    let lines = lines.take();
+    let lines = lines.take_timeless();
     assert_eq!(lines.len(), 1);
     assert!(
         !lines[0].contains('\n') && lines[0].len() < 300,

@@ -128,8 +128,12 @@ impl Connection {
             route,
             payload,
             after,
+            earlier_ended,
         } = start;
         let (inbox, receiver) = inbox(&self.link, payload.len());
+        // One that ended by itself may not have been heard of yet.
+        let ended_at = after.and_then(|(old, _)| self.find(old)?.inbox.ended_at());
+        let earlier_ended = earlier_ended.map(|told| ended_at.map_or(told, |at| at.min(told)));
         let replaces = after.and_then(|(old, wait)| Some((self.lend(old)?, wait)));
         let task = route.spawn(Seat {
             link: Arc::clone(&self.link),
@@ -141,6 +145,7 @@ impl Connection {
             assigns: self.assigns.clone(),
             inbox: (inbox.clone(), receiver),
             replaces,
+            earlier_ended,
         });
         if self.channels.is_empty() {
             // Most have one for good, and a list that grows by itself takes room for four.
@@ -233,8 +238,9 @@ impl Connection {
             }
         }
         let (endpoint, mut effects) = (&self.endpoint, Vec::with_capacity(1));
+        let route = |topic: &str| endpoint.route(topic);
         self.multiplexer
-            .handle_message(message, |topic| endpoint.route(topic), &mut effects);
+            .handle_message(message, Instant::now(), route, &mut effects);
         self.apply(effects, out)
     }
 
@@ -261,7 +267,9 @@ impl Connection {
             Fate::Left { reference } => {
                 multiplexer.handle_left(&topic, id, reference, &mut effects);
             }
-            Fate::Ended(end) => multiplexer.handle_ended(&topic, id, end, &mut effects),
+            Fate::Ended { end, at } => {
+                multiplexer.handle_ended(&topic, id, end, at, &mut effects);
+            }
             // It may have made room before its word was read here.
             Fate::Stalled if in_the_way != Some(id) => return Ok(()),
             Fate::Stalled => {
@@ -270,7 +278,7 @@ impl Connection {
                 };
                 let inbox = &self.channels[at].1.inbox;
                 let unread = inbox.take_requests().chain(stalled(&mut self.stalled));
-                multiplexer.handle_stalled(&topic, id, unread, &mut effects);
+                multiplexer.handle_stalled(&topic, id, unread, Instant::now(), &mut effects);
             }
         }
         self.apply(effects, out)

@@ -67,16 +67,20 @@ struct State {
     is_awaited: bool,
     is_closed: bool,
     /// Boxed, since it comes once.
-    gone: Option<Box<Gone>>,
+    over: Option<Box<Over>>,
     /// The session has been told of the channel's end.
     is_told: bool,
 }
 
-/// The connection has ended.
-struct Gone {
-    reason: Terminated,
-    /// From then on nothing of what the channel does is waited for any longer, but its last words.
-    deadline: Instant,
+enum Over {
+    /// The connection has ended.
+    Connection {
+        reason: Terminated,
+        /// From then on nothing of what the channel does is waited for any longer, but its last words.
+        deadline: Instant,
+    },
+    /// The channel itself has, at that moment.
+    Channel { at: Instant },
 }
 
 /// What is said to a channel past its inbox.
@@ -102,7 +106,7 @@ pub(crate) fn inbox(link: &Arc<Link>, join_bytes: usize) -> (InboxSender, InboxR
             is_awaited: false,
             is_closed: false,
             only_the_end_matters: false,
-            gone: None,
+            over: None,
             is_told: false,
         }),
     });
@@ -301,7 +305,7 @@ impl InboxSender {
         let deadline = Instant::now() + self.0.link.config.terminate_timeout;
         let mut state = self.0.lock();
         state.is_closed = true;
-        state.gone = Some(Box::new(Gone { reason, deadline }));
+        state.over = Some(Box::new(Over::Connection { reason, deadline }));
         let receiver = state.receiver.take();
         drop(state);
         wake(receiver);
@@ -310,13 +314,21 @@ impl InboxSender {
     /// Ready once the connection has ended, with until when the channel may go on; else its task is woken then, and not for what comes in.
     pub(crate) fn poll_gone(&self, cx: &Context<'_>) -> Poll<Instant> {
         let mut state = self.0.lock();
-        if let Some(gone) = &state.gone {
-            return Poll::Ready(gone.deadline);
+        if let Some(deadline) = state.deadline() {
+            return Poll::Ready(deadline);
         }
         let old = state.wait(true, cx);
         drop(state);
         drop(old);
         Poll::Pending
+    }
+
+    /// When the channel ended by itself, if it has.
+    pub(crate) fn ended_at(&self) -> Option<Instant> {
+        match self.0.lock().over.as_deref()? {
+            Over::Channel { at } => Some(*at),
+            Over::Connection { .. } => None,
+        }
     }
 
     /// How much of what its client sent the channel keeps, in bytes.
@@ -427,6 +439,14 @@ impl InboxReceiver {
         self.0.empty().into_requests()
     }
 
+    /// The channel ends: as [`shut`](Self::shut). Gives the moment.
+    pub(crate) fn end(&mut self) -> Instant {
+        let at = Instant::now();
+        self.0.lock().over = Some(Box::new(Over::Channel { at }));
+        self.shut();
+        at
+    }
+
     /// Takes nothing more in, and drops what is inside.
     pub(crate) fn shut(&mut self) {
         drop(self.0.empty());
@@ -457,9 +477,10 @@ impl InboxReceiver {
 
     /// Why the connection has ended.
     pub(crate) fn closed(&self) -> Terminated {
-        let state = self.0.lock();
-        let gone = state.gone.as_ref();
-        gone.map_or(Terminated::Closed, |gone| gone.reason.clone())
+        match self.0.lock().over.as_deref() {
+            Some(Over::Connection { reason, .. }) => reason.clone(),
+            _ => Terminated::Closed,
+        }
     }
 }
 
@@ -475,8 +496,15 @@ impl State {
 
     /// Whether the channel may take nothing out any more.
     fn is_late(&self) -> bool {
-        let gone = self.gone.as_ref();
-        gone.is_some_and(|gone| gone.deadline <= Instant::now())
+        let deadline = self.deadline();
+        deadline.is_some_and(|deadline| deadline <= Instant::now())
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match self.over.as_deref()? {
+            Over::Connection { deadline, .. } => Some(*deadline),
+            Over::Channel { .. } => None,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytestring::ByteString;
+use tokio::time::Instant;
 use tracing::Span;
 
 use crate::config::SocketsConfig;
@@ -99,8 +100,8 @@ pub(crate) enum Fate {
     },
     /// It has worked off a leave.
     Left { reference: Option<Field> },
-    /// It ended otherwise.
-    Ended(End),
+    /// It ended otherwise; until that moment at least it heard broadcasts.
+    Ended { end: End, at: Instant },
     /// It has taken nothing for too long. Told by the session to itself.
     Stalled,
 }
@@ -111,7 +112,7 @@ impl Fate {
         match self {
             Self::Joined { response } => response.len(),
             Self::Refused { refusal, .. } => refusal.response.len(),
-            Self::Left { .. } | Self::Ended(_) | Self::Stalled => 0,
+            Self::Left { .. } | Self::Ended { .. } | Self::Stalled => 0,
         }
     }
 }

@@ -10,12 +10,15 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
+mod past;
 mod topics;
 
 use bytestring::ByteString;
+use tokio::time::Instant;
 
 use crate::transport::{ClientMessage, Field, Payload, ServerMessage};
 use crate::wire::{self, reason};
+use past::Past;
 use topics::Topics;
 
 /// How many superseded joins one connection may have before it reads no further frame: 100.
@@ -125,6 +128,8 @@ pub(crate) struct Start<R> {
     pub(crate) payload: Payload,
     /// The channel that has to be gone before this one may run, and how long to wait for it.
     pub(crate) after: Option<(InstanceId, Wait)>,
+    /// When an earlier join of the topic was told to end, as [`Past::of`] says.
+    pub(crate) earlier_ended: Option<Instant>,
 }
 
 /// How long a join waits for the channel that it replaces.
@@ -166,6 +171,7 @@ pub(crate) enum End {
 #[derive(Debug)]
 pub(crate) struct Multiplexer {
     topics: Topics<Topic>,
+    past: Past,
     next_id: u64,
     limits: Limits,
     superseded: usize,
@@ -224,6 +230,7 @@ impl Multiplexer {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
             topics: Topics::new(),
+            past: Past::default(),
             next_id: 0,
             limits,
             superseded: 0,
@@ -247,6 +254,7 @@ impl Multiplexer {
     pub(crate) fn handle_message<R>(
         &mut self,
         message: ClientMessage,
+        now: Instant,
         route: impl FnOnce(&str) -> Option<R>,
         effects: &mut Vec<Effect<R>>,
     ) {
@@ -255,8 +263,8 @@ impl Multiplexer {
         };
         let topic = topic.clone();
         match message.event.as_text() {
-            Some(wire::JOIN) => self.join(topic, message, route, effects),
-            Some(wire::LEAVE) => self.leave(&topic, message, effects),
+            Some(wire::JOIN) => self.join(topic, message, now, route, effects),
+            Some(wire::LEAVE) => self.leave(&topic, message, now, effects),
             Some(wire::HEARTBEAT) if topic == wire::HEARTBEAT_TOPIC => {
                 effects.push(Effect::Send(wire::ok(
                     None,
@@ -272,6 +280,7 @@ impl Multiplexer {
         &mut self,
         topic: ByteString,
         message: ClientMessage,
+        now: Instant,
         route: impl FnOnce(&str) -> Option<R>,
         effects: &mut Vec<Effect<R>>,
     ) {
@@ -297,8 +306,12 @@ impl Multiplexer {
         let instance = self.instance(refs.clone(), reference.clone());
         let id = instance.id;
         let replaced = self.own_topic(&topic, instance);
+        if replaced.is_some() {
+            self.note_end(&topic, now);
+        }
         effects.push(Effect::Start(Start {
             id,
+            earlier_ended: self.past.of(&topic, now),
             topic,
             refs,
             reference,
@@ -311,6 +324,11 @@ impl Multiplexer {
             Some((old, Wait::Joining)) => effects.push(Effect::Supersede(old)),
             None => {}
         }
+    }
+
+    /// A join of this topic was told to end, or ended by itself, at that moment.
+    fn note_end(&mut self, topic: &ByteString, at: Instant) {
+        self.past.note(topic, at, self.limits.max_channels);
     }
 
     /// Which limit a join of this topic would break, and what the client is told.
@@ -367,6 +385,7 @@ impl Multiplexer {
         &mut self,
         topic: &ByteString,
         message: ClientMessage,
+        now: Instant,
         effects: &mut Vec<Effect<R>>,
     ) {
         let ClientMessage {
@@ -394,6 +413,7 @@ impl Multiplexer {
                 reference,
             },
         ));
+        self.note_end(topic, now);
     }
 
     fn event<R>(
@@ -537,11 +557,24 @@ impl Multiplexer {
             reference,
             Field::Text(topic.clone()),
         )));
-        self.handle_ended(topic, id, End::Close, effects);
+        self.over(topic, id, End::Close, effects);
     }
 
-    /// The channel ended, for any reason but a leave or a refused join.
+    /// The channel ended at that moment, or a little later, for any reason but a leave or a refused join.
     pub(crate) fn handle_ended<R>(
+        &mut self,
+        topic: &ByteString,
+        id: InstanceId,
+        end: End,
+        at: Instant,
+        effects: &mut Vec<Effect<R>>,
+    ) {
+        // It may have ended before it was told to.
+        self.note_end(topic, at);
+        self.over(topic, id, end, effects);
+    }
+
+    fn over<R>(
         &mut self,
         topic: &ByteString,
         id: InstanceId,
@@ -572,6 +605,7 @@ impl Multiplexer {
         topic: &ByteString,
         id: InstanceId,
         unread: impl IntoIterator<Item = Request>,
+        now: Instant,
         effects: &mut Vec<Effect<R>>,
     ) {
         let Some(instance) = self.topics.get_mut(topic).and_then(|entry| entry.find(id)) else {
@@ -587,7 +621,7 @@ impl Multiplexer {
         };
         let unread = unread.into_iter();
         effects.extend(unread.map(|request| Effect::Send(miss(request, topic))));
-        self.handle_ended(topic, id, end, effects);
+        self.handle_ended(topic, id, end, now, effects);
     }
 
     /// Frees a topic whose owner is over. No older join is left waiting for its answer.

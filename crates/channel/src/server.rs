@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use bytestring::ByteString;
 use tokio::task::{JoinHandle, coop};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::Span;
 
 use crate::assigns::Assigns;
@@ -84,6 +84,8 @@ pub(crate) struct Seat {
     pub(crate) inbox: (InboxSender, InboxReceiver),
     /// The channel that has to be gone first.
     pub(crate) replaces: Option<(JoinHandle<()>, Wait)>,
+    /// When an earlier join of the topic was told to end.
+    pub(crate) earlier_ended: Option<Instant>,
 }
 
 /// The whole life of a channel. While it waits it holds little more than the channel and its socket: a joined socket that
@@ -132,6 +134,7 @@ where
         assigns: seat.assigns,
         inbox: sender.clone(),
         join,
+        earlier_join_ended: seat.earlier_ended,
     });
     let server = Server {
         lane: None,
@@ -592,24 +595,39 @@ impl Server {
         C: Channel<App>,
     {
         // Nothing is kept, or taken in, that nobody will work off.
-        self.inbox.shut();
+        let at = self.inbox.end();
         self.notice.count_out();
-        let reason = self.ended(ending);
+        let reason = self.ended(ending, at);
         let is_on_purpose = reason.is_on_purpose();
         self.terminate::<App, C>(channel, reason).await;
         if is_on_purpose {
             self.tell_leave_hooks().await;
         }
-        // Dropped unsaid, the notice says that the channel crashed: right where nothing was said above, and nobody is
-        // left to hear it where the connection has ended.
+        let Self {
+            lane,
+            socket,
+            inbox,
+            mut notice,
+            ..
+        } = self;
+        drop((lane, socket, inbox));
+        // It crashed where nothing was said above, and nobody is left to hear it where the connection has ended.
+        notice.tell_if_untold(Fate::Ended {
+            end: End::Error,
+            at,
+        });
     }
 
     /// Tells the client, counts, and says what `terminate` is to be told.
-    fn ended(&mut self, ending: Ending) -> Terminated {
+    fn ended(&mut self, ending: Ending, at: Instant) -> Terminated {
+        let closed = Fate::Ended {
+            end: End::Close,
+            at,
+        };
         let (fate, reason) = match ending {
             Ending::Left { reference } => (Fate::Left { reference }, Terminated::Left),
-            Ending::Stop => (Fate::Ended(End::Close), Terminated::Stopped),
-            Ending::Kicked => (Fate::Ended(End::Close), Terminated::Kicked),
+            Ending::Stop => (closed, Terminated::Stopped),
+            Ending::Kicked => (closed, Terminated::Kicked),
             Ending::Fail(reason) => {
                 self.notice.link.counters.crashes.add_one();
                 return Terminated::Failed(reason);
@@ -760,6 +778,12 @@ impl Notice {
         excerpt(&self.topic)
     }
 
+    fn tell_if_untold(&mut self, fate: Fate) {
+        if !self.is_told {
+            self.tell_now(fate);
+        }
+    }
+
     fn tell(mut self, fate: Fate) {
         self.tell_now(fate);
     }
@@ -768,9 +792,11 @@ impl Notice {
 impl Drop for Notice {
     fn drop(&mut self) {
         self.count_out();
-        if !self.is_told {
-            self.tell_now(Fate::Ended(End::Error));
-        }
+        // Of one that was ended from outside the session knows the moment.
+        self.tell_if_untold(Fate::Ended {
+            end: End::Error,
+            at: Instant::now(),
+        });
         self.link.watch.leave(self.number);
     }
 }

@@ -3,13 +3,14 @@
 use std::any::{TypeId, type_name};
 use std::fmt;
 use std::mem;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use bytestring::ByteString;
 use futures::future::BoxFuture;
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::assigns::Assigns;
 use crate::channel::{HandleInfo, LeaveHook};
@@ -44,7 +45,7 @@ pub struct Socket {
     join: Join,
     is_joined: bool,
     handling: Handling,
-    /// Locked only to add a hook, which needs no socket of one's own.
+    /// Locked only where there is no socket of one's own: to add a hook, or to look.
     put_off: Mutex<Option<Box<PutOff>>>,
     subscriptions: Vec<SinkSubscription>,
 }
@@ -52,6 +53,8 @@ pub struct Socket {
 /// What is to be done later; boxed, since most channels have nothing most of the time.
 #[derive(Default)]
 struct PutOff {
+    /// Nothing to be done, but here it takes no room where there was none.
+    earlier_join_ended: Option<Instant>,
     join_reply: Option<Result<Payload, PayloadError>>,
     after_join: Vec<Info>,
     /// Events whose broadcasts wait for that; taken when the join is accepted.
@@ -64,7 +67,10 @@ struct PutOff {
 
 impl PutOff {
     fn is_done(&self) -> bool {
-        self.holding.is_none() && self.leave_hooks.is_empty() && self.timers.are_unused()
+        self.earlier_join_ended.is_none()
+            && self.holding.is_none()
+            && self.leave_hooks.is_empty()
+            && self.timers.are_unused()
     }
 }
 
@@ -82,6 +88,7 @@ pub(crate) struct Parts {
     pub(crate) assigns: Assigns,
     pub(crate) inbox: InboxSender,
     pub(crate) join: Join,
+    pub(crate) earlier_join_ended: Option<Instant>,
 }
 
 impl Socket {
@@ -93,7 +100,14 @@ impl Socket {
             assigns,
             inbox,
             join,
+            earlier_join_ended,
         } = parts;
+        let put_off = earlier_join_ended.map(|_| {
+            Box::new(PutOff {
+                earlier_join_ended,
+                ..PutOff::default()
+            })
+        });
         let publisher = link.pubsub.publisher();
         link.outbox.add_owner(publisher.owner().id());
         Self {
@@ -106,7 +120,7 @@ impl Socket {
             join,
             is_joined: false,
             handling: Handling::Other,
-            put_off: Mutex::default(),
+            put_off: Mutex::new(put_off),
             subscriptions: Vec::new(),
         }
     }
@@ -119,6 +133,18 @@ impl Socket {
     /// The connection's id, if `on_connect` gave it one.
     pub fn id(&self) -> Option<&str> {
         self.link.id.as_deref()
+    }
+
+    /// If this connection had joined this topic before: when that join was told to end (its leave was read, or a newer join was) or ended by
+    /// itself. Broadcasts carry no word of the join they are for, so a client that leaves and joins again without waiting takes what it was
+    /// still being sent for part of its new join. Who keeps a list for it has to tell it what has ended since then.
+    ///
+    /// Until that moment at least, the earlier join heard broadcasts. Of several joins that ended no more than 60 seconds after each other it is the
+    /// first one's end. It is remembered for 60 seconds after the last one's, and of as many topics as a connection may have joined
+    /// ([`max_channels`](crate::SocketsConfig::max_channels)), the oldest forgotten first; a connection that has left nothing remembers nothing.
+    pub fn earlier_join_ended(&self) -> Option<Instant> {
+        let put_off = self.lock_put_off();
+        put_off.as_ref()?.earlier_join_ended
     }
 
     /// The value of that type which the connection, the route or this channel assigned.
@@ -403,8 +429,7 @@ impl Socket {
     ///
     /// [`Terminated::is_on_purpose`]: crate::Terminated::is_on_purpose
     pub fn add_leave_hook(&self, hook: Arc<dyn LeaveHook>) {
-        // What is put off is whole whenever a panic could strike.
-        let mut put_off = self.put_off.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut put_off = self.lock_put_off();
         let hooks = &mut put_off.get_or_insert_default().leave_hooks;
         if !hooks.iter().any(|known| Arc::ptr_eq(known, &hook)) {
             hooks.reserve_exact(1);
@@ -620,6 +645,11 @@ impl Socket {
             Some(put_off) => put_off.timers.poll_due(cx),
             None => Poll::Pending,
         }
+    }
+
+    fn lock_put_off(&self) -> MutexGuard<'_, Option<Box<PutOff>>> {
+        // What is put off is whole whenever a panic could strike.
+        self.put_off.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn put_off_mut(&mut self) -> &mut Option<Box<PutOff>> {

@@ -11,6 +11,7 @@ use crate::transport::Json;
 /// What the multiplexer wants done, as short text: `send`s as V2 would write them, the rest by name.
 struct Bench {
     multiplexer: Multiplexer,
+    now: Instant,
     effects: Vec<Effect<()>>,
 }
 
@@ -18,6 +19,7 @@ impl Bench {
     fn new(max_channels: usize) -> Self {
         Self {
             multiplexer: Multiplexer::new(limits(max_channels)),
+            now: Instant::now(),
             effects: Vec::new(),
         }
     }
@@ -39,7 +41,7 @@ impl Bench {
         };
         let route = |topic: &str| (!topic.starts_with("no")).then_some(());
         self.multiplexer
-            .handle_message(message, route, &mut self.effects);
+            .handle_message(message, self.now, route, &mut self.effects);
         self.shown()
     }
 
@@ -83,7 +85,7 @@ impl Bench {
     fn ended(&mut self, topic: &str, id: u64, end: End) -> Vec<String> {
         let (topic, id) = (topic.into(), InstanceId(id));
         self.multiplexer
-            .handle_ended(&topic, id, end, &mut self.effects);
+            .handle_ended(&topic, id, end, self.now, &mut self.effects);
         self.shown()
     }
 
@@ -336,7 +338,7 @@ fn r6_a_topic_that_is_no_string_is_never_joined() {
         };
         bench
             .multiplexer
-            .handle_message(message, |_| Some(()), &mut bench.effects);
+            .handle_message(message, bench.now, |_| Some(()), &mut bench.effects);
         bench.shown()
     };
     let unmatched = r#"- 2 error {"reason":"unmatched topic"}"#;
@@ -435,29 +437,29 @@ struct World {
 
 impl World {
     fn run(&mut self, multiplexer: &mut Multiplexer, step: Step) {
-        let mut effects = Vec::new();
+        let (mut effects, now) = (Vec::new(), Instant::now());
         match step {
             Step::Join { topic, with_ref } => {
                 let reference = self.fresh();
                 self.join_refs.insert(reference.clone(), with_ref);
                 let join_ref = with_ref.then(|| reference.as_str().into());
                 let message = client(join_ref, &reference, topic, wire::JOIN);
-                multiplexer.handle_message(message, |_| Some(()), &mut effects);
+                multiplexer.handle_message(message, now, |_| Some(()), &mut effects);
             }
             Step::Leave { topic, join } => {
                 let (join_ref, reference) = (self.pick_ref(join), self.fresh());
                 let message = client(join_ref, &reference, topic, wire::LEAVE);
-                multiplexer.handle_message(message, |_| Some(()), &mut effects);
+                multiplexer.handle_message(message, now, |_| Some(()), &mut effects);
             }
             Step::Event { topic, join } => {
                 let (join_ref, reference) = (self.pick_ref(join), self.fresh());
                 let message = client(join_ref, &reference, topic, "x");
-                multiplexer.handle_message(message, |_| Some(()), &mut effects);
+                multiplexer.handle_message(message, now, |_| Some(()), &mut effects);
             }
             Step::Heartbeat => {
                 let mut message = client(None, "h", 0, wire::HEARTBEAT);
                 message.topic = wire::HEARTBEAT_TOPIC.into();
-                multiplexer.handle_message(message, |_| Some(()), &mut effects);
+                multiplexer.handle_message(message, now, |_| Some(()), &mut effects);
             }
             Step::Accept(pick) => {
                 if let Some((id, topic)) = take(&mut self.joining, pick) {
@@ -487,7 +489,7 @@ impl World {
                         Some(reference) => {
                             multiplexer.handle_left(&topic, id, Some(reference), &mut effects);
                         }
-                        None => multiplexer.handle_ended(&topic, id, end, &mut effects),
+                        None => multiplexer.handle_ended(&topic, id, end, now, &mut effects),
                     }
                 }
             }
@@ -499,13 +501,13 @@ impl World {
                 if let Some((&id, topic)) = picked {
                     let topic = topic.clone();
                     assert_eq!(multiplexer.topic(id), Some(&topic));
-                    multiplexer.handle_stalled(&topic, id, [], &mut effects);
+                    multiplexer.handle_stalled(&topic, id, [], now, &mut effects);
                 }
             }
             Step::Echo(pick) => {
                 if !self.aborted.is_empty() {
                     let (id, topic) = self.aborted.remove(pick % self.aborted.len());
-                    multiplexer.handle_ended(&topic, id, End::Error, &mut effects);
+                    multiplexer.handle_ended(&topic, id, End::Error, now, &mut effects);
                 }
             }
         }

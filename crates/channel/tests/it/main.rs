@@ -6,6 +6,7 @@ mod backlog;
 mod census;
 mod client;
 mod crowd;
+mod earlier;
 mod ending;
 mod expiry;
 mod fast_lane;

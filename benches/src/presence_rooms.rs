@@ -1,7 +1,9 @@
 //! Rooms whose clients are not told everybody: what a change costs the node and one client, and what a join does, in a room of 1,000 and in
 //! one of 100,000, in the modes `count` and `window(20)`.
+//! And one whose clients are told everybody: what one more costs that joins together with another one, with which it shares the list.
 //!
-//! Target: the large room costs no client more, and the node at most twice as much.
+//! Target: the large room costs no client more, and the node at most twice as much. Who shares a list of 5,000 costs at most a fifth of
+//! who makes it be written.
 
 use std::time::Duration;
 
@@ -23,6 +25,8 @@ const ROUNDS: usize = 3;
 /// Changes of one round, each told by itself: counts are told once a second, windows after the period.
 const CHANGES: usize = 2;
 const JOINS: usize = 20;
+/// In the room whose clients are told everybody.
+const FULL: usize = 5_000;
 const NEXT_COUNT: Duration = Duration::from_millis(1_050);
 /// After so long without a frame, all have come.
 const QUIET: Duration = Duration::from_millis(150);
@@ -67,6 +71,51 @@ pub(crate) fn run() {
             );
         }
     }
+    println!(" {:?}", Mode::Full);
+    let (first, another) = shared();
+    let ratio = another.median() / first.median();
+    let verdict = Bar::AtMost(0.2).judge(ratio);
+    println!(
+        "  a state of {FULL} entries, CPU us: to a joiner {first}, to one more {another}, ratio {ratio:.2}  {verdict}"
+    );
+}
+
+/// CPU us of a join in a full room, and of each further one that shares its list.
+fn shared() -> (Values, Values) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.expect("a thread").block_on(async {
+        let room = Room::with(Mode::Full, FULL).await;
+        let (mut first, mut another) = (Values::default(), Values::default());
+        join_together(&room, 1 + JOINS).await;
+        for _ in 0..ROUNDS {
+            let one = join_together(&room, 1).await;
+            let all = join_together(&room, 1 + JOINS).await;
+            first.push(one);
+            another.push((all - one) / JOINS as f64);
+        }
+        (first, another)
+    })
+}
+
+/// CPU us until so many who join at once have the list.
+async fn join_together(room: &Room, count: usize) -> f64 {
+    let mut clients = Vec::new();
+    let meter = Meter::start();
+    for _ in 0..count {
+        clients.push(room.join().await);
+    }
+    for client in &mut clients {
+        let mut bytes = 0;
+        while bytes < FULL {
+            match client.recv_frame().await {
+                Some(Frame::Text(text)) => bytes += text.len(),
+                _ => panic!("a client of the room ended"),
+            }
+        }
+    }
+    meter.stop().cpu.as_secs_f64() * 1e6
 }
 
 #[derive(Default)]

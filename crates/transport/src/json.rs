@@ -2,6 +2,8 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
+use std::hash::{Hash, Hasher};
+
 use bytestring::ByteString;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
@@ -17,8 +19,12 @@ pub const MAX_JSON_DEPTH: usize = 120;
 /// One valid JSON value, kept as the text it was written in. Cloning shares the text.
 ///
 /// Equality compares the text, so `1` and `1.0` differ.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Json(ByteString);
+#[derive(Clone, Debug)]
+pub struct Json {
+    text: ByteString,
+    /// So that what goes to many is checked once.
+    is_checked: bool,
+}
 
 impl Json {
     /// Writes any serializable value as JSON.
@@ -29,17 +35,20 @@ impl Json {
         let mut text = serde_json::to_string(value).map_err(JsonError::Write)?;
         // A buffer without slack becomes shared bytes without another allocation.
         text.shrink_to_fit();
-        Ok(Self(text.into()))
+        Ok(Self {
+            text: text.into(),
+            is_checked: false,
+        })
     }
 
     /// The empty object `{}`.
     pub const fn object() -> Self {
-        Self(ByteString::from_static("{}"))
+        Self::sound(ByteString::from_static("{}"))
     }
 
     /// The value `null`.
     pub const fn null() -> Self {
-        Self(ByteString::from_static("null"))
+        Self::sound(ByteString::from_static("null"))
     }
 
     /// Takes text from outside after checking that it is exactly one JSON value which every parser reads: nested at most
@@ -57,13 +66,26 @@ impl Json {
     /// The part of `text` that `raw` points at, without a copy; what a parser that only skips does not look at is checked.
     pub(crate) fn slice(text: &ByteString, raw: &RawValue) -> Result<Self, JsonError> {
         check(raw.get())?;
-        Ok(Self(text.slice_ref(raw.get())))
+        Ok(Self::sound(text.slice_ref(raw.get())))
     }
 
     /// As [`slice`](Self::slice), as a text of its own.
     pub(crate) fn copy(raw: &RawValue) -> Result<Self, JsonError> {
         check(raw.get())?;
-        Ok(Self(raw.get().into()))
+        Ok(Self::sound(raw.get().into()))
+    }
+
+    const fn sound(text: ByteString) -> Self {
+        Self {
+            text,
+            is_checked: true,
+        }
+    }
+
+    /// Whether it is known to be what [`parse`](Self::parse) takes: it came from there, or is a clone of what did. What was
+    /// [written](Self::of) may still nest too deep, or hold somebody's raw text.
+    pub fn is_checked(&self) -> bool {
+        self.is_checked
     }
 
     /// Reads the value into a type of the caller's.
@@ -71,22 +93,36 @@ impl Json {
     /// # Errors
     /// [`JsonError::Shape`] if the value does not have that type's shape.
     pub fn to<T: DeserializeOwned>(&self) -> Result<T, JsonError> {
-        serde_json::from_str(&self.0).map_err(JsonError::Shape)
+        serde_json::from_str(&self.text).map_err(JsonError::Shape)
     }
 
     /// Whether the value is an object.
     pub fn is_object(&self) -> bool {
-        self.0.starts_with('{')
+        self.text.starts_with('{')
     }
 
     /// The JSON text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// The JSON text, sharing its bytes.
     pub fn text(&self) -> &ByteString {
-        &self.0
+        &self.text
+    }
+}
+
+impl PartialEq for Json {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Json {}
+
+impl Hash for Json {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
     }
 }
 

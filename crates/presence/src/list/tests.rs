@@ -29,6 +29,19 @@ fn n3_nobody_is_an_empty_object() {
     assert_eq!(nobody.to_json().as_str(), "{}");
 }
 
+/// What goes to many must not be read through again for each of them.
+#[test]
+fn what_is_written_is_known_to_be_checked() {
+    let news = Difference {
+        joins: vec![entry("a", 1, "{}")],
+        ..Difference::default()
+    };
+    let list = PresenceState::new(news.joins.clone());
+    assert!(list.to_json().is_checked());
+    let diff = PresenceDiff::new(news, &Extras::default());
+    assert!(diff.to_json().is_checked());
+}
+
 #[test]
 fn metas_of_a_key_stand_together_in_the_order_given() {
     let list = PresenceState::new([

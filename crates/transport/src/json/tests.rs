@@ -11,6 +11,16 @@ fn parse_keeps_the_text_and_drops_surrounding_space() {
 }
 
 #[test]
+fn what_was_parsed_and_its_clones_are_known_to_be_checked_and_what_was_written_is_not() {
+    let (parsed, written) = (Json::parse("[1]").unwrap(), Json::of(&[1]).unwrap());
+    assert!(parsed.is_checked() && parsed.clone().is_checked());
+    assert!(!written.is_checked() && !written.clone().is_checked());
+    assert!(Json::parse(written.text().clone()).unwrap().is_checked());
+    assert!(Json::object().is_checked() && Json::null().is_checked());
+    assert_eq!(parsed, written, "the text alone is compared");
+}
+
+#[test]
 fn parse_refuses_what_is_not_one_value() {
     for text in ["", " ", "{", "1 2", "{}x", "nul", "'a'", "\"\u{1}\""] {
         assert!(

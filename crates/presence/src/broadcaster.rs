@@ -19,15 +19,8 @@ use crate::fetching::Fetching;
 use crate::greeting::{Arrival, Greeting, UnderWay, count_json};
 use crate::handling::HandlerQueue;
 use crate::stats::Counters;
-use crate::teller::{Greet, Job, Source, Teller, Telling};
+use crate::teller::{Greet, Job, Source, Teller, Telling, Wish};
 use crate::writing::{cut, write};
-
-/// What channels say to the task.
-pub(crate) enum Asked {
-    List(Wanted),
-    /// A client is about to leave this topic.
-    Leaving(Arc<str>),
-}
 
 /// Somebody who wants the list of a topic.
 pub(crate) struct Wanted {
@@ -35,6 +28,10 @@ pub(crate) struct Wanted {
     pub(crate) waiter: Waiter,
     /// Whether the differences that are told meanwhile come to it after the list.
     pub(crate) is_held_back: bool,
+    /// When an earlier join of its connection ended ([`Socket::earlier_join_ended`]).
+    ///
+    /// [`Socket::earlier_join_ended`]: matryoshka_channel::Socket::earlier_join_ended
+    pub(crate) earlier_ended: Option<Instant>,
 }
 
 /// A channel that waits for its greeting.
@@ -50,7 +47,7 @@ pub(crate) struct Broadcaster {
     pub(crate) pubsub: PubSub,
     pub(crate) tracker: Tracker,
     pub(crate) diffs: Diffs,
-    pub(crate) asked: mpsc::Receiver<Asked>,
+    pub(crate) asked: mpsc::Receiver<Wanted>,
     /// Lists that were under way.
     pub(crate) arrived: mpsc::UnboundedReceiver<Arrival>,
     pub(crate) arrivals: mpsc::UnboundedSender<Arrival>,
@@ -131,15 +128,13 @@ impl Broadcaster {
         }
     }
 
-    fn hear(&mut self, asked: Asked) {
-        match asked {
-            Asked::List(wanted) => {
-                let is_held_back = wanted.is_held_back;
-                self.teller
-                    .wanted(&wanted.topic, wanted.waiter, is_held_back);
-            }
-            Asked::Leaving(topic) => self.teller.leaving(&topic, self.started.elapsed()),
-        }
+    fn hear(&mut self, wanted: Wanted) {
+        let ended = wanted.earlier_ended;
+        let wish = Wish {
+            is_held_back: wanted.is_held_back,
+            heard_until: ended.map(|at| at.saturating_duration_since(self.started)),
+        };
+        self.teller.wanted(&wanted.topic, wanted.waiter, wish);
     }
 
     /// Does what is due, and not more of it than a turn has room for: after changes were lost that may be all topics there are. Whether
@@ -187,7 +182,7 @@ impl Broadcaster {
         if let (Some(handler), Some(list)) = (&self.handler, telling.handled) {
             handler.feed(topic, list, Arc::unwrap_or_clone(extras));
         }
-        self.teller.told(&telling.topic);
+        self.teller.told(&telling.topic, self.started.elapsed());
     }
 
     fn greet(&mut self, greet: Greet<Waiter>, extras: Extras) {

@@ -33,6 +33,17 @@ impl Difference {
         all
     }
 
+    /// Of joins and leaves that were collected in any order.
+    pub(crate) fn of(mut joins: Vec<Arc<Entry>>, mut leaves: Vec<Arc<Entry>>) -> Self {
+        in_order(&mut joins);
+        in_order(&mut leaves);
+        Self {
+            joins,
+            leaves,
+            looked: 0,
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.joins.is_empty() && self.leaves.is_empty()
     }

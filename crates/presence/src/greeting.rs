@@ -8,12 +8,15 @@ use matryoshka_tracker::{Closed, Entries};
 use serde_json::json;
 use tokio::sync::{OnceCell, mpsc};
 
+use crate::departed::Missed;
+use crate::difference::Difference;
 use crate::error::PushStateError;
 use crate::events::Events;
 use crate::extras::Extras;
 use crate::list::PresenceState;
 use crate::mode::Count;
 use crate::stats::Counters;
+use crate::writing::{MOST_AT_ONCE, apart, cut, write};
 
 /// The list of a topic as its clients are to hold it, the number of those on it, or both.
 #[derive(Debug, Default)]
@@ -21,10 +24,13 @@ pub(crate) struct Greeting {
     pub(crate) list: Option<Entries>,
     pub(crate) count: Option<Count>,
     pub(crate) extras: Extras,
+    /// For those who had joined before on the same connection.
+    pub(crate) missed: Missed,
     /// If differences may come before it to those who are given it.
     pub(crate) under_way: Option<UnderWay>,
     /// Written by the first who needs it; the others wait for that rather than write it again, and their threads do not.
     written: OnceCell<Json>,
+    missed_written: OnceCell<Vec<Json>>,
 }
 
 /// The topic of a list that was under way, and its number.
@@ -68,7 +74,7 @@ impl Greeting {
         self.list.as_ref().is_some_and(|list| !list.is_empty())
     }
 
-    /// Pushes the list, if it has one.
+    /// Pushes the list, if it has one, and what a client that had joined before has missed of it.
     ///
     /// # Cancel safety
     ///
@@ -90,8 +96,37 @@ impl Greeting {
             }
         });
         let written = written.await?.clone();
+        let missed: &[Json] = match socket.earlier_join_ended() {
+            Some(_) => {
+                self.missed_written
+                    .get_or_init(|| self.write_missed())
+                    .await
+            }
+            None => &[],
+        };
         counters.state();
-        Ok(socket.push_payload(events.state.clone(), written)?)
+        socket.push_payload(events.state.clone(), written)?;
+        for part in missed {
+            socket.push_payload(events.diff.clone(), part.clone())?;
+        }
+        Ok(())
+    }
+
+    async fn write_missed(self: &Arc<Self>) -> Vec<Json> {
+        let (greeting, extras) = (Arc::clone(self), Arc::new(self.extras.clone()));
+        let is_much = self.missed.len() > MOST_AT_ONCE;
+        let missed = apart(is_much, move || greeting.missed()).await;
+        let mut written = Vec::new();
+        for part in cut(missed, &extras).await {
+            written.push(write(part, &extras).await);
+        }
+        written
+    }
+
+    /// What is to be told after the list to those who had joined before.
+    pub(crate) fn missed(&self) -> Difference {
+        let list = self.list.as_ref();
+        list.map_or_else(Difference::default, |list| self.missed.after(list))
     }
 
     /// In a thread that nobody else waits for.
@@ -107,9 +142,6 @@ impl Greeting {
         PresenceState::with_extras(list, self.extras.clone()).to_json()
     }
 }
-
-/// The longest list that is written in passing, some 100 us of work.
-const MOST_AT_ONCE: usize = 256;
 
 /// The payload of `presence_count`.
 pub(crate) fn count_json(count: Count) -> Json {

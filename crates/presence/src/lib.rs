@@ -2,6 +2,7 @@
 
 mod broadcaster;
 mod config;
+mod departed;
 mod difference;
 mod error;
 mod events;

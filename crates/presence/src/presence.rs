@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::broadcaster::{ASKED, Asked, Broadcaster, Waiter, Wanted};
+use crate::broadcaster::{ASKED, Broadcaster, Waiter, Wanted};
 use crate::config::PresenceConfig;
 use crate::error::{PresenceError, PresenceUpdateError, PushStateError, StartError};
 use crate::events::Events;
@@ -49,7 +49,7 @@ struct Shared {
     topic_bytes: usize,
     events: Arc<Events>,
     fetcher: Option<Fetcher>,
-    broadcaster: mpsc::Sender<Asked>,
+    broadcaster: mpsc::Sender<Wanted>,
     counters: Arc<Counters>,
     tasks: Vec<AbortHandle>,
 }
@@ -522,8 +522,9 @@ impl Presence {
             topic: Arc::from(socket.topic()),
             waiter: Waiter { pusher, reply },
             is_held_back,
+            earlier_ended: socket.earlier_join_ended(),
         };
-        let asked = self.shared.broadcaster.send(Asked::List(wanted));
+        let asked = self.shared.broadcaster.send(wanted);
         asked.await.map_err(|_| Closed)?;
         greeting.await.map_err(|_| Closed)
     }
@@ -556,9 +557,6 @@ impl Shared {
 
 impl LeaveHook for Shared {
     fn left<'a>(&'a self, socket: &'a Socket) -> BoxFuture<'a, ()> {
-        // Before it ends, so that its end is not told before. If too much waits there already, it is told when it is.
-        let leaving = Asked::Leaving(socket.topic().into());
-        let _ = self.broadcaster.try_send(leaving);
         self.untrack_all(socket.owner()).map(drop).boxed()
     }
 }

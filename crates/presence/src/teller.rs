@@ -9,8 +9,12 @@
 //! the next difference; and there is a next one, since the list was another than what was told.
 //!
 //! That is so of who joins: what is told meanwhile is held back for it. Whoever asks for a list later is told differences before it comes, and
-//! has an older list after them. So such a list is *under way* until all have it: till then it is a base of every difference, and then of
-//! one more, which is told in any case.
+//! has an older list after them. So such a list is *under way* until all have it, and then it is a base of one difference, which is told in
+//! any case. Once is enough: what such a client holds by then and the list now has not was in that list, or it was told of it since and
+//! it is in what was told; and what it does not hold was not in that list, or it was told of its end since.
+//!
+//! And of who joins on a connection that had joined before, if nothing of the earlier join is still on its way: a broadcast does not say of which
+//! join it is. So it is told after its list what it [missed](Departed).
 //!
 //! A topic that nobody on this node is subscribed to has no clients who hold anything: what changes there is noted as told.
 //!
@@ -20,8 +24,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use matryoshka_tracker::Entries;
+use matryoshka_tracker::{Entries, Entry};
 
+use crate::departed::{Departed, KEPT};
 use crate::difference::Difference;
 use crate::greeting::Greeting;
 use crate::mode::{Count, Counted, Mode};
@@ -29,9 +34,6 @@ use crate::rules::Rules;
 
 /// The least time between two counts of a topic.
 pub(crate) const COUNT_PERIOD: Duration = Duration::from_secs(1);
-
-/// How long after its leave a client may be back and hear of the end of its first place.
-const LEAVE_WAIT: Duration = Duration::from_millis(50);
 
 /// How many lists may be given before clients are told the difference. Who wants a further one waits for that.
 const BASES: usize = 8;
@@ -95,6 +97,7 @@ pub(crate) struct Teller<W> {
     looked: u64,
     /// How many lists have been under way.
     ways: u64,
+    departed: Departed,
 }
 
 #[derive(Debug)]
@@ -117,9 +120,17 @@ struct Topic<W> {
     count_changed: bool,
     is_telling: bool,
     is_greeting: bool,
+    /// Who leaves by the difference that is being told, if there is one.
+    leaving: Option<Vec<Arc<Entry>>>,
+    /// Whether anybody was subscribed then.
+    is_watched: bool,
+    /// When clients were last told a difference.
+    heard_at: Option<Duration>,
     waiters: Vec<W>,
     /// Whether some of them are told differences before they have the list.
     is_overtaken: bool,
+    /// Until when those of them heard differences who had joined before, the earliest of it.
+    heard_until: Option<Duration>,
     /// Not before these times.
     tell_at: Duration,
     count_at: Duration,
@@ -135,6 +146,7 @@ impl<W> Teller<W> {
             due: BTreeSet::new(),
             looked: 0,
             ways: 0,
+            departed: Departed::default(),
         }
     }
 
@@ -154,23 +166,13 @@ impl<W> Teller<W> {
         all.iter().for_each(|topic| self.changed(topic));
     }
 
-    /// Somebody is to have the list of a topic, as it will be when the greeting is made. Whether the differences that are told
-    /// meanwhile are held back until it has the list.
-    pub(crate) fn wanted(&mut self, topic: &Arc<str>, waiter: W, is_held_back: bool) {
+    /// Somebody is to have the list of a topic, as it will be when the greeting is made.
+    pub(crate) fn wanted(&mut self, topic: &Arc<str>, waiter: W, wish: Wish) {
         self.with(topic, |topic| {
             topic.waiters.push(waiter);
-            topic.is_overtaken |= !is_held_back;
-        });
-    }
-
-    /// A client is about to leave a topic: its end is told a while from now at the soonest. If it is back at once on the same connection,
-    /// what it was told of its first place may still be on the way to it; it keeps that for the next list, and has to hear of the end after
-    /// it, so it must be subscribed again. A change that is there already waits no longer for it.
-    pub(crate) fn leaving(&mut self, topic: &Arc<str>, now: Duration) {
-        self.with(topic, |topic| {
-            if !topic.list_changed {
-                topic.tell_at = topic.tell_at.max(now + LEAVE_WAIT);
-            }
+            topic.is_overtaken |= !wish.is_held_back;
+            let both = topic.heard_until.into_iter().chain(wish.heard_until);
+            topic.heard_until = both.min();
         });
     }
 
@@ -184,9 +186,17 @@ impl<W> Teller<W> {
         });
     }
 
-    /// What was to be told has been.
-    pub(crate) fn told(&mut self, topic: &Arc<str>) {
-        self.with(topic, |topic| topic.is_telling = false);
+    /// What was to be told has been, by now.
+    pub(crate) fn told(&mut self, name: &Arc<str>, now: Duration) {
+        let mut left = None;
+        self.with(name, |topic| {
+            topic.is_telling = false;
+            left = topic.leaving.take();
+            if left.is_some() && topic.is_watched {
+                topic.heard_at = Some(now);
+            }
+        });
+        self.departed.note(now, name, left.unwrap_or_default());
     }
 
     /// What was to be given has been, with this count.
@@ -218,12 +228,18 @@ impl<W> Teller<W> {
         source: &impl Source,
         looks: &mut usize,
     ) -> Option<Job<W>> {
+        self.departed.forget(now);
         while *looks > 0 && self.poll_timeout().is_some_and(|at| at <= now) {
             *looks -= 1;
             let (_, name) = self.due.pop_first()?;
             let topic = self.topics.get_mut(&name)?;
             topic.scheduled = None;
-            let job = topic.act(&name, now, &self.settings, source, &mut self.ways);
+            let mut job = topic.act(&name, now, &self.settings, source, &mut self.ways);
+            if let Some(Job::Greet(greet)) = &mut job
+                && let Some(until) = topic.heard_until.take()
+            {
+                greet.greeting.missed = self.departed.missed(&name, until);
+            }
             self.looked += std::mem::take(&mut topic.looked);
             if job.is_none() && topic.is_idle(now) {
                 self.topics.remove(&name);
@@ -255,6 +271,15 @@ impl<W> Teller<W> {
     }
 }
 
+/// How somebody is to be given a list.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wish {
+    /// Whether the differences that are told meanwhile are held back until it has the list.
+    pub(crate) is_held_back: bool,
+    /// If its connection had joined the topic before: until when at least that join heard differences.
+    pub(crate) heard_until: Option<Duration>,
+}
+
 /// A look at a topic.
 struct Look<'a> {
     list: &'a Entries,
@@ -278,8 +303,12 @@ impl<W> Topic<W> {
             count_changed: false,
             is_telling: false,
             is_greeting: false,
+            leaving: None,
+            is_watched: false,
+            heard_at: None,
             waiters: Vec::new(),
             is_overtaken: false,
+            heard_until: None,
             tell_at: Duration::ZERO,
             count_at: Duration::ZERO,
             greet_at: Duration::ZERO,
@@ -364,13 +393,14 @@ impl<W> Topic<W> {
             telling.count = count.filter(|_| is_news && look.is_watched);
         }
         let is_something =
-            !telling.news.is_empty() || telling.count.is_some() || telling.handled.is_some();
+            self.leaving.is_some() || telling.count.is_some() || telling.handled.is_some();
         is_something.then_some(telling)
     }
 
-    /// Where nobody is subscribed there is nothing to tell, and nobody holds a list.
+    /// Where nobody is subscribed there is nothing to tell, and nobody holds a list. But who was subscribed a while ago may come back.
     fn tell_list(&mut self, look: &Look<'_>, telling: &mut Telling) {
-        if !look.is_watched {
+        let was_heard = self.heard_at.is_some_and(|at| look.now < at + KEPT);
+        if !look.is_watched && !was_heard {
             self.told = match self.mode.lists() {
                 true => look.list.clone(),
                 false => Entries::default(),
@@ -382,12 +412,16 @@ impl<W> Topic<W> {
             self.told = self.view(&self.told.clone());
         }
         let view = self.view(look.list);
-        let bases = self.given.iter().chain(self.under_way.values());
-        telling.news = Difference::between(bases.chain([&self.told]), &view);
-        telling.keys = telling.news.keys();
-        self.looked += telling.news.looked;
+        let news = Difference::between(self.given.iter().chain([&self.told]), &view);
+        self.looked += news.looked;
         self.given.clear();
         self.told = view;
+        self.leaving = (!news.is_empty()).then(|| news.leaves.clone());
+        self.is_watched = look.is_watched;
+        if look.is_watched {
+            telling.keys = news.keys();
+            telling.news = news;
+        }
     }
 
     /// The part of a list that clients hold.

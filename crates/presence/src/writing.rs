@@ -29,7 +29,10 @@ fn is_large(news: &Difference, extras: &Extras) -> bool {
 }
 
 /// Does some work, in a thread of its own if it is much.
-async fn apart<T: Send + 'static>(is_much: bool, work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn apart<T: Send + 'static>(
+    is_much: bool,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
     if !is_much {
         return work();
     }
@@ -42,5 +45,5 @@ async fn apart<T: Send + 'static>(is_much: bool, work: impl FnOnce() -> T + Send
 }
 
 /// As many entries, and bytes of them, as are written in passing: some 100 us of work.
-const MOST_AT_ONCE: usize = 256;
+pub(crate) const MOST_AT_ONCE: usize = 256;
 const MOST_BYTES_AT_ONCE: usize = 256 * 1024;

@@ -35,6 +35,15 @@ impl JsPresence {
         }
     }
 
+    /// Forgets the changes that wait for a list.
+    #[allow(
+        dead_code,
+        reason = "one of two crates that include this file needs it"
+    )]
+    pub(crate) fn lose_what_waits(&mut self) {
+        self.pending.clear();
+    }
+
     /// What it holds, the metas of each key sorted by reference, since their order means nothing to users.
     pub(crate) fn list(&self) -> Held {
         sorted(self.held.clone())

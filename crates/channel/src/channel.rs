@@ -18,7 +18,7 @@ use crate::{Broadcast, Flow, Refused, Reply, Socket};
 ///
 /// # Cancel safety
 /// While the connection is there each callback runs to its end, but for two cases in which the channel is dropped where it waits, without its
-/// [`terminate`](Self::terminate): a newer join of its topic replaces it, or it is in the way for
+/// [`terminate`](Self::terminate): a newer join of its topic replaces it whose client had not left before, or it is in the way for
 /// [`stall_timeout`](crate::SocketsConfig::stall_timeout). Once the connection has ended, the callback in progress and what waits in the inbox have
 /// [`terminate_timeout`](crate::SocketsConfig::terminate_timeout), 5 seconds together; then the callback is dropped where it waits, the rest is not
 /// begun, and `terminate` is called. What must not be left half done belongs into a task of its own.
@@ -154,8 +154,8 @@ pub trait Channel<App>: Sized + Send + 'static {
 
     /// The channel ends, for this reason; what it tracked and subscribed ends right after.
     ///
-    /// Not called when the join was refused or crashed (there is no channel then), when a newer join replaced this one,
-    /// or when the runtime itself goes. After a leave or an orderly stop the client has been told before; after a
+    /// Not called when the join was refused or crashed (there is no channel then), when a newer join replaced this one without a leave
+    /// before it, or when the runtime itself goes. After a leave or an orderly stop the client has been told before; after a
     /// crash it is told after.
     ///
     /// # Cancel safety
@@ -224,6 +224,9 @@ impl Terminated {
 }
 
 /// Who has to know, beside the channel itself, that it ended on purpose. Given by [`Socket::add_leave_hook`].
+///
+/// A join that replaces another of its topic is no such end, as the client is still there. A leave with a join right behind it is one: the join
+/// waits until the hooks have been told, within [`REPLACED_CHANNEL_WAIT`](crate::REPLACED_CHANNEL_WAIT).
 pub trait LeaveHook: Send + Sync + 'static {
     /// This channel has ended on purpose. What it tracked and subscribed ends right after.
     fn left<'a>(&'a self, socket: &'a Socket) -> BoxFuture<'a, ()>;

@@ -6,7 +6,8 @@ use crate::inbox::Bound;
 use crate::transport::{HttpConfig, Rate};
 
 /// How long a join waits for the channel that it replaces to be gone: 5 seconds. A channel that blocks its thread
-/// longer than that runs beside its successor until it returns.
+/// longer than that runs beside its successor until it returns. One whose client had left works off what came before the leave in that time;
+/// then it is cut off where it waits, and has as long again for its `terminate` and its [leave hooks](crate::LeaveHook).
 pub const REPLACED_CHANNEL_WAIT: Duration = Duration::from_secs(5);
 
 /// The settings of [`Sockets`](crate::Sockets).

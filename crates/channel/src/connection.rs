@@ -15,10 +15,10 @@ use crate::endpoint::Endpoint;
 use crate::excerpt::excerpt;
 use crate::inbox::{InboxSender, inbox};
 use crate::link::{Fate, Letter, Link, Mail, News};
-use crate::multiplexer::{Effect, InstanceId, Limit, Limits, Multiplexer, Request, Start};
+use crate::multiplexer::{Effect, InstanceId, Limit, Limits, Multiplexer, Request, Start, Wait};
 use crate::order::Order;
 use crate::pubsub::SinkSubscription;
-use crate::server::{Route, Seat};
+use crate::server::{Replaced, Route, Seat};
 use crate::transport::{
     Bucket, Close, CloseCode, CloseReason, Frame, Output, ServerMessage, Session,
 };
@@ -98,6 +98,16 @@ impl Connection {
                         channel.task.abort();
                     }
                 }
+                Effect::Dismiss(id) => {
+                    if let Some(channel) = self.take(id) {
+                        channel.inbox.dismiss();
+                    }
+                }
+                Effect::Hasten(id) => {
+                    if let Some(channel) = self.find(id) {
+                        channel.inbox.hasten();
+                    }
+                }
                 Effect::Forget(id) => drop(self.take(id)),
                 Effect::Report(topic, limit) => self.report(&topic, limit),
             }
@@ -134,7 +144,7 @@ impl Connection {
         // One that ended by itself may not have been heard of yet.
         let ended_at = after.and_then(|(old, _)| self.find(old)?.inbox.ended_at());
         let earlier_ended = earlier_ended.map(|told| ended_at.map_or(told, |at| at.min(told)));
-        let replaces = after.and_then(|(old, wait)| Some((self.lend(old)?, wait)));
+        let replaces = after.and_then(|(old, wait)| self.lend(old, wait));
         let task = route.spawn(Seat {
             link: Arc::clone(&self.link),
             id,
@@ -161,14 +171,18 @@ impl Connection {
     }
 
     /// Gives the end of a channel's task away to the channel that waits for it.
-    fn lend(&mut self, id: InstanceId) -> Option<JoinHandle<()>> {
+    fn lend(&mut self, id: InstanceId, wait: Wait) -> Option<Replaced> {
         let channel = self.find(id)?;
         let Task::Own(task) = &channel.task else {
             return None;
         };
         let awaited = Task::Awaited(task.abort_handle());
         match std::mem::replace(&mut channel.task, awaited) {
-            Task::Own(task) => Some(task),
+            Task::Own(task) => Some(Replaced {
+                task,
+                wait,
+                inbox: channel.inbox.clone(),
+            }),
             Task::Awaited(_) => None,
         }
     }

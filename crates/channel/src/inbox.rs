@@ -73,7 +73,7 @@ struct State {
 }
 
 enum Over {
-    /// The connection has ended.
+    /// The connection has ended for the channel.
     Connection {
         reason: Terminated,
         /// From then on nothing of what the channel does is waited for any longer, but its last words.
@@ -88,6 +88,7 @@ enum Over {
 struct Orders {
     superseded: AtomicBool,
     leaving: AtomicBool,
+    hastened: AtomicBool,
     kicked: AtomicBool,
     /// A broadcast found no room that its client is not to miss without knowing.
     overrun: AtomicBool,
@@ -128,6 +129,12 @@ impl Shared {
 
     fn bound(&self) -> Bound {
         self.link.config.inbox()
+    }
+
+    /// Has the channel's task woken for what is said past the inbox, and not for what comes in.
+    fn wait_for_the_end(&self, cx: &Context<'_>) {
+        let old = self.lock().wait(true, cx);
+        drop(old);
     }
 
     fn wake_channel(&self) {
@@ -292,6 +299,22 @@ impl InboxSender {
     /// The client has left: that waits in the inbox.
     pub(crate) fn leave(&self) {
         self.0.orders.leaving.store(true, Ordering::Release);
+        self.0.wake_channel();
+    }
+
+    /// The channel's join is to wait only a short while longer for the one that it replaces.
+    pub(crate) fn hasten(&self) {
+        self.0.orders.hastened.store(true, Ordering::Release);
+        self.0.wake_channel();
+    }
+
+    /// Ready once the channel is [hastened](Self::hasten); else its task is woken then.
+    pub(crate) fn poll_hastened(&self, cx: &Context<'_>) -> Poll<()> {
+        self.0.wait_for_the_end(cx);
+        match self.0.orders.hastened.load(Ordering::Acquire) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
     }
 
     /// The channel ends before whatever waits in its inbox.
@@ -303,9 +326,23 @@ impl InboxSender {
     /// The connection has ended. What is inside can still be read, for a while.
     pub(crate) fn close(&self, reason: Terminated) {
         let deadline = Instant::now() + self.0.link.config.terminate_timeout;
+        self.close_by(reason, deadline);
+    }
+
+    /// If its client has left, nobody waits any longer for the channel to work that off: it ends where it stands. Tells whether that is so.
+    pub(crate) fn dismiss(&self) -> bool {
+        let is_leaving = self.0.orders.leaving.load(Ordering::Acquire);
+        if is_leaving {
+            self.close_by(Terminated::Left, Instant::now());
+        }
+        is_leaving
+    }
+
+    fn close_by(&self, reason: Terminated, deadline: Instant) {
         let mut state = self.0.lock();
         state.is_closed = true;
-        state.over = Some(Box::new(Over::Connection { reason, deadline }));
+        let over = || Box::new(Over::Connection { reason, deadline });
+        state.over.get_or_insert_with(over);
         let receiver = state.receiver.take();
         drop(state);
         wake(receiver);
@@ -432,6 +469,20 @@ impl InboxReceiver {
         drop(state);
         drop(old);
         Poll::Pending
+    }
+
+    /// Ready once the client has left, or the connection has ended; else the channel's task is woken then.
+    pub(crate) fn poll_given_up(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.wait_for_the_end(cx);
+        match self.is_given_up() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+
+    /// Whether nobody is left to see what the join puts off.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.is_leaving() || self.is_closed()
     }
 
     /// Takes nothing more in, and gives out what the client asked for.

@@ -92,6 +92,10 @@ pub(crate) enum Effect<R> {
     Supersede(InstanceId),
     /// A newer join took the topic: this channel ends where it stands, without its terminate hook.
     Abort(InstanceId),
+    /// The leave that waits for this channel is waited for no longer: it ends where it stands, and then says its last words.
+    Dismiss(InstanceId),
+    /// The channel that this join waits for has joined and is about to end: a short while is enough from now on.
+    Hasten(InstanceId),
     /// Nothing more is to be sent to this channel.
     Forget(InstanceId),
     /// Say in the log that a join of this topic reached a limit.
@@ -135,9 +139,9 @@ pub(crate) struct Start<R> {
 /// How long a join waits for the channel that it replaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
-    /// It was told to end where it stands: a short while is enough.
+    /// It was told to end where it stands, or its client has left: a short while is enough.
     Ending,
-    /// Its own join is still at work, and is waited for as long as it takes.
+    /// Its own join is still at work, and is waited for as long as it takes. Then as for [`Ending`](Self::Ending).
     Joining,
 }
 
@@ -207,6 +211,23 @@ enum Phase {
 impl Instance {
     fn is_answered(&self) -> bool {
         !matches!(self.phase, Phase::Joining { .. })
+    }
+
+    /// How long the join waits that takes its place.
+    fn wait(&self) -> Wait {
+        match self.phase {
+            Phase::Joining { .. } => Wait::Joining,
+            Phase::Joined | Phase::Leaving => Wait::Ending,
+        }
+    }
+
+    /// What it is told then. One whose client leaves has that in its inbox, and what goes with a leave is not to be lost.
+    fn make_way<R>(&self) -> Option<Effect<R>> {
+        match self.phase {
+            Phase::Joining { .. } => Some(Effect::Supersede(self.id)),
+            Phase::Joined => Some(Effect::Abort(self.id)),
+            Phase::Leaving => None,
+        }
     }
 
     /// Takes the join's reference and leaves the phase that follows a join.
@@ -306,7 +327,9 @@ impl Multiplexer {
         let instance = self.instance(refs.clone(), reference.clone());
         let id = instance.id;
         let replaced = self.own_topic(&topic, instance);
-        if replaced.is_some() {
+        let after = replaced.map(|old| (old.id, old.wait()));
+        let make_way = replaced.and_then(Instance::make_way);
+        if after.is_some() {
             self.note_end(&topic, now);
         }
         effects.push(Effect::Start(Start {
@@ -317,13 +340,9 @@ impl Multiplexer {
             reference,
             route,
             payload,
-            after: replaced,
+            after,
         }));
-        match replaced {
-            Some((old, Wait::Ending)) => effects.push(Effect::Abort(old)),
-            Some((old, Wait::Joining)) => effects.push(Effect::Supersede(old)),
-            None => {}
-        }
+        effects.extend(make_way);
     }
 
     /// A join of this topic was told to end, or ended by itself, at that moment.
@@ -360,25 +379,20 @@ impl Multiplexer {
     }
 
     /// Makes `instance` the topic's owner. Returns the owner it took the place of.
-    fn own_topic(&mut self, topic: &ByteString, instance: Instance) -> Option<(InstanceId, Wait)> {
-        let Some(entry) = self.topics.get_mut(topic) else {
+    fn own_topic(&mut self, topic: &ByteString, instance: Instance) -> Option<&Instance> {
+        if self.topics.get(topic).is_none() {
             let entry = Topic {
                 current: instance,
                 superseded: Vec::new(),
             };
             self.topics.insert(topic.clone(), entry);
             return None;
-        };
+        }
+        let entry = self.topics.get_mut(topic)?;
         let old = std::mem::replace(&mut entry.current, instance);
-        let wait = if old.is_answered() {
-            Wait::Ending
-        } else {
-            Wait::Joining
-        };
-        let id = old.id;
         entry.superseded.push(old);
         self.superseded += 1;
-        Some((id, wait))
+        entry.superseded.last()
     }
 
     fn leave<R>(
@@ -485,7 +499,7 @@ impl Multiplexer {
         };
         let reference = instance.answer();
         let join_ref = instance.refs.sent.clone();
-        let is_current = entry.current.id == id;
+        let make_way = instance.make_way();
         effects.push(Effect::Send(wire::reply(
             join_ref,
             reference,
@@ -493,10 +507,11 @@ impl Multiplexer {
             wire::OK,
             response,
         )));
-        self.superseded -= entry.close_replaced(id, topic, effects);
-        if !is_current {
-            effects.push(Effect::Abort(id));
+        if let Some(next) = entry.next(id) {
+            effects.extend(make_way);
+            effects.push(Effect::Hasten(next));
         }
+        self.superseded -= entry.close_replaced(id, topic, effects);
     }
 
     /// The channel's join was refused or crashed, with this answer. `unread` is what waited in its inbox.
@@ -649,6 +664,12 @@ impl Topic {
         all.into_iter().find(|instance| instance.id == id)
     }
 
+    /// The join that waits for this one.
+    fn next(&self, id: InstanceId) -> Option<InstanceId> {
+        let mut ids = self.all().map(|instance| instance.id);
+        ids.find(|other| *other > id)
+    }
+
     fn unanswered(&mut self, id: InstanceId) -> Option<&mut Instance> {
         self.find(id).filter(|instance| !instance.is_answered())
     }
@@ -671,6 +692,9 @@ impl Topic {
             let is_over = instance.is_answered() && instance.id < newest;
             if is_over {
                 effects.push(Effect::Send(ending(&instance.refs, topic, End::Close)));
+                if matches!(instance.phase, Phase::Leaving) {
+                    effects.push(Effect::Dismiss(instance.id));
+                }
             }
             !is_over
         });

@@ -6,8 +6,10 @@ use std::marker::PhantomData;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytestring::ByteString;
+use futures::future::{Either, select};
 use tokio::task::{JoinHandle, coop};
 use tokio::time::{Instant, timeout};
 use tracing::Span;
@@ -83,9 +85,16 @@ pub(crate) struct Seat {
     pub(crate) assigns: Assigns,
     pub(crate) inbox: (InboxSender, InboxReceiver),
     /// The channel that has to be gone first.
-    pub(crate) replaces: Option<(JoinHandle<()>, Wait)>,
+    pub(crate) replaces: Option<Replaced>,
     /// When an earlier join of the topic was told to end.
     pub(crate) earlier_ended: Option<Instant>,
+}
+
+/// The channel whose place a join takes.
+pub(crate) struct Replaced {
+    pub(crate) task: JoinHandle<()>,
+    pub(crate) wait: Wait,
+    pub(crate) inbox: InboxSender,
 }
 
 /// The whole life of a channel. While it waits it holds little more than the channel and its socket: a joined socket that
@@ -98,7 +107,7 @@ where
     let Some((mut server, mut channel)) = joining.await else {
         return;
     };
-    if server.inbox.is_superseded() {
+    if server.inbox.is_superseded() && !server.inbox.is_leaving() {
         return;
     }
     let ending = server.work::<App, C>(&mut channel).await;
@@ -110,9 +119,12 @@ where
     App: Send + Sync + 'static,
     C: Channel<App>,
 {
-    if let Some(replaced) = seat.replaces.take() {
+    if let Some(Replaced { task, wait, inbox }) = seat.replaces.take() {
+        let (own, receiver) = &mut seat.inbox;
+        let hastened = poll_fn(|cx| own.poll_hastened(cx));
+        let gone = gone(task, wait, hastened, || inbox.dismiss());
         // Once the connection is gone nobody will read the answer. What the client sent is not kept for that long.
-        while_open(&mut seat.inbox.1, pin!(gone(replaced))).await?;
+        before(pin!(gone), |cx| receiver.poll_closed(cx)).await?;
     }
     if seat.inbox.1.is_closed() {
         return None;
@@ -158,25 +170,36 @@ where
         .await
 }
 
-/// Runs it for as long as the connection is there. `None` if that has ended before.
-async fn while_open<F: Future>(
-    inbox: &mut InboxReceiver,
+/// Runs it until that. `None` if that was ready before.
+async fn before<F: Future>(
     mut future: Pin<&mut F>,
+    mut poll_that: impl FnMut(&mut Context<'_>) -> Poll<()>,
 ) -> Option<F::Output> {
     poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
-        Poll::Pending => inbox.poll_closed(cx).map(|()| None),
+        Poll::Pending => poll_that(cx).map(|()| None),
     })
     .await
 }
 
-/// Waits for the channel that this one replaces.
-async fn gone((task, wait): (JoinHandle<()>, Wait)) {
+/// Waits for the channel that this one replaces. `dismiss` tells whether one that takes too long has something left to say.
+async fn gone(
+    mut task: JoinHandle<()>,
+    wait: Wait,
+    hastened: impl Future<Output = ()>,
+    dismiss: impl FnOnce() -> bool,
+) {
+    if wait == Wait::Joining
+        && let Either::Left(_) = select(&mut task, pin!(hastened)).await
+    {
+        return;
+    }
     // How it ended does not matter, and a channel that blocks its thread is not waited for any longer.
-    let _ = match wait {
-        Wait::Joining => Ok(task.await),
-        Wait::Ending => timeout(REPLACED_CHANNEL_WAIT, task).await,
-    };
+    let is_late = timeout(REPLACED_CHANNEL_WAIT, &mut task).await.is_err();
+    if is_late && dismiss() {
+        // That is to come before whatever its successor says.
+        let _ = timeout(REPLACED_CHANNEL_WAIT, task).await;
+    }
 }
 
 /// The refs that the answer to a join carries.
@@ -369,11 +392,13 @@ impl Server {
     where
         C: Channel<App>,
     {
+        let mut is_greeting = true;
         loop {
             if let Some(ending) = self.ordered() {
                 return ending;
             }
-            if let Some(ending) = self.after_join(channel).await {
+            let is_greeting = std::mem::take(&mut is_greeting);
+            if let Some(ending) = self.after_join(channel, is_greeting).await {
                 return ending;
             }
             // A channel with a full inbox still lets others run.
@@ -478,9 +503,15 @@ impl Server {
         }
     }
 
-    async fn after_join<C: Send + 'static>(&mut self, channel: &mut C) -> Option<Ending> {
+    /// Does what was put off, until the client has given the join up: then it is dropped where it waits.
+    async fn after_join<C: Send + 'static>(
+        &mut self,
+        channel: &mut C,
+        is_greeting: bool,
+    ) -> Option<Ending> {
         loop {
-            if self.inbox.is_leaving() {
+            let is_given_up = self.inbox.is_given_up();
+            if is_given_up {
                 // A client takes no snapshot of a join that it has given up, but may keep the changes for its next one.
                 self.socket.keep_holding();
             }
@@ -490,17 +521,40 @@ impl Server {
                 return None;
             }
             for then in put_off {
+                if is_greeting {
+                    self.room_to_greet().await;
+                }
+                if let Some(ending) = self.ordered() {
+                    return Some(ending);
+                }
+                if self.inbox.is_given_up() {
+                    break;
+                }
                 let (notice, socket, channel) = (&self.notice, &mut self.socket, &mut *channel);
-                let handling = Box::pin(async move {
+                let mut handling = Box::pin(async move {
                     let running = pin!(async { then(channel, socket).await });
                     notice.handling(Callback::AfterJoin, running).await
                 });
-                let flow = handling.await;
-                if let Some(ending) = self.flow(Callback::AfterJoin, flow) {
+                let inbox = &mut self.inbox;
+                let flow = before(handling.as_mut(), |cx| inbox.poll_given_up(cx)).await;
+                drop(handling);
+                if let Some(ending) = flow.and_then(|flow| self.flow(Callback::AfterJoin, flow)) {
                     return Some(ending);
                 }
             }
         }
+    }
+
+    /// Waits until the client has read what it was sent before, unless there is something else to do: the lists that many joins push at
+    /// once close no connection whose client reads them.
+    async fn room_to_greet(&mut self) {
+        poll_fn(|cx| {
+            if self.inbox.poll_given_up(cx).is_ready() || self.ordered().is_some() {
+                return Poll::Ready(());
+            }
+            self.notice.link.outbox.poll_room(cx)
+        })
+        .await;
     }
 
     async fn handle_in<App, C>(
@@ -583,8 +637,12 @@ impl Server {
                 Some(Ending::Crash)
             }
             Err(Broken::CutOff) => {
-                self.notice.log_cut_off(callback);
-                Some(Ending::Closed(self.inbox.closed()))
+                let reason = self.inbox.closed();
+                match reason {
+                    Terminated::Left => self.notice.log_overdue_leave(callback),
+                    _ => self.notice.log_cut_off(callback),
+                }
+                Some(Ending::Closed(reason))
             }
         }
     }
@@ -717,12 +775,21 @@ impl Notice {
     }
 
     fn log_cut_off(&self, callback: Callback) {
+        let after = self.link.config.terminate_timeout;
+        self.log_limit(callback, "SocketsConfig::terminate_timeout", after);
+    }
+
+    fn log_overdue_leave(&self, callback: Callback) {
+        self.log_limit(callback, "REPLACED_CHANNEL_WAIT", REPLACED_CHANNEL_WAIT);
+    }
+
+    fn log_limit(&self, callback: Callback, limit: &str, after: Duration) {
         if let Some(left_out) = self.lines().cut_off.pass() {
             tracing::warn!(
                 topic = self.shown_topic(),
                 callback = callback.name(),
-                limit = "SocketsConfig::terminate_timeout",
-                after = ?self.link.config.terminate_timeout,
+                limit,
+                ?after,
                 left_out,
                 "a channel's callback is cut off: its connection or its channel has ended, and it takes too long"
             );
@@ -825,15 +892,25 @@ mod tests {
         }
     }
 
-    /// One that blocks its thread cannot be ended, and is not waited for any longer; one that joins is.
+    /// One that blocks its thread cannot be ended, and is not waited for any longer; one that joins is, until it has joined.
     #[tokio::test(start_paused = true)]
     async fn d2_a_replaced_channel_that_does_not_end_is_waited_for_so_long() {
-        let stuck = || tokio::spawn(std::future::pending());
-        let start = tokio::time::Instant::now();
-        gone((stuck(), Wait::Ending)).await;
-        assert_eq!(start.elapsed(), REPLACED_CHANNEL_WAIT);
-        let joining = timeout(10 * REPLACED_CHANNEL_WAIT, gone((stuck(), Wait::Joining)));
-        assert!(joining.await.is_err());
+        async fn waits(wait: Wait, is_hastened: bool, is_leaving: bool) -> Option<Duration> {
+            let (start, stuck) = (Instant::now(), tokio::spawn(std::future::pending()));
+            let hastened = poll_fn(|_| match is_hastened {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            });
+            let gone = gone(stuck, wait, hastened, || is_leaving);
+            let waited = timeout(10 * REPLACED_CHANNEL_WAIT, gone).await;
+            waited.is_ok().then(|| start.elapsed())
+        }
+        let once = Some(REPLACED_CHANNEL_WAIT);
+        assert_eq!(waits(Wait::Ending, false, false).await, once);
+        assert_eq!(waits(Wait::Joining, false, false).await, None);
+        assert_eq!(waits(Wait::Joining, true, false).await, once);
+        let twice = Some(2 * REPLACED_CHANNEL_WAIT);
+        assert_eq!(waits(Wait::Ending, false, true).await, twice);
     }
 
     /// What callbacks hold while they wait does not count.

@@ -193,6 +193,15 @@ impl Socket {
             .push(topic, join_ref, self.join, event.into(), payload.into())
     }
 
+    /// Waits until at most half of the outbox is taken, or the connection has ended: for a push that is large and can wait, so that a client
+    /// which keeps reading, however slowly, is not closed for it. Meanwhile the channel does nothing else.
+    ///
+    /// # Cancel safety
+    /// Safe: nothing is reserved.
+    pub async fn room(&self) {
+        self.link.outbox.room().await;
+    }
+
     /// The way to push to this client from other tasks, as long as the channel lives.
     ///
     /// # Panics
@@ -351,7 +360,11 @@ impl Socket {
     /// intercept may come before it, unless they are [held](Self::hold_until_after_join).
     ///
     /// Several run in the order in which they were given. One given later than in `join` runs when the callback in
-    /// progress has returned.
+    /// progress has returned. Those of the join each wait until the client has read most of what it was sent before
+    /// ([`room`](Self::room)), so that what many joins push at once closes no connection whose client reads it.
+    ///
+    /// # Cancel safety
+    /// Once the client has left, or the connection has ended, it is dropped where it waits, and what was put off behind it is not begun.
     ///
     /// ```no_run
     /// # use matryoshka_channel::Socket;
@@ -424,8 +437,8 @@ impl Socket {
         }
     }
 
-    /// This hook is told if the channel ends on purpose ([`Terminated::is_on_purpose`]), after its `terminate`. A hook that was given
-    /// already is told once all the same. For what outlives a lost connection for a while, and a leave not.
+    /// This hook is told if the channel ends on purpose ([`Terminated::is_on_purpose`]), after its `terminate`; not if a newer join takes its
+    /// place, unless its client had left before. A hook that was given already is told once all the same. For what outlives a lost connection for a while, and a leave not.
     ///
     /// [`Terminated::is_on_purpose`]: crate::Terminated::is_on_purpose
     pub fn add_leave_hook(&self, hook: Arc<dyn LeaveHook>) {

@@ -104,6 +104,7 @@ impl Greeting {
             }
             None => &[],
         };
+        socket.room().await;
         counters.state();
         socket.push_payload(events.state.clone(), written)?;
         for part in missed {

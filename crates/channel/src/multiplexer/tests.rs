@@ -139,6 +139,8 @@ fn show(effect: &Effect<()>) -> String {
         Effect::Deliver(id, Request::Leave { .. }) => format!("leave to {}", id.0),
         Effect::Supersede(id) => format!("supersede {}", id.0),
         Effect::Abort(id) => format!("abort {}", id.0),
+        Effect::Dismiss(id) => format!("dismiss {}", id.0),
+        Effect::Hasten(id) => format!("hasten {}", id.0),
         Effect::Forget(id) => format!("forget {}", id.0),
         Effect::Report(topic, limit) => format!("report {limit:?} of {topic}"),
     }
@@ -169,13 +171,37 @@ fn j10_a_leave_and_a_second_join_wait_for_a_slow_join() {
     let second = bench.message("3", "3", "t", "phx_join");
     assert_eq!(second, ["start 1 after 0 Joining", "supersede 0"]);
     assert_eq!(bench.message("3", "4", "t", "x"), ["event to 1"]);
-    assert_eq!(bench.joined("t", 0), ["1 1 ok {}", "abort 0"]);
-    assert_eq!(
-        bench.ended("t", 0, End::Error),
-        [""; 0],
-        "the aborted task says its last"
-    );
-    assert_eq!(bench.joined("t", 1), ["3 3 ok {}", "1 phx_close"]);
+    assert_eq!(bench.joined("t", 0), ["1 1 ok {}", "hasten 1"]);
+    assert_eq!(bench.left("t", 0, "2"), ["1 2 ok {}"]);
+    let closed = ["3 3 ok {}", "1 phx_close", "dismiss 0"];
+    assert_eq!(bench.joined("t", 1), closed);
+}
+
+#[test]
+fn l8_a_join_behind_a_leave_waits_for_it() {
+    let mut bench = Bench::new(9);
+    bench.message("1", "1", "t", "phx_join");
+    bench.joined("t", 0);
+    bench.message("1", "2", "t", "phx_leave");
+    let second = bench.message("3", "3", "t", "phx_join");
+    assert_eq!(second, ["start 1 after 0 Ending"]);
+    // It waited no longer, and was faster.
+    let closed = ["3 3 ok {}", "1 phx_close", "dismiss 0"];
+    assert_eq!(bench.joined("t", 1), closed);
+    assert_eq!(bench.left("t", 0, "2"), [""; 0]);
+}
+
+#[test]
+fn a_join_that_took_the_place_of_one_at_work_waits_for_it_a_short_while_once_that_has_joined() {
+    let mut bench = Bench::new(9);
+    for join in ["1", "2", "3"] {
+        bench.message(join, join, "t", "phx_join");
+    }
+    let first = bench.joined("t", 0);
+    assert_eq!(first, ["1 1 ok {}", "abort 0", "hasten 1"]);
+    let second = bench.joined("t", 1);
+    let closed = ["2 2 ok {}", "abort 1", "hasten 2", "1 phx_close"];
+    assert_eq!(second, closed);
 }
 
 #[test]
@@ -539,7 +565,7 @@ impl World {
                 }
             }
             Effect::Supersede(id) => assert!(self.joining.contains_key(&id)),
-            Effect::Abort(id) => {
+            Effect::Abort(id) | Effect::Dismiss(id) => {
                 let topic = self.joined.remove(&id).or_else(|| self.joining.remove(&id));
                 self.aborted.extend(topic.map(|topic| (id, topic)));
                 self.gone.insert(id);
@@ -548,7 +574,7 @@ impl World {
                 self.gone.insert(id);
             }
             Effect::Send(message) => self.sent(message),
-            Effect::Report(..) => {}
+            Effect::Hasten(_) | Effect::Report(..) => {}
         }
     }
 

@@ -1,6 +1,7 @@
 //! Leaves.
 
-use matryoshka_channel::{close_channel, disconnect};
+use matryoshka_channel::{REPLACED_CHANNEL_WAIT, close_channel, disconnect};
+use tokio::time::Instant;
 
 use crate::client::{Client, Vsn};
 use crate::lab::Lab;
@@ -191,4 +192,108 @@ async fn l9_earlier_messages_are_handled_before_the_leave() {
             "#,
         )
         .await;
+}
+
+/// The official client sends this pair for a duplicate channel.
+const LEAVE_AND_JOIN: &str = r#"
+    > ["1","2","lab:a","phx_leave",{}]
+    > ["3","3","lab:a","phx_join",{}]
+    < ["1","2","lab:a","phx_reply",{"status":"ok","response":{}}]
+    < ["3","3","lab:a","phx_reply",{"status":"ok","response":{}}]
+    < ["1","1","lab:a","phx_close",{}]
+    .
+    "#;
+
+const LEFT: [&str; 5] = [
+    "terminate Left",
+    "hook a of lab:a",
+    "hook panic of lab:a",
+    "hook b of lab:a",
+    "join lab:a {}",
+];
+
+#[tokio::test(start_paused = true)]
+async fn a_leave_is_told_to_hooks_though_a_join_is_right_behind_it() {
+    let lab = Lab::new();
+    let mut client = Client::connect(&lab.sockets(), Vsn::V2).await;
+    client.play(HOOKED).await;
+    lab.notes();
+    client.play(LEAVE_AND_JOIN).await;
+    assert_eq!(lab.notes(), LEFT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leave_that_waits_for_its_join_is_told_to_hooks_though_a_join_is_right_behind_it() {
+    let lab = Lab::new();
+    let mut client = Client::connect(&lab.sockets(), Vsn::V2).await;
+    let script = r#"
+        > ["1","1","lab:a","phx_join",{"leave_hooks":["a","panic","b"],"sleep":15000,"after":"state"}]
+        > ["1","2","lab:a","phx_leave",{}]
+        > ["3","3","lab:a","phx_join",{}]
+        < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+        < ["1","2","lab:a","phx_reply",{"status":"ok","response":{}}]
+        < ["3","3","lab:a","phx_reply",{"status":"ok","response":{}}]
+        < ["1","1","lab:a","phx_close",{}]
+        .
+        "#;
+    client.play(script).await;
+    assert_eq!(lab.notes()[1..], LEFT);
+}
+
+/// It is not waited for longer than any other channel that is replaced.
+#[tokio::test(start_paused = true)]
+async fn a_leave_behind_a_slow_callback_is_told_to_hooks_when_the_next_join_waits_no_longer() {
+    let lab = Lab::new();
+    let mut client = Client::connect(&lab.sockets(), Vsn::V2).await;
+    client.play(HOOKED).await;
+    let start = Instant::now();
+    let script = r#"
+        > ["1","2","lab:a","slow",{"ms":60000}]
+        > ["1","3","lab:a","phx_leave",{}]
+        > ["4","4","lab:a","phx_join",{}]
+        < ["4","4","lab:a","phx_reply",{"status":"ok","response":{}}]
+        < ["1","1","lab:a","phx_close",{}]
+        .
+        "#;
+    client.play(script).await;
+    assert_eq!(start.elapsed().as_secs(), REPLACED_CHANNEL_WAIT.as_secs());
+    assert_eq!(
+        lab.notes()[2..],
+        [&["dropped in the middle"], &LEFT[..]].concat()
+    );
+}
+
+/// Its client is not to stay on a list for as long as that takes to write.
+#[tokio::test(start_paused = true)]
+async fn a_leave_does_not_wait_for_what_its_join_put_off() {
+    let lab = Lab::new();
+    let mut client = Client::connect(&lab.sockets(), Vsn::V2).await;
+    let start = Instant::now();
+    let script = r#"
+        > ["1","1","lab:a","phx_join",{"after_sleep":5000,"after":"state"}]
+        < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+        .
+        > ["1","2","lab:a","phx_leave",{}]
+        < ["1","2","lab:a","phx_reply",{"status":"ok","response":{}}]
+        < ["1","1","lab:a","phx_close",{}]
+        .
+        "#;
+    client.play(script).await;
+    assert!(start.elapsed().as_secs() < 1, "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_connection_does_not_wait_for_what_its_joins_put_off() {
+    let lab = Lab::new();
+    let mut client = Client::connect(&lab.sockets(), Vsn::V2).await;
+    let script = r#"
+        > ["1","1","lab:a","phx_join",{"after_sleep":5000,"after":"state"}]
+        < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+        .
+        "#;
+    client.play(script).await;
+    let start = Instant::now();
+    drop(client);
+    lab.noted("terminate Closed").await;
+    assert!(start.elapsed().as_secs() < 1, "{:?}", start.elapsed());
 }

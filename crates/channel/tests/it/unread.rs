@@ -11,7 +11,8 @@ use matryoshka_channel::{
     SocketsConfig, broadcast,
 };
 use serde_json::json;
-use tokio::time::timeout;
+// tidy: sleep because it is the channel that is slow
+use tokio::time::{sleep, timeout};
 
 use matryoshka_channel::testing::advance;
 
@@ -266,6 +267,69 @@ async fn the_answers_to_many_joins_are_bounded_and_close_no_connection() {
         for _ in 1..sent {
             let answer = client.recv_frame().await.unwrap();
             assert!(answer.len() > ANSWER_BYTES);
+        }
+    }
+}
+
+/// Pushes a long list to whoever joins, a little later.
+struct Listed;
+
+const LIST_BYTES: usize = 100_000;
+
+async fn greet(socket: &mut Socket) -> Flow {
+    let list = json!({ "list": "x".repeat(LIST_BYTES) });
+    socket.push("state", &list).into()
+}
+
+impl Channel<()> for Listed {
+    /// Whether it asks for room by itself.
+    type Params = bool;
+    type Event = RawEvent;
+
+    async fn join(_: &(), socket: &mut Socket, asks: bool) -> Result<Self, Refused> {
+        socket.after_join(move |socket| {
+            Box::pin(async move {
+                sleep(Duration::from_millis(50)).await;
+                if asks {
+                    socket.room().await;
+                    return greet(socket).await;
+                }
+                Flow::Continue
+            })
+        });
+        if !asks {
+            socket.after_join(|socket| Box::pin(greet(socket)));
+        }
+        Ok(Self)
+    }
+
+    async fn handle_in(&mut self, _: &mut Socket, _: RawEvent) -> Reply {
+        Reply::none()
+    }
+}
+
+/// It would come back, get the same lists again, and so on.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_slowly_is_not_closed_for_the_lists_of_many_joins() {
+    const ROOMS: usize = 30;
+    for asks in [false, true] {
+        let sockets = Sockets::new(&PubSub::local(), ()).channel::<Listed>("room:*");
+        let service = MemoryService::new(sockets).with_capacity(1);
+        let info = ConnectInfo::new("memory", Params::parse("vsn=2.0.0").unwrap()).unwrap();
+        let mut client = service.connect(info).await.unwrap();
+        for n in 0..ROOMS {
+            let n = n.to_string();
+            let join = json!([n, n, format!("room:{n}"), "phx_join", asks]).to_string();
+            client.send_text(join).await.unwrap();
+        }
+        for _ in 0..ROOMS {
+            assert!(client.recv_frame().await.unwrap().len() < LIST_BYTES);
+        }
+        // From now on it lets little through.
+        for n in 0..ROOMS {
+            advance(Duration::from_millis(100)).await;
+            let list = client.recv_frame().await;
+            assert!(list.is_some(), "closed after {n}, {asks}");
         }
     }
 }

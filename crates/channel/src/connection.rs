@@ -143,7 +143,10 @@ impl Connection {
         let (inbox, receiver) = inbox(&self.link, payload.len());
         // One that ended by itself may not have been heard of yet.
         let ended_at = after.and_then(|(old, _)| self.find(old)?.inbox.ended_at());
-        let earlier_ended = earlier_ended.map(|told| ended_at.map_or(told, |at| at.min(told)));
+        let earlier_ended = earlier_ended.map(|told| {
+            let told = Instant::from_std(told);
+            ended_at.map_or(told, |at| at.min(told))
+        });
         let replaces = after.and_then(|(old, wait)| self.lend(old, wait));
         let task = route.spawn(Seat {
             link: Arc::clone(&self.link),
@@ -254,7 +257,7 @@ impl Connection {
         let (endpoint, mut effects) = (&self.endpoint, Vec::with_capacity(1));
         let route = |topic: &str| endpoint.route(topic);
         self.multiplexer
-            .handle_message(message, Instant::now(), route, &mut effects);
+            .handle_message(message, Instant::now().into_std(), route, &mut effects);
         self.apply(effects, out)
     }
 
@@ -282,7 +285,7 @@ impl Connection {
                 multiplexer.handle_left(&topic, id, reference, &mut effects);
             }
             Fate::Ended { end, at } => {
-                multiplexer.handle_ended(&topic, id, end, at, &mut effects);
+                multiplexer.handle_ended(&topic, id, end, at.into_std(), &mut effects);
             }
             // It may have made room before its word was read here.
             Fate::Stalled if in_the_way != Some(id) => return Ok(()),
@@ -292,7 +295,8 @@ impl Connection {
                 };
                 let inbox = &self.channels[at].1.inbox;
                 let unread = inbox.take_requests().chain(stalled(&mut self.stalled));
-                multiplexer.handle_stalled(&topic, id, unread, Instant::now(), &mut effects);
+                let now = Instant::now().into_std();
+                multiplexer.handle_stalled(&topic, id, unread, now, &mut effects);
             }
         }
         self.apply(effects, out)

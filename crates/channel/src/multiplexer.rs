@@ -13,8 +13,9 @@
 mod past;
 mod topics;
 
+use std::time::Instant;
+
 use bytestring::ByteString;
-use tokio::time::Instant;
 
 use crate::transport::{ClientMessage, Field, Payload, ServerMessage};
 use crate::wire::{self, reason};

@@ -2,10 +2,9 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
-use tokio::time::Instant;
 
 /// How long a connection remembers that a join of a topic ended: 60 seconds.
 pub(crate) const REMEMBERED: Duration = Duration::from_secs(60);

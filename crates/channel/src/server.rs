@@ -1,40 +1,36 @@
 //! The task of one channel: its join, its messages one at a time, its end. Whatever happens in here ends this channel
 //! only.
 
+mod notice;
+
 use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytestring::ByteString;
 use futures::future::{Either, select};
 use tokio::task::{JoinHandle, coop};
 use tokio::time::{Instant, timeout};
-use tracing::Span;
 
 use crate::assigns::Assigns;
 use crate::channel::{Channel, Terminated};
 use crate::channel_type::ChannelType;
 use crate::config::REPLACED_CHANNEL_WAIT;
 use crate::event::{EventError, ParamsError, decode_event, decode_params};
-use crate::excerpt::excerpt;
 use crate::fastlane::Lane;
-use crate::handling::{Broken, Callback, Handling};
+use crate::handling::{Broken, Callback};
 use crate::inbox::{InboxReceiver, InboxSender, Item, Takes};
 use crate::link::{Fate, Link};
-use crate::log_lines::LogLines;
 use crate::multiplexer::{End, InstanceId, JoinRefs, Refusal, Request, Wait};
-use crate::panics::Panic;
 use crate::pubsub::{Lagged, SinkSubscription};
 use crate::pusher::Join;
-use crate::reply::Cause;
 use crate::socket::{Parts, Socket};
 use crate::spans::{channel_span, event_span, kept};
 use crate::transport::{Field, Payload, ServerMessage};
-use crate::watch::Number;
 use crate::{Flow, Refused, Reply, wire};
+use notice::Notice;
 
 /// Starts channels of one type.
 pub(crate) trait Route: Send + Sync {
@@ -723,153 +719,10 @@ impl Server {
     }
 }
 
-/// Tells the session how the channel ended, and counts it out. Dropped without a word it says that it crashed.
-struct Notice {
-    link: Arc<Link>,
-    topic: ByteString,
-    id: InstanceId,
-    inbox: InboxSender,
-    /// By which the watch knows it.
-    number: Number,
-    /// Its join was accepted, and its end is not counted yet.
-    is_joined: bool,
-    is_told: bool,
-    /// The channel's span, if anybody listens.
-    span: Option<Box<Span>>,
-}
-
-impl Notice {
-    /// Runs one of the channel's callbacks, for as long as its connection is there and a little longer.
-    fn handling<'a, F: Future>(
-        &'a self,
-        callback: Callback,
-        future: Pin<&'a mut F>,
-    ) -> Handling<'a, F> {
-        self.unbound(callback, future).bound_to(&self.inbox)
-    }
-
-    /// The same, whatever becomes of the connection.
-    fn unbound<'a, F: Future>(
-        &'a self,
-        callback: Callback,
-        future: Pin<&'a mut F>,
-    ) -> Handling<'a, F> {
-        Handling::new(
-            future,
-            callback,
-            &self.link,
-            &self.topic,
-            self.number,
-            self.span.as_deref(),
-        )
-    }
-
-    /// Runs what a channel does at its end, for as long as that may take.
-    async fn last_words<F: Future<Output = ()>>(&self, future: Pin<&mut F>) {
-        let limit = self.link.config.terminate_timeout;
-        match timeout(limit, self.unbound(Callback::Terminate, future)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(Broken::Panicked(panic))) => self.log_panic(Callback::Terminate, &panic),
-            Ok(Err(Broken::CutOff)) | Err(_) => self.log_cut_off(Callback::Terminate),
-        }
-    }
-
-    fn log_cut_off(&self, callback: Callback) {
-        let after = self.link.config.terminate_timeout;
-        self.log_limit(callback, "SocketsConfig::terminate_timeout", after);
-    }
-
-    fn log_overdue_leave(&self, callback: Callback) {
-        self.log_limit(callback, "REPLACED_CHANNEL_WAIT", REPLACED_CHANNEL_WAIT);
-    }
-
-    fn log_limit(&self, callback: Callback, limit: &str, after: Duration) {
-        if let Some(left_out) = self.lines().cut_off.pass() {
-            tracing::warn!(
-                topic = self.shown_topic(),
-                callback = callback.name(),
-                limit,
-                ?after,
-                left_out,
-                "a channel's callback is cut off: its connection or its channel has ended, and it takes too long"
-            );
-        }
-    }
-
-    fn log_panic(&self, callback: Callback, Panic { words, place }: &Panic) {
-        if let Some(left_out) = self.lines().panicked.pass() {
-            tracing::error!(
-                topic = self.shown_topic(),
-                callback = callback.name(),
-                panic = words,
-                at = place.as_deref(),
-                left_out,
-                "a channel panicked"
-            );
-        }
-    }
-
-    /// What is behind an answer that does not tell it.
-    fn log_cause(&self, cause: Option<Box<Cause>>) {
-        let Some(cause) = cause else { return };
-        let (topic, error) = (self.shown_topic(), cause.error);
-        let what = cause.what;
-        if cause.is_the_clients {
-            if let Some(left_out) = self.lines().bad_token.pass() {
-                tracing::info!(topic, error, left_out, "{what}");
-            }
-        } else if let Some(left_out) = self.lines().answered_error.pass() {
-            tracing::warn!(topic, error, left_out, "{what}");
-        }
-    }
-
-    fn lines(&self) -> &LogLines {
-        &self.link.counters.lines
-    }
-
-    fn tell_now(&mut self, fate: Fate) {
-        self.is_told = true;
-        // In this order: no pusher comes after the word that the channel has ended.
-        self.inbox.told();
-        self.link.tell(&self.topic, self.id, fate);
-    }
-
-    fn count_out(&mut self) {
-        if std::mem::take(&mut self.is_joined) {
-            self.link.counters.ended.add_one();
-        }
-    }
-
-    /// The topic, for the log.
-    fn shown_topic(&self) -> &str {
-        excerpt(&self.topic)
-    }
-
-    fn tell_if_untold(&mut self, fate: Fate) {
-        if !self.is_told {
-            self.tell_now(fate);
-        }
-    }
-
-    fn tell(mut self, fate: Fate) {
-        self.tell_now(fate);
-    }
-}
-
-impl Drop for Notice {
-    fn drop(&mut self) {
-        self.count_out();
-        // Of one that was ended from outside the session knows the moment.
-        self.tell_if_untold(Fate::Ended {
-            end: End::Error,
-            at: Instant::now(),
-        });
-        self.link.watch.leave(self.number);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::RawEvent;
 

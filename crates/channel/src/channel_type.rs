@@ -5,6 +5,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::marker::PhantomData;
 
 use crate::Channel;
+use crate::excerpt::excerpt;
+use crate::log_lines::LogLines;
 use crate::multiplexer::InstanceId;
 use crate::panics::caught;
 use crate::transport::{Payload, WhenSlow};
@@ -29,17 +31,26 @@ impl ChannelType {
     /// What becomes of an event of this topic whose reader is slow, the same for all channels of the type.
     ///
     /// It runs where events are sent from, so its panic is nobody's end: the event is then as any other.
-    pub(crate) fn when_slow(&self, topic: &str, event: &str, payload: &Payload) -> WhenSlow {
+    pub(crate) fn when_slow(
+        &self,
+        topic: &str,
+        event: &str,
+        payload: &Payload,
+        lines: &LogLines,
+    ) -> WhenSlow {
         match caught(|| (self.when_slow)(event, payload)) {
             Ok(WhenSlow::Latest(key)) => WhenSlow::latest_of((topic, event, key)),
             Ok(when_slow) => when_slow,
             Err(panic) => {
-                tracing::error!(
-                    event = crate::excerpt::excerpt(event),
-                    panic = panic.words,
-                    at = panic.place.as_deref(),
-                    "a channel's when_slow panicked"
-                );
+                if let Some(left_out) = lines.when_slow.pass() {
+                    tracing::error!(
+                        event = excerpt(event),
+                        panic = panic.words,
+                        at = panic.place.as_deref(),
+                        left_out,
+                        "a channel's when_slow panicked"
+                    );
+                }
                 WhenSlow::Close
             }
         }

@@ -35,7 +35,7 @@ pub struct SocketsConfig {
     /// much by itself, as large as it may be.
     pub waiting_bytes: usize,
     /// How long nothing may be read from a client because a channel of its has no room for what it sent, or all of them together hold more
-    /// than [`waiting_bytes`](Self::waiting_bytes); default 20 seconds, and at most half of
+    /// than [`waiting_bytes`](Self::waiting_bytes); default 20 seconds, at least a millisecond and at most half of
     /// [`idle_timeout`](crate::transport::Limits::idle_timeout). Then that channel, or the one that holds most, or the oldest join for which others of its topic wait
     /// ([`MAX_SUPERSEDED_JOINS`](crate::MAX_SUPERSEDED_JOINS)), ends where it stands, without its
     /// `terminate`: what waits for it is answered with `error`, its client gets `phx_error` (or the error reply `join crashed`), and the
@@ -60,7 +60,8 @@ impl SocketsConfig {
     /// How long a connection stalls before a channel ends for it.
     pub(crate) fn stall(&self) -> Duration {
         let half = self.http.limits.idle_timeout / 2;
-        self.stall_timeout.min(half)
+        // One that asks again in no time would do nothing else.
+        self.stall_timeout.min(half).max(Duration::from_millis(1))
     }
 
     pub(crate) fn inbox(&self) -> Bound {
@@ -84,5 +85,17 @@ impl Default for SocketsConfig {
             blocking_warning: Duration::from_millis(100),
             http: HttpConfig::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_in_the_way_always_has_some_time() {
+        let mut config = SocketsConfig::default();
+        config.http.limits.idle_timeout = Duration::from_nanos(1);
+        assert_eq!(config.stall(), Duration::from_millis(1));
     }
 }

@@ -19,6 +19,7 @@ use crate::multiplexer::{Effect, InstanceId, Limit, Limits, Multiplexer, Request
 use crate::order::Order;
 use crate::pubsub::SinkSubscription;
 use crate::server::{Replaced, Route, Seat};
+use crate::timers::later;
 use crate::transport::{
     Bucket, Close, CloseCode, CloseReason, Frame, Output, ServerMessage, Session,
 };
@@ -449,7 +450,7 @@ impl Connection {
         let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(limit)));
         let is_over = patience.as_mut().poll(cx).is_ready();
         if is_over {
-            patience.as_mut().reset(Instant::now() + limit);
+            patience.as_mut().reset(later(Instant::now(), limit));
         }
         is_over
     }

@@ -39,8 +39,9 @@ impl Connected {
         Self::default()
     }
 
-    /// Gives the connection an id, by which [`disconnect`](crate::disconnect) finds it. Many may share one, such as all
-    /// of one user's.
+    /// Gives the connection an id, by which [`disconnect`](crate::disconnect) finds it. Many may share one, such as all of one user's, up to
+    /// [`max_per_user`](crate::transport::ConnectionLimits::max_per_user), 1,000 on each node: one more is refused with 429. So an id is for a
+    /// user, and not for all who share a name or have none.
     #[must_use]
     pub fn id(mut self, id: impl Into<ByteString>) -> Self {
         self.id = Some(id.into());

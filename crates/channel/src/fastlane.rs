@@ -16,6 +16,7 @@ use crate::excerpt::excerpt;
 use crate::gate::{Gate, Held, MAX_HELD_BYTES, MAX_HELD_FRAMES, Passed};
 use crate::inbox::InboxSender;
 use crate::link::{Link, Mail};
+use crate::log_lines::LogLines;
 use crate::pubsub::mailbox::Pushed;
 use crate::pubsub::{Delivery, Dispatcher, Memo, Message, Sink, Subscriber, Subscribers};
 use crate::pusher::Join;
@@ -191,7 +192,8 @@ impl Lane {
             Way::Nowhere => return Delivery::Closed,
             Way::Gate | Way::Outbox => {}
         }
-        let when_slow = encodings.when_slow(self.join.channel_type);
+        let lines = &self.link.counters.lines;
+        let when_slow = encodings.when_slow(self.join.channel_type, lines);
         let when_slow = within(when_slow, self.join.id);
         let Some(frame) = encodings.frame(self.serializer) else {
             self.link.counters.unencodable.add_one();
@@ -243,7 +245,8 @@ impl Lane {
         self.inbox.intercepted(broadcast, |broadcast| {
             let (topic, event) = (broadcast.topic(), broadcast.event());
             let channel_type = self.join.channel_type;
-            channel_type.when_slow(topic, event, broadcast.payload())
+            let lines = &self.link.counters.lines;
+            channel_type.when_slow(topic, event, broadcast.payload(), lines)
         })
     }
 }
@@ -290,31 +293,35 @@ impl Encodings {
         }
     }
 
-    fn when_slow(&mut self, channel_type: &'static ChannelType) -> WhenSlow {
+    fn when_slow(&mut self, channel_type: &'static ChannelType, lines: &LogLines) -> WhenSlow {
         match self.when_slow {
             Some((known, when_slow)) if ptr::eq(known, channel_type) => when_slow,
-            Some(_) => self.when_slow_of_another(channel_type),
+            Some(_) => self.when_slow_of_another(channel_type, lines),
             None => {
-                let when_slow = self.ask(channel_type);
+                let when_slow = self.ask(channel_type, lines);
                 self.when_slow = Some((channel_type, when_slow));
                 when_slow
             }
         }
     }
 
-    fn when_slow_of_another(&mut self, channel_type: &'static ChannelType) -> WhenSlow {
+    fn when_slow_of_another(
+        &mut self,
+        channel_type: &'static ChannelType,
+        lines: &LogLines,
+    ) -> WhenSlow {
         let mut others = self.when_slow_of_others.iter();
         if let Some((_, when_slow)) = others.find(|(known, _)| ptr::eq(*known, channel_type)) {
             return *when_slow;
         }
-        let when_slow = self.ask(channel_type);
+        let when_slow = self.ask(channel_type, lines);
         self.when_slow_of_others.push((channel_type, when_slow));
         when_slow
     }
 
-    fn ask(&self, channel_type: &ChannelType) -> WhenSlow {
+    fn ask(&self, channel_type: &ChannelType, lines: &LogLines) -> WhenSlow {
         let (topic, event) = (self.broadcast.topic(), self.broadcast.event());
-        channel_type.when_slow(topic, event, self.broadcast.payload())
+        channel_type.when_slow(topic, event, self.broadcast.payload(), lines)
     }
 
     fn frame(&mut self, serializer: &'static dyn Serializer) -> Option<&mut SharedFrame> {

@@ -16,6 +16,7 @@ use crate::link::Link;
 use crate::log_lines::Line;
 use crate::multiplexer::Request;
 use crate::pubsub::Delivery;
+use crate::timers::later;
 use crate::transport::WhenSlow;
 use crate::{Broadcast, Flow, SendError, Socket, Terminated};
 pub(crate) use lines::Takes;
@@ -325,7 +326,7 @@ impl InboxSender {
 
     /// The connection has ended. What is inside can still be read, for a while.
     pub(crate) fn close(&self, reason: Terminated) {
-        let deadline = Instant::now() + self.0.link.config.terminate_timeout;
+        let deadline = later(Instant::now(), self.0.link.config.terminate_timeout);
         self.close_by(reason, deadline);
     }
 
@@ -444,13 +445,17 @@ impl InboxReceiver {
         }
     }
 
-    /// Puts the request back that was taken out last: it is not its time yet.
-    pub(crate) fn put_back(&mut self, request: Request) {
+    /// Puts the request back that was taken out last: it is not its time yet. A closed inbox gives it back: it would come out again at once.
+    pub(crate) fn put_back(&mut self, request: Request) -> Option<Request> {
         let mut state = self.0.lock();
+        if state.is_closed {
+            return Some(request);
+        }
         state.in_hand = 0;
         state.lines.put_back(request);
         drop(state);
         self.0.link.counters.inbox_in.add_one();
+        None
     }
 
     /// The channel's answer to its join waits to be sent, and counts with what its client wrote for the join.

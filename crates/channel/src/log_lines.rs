@@ -13,6 +13,7 @@ pub(crate) struct LogLines {
     pub(crate) crashed: Line,
     pub(crate) failed: Line,
     pub(crate) panicked: Line,
+    pub(crate) when_slow: Line,
     pub(crate) stalled: Line,
     pub(crate) cut_off: Line,
     pub(crate) missed: Line,

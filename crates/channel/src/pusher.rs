@@ -107,7 +107,8 @@ impl Link {
         payload: Payload,
     ) -> Result<(Frame, WhenSlow), PushError> {
         let payload = payload::checked(payload)?;
-        let when_slow = join.channel_type.when_slow(topic, &event, &payload);
+        let lines = &self.counters.lines;
+        let when_slow = join.channel_type.when_slow(topic, &event, &payload, lines);
         let message = ServerMessage::Push {
             join_ref,
             reference: None,

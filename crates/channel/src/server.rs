@@ -448,7 +448,9 @@ impl Server {
                 Some(Item::Request(request @ Request::Event { .. }))
                     if outbox.poll_room(cx).is_pending() =>
                 {
-                    self.inbox.put_back(request);
+                    if let Some(request) = self.inbox.put_back(request) {
+                        return Poll::Ready(Ok(Item::Request(request)));
+                    }
                     self.lacks_room = true;
                 }
                 Some(item) => return Poll::Ready(Ok(item)),

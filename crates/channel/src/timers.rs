@@ -129,7 +129,7 @@ impl Timers {
 }
 
 /// What lies beyond the clock's end is about thirty years away.
-fn later(at: Instant, by: Duration) -> Instant {
+pub(crate) fn later(at: Instant, by: Duration) -> Instant {
     const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
     at + by.min(FAR)
 }

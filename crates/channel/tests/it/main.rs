@@ -29,6 +29,7 @@ mod pushing;
 mod rates;
 mod results;
 mod routing;
+mod settings;
 mod slow;
 mod sockets;
 mod storm;

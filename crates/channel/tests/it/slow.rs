@@ -19,6 +19,8 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
+use crate::log::Lines;
+
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Everybody's cursors and who is typing.
@@ -301,11 +303,18 @@ async fn each_type_of_channel_is_asked_once_for_a_broadcast() {
 
 #[tokio::test(start_paused = true)]
 async fn a_when_slow_that_panics_harms_neither_sender_nor_channel() {
-    let pubsub = PubSub::local();
+    let (lines, pubsub) = (Lines::collect(), PubSub::local());
     let mut client = Slow::join(&boards(&pubsub), Limits::default()).await;
-    let sent = broadcast(&pubsub, "board:1", "cursor", &json!({ "n": 1 })).unwrap();
-    assert_eq!(sent.local, 1);
-    assert_eq!(client.until("cursor").await, [event("cursor", 1)]);
+    for n in 1..=3 {
+        let sent = broadcast(&pubsub, "board:1", "cursor", &json!({ "n": n })).unwrap();
+        assert_eq!(sent.local, 1);
+        assert_eq!(client.until("cursor").await, [event("cursor", n)]);
+    }
+    let lines = lines.take_timeless();
+    assert!(
+        matches!(&lines[..], [line] if line.contains("when_slow panicked")),
+        "one a second: {lines:?}"
+    );
     client.send(r#"["1","2","board:1","ask",{}]"#).await;
     assert_eq!(client.next().await[1], "2");
 }

@@ -14,6 +14,8 @@ import { eventually } from "./harness/wait.mjs";
 
 /** Whose clients have the class. */
 const withClass = generations.filter((generation) => generation.binary && !generation.balanced && !generation.polls);
+/** The same over long polling. */
+const polling = generations.filter(({ phoenix, polls, balanced }) => polls && !balanced && phoenix.Presence.prototype?.onSync);
 const seed = Number(process.env.PRESENCE_SEED ?? Math.floor(Math.random() * 2 ** 31));
 const HISTORIES = 6;
 
@@ -67,6 +69,43 @@ async function playAt(generation, room, seed) {
   assert.ok(new Set(here.map(({ user }) => user)).size >= PEOPLE, `too few people in the end, PRESENCE_SEED=${seed}`);
   for (const { user, early } of everybody) assert.deepEqual(early, [], `before a list at ${user}, PRESENCE_SEED=${seed}`);
   return { here };
+}
+
+for (const generation of [...withClass, ...polling]) {
+  describe(`${generation.name}: who leaves and joins again on one connection`, () => {
+    for (const isFirst of [true, false]) {
+      test(`holds nobody who has left meanwhile, ${isFirst ? "before" : "after"} it is back`, async () => {
+        const room = freshRoom();
+        const [anna, carl] = [await enter(generation, room, "anna"), await enter(generation, room, "carl", 1)];
+        await anna.becomes("anna", "carl");
+        // What she is sent from here on comes behind her new join.
+        anna.holdAll();
+        const ben = await enter(generation, room, "ben");
+        await carl.talk.push("status", { status: "away" });
+        await carl.talk.push("status", { status: "back" });
+        await eventually(() => anna.held.some(({ data }) => data.includes('"back"')), "both changes on their way to anna");
+        anna.leave();
+        const listed = async () => Object.keys(await cluster.nodes[0].presence(room)).sort().join();
+        const goes = async () => {
+          ben.leave();
+          await carl.talk.push("status", { status: "away again" });
+          await eventually(async () => !(await listed()).includes("ben"), "ben gone");
+        };
+        if (isFirst) {
+          await eventually(async () => !(await listed()).includes("anna"), "anna gone");
+          await goes();
+          await carl.becomes("carl");
+        }
+        anna.back();
+        if (!isFirst) {
+          await eventually(async () => (await listed()).includes("anna"), "anna back");
+          await goes();
+        }
+        anna.release();
+        await allAgree(room, [anna, carl], "the same list", ["anna", "carl"]);
+      });
+    }
+  });
 }
 
 for (const generation of withClass) {

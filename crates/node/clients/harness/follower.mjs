@@ -8,7 +8,7 @@ import { eventually } from "./wait.mjs";
 /** A client of its own in a room, and all that its `Presence` calls. */
 export class Follower {
   constructor(generation, node, user) {
-    Object.assign(this, { generation, node, user, joins: [], leaves: [], held: null, inOrder: false, early: [] });
+    Object.assign(this, { generation, node, user, joins: [], leaves: [], held: null, inOrder: false, holdsAll: false, early: [], isAgain: false });
   }
 
   async connect() {
@@ -18,10 +18,13 @@ export class Follower {
     const deliver = this.client.socket.onConnMessage.bind(this.client.socket);
     const receive = (raw) => {
       deliver(raw);
-      if (this.presence?.pendingDiffs.length) this.early.push(raw.data);
+      if (!this.presence) return;
+      if (!this.presence.inPendingSyncState()) this.isAgain = false;
+      // What comes of an earlier join on the same connection may come before a list.
+      if (this.presence.pendingDiffs.length && !this.isAgain) this.early.push(raw.data);
     };
     this.client.socket.onConnMessage = (raw) => {
-      if (this.holds(raw)) this.held.push(() => receive(raw));
+      if (this.holds(raw)) this.held.push({ data: raw.data, receive: () => receive(raw) });
       else receive(raw);
     };
     return this;
@@ -29,6 +32,7 @@ export class Follower {
 
   holds({ data }) {
     if (!this.held) return false;
+    if (this.holdsAll) return true;
     return data.includes('"presence_state"') || (this.inOrder && this.held.length > 0 && data.includes('"presence_diff"'));
   }
 
@@ -44,6 +48,16 @@ export class Follower {
     return this.talk.join("ok");
   }
 
+  /** Leaves the room, and `back` joins it again on the same connection. */
+  leave() {
+    const room = this.talk.channel.topic;
+    this.talk.channel.leave();
+    this.back = () => {
+      this.isAgain = true;
+      this.follow(room).talk.channel.join();
+    };
+  }
+
   /** From now on states wait until `release`, so that diffs come first. None is lost if it is told twice. */
   hold() {
     this.held ??= [];
@@ -55,16 +69,26 @@ export class Follower {
     this.hold();
   }
 
+  /** The same with whatever comes. */
+  holdAll() {
+    this.holdsAll = true;
+    this.hold();
+  }
+
   release() {
     const held = this.held;
     this.held = null;
-    for (const receive of held) receive();
+    this.holdsAll = false;
+    for (const { receive } of held) receive();
   }
 
   /** What waits never comes, nor does anything behind it on this connection. */
   lose() {
     this.held = null;
+    this.holdsAll = false;
     this.client.socket.conn.onmessage = () => {};
+    // The class would keep what came of an earlier join for the list that is lost now, and add it to a later one: a limit that the README tells of.
+    if (this.isAgain) this.presence.pendingDiffs = [];
   }
 
   get list() {

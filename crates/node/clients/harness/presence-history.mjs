@@ -7,7 +7,9 @@ const MOST = 8;
 const USUAL = 5;
 export const PEOPLE = 3;
 /** How often each of these happens in a history at least, or it would say little. */
-export const LEAST = { enter: 6, status: 5, comeBack: 4, leaveTopic: 2, loseConnection: 2 };
+export const LEAST = { enter: 6, status: 5, comeBack: 4, leaveTopic: 2, loseConnection: 2, leaveAndJoin: 4 };
+/** A slow network is so many ms behind at most, and whoever leaves and is back is away for as long. */
+const LATE_MS = 400;
 /** Some of them are names that every JavaScript object knows. */
 export const USERS = ["anna", "ben", "carl", "__proto__", "constructor", "hasOwnProperty"];
 /** Clients before 1.8.9 take those for people who are there already. */
@@ -28,6 +30,9 @@ export function dice(seed) {
   return { below: (n) => next() % n, one: (list) => list[next() % list.length] };
 }
 
+// tidy: sleep because it plays a network that is late
+const later = (ms) => new Promise((done) => setTimeout(done, ms));
+
 /**
  * Plays one history: `enter(user, node)` gives a follower that has joined. Gives those who are still there, all who were, and how often
  * what happened.
@@ -36,6 +41,7 @@ export async function play(enter, users, dice) {
   let here = [await enter("anna", 0)];
   const everybody = [...here];
   const happened = {};
+  const returning = [];
   const actions = {
     enter: async (_, user = dice.one(users)) => {
       const follower = await enter(user, dice.below(3));
@@ -61,6 +67,18 @@ export async function play(enter, users, dice) {
       one.client.socket.conn.close(4000);
       await one.client.opened("connection again");
     },
+    leaveAndJoin: async (one) => {
+      // What it is sent until then comes behind its new join, in order.
+      one.holdAll();
+      one.leave();
+      one.isAway = true;
+      await later(dice.below(2) * dice.below(LATE_MS));
+      one.isAway = false;
+      if (!here.includes(one)) return;
+      one.back();
+      await later(dice.below(LATE_MS));
+      if (one.held) one.release();
+    },
     hold: async (one) => one.holdInOrder(),
     release: async (one) => one.held && one.release(),
   };
@@ -68,19 +86,27 @@ export async function play(enter, users, dice) {
   const goes = (name) => name === "leaveTopic" || name === "loseConnection";
   const next = () => {
     if (here.length < USUAL && dice.below(2) === 0) return "enter";
-    const fits = (name) => (goes(name) ? here.length >= PEOPLE : name !== "enter" || here.length < MOST);
+    // Somebody has to be there for whatever comes next.
+    const isLast = here.filter((one) => !one.isAway).length < 2;
+    const fits = (name) => {
+      if (goes(name)) return here.length >= PEOPLE && !isLast;
+      if (name === "leaveAndJoin") return !isLast;
+      return name !== "enter" || here.length < MOST;
+    };
     return dice.one(names.filter(fits));
   };
   const lacks = () => Object.entries(LEAST).some(([name, least]) => !(happened[name] >= least));
   for (let step = 0; step < STEPS || (lacks() && step < 10 * STEPS); step++) {
     const name = next();
     happened[name] = (happened[name] ?? 0) + 1;
-    const done = actions[name](dice.one(here));
+    const done = actions[name](dice.one(here.filter((one) => !one.isAway)));
+    if (name === "leaveAndJoin") returning.push(done.catch(() => {}));
     // Most actions are under way while the next one begins. Pushes may get no reply, where a connection is lost before it.
     if (name === "comeBack" || name === "enter") await done;
     else if (dice.below(3) === 0) await done.catch(() => {});
     else done.catch(() => {});
   }
+  await Promise.all(returning);
   for (const user of users) {
     if (new Set(here.map((one) => one.user)).size >= PEOPLE) break;
     if (!here.some((one) => one.user === user)) await actions.enter(undefined, user);

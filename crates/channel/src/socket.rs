@@ -421,7 +421,7 @@ impl Socket {
     /// [outbox](crate::transport::Limits::outbox_bytes) counts, the next one lets all of them through before it, in order, and from then on
     /// nothing of this join is held. If the channel ends before, or its client has left it by then, what is held ends with it.
     ///
-    /// Later than in `join` it does nothing: what the client has been sent cannot be held any more.
+    /// Later than in `join` it does nothing: what the client has been sent cannot be held any more. Tells whether it holds.
     ///
     /// ```no_run
     /// # use matryoshka_channel::Socket;
@@ -430,11 +430,12 @@ impl Socket {
     /// socket.after_join(|socket| Box::pin(async move { socket.push("all", &()).into() }));
     /// # }
     /// ```
-    pub fn hold_until_after_join(&mut self, event: impl Into<ByteString>) {
+    pub fn hold_until_after_join(&mut self, event: impl Into<ByteString>) -> bool {
         if !self.is_joined {
             let put_off = self.put_off_mut().get_or_insert_default();
             put_off.held_events.push(event.into());
         }
+        !self.is_joined
     }
 
     /// This hook is told if the channel ends on purpose ([`Terminated::is_on_purpose`]), after its `terminate`; not if a newer join takes its

@@ -19,8 +19,8 @@ use crate::fetching::Fetching;
 use crate::greeting::{Arrival, Greeting, UnderWay, count_json};
 use crate::handling::HandlerQueue;
 use crate::stats::Counters;
-use crate::teller::{Greet, Job, Source, Teller, Telling, Wish};
-use crate::writing::{cut, write};
+use crate::teller::{Greet, Job, Source, Teller, Wish};
+use crate::writing::{Writing, Written};
 
 /// Somebody who wants the list of a topic.
 pub(crate) struct Wanted {
@@ -53,6 +53,7 @@ pub(crate) struct Broadcaster {
     pub(crate) arrivals: mpsc::UnboundedSender<Arrival>,
     pub(crate) teller: Teller<Waiter>,
     pub(crate) fetching: Option<Fetching<Waiter>>,
+    pub(crate) writing: Writing,
     pub(crate) handler: Option<Arc<HandlerQueue>>,
     pub(crate) events: Arc<Events>,
     pub(crate) counters: Arc<Counters>,
@@ -63,7 +64,7 @@ impl Broadcaster {
     /// Runs until the tracker ends.
     pub(crate) async fn run(mut self) {
         loop {
-            let is_done = self.work().await;
+            let is_done = self.work();
             let wake_at = self.teller.poll_timeout().map(|at| self.started + at);
             let fetched = async {
                 match &mut self.fetching {
@@ -84,7 +85,8 @@ impl Broadcaster {
                 },
                 Some(asked) = self.asked.recv() => self.hear(asked),
                 Some((topic, way)) = self.arrived.recv() => self.teller.arrived(&topic, way),
-                (job, extras) = fetched => self.finish(job, extras).await,
+                (job, extras) = fetched => self.finish(job, extras),
+                Some(written) = self.writing.done() => self.tell(written),
                 () = slept => {}
             }
             self.take_what_waits();
@@ -139,7 +141,7 @@ impl Broadcaster {
 
     /// Does what is due, and not more of it than a turn has room for: after changes were lost that may be all topics there are. Whether
     /// that was all.
-    async fn work(&mut self) -> bool {
+    fn work(&mut self) -> bool {
         let mut looks = LOOKS;
         loop {
             let here = Here {
@@ -153,28 +155,35 @@ impl Broadcaster {
                 _ => Some(job),
             };
             if let Some(job) = plain {
-                self.finish(job, Extras::default()).await;
+                self.finish(job, Extras::default());
             }
         }
         self.counters.looked(self.teller.looked());
         looks > 0
     }
 
-    async fn finish(&mut self, job: Job<Waiter>, extras: Extras) {
+    fn finish(&mut self, job: Job<Waiter>, extras: Extras) {
         match job {
-            Job::Tell(telling) => self.tell(telling, extras).await,
+            Job::Tell(telling) => {
+                if let Some(written) = self.writing.start(telling, extras) {
+                    self.tell(written);
+                }
+            }
             Job::Greet(greet) => self.greet(greet, extras),
         }
     }
 
-    async fn tell(&mut self, telling: Telling, extras: Extras) {
-        let topic = &telling.topic;
-        let extras = Arc::new(extras);
-        for part in cut(telling.news, &extras).await {
-            let written = write(part, &extras).await;
+    fn tell(&mut self, mut written: Written) {
+        let topic = &written.telling.topic;
+        if let Some(diff) = written.diff.take() {
             self.counters.diff();
-            self.send(topic, &self.events.diff, written);
+            self.send(topic, &self.events.diff, diff);
         }
+        if !written.rest.is_empty() {
+            return self.writing.go_on(written);
+        }
+        let (telling, extras) = (written.telling, written.extras);
+        let topic = &telling.topic;
         if let Some(count) = telling.count {
             self.counters.count();
             self.send(topic, &self.events.count, count_json(count));

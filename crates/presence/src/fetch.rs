@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::error::MetaError;
 use crate::extras::Extras;
 use crate::stats::Counters;
+use crate::writing::{MOST_AT_ONCE, apart};
 
 /// Adds data to the keys of a list, such as the name and the picture of a user, before clients see it.
 ///
@@ -92,16 +93,26 @@ impl<F: Fetch> AnyFetch for F {
     ) -> BoxFuture<'a, Result<Fetched, String>> {
         Box::pin(async move {
             let found = self.fetch(topic, keys).await;
-            let mut fetched = Fetched::default();
-            for (key, extra) in found.map_err(|error| error.to_string())? {
-                if keys.binary_search(&key).is_err() {
-                    fetched.unasked += 1;
-                } else if let Err(error) = fetched.extras.add(key, &extra) {
-                    fetched.unfit.push(error);
-                }
-            }
-            Ok(fetched)
+            let found = found.map_err(|error| error.to_string())?;
+            let keys = keys.to_vec();
+            let is_much = found.len() > MOST_AT_ONCE;
+            Ok(apart(is_much, move || Fetched::new(found, &keys)).await)
         })
+    }
+}
+
+impl Fetched {
+    /// Of those that were asked for, which are in order.
+    fn new<E: Serialize>(found: HashMap<Arc<str>, E>, keys: &[Arc<str>]) -> Self {
+        let mut fetched = Self::default();
+        for (key, extra) in found {
+            if keys.binary_search(&key).is_err() {
+                fetched.unasked += 1;
+            } else if let Err(error) = fetched.extras.add(key, &extra) {
+                fetched.unfit.push(error);
+            }
+        }
+        fetched
     }
 }
 
@@ -205,6 +216,47 @@ mod tests {
         ) -> Result<HashMap<Arc<str>, Value>, Infallible> {
             let of = |key: &str| (key.into(), json!({ "name": key }));
             Ok(HashMap::from(["anna", "ben", "cem"].map(of)))
+        }
+    }
+
+    /// Says in which thread it is written.
+    struct Place;
+
+    impl Serialize for Place {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let thread = format!("{:?}", std::thread::current().id());
+            HashMap::from([("thread", thread)]).serialize(serializer)
+        }
+    }
+
+    struct Places;
+
+    impl Fetch for Places {
+        type Extra = Place;
+        type Error = Infallible;
+
+        async fn fetch(
+            &self,
+            _: &str,
+            keys: &[Arc<str>],
+        ) -> Result<HashMap<Arc<str>, Place>, Infallible> {
+            Ok(keys.iter().map(|key| (Arc::clone(key), Place)).collect())
+        }
+    }
+
+    #[tokio::test]
+    async fn much_that_was_fetched_is_written_in_a_thread_that_nobody_waits_for() {
+        let limit = Duration::from_secs(5);
+        let fetcher = Fetcher::new(Arc::new(Places), limit, Arc::default());
+        let here = format!("{:?}", std::thread::current().id());
+        for (count, is_here) in [(MOST_AT_ONCE, true), (MOST_AT_ONCE + 1, false)] {
+            let keys: Vec<Arc<str>> = (0..count).map(|n| format!("{n:04}").into()).collect();
+            let extras = fetcher.extras("t", &keys, fetcher.deadline()).await;
+            let places = keys.iter().map(|key| {
+                let place: Value = extras.read(key).unwrap().unwrap();
+                place["thread"] == here.as_str()
+            });
+            assert!(places.into_iter().all(|place| place == is_here), "{count}");
         }
     }
 

@@ -16,7 +16,7 @@ use crate::extras::Extras;
 use crate::list::PresenceState;
 use crate::mode::Count;
 use crate::stats::Counters;
-use crate::writing::{MOST_AT_ONCE, apart, cut, write};
+use crate::writing::{MOST_AT_ONCE, apart, write_all};
 
 /// The list of a topic as its clients are to hold it, the number of those on it, or both.
 #[derive(Debug, Default)]
@@ -117,11 +117,7 @@ impl Greeting {
         let (greeting, extras) = (Arc::clone(self), Arc::new(self.extras.clone()));
         let is_much = self.missed.len() > MOST_AT_ONCE;
         let missed = apart(is_much, move || greeting.missed()).await;
-        let mut written = Vec::new();
-        for part in cut(missed, &extras).await {
-            written.push(write(part, &extras).await);
-        }
-        written
+        write_all(missed, &extras).await
     }
 
     /// What is to be told after the list to those who had joined before.

@@ -30,6 +30,7 @@ use crate::meta::{self, Meta};
 use crate::rules::Rules;
 use crate::stats::{Counters, Stats};
 use crate::teller::{Settings, Teller};
+use crate::writing::Writing;
 
 /// Who is here, by topic and key, on all nodes of the cluster. A clone is the same presence.
 ///
@@ -105,6 +106,7 @@ impl Presence {
             fetching: fetcher
                 .clone()
                 .map(|fetcher| Fetching::new(fetcher, config.fetches)),
+            writing: Writing::new(),
             handler,
             events: Arc::clone(&events),
             counters: Arc::clone(&counters),
@@ -147,9 +149,9 @@ impl Presence {
     {
         let meta = meta::encode(meta)?;
         let (presence, key) = (self.clone(), key.to_owned());
-        self.hold_diffs(socket);
+        let is_held_back = self.hold_diffs(socket);
         socket.after_join(move |socket| {
-            Box::pin(async move { presence.enter(socket, &key, meta).await })
+            Box::pin(async move { presence.enter(socket, &key, meta, is_held_back).await })
         });
         Ok(())
     }
@@ -170,23 +172,24 @@ impl Presence {
     /// ```
     pub fn push_state_after_join(&self, socket: &mut Socket) {
         let presence = self.clone();
-        self.hold_diffs(socket);
+        let is_held_back = self.hold_diffs(socket);
         socket.after_join(move |socket| {
-            Box::pin(async move { presence.push_first_state(socket).await.into() })
+            Box::pin(async move { presence.push(socket, is_held_back).await.into() })
         });
     }
 
-    fn hold_diffs(&self, socket: &mut Socket) {
-        socket.hold_until_after_join(self.shared.events.diff.as_str());
+    /// Whether it does: called later than in `join`, differences come before the list, as they do by `push_state`.
+    fn hold_diffs(&self, socket: &mut Socket) -> bool {
+        socket.hold_until_after_join(self.shared.events.diff.as_str())
     }
 
-    async fn enter(&self, socket: &Socket, key: &str, meta: Bytes) -> Flow {
+    async fn enter(&self, socket: &Socket, key: &str, meta: Bytes, is_held_back: bool) -> Flow {
         self.mind_leaves(socket);
         match self
             .track_bytes(socket.owner(), socket.topic(), key, meta)
             .await
         {
-            Ok(_) => self.push_first_state(socket).await.into(),
+            Ok(_) => self.push(socket, is_held_back).await.into(),
             Err(error) => Flow::Fail(error.to_string()),
         }
     }
@@ -503,11 +506,7 @@ impl Presence {
         self.push(socket, false).await
     }
 
-    /// For a client whose differences are held back until it has the list.
-    async fn push_first_state(&self, socket: &Socket) -> Result<(), PushStateError> {
-        self.push(socket, true).await
-    }
-
+    /// Whether the client's differences are held back until it has the list.
     async fn push(&self, socket: &Socket, is_held_back: bool) -> Result<(), PushStateError> {
         let greeting = self.greeting(socket, is_held_back).await?;
         greeting

@@ -42,6 +42,8 @@ pub(crate) enum Event {
     List,
     /// Pushes the list again.
     Anew,
+    /// The same, as a channel does it in `join`.
+    AnewAfterwards,
     /// Panics.
     Crash,
     /// Ends the channel.
@@ -98,6 +100,10 @@ impl Channel<Presence> for Room {
                 Ok(()) => Reply::ok_empty(),
                 Err(error) => Reply::error(&json!({ "reason": error.to_string() })),
             },
+            Event::AnewAfterwards => {
+                presence.push_state_after_join(socket);
+                Reply::ok_empty()
+            }
             Event::Crash => panic!("as the test asked"),
             Event::Stop => Reply::stop(),
         }

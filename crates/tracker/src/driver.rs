@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use matryoshka_pubsub::cluster::{Member, MemberEvent};
 use matryoshka_pubsub::registry::DeathHook;
 use matryoshka_pubsub::{
     Kind, MemberSink, MemberWatch, Payload, PubSub, Publisher, SinkSubscription, TopicName,
@@ -418,11 +419,23 @@ impl Driver {
             News::Member(event) => self.shard.handle_member(&event, now),
             News::Lost(node, link) => self.shard.handle_gap(&node, link, now),
             News::Reset => {
-                let members = self.pubsub.members().now();
+                let there = self.introduction();
                 let own = self.pubsub.incarnation();
-                self.shard.handle_reset(&members, own, now);
+                self.shard.handle_reset(&there, own, now);
             }
         }
+    }
+
+    /// What leads to the other nodes as they are now.
+    fn introduction(&self) -> Vec<MemberEvent> {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let to = Arc::clone(&told);
+        let tell = move |event: &MemberEvent| {
+            let mut to = to.lock().unwrap_or_else(PoisonError::into_inner);
+            to.push(event.clone());
+        };
+        drop(self.pubsub.watch_members(Arc::new(tell)));
+        std::mem::take(&mut told.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Ends the step: sends, publishes, and answers, in this order.
@@ -445,6 +458,15 @@ impl Driver {
                     tracing::warn!(
                         %node,
                         "a node asks for a tracker number, or says that it has one, that no clock can have given: not taken, nor any more"
+                    );
+                }
+                Effect::Refused(Member {
+                    node, incarnation, ..
+                }) => {
+                    tracing::warn!(
+                        %node,
+                        incarnation = incarnation.0,
+                        "a link is not taken: this tracker knows a later process of that name, and waits until it is forgotten"
                     );
                 }
                 Effect::Held(confirmed) => {

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use matryoshka_pubsub::cluster::{Member, MemberEvent, MemberState};
+use matryoshka_pubsub::cluster::{Member, MemberEvent};
 use matryoshka_pubsub::{Incarnation, LinkId, NodeName, Origin};
 
 use crate::entry::Entry;
@@ -102,6 +102,8 @@ pub(crate) enum Effect {
     Held(bool),
     /// Say once that this peer asks for a number, or says that it has one, that no tracker can have had.
     Implausible(NodeName),
+    /// Say that this link is not taken: a later life of its node is known.
+    Refused(Member),
 }
 
 /// Why an update was not made; nothing changed.
@@ -481,25 +483,36 @@ impl Shard {
         }
     }
 
-    /// News of nodes were lost: these are all of them as they are now, and this node's own number.
-    pub(crate) fn handle_reset(&mut self, members: &[Member], own: Incarnation, now: Duration) {
+    /// News of nodes were lost: these lead to all that are linked as they are now, and that is this node's own number.
+    pub(crate) fn handle_reset(&mut self, there: &[MemberEvent], own: Incarnation, now: Duration) {
         self.stats.resets += 1;
         self.handle_member(&MemberEvent::Renumbered(own), now);
         for peer in self.peers.values_mut() {
             peer.refused = None;
         }
+        let up = |event| match event {
+            MemberEvent::Up(member) => Some(member),
+            _ => None,
+        };
+        let up: Vec<Member> = there.iter().cloned().filter_map(up).collect();
         let linked: Vec<NodeName> = self.linked().cloned().collect();
         for node in linked {
-            let still = |member: &Member| member.node == node && member.state.is_linked();
-            if !members.iter().any(still) {
+            if !up.iter().any(|member| member.node == node) {
                 self.link_down(&node, now);
             }
         }
-        for member in members.iter().filter(|member| member.state.is_linked()) {
-            self.link_up(member, now);
-            if member.state == MemberState::Leaving {
-                self.end_life(&member.node, Life::last_of(member.incarnation.0), now);
+        for event in there {
+            if let MemberEvent::Up(member) = event
+                && self.current_link(&member.node) < Some(member.link)
+                && self.is_lower(member)
+            {
+                // The pubsub would not have it so, if it had not forgotten the node in between.
+                self.link_down(&member.node, now);
+                self.forget(&member.node, now);
             }
+            self.handle_member(event, now);
+        }
+        for member in &up {
             // Messages were lost too, perhaps.
             self.handle_gap(&member.node, member.link, now);
         }

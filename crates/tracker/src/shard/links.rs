@@ -9,7 +9,7 @@ use std::time::Duration;
 use matryoshka_pubsub::cluster::Member;
 use matryoshka_pubsub::{LinkId, NodeName};
 
-use super::Shard;
+use super::{Effect, Shard};
 use crate::entry::Entry;
 use crate::life::Life;
 use crate::peer::{ASKED_PERIODS, Floor, Link, Peer, SILENT_PERIODS};
@@ -33,11 +33,12 @@ impl Shard {
         if node == self.own.node() || self.current_link(node) >= Some(member.link) {
             return;
         }
-        if let Some(peer) = self.peers.get_mut(node)
-            && member.incarnation.0 < peer.floor.life.incarnation
-        {
-            peer.refused = Some(member.clone());
+        if self.is_lower(member) {
+            if let Some(peer) = self.peers.get_mut(node) {
+                peer.refused = Some(member.clone());
+            }
             self.stats.refused_lives += 1;
+            self.outbox.push_back(Effect::Refused(member.clone()));
             return;
         }
         // Two links at once do not exist: the one that was not said to be down is.
@@ -58,6 +59,12 @@ impl Shard {
         }
         self.send_hello(node, now);
         self.ask_to_confirm(node);
+    }
+
+    /// Whether a later life of that node is known.
+    pub(super) fn is_lower(&self, member: &Member) -> bool {
+        let peer = self.peers.get(&member.node);
+        peer.is_some_and(|peer| member.incarnation.0 < peer.floor.life.incarnation)
     }
 
     pub(super) fn link_down(&mut self, node: &NodeName, now: Duration) {
@@ -154,12 +161,14 @@ impl Shard {
         self.drop_sets_of(node, life, now);
     }
 
+    /// The pubsub has forgotten a node without a link. It may come back with any number, even a lower one if its clock was set back, so
+    /// nothing is kept that would refuse it but that a life is over.
     pub(super) fn forget(&mut self, node: &NodeName, now: Duration) {
-        if let Some(peer) = self.peers.get_mut(node)
-            && peer.link.is_none()
-            && peer.replica.take().is_some()
+        if self.current_link(node).is_none()
+            && let Some(Peer { floor, .. }) = self.peers.remove(node)
+            && floor.ended
         {
-            peer.since = now;
+            self.ended.insert(node, floor.life, now);
         }
     }
 

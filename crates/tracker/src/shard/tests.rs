@@ -25,6 +25,8 @@ struct Net {
     held: Vec<bool>,
     /// Who was asked for a number that nobody had.
     implausible: Vec<usize>,
+    /// Who did not take a link.
+    refused: Vec<usize>,
     next_link: u64,
     /// Of that node, all messages are translated.
     translate: Option<(usize, Translate)>,
@@ -86,6 +88,7 @@ impl Net {
             diffs: (0..nodes).map(|_| Vec::new()).collect(),
             held: Vec::new(),
             implausible: Vec::new(),
+            refused: Vec::new(),
             next_link: 0,
             translate: None,
         }
@@ -166,6 +169,7 @@ impl Net {
             Effect::Step(step) => self.diffs[node].push(step),
             Effect::Held(confirmed) => self.held.push(confirmed),
             Effect::Implausible(_) => self.implausible.push(node),
+            Effect::Refused(_) => self.refused.push(node),
         }
     }
 
@@ -568,7 +572,7 @@ fn i20_a_link_to_an_older_incarnation_is_not_taken() {
     let stale = MemberEvent::Up(Member::up(name(0), Incarnation(4), LinkId(99)));
     net.shards[1].handle_member(&stale, net.now);
     net.run();
-    assert_eq!(net.keys(1), "new");
+    assert_eq!((net.keys(1).as_str(), &net.refused[..]), ("new", &[1][..]));
 }
 
 #[test]
@@ -750,8 +754,8 @@ fn a_reset_keeps_what_is_still_linked_and_drops_what_is_not() {
     net.track(2, "cem");
     net.pass(PERIOD);
     net.take_diffs(0);
-    let members = [net.member(1, net.link(0, 1))];
-    net.shards[0].handle_reset(&members, Incarnation(1), net.now);
+    let there = [MemberEvent::Up(net.member(1, net.link(0, 1)))];
+    net.shards[0].handle_reset(&there, Incarnation(1), net.now);
     net.run();
     assert_eq!(
         (net.keys(0).as_str(), net.take_diffs(0)),

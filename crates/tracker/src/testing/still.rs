@@ -201,7 +201,9 @@ impl StillCluster {
             let (to, message) = match effect {
                 Effect::Broadcast(message) => (None, message),
                 Effect::SendTo(to, message) => (Some(to), message),
-                Effect::Step(_) | Effect::Held(_) | Effect::Implausible(_) => continue,
+                Effect::Step(_) | Effect::Held(_) | Effect::Implausible(_) | Effect::Refused(_) => {
+                    continue;
+                }
             };
             let payload = message.encode();
             for (other, link) in &node.links {

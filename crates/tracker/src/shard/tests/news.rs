@@ -1,5 +1,7 @@
 //! News of links, lives and numbers: what comes of each, and what is not to come of it.
 
+use matryoshka_pubsub::cluster::{MemberState, MemberTable};
+
 use super::*;
 
 const GRACE: Duration = Duration::from_secs(10);
@@ -17,8 +19,8 @@ fn i4_a_number_is_taken_only_if_it_is_higher_and_not_after_the_goodbye() {
         net.run();
         assert_eq!(own(&net), taken, "told {told}");
     }
-    let members = [net.member(1, net.link(0, 1))];
-    net.shards[0].handle_reset(&members, Incarnation(8), net.now);
+    let there = [MemberEvent::Up(net.member(1, net.link(0, 1)))];
+    net.shards[0].handle_reset(&there, Incarnation(8), net.now);
     net.run();
     assert_eq!((own(&net), net.keys(1).as_str()), (8, "ann"));
     net.shards[0].leave(net.now);
@@ -104,16 +106,43 @@ fn i17_of_all_nodes_after_a_reset_only_those_count_that_are_linked_and_stay() {
         net.track(0, "ann");
         net.track(1, "bob");
         net.pass(PERIOD);
-        let member = Member {
-            state,
-            ..net.member(1, net.link(2, 1))
-        };
-        let members = [net.member(0, net.link(2, 0)), member];
-        net.shards[2].handle_reset(&members, Incarnation(1), net.now);
+        let others = [net.member(0, net.link(2, 0)), net.member(1, net.link(2, 1))];
+        let mut table = MemberTable::new();
+        for member in &others {
+            table.handle(MemberEvent::Up(member.clone()));
+        }
+        let member = others[1].clone();
+        table.handle(match state {
+            MemberState::Up => MemberEvent::Up(member),
+            MemberState::Suspect => MemberEvent::Suspect(member),
+            MemberState::Restarting => MemberEvent::Restarting(member, GRACE),
+            MemberState::Leaving => MemberEvent::Leaving(member),
+            MemberState::Down => MemberEvent::Down(member),
+        });
+        net.shards[2].handle_reset(&table.introduce(), Incarnation(1), net.now);
         net.run();
         assert_eq!(net.keys(2), listed, "{state:?}");
         assert_eq!(net.shards[2].peers[&name(1)].floor.ended, over, "{state:?}");
     }
+}
+
+/// Among the news that were lost is that a node restarts, which its trackers do not say: what it has stays listed when its link ends.
+#[test]
+fn i15_what_the_link_said_of_a_restart_is_known_after_a_reset() {
+    let mut net = Net::meshed(2);
+    net.track(0, "ann");
+    net.pass(PERIOD);
+    net.take_diffs(1);
+    let mut table = MemberTable::new();
+    let member = net.member(0, net.link(1, 0));
+    table.handle(MemberEvent::Up(member.clone()));
+    table.handle(MemberEvent::Restarting(member, GRACE));
+    net.shards[1].handle_reset(&table.introduce(), Incarnation(1), net.now);
+    net.run();
+    net.down(0, 1);
+    assert_eq!((net.keys(1), net.take_diffs(1)), ("ann".into(), vec![]));
+    net.pass(GRACE);
+    assert_eq!(net.take_diffs(1), [(0, 1)]);
 }
 
 /// A link broke, and another one comes up: what was missed is told, and nothing that is here already.
@@ -240,4 +269,59 @@ fn i17_who_is_taken_for_an_earlier_life_goes_on_under_a_higher_number() {
     assert!(net.shards[1].shown_life(&name(0)) > Some(started(20)));
     let stats = net.shards[0].stats();
     assert_eq!(stats.states_served, told.states_served);
+}
+
+/// It leaves for good, so that its peers' pubsub forgets it with its link, and its clock is set back before it begins again. A peer
+/// that has lost news of nodes hears of the forgetting only by what is there now.
+#[test]
+fn i9_who_left_and_begins_again_after_its_clock_was_set_back_is_heard_at_once() {
+    for news_are_lost in [false, true] {
+        let mut net = Net::meshed(2);
+        net.track(0, "ann");
+        net.pass(PERIOD);
+        let (before, link) = (net.shards[0].at(), net.link(1, 0));
+        let leaving = MemberEvent::Leaving(net.member(0, link));
+        net.shards[1].handle_member(&leaving, net.now);
+        net.shards[0].leave(net.now);
+        net.restart(0, 0);
+        if !news_are_lost {
+            net.shards[1].handle_member(&MemberEvent::Forgotten(name(0)), net.now);
+        }
+        net.track(0, "bob");
+        net.take_diffs(1);
+        net.up(0, 1);
+        if news_are_lost {
+            let there = [MemberEvent::Up(net.member(0, net.link(1, 0)))];
+            net.shards[1].handle_reset(&there, Incarnation(1), net.now);
+            net.run();
+        }
+        net.track(1, "cem");
+        net.pass(if news_are_lost { RETRY_PERIOD } else { PERIOD });
+        assert_eq!(
+            (net.keys(0), net.keys(1)),
+            ("bob cem".into(), "bob cem".into())
+        );
+        // Whatever is still under way of the life before, and what others tell of it.
+        let stale = net.shards[1].stats().stale_messages;
+        net.hear(1, 0, link, Message::Vector(vector(before, Vec::new())));
+        assert_eq!(net.shards[1].stats().stale_messages, stale + 1);
+        let held = vec![offer_of(0, before)];
+        let says = Message::Vector(Vector {
+            held,
+            ..vector(net.shards[0].at(), Vec::new())
+        });
+        net.take_sent();
+        net.hear(1, 0, net.link(1, 0), says);
+        net.run();
+        assert_eq!((net.keys(1), net.take_sent()), ("bob cem".into(), vec![]));
+    }
+}
+
+fn offer_of(node: usize, at: Position) -> crate::message::Offer {
+    crate::message::Offer {
+        node: name(node).as_str().to_owned(),
+        at,
+        left: 5_000,
+        formerly: Vec::new(),
+    }
 }

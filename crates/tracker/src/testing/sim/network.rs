@@ -126,6 +126,12 @@ impl Network {
                 .is_some_and(|connection| connection.link == packet.link)
     }
 
+    /// Whether one is still to learn that a link to the other came up.
+    pub(super) fn introduces(&self, from: Index, to: Index) -> bool {
+        let mut queue = self.queues.get(&(to, from)).into_iter().flatten();
+        queue.any(|packet| matches!(packet.what, What::Up))
+    }
+
     /// When somebody gives up a silent link next.
     pub(super) fn next_verdict(&self) -> Option<Duration> {
         self.silent.values().min().copied()

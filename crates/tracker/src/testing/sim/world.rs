@@ -410,9 +410,16 @@ impl World {
         self.end_links(node);
         let clock = self.clock(node);
         let started = clock + self.random.below(1 << 20) as u64;
+        let is_known = self.is_known(node);
         let at = &mut self.nodes[node];
-        // The link sees to it that a later process of a name has a higher incarnation, whatever its clock says.
-        at.incarnation = (at.incarnation + 1).max(clock);
+        // The link sees to it that a later process of a name has a higher incarnation, whatever its clock says, as long as anybody's pubsub
+        // knows the name.
+        let above = if is_known { at.incarnation + 1 } else { clock };
+        if above < at.incarnation {
+            self.report
+                .count("started with a lower incarnation than before");
+        }
+        at.incarnation = above.max(clock);
         if started < at.life.started {
             self.report.count("started at an earlier time than before");
         }
@@ -426,6 +433,22 @@ impl World {
         self.report.count("start");
         self.run(node, (Members::default(), BTreeMap::new()));
         self.connect_all();
+    }
+
+    /// Whether another node's pubsub knows that one, or is about to.
+    fn is_known(&self, node: Index) -> bool {
+        let name = &self.names[node];
+        let mut others = self
+            .nodes
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != node);
+        others.any(|(other, at)| {
+            let running = at.running.as_ref();
+            running.is_some_and(|running| {
+                running.members.knows(name) || self.network.introduces(node, other)
+            })
+        })
     }
 
     fn run(&mut self, node: Index, (members, links): (Members, BTreeMap<Index, LinkView>)) {
@@ -747,6 +770,7 @@ impl World {
                     }
                 }
             }
+            Effect::Refused(_) => self.report.count("link not taken"),
             Effect::Implausible(peer) => panic!("{peer} asked for a number that nobody had"),
             Effect::Step(step) => {
                 let sight = self.sight(node, running);

@@ -166,8 +166,8 @@ impl World {
                     running.follow(from, packet.born, &event);
                 }
             }
-            let members = running.members.table.now();
-            running.shard.handle_reset(&members, own, now);
+            let there = running.members.table.introduce();
+            running.shard.handle_reset(&there, own, now);
         });
     }
 

@@ -294,9 +294,36 @@ impl World {
             link: view.link,
         };
         let message = Message::decode(bytes).unwrap().unwrap();
+        if self.is_between_earlier_processes((node, from), &message) {
+            return;
+        }
         self.act(node, |_, running, now| {
             running.shard.handle_message(&origin, message, now);
         });
+    }
+
+    /// The clock was set back between two processes of a node: over a link of the later one comes nothing that the earlier one said or
+    /// was told.
+    fn is_between_earlier_processes(
+        &self,
+        (node, from): (Index, Index),
+        message: &Message,
+    ) -> bool {
+        let life = match message {
+            Message::Hello(hello) => {
+                let least = hello.least.map_or(0, |least| least.incarnation);
+                if least > self.nodes[node].incarnation {
+                    return true;
+                }
+                hello.at.life
+            }
+            Message::Vector(vector) => vector.at.life,
+            Message::Ops(ops) => ops.life,
+            Message::Part(part) => part.at.life,
+            Message::Goodbye(goodbye) => goodbye.life,
+            _ => return false,
+        };
+        life.incarnation > self.nodes[from].incarnation
     }
 
     /// Else a promise about a node's entries would say nothing.

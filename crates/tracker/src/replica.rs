@@ -223,7 +223,7 @@ impl Replica {
         let State { at, mut entries } = state;
         // A number up to the own one that is not here was deleted here: whatever the state says, it stays so.
         let mut fresh = entries.split_off(&(self.seq + 1));
-        let after_gone = self.after_gone(&fresh);
+        let after_gone = self.after_gone(&entries, &fresh);
         let (mut left, mut held) = (Vec::new(), Vec::new());
         self.entries.retain(|put_seq, kept| {
             let entry = || Arc::clone(&kept.entry);
@@ -255,17 +255,26 @@ impl Replica {
         Some(changes)
     }
 
-    /// Those entries of a newer state that came by updates of what is held and gone here.
-    fn after_gone(&self, fresh: &BTreeMap<u64, Kept>) -> BTreeSet<u64> {
-        let gone = self
-            .gone()
-            .filter(|entry| self.is_gone(entry.reference.put_seq()));
+    /// Those entries of a newer state that came by updates of what is held and gone here. Held they are then, too, but for a moment; and
+    /// what they came of is in that state no more, or somebody tracks anew in the slot that a lost connection has left.
+    fn after_gone(
+        &self,
+        known: &BTreeMap<u64, Kept>,
+        fresh: &BTreeMap<u64, Kept>,
+    ) -> BTreeSet<u64> {
+        let gone = self.gone().filter(|entry| {
+            let put_seq = entry.reference.put_seq();
+            self.is_gone(put_seq) && !known.contains_key(&put_seq)
+        });
         let slots: Vec<Slot> = gone.map(Slot::of).collect();
         let is_after = |kept: &Kept| {
-            let was = kept.entry.previous.map(PresenceRef::put_seq);
+            let Some(was) = kept.entry.previous.map(PresenceRef::put_seq) else {
+                return false;
+            };
             // Of a copy that begins anew only the numbers of what is gone are known, and that they were held is what others thought.
-            let by_number = |was| kept.held && self.gone.contains(&was);
-            was.is_some_and(|was| by_number(was) || slots.contains(&Slot::of(&kept.entry)))
+            let by_number = self.gone.contains(&was);
+            let by_slot = || slots.contains(&Slot::of(&kept.entry));
+            self.is_gone(was) || (kept.held && (by_number || by_slot()))
         };
         let after = fresh.iter().filter(|(_, kept)| is_after(kept));
         after.map(|(put_seq, _)| *put_seq).collect()

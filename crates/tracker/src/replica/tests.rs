@@ -447,6 +447,24 @@ fn i8_what_is_gone_stays_so_as_long_as_its_owner_has_it_and_no_longer() {
     assert_eq!(gone_and_held(&replica), (vec![], vec![2]));
 }
 
+/// Somebody else tracks in the slot of a held entry that is gone here. More was done than the log keeps, so a state comes.
+#[test]
+fn i9_what_is_tracked_anew_in_the_slot_of_what_is_gone_is_listed() {
+    // Tracked, held, tracked anew, updated, and updated once more.
+    let past = Past::of(&[(0, 0), (3, 0), (0, 0), (2, 0), (2, 0)]);
+    for (known, state) in [(3, 4), (3, 5), (2, 4), (2, 5)] {
+        let mut replica = past.copy(known);
+        replica.mark_gone(1);
+        let changes = replica.apply_state(past.state(state)).unwrap();
+        let joined = changes
+            .iter()
+            .filter(|change| matches!(change, Change::Joined(_)));
+        assert_eq!(joined.count(), 1, "from {known} to {state}");
+        assert_eq!(gone_and_held(&replica), (vec![1], vec![]));
+        assert_eq!(replica.live().count(), 1);
+    }
+}
+
 #[test]
 fn i10_an_entry_in_place_is_not_changed_by_a_later_state() {
     let past = some_past();

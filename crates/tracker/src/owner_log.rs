@@ -686,8 +686,9 @@ pub(crate) fn wire_size(entry: &Entry) -> usize {
     entry.topic.len() + entry.key.len() + entry.meta.len() + OP_OVERHEAD_BYTES
 }
 
-/// So long after a new entry came here it is everywhere where it can be.
-pub(crate) const ALL_HAVE_HEARD: Duration = Duration::from_secs(1);
+/// So long after a new entry came here it is everywhere where it can be: a link may be silent for 2.5 s, and what was lost is asked for
+/// again a second later.
+pub(crate) const ALL_HAVE_HEARD: Duration = Duration::from_secs(4);
 
 /// How many earlier lives are told. A peer that missed more renumberings than that gets everything anew.
 pub(crate) const FORMER_LIVES: usize = 4;

@@ -280,6 +280,34 @@ fn i14_who_is_back_before_the_loss_is_known_is_listed_twice_for_a_moment_only() 
     assert_eq!(net.places(), [1; 3]);
 }
 
+/// The user is back on another node, and the way from there to a third one stalls for almost as long as a link may be silent. Nothing
+/// is lost. It is listed there all the time, and the owner's word that the old place is gone comes after the new one.
+#[test]
+fn i14_who_is_back_is_listed_where_the_news_of_that_is_late() {
+    let mut net = Net::meshed(3);
+    let ticket = net.track(0, "ann");
+    net.shards[0].set_drop_grace(&ticket, GRACE);
+    net.pass(PERIOD);
+    net.shards[0].release(&ticket, net.now);
+    net.pass(PERIOD);
+    net.take_diffs(2);
+    net.deaf.insert((2, 1));
+    net.sent.clear();
+    net.track(1, "ann");
+    net.pass(Duration::from_millis(2_400));
+    assert_eq!((net.keys(1), net.keys(2)), ("ann".into(), "ann".into()));
+    net.deaf.clear();
+    for (from, to, message) in std::mem::take(&mut net.sent) {
+        if (from, to) == (1, 2) {
+            net.hear(2, 1, net.link(2, 1), message);
+            net.run();
+        }
+    }
+    assert_eq!(net.take_diffs(2), [(1, 1)]);
+    net.pass(ALL_HAVE_HEARD);
+    assert_eq!((net.keys(2), net.take_diffs(2)), ("ann".into(), vec![]));
+}
+
 /// Others have a tenth of the usual period to hear of it.
 #[test]
 fn i14_a_lost_connection_is_told_sooner_than_other_changes() {

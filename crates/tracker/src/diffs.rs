@@ -19,7 +19,8 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    pub(crate) fn new(topics: BTreeMap<Arc<str>, Entries>) -> Self {
+    pub(crate) fn new(topics: Vec<(Arc<str>, Entries)>) -> Self {
+        let topics = topics.into_iter().collect();
         Self { topics }
     }
 
@@ -52,7 +53,8 @@ pub enum TopicEvent {
     Resync(Entries),
 }
 
-/// The changes of all topics, in order within each topic. A stream that ends when the tracker is closed.
+/// The changes of all topics, in order within each topic. A stream that ends when the tracker is closed; of several shards, when the first
+/// one is over, so that it does not tell what leaves the others then.
 ///
 /// A diff is yielded only after the lists show it. A consumer that falls behind by more than
 /// [`consumer_diffs`](crate::TrackerConfig::consumer_diffs), or by diffs of more than 262,144 joins and leaves together (a single larger one
@@ -83,10 +85,13 @@ impl Stream for Diffs {
     type Item = DiffEvent;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<DiffEvent>> {
-        self.published
-            .poll_next(&self.queue, cx, DiffEvent::Diff, |published| {
-                DiffEvent::Resync(published.topics_now())
-            })
+        self.published.poll_next(
+            &self.queue,
+            cx,
+            DiffEvent::Diff,
+            Published::topics_now,
+            |topics| DiffEvent::Resync(Snapshot::new(topics)),
+        )
     }
 }
 
@@ -141,10 +146,9 @@ impl Stream for TopicDiffs {
     type Item = TopicEvent;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<TopicEvent>> {
+        let list = |published: &Published| published.entries(self.shard, &self.topic);
         self.published
-            .poll_next(&self.queue, cx, TopicEvent::Diff, |published| {
-                TopicEvent::Resync(published.entries(self.shard, &self.topic))
-            })
+            .poll_next(&self.queue, cx, TopicEvent::Diff, list, TopicEvent::Resync)
     }
 }
 

@@ -57,11 +57,14 @@ impl Published {
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
-        let _consumers = self.consumers();
-        self.topics()
+        let consumers = self.consumers();
+        let topics = self.topics_now();
+        drop(consumers);
+        Snapshot::new(topics)
     }
 
-    fn topics(&self) -> Snapshot {
+    /// All lists as they are, in no order. Taken under the lock of the consumers, it fits the diffs after it.
+    pub(crate) fn topics_now(&self) -> Vec<(Arc<str>, Entries)> {
         let topics = self.shards.iter().flat_map(|lists| {
             lists.read(|lists| {
                 let lists = lists.iter();
@@ -69,7 +72,7 @@ impl Published {
                 both.collect::<Vec<_>>()
             })
         });
-        Snapshot::new(topics.collect())
+        topics.collect()
     }
 
     fn consumers(&self) -> MutexGuard<'_, Consumers> {
@@ -141,29 +144,28 @@ impl Published {
         self.consumers().all.remove(&queue.number);
     }
 
-    /// The next thing in a queue. For one that was too slow that is what `resync` reads, together with all later diffs.
-    pub(crate) fn poll_next<T>(
+    /// The next thing in a queue. For one that was too slow that is what `resync` makes of what `read` reads, together with all later diffs.
+    /// Only what has to be read under the lock is: publishing waits for it.
+    pub(crate) fn poll_next<R, T>(
         &self,
         queue: &Queue,
         cx: &mut Context<'_>,
         diff: impl FnOnce(Arc<Diff>) -> T,
-        resync: impl FnOnce(&Self) -> T,
+        read: impl FnOnce(&Self) -> R,
+        resync: impl FnOnce(R) -> T,
     ) -> Poll<Option<T>> {
         match queue.poll_take(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Taken::Diff(taken)) => Poll::Ready(Some(diff(taken))),
             Poll::Ready(Taken::Closed) => Poll::Ready(None),
             Poll::Ready(Taken::Lagged) => {
-                let _consumers = self.consumers();
+                let consumers = self.consumers();
                 queue.caught_up();
-                Poll::Ready(Some(resync(self)))
+                let now = read(self);
+                drop(consumers);
+                Poll::Ready(Some(resync(now)))
             }
         }
-    }
-
-    /// For a resync of all topics, under the lock that [`poll_next`](Self::poll_next) holds.
-    pub(crate) fn topics_now(&self) -> Snapshot {
-        self.topics()
     }
 
     /// Empties the lists of a shard and ends all streams: the tracker is over.

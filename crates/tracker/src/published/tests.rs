@@ -1,5 +1,7 @@
 //! Lists, followers and laggards, without a shard.
 
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -262,5 +264,63 @@ fn a_reader_waits_for_no_writer_that_stands_still_in_the_midst() {
         go_on.send(()).unwrap();
         writing.join().unwrap();
         assert!(tracked.published.entries(0, "t").is_empty());
+    }
+}
+
+/// Some come while others lag, and one publishes without pause. No diff joins what is listed already, nor takes away what is not.
+#[test]
+fn a_list_and_the_diffs_after_it_fit_whatever_is_published_meanwhile() {
+    const STEPS: u64 = 10_000;
+    for bound in [2, 64] {
+        let mut tracked = Tracked::new(bound);
+        let published = Arc::clone(&tracked.published);
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let publishing = scope.spawn(|| {
+                for seq in 1..=STEPS {
+                    tracked.join("t", seq);
+                    if seq > 3 {
+                        tracked.leave("t", seq - 3);
+                    }
+                }
+                over.store(true, Ordering::Release);
+            });
+            while !publishing.is_finished() {
+                let (list, mut diffs) = TopicDiffs::new(Arc::clone(&published), 0, "t");
+                let mut here = references(&list);
+                for _ in 0..100 {
+                    follow_on(&mut here, &mut diffs);
+                }
+                let is_over = over.load(Ordering::Acquire);
+                while follow_on(&mut here, &mut diffs) {}
+                if is_over {
+                    assert_eq!(here, references(&published.entries(0, "t")));
+                }
+            }
+        });
+    }
+}
+
+fn references(list: &Entries) -> BTreeSet<PresenceRef> {
+    list.iter().map(|entry| entry.reference).collect()
+}
+
+/// Whether there was something to follow.
+fn follow_on(here: &mut BTreeSet<PresenceRef>, diffs: &mut TopicDiffs) -> bool {
+    match diffs.next().now_or_never() {
+        Some(Some(TopicEvent::Diff(diff))) => {
+            for left in &diff.leaves {
+                assert!(here.remove(&left.reference), "it was not listed");
+            }
+            for joined in &diff.joins {
+                assert!(here.insert(joined.reference), "it was listed already");
+            }
+            true
+        }
+        Some(Some(TopicEvent::Resync(list))) => {
+            *here = references(&list);
+            true
+        }
+        _ => false,
     }
 }

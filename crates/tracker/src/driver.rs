@@ -511,8 +511,8 @@ impl Drop for Driver {
     fn drop(&mut self) {
         // Nor elsewhere, where it would stay listed for as long as the link is up. What panicked once may do so again.
         let last_words = AssertUnwindSafe(|| {
-            if let Some(goodbye) = self.shard.last_words() {
-                self.broadcast(&goodbye);
+            for word in self.shard.last_words() {
+                self.broadcast(&word);
             }
         });
         if catch_unwind(last_words).is_err() {

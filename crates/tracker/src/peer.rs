@@ -180,6 +180,8 @@ pub(crate) struct Link {
     pub(crate) to_confirm: Option<u64>,
     /// So far the peer has said that its copy of this node's entries is.
     pub(crate) confirmed: u64,
+    /// A hold was left unanswered by it. If nothing was heard of a tracker there either, it is not waited for again.
+    pub(crate) let_down: bool,
     /// The other nodes that the peer hears, as long as this one waits for a first state of all that are there.
     pub(crate) hears: BTreeSet<Box<str>>,
     /// That the process at the other end, of that incarnation, will restart: which of its trackers that is about, the link's end says.
@@ -213,6 +215,7 @@ impl Link {
             taking: None,
             to_confirm: None,
             confirmed: 0,
+            let_down: false,
             hears: BTreeSet::new(),
             restarting: None,
             unheard: 0,

@@ -370,14 +370,21 @@ impl Shard {
         }
     }
 
-    /// The goodbye of a shard that ends without having said it, to be sent by whoever drove it.
-    pub(crate) fn last_words(&mut self) -> Option<Message> {
+    /// The goodbye of a shard that ends without having said it, to be sent by whoever drove it; before that what the others do not know
+    /// yet, if they are to hold what was tracked to the end.
+    pub(crate) fn last_words(&mut self) -> Vec<Message> {
         if std::mem::replace(&mut self.left, true) {
-            return None;
+            return Vec::new();
         }
-        let life = self.own.at().life;
-        let farewell = self.farewell()?;
-        Some(Message::Goodbye(Goodbye { life, farewell }))
+        let Position { life, seq } = self.own.at();
+        let (pushed, _) = self.own.unpushed();
+        let mut words = Vec::new();
+        if self.restarting.is_some() && seq > pushed {
+            words.extend(self.ops_after(pushed).into_iter().map(Message::Ops));
+        }
+        let goodbye = |farewell| Message::Goodbye(Goodbye { life, farewell });
+        words.extend(self.farewell().map(goodbye));
+        words
     }
 
     /// After the goodbye: ends what is tracked here, so much of it at most. How much it was.

@@ -130,19 +130,30 @@ impl Shard {
             if !confirmed && now < holding.due {
                 return self.holding.push_front(holding);
             }
-            self.stats.holds_unconfirmed += u64::from(!confirmed);
+            if !confirmed {
+                self.stats.holds_unconfirmed += 1;
+                self.note_unanswered(holding.seq);
+            }
             self.outbox.push_back(Effect::Held(confirmed));
         }
     }
 
-    /// How far all are who are linked. Not those whose tracker is over while their link stays: nobody comes back by them, and they do not
-    /// answer.
+    fn note_unanswered(&mut self, seq: u64) {
+        let links = self.peers.values_mut().filter_map(|p| p.link.as_mut());
+        for link in links.filter(|link| link.confirmed < seq) {
+            link.let_down = true;
+        }
+    }
+
+    /// How far all are who are linked. Not those whose tracker is over while their link stays, nor those that have none as it seems: nobody
+    /// comes back by them, and they do not answer.
     fn known_to_all(&self) -> u64 {
         let links = self.peers.iter().filter_map(|(node, peer)| {
             let link = peer.link.as_ref()?;
             let Floor { life, ended } = peer.floor;
             let is_over = ended || link.is_silent() || self.said_over(node, life);
-            (!is_over).then_some(link.confirmed)
+            let is_none = link.let_down && peer.replica.is_none();
+            (!is_over && !is_none).then_some(link.confirmed)
         });
         links.min().unwrap_or(u64::MAX)
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use matryoshka_pubsub::cluster::Member;
 use matryoshka_pubsub::{LinkId, NodeName};
 
+use super::telling::HINTS_PER_VECTOR;
 use super::{Effect, Shard};
 use crate::entry::Entry;
 use crate::life::Life;
@@ -242,6 +243,24 @@ impl Shard {
             link.hears = others.map(Box::from).collect();
         }
         self.check_caught_up();
+    }
+
+    /// A vector names all whom its sender hears, or the next ones in the order of their names, round and round: who would stand between two
+    /// of these and does not is heard no more.
+    pub(super) fn told_of_some_it_hears(&mut self, node: &NodeName, some: &[&str]) {
+        let mut all: Vec<String> = some.iter().map(|other| (*other).to_owned()).collect();
+        if let (Some(first), Some(last)) = (some.first(), some.last())
+            && some.len() >= HINTS_PER_VECTOR
+            && let Some(link) = self.link_mut(node)
+        {
+            let is_told = |other: &str| match first <= last {
+                true => (*first..=*last).contains(&other),
+                false => other >= *first || other <= *last,
+            };
+            let others = link.hears.iter().filter(|other| !is_told(other));
+            all.extend(others.map(ToString::to_string));
+        }
+        self.told_whom_it_hears(node, all.iter().map(String::as_str));
     }
 
     /// Whether there is all that a node which starts waits for: what at least one peer has, and what all have who are heard by those

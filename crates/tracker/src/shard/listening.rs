@@ -115,7 +115,9 @@ impl Shard {
         self.handle_offers(node, &hello.held, now);
         if self.hear(node, hello.at.life, now) {
             self.know_former(node, hello.at.life, &hello.formerly);
-            self.heard_farewell(node, hello.at.life, hello.goodbye, now);
+            if self.heard_farewell(node, hello.at.life, hello.goodbye, now) {
+                return;
+            }
             self.announced(node, hello.at.seq);
             self.told_whom_it_hears(node, hello.hears.iter().map(String::as_str));
             self.serve(node, hello.have, None, now);
@@ -227,10 +229,12 @@ impl Shard {
             return self.tell_refused(node, vector.at.life, now);
         }
         self.know_former(node, vector.at.life, &vector.formerly);
-        self.heard_farewell(node, vector.at.life, vector.goodbye, now);
+        if self.heard_farewell(node, vector.at.life, vector.goodbye, now) {
+            return;
+        }
         self.announced(node, vector.at.seq);
-        let heard = vector.heard.iter().map(|heard| heard.node.as_str());
-        self.told_whom_it_hears(node, heard);
+        let heard: Vec<&str> = vector.heard.iter().map(|heard| &*heard.node).collect();
+        self.told_of_some_it_hears(node, &heard);
         self.show(node);
         self.ask_if_behind(node, now);
         // What others have may still be under way to here: look again in a while.
@@ -408,23 +412,26 @@ impl Shard {
         }
     }
 
-    /// A peer that is heard has told how it ends.
+    /// A peer that is heard has told how it ends. Whether that life is over now: whoever speaks next over this link is another one.
     fn heard_farewell(
         &mut self,
         node: &NodeName,
         life: Life,
         farewell: Option<Farewell>,
         now: Duration,
-    ) {
-        let Some(farewell) = farewell else { return };
+    ) -> bool {
+        let Some(farewell) = farewell else {
+            return false;
+        };
         self.remember_farewell(node, life, farewell);
-        if farewell.is_over() && self.retire(node, now) {
+        let is_over = farewell.is_over() && self.retire(node, now);
+        if is_over {
             self.confirm_set(node, life);
-            // Whoever speaks next over this link is another life.
             if let Some(link) = self.link_mut(node) {
                 link.restart();
             }
         }
+        is_over
     }
 
     /// The peer has told of operations up to `seq`. It may have been further when it did, since operations come in

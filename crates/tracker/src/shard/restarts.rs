@@ -505,7 +505,9 @@ impl Shard {
         let replica = self.peers.get_mut(node).and_then(|p| p.replica.take());
         if let Some(replica) = replica {
             let set = HeldSet::of(replica, deadline).unlisted();
-            let set = set.heard_from(from);
+            let mut set = set.heard_from(from);
+            // The copy may be of one of these.
+            set.was(&offer.formerly);
             self.keep_set(node, offer.at.life, set, now);
         }
     }

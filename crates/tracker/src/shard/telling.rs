@@ -286,4 +286,4 @@ impl Shard {
 }
 
 /// How many others a vector tells of. More peers take turns.
-const HINTS_PER_VECTOR: usize = 16;
+pub(super) const HINTS_PER_VECTOR: usize = 16;

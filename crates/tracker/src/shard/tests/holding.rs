@@ -423,3 +423,30 @@ fn a_state_says_what_is_held_ahead() {
     net.pass(PERIOD);
     assert_eq!(net.references(0), net.references(2));
 }
+
+/// A node is linked and runs no such tracker, or not yet: it is waited for once, until it says something.
+#[test]
+fn who_never_said_anything_is_waited_for_once() {
+    let mut net = Net::new(3);
+    net.translate = Some((2, |_| None));
+    for (a, b) in [(0, 1), (0, 2), (1, 2)] {
+        net.up(a, b);
+    }
+    net.track(0, "ann");
+    net.pass(PERIOD);
+    net.shards[0].restart(GRACE);
+    net.run();
+    net.hold(1);
+    net.pass(CONFIRM_LIMIT);
+    assert_eq!(net.held, [false]);
+    net.hold(1);
+    assert_eq!(net.held, [false, true], "at once");
+    net.translate = None;
+    net.pass(settings().vector_period);
+    net.track_beside();
+    net.deaf.insert((2, 0));
+    net.hold(2);
+    assert_eq!(net.held.len(), 2, "it counts, as it speaks");
+    net.pass(CONFIRM_LIMIT);
+    assert_eq!(net.held, [false, true, false]);
+}

@@ -1,7 +1,7 @@
 //! What is told of an end: by the node itself, by who saw it, by who was told; and what of it counts where.
 
 use super::*;
-use crate::message::{Goodbye, HeldPart, HeldValue};
+use crate::message::{Goodbye, HeldPart, HeldValue, Hello};
 use crate::reference::{PresenceRef, Writer};
 
 /// Who is told, and who tells.
@@ -670,4 +670,91 @@ fn i4_what_is_held_takes_no_lower_number() {
     net.run();
     let held = net.shards[HEARER].held.keys();
     assert!(held.eq([&(name(0), at(1, 11))]));
+}
+
+/// The goodbye of a restarted tracker is lost, and its hello says it again. How far that one was is no measure for the next one over the
+/// same link.
+#[test]
+fn i9_who_ended_by_its_hello_does_not_spoil_the_link_for_the_next_tracker() {
+    for by_hello in [true, false] {
+        let mut net = Net::meshed(2);
+        for key in ["a", "b", "c"] {
+            net.track(0, key);
+        }
+        net.pass(PERIOD);
+        net.shards[0].restart(GRACE);
+        net.run();
+        net.deaf.insert((1, 0));
+        net.shards[0].leave(net.now);
+        net.run();
+        net.deaf.clear();
+        let at = net.shards[0].at();
+        let goodbye = Some(Farewell::restarted(GRACE));
+        let told = Vector {
+            goodbye,
+            ..vector(at, Vec::new())
+        };
+        let word = match by_hello {
+            true => Message::Hello(Hello {
+                at,
+                have: None,
+                least: None,
+                formerly: Vec::new(),
+                goodbye,
+                held: Vec::new(),
+                hears: Vec::new(),
+            }),
+            false => Message::Vector(told),
+        };
+        net.hear(1, 0, net.link(1, 0), word);
+        net.run();
+        net.shards[0] = Shard::new(name(0), life(1).next().unwrap(), settings());
+        let event = MemberEvent::Up(net.member(1, net.link(0, 1)));
+        net.shards[0].handle_member(&event, net.now);
+        net.track(0, "new");
+        net.pass(PERIOD);
+        assert_eq!(net.keys(1), "a b c new");
+    }
+}
+
+/// A copy is here under a former number when another node tells that its tracker ended under a later one.
+#[test]
+fn i8_a_set_that_is_made_from_a_copy_knows_the_number_that_the_copy_had() {
+    let mut net = Net::meshed(3);
+    net.track(0, "ann");
+    net.pass(PERIOD);
+    net.down(0, 1);
+    let (before, seq) = (net.shards[0].at().life, net.shards[0].at().seq);
+    let life = before.next().unwrap();
+    let offer = Offer {
+        node: name(0).as_str().to_owned(),
+        at: Position { life, seq },
+        left: 5_000,
+        formerly: vec![before],
+    };
+    let word = Message::Vector(Vector {
+        held: vec![offer],
+        ..vector(net.shards[2].at(), Vec::new())
+    });
+    net.hear(1, 2, net.link(1, 2), word);
+    net.run();
+    let set = &net.shards[1].held[&(name(0), life)];
+    assert_eq!((set.iter().count(), set.formerly()), (1, &[before][..]));
+}
+
+/// It ends by a panic, or with its runtime, within a drain and before it has told what it did last.
+#[test]
+fn i8_what_ended_just_before_the_last_words_is_not_held() {
+    let mut net = Net::meshed(2);
+    net.track(0, "ann");
+    net.track(0, "bob");
+    net.shards[0].restart(GRACE);
+    net.pass(PERIOD);
+    net.untrack(0, "ann");
+    for word in net.shards[0].last_words() {
+        net.hear(1, 0, net.link(1, 0), word);
+    }
+    net.down(0, 1);
+    assert_eq!(net.keys(1), "bob");
+    assert_eq!(net.shards[0].last_words().len(), 0, "once");
 }

@@ -44,6 +44,16 @@ for (const generation of generations) {
       assert.deepEqual(talk.joinReply, { topic: "lab:params", params: { a: 1, b: { c: [true, null] } } });
     });
 
+    // As the guide's chapter on authentication has it, and of that name a long-poll session has a parameter of its own.
+    test("connects with a parameter `token`", async () => {
+      const node = generation.balanced ? balancer : cluster.nodes[0];
+      const params = { token: "eyJhbGciOi.eyJzdWIi.c2ln", user: "anna" };
+      const anna = await connect(generation, node, "anna", { params });
+      clients.push(anna);
+      const talk = await anna.join(freshTopic());
+      assert.deepEqual(await talk.push("echo", { n: 1 }), { status: "ok", response: { n: 1 } });
+    });
+
     test("join denied: error with the reason, and the socket lives", async () => {
       const anna = await client("anna");
       const denied = anna.talk(freshTopic(), { deny: "not today" });

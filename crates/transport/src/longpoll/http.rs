@@ -23,6 +23,7 @@ use super::{
     relay,
     session::{LongPollConnection, PostAnswer, Unread},
     sessions::{NoSeat, Place},
+    token::Token,
     upstream::NotTaken,
 };
 use crate::{
@@ -60,7 +61,7 @@ pub(crate) async fn answer<H: Handler, B: RequestBody>(
         Err(_) => return plain(StatusCode::BAD_REQUEST, ""),
     };
     if !service.allows_origin(&head) {
-        return status(403);
+        return refused_origin(&head.method);
     }
     match head.method {
         Method::GET => get(&service, &polling, params, &head).await,
@@ -78,7 +79,7 @@ async fn get<H: Handler>(
     params: Params,
     head: &Head,
 ) -> Response<Full<Bytes>> {
-    let Some(token) = token(&head.headers, &params) else {
+    let Some(token) = token(&head.headers, &params).filter(|token| is_of_a_session(token)) else {
         return open(service, polling, params, head).await;
     };
     let holder = Holder::of(service.client(head), token);
@@ -92,8 +93,16 @@ async fn get<H: Handler>(
         }
         Polled::Nothing => json(body::polled(204, token, &[])),
         Polled::Gone if takes_410_for_an_opening(&head.headers) => status(500),
-        Polled::Gone => open(service, polling, params, head).await,
+        Polled::Gone => match params_without(token, head.query()) {
+            Ok(params) => open(service, polling, params, head).await,
+            Err(_) => plain(StatusCode::BAD_REQUEST, ""),
+        },
     }
+}
+
+/// Whether it has the form of our tokens. A parameter of that name may as well be the user's own, which stands alone where a session begins.
+fn is_of_a_session(token: &str) -> bool {
+    Token::read(token).is_some()
 }
 
 /// Clients of the years before they had to be told that a session is gone go on with the new one, without their channels. They
@@ -317,6 +326,13 @@ fn token<'a>(headers: &'a HeaderMap, params: &'a Params) -> Option<&'a str> {
     token.filter(|token| !token.is_empty())
 }
 
+/// What connects anew by the query of a poll: the session's token stands behind a parameter of that name which the user gave, and hides it.
+fn params_without(token: &str, query: &str) -> Result<Params, ParamsError> {
+    let is_it = |pair: &str| pair.split_once('=') == Some((TOKEN_PARAM, token));
+    let pairs: Vec<&str> = query.split('&').filter(|pair| !is_it(pair)).collect();
+    Params::parse(&pairs.join("&"))
+}
+
 /// The token that official clients send with each poll; the one that opens the session counts.
 fn auth_token(headers: &HeaderMap) -> Option<AuthToken> {
     let token = headers.get(AUTH_TOKEN_HEADER)?;
@@ -339,6 +355,15 @@ fn preflight(headers: &HeaderMap) -> Response<Full<Bytes>> {
     answer.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     for asked in headers.get_all(ACCESS_CONTROL_REQUEST_HEADERS) {
         answer.append(ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
+    }
+    response
+}
+
+/// A page that may not ask is told so, but the headers that let a browser go on are not for it to see.
+fn refused_origin(method: &Method) -> Response<Full<Bytes>> {
+    let mut response = status(403);
+    if *method == Method::OPTIONS {
+        response.headers_mut().remove(ACCESS_CONTROL_ALLOW_ORIGIN);
     }
     response
 }

@@ -238,7 +238,8 @@ impl Lane {
     }
 
     fn put(&self, Held { frame, when_slow }: Held) -> Pushed {
-        self.outbox.frame_when_slow(frame, when_slow)
+        self.outbox
+            .shared_frame(&mut SharedFrame::new(frame), when_slow)
     }
 
     fn intercepted(&self, broadcast: Broadcast) -> Delivery {

@@ -237,6 +237,11 @@ impl Page<'_> {
             stats.closed_malformed,
         )?;
         self.counter(
+            "transport_frames_unwritable",
+            "Broadcasts that passed a socket over, too large for its carrier",
+            stats.frames_unwritable,
+        )?;
+        self.counter(
             "transport_frames_dropped",
             "Frames dropped since their reader was slow",
             stats.frames_dropped,

@@ -122,7 +122,7 @@ async fn try_admit<H: Handler>(
     limits: &Limits,
     connections: &Connections,
 ) -> Result<Admitted<H::Session>, NotAdmitted> {
-    let (outbox, inbox) = outbox(limits, connections.counters());
+    let (outbox, inbox) = outbox(limits, limits.largest_frame(), connections.counters());
     let entered = connections.enter(&outbox, client)?;
     // Making the future is the handler's code too.
     let connecting = async { handler.connect(info, outbox).await };

@@ -24,7 +24,7 @@ use crate::{
     params::{Params, ParamsError},
     session::{Handler, Session},
     subprotocol::Agreed,
-    websocket::{WEBSOCKET, WebSocket},
+    websocket::{MAX_OUTGOING_BYTES, WEBSOCKET, WebSocket},
 };
 
 /// Answers a request for a WebSocket.
@@ -55,7 +55,9 @@ async fn shake<H: Handler>(
     let info = service
         .connect_info(WEBSOCKET, params, head, token)
         .map_err(|_unknown| Refusal::empty(StatusCode::FORBIDDEN))?;
-    let admitted = service.admit(head, info, &service.config().limits).await?;
+    let limits = service.config().limits.clone();
+    let limits = limits.over_carrier(MAX_OUTGOING_BYTES);
+    let admitted = service.admit(head, info, &limits).await?;
     match accept_key(head) {
         Ok(accept) => {
             tokio::spawn(upgrade(on_upgrade, admitted, service.shared_config()));

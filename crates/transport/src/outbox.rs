@@ -61,8 +61,13 @@ impl<M> Outbox<M> {
     }
 
     /// As [`frame_when_slow`](Self::frame_when_slow), for one frame that goes to many connections: those whose clients read nothing
-    /// at the moment hold it together, which costs each little time and less memory.
+    /// at the moment hold it together, which costs each little time and less memory. One that is larger than the connection's carrier can
+    /// write passes it over: somebody else's message is no reason to end it.
     pub fn shared_frame(&self, shared: &mut SharedFrame, when_slow: WhenSlow) -> Pushed {
+        if shared.frame().len() > self.shared.bound.largest as usize {
+            self.shared.counters.frames_unwritable.add_one();
+            return Pushed::Dropped;
+        }
         let mut state = self.shared.lock();
         // Nobody is woken for one that waits for its client to read.
         if state.end == End::Open
@@ -419,10 +424,14 @@ impl<M> Drop for Inbox<M> {
     }
 }
 
-/// A new mailbox with the bound of one connection.
-pub(crate) fn outbox<M>(limits: &Limits, counters: &Arc<Counters>) -> (Outbox<M>, Inbox<M>) {
+/// A new mailbox with the bound of one connection, whose carrier writes frames up to that size.
+pub(crate) fn outbox<M>(
+    limits: &Limits,
+    largest_frame: usize,
+    counters: &Arc<Counters>,
+) -> (Outbox<M>, Inbox<M>) {
     let shared = Arc::new(Shared {
-        bound: Bound::of(limits),
+        bound: Bound::of(limits, largest_frame),
         counters: Arc::clone(counters),
         is_closed: AtomicBool::new(false),
         state: Mutex::new(State {

@@ -45,6 +45,9 @@ pub struct TransportStats {
     pub frames_dropped: u64,
     /// Frames that a later one of their key replaced ([`WhenSlow::Latest`](crate::WhenSlow::Latest)).
     pub frames_replaced: u64,
+    /// Broadcasts that passed a connection over, since they were larger than its carrier can write
+    /// ([`Outbox::shared_frame`](crate::Outbox::shared_frame)).
+    pub frames_unwritable: u64,
     /// Connections that cannot write now what they have, since their clients read too slowly.
     pub blocked: usize,
     /// Frames that the carriers were given to write.
@@ -72,6 +75,7 @@ pub(crate) struct Counters {
     pub(crate) closed_malformed: Counter,
     pub(crate) frames_dropped: Counter,
     pub(crate) frames_replaced: Counter,
+    pub(crate) frames_unwritable: Counter,
     pub(crate) blocked: Counter,
     pub(crate) unblocked: Counter,
     // Each turn that writes touches these, which is why they stand together.
@@ -103,6 +107,7 @@ impl Counters {
             closed_malformed: self.closed_malformed.get(),
             frames_dropped: self.frames_dropped.get(),
             frames_replaced: self.frames_replaced.get(),
+            frames_unwritable: self.frames_unwritable.get(),
             blocked: usize::try_from(blocked).unwrap_or(usize::MAX),
             frames_written: self.frames_written.get(),
             bytes_written: self.bytes_written.get(),

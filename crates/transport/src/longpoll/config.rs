@@ -4,7 +4,18 @@
 
 use std::time::Duration;
 
+use matryoshka_pubsub::Payload;
+
 use crate::limits::MAX_MESSAGE_BYTES;
+
+/// Defaults that hang together.
+const BUFFER_BYTES: usize = 256 * 1024;
+const MAX_FRAME_BYTES: usize = 12 * 1024 * 1024;
+
+/// What a client may send comes back to others with topic, event and more around it, and must not be too large for them. And an answer
+/// between two nodes has to be a message that they can exchange.
+const _: () = assert!(MAX_MESSAGE_BYTES + 1024 * 1024 <= MAX_FRAME_BYTES);
+const _: () = assert!(BUFFER_BYTES + MAX_FRAME_BYTES + 1024 * 1024 <= Payload::MAX_BYTES);
 
 /// Limits of long polling.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +42,9 @@ pub struct LongPollConfig {
     /// How many bytes of messages wait for the next poll before the session's outbox fills up; default 256 KiB. So much and
     /// one frame is the most that one poll is answered with. While answers hold as much that their client has not read, it gets no more.
     pub buffer_bytes: usize,
-    /// The largest frame to a client; default 8,000,000 bytes. A larger one closes the session with 1011.
+    /// The largest frame to a client; default 12 MiB, which has room for the broadcast that the largest message from a client becomes. A
+    /// larger broadcast passes the session over ([`frames_unwritable`](crate::TransportStats::frames_unwritable)); any other larger frame
+    /// closes it with 1011.
     pub max_frame_bytes: usize,
     /// How many sessions this node has at most; default 10,000. One more client is told to come back later.
     pub max_sessions: usize,
@@ -62,8 +75,8 @@ impl Default for LongPollConfig {
             max_body_bytes: MAX_MESSAGE_BYTES,
             body_timeout: Duration::from_secs(15),
             max_posted_bytes: 64 * 1024 * 1024,
-            buffer_bytes: 256 * 1024,
-            max_frame_bytes: MAX_MESSAGE_BYTES,
+            buffer_bytes: BUFFER_BYTES,
+            max_frame_bytes: MAX_FRAME_BYTES,
             max_sessions: 10_000,
             max_sessions_per_address: Some(1_000),
             max_forwarded: 10_000,

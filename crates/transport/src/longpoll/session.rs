@@ -362,12 +362,14 @@ impl Sink<Outgoing> for LongPollConnection {
 
     fn start_send(self: Pin<&mut Self>, item: Outgoing) -> Result<(), WriteError> {
         match item {
-            Outgoing::Frame(frame) if frame.len() > self.seat.config().max_frame_bytes => {
-                return Err(WriteError::TooBig);
-            }
-            Outgoing::Frame(Frame::Text(text)) => self.session.lock().downstream.put(text),
             // Clients would take it for text, and break.
             Outgoing::Frame(Frame::Binary(_)) => self.seat.counters().binary_dropped.add_one(),
+            Outgoing::Frame(Frame::Text(text)) => {
+                if text.len() > self.seat.config().max_frame_bytes {
+                    return Err(WriteError::TooBig);
+                }
+                self.session.lock().downstream.put(text);
+            }
             Outgoing::Close(_) => self.session.end(),
         }
         Ok(())

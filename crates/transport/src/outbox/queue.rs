@@ -71,7 +71,9 @@ pub(crate) enum Item<M> {
 /// How much may wait behind the first thing that waits.
 #[derive(Debug)]
 pub(crate) struct Bound {
-    pub(super) items: usize,
+    pub(super) items: u32,
+    /// The largest frame that can be written. Like the items in half of a word, since each connection has one.
+    pub(super) largest: u32,
     pub(super) load: Load,
 }
 
@@ -316,7 +318,7 @@ impl<M> Queue<M> {
 
     /// Whatever waits first does not count: it is on its way, and anything fits into an empty queue.
     fn reaches(&self, bound: &Bound) -> bool {
-        if self.items >= bound.items {
+        if self.items >= bound.items as usize {
             return self.items > 0;
         }
         self.weighs(&bound.load)
@@ -421,9 +423,10 @@ impl<M> Slot<M> {
 }
 
 impl Bound {
-    pub(crate) fn of(limits: &Limits) -> Self {
+    pub(crate) fn of(limits: &Limits, largest_frame: usize) -> Self {
         Self {
-            items: limits.outbox_items.max(1),
+            items: short(limits.outbox_items.max(1)),
+            largest: short(largest_frame),
             load: Load {
                 bytes: limits.outbox_bytes.max(1),
                 large: limits.outbox_large_bytes.max(1),
@@ -434,13 +437,18 @@ impl Bound {
     fn half(&self) -> Self {
         let half = |whole: usize| whole.div_ceil(2);
         Self {
-            items: half(self.items),
+            items: self.items.div_ceil(2),
+            largest: self.largest,
             load: Load {
                 bytes: half(self.load.bytes),
                 large: half(self.load.large),
             },
         }
     }
+}
+
+fn short(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 impl Load {

@@ -15,7 +15,7 @@ pub(super) struct Urgent<M> {
 impl<M> Urgent<M> {
     /// Whether another one fits: they have the bound of what waits for the client, and it is theirs alone.
     pub(super) fn has_room(&self, bound: &Bound) -> bool {
-        self.mails.len() < bound.items && !self.load.reaches(&bound.load)
+        self.mails.len() < bound.items as usize && !self.load.reaches(&bound.load)
     }
 
     pub(super) fn push(&mut self, mail: M, bytes: usize) {
@@ -51,7 +51,7 @@ mod tests {
     fn they_come_in_order_and_have_a_bound_of_items_and_of_bytes() {
         let bound = |bytes, items| {
             let limits = super::super::Limits::default().with_outbox(bytes, items);
-            Bound::of(&limits)
+            Bound::of(&limits, usize::MAX)
         };
         let mut urgent = Urgent::default();
         for n in 0..3 {

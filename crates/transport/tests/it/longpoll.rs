@@ -6,7 +6,7 @@ use futures::future::join;
 use http_body_util::Full;
 use matryoshka_transport::{
     Close, CloseCode, CloseReason, Frame, HttpConfig, HttpService, Limits, LongPollConfig,
-    LongPolling, LongPollingError, Pushed, Rate,
+    LongPolling, LongPollingError, MAX_MESSAGE_BYTES, Pushed, Rate, SharedFrame, WhenSlow,
     bytes::Bytes,
     http::{Request, StatusCode, Version, request},
     pubsub::PubSub,
@@ -632,6 +632,44 @@ async fn a_frame_over_the_limit_closes_the_session_with_1011_and_one_below_fits(
         line.contains("bytes=10001 ") && line.contains("left_out=0 "),
         "{line}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broadcast_over_the_limit_passes_the_session_over() {
+    let config = LongPollConfig::default().with_max_frame_bytes(10_000);
+    let polled = Polled::with(config, Limits::default());
+    let token = polled.open().await;
+    let (_, outbox) = polled.lab.connected().await;
+    for bytes in [10_000, 10_001, 1] {
+        let mut broadcast = SharedFrame::new(Frame::text("x".repeat(bytes)));
+        let pushed = outbox.shared_frame(&mut broadcast, WhenSlow::Close);
+        let fits = bytes <= 10_000;
+        assert_eq!(pushed == Pushed::Queued, fits, "{bytes}: {pushed:?}");
+    }
+    let most = "x".repeat(10_000);
+    polled
+        .poll(&token)
+        .await
+        .is(messages(&token, &[&most, "x"]));
+    let stats = polled.service.connections().stats();
+    assert_eq!((stats.frames_unwritable, stats.closed_unwritable), (1, 0));
+}
+
+/// By the defaults, whatever the client's own limit lets through.
+#[tokio::test(start_paused = true)]
+async fn the_largest_message_of_a_client_reaches_others_as_a_broadcast() {
+    let polled = Polled::new();
+    let token = polled.open().await;
+    let (_, outbox) = polled.lab.connected().await;
+    let broadcast = "x".repeat(MAX_MESSAGE_BYTES + 2_000);
+    outbox.shared_frame(
+        &mut SharedFrame::new(Frame::text(broadcast.clone())),
+        WhenSlow::Close,
+    );
+    polled
+        .poll(&token)
+        .await
+        .is(messages(&token, &[&broadcast]));
 }
 
 #[tokio::test(start_paused = true)]

@@ -67,7 +67,7 @@ fn model(run: impl Fn() + Send + Sync + 'static) {
 /// An outbox for so many items.
 fn outbox_of(items: usize) -> (Outbox<()>, Inbox<()>) {
     let limits = Limits::default().with_outbox(1_000, items);
-    outbox(&limits, &Arc::new(Counters::default()))
+    outbox(&limits, usize::MAX, &Arc::new(Counters::default()))
 }
 
 fn number(n: u8) -> Frame {

@@ -9,7 +9,8 @@ type Frames = Queue<()>;
 
 fn bound(bytes: usize, large: usize, items: usize) -> Bound {
     Bound {
-        items,
+        items: items.try_into().unwrap(),
+        largest: u32::MAX,
         load: Load { bytes, large },
     }
 }
@@ -208,7 +209,7 @@ fn behind(list: &VecDeque<Place>) -> Load {
 }
 
 fn is_full(list: &VecDeque<Place>, bound: &Bound) -> bool {
-    let has_many = !list.is_empty() && list.len() >= bound.items;
+    let has_many = !list.is_empty() && list.len() >= bound.items as usize;
     has_many || behind(list).reaches(&bound.load)
 }
 
@@ -283,7 +284,7 @@ proptest! {
             });
             prop_assert!(load.bytes < bound.load.bytes + crossing.bytes);
             prop_assert!(load.large < bound.load.large + crossing.large);
-            prop_assert!(list.len() <= bound.items);
+            prop_assert!(list.len() <= bound.items as usize);
             list.iter().take(1).for_each(|first| load.add(first.bytes));
             prop_assert_eq!(queue.load, load);
         }

@@ -3,10 +3,14 @@
 #[path = "../../../crates/transport/examples/lines/line_tcp.rs"]
 mod line_tcp;
 
+use futures::SinkExt;
+use matryoshka_presence::channel::pubsub::PubSub;
 use matryoshka_presence::channel::transport::{CloseCode, Limits, Transport};
+use matryoshka_presence::channel::{Channel, RawEvent, Refused, Reply, Socket, Sockets};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
 
 use self::line_tcp::LineTcp;
 use crate::program::{DEADLINE, rust_blocks};
@@ -75,4 +79,60 @@ async fn channels_are_served_over_lines_and_drained_with_the_others() {
     client.hears("close 1012").await;
     drop(client);
     connections.closed().await;
+}
+
+/// A room whose members say what they like.
+struct Room;
+
+impl Channel<()> for Room {
+    type Params = ();
+    type Event = RawEvent;
+
+    async fn join(_: &(), _: &mut Socket, (): ()) -> Result<Self, Refused> {
+        Ok(Self)
+    }
+
+    async fn handle_in(&mut self, socket: &mut Socket, event: RawEvent) -> Reply {
+        socket.broadcast_payload("said", event.payload).into()
+    }
+}
+
+/// White space of all kinds between the tokens of JSON, and bytes: both are good over a WebSocket.
+#[tokio::test]
+async fn whatever_a_websocket_says_a_client_over_lines_stays() {
+    let transport = LineTcp::bind("127.0.0.1:0").await.unwrap();
+    let lines = transport.local_addr();
+    let sockets = Sockets::new(&PubSub::local(), ()).channel::<Room>("room:*");
+    let connections = sockets.connections().clone();
+    let serving = transport.serve_with(sockets.clone(), Limits::default(), connections.clone());
+    tokio::spawn(serving);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let http = listener.local_addr().unwrap();
+    let app = axum::Router::new().nest_service("/socket", sockets);
+    tokio::spawn(async { axum::serve(listener, app).await });
+
+    let stream = TcpStream::connect(lines).await.unwrap();
+    let mut client = LineClient(BufReader::new(stream));
+    client.say("vsn=2.0.0").await;
+    client.say(r#"["1","1","room:1","phx_join",{}]"#).await;
+    client
+        .hears(r#"["1","1","room:1","phx_reply",{"status":"ok","response":{}}]"#)
+        .await;
+
+    let stream = TcpStream::connect(http).await.unwrap();
+    let url = format!("ws://{http}/socket/websocket?vsn=2.0.0");
+    let (mut socket, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
+    for message in [
+        Message::text(r#"["1","1","room:1","phx_join",{}]"#),
+        Message::text("[\"1\",\"2\",\"room:1\",\"say\",{\"a\":\n1,\r\n\"b\":2}]"),
+        Message::binary(b"\x00\x01\x01\x06\x0313room:1say\n\xff".to_vec()),
+        Message::text(r#"["1","4","room:1","say",{"c":3}]"#),
+    ] {
+        socket.send(message).await.unwrap();
+    }
+    client
+        .hears(r#"[null,null,"room:1","said",{"a": 1,  "b":2}]"#)
+        .await;
+    client.hears(r#"[null,null,"room:1","said",{"c":3}]"#).await;
+    assert_eq!(connections.stats().closed_unwritable, 0);
 }

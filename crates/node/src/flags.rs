@@ -153,7 +153,7 @@ pub(crate) struct Flags {
     #[arg(long, env = "MATRYOSHKA_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = ',', value_parser = trusted_proxy)]
     pub(crate) trusted_proxy: Vec<String>,
 
-    /// Messages per second that one socket may send, twice as many at once; 0 is no limit
+    /// Messages per second that one socket may send, twice as many at once; 0 is no limit, also of their bytes
     #[arg(long, env = "MATRYOSHKA_INBOUND_RATE", value_name = "N", default_value = "0", value_parser = inbound_rate)]
     pub(crate) inbound_rate: u32,
 
@@ -293,6 +293,8 @@ impl Flags {
         // Tools that join at full speed are as welcome as those that talk at full speed.
         config.joins = config.joins.filter(|_| inbound.is_some());
         let limits = config.http.limits.clone().with_inbound(inbound);
+        let bytes = limits.inbound_bytes.filter(|_| inbound.is_some());
+        let limits = limits.with_inbound_bytes(bytes);
         config.http = config
             .http
             .with_origins(self.origins())

@@ -217,6 +217,11 @@ impl Page<'_> {
             stats.closed_inbound,
         )?;
         self.counter(
+            "transport_slowed_inbound",
+            "Times that a socket began to be read more slowly for the bytes it had sent",
+            stats.slowed_inbound,
+        )?;
+        self.counter(
             "transport_closed_too_big",
             "Sockets closed for a message over the limit",
             stats.closed_too_big,

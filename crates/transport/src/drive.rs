@@ -33,6 +33,9 @@ use end::{Breach, End};
 /// until that long after.
 const STOOD_STILL: Duration = Duration::from_secs(1);
 
+/// The longest that a client is not read for the bytes it has sent: well below the 30 s in which official clients want a heartbeat answered.
+const LONGEST_SLOWED: Duration = Duration::from_secs(20);
+
 /// A message that is not whole counts for itself from here on.
 const SMALL_MESSAGE_BYTES: usize = 64 * 1024;
 
@@ -63,6 +66,8 @@ pub(crate) fn drive<C: Connection, S: Session>(
         times: Times::of(&limits),
         inbound: limits.inbound,
         bucket: Bucket::full(Instant::now().into_std()),
+        inbound_bytes: limits.inbound_bytes,
+        bytes: Bucket::full(Instant::now().into_std()),
     };
     async move {
         let mut timer = pin!(sleep_until(drive.heard + drive.times.idle()));
@@ -121,6 +126,8 @@ struct Drive<C, S: Session> {
     times: Times,
     inbound: Option<Rate>,
     bucket: Bucket,
+    inbound_bytes: Option<Rate>,
+    bytes: Bucket,
 }
 
 /// A large message, and how long it takes.
@@ -160,6 +167,8 @@ enum Hold {
     Session,
     /// The client does not read what the session answered.
     Output,
+    /// The client has sent more bytes than it may.
+    Bytes,
 }
 
 /// How a turn ended.
@@ -196,8 +205,12 @@ impl<C: Connection, S: Session> Drive<C, S> {
     fn take_turn(&mut self, cx: &mut Context<'_>, entered: &Entered) -> Result<Turn, End> {
         let counters = entered.counters();
         let (was_stuck, mut written) = (self.is_stuck(), Written::default());
+        let was_slowed = self.is_slowed();
         let turn = self.poll_turn(cx, &mut written);
         written.count(counters);
+        if self.is_slowed() && !was_slowed {
+            counters.slowed_inbound.add_one();
+        }
         match (was_stuck, self.is_stuck()) {
             (false, true) => counters.blocked.add_one(),
             (true, false) => counters.unblocked.add_one(),
@@ -210,6 +223,10 @@ impl<C: Connection, S: Session> Drive<C, S> {
     /// Whether the last turn could not write all that it had.
     fn is_stuck(&self) -> bool {
         self.blocked || self.unflushed
+    }
+
+    fn is_slowed(&self) -> bool {
+        self.held == Some(Hold::Bytes)
     }
 
     fn poll_turn(&mut self, cx: &mut Context<'_>, written: &mut Written) -> Result<Turn, End> {
@@ -397,12 +414,35 @@ impl<C: Connection, S: Session> Drive<C, S> {
         }
     }
 
-    /// Whether it is the session for which nothing is read, and not a client that reads nothing itself.
+    /// Whether it is us for whom nothing is read, and not a client that reads nothing itself.
     fn is_kept_waiting(&self) -> bool {
-        self.held == Some(Hold::Session) && !self.blocked
+        matches!(self.held, Some(Hold::Session | Hold::Bytes)) && !self.blocked
+    }
+
+    /// Until when nothing is read from a client that has sent too many bytes.
+    fn slowed_until(&self, now: Instant) -> Option<Instant> {
+        let rate = self.inbound_bytes?;
+        let owed = self.bytes.owed(rate, now.into_std());
+        (owed > Duration::ZERO).then(|| now + owed)
+    }
+
+    /// What has come counts, and what there was too much of has to be made up for before the next is read.
+    fn charge(&mut self, bytes: usize) {
+        let Some(rate) = self.inbound_bytes else {
+            return;
+        };
+        let now = Instant::now();
+        let longest = LONGEST_SLOWED.min(self.times.idle() / 2);
+        self.bytes.owe(rate, bytes, longest, now.into_std());
+        if self.slowed_until(now).is_some() {
+            (self.held, self.heard) = (Some(Hold::Bytes), now);
+        }
     }
 
     fn poll_hold(&mut self, cx: &mut Context<'_>) -> Result<Option<Hold>, End> {
+        if self.is_slowed() && self.slowed_until(Instant::now()).is_some() {
+            return Ok(Some(Hold::Bytes));
+        }
         if self.output.is_crowded() {
             return Ok(Some(Hold::Output));
         }
@@ -433,17 +473,20 @@ impl<C: Connection, S: Session> Drive<C, S> {
             guarded(|| self.session.refuse_in(frame, &mut self.output))?;
             return Err(End::Breach(Breach::Inbound));
         }
+        self.charge(frame.len());
         guarded(|| self.session.handle_in(frame, &mut self.output))??;
         Ok(())
     }
 
     /// Ready when the client has been silent for too long, or sends a large message for too long. The timer is moved only when it fires, or
-    /// for such a message, and told only once whom it wakes: this always runs in one and the same task.
+    /// for such a message or a client that is slowed, and told only once whom it wakes: this always runs in one and the same task.
     fn poll_idle(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<End> {
-        if let Some(large) = &self.large {
-            if large.message.gives_way() {
-                return Poll::Ready(End::Breach(Breach::GaveWay));
-            }
+        if let Some(large) = &self.large
+            && large.message.gives_way()
+        {
+            return Poll::Ready(End::Breach(Breach::GaveWay));
+        }
+        if self.large.is_some() || self.is_slowed() {
             let deadline = self.deadline();
             if deadline < timer.deadline() {
                 timer.as_mut().reset(deadline);
@@ -455,6 +498,11 @@ impl<C: Connection, S: Session> Drive<C, S> {
         }
         while timer.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
+            if self.is_slowed() && self.slowed_until(now).is_none() {
+                // The next turn reads on.
+                (self.held, self.heard) = (None, now);
+                cx.waker().wake_by_ref();
+            }
             let deadline = self.deadline();
             if deadline > now {
                 timer.as_mut().reset(deadline);
@@ -469,11 +517,17 @@ impl<C: Connection, S: Session> Drive<C, S> {
         Poll::Pending
     }
 
-    /// When it is over, if nothing comes.
+    /// When it is over, if nothing comes, or when there is more to read from a client that is slowed.
     fn deadline(&self) -> Instant {
         let idle = self.last_heard() + self.times.idle();
-        let message = self.message_deadline();
-        message.map_or(idle, |message| message.min(idle))
+        let slowed = self
+            .is_slowed()
+            .then(|| self.slowed_until(Instant::now()))
+            .flatten();
+        [self.message_deadline(), slowed]
+            .into_iter()
+            .flatten()
+            .fold(idle, Instant::min)
     }
 
     /// When its large message has to be whole. While the session does not take it that is not the client's fault.
@@ -492,7 +546,8 @@ impl<C: Connection, S: Session> Drive<C, S> {
 
     /// A client that was not read says nothing about itself, and its connection ends for what the session does.
     fn explain_idle(&self, entered: &Entered) {
-        if self.is_kept_waiting()
+        if self.held == Some(Hold::Session)
+            && self.is_kept_waiting()
             && let Some(left_out) = entered.breach_lines().not_ready.pass_now()
         {
             tracing::warn!(

@@ -44,9 +44,15 @@ impl Rate {
         self.burst.get()
     }
 
-    /// What one takes of a second.
-    fn gap(self) -> Duration {
-        Duration::from_secs(1) / self.per_second.get()
+    /// How long so many take in the long run.
+    fn time_for(self, count: u64) -> Duration {
+        let nanos = count.saturating_mul(1_000_000_000);
+        Duration::from_nanos(nanos / u64::from(self.per_second.get()))
+    }
+
+    /// How long it takes until as many may come at once as ever.
+    fn rest(self) -> Duration {
+        self.time_for(self.burst.get().into())
     }
 }
 
@@ -65,12 +71,25 @@ impl Bucket {
 
     /// Takes one token, if there is one. Time that runs backwards counts as standing still.
     pub fn take(&mut self, rate: Rate, now: Instant) -> bool {
-        let full_at = self.full_at.max(now) + rate.gap();
-        let is_there = full_at - now <= rate.gap() * rate.burst.get();
+        let gap = rate.time_for(1);
+        let full_at = self.full_at.max(now) + gap;
+        let is_there = full_at - now <= gap * rate.burst.get();
         if is_there {
             self.full_at = full_at;
         }
         is_there
+    }
+
+    /// Takes so many tokens, those also that are not there yet: they are owed. What would take longer than `longest` is let off.
+    pub(crate) fn owe(&mut self, rate: Rate, count: usize, longest: Duration, now: Instant) {
+        let full_at = self.full_at.max(now) + rate.time_for(count as u64);
+        self.full_at = full_at.min(now + rate.rest() + longest);
+    }
+
+    /// How long it takes until nothing is owed.
+    pub(crate) fn owed(&self, rate: Rate, now: Instant) -> Duration {
+        let until_full = self.full_at.saturating_duration_since(now);
+        until_full.saturating_sub(rate.rest())
     }
 }
 
@@ -92,6 +111,24 @@ mod tests {
         }
         now += Duration::from_secs(3600);
         assert_eq!(taken(now), 5, "a rest saves up no more than a burst");
+    }
+
+    #[test]
+    fn whoever_owes_waits_until_it_is_paid_off_and_no_longer_than_said() {
+        let (rate, mut now) = (Rate::new(10, 5).expect("not 0"), Instant::now());
+        let (mut bucket, longest) = (Bucket::full(now), Duration::from_secs(2));
+        bucket.owe(rate, 4, longest, now);
+        assert_eq!(bucket.owed(rate, now), Duration::ZERO);
+        bucket.owe(rate, 11, longest, now);
+        assert_eq!(bucket.owed(rate, now), Duration::from_secs(1));
+        now += Duration::from_millis(400);
+        assert_eq!(bucket.owed(rate, now), Duration::from_millis(600));
+        bucket.owe(rate, usize::MAX, longest, now);
+        assert_eq!(bucket.owed(rate, now), longest);
+        now += longest;
+        assert_eq!(bucket.owed(rate, now), Duration::ZERO);
+        bucket.owe(rate, 1, longest, now);
+        assert_eq!(bucket.owed(rate, now), Duration::from_millis(100));
     }
 
     proptest! {

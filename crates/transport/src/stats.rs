@@ -30,6 +30,8 @@ pub struct TransportStats {
     pub closed_slow: u64,
     /// Closed for more messages than [`inbound`](crate::Limits::inbound) allows.
     pub closed_inbound: u64,
+    /// Times that a client began to be read more slowly, having sent more than [`inbound_bytes`](crate::Limits::inbound_bytes) allows.
+    pub slowed_inbound: u64,
     /// Closed for a message over the limit.
     pub closed_too_big: u64,
     /// Closed for a frame larger than could be written to the client: [`MAX_OUTGOING_BYTES`](crate::MAX_OUTGOING_BYTES), or
@@ -69,6 +71,7 @@ pub(crate) struct Counters {
     pub(crate) closed_idle: Counter,
     pub(crate) closed_slow: Counter,
     pub(crate) closed_inbound: Counter,
+    pub(crate) slowed_inbound: Counter,
     pub(crate) closed_too_big: Counter,
     pub(crate) closed_unwritable: Counter,
     pub(crate) closed_unfinished: Counter,
@@ -101,6 +104,7 @@ impl Counters {
             closed_idle: self.closed_idle.get(),
             closed_slow: self.closed_slow.get(),
             closed_inbound: self.closed_inbound.get(),
+            slowed_inbound: self.slowed_inbound.get(),
             closed_too_big: self.closed_too_big.get(),
             closed_unwritable: self.closed_unwritable.get(),
             closed_unfinished: self.closed_unfinished.get(),

@@ -62,6 +62,12 @@ fn rate(rate: Option<Rate>) -> String {
     format!("{second} a second, {once} at once")
 }
 
+fn rate_of_bytes(rate: Option<Rate>) -> String {
+    let rate = rate.expect("on by default");
+    let [second, once] = [rate.each_second(), rate.at_once()].map(|number| bytes(number as usize));
+    format!("{second} a second, {once} at once")
+}
+
 fn most(most: Option<usize>) -> String {
     grouped(most.expect("on by default"))
 }
@@ -108,6 +114,7 @@ fn limits() -> Vec<(&'static str, String)> {
         ("Limits::message_timeout", time(limits.message_timeout)),
         ("Limits::close_timeout", time(limits.close_timeout)),
         ("Limits::inbound", rate(limits.inbound)),
+        ("Limits::inbound_bytes", rate_of_bytes(limits.inbound_bytes)),
         ("Limits::outbox_bytes", bytes(limits.outbox_bytes)),
         (
             "Limits::outbox_large_bytes",

@@ -208,6 +208,7 @@ fn limits_are_off_where_tools_would_strike_them_and_0_is_none() {
     let long_polling = LongPolling::new(&PubSub::local()).unwrap();
     let config = flags(&[]).sockets(&long_polling);
     assert_eq!((config.joins, config.http.limits.inbound), (None, None));
+    assert_eq!(config.http.limits.inbound_bytes, None);
     let most = config.http.connections.limits().clone();
     assert_eq!((most.max_per_user, most.max_per_address), (None, None));
     assert_eq!(flags(&[]).long_polling().max_sessions_per_address, None);
@@ -222,7 +223,7 @@ fn limits_are_off_where_tools_would_strike_them_and_0_is_none() {
     assert_eq!(flags.long_polling().max_sessions_per_address, Some(4));
     let config = flags.sockets(&long_polling);
     assert_eq!(config.http.limits.inbound, Rate::new(20, 40));
-    assert!(config.joins.is_some());
+    assert!(config.joins.is_some() && config.http.limits.inbound_bytes.is_some());
     let most = config.http.connections.limits().clone();
     assert_eq!(
         (most.max_per_user, most.max_per_address),

@@ -544,3 +544,55 @@ async fn a_handler_that_takes_too_long_is_given_up() {
     let stats = service.connections().stats();
     assert_eq!((stats.handshake_timeouts, stats.open), (1, 0));
 }
+
+/// Over `Limits::inbound_bytes` a client is slowed, by exactly as much as it has sent too much, and nothing of it is lost.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_sends_too_many_bytes_is_read_more_slowly() {
+    let lab = Lab::new();
+    let limits = Limits::default().with_inbound_bytes(Rate::new(1_000, 10_000));
+    let service = MemoryService::new(lab.clone()).with_limits(limits);
+    let connections = service.connections().clone();
+    let mut client = service.connect(info("")).await.unwrap();
+    let (_, outbox) = lab.connected().await;
+    let start = Instant::now();
+    // The second takes what is not there yet, so that a large one always passes.
+    for (n, seconds) in [(1, 0), (2, 0), (3, 10), (4, 20)] {
+        let text = n.to_string().repeat(10_000);
+        client.send_text(text.clone()).await.unwrap();
+        assert_eq!(client.recv_frame().await, Some(Frame::text(text)));
+        assert_eq!(start.elapsed().as_secs(), seconds, "{n}");
+    }
+    assert_eq!(connections.stats().slowed_inbound, 1, "all at one go");
+
+    // Meanwhile all goes on that is not the client's.
+    outbox.frame(Frame::text("from elsewhere"));
+    let heard = client.recv_frame().await;
+    assert_eq!(heard, Some(Frame::text("from elsewhere")));
+    outbox.close(CloseCode::RESTART.into());
+    assert_eq!(
+        lab.closed().await,
+        CloseReason::Closed(CloseCode::RESTART.into())
+    );
+    assert_eq!(start.elapsed().as_secs(), 20);
+}
+
+/// However slow the rate, so that neither the idle time-out nor a client's own wait for a heartbeat's answer ends it.
+#[tokio::test(start_paused = true)]
+async fn who_is_slowed_waits_20_s_at_most_and_half_of_the_idle_time_out() {
+    for (idle, wait) in [(60, 20), (10, 5)] {
+        let lab = Lab::new();
+        let limits = Limits::default()
+            .with_inbound_bytes(Rate::new(1, 1))
+            .with_idle_timeout(Duration::from_secs(idle));
+        let service = MemoryService::new(lab.clone()).with_limits(limits);
+        let mut client = service.connect(info("")).await.unwrap();
+        let start = Instant::now();
+        for n in 0..5 {
+            client.send_text("x".repeat(1_000)).await.unwrap();
+            client.recv_frame().await.unwrap();
+            assert_eq!(start.elapsed().as_secs(), n * wait);
+        }
+        assert_eq!(lab.closed().await, CloseReason::Idle);
+        assert_eq!(start.elapsed().as_secs(), 5 * wait + idle);
+    }
+}

@@ -444,6 +444,26 @@ async fn a_post_waits_for_a_busy_session_and_is_408_after_the_window() {
         .is(messages(&token, &["[1]", "[4]"]));
 }
 
+/// A client of long polling is slowed by the answers to its posts.
+#[tokio::test(start_paused = true)]
+async fn a_post_of_who_sends_too_many_bytes_is_answered_later() {
+    let limits = Limits::default().with_inbound_bytes(Rate::new(1_000, 1_000));
+    let polled = Polled::with(LongPollConfig::default(), limits);
+    let token = polled.open().await;
+    let start = Instant::now();
+    let message = format!("[{}]", "1".repeat(998));
+    for seconds in [0, 1, 2, 3] {
+        polled
+            .lines(&token, &message)
+            .await
+            .is(json!({"status": 200}));
+        assert_eq!(start.elapsed().as_secs(), seconds);
+        // It has been handed on before.
+        polled.poll(&token).await.is(messages(&token, &[&message]));
+        assert_eq!(start.elapsed().as_secs(), seconds);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_session_that_dies_on_a_message_is_408_and_then_gone() {
     for (body, close) in [

@@ -6,12 +6,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::transport::{Params, Payload};
-
-/// Parameters whose name contains one of these, in whatever case, are shown as [`MASK`].
-const SECRET: [&str; 3] = ["password", "token", "secret"];
-
-const MASK: &str = "[FILTERED]";
+use crate::transport::{FILTERED, Params, Payload, is_secret_name};
 
 /// Longer JSON is not shown, only its size; in bytes.
 const SHOWN_BYTES: usize = 1_000;
@@ -52,19 +47,14 @@ fn masked(value: Value) -> Value {
     match value {
         Value::Object(fields) => fields
             .into_iter()
-            .map(|(name, value)| match is_secret(&name) {
-                true => (name, Value::from(MASK)),
+            .map(|(name, value)| match is_secret_name(&name) {
+                true => (name, Value::from(FILTERED)),
                 false => (name, masked(value)),
             })
             .collect(),
         Value::Array(items) => items.into_iter().map(masked).collect(),
         plain => plain,
     }
-}
-
-fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    SECRET.iter().any(|secret| name.contains(secret))
 }
 
 #[cfg(test)]

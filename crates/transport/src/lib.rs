@@ -29,6 +29,7 @@ mod proxies;
 mod rate;
 mod read_ahead;
 mod request;
+mod secret_names;
 mod serializer;
 mod session;
 mod stats;
@@ -61,6 +62,7 @@ pub use proxies::{InvalidNetwork, TrustedProxies};
 pub use pubsub::mailbox::Pushed;
 pub use rate::{Bucket, Rate};
 pub use request::{RequestInfo, Reveal};
+pub use secret_names::{FILTERED, is_secret_name};
 pub use serializer::{
     DecodeError, EncodeError, Serializer, Serializers, UnknownVsn, V1, V2, VsnTaken,
 };

@@ -2,11 +2,13 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use percent_encoding::percent_decode;
 use serde::{Serialize, Serializer, de::DeserializeOwned};
 use thiserror::Error;
+
+use crate::secret_names::{FILTERED, is_secret_name};
 
 /// How many brackets a key may hold, as in `a[b][c]`: 16. A deeper key refuses the request.
 pub const MAX_PARAM_DEPTH: usize = 16;
@@ -30,7 +32,9 @@ pub const MAX_QUERY_BYTES: usize = 1_000_000;
 /// assert_eq!(params.deserialize::<Query>().unwrap().tags, ["a", "b"]);
 /// # #[derive(serde::Deserialize)] struct Query { tags: Vec<String> }
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// Shown by `Debug`, for a log, those of a [secret's name](is_secret_name) are masked.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Params(BTreeMap<String, Param>);
 
 /// One parameter.
@@ -163,6 +167,19 @@ impl Param {
             }
             (Self::Text(_), _) => unreachable!("a text gives way above"),
         }
+    }
+}
+
+impl fmt::Debug for Params {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut map = f.debug_map();
+        for (name, param) in &self.0 {
+            match is_secret_name(name) {
+                true => map.entry(name, &format_args!("{FILTERED}")),
+                false => map.entry(name, param),
+            };
+        }
+        map.finish()
     }
 }
 

@@ -2,7 +2,11 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
+use std::fmt;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header::USER_AGENT};
+
+use crate::secret_names::{FILTERED, is_secret_name};
 
 /// What of a request is handed on, the client's address in [`ConnectInfo::peer_addr`](crate::ConnectInfo::peer_addr) and the rest in
 /// [`RequestInfo`]; by default nothing. Cookies and all other headers never are: browsers attach
@@ -68,7 +72,9 @@ impl Reveal {
 }
 
 /// Of the request that a connection began with, what [`Reveal`] allows; of a long-poll session it is the one that opened it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// Shown by `Debug`, for a log, the URI has no query, and headers of a [secret's name](is_secret_name) are masked.
+#[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RequestInfo {
     /// Scheme, host, port, path and query that the client asked for. Host and port are those of the request (header `host`), which a
@@ -108,6 +114,48 @@ impl RequestInfo {
                 name.starts_with("sec-websocket-")
             }),
         }
+    }
+}
+
+impl fmt::Debug for RequestInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestInfo")
+            .field("uri", &self.uri.as_ref().map(WithoutQuery))
+            .field("user_agent", &self.user_agent)
+            .field("trace_context", &self.trace_context)
+            .field("x_headers", &Masked(&self.x_headers))
+            .field("websocket_headers", &self.websocket_headers)
+            .finish()
+    }
+}
+
+/// Scheme, host, port and path.
+struct WithoutQuery<'a>(&'a Uri);
+
+impl fmt::Debug for WithoutQuery<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let (Some(scheme), Some(host)) = (self.0.scheme_str(), self.0.host()) {
+            write!(f, "{scheme}://{host}")?;
+        }
+        if let Some(port) = self.0.port_u16() {
+            write!(f, ":{port}")?;
+        }
+        f.write_str(self.0.path())
+    }
+}
+
+struct Masked<'a>(&'a HeaderMap);
+
+impl fmt::Debug for Masked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut map = f.debug_map();
+        for (name, value) in self.0 {
+            match is_secret_name(name.as_str()) {
+                true => map.entry(name, &format_args!("{FILTERED}")),
+                false => map.entry(name, value),
+            };
+        }
+        map.finish()
     }
 }
 
@@ -154,6 +202,21 @@ mod tests {
             headers.append(name, value.parse().unwrap());
         }
         headers
+    }
+
+    #[test]
+    fn what_is_shown_of_it_has_no_secrets() {
+        let mut headers = headers();
+        headers.append("x-csrf-token", "hidden".parse().unwrap());
+        let reveal = Reveal::nothing().with_uri().with_x_headers();
+        let uri = || Uri::from_static("https://al:hidden@h.example:1/socket?token=hidden");
+        let shown = format!("{:?}", RequestInfo::of(uri, &headers, reveal));
+        assert!(shown.contains("https://h.example:1/socket"), "{shown}");
+        assert!(
+            shown.contains(r#""x-csrf-token": [FILTERED]"#) && shown.contains(r#""x-one": "1""#),
+            "{shown}"
+        );
+        assert!(!shown.contains("hidden"), "{shown}");
     }
 
     #[test]

@@ -95,3 +95,13 @@ proptest! {
         let _ = Params::parse(&query);
     }
 }
+
+#[test]
+fn secrets_are_masked_where_it_is_shown() {
+    let query = "user=al&Token=hidden&auth[password]=hidden&list[][client_secret]=hidden";
+    let params = Params::parse(query).unwrap();
+    let masked = r#"{"Token": [FILTERED], "auth": Map({"password": [FILTERED]}), "list": List([Map({"client_secret": [FILTERED]})]), "user": Text("al")}"#;
+    assert_eq!(format!("{params:?}"), masked);
+    let info = crate::ConnectInfo::new("websocket", params).unwrap();
+    assert!(!format!("{info:?}").contains("hidden"), "{info:?}");
+}

@@ -15,6 +15,7 @@ mod handshake;
 mod head;
 mod http_service;
 mod json;
+mod later;
 mod limits;
 mod log_limit;
 mod longpoll;

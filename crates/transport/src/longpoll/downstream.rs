@@ -14,6 +14,8 @@ use std::{
 
 use bytestring::ByteString;
 
+use crate::later::later;
+
 /// What a message counts beside its text, in bytes, so that many small ones are bounded too.
 pub(super) const MESSAGE_BYTES: usize = 32;
 
@@ -147,7 +149,7 @@ impl<W> Downstream<W> {
             Some(before) => self.older.replace(before),
             None => None,
         };
-        let deadline = now + window;
+        let deadline = later(now, window);
         (Waiting { id, deadline }, over.and_then(|slot| slot.waker))
     }
 

@@ -29,7 +29,7 @@ use super::{
     session::PostAnswer,
     sessions::Sessions,
 };
-use asking::{Answer, Asking};
+use asking::{Answer, Asking, Question, Unheard};
 use serving::{Serving, Work};
 pub(super) use unread::Unread;
 use unread::UnreadAnswers;
@@ -186,16 +186,21 @@ impl Relay {
         window: Duration,
         charge: Charge,
     ) -> Option<Answer> {
-        let question = self.asking.begin(node, charge)?;
-        let request = question.request();
-        self.say(node, request, word).ok()?;
+        let polled = match &word {
+            Word::Poll { token, .. } => Some(token.clone()),
+            _ => None,
+        };
+        let question = self.asking.begin(node, polled, charge)?;
         let mut waiting = Waiting {
             relay: self,
             node,
-            request,
+            question,
             is_over: false,
         };
-        let answer = timeout(window + LOOKUP_LIMIT, question.answer()).await;
+        let request = waiting.question.request();
+        self.say(node, request, word).ok()?;
+        let limit = window.saturating_add(LOOKUP_LIMIT);
+        let answer = timeout(limit, waiting.question.answer()).await;
         waiting.is_over = answer.is_ok();
         answer.ok().flatten()
     }
@@ -238,7 +243,11 @@ impl Relay {
                     self.lose(node, &session);
                 }
             }
-            answer => self.asking.answer(node, request, answer),
+            answer => {
+                if let Err(Unheard { token }) = self.asking.answer(node, request, answer) {
+                    let _ = self.say(node, request, Word::Lost { token });
+                }
+            }
         }
     }
 
@@ -268,16 +277,21 @@ fn payload(said: &Said) -> Payload {
 struct Waiting<'a> {
     relay: &'a Relay,
     node: &'a NodeName,
-    request: u64,
+    question: Question<'a>,
     is_over: bool,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if !self.is_over {
-            // A node that cannot be told is down, and has forgotten it.
-            let _ = self.relay.say(self.node, self.request, Word::Cancel);
+        if self.is_over {
+            return;
         }
+        let word = match self.question.give_up() {
+            Ok(()) => Word::Cancel,
+            Err(Unheard { token }) => Word::Lost { token },
+        };
+        // A node that cannot be told is down, and has forgotten it.
+        let _ = self.relay.say(self.node, self.question.request(), word);
     }
 }
 

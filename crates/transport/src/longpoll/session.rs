@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     frame::Frame,
+    later::later,
     transport::{Connection, Outgoing, ReadError, WriteError},
 };
 
@@ -239,7 +240,7 @@ impl Coming<'_> {
         charge: Charge,
         window: Duration,
     ) -> PostAnswer {
-        let deadline = Instant::now() + window;
+        let deadline = later(Instant::now().into_std(), window).into();
         let (answer, mut answered) = oneshot::channel();
         let post = OpenPost {
             answer,

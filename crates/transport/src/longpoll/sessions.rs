@@ -133,7 +133,7 @@ impl Sessions {
     /// The session of a token, if it is on this node and the token good.
     pub(super) fn find_here(&self, text: &str) -> Option<Arc<Shared>> {
         let token = self.key.verify(text)?;
-        let is_old = self.start.elapsed() > token.issued + self.config.token_age;
+        let is_old = self.start.elapsed() > token.issued.saturating_add(self.config.token_age);
         let session = self.table().open.get(&token.session).cloned();
         session.filter(|_| token.node == self.node && !is_old)
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures::future::join;
+use futures::{FutureExt, future::join};
 use matryoshka_transport::{
     CloseCode, CloseReason, Frame, Limits, LongPollConfig,
     pubsub::{Kind, Payload, PubSub, memory::MemoryMesh},
@@ -84,6 +84,32 @@ async fn a_poll_waits_across_nodes_for_a_message_or_the_window() {
     assert_eq!(start.elapsed(), WINDOW);
 }
 
+/// On this node and on another one.
+#[tokio::test(start_paused = true)]
+async fn any_time_may_be_set_from_nothing_to_for_ever() {
+    let default = LongPollConfig::default;
+    for time in [Duration::ZERO, Duration::MAX] {
+        let configs = [
+            default().with_window(time),
+            default().with_idle_timeout(time),
+            default().with_token_age(time),
+            default().with_body(default().max_body_bytes, time),
+        ];
+        for config in configs {
+            let pair = Pair::with(config.clone());
+            let token = pair.a.open().await;
+            for node in [&pair.a, &pair.b] {
+                let posted = node.lines(&token, "[1]").await;
+                let polled = node.poll(&token).await;
+                if time == Duration::MAX {
+                    posted.is(json!({"status": 200}));
+                    polled.is(messages(&token, &["[1]"]));
+                }
+            }
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn posts_across_nodes_have_all_their_answers() {
     let pair = Pair::with(LongPollConfig::default().with_body(50, Duration::from_secs(3)));
@@ -124,6 +150,29 @@ async fn a_client_that_goes_away_on_one_node_finds_its_messages_on_the_other() {
     outbox.frame(Frame::text("kept"));
     tokio::task::yield_now().await;
     pair.a.poll(&token).await.is(messages(&token, &["kept"]));
+}
+
+/// It must not go on without them, as if nothing had been: what they were for is told by a new session alone.
+#[tokio::test(start_paused = true)]
+async fn messages_on_their_way_to_a_client_that_has_gone_away_end_their_session() {
+    for is_there in [false, true] {
+        let pair = Pair::new();
+        let token = pair.a.open().await;
+        let (_, outbox) = pair.a.lab.connected().await;
+        let mut poll = Box::pin(pair.b.poll(&token));
+        assert!(poll.as_mut().now_or_never().is_none());
+        if !is_there {
+            pair.mesh.hold("a", "b");
+        }
+        outbox.frame(Frame::text("[1]"));
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        drop(poll);
+        pair.mesh.release("a", "b");
+        assert_eq!(pair.a.lab.closed().await, CloseReason::Lost, "{is_there}");
+        assert_eq!(pair.b.poll(&token).await.json()["status"], 410);
+    }
 }
 
 #[tokio::test(start_paused = true)]

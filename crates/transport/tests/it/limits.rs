@@ -596,3 +596,27 @@ async fn who_is_slowed_waits_20_s_at_most_and_half_of_the_idle_time_out() {
         assert_eq!(start.elapsed().as_secs(), 5 * wait + idle);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn any_time_may_be_set_from_nothing_to_for_ever() {
+    let default = Limits::default;
+    for time in [Duration::ZERO, Duration::MAX] {
+        let all = [
+            default().with_handshake_timeout(time),
+            default().with_idle_timeout(time),
+            default().with_message_timeout(time),
+            default().with_close_timeout(time),
+        ];
+        for limits in all {
+            let lab = Lab::new();
+            let limits = limits.with_inbound_bytes(Rate::new(u32::MAX, u32::MAX));
+            let service = MemoryService::new(lab.clone()).with_limits(limits);
+            let mut client = service.connect(info("")).await.unwrap();
+            let _ = client.send_text("hello").await;
+            let heard = client.recv_frame().await;
+            if time == Duration::MAX {
+                assert_eq!(heard, Some(Frame::text("hello")));
+            }
+        }
+    }
+}

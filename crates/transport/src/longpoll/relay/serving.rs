@@ -19,11 +19,14 @@ use super::{
     Relay,
     wire::{Said, Word},
 };
-use crate::longpoll::{
-    body::{Layout, Messages},
-    budget::{Charge, Holder},
-    downstream::Polled,
-    session::{PostAnswer, Shared},
+use crate::{
+    later::later,
+    longpoll::{
+        body::{Layout, Messages},
+        budget::{Charge, Holder},
+        downstream::Polled,
+        session::{PostAnswer, Shared},
+    },
 };
 
 /// How long messages wait before they are told again that had no room in the queue to their client's node.
@@ -188,7 +191,7 @@ impl Relay {
         session: &Arc<Shared>,
         window: Duration,
     ) -> Option<Word> {
-        let end = Instant::now() + window;
+        let end = Instant::from(later(Instant::now().into_std(), window));
         loop {
             let left = end.saturating_duration_since(Instant::now());
             // What other nodes hold for their clients is theirs to bound, by session too.

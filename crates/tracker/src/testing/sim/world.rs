@@ -1,6 +1,7 @@
 //! The simulated cluster: nodes, what they do, what befalls them.
 //!
 //! It has no clock and no chance but its own; all it does outside is to print the seed when a checker fails.
+// tidy: long because whatever befalls the cluster changes one and the same world
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

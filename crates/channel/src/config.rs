@@ -57,6 +57,60 @@ pub struct SocketsConfig {
 }
 
 impl SocketsConfig {
+    /// Sets [`max_channels`](Self::max_channels).
+    pub fn with_max_channels(mut self, most: usize) -> Self {
+        self.max_channels = most;
+        self
+    }
+
+    /// Sets [`joins`](Self::joins).
+    pub fn with_joins(mut self, rate: Option<Rate>) -> Self {
+        self.joins = rate;
+        self
+    }
+
+    /// Sets [`inbox_messages`](Self::inbox_messages).
+    pub fn with_inbox_messages(mut self, most: usize) -> Self {
+        self.inbox_messages = most;
+        self
+    }
+
+    /// Sets [`inbox_bytes`](Self::inbox_bytes).
+    pub fn with_inbox_bytes(mut self, most: usize) -> Self {
+        self.inbox_bytes = most;
+        self
+    }
+
+    /// Sets [`waiting_bytes`](Self::waiting_bytes).
+    pub fn with_waiting_bytes(mut self, most: usize) -> Self {
+        self.waiting_bytes = most;
+        self
+    }
+
+    /// Sets [`stall_timeout`](Self::stall_timeout).
+    pub fn with_stall_timeout(mut self, time: Duration) -> Self {
+        self.stall_timeout = time;
+        self
+    }
+
+    /// Sets [`terminate_timeout`](Self::terminate_timeout).
+    pub fn with_terminate_timeout(mut self, time: Duration) -> Self {
+        self.terminate_timeout = time;
+        self
+    }
+
+    /// Sets [`blocking_warning`](Self::blocking_warning).
+    pub fn with_blocking_warning(mut self, time: Duration) -> Self {
+        self.blocking_warning = time;
+        self
+    }
+
+    /// Sets [`http`](Self::http).
+    pub fn with_http(mut self, http: HttpConfig) -> Self {
+        self.http = http;
+        self
+    }
+
     /// How long a connection stalls before a channel ends for it.
     pub(crate) fn stall(&self) -> Duration {
         let half = self.http.limits.idle_timeout / 2;

@@ -251,57 +251,27 @@ impl Server {
             });
             self.notice.handling(Callback::Join, joining).await
         };
-        match joined {
-            Ok(Err(error)) => {
-                if let Some(left_out) = self.notice.lines().join_crashed.pass() {
-                    tracing::warn!(topic = self.notice.shown_topic(), %error, left_out, "a join crashed");
-                }
-                self.refuse(None)
-            }
+        let crash = match joined {
             Ok(Ok(Ok(channel))) => match self.accept(join, answer, sender).await {
-                Ok(()) => Some((self, channel)),
-                Err(error) => {
-                    if let Some(left_out) = self.notice.lines().join_crashed.pass() {
-                        tracing::warn!(
-                            topic = self.notice.shown_topic(),
-                            error,
-                            left_out,
-                            "a join crashed"
-                        );
-                    }
-                    self.refuse(None)
-                }
+                Ok(()) => return Some((self, channel)),
+                Err(error) => error,
             },
-            Ok(Ok(Err(Refused {
-                response,
-                is_final,
-                cause,
-            }))) => match response {
-                Ok(response) if self.can_answer(answer, wire::ERROR, &response) => {
-                    self.notice.log_cause(cause);
-                    self.room_for(&response).await;
-                    self.refuse(Some(Refusal { response, is_final }))
-                }
-                _ => {
-                    if let Some(left_out) = self.notice.lines().join_crashed.pass() {
-                        tracing::warn!(
-                            topic = self.notice.shown_topic(),
-                            left_out,
-                            "a join crashed: its refusal cannot be sent"
-                        );
-                    }
-                    self.refuse(None)
-                }
+            Ok(Ok(Err(refused))) => match self.refusal(refused, answer).await {
+                Ok(refusal) => return self.refuse(Some(refusal)),
+                Err(error) => error,
             },
+            Ok(Err(error)) => error.to_string(),
             Err(Broken::Panicked(panic)) => {
                 self.notice.log_panic(Callback::Join, &panic);
-                self.refuse(None)
+                return self.refuse(None);
             }
             Err(Broken::CutOff) => {
                 self.notice.log_cut_off(Callback::Join);
-                None
+                return None;
             }
-        }
+        };
+        self.notice.log_join_crash(&crash);
+        self.refuse(None)
     }
 
     /// Subscribes, answers, and lets broadcasts follow the answer, but for those that are to wait longer. Nothing in here waits once
@@ -337,6 +307,25 @@ impl Server {
             self.socket.open_after_join(lane);
         }
         Ok(())
+    }
+
+    /// What the client is answered whom the channel refuses.
+    async fn refusal(
+        &mut self,
+        Refused {
+            response,
+            is_final,
+            cause,
+        }: Refused,
+        answer: AnswerRefs,
+    ) -> Result<Refusal, String> {
+        let response = response.map_err(|error| error.to_string())?;
+        if !self.can_answer(answer, wire::ERROR, &response) {
+            return Err("its refusal cannot be sent to this client".to_owned());
+        }
+        self.notice.log_cause(cause);
+        self.room_for(&response).await;
+        Ok(Refusal { response, is_final })
     }
 
     /// Waits until the client has read what it was sent before, or is gone: the answers to many joins at once close no connection whose

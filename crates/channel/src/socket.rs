@@ -1,5 +1,7 @@
 //! What a channel's callbacks see of their connection.
 
+mod put_off;
+
 use std::any::{TypeId, type_name};
 use std::fmt;
 use std::mem;
@@ -29,6 +31,7 @@ use crate::transport::{Field, Payload, ServerMessage};
 use crate::{
     Broadcast, BroadcastError, Flow, Mailbox, PayloadError, PushError, Pusher, ReplyHandle, payload,
 };
+use put_off::PutOff;
 
 /// One channel's end of its connection, handed to every callback.
 ///
@@ -48,30 +51,6 @@ pub struct Socket {
     /// Locked only where there is no socket of one's own: to add a hook, or to look.
     put_off: Mutex<Option<Box<PutOff>>>,
     subscriptions: Vec<SinkSubscription>,
-}
-
-/// What is to be done later; boxed, since most channels have nothing most of the time.
-#[derive(Default)]
-struct PutOff {
-    /// Nothing to be done, but here it takes no room where there was none.
-    earlier_join_ended: Option<Instant>,
-    join_reply: Option<Result<Payload, PayloadError>>,
-    after_join: Vec<Info>,
-    /// Events whose broadcasts wait for that; taken when the join is accepted.
-    held_events: Vec<ByteString>,
-    /// What holds them from then on.
-    holding: Option<Arc<Lane>>,
-    leave_hooks: Vec<Arc<dyn LeaveHook>>,
-    timers: Timers,
-}
-
-impl PutOff {
-    fn is_done(&self) -> bool {
-        self.earlier_join_ended.is_none()
-            && self.holding.is_none()
-            && self.leave_hooks.is_empty()
-            && self.timers.are_unused()
-    }
 }
 
 /// Whether a client message is being handled, and which.

@@ -92,6 +92,13 @@ impl Notice {
         }
     }
 
+    pub(super) fn log_join_crash(&self, error: &str) {
+        if let Some(left_out) = self.lines().join_crashed.pass() {
+            let topic = self.shown_topic();
+            tracing::warn!(topic, error, left_out, "a join crashed");
+        }
+    }
+
     pub(super) fn log_panic(&self, callback: Callback, Panic { words, place }: &Panic) {
         if let Some(left_out) = self.lines().panicked.pass() {
             tracing::error!(

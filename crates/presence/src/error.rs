@@ -8,18 +8,20 @@ use thiserror::Error;
 
 use crate::extras::MAX_EXTRA_BYTES;
 
-/// Why a value cannot be a meta, or a meta cannot be read as that type. Nothing was changed.
+/// Why a value cannot be a meta or be fetched for a key, or cannot be read as that type. Nothing was changed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum MetaError {
     /// It has no JSON form, such as a map whose keys are not strings.
-    #[error("the meta cannot be written as JSON: {0}")]
+    #[error("it cannot be written as JSON: {0}")]
     Write(#[source] serde_json::Error),
     /// Clients look for `phx_ref` in each meta, so it must be a JSON object: a struct or a map, or `()` for none.
-    #[error("the meta must be a JSON object (a struct, a map, or () for an empty one)")]
+    #[error("it must be a JSON object (a struct, a map, or () for an empty one)")]
     NotAnObject,
-    /// It nests too deep for a diff: 116 levels are the most.
-    #[error("the meta nests deeper than 116 levels")]
+    /// It nests too deep for a diff: 116 levels are the most for a meta, 118 for what a [`Fetch`](crate::Fetch) gives.
+    #[error(
+        "it nests too deep for a diff: a meta may have 116 levels, what is fetched for a key 118"
+    )]
     TooDeep,
     /// What a [`Fetch`](crate::Fetch) adds to one key is too large to be told with it.
     #[error("what is added to one key has {bytes} bytes, more than {MAX_EXTRA_BYTES}")]
@@ -28,7 +30,7 @@ pub enum MetaError {
         bytes: usize,
     },
     /// It does not have the shape that was asked for.
-    #[error("the meta has another shape: {0}")]
+    #[error("it has another shape: {0}")]
     Shape(#[source] serde_json::Error),
 }
 

@@ -165,6 +165,7 @@ mod tests {
         let limit = Duration::from_secs(5);
         let fetcher = Fetcher::new(Arc::new(Hangs), limit, Arc::clone(&counters));
         let mut fetching = Fetching::new(fetcher, 1);
+        assert_eq!(fetching.most_waiting, 16_384, "as the docs say");
         fetching.most_waiting = 3;
         let given_back = |fetching: &mut Fetching<()>, topic| fetching.start(job(topic)).is_some();
         for topic in ["a", "b", "c", "d"] {

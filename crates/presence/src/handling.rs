@@ -295,6 +295,63 @@ mod tests {
         );
     }
 
+    /// Writes down how it is called.
+    struct Calls(Arc<Mutex<Vec<String>>>);
+
+    impl Calls {
+        fn note(&self, what: &str, change: &Change<'_>) {
+            let call = format!("{what} {}", change.key());
+            self.0.lock().unwrap().push(call);
+        }
+    }
+
+    impl HandleMetas for Calls {
+        async fn on_join(&mut self, change: &Change<'_>, _: &[Meta]) {
+            self.note("join", change);
+        }
+
+        async fn on_update(&mut self, change: &Change<'_>, _: &Meta, _: &Meta) {
+            self.note("update", change);
+        }
+
+        async fn on_leave(&mut self, change: &Change<'_>, _: &[Meta]) {
+            self.note("leave", change);
+        }
+    }
+
+    #[tokio::test]
+    async fn of_one_step_the_joins_come_first_then_the_updates_then_the_leaves() {
+        let calls = Arc::<Mutex<Vec<String>>>::default();
+        let mut handling = Handling {
+            handler: Calls(Arc::clone(&calls)),
+            counters: Arc::default(),
+        };
+        let [old, older] = [entry_of("b", 2, 2, None), entry_of("c", 3, 3, None)];
+        let before = [
+            entry("a", 1),
+            Arc::clone(&old),
+            entry("f", 9),
+            Arc::clone(&older),
+        ];
+        let now = [
+            entry_of("b", 4, 2, Some(old.reference)),
+            entry_of("c", 5, 3, Some(older.reference)),
+            entry("d", 6),
+            entry("e", 7),
+        ];
+        let step = Step {
+            topic: Arc::from(TOPIC),
+            before: before.into_iter().collect(),
+            list: now.into_iter().collect(),
+            extras: Extras::default(),
+        };
+        handling.handle(&step).await;
+        let expected = [
+            "join d", "join e", "update b", "update c", "leave a", "leave f",
+        ];
+        assert_eq!(*calls.lock().unwrap(), expected);
+    }
+
     proptest! {
         /// Of each key that a step names, the handler has what was last fetched for it.
         #[test]

@@ -37,7 +37,7 @@ use crate::writing::Writing;
 /// The methods that take a [`Socket`] speak of that channel: its topic, and as long as the channel lives. Those that end
 /// in `_for` take any [`Owner`] and topic instead.
 ///
-/// It ends when its last clone is dropped; what it tracked then leaves the lists of the other nodes.
+/// It ends when its last clone is dropped, and the last channel that tracks by it has ended; what it tracked then leaves the lists of the other nodes.
 #[derive(Clone)]
 pub struct Presence {
     shared: Arc<Shared>,
@@ -498,6 +498,10 @@ impl Presence {
     /// # Errors
     ///
     /// [`PushStateError`] if the list cannot be sent to this client, or there is none any more since the tracker was closed.
+    ///
+    /// # Panics
+    ///
+    /// In `join`, where nothing can be pushed yet ([`Socket::push`]): the join crashes.
     ///
     /// # Cancel safety
     ///

@@ -39,10 +39,15 @@ async fn n4_list_by_topic_and_by_socket_is_what_clients_hold() {
     let node = Node::start(PubSub::local());
     let mut anna = node.join(ROOM, "anna", json!({ "a": 1 })).await;
     arrive(&mut anna).await;
+    let of_anna = node.presence.get_by_key(ROOM, "anna");
+    assert_eq!(of_anna.len(), 1);
+    let meta = json!({ "a": 1, "phx_ref": of_anna[0].reference().to_string() });
+    let expected = json!({ "anna": { "metas": [meta] } });
     let listed: Value = node.presence.list(ROOM).to_json().to().unwrap();
-    assert_eq!(anna.call("list", json!({})).await["response"], listed);
-    assert_eq!(anna.held().await, sorted(held(&listed)));
-    assert_eq!(node.presence.get_by_key(ROOM, "anna").len(), 1);
+    assert_eq!(listed, expected, "by topic");
+    let listed = anna.call("list", json!({})).await["response"].clone();
+    assert_eq!(listed, expected, "by the socket's topic");
+    assert_eq!(anna.held().await, sorted(held(&expected)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -117,6 +122,8 @@ async fn n13_q5_an_update_is_one_diff_and_the_list_has_the_new_meta() {
     let diff = json!({ "joins": { "anna": { "metas": [new] } }, "leaves": { "anna": { "metas": [old] } } });
     assert_eq!(diffs, [("presence_diff".to_owned(), diff)]);
     assert_eq!(anna.held().await["anna"], std::slice::from_ref(&new));
+    let listed: Value = node.presence.list(ROOM).to_json().to().unwrap();
+    assert_eq!(listed, json!({ "anna": { "metas": [new] } }));
 
     let reply = anna.call("meta", json!({})).await;
     anna.settle().await;

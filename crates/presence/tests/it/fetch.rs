@@ -8,8 +8,9 @@ use std::time::Duration;
 use matryoshka_presence::channel::Broadcast;
 use matryoshka_presence::channel::pubsub::registry::Owner;
 use matryoshka_presence::channel::pubsub::{PubSub, Subscription};
-use matryoshka_presence::{Fetch, Presence, PresenceConfig};
+use matryoshka_presence::{Change, Fetch, HandleMetas, Meta, Presence, PresenceConfig};
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 use crate::room::Node;
@@ -126,7 +127,10 @@ async fn n2_n6_lists_are_plain_or_fetched_as_one_asks() {
     }
     let (_pubsub, presence, _) = start(PresenceConfig::default());
     let owner = Owner::new();
-    presence.track_for(&owner, ROOM, "anna", &()).await.unwrap();
+    let phone = Owner::new();
+    for place in [&owner, &phone] {
+        presence.track_for(place, ROOM, "anna", &()).await.unwrap();
+    }
     let plain: Value = presence.list(ROOM).to_json().to().unwrap();
     assert_eq!(plain["anna"]["name"], Value::Null);
     let list = presence.list_fetched(ROOM).await;
@@ -134,7 +138,44 @@ async fn n2_n6_lists_are_plain_or_fetched_as_one_asks() {
     assert!(list.extra::<Named>("ben").unwrap().is_none());
     let anna = presence.get_by_key_fetched(ROOM, "anna").await;
     assert_eq!(anna, list);
+    assert_eq!(anna.get("anna").len(), 2, "both places");
+    assert_eq!(anna.extra::<Named>("anna").unwrap().unwrap().name, "ANNA");
     assert!(presence.get_by_key_fetched(ROOM, "ben").await.is_empty());
+
+    // Without a fetch both are what they are made of.
+    let presence = Presence::new(&PubSub::local());
+    presence.track_for(&owner, ROOM, "anna", &()).await.unwrap();
+    let plain = presence.list(ROOM);
+    assert_eq!(plain.get("anna").len(), 1);
+    assert_eq!(presence.list_fetched(ROOM).await, plain);
+    assert_eq!(presence.get_by_key_fetched(ROOM, "anna").await, plain);
+}
+
+/// Says whom it is told of, by the name that was fetched.
+struct Ear(mpsc::UnboundedSender<Option<String>>);
+
+impl HandleMetas for Ear {
+    async fn on_join(&mut self, change: &Change<'_>, _: &[Meta]) {
+        let fetched: Option<Value> = change.extra().unwrap();
+        let name = fetched.map(|fetched| fetched["name"].as_str().unwrap().to_owned());
+        self.0.send(name).unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_has_what_was_fetched_for_whom_it_is_told_of() {
+    let (notes, mut names) = mpsc::unbounded_channel();
+    let config = PresenceConfig::default().handle_metas(Ear(notes));
+    let (_pubsub, presence, _) = start(config);
+    let owner = Owner::new();
+    for (topic, name) in [(ROOM, Some("ANNA")), ("failing", None)] {
+        presence
+            .track_for(&owner, topic, "anna", &())
+            .await
+            .unwrap();
+        let told = timeout(Duration::from_secs(5), names.recv()).await;
+        assert_eq!(told.unwrap().unwrap().as_deref(), name);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -65,6 +65,27 @@ async fn who_is_not_back_in_time_leaves_then() {
     assert_eq!(ben.held().await.keys().collect::<Vec<_>>(), ["ben"]);
 }
 
+/// It was not tracked by its join.
+#[tokio::test(start_paused = true)]
+async fn who_was_listed_later_and_leaves_the_topic_is_gone_at_once_too() {
+    let pubsub = PubSub::local();
+    let topics = TopicConfig::default().drop_grace(GRACE);
+    let config = PresenceConfig::default().topics("watch:*", topics);
+    let node = Node::with(&pubsub, Presence::start(&pubsub, config).unwrap());
+    let mut ben = node.connect("watch:1").await;
+    ben.join(json!({})).await;
+    let mut anna = node.connect("watch:1").await;
+    anna.join(json!({})).await;
+    let listed = anna.call("also_as", json!({ "user": "anna" })).await;
+    assert_eq!(listed["status"], "ok");
+    ben.settle().await;
+    assert_eq!(ben.held().await.keys().collect::<Vec<_>>(), ["anna"]);
+    anna.send("phx_leave", json!({})).await;
+    // Much sooner than the grace ends.
+    ben.settle().await;
+    assert!(ben.held().await.is_empty());
+}
+
 /// What ends a channel.
 #[derive(Clone, Copy, Debug)]
 enum End {

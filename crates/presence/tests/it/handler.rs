@@ -147,7 +147,7 @@ async fn an_update_is_neither_a_join_nor_a_leave() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn n16_a_call_that_panics_is_lost_and_the_next_one_is_made() {
+async fn a_call_that_panics_is_lost_and_the_next_one_is_made() {
     let (presence, mut notes) = start();
     let _seven = track(&presence, "anna", 7).await;
     assert!(notes.all().await.is_empty());

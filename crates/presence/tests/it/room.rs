@@ -110,20 +110,31 @@ impl Channel<Presence> for Room {
     }
 }
 
-/// A channel that watches the list without being on it.
-pub(crate) struct Watcher;
+/// A channel that watches the list, and is on it only once it asks for that.
+pub(crate) struct Watcher(Presence);
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Watched {
+    /// Lists a name.
+    AlsoAs { user: String },
+}
 
 impl Channel<Presence> for Watcher {
     type Params = ();
-    type Event = ();
+    type Event = Watched;
 
     async fn join(presence: &Presence, socket: &mut Socket, (): ()) -> Result<Self, Refused> {
         presence.push_state_after_join(socket);
-        Ok(Self)
+        Ok(Self(presence.clone()))
     }
 
-    async fn handle_in(&mut self, _: &mut Socket, (): ()) -> Reply {
-        Reply::none()
+    async fn handle_in(&mut self, socket: &mut Socket, event: Watched) -> Reply {
+        let Watched::AlsoAs { user } = event;
+        match self.0.track(socket, &user, &()).await {
+            Ok(_) => Reply::ok_empty(),
+            Err(error) => Reply::error(&json!({ "reason": error.to_string() })),
+        }
     }
 }
 

@@ -168,6 +168,14 @@ for (const generation of withClass) {
       assert.deepEqual(anna.leaves.map(({ key, current }) => [key, current.metas.length]), [["ben", 1]]);
     });
 
+    test("J5 one diff in which one place more of one comes and the only one of another goes", () => {
+      const { Presence } = generation.phoenix;
+      const [first, second, other] = [{ phx_ref: "1" }, { phx_ref: "2" }, { phx_ref: "3" }];
+      const state = { u1: { metas: [first] }, u2: { metas: [other] } };
+      const diff = { joins: { u1: { metas: [second] } }, leaves: { u2: { metas: [other] } } };
+      assert.deepEqual(copy(Presence.syncDiff(state, diff)), { u1: { metas: [first, second] } }, "the old one first");
+    });
+
     test("J3 a second place that a state brings joins alone", async () => {
       const room = freshRoom();
       const anna = await enter(generation, room, "anna");
@@ -240,6 +248,9 @@ for (const generation of withClass) {
         // Joins first, then the leave that waited.
         const gone = anna.leaves.filter(({ key }) => key === who);
         assert.deepEqual(gone.map(({ current }) => current.metas), [[]]);
+        const [lastJoin, leave] = [anna.calls.findLastIndex((call) => call.startsWith("join ")), anna.calls.indexOf(`leave ${who}`)];
+        // The state again calls for her own place alone, which is another one.
+        assert.ok(lastJoin >= 0 && lastJoin < leave, anna.calls.join());
         await anna.becomes(...(again ? ["anna"] : ["anna", "ben"]));
         assert.deepEqual(anna.presence.pendingDiffs, []);
       }

@@ -8,7 +8,7 @@ import { eventually } from "./wait.mjs";
 /** A client of its own in a room, and all that its `Presence` calls. */
 export class Follower {
   constructor(generation, node, user) {
-    Object.assign(this, { generation, node, user, joins: [], leaves: [], held: null, inOrder: false, holdsAll: false, early: [], isAgain: false });
+    Object.assign(this, { generation, node, user, joins: [], leaves: [], calls: [], held: null, inOrder: false, holdsAll: false, early: [], isAgain: false });
   }
 
   async connect() {
@@ -39,8 +39,14 @@ export class Follower {
   follow(room, options) {
     this.talk = this.client.talk(room);
     this.presence = new this.generation.phoenix.Presence(this.talk.channel, options);
-    this.presence.onJoin((key, current, joined) => this.joins.push({ key, current: copy(current), joined: copy(joined) }));
-    this.presence.onLeave((key, current, left) => this.leaves.push({ key, current: copy(current), left: copy(left) }));
+    this.presence.onJoin((key, current, joined) => {
+      this.calls.push(`join ${key}`);
+      this.joins.push({ key, current: copy(current), joined: copy(joined) });
+    });
+    this.presence.onLeave((key, current, left) => {
+      this.calls.push(`leave ${key}`);
+      this.leaves.push({ key, current: copy(current), left: copy(left) });
+    });
     return this;
   }
 
@@ -100,7 +106,7 @@ export class Follower {
   }
 
   forget() {
-    this.joins.length = this.leaves.length = 0;
+    this.joins.length = this.leaves.length = this.calls.length = 0;
   }
 }
 

@@ -3,8 +3,10 @@
 //! Until its request's head is whole, nothing above knows of a connection, and it costs a file descriptor all the same.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use matryoshka_presence::channel::transport::counted_address;
 
 /// How many connections may wait for a request at a time. None is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +48,7 @@ impl Heads {
 
     /// A connection waits, a new one or one whose request is answered, or it is one too many.
     pub(crate) fn enter(&self, ip: IpAddr) -> Option<Head> {
-        let address = counted(ip);
+        let address = counted_address(ip);
         let mut waiting = self.lock();
         let of_address = address.map_or(0, |address| waiting.of(&address));
         let is_over = |count, most: Option<usize>| most.is_some_and(|most| count >= most);
@@ -93,16 +95,6 @@ impl Drop for Head {
             }
         }
     }
-}
-
-/// As what an address counts, if it does.
-fn counted(ip: IpAddr) -> Option<IpAddr> {
-    let ip = ip.to_canonical();
-    let network = match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64)).into(),
-    };
-    (!ip.is_loopback()).then_some(network)
 }
 
 #[cfg(test)]

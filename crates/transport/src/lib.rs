@@ -43,7 +43,7 @@ mod websocket;
 
 pub use close::{Close, CloseCode, CloseReason, MAX_CLOSE_REASON_BYTES};
 pub use connect::{ConnectInfo, Rejection};
-pub use connections::Connections;
+pub use connections::{Connections, census::counted_address};
 pub use frame::Frame;
 pub use head::{OriginalUri, PeerAddr};
 pub use http_service::{HttpConfig, HttpService, RequestBody};

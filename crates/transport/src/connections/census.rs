@@ -45,15 +45,29 @@ impl<K: Ord> Census<K> {
 pub(crate) struct Address(IpAddr);
 
 impl Address {
-    /// None for loopback. Whoever has one address of IPv6 mostly has all with the same first half.
+    /// None for loopback.
     pub(crate) fn of(peer: SocketAddr) -> Option<Self> {
-        let ip = peer.ip().to_canonical();
-        let network = match ip {
-            IpAddr::V4(_) => ip,
-            IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from(u128::from(ip) >> 64 << 64)),
-        };
-        (!ip.is_loopback()).then_some(Self(network))
+        counted_address(peer.ip()).map(Self)
     }
+}
+
+/// As what a client's address counts against limits by address. One of IPv6 counts by its first 64 bits, as whoever has one mostly has all
+/// with the same first half. Loopback counts for none, since what comes from there comes through a proxy or from a tool.
+///
+/// ```
+/// # use matryoshka_transport::counted_address;
+/// let counted = |ip: &str| counted_address(ip.parse().unwrap());
+/// assert_eq!(counted("::ffff:192.0.2.1"), counted("192.0.2.1"));
+/// assert_eq!(counted("2001:db8::1"), counted("2001:db8::2"));
+/// assert_eq!(counted("127.0.0.1"), None);
+/// ```
+pub fn counted_address(ip: IpAddr) -> Option<IpAddr> {
+    let ip = ip.to_canonical();
+    let network = match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from(u128::from(ip) >> 64 << 64)),
+    };
+    (!ip.is_loopback()).then_some(network)
 }
 
 impl fmt::Display for Address {

@@ -34,6 +34,8 @@ type Contents = BTreeMap<u64, Kept>;
 struct Past {
     ops: Vec<Op>,
     states: Vec<Contents>,
+    /// Those of the states that nobody is told of alone: what was updated while it was held is held by the next operation.
+    halves: BTreeSet<u64>,
 }
 
 impl Past {
@@ -46,6 +48,7 @@ impl Past {
                 .collect()
         };
         let mut states = vec![contents(&log)];
+        let mut halves = BTreeSet::new();
         for (what, key) in wishes {
             let slot = Slot {
                 owner: 1,
@@ -55,8 +58,16 @@ impl Past {
             let meta = Bytes::from(format!("{}", log.at().seq));
             let done = match what {
                 0 | 1 => log.put(&slot, meta).is_ok(),
-                2 => log.update(&slot, meta).is_some(),
+                2 => match log.update(&slot, meta) {
+                    Some((old, _)) if states.last().is_some_and(|before| is_held(before, &old)) => {
+                        halves.insert(log.at().seq);
+                        states.push(contents(&log));
+                        log.hold_ahead(&slot).is_some()
+                    }
+                    updated => updated.is_some(),
+                },
                 3 => log.hold(&slot, None).is_some(),
+                4 => log.hold_ahead(&slot).is_some(),
                 _ => log.delete(&slot).is_some(),
             };
             if done {
@@ -64,7 +75,11 @@ impl Past {
             }
         }
         let ops = log.ops_after(0).map(|(op, _)| op).collect();
-        Self { ops, states }
+        Self {
+            ops,
+            states,
+            halves,
+        }
     }
 
     fn last(&self) -> u64 {
@@ -97,6 +112,11 @@ impl Past {
         replica.apply_state(self.state(seq));
         replica
     }
+}
+
+fn is_held(contents: &Contents, entry: &Entry) -> bool {
+    let kept = contents.get(&entry.reference.put_seq());
+    kept.is_some_and(|kept| kept.held)
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -153,7 +173,7 @@ fn assert_same(a: &Replica, b: &Replica) {
 }
 
 fn past() -> impl Strategy<Value = Past> {
-    prop::collection::vec((0..6u8, 0..4usize), 0..40).prop_map(|wishes| Past::of(&wishes))
+    prop::collection::vec((0..7u8, 0..4usize), 0..40).prop_map(|wishes| Past::of(&wishes))
 }
 
 fn say() -> impl Strategy<Value = Say> {
@@ -358,7 +378,7 @@ fn assemble(replica: &Replica, parts: &[Part]) -> (Option<State>, usize) {
 }
 
 fn some_past() -> Past {
-    Past::of(&[(0, 0), (0, 1), (2, 0), (0, 2), (4, 1), (0, 3)])
+    Past::of(&[(0, 0), (0, 1), (2, 0), (0, 2), (5, 1), (0, 3)])
 }
 
 #[test]
@@ -445,6 +465,50 @@ fn i8_what_is_gone_stays_so_as_long_as_its_owner_has_it_and_no_longer() {
     state.entries.remove(&1);
     assert_eq!(replica.apply_state(state).unwrap().len(), 1);
     assert_eq!(gone_and_held(&replica), (vec![], vec![2]));
+}
+
+/// Whatever is held is gone here when its owner goes on. A state lists as tracked what the operations do that led to it.
+#[test]
+fn i9_what_is_tracked_after_a_state_does_not_depend_on_what_is_gone() {
+    let met = [
+        "an update of what is gone",
+        "tracked anew in the slot of what is gone",
+    ];
+    let wishes = prop::collection::vec((0..7u8, 0..2usize), 0..20);
+    let given = (wishes, any::<[u64; 2]>());
+    holds(1_024, &met, given, |(wishes, at), tally| {
+        let past = Past::of(&wishes);
+        let at = at.map(|seq| seq % (past.last() + 1));
+        let (from, to) = (at[0].min(at[1]), at[0].max(at[1]));
+        prop_assume!(!past.halves.contains(&from) && !past.halves.contains(&to));
+        let mut by_ops = past.copy(from);
+        let held: Vec<u64> = by_ops
+            .held()
+            .map(|entry| entry.reference.put_seq())
+            .collect();
+        held.iter().for_each(|put_seq| by_ops.mark_gone(*put_seq));
+        let slots: Vec<Slot> = by_ops.gone().map(Slot::of).collect();
+        let mut by_state = by_ops.clone();
+        merge(&mut by_ops, &past.message(Say::Ops(from, to)));
+        merge(&mut by_state, &past.message(Say::State(to)));
+        assert_same(&by_ops, &by_state);
+        let tracked = |replica: &Replica| -> Vec<u64> {
+            replica
+                .live()
+                .map(|entry| entry.reference.put_seq())
+                .collect()
+        };
+        prop_assert_eq!(tracked(&by_ops), tracked(&by_state));
+        let fresh = gone_and_held(&by_state).0;
+        tally.note(met[0], fresh.iter().any(|put_seq| *put_seq > from));
+        let updated = by_state.live().filter(|entry| entry.previous.is_some());
+        let mut updated = updated.filter(|entry| entry.reference.put_seq() > from);
+        tally.note(
+            met[1],
+            updated.any(|entry| slots.contains(&Slot::of(entry))),
+        );
+        Ok(())
+    });
 }
 
 /// Somebody else tracks in the slot of a held entry that is gone here. More was done than the log keeps, so a state comes.

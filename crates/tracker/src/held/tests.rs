@@ -105,6 +105,16 @@ fn i8_what_a_set_lacks_of_the_numbers_it_covers_stays_away() {
     assert!(merged.fresh.is_empty() && merged.replaced.is_empty());
 }
 
+/// The other one's node may have seen an entry that is still on its way here: nothing of what is here leaves for that.
+#[test]
+fn i14_what_another_set_lacks_stays_here_until_its_user_is() {
+    let mut here = set(3, &[(1, "ann")]);
+    let merged = here.merge(set(5, &[(5, "dan")]));
+    assert_eq!(numbers(here.iter()), [1, 5]);
+    assert_eq!(numbers(&merged.fresh), [5]);
+    assert!(merged.replaced.is_empty());
+}
+
 /// A set that was merged knows what is gone of it, whatever another one has besides.
 #[test]
 fn i8_what_is_gone_comes_with_no_other_set() {

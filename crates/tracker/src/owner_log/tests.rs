@@ -220,7 +220,23 @@ struct Waiting {
     gone: bool,
     /// It is said when the time is looked at next that its user is back.
     untold: bool,
+    /// When that was said.
+    told: Option<Duration>,
 }
+
+impl Waiting {
+    /// When it may be over at the earliest, and has to be at the latest.
+    fn ends(&self) -> Option<(Duration, Duration)> {
+        let until = self.until?;
+        let end = |after: Duration| self.told.map_or(until, |told| until.min(told + after));
+        Some((end(MAY_BE_TOLD), end(MUST_BE_TOLD)))
+    }
+}
+
+/// Between these two times after its user's return came here a lost connection's entry is deleted, unless its grace ends: not at once, for
+/// the deletion must not overtake the new entry on its way to a third node; and not much later.
+const MAY_BE_TOLD: Duration = Duration::from_secs(1);
+const MUST_BE_TOLD: Duration = Duration::from_secs(5);
 
 impl Beside {
     fn new(limit: usize) -> Self {
@@ -245,6 +261,7 @@ impl Beside {
             until,
             gone: false,
             untold: false,
+            told: None,
         };
         let put_seq = waiting.entry.reference.put_seq();
         self.held.insert(put_seq, waiting);
@@ -322,14 +339,15 @@ impl Beside {
             Wish::Expire(millis) => {
                 self.now += Duration::from_millis(millis);
                 for held in self.held.values_mut().filter(|held| held.untold) {
-                    held.untold = false;
-                    let told = self.now + ALL_HAVE_HEARD;
-                    held.until = held.until.map(|until| until.min(told));
+                    (held.untold, held.told) = (false, Some(self.now));
                 }
                 let mut shown = self.log.expire(self.now);
                 let mut over = BTreeSet::new();
                 self.held.retain(|_, held| {
-                    let stays = held.until.is_none_or(|until| until > self.now);
+                    let stays = self.log.is_held(&held.entry);
+                    let (may, must) = held.ends().unwrap_or((Duration::MAX, Duration::MAX));
+                    assert!(stays || may <= self.now, "I14: {held:?} is over too early");
+                    assert!(!stays || self.now < must, "I26: {held:?} is not over");
                     if !stays {
                         self.seq += 1;
                         over.extend((!held.gone).then_some(held.entry.reference));
@@ -391,12 +409,13 @@ impl Beside {
             }
         }
         let untold = |held: &Waiting| held.untold && held.until.is_some();
-        let ends = self.held.values().filter_map(|held| held.until);
-        let next = match self.held.values().any(untold) {
-            true => Some(Duration::ZERO),
-            false => ends.min(),
-        };
-        assert_eq!(log.next_expiry(), next);
+        let next = log.next_expiry();
+        if self.held.values().any(untold) {
+            return assert_eq!(next, Some(Duration::ZERO));
+        }
+        let ends = || self.held.values().filter_map(Waiting::ends);
+        let (may, must) = (ends().map(|end| end.0).min(), ends().map(|end| end.1).min());
+        assert!(may <= next && next <= must, "{may:?}, {next:?}, {must:?}");
     }
 }
 

@@ -1,10 +1,12 @@
 //! A user with several places: one of them is held, and the others are no sign that its user is back.
 
 use super::*;
-use crate::owner_log::ALL_HAVE_HEARD;
 
 const GRACE: Duration = Duration::from_secs(10);
 const BOTH: [u64; 2] = [1, 2];
+
+/// So long after a return came to the node of a lost connection all have heard of both.
+const TOLD: Duration = Duration::from_secs(5);
 
 fn place(owner: u64) -> Slot {
     Slot {
@@ -276,7 +278,7 @@ fn i14_who_is_back_before_the_loss_is_known_is_listed_twice_for_a_moment_only() 
     net.run();
     net.come(&[(1, 2)]);
     assert_eq!(net.places(), [1, 2, 1]);
-    net.pass(ALL_HAVE_HEARD + 2 * PERIOD);
+    net.pass(TOLD);
     assert_eq!(net.places(), [1; 3]);
 }
 

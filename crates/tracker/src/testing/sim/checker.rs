@@ -21,6 +21,8 @@ pub(super) struct Truth {
     restarts: BTreeMap<(Index, u64), Restart>,
     /// From when until when a node stood still, or a way was cut while its link was up.
     delays: Vec<(Duration, Duration)>,
+    /// What time it is.
+    now: Duration,
     /// The rate of the slowest clock, and of the fastest.
     slowest: Option<Rate>,
     fastest: Option<Rate>,
@@ -36,6 +38,8 @@ struct Fate {
     ended: Option<u64>,
     /// Its connection ended or is about to be closed, or its tracker ended after announcing a restart: it may be listed for a while.
     held: bool,
+    /// When it ended or came to be held, whichever was first.
+    live_until: Option<Duration>,
     /// Its connection ended, and it is held until then by its own node's clock.
     dropped: Option<Duration>,
     /// Who knew that it is held before its connection was closed, and which places there were by then.
@@ -75,6 +79,9 @@ pub(super) trait View {
     /// Whether a tracker is heard directly, and its copy shown.
     fn shows(&self, node: Index, generation: u64) -> bool;
 
+    /// Whether there is a copy of a tracker that is not shown.
+    fn hides(&self, node: Index, generation: u64) -> bool;
+
     /// Whether what that tracker had is held, because it said itself that it is over.
     fn said_over(&self, node: Index, generation: u64) -> bool;
 }
@@ -101,6 +108,7 @@ impl Truth {
             place: before.map_or(self.places, |before| before.place),
             ended: None,
             held: false,
+            live_until: None,
             dropped: None,
             known_to: BTreeMap::new(),
         };
@@ -108,15 +116,22 @@ impl Truth {
         assert!(before.is_none(), "{} was given twice", entry.reference);
     }
 
+    /// Time goes on: what is told next happens then.
+    pub(super) fn passes(&mut self, now: Duration) {
+        self.now = now;
+    }
+
     pub(super) fn ended(&mut self, reference: PresenceRef, step: u64) {
         if let Some(fate) = self.values.get_mut(&reference) {
             fate.ended.get_or_insert(step);
+            fate.live_until.get_or_insert(self.now);
         }
     }
 
     pub(super) fn held(&mut self, reference: PresenceRef) {
         if let Some(fate) = self.values.get_mut(&reference) {
             fate.held = true;
+            fate.live_until.get_or_insert(self.now);
         }
     }
 
@@ -236,6 +251,7 @@ impl Truth {
         }
         for fate in self.values.values_mut() {
             if (fate.writer, fate.generation) == of {
+                fate.live_until.get_or_insert(now);
                 fate.held |= held;
                 if !held {
                     fate.ended.get_or_insert(step);
@@ -270,6 +286,30 @@ impl Truth {
                 .lost
                 .map(|lost| lost + counted + self.delays_since(lost));
             over.is_none_or(|over| now <= over)
+        })
+    }
+
+    /// Whether nothing that is held has to be listed any longer by then, as the fastest clock counts: where an entry has a grace of its
+    /// own, or from where somebody lost sight of its tracker first.
+    fn grace_is_over(&self, fate: &Fate, now: Duration) -> bool {
+        let restart = self.restarts.get(&(fate.writer, fate.generation));
+        let least = |restart: &Restart| {
+            let grace = self.fastest.unwrap_or(Rate::TRUE).takes(restart.grace);
+            Some(restart.first_lost? + grace)
+        };
+        let ends = fate.dropped.into_iter().chain(restart.and_then(least));
+        ends.min().is_some_and(|end| now + CUT_SHORT >= end)
+    }
+
+    /// Why something held may have given way to what is not listed here: it is tracked by a node that is not heard here, or has ended
+    /// since, and may have come and gone elsewhere in what one message told.
+    fn gave_way_elsewhere(&self, held: &Fate, heard: impl Fn(&Fate) -> bool) -> bool {
+        let place = |fate: &Fate| (Arc::clone(&fate.entry.topic), Arc::clone(&fate.entry.key));
+        let others = self.values.values().filter(|fate| fate.place != held.place);
+        let mut others = others.filter(|fate| place(fate) == place(held));
+        others.any(|fate| match (fate.live_until, held.live_until) {
+            (Some(until), Some(since)) => until + NOTICED >= since,
+            _ => !heard(fate),
         })
     }
 
@@ -313,6 +353,7 @@ impl Watcher {
             self.joined(entry, sight, truth, view);
         }
         self.graces(diff, sight, truth);
+        self.never_absent(diff, sight, truth, view);
         self.updates(diff);
         self.places(diff, sight, truth, view);
     }
@@ -330,6 +371,31 @@ impl Watcher {
             assert!(
                 over || is_back || truth.was_back(entry),
                 "I26: {entry:?} left at {:?}, and is held until {until:?}",
+                sight.now
+            );
+        }
+    }
+
+    /// Whoever's entry it is: what is held leaves alone only when its grace is over or its node is out of sight. While both its node and
+    /// that of its user's new place are heard, the key is never absent.
+    fn never_absent(&self, diff: &Diff, sight: Sight, truth: &Truth, view: &impl View) {
+        for entry in &diff.leaves {
+            let fate = truth.fate(entry.reference);
+            let untracked = !fate.held || fate.ended.is_some();
+            let in_sight = view.steady(fate.writer) && !view.hides(fate.writer, fate.generation);
+            if untracked || sight.leaves || !in_sight || truth.grace_is_over(fate, sight.now) {
+                continue;
+            }
+            let mut there = self.list.values().filter(|other| {
+                (&other.topic, &other.key) == (&entry.topic, &entry.key)
+                    && !truth.fate(other.reference).held
+            });
+            let heard = |other: &Fate| {
+                other.writer == sight.viewer || view.shows(other.writer, other.generation)
+            };
+            assert!(
+                there.next().is_some() || truth.gave_way_elsewhere(fate, heard),
+                "I14: {entry:?} is held, and left alone at {:?}",
                 sight.now
             );
         }
@@ -495,6 +561,10 @@ impl Watcher {
 
 /// What is told of the time that is left is told in whole milliseconds, from one to the next, and time moves by as much here.
 const CUT_SHORT: Duration = Duration::from_millis(8);
+
+/// So long after the end of an entry the last node may have noticed it that was linked to its own: until a link is given up, or what
+/// stood still goes on.
+const NOTICED: Duration = Duration::from_secs(6);
 
 /// So long a message may take in the simulated network that tells how much is left of a grace: 61 ms on its way, 500 ms more if it is
 /// overtaken, besides waiting behind the news that the link before is over, which come up to a silence late. Of several tellers the

@@ -88,6 +88,11 @@ impl View for Eyes<'_> {
         shown.is_some_and(|life| self.is_of(node, life, generation))
     }
 
+    fn hides(&self, node: Index, generation: u64) -> bool {
+        let life = self.after[node].life();
+        life.is_some_and(|life| self.is_of(node, life, generation)) && !self.shows(node, generation)
+    }
+
     fn said_over(&self, node: Index, generation: u64) -> bool {
         let mut lives = self.shard.lives_said_over(&self.names[node]);
         lives.any(|life| self.is_of(node, life, generation))

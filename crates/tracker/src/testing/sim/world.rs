@@ -715,6 +715,7 @@ impl World {
             return;
         };
         let now = running.clock(self.now);
+        self.truth.passes(self.now);
         let before = Seen::all(&self.names, &running.shard, &running.links);
         let graces = Graces::of(&running.shard);
         input(self, &mut running, now);

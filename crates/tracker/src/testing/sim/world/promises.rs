@@ -68,6 +68,7 @@
 //! | what is held gives way to what was there before it, to an update of that, or to its own | `i14_of_two_places_`; `i14_` of `shard/tests/places.rs` |
 //! | what a held set stands beside not told, or not listened to | `i14_the_restarted_node_` of `shard/tests/places.rs` |
 //! | what was not listed before listed beside whatever is there when it is heard to be held | `i27_` |
+//! | what is gone of a lost connection deleted by its owner at once, as its user's return is seen | the histories (I14, `Watcher::never_absent`); `i21_all_indexes_` of `owner_log/tests.rs` |
 //! | what is gone of lost connections never told by their owner, or a loss told no sooner than other changes | `i14_who_is_back_before_`, `i14_a_lost_connection_is_told_` of `shard/tests/places.rs` |
 //! | what gave way to a new entry is not gone for good | `i8_`, `i14_`, `i21_` |
 //! | a held set that outlives the copy of its life | `i8_a_held_set_` |
@@ -128,6 +129,7 @@
 //! | of two deadlines of a held set the later one kept, or the last one told | `i26_of_two_sets_` of `held/tests.rs`; `i26_an_offer_` of `shard/tests/restarts.rs` |
 //! | what a held set lacks of the numbers that it covers added by another one | `i8_what_a_set_lacks_` of `held/tests.rs` |
 //! | what is gone of a held set added by another one | `i8_what_is_gone_` of `held/tests.rs` |
+//! | what a further set lacks dropped from one | `i14_what_another_set_` of `held/tests.rs` |
 //! | two values of one slot held | `i16_of_two_values_` of `held/tests.rs` |
 //! | parts of two states of a held set put together | `i6_a_set_that_has_changed_` of `held/tests.rs` |
 //! | numbers of a held set out of order, or beyond what it covers, taken | `i10_a_set_out_of_order_` of `held/tests.rs` |

@@ -79,6 +79,44 @@ fn a_follower_gets_the_list_and_exactly_what_comes_after_it() {
     assert!(diffs.next().now_or_never().is_none());
 }
 
+/// Whoever subscribes while steps are published has each of them once: in the list, or as a diff after it.
+#[test]
+fn i14_who_follows_while_steps_are_shown_misses_none_and_has_none_twice() {
+    const STEPS: u64 = 20_000;
+    let mut tracked = Tracked::new(usize::try_from(STEPS).unwrap());
+    let published = Arc::clone(&tracked.published);
+    let publisher = thread::spawn(move || {
+        for seq in 1..=STEPS {
+            tracked.join("t", seq);
+            tracked.leave("t", seq.saturating_sub(3).max(1));
+        }
+    });
+    let mut followed = 0;
+    while !publisher.is_finished() {
+        let (list, mut diffs) = TopicDiffs::new(Arc::clone(&published), 0, "t");
+        let mut listed: Vec<_> = list.iter().map(|entry| entry.reference).collect();
+        while let Some(Some(event)) = diffs.next().now_or_never() {
+            let TopicEvent::Diff(diff) = event else {
+                panic!("{event:?}");
+            };
+            for left in &diff.leaves {
+                let there = listed.iter().position(|one| *one == left.reference);
+                listed.remove(there.expect("it joined before"));
+            }
+            for joined in &diff.joins {
+                assert!(!listed.contains(&joined.reference), "it joined twice");
+                listed.push(joined.reference);
+            }
+            if followed % 2 == 0 {
+                break;
+            }
+        }
+        followed += 1;
+    }
+    publisher.join().unwrap();
+    assert!(followed > 1, "nobody followed meanwhile");
+}
+
 #[test]
 fn a_laggard_gets_one_resync_that_is_the_list_and_then_goes_on() {
     let mut tracked = Tracked::new(2);

@@ -222,6 +222,7 @@ const EVERYTHING: &[&str] = &[
     "reset",
     "restart announced",
     "restart at once",
+    "restart told by the link alone",
     "restarted as announced",
     "silence noticed",
     "stale message dropped",

@@ -306,7 +306,7 @@ fn i14_who_is_back_is_listed_where_the_news_of_that_is_late() {
         }
     }
     assert_eq!(net.take_diffs(2), [(1, 1)]);
-    net.pass(ALL_HAVE_HEARD);
+    net.pass(TOLD);
     assert_eq!((net.keys(2), net.take_diffs(2)), ("ann".into(), vec![]));
 }
 

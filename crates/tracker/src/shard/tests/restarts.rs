@@ -380,3 +380,21 @@ fn held_sets_are_counted_where_they_were_made() {
     };
     assert_eq!((counts(1), counts(2)), ((1, 0, 1), (0, 1, 1)));
 }
+
+/// No word of the tracker came that it restarts, only its link says so. The grace is as long, and begins with the end of the link.
+#[test]
+fn i26_a_grace_that_the_link_alone_tells_ends_when_it_says() {
+    let mut net = Net::meshed(2);
+    net.track(0, "ann");
+    net.pass(PERIOD);
+    let member = net.member(0, net.link(1, 0));
+    let restarting = MemberEvent::Restarting(member, GRACE);
+    net.shards[1].handle_member(&restarting, net.now);
+    net.run();
+    net.pass(GRACE / 2);
+    net.down(0, 1);
+    net.pass(GRACE - PERIOD);
+    assert_eq!(net.keys(1), "ann");
+    net.pass(PERIOD);
+    assert_eq!(net.keys(1), "");
+}

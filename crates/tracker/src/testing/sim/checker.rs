@@ -18,6 +18,8 @@ pub(super) struct Truth {
     values: BTreeMap<PresenceRef, Fate>,
     /// How many places were ever tracked: what came by an update is the same place.
     places: u64,
+    /// What each value was updated to.
+    updates: BTreeMap<PresenceRef, PresenceRef>,
     restarts: BTreeMap<(Index, u64), Restart>,
     /// From when until when a node stood still, or a way was cut while its link was up.
     delays: Vec<(Duration, Duration)>,
@@ -79,6 +81,9 @@ pub(super) trait View {
     /// Whether a tracker is heard directly, and its copy shown.
     fn shows(&self, node: Index, generation: u64) -> bool;
 
+    /// Whether what a node says comes through, whatever is thought of the link.
+    fn is_reached_by(&self, node: Index) -> bool;
+
     /// Whether there is a copy of a tracker that is not shown.
     fn hides(&self, node: Index, generation: u64) -> bool;
 
@@ -114,6 +119,8 @@ impl Truth {
         };
         let before = self.values.insert(entry.reference, fate);
         assert!(before.is_none(), "{} was given twice", entry.reference);
+        self.updates
+            .extend(entry.previous.map(|before| (before, entry.reference)));
     }
 
     /// Time goes on: what is told next happens then.
@@ -313,6 +320,18 @@ impl Truth {
         })
     }
 
+    /// The values that one came of by updates, the last first.
+    fn before(&self, entry: &Entry) -> impl Iterator<Item = PresenceRef> {
+        let earlier = |before: &PresenceRef| self.fate(*before).entry.previous;
+        std::iter::successors(entry.previous, earlier)
+    }
+
+    /// The values that one was updated to, in order.
+    fn after(&self, entry: &Entry) -> impl Iterator<Item = PresenceRef> {
+        let later = |before: &PresenceRef| self.updates.get(before).copied();
+        std::iter::successors(later(&entry.reference), later)
+    }
+
     fn fate(&self, reference: PresenceRef) -> &Fate {
         let fate = self.values.get(&reference);
         fate.expect("I10: nobody lists what nobody tracked")
@@ -354,7 +373,7 @@ impl Watcher {
         }
         self.graces(diff, sight, truth);
         self.never_absent(diff, sight, truth, view);
-        self.updates(diff);
+        self.updates(diff, sight, truth, view);
         self.places(diff, sight, truth, view);
     }
 
@@ -391,7 +410,8 @@ impl Watcher {
                     && !truth.fate(other.reference).held
             });
             let heard = |other: &Fate| {
-                other.writer == sight.viewer || view.shows(other.writer, other.generation)
+                let shown = view.shows(other.writer, other.generation);
+                other.writer == sight.viewer || (shown && view.is_reached_by(other.writer))
             };
             assert!(
                 there.next().is_some() || truth.gave_way_elsewhere(fate, heard),
@@ -485,15 +505,29 @@ impl Watcher {
         }
     }
 
-    /// An update is one leave and one join in one diff, as long as the reader saw the value before.
-    fn updates(&self, diff: &Diff) {
+    /// An update is one leave and one join in one diff, for whoever listed the value before, and however many updates come at once: of
+    /// what one `track` made no two values are listed, and as long as it is tracked and its node is heard, one is.
+    fn updates(&self, diff: &Diff, sight: Sight, truth: &Truth, view: &impl View) {
         for entry in &diff.joins {
-            let Some(previous) = entry.previous else {
-                continue;
-            };
+            let mut before = truth.before(entry);
             assert!(
-                !self.list.contains_key(&previous),
-                "I16: the value and the one that it replaced are both listed"
+                !before.any(|before| self.list.contains_key(&before)),
+                "I16: {entry:?} and a value that it replaced are both listed"
+            );
+        }
+        for entry in &diff.leaves {
+            let fate = truth.fate(entry.reference);
+            let last = truth.after(entry).last().map(|last| truth.fate(last));
+            let tracked = last.is_some_and(|last| last.live_until.is_none());
+            let own = fate.writer == sight.viewer;
+            let heard = view.steady(fate.writer) && view.shows(fate.writer, fate.generation);
+            if !tracked || sight.leaves || !(own || heard) {
+                continue;
+            }
+            let mut after = truth.after(entry);
+            assert!(
+                after.any(|after| diff.joins.iter().any(|new| new.reference == after)),
+                "I16: {entry:?} was updated, and left without a later value in the diff"
             );
         }
     }

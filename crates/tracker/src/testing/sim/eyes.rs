@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use matryoshka_pubsub::{LinkId, NodeName};
 
 use super::checker::View;
-use super::network::Index;
+use super::network::{Index, Network};
 use crate::life::Life;
 use crate::message::Position;
 use crate::shard::Shard;
@@ -58,6 +58,8 @@ impl Seen {
 
 /// What one node sees of the others.
 pub(super) struct Eyes<'a> {
+    pub(super) viewer: Index,
+    pub(super) network: &'a Network,
     pub(super) names: &'a [NodeName],
     pub(super) generations: &'a BTreeMap<(Index, Life), u64>,
     pub(super) shard: &'a Shard,
@@ -86,6 +88,13 @@ impl View for Eyes<'_> {
     fn shows(&self, node: Index, generation: u64) -> bool {
         let shown = self.shard.shown_life(&self.names[node]);
         shown.is_some_and(|life| self.is_of(node, life, generation))
+    }
+
+    fn is_reached_by(&self, node: Index) -> bool {
+        let link = self.links.get(&node).map(|view| view.link);
+        let connection = self.network.connection(self.viewer, node);
+        let connected = connection.map(|connection| connection.link) == link;
+        connected && !self.network.is_silent(node, self.viewer)
     }
 
     fn hides(&self, node: Index, generation: u64) -> bool {

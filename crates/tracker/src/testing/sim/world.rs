@@ -51,6 +51,8 @@ pub(super) struct World {
     settings: Settings,
     acts: u64,
     pub(super) voice: Voice,
+    /// Somebody lies: what the checkers know is not all that is listed. Then only the property that had it so looks.
+    lied_to: bool,
     /// Messages sent since the cluster is quiet, vectors not counted.
     noise: Vec<&'static str>,
     /// All that was ever sent: from whom, to whom.
@@ -165,6 +167,7 @@ impl World {
             settings,
             acts: 0,
             voice: Voice::Fails,
+            lied_to: false,
             noise: Vec::new(),
             #[cfg(test)]
             said: Vec::new(),
@@ -513,13 +516,28 @@ impl World {
             return self.restart_as_announced(node);
         }
         self.report.count("restart announced");
-        let grace = self.random.millis(4_000);
+        let mut grace = self.random.millis(4_000);
+        // Not every program that restarts its trackers tells its pubsub.
+        let tells = self.random.one_in(2);
+        if self.random.one_in(5) {
+            // So long that what is late of it shows.
+            grace *= 5;
+        }
+        self.announce_restart_for(node, grace, tells);
+        if tells && self.random.one_in(4) {
+            // Its end comes before all have its tracker's word.
+            let time = self.random.millis(40);
+            self.pass(time);
+            self.crash(node);
+        }
+    }
+
+    fn announce_restart_for(&mut self, node: Index, grace: Duration, tells: bool) {
         let generation = self.nodes[node].generation;
         self.nodes[node].draining = Some(grace);
         self.truth.restart_announced(node, generation, grace);
         self.act(node, |_, running, _| running.shard.restart(grace));
-        // Not every program that restarts its trackers tells its pubsub.
-        if self.random.one_in(2) {
+        if tells {
             self.say_goodbye(node, Goodbye::Restarting { grace });
             // To whom no word of this tracker comes by the end of the link, that is the end of the one before it.
             for before in self.nodes[node].first..generation {
@@ -734,9 +752,11 @@ impl World {
             look |= matches!(effect, Effect::Step(_));
             self.effect(node, &mut running, effect, (&before, &after));
         }
-        self.know((node, &running), &before, &after);
-        if look {
-            self.check(node, &running);
+        if !self.lied_to {
+            self.know((node, &running), &before, &after);
+            if look {
+                self.check(node, &running);
+            }
         }
         self.nodes[node].running = Some(running);
     }
@@ -773,6 +793,7 @@ impl World {
                 }
             }
             Effect::Refused(_) => self.report.count("link not taken"),
+            Effect::Implausible(_) | Effect::Step(_) if self.lied_to => {}
             Effect::Implausible(peer) => panic!("{peer} asked for a number that nobody had"),
             Effect::Step(step) => {
                 let sight = self.sight(node, running);
@@ -790,6 +811,8 @@ impl World {
                 });
                 self.trace.diff(self.now, node, &step.diff);
                 let view = Eyes {
+                    viewer: node,
+                    network: &self.network,
                     names: &self.names,
                     generations: &self.generations,
                     shard: &running.shard,

@@ -47,7 +47,8 @@ fn used(by: &HeldBy) -> &'static str {
 impl World {
     /// Does what is due, and counts the graces that end by it.
     pub(super) fn handle_tick(&mut self, running: &mut Running, now: Duration) {
-        for (node, life) in running.shard.sets_due(now) {
+        let due = running.shard.sets_due(now);
+        for (node, life) in due.filter(|_| !self.lied_to) {
             let of = self.names.iter().position(|name| *name == node);
             let of = of.expect("a node of this cluster");
             if let Some(generation) = self.generations.get(&(of, life)) {

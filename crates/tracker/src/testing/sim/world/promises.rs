@@ -17,9 +17,9 @@
 //! | I11, I25 | a truncated log changes no answer; it is a bounded suffix of the history | `owner_log/tests.rs` |
 //! | I12 | a state gives the identical list, whatever its owner went through, one's own position nothing | `i12_` in `states.rs` and in `replica/tests.rs` |
 //! | I13 | nobody exists by hearsay, nor is named to others who is not heard | `i13_` in `hearsay.rs` |
-//! | I14 | diffs replayed are the list, at every step; who is closed once all know of the hold changes places in one diff, and no other place of a user is a return | `i14_` here and in `graces.rs` |
+//! | I14 | diffs replayed are the list, at every step; who is closed once all know of the hold changes places in one diff, and no other place of a user is a return; what is held leaves nowhere alone while both nodes are heard | `i14_` here and in `graces.rs`, `Watcher::never_absent` in every history |
 //! | I15 | a new life has none of the old one's entries beside its own, ever, but for those held until a grace ends | `i15_` in `lives.rs` and `graces.rs` |
-//! | I16 | an update is never seen as none or two | `i16_` here |
+//! | I16 | an update is never seen as none or two, however many come at once | `i16_` here, and `Watcher::updates` in every history |
 //! | I17 | a split shows each node what it hears, as it is by then; after it, everything, and what nobody touched with the same references | `i17_` in `splits.rs` |
 //! | I18, I19 | of who is absent for long nothing is named any more, and it comes back whole, whatever changed on both sides; of however many restarts no more is kept than of a few, and in the end nothing | `i18_`, `i19_` in `lives.rs`, `World::forgotten` in every history |
 //! | I20 | messages of an older life count no more | `i20_` in `lives.rs` |
@@ -63,6 +63,7 @@
 //! | the grace of a restart that never ends | `i1_`, `i18_`, `i26_` |
 //! | the grace of a lost connection that never ends | `i1_`, `i18_`, `i26_` |
 //! | the grace of a restart that ends at once | `i15_what_a_restart_`, `i8_a_held_set_` |
+//! | the grace of a restart longer where the link alone told it | `i26_a_grace_that_the_link_alone_` of `shard/tests/restarts.rs` |
 //! | the grace of a lost connection that ends at once | `i26_a_lost_connection_` |
 //! | what is held stays beside the first new entry | `i14_`, `i21_` |
 //! | what is held gives way to what was there before it, to an update of that, or to its own | `i14_of_two_places_`; `i14_` of `shard/tests/places.rs` |
@@ -75,6 +76,7 @@
 //! | a held set that outlives its tracker's later number | `i8_a_held_set_`; the stored seeds |
 //! | who is absent never dropped, or never forgotten | `i19_`; `i18_i19_` of `shard/tests.rs` |
 //! | lives that ended never forgotten | `i18_` |
+//! | the list of who subscribes read before its diffs are kept for it | `i14_who_follows_while_` of `published/tests.rs` |
 //! | each diff told twice, or what did not change told | `i14_` |
 //! | the diffs, or the parts of them, with leaves left out | `i14_` |
 //! | a hold that is over before anybody confirmed it, or without one of them | `i14_a_hold_is_over_only_` of `shard/tests/holding.rs`; `i14_who_is_closed_` |
@@ -85,6 +87,7 @@
 //! | who comes up during a hold not asked | `a_link_that_ends_` of `shard/tests/holding.rs` |
 //! | an update that keeps the old value, at its owner or in copies | `i16_`; `x7_` of `shard/tests/scenarios/found.rs` |
 //! | an update that keeps the old entry in copies | `i16_` |
+//! | a value kept by a state that has what it was updated to more than once | the histories (I16, `Watcher::updates`); `i16_` |
 //! | the node ignored where a list has an entry's place | `i21_entries_of_two_nodes_` of `entries/tests.rs` |
 //! | the references in a list turned round | `entries_are_a_sorted_set` and others of `entries/tests.rs` |
 //! | the count of a list not lowered | `i21_`; `entries_are_a_sorted_set` of `entries/tests.rs` |
@@ -184,16 +187,17 @@
 //! | an operation that the log has said to be forgotten, or one that it has not to be there | `i23_who_lacks_` |
 //! | a timer that is still due after its tick | `i22_`, and every story |
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
 use super::super::SETTLING;
 use super::*;
-use crate::message::{Heard, Hello, OP_OVERHEAD_BYTES, Op, Position, Pull, Vector};
+use crate::message::{Heard, Hello, OP_OVERHEAD_BYTES, Op, Ops, Part, Position, Pull, Vector};
 use crate::owner_log::wire_size;
 use crate::reference::{PresenceRef, Writer};
-use crate::testing::tally::{holds, repeatable};
+use crate::testing::tally::{Tally, holds};
 
 type History = (u64, usize, Vec<u64>);
 type Lists = Vec<Option<BTreeMap<PresenceRef, Arc<Entry>>>>;
@@ -328,6 +332,20 @@ impl World {
         life.incarnation > self.nodes[from].incarnation
     }
 
+    /// A node hears from another one what that has no right to say.
+    fn hear_lie(&mut self, node: Index, liar: Index, lie: &Message) {
+        self.lied_to = true;
+        self.hear(node, liar, &lie.encode());
+        self.running(node).shard.assert_consistent();
+    }
+
+    /// What a node lists of those that tell the truth.
+    fn list_without(&self, node: Index, liar: Index) -> BTreeMap<PresenceRef, Arc<Entry>> {
+        let mut list = self.list(node);
+        list.retain(|_, entry| entry.node != self.names[liar]);
+        list
+    }
+
     /// Else a promise about a node's entries would say nothing.
     fn tracks_something(&mut self, node: Index) {
         while self.tracked(node).is_empty() {
@@ -351,66 +369,127 @@ fn apart(owner: u64) -> (u64, usize, usize) {
     (100 + owner, 9, 9)
 }
 
-proptest! {
-    #![proptest_config(repeatable(48))]
-
-    /// A peer says again, as its own, what others said; and every call about another's entry is refused.
-    #[test]
-    fn i10_nobody_changes_what_another_wrote(history in history(), picks in prop::collection::vec(any::<prop::sample::Index>(), 20)) {
+/// Every call about another's entry is refused where it is not tracked, whoever makes it.
+#[test]
+fn i10_what_another_tracks_cannot_be_changed_here() {
+    let met = ["not the owner", "no presence"];
+    holds(48, &met, history(), |history, tally| {
         let mut world = steady((history.0, history.1.max(3), history.2));
         // Under a key of its own, each, so that there is a call to refuse.
         for node in world.alive() {
-            let slot = slot_at((100, 9, node));
-            world.act(node, |world, running, now| {
-                let (_, entry) = running.shard.track(&slot, Bytes::new(), now).unwrap();
-                world.written(node, &entry);
-            });
+            world.track_at(node, (100, 9, node), Bytes::new(), Duration::ZERO);
         }
         world.pass(Duration::from_millis(300));
-        let truth: BTreeMap<_, _> = world.alive().into_iter().flat_map(|node| world.list(node)).collect();
-        let mut refusals = 0;
-        for node in world.alive() {
+        let alive = world.alive();
+        let truth = world.tracked_by(&alive);
+        for node in alive {
             let now = world.running(node).clock(world.now);
             let list = world.list(node);
-            for entry in truth.values().filter(|entry| entry.node != world.names[node]) {
+            let name = world.names[node].clone();
+            for entry in truth.values().filter(|entry| entry.node != name) {
                 let running = world.nodes[node].running.as_mut().unwrap();
-                let mut slot = Slot { owner: entry.owner, topic: entry.topic.clone(), key: entry.key.clone() };
+                let mut slot = Slot::of(entry);
                 // An owner's number that nobody has here, so that what is there is certainly another's.
                 slot.owner += 1_000;
                 let refused = running.shard.update(&slot, None, Bytes::new(), now);
-                let mut there = list.values().filter(|other| (&other.topic, &other.key) == (&slot.topic, &slot.key)).peekable();
-                if there.peek().is_some() && there.all(|other| other.node != world.names[node]) {
-                    prop_assert!(matches!(refused, Err(Refusal::NotOwner(_))), "{:?}", refused);
-                    prop_assert!(matches!(running.shard.untrack(&slot, now), Err(Refusal::NotOwner(_))));
-                    refusals += 1;
+                let same =
+                    |other: &&Arc<Entry>| (&other.topic, &other.key) == (&slot.topic, &slot.key);
+                let mut there = list.values().filter(same).peekable();
+                if there.peek().is_some() && there.all(|other| other.node != name) {
+                    prop_assert!(
+                        matches!(refused, Err(Refusal::NotOwner(_))),
+                        "{:?}",
+                        refused
+                    );
+                    let untracked = running.shard.untrack(&slot, now);
+                    prop_assert!(matches!(untracked, Err(Refusal::NotOwner(_))));
+                    tally.note(met[0], true);
                 } else {
                     prop_assert_eq!(refused, Err(Refusal::NoPresence));
                     prop_assert_eq!(running.shard.untrack(&slot, now), Ok(false));
+                    tally.note(met[1], true);
                 }
                 prop_assert!(running.shard.poll_effect().is_none(), "nothing happened");
             }
         }
-        prop_assert!(refusals > 0);
-        let said = world.said.clone();
-        for pick in picks {
-            let (of, to, bytes) = pick.get(&said).clone();
-            let liar = world.alive().into_iter().find(|node| *node != of && *node != to).unwrap();
-            let forged = Message::decode(&bytes).unwrap().unwrap();
-            let name = &world.names[liar].clone();
-            let others = |list: BTreeMap<PresenceRef, Arc<Entry>>| -> Vec<Arc<Entry>> {
-                list.into_values().filter(|entry| entry.node != *name).collect()
-            };
-            let before = others(world.list(to));
-            let running = world.nodes[to].running.as_mut().unwrap();
-            let view = running.links[&liar];
-            let origin = Origin { node: name.clone(), incarnation: Incarnation(view.incarnation), link: view.link };
-            let now = running.clock(world.now);
-            running.shard.handle_message(&origin, forged, now);
-            running.shard.settle();
-            while running.shard.poll_effect().is_some() {}
-            prop_assert_eq!(others(world.list(to)), before);
-        }
+        Ok(())
+    });
+}
+
+/// The message as if it were of that life.
+fn of_life(message: Message, life: Life) -> Message {
+    let at = |at: Position| Position { life, ..at };
+    match message {
+        Message::Hello(hello) => Message::Hello(Hello {
+            at: at(hello.at),
+            ..hello
+        }),
+        Message::Vector(vector) => Message::Vector(Vector {
+            at: at(vector.at),
+            ..vector
+        }),
+        Message::Ops(ops) => Message::Ops(Ops { life, ..ops }),
+        Message::Part(part) => Message::Part(Part {
+            at: at(part.at),
+            ..part
+        }),
+        Message::Goodbye(goodbye) => Message::Goodbye(crate::message::Goodbye { life, ..goodbye }),
+        other => other,
     }
+}
+
+/// A peer says again, as its own, what others said, as of their lives or of its present one, and goes on after that. Nothing of the others
+/// changes at once, nor when time has passed and links have broken.
+#[test]
+fn i10_nobody_changes_what_another_wrote() {
+    let met = ["taken for the liar's own word", "refused, or known already"];
+    let picks = prop::collection::vec((any::<prop::sample::Index>(), any::<bool>(), 0..90u64), 20);
+    let counts = [Cell::new(0), Cell::new(0)];
+    holds(48, &met, (history(), picks), |(history, picks), tally| {
+        let mut world = steady((history.0, history.1.max(3), history.2));
+        let liar = world.nodes.len() - 1;
+        let alive = world.alive();
+        let truth = world.tracked_by(&alive[..liar]);
+        let mut said = world.said.clone();
+        said.retain(|(of, to, _)| *of != liar && *to != liar);
+        for (pick, as_present, wait) in picks {
+            let (_, to, bytes) = pick.get(&said);
+            let life = world.running(liar).shard.at().life;
+            let forged = Message::decode(bytes).unwrap().unwrap();
+            let forged = match as_present {
+                true => of_life(forged, life),
+                false => forged,
+            };
+            let of_liar = |world: &World| {
+                let shard = &world.running(*to).shard;
+                (
+                    shard.have(&world.names[liar]),
+                    shard.contents_of(&world.names[liar]),
+                )
+            };
+            let before = of_liar(&world);
+            world.hear_lie(*to, liar, &forged);
+            prop_assert_eq!(&world.list_without(*to, liar), &truth);
+            let case = usize::from(of_liar(&world) == before);
+            tally.note(met[case], true);
+            counts[case].set(counts[case].get() + 1);
+            world.pass(Duration::from_millis(wait));
+        }
+        world.cut(0, liar);
+        world.cut(0, 1);
+        world.pass(SETTLING);
+        world.heal_all();
+        world.pass(SETTLING);
+        for node in world.alive() {
+            prop_assert_eq!(&world.list_without(node, liar), &truth, "node {}", node);
+        }
+        Ok(())
+    });
+    let counts = counts.map(Cell::into_inner);
+    assert!(
+        counts.iter().all(|count| *count >= 48),
+        "{met:?}: {counts:?}"
+    );
 }
 
 #[test]

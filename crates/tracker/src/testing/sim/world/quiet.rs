@@ -108,5 +108,6 @@ impl World {
 }
 
 /// So long after the end of a tracker the last node has noticed it: who says nothing over a link that is up is taken for closed after six
-/// vector periods, links are found to be over within 2.5 s, pauses last up to 5 s, and what is passed on takes its way.
-const NOTICE: Duration = Duration::from_secs(26);
+/// vector periods, links are found to be over within 2.5 s, pauses last up to 5 s, what is passed on takes its way, and a grace may have
+/// 20 s.
+const NOTICE: Duration = Duration::from_secs(26 + 17);

@@ -53,13 +53,15 @@ impl World {
         self.pass(SOON);
     }
 
-    /// Looks at who lists what is held: each node until its grace ends, and from some time after that no more.
+    /// Looks at who lists what is held: each node until its grace ends, and from some time after that no more. Gives how often it was
+    /// listed, and how often no more.
     fn watch_graces(
         &mut self,
         held: &BTreeSet<PresenceRef>,
         ends: &[(Index, Duration)],
         late: Duration,
-    ) {
+    ) -> [usize; 2] {
+        let mut looks = [0; 2];
         let last = ends.iter().map(|(_, end)| *end + late).max().unwrap();
         let time = last - self.now + SOON;
         self.watch(time, |world| {
@@ -73,8 +75,10 @@ impl World {
                     world.now <= *end + late || listed.is_empty(),
                     "node {node}: {listed:?}"
                 );
+                looks[usize::from(listed.is_empty())] += 1;
             }
         });
+        looks
     }
 
     /// When a grace is over that begins now, by the clock of a node.
@@ -88,15 +92,15 @@ impl World {
     }
 }
 
-proptest! {
-    #![proptest_config(repeatable(48))]
-
-    #[test]
-    fn i15_what_a_restart_holds_is_listed_until_its_grace_ends(
-        history in history(),
-        which in 0..5usize,
-        grace in 500..4_000u64,
-    ) {
+#[test]
+fn i15_what_a_restart_holds_is_listed_until_its_grace_ends() {
+    let met = [
+        "listed while its grace lasts",
+        "no more when it is over",
+        "a grace that ends elsewhere at another time",
+    ];
+    let given = (history(), 0..5usize, 500..4_000u64);
+    holds(48, &met, given, |(history, which, grace), tally| {
         let (mut world, grace) = (steady(history), Duration::from_millis(grace));
         let node = which % world.nodes.len();
         let held = world.track_apart(node, Duration::ZERO);
@@ -107,17 +111,24 @@ proptest! {
         });
         // Each by its own clock, from when it hears of the end.
         let others = world.alive().into_iter().filter(|other| *other != node);
-        let ends: Vec<_> = others.map(|other| (other, world.grace_by(other, grace))).collect();
-        world.watch_graces(&held, &ends, WAY);
-    }
+        let ends: Vec<_> = others
+            .map(|other| (other, world.grace_by(other, grace)))
+            .collect();
+        let [listed, over] = world.watch_graces(&held, &ends, WAY);
+        tally.add(met[0], listed);
+        tally.add(met[1], over);
+        tally.note(met[2], ends.iter().any(|(_, end)| *end != ends[0].1));
+        Ok(())
+    });
+}
 
-    /// The order of a drain: held, known to all, closed, and at once back by any node. Each node has the new place and the end of the old
-    /// one in one diff, whichever of the two it would have heard of first.
-    #[test]
-    fn i14_who_is_closed_once_all_know_changes_places_in_one_diff(
-        history in history(),
-        which in 0..5usize,
-    ) {
+/// The order of a drain: held, known to all, closed, and at once back by any node. Each node has the new place and the end of the old
+/// one in one diff, whichever of the two it would have heard of first.
+#[test]
+fn i14_who_is_closed_once_all_know_changes_places_in_one_diff() {
+    let met = ["confirmed in time"];
+    let given = (history(), 0..5usize);
+    holds(48, &met, given, |(history, which), tally| {
         let mut world = steady(history);
         let node = which % world.nodes.len();
         for owner in CLOSED {
@@ -126,7 +137,8 @@ proptest! {
         world.announce(node, Duration::from_secs(25));
         let mut confirmed = 0;
         for owner in CLOSED {
-            let before = ["hold confirmed", "place changed in one diff"].map(|what| world.so_far(what));
+            let before =
+                ["hold confirmed", "place changed in one diff"].map(|what| world.so_far(what));
             world.close_and_come_back(node, place(owner).0);
             world.pass(SOON);
             if world.so_far("hold confirmed") > before[0] {
@@ -136,18 +148,26 @@ proptest! {
             }
         }
         prop_assert!(confirmed > 0, "all links were too slow to say anything");
-    }
+        tally.add(met[0], confirmed);
+        Ok(())
+    });
+}
 
-    /// A user has places on two nodes, or two on one, and one of them is closed: each node lists both all the time, however often the
-    /// other one is updated, and the return takes the place of the closed one alone.
-    #[test]
-    fn i14_of_two_places_the_closed_one_stays_until_it_is_back(
-        history in history(),
-        which in 0..5usize,
-        apart in 0..5usize,
-        back in 0..5usize,
-        updates in 0..4usize,
-    ) {
+/// A user has places on two nodes, or two on one, and one of them is closed: each node lists both all the time, however often the
+/// other one is updated, and the return takes the place of the closed one alone.
+#[test]
+fn i14_of_two_places_the_closed_one_stays_until_it_is_back() {
+    let met = [
+        "two places on one node",
+        "places on two nodes",
+        "the one that stays updated",
+        "back on the node that closed",
+        "back beside the one that stays",
+        "back on a third node",
+    ];
+    let given = (history(), 0..5usize, 0..5usize, 0..5usize, 0..4usize);
+    let property = |(history, which, apart, back, updates): (History, _, _, _, _),
+                    tally: &Tally| {
         let mut world = steady(history);
         let count = world.nodes.len();
         let (node, beside, back) = (which % count, (which + apart) % count, back % count);
@@ -173,14 +193,25 @@ proptest! {
         world.watch(SOON, both);
         world.track_at(back, (102, 9, 9), Bytes::new(), Duration::ZERO);
         world.watch(SOON, both);
-    }
+        tally.note(met[usize::from(node != beside)], true);
+        tally.add(met[2], updates);
+        tally.note(met[3], back == node);
+        tally.note(met[4], back == beside);
+        tally.note(met[5], back != node && back != beside);
+        Ok(())
+    };
+    holds(48, &met, given, property);
+}
 
-    #[test]
-    fn i26_a_lost_connection_is_held_for_its_grace_and_no_longer(
-        history in history(),
-        which in 0..5usize,
-        grace in 500..4_000u64,
-    ) {
+#[test]
+fn i26_a_lost_connection_is_held_for_its_grace_and_no_longer() {
+    let met = [
+        "listed while its grace lasts",
+        "no more when it is over",
+        "its owner's clock is not another's",
+    ];
+    let given = (history(), 0..5usize, 500..4_000u64);
+    holds(48, &met, given, |(history, which, grace), tally| {
         let (mut world, grace) = (steady(history), Duration::from_millis(grace));
         let node = which % world.nodes.len();
         let held = world.track_apart(node, grace);
@@ -188,23 +219,43 @@ proptest! {
             for owner in OWNERS {
                 assert_eq!(running.shard.owner_died(place(owner).0, now), 1);
             }
-            held.iter().for_each(|entry| world.truth.held(*entry));
+            let until = world.now + world.nodes[node].rate.takes(grace);
+            for entry in &held {
+                world.truth.held(*entry);
+                world.truth.dropped(*entry, until);
+            }
         });
         // By its owner's clock alone, which then tells the others.
         let end = world.grace_by(node, grace);
-        let ends: Vec<_> = world.alive().into_iter().map(|other| (other, end)).collect();
-        let told = world.nodes[node].rate.takes(world.settings.broadcast_period);
-        world.watch_graces(&held, &ends, told + WAY);
-    }
+        let ends: Vec<_> = world
+            .alive()
+            .into_iter()
+            .map(|other| (other, end))
+            .collect();
+        let told = world.nodes[node]
+            .rate
+            .takes(world.settings.broadcast_period);
+        let [listed, over] = world.watch_graces(&held, &ends, told + WAY);
+        tally.add(met[0], listed);
+        tally.add(met[1], over);
+        let others = world.alive().into_iter();
+        let mut others = others.map(|other| world.nodes[other].rate);
+        tally.note(met[2], others.any(|rate| rate != world.nodes[node].rate));
+        Ok(())
+    });
+}
 
-    /// One node holds what another one has, which it only does not hear. Meanwhile all of that ends, perhaps the other takes a
-    /// higher number, and then it is heard again, long before the grace is over.
-    #[test]
-    fn i8_a_held_set_ends_when_its_tracker_is_heard_again(
-        history in history(),
-        which in 0..5usize,
-        renumbered in any::<bool>(),
-    ) {
+/// One node holds what another one has, which it only does not hear. Meanwhile all of that ends, perhaps the other takes a
+/// higher number, and then it is heard again, long before the grace is over.
+#[test]
+fn i8_a_held_set_ends_when_its_tracker_is_heard_again() {
+    let met = [
+        "a held set",
+        "heard again under its number",
+        "heard again under a later one",
+    ];
+    let given = (history(), 0..5usize, any::<bool>());
+    holds(48, &met, given, |(history, which, renumbered), tally| {
         let mut world = steady(history);
         let count = world.nodes.len();
         let (node, viewer) = (which % count, (which + 1) % count);
@@ -213,11 +264,14 @@ proptest! {
         world.part(node, viewer);
         world.pass(4 * SOON);
         prop_assert_eq!(&world.listed_apart(viewer), &held);
+        let sets = world.running(viewer).shard.stats().held_sets_now;
+        tally.add(met[0], sets as usize);
         world.act(node, |world, running, now| {
             for owner in OWNERS {
                 assert_eq!(running.shard.untrack_owner(place(owner).0, now), 1);
             }
-            held.iter().for_each(|entry| world.truth.ended(*entry, world.step));
+            held.iter()
+                .for_each(|entry| world.truth.ended(*entry, world.step));
         });
         if renumbered {
             world.renumber(node);
@@ -227,5 +281,7 @@ proptest! {
         for other in world.alive() {
             prop_assert_eq!(world.listed_apart(other), BTreeSet::new(), "node {}", other);
         }
-    }
+        tally.note(met[1 + usize::from(renumbered)], true);
+        Ok(())
+    });
 }

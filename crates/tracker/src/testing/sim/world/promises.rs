@@ -87,7 +87,6 @@
 //! | who comes up during a hold not asked | `a_link_that_ends_` of `shard/tests/holding.rs` |
 //! | an update that keeps the old value, at its owner or in copies | `i16_`; `x7_` of `shard/tests/scenarios/found.rs` |
 //! | an update that keeps the old entry in copies | `i16_` |
-//! | a value kept by a state that has what it was updated to more than once | the histories (I16, `Watcher::updates`); `i16_` |
 //! | the node ignored where a list has an entry's place | `i21_entries_of_two_nodes_` of `entries/tests.rs` |
 //! | the references in a list turned round | `entries_are_a_sorted_set` and others of `entries/tests.rs` |
 //! | the count of a list not lowered | `i21_`; `entries_are_a_sorted_set` of `entries/tests.rs` |
@@ -106,6 +105,7 @@
 //! | the entry of a state's own number taken though it was deleted | `i8_a_newer_state_`, `i10_an_entry_in_place_` of `replica/tests.rs` |
 //! | what is only held in a state taken for tracked | `i2_`, `i6_` of `replica/tests.rs` |
 //! | what is gone of a copy never forgotten, not told apart from the rest, or noted of what is not there | `i8_what_is_gone_` of `replica/tests.rs` |
+//! | what came by an update of what is held and gone taken for tracked when a state brings it | `i9_what_is_tracked_after_a_state_` of `replica/tests.rs` |
 //! | what is held twice told twice | `i8_what_is_gone_` of `replica/tests.rs` |
 //! | of several changes of an entry in a step the first one told | `i14_of_an_entry_that_comes_twice_` of `visible/tests.rs`; `i14_` |
 //! | what an entry was before a step taken from its last change in it | `what_comes_and_goes_`, `an_entry_that_goes_and_comes_back_` of `visible/tests.rs` |

@@ -1,7 +1,7 @@
 //! One topic, 64 bytes of text, four messages in flight: CPU for each delivery.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use futures::future::try_join_all;
 use tokio::sync::Notify;
@@ -12,6 +12,8 @@ use crate::sockets::{Costs, SAMPLES, each_us, median, on_one_thread};
 
 /// What a message carries, unless a measurement says otherwise.
 pub(super) const PAYLOAD_BYTES: usize = 64;
+
+const HEARTBEAT: &str = r#"[null,"9","phoenix","heartbeat",{}]"#;
 
 /// Messages that are sent before all have arrived.
 const IN_FLIGHT: usize = 4;
@@ -53,8 +55,8 @@ async fn sample(server: Server, sockets: usize) -> f64 {
 /// Sockets on one topic that count what they hear, and one of them that speaks.
 pub(super) struct Crowd {
     speaker: Speaker,
-    /// Kept, since a connection whose sending half is dropped is closed.
-    _silent: Vec<Speaker>,
+    /// Of the others: a connection whose sending half is dropped is closed.
+    silent: Vec<Speaker>,
     size: usize,
     heard: Arc<Heard>,
     topic: String,
@@ -67,6 +69,8 @@ struct Heard {
     /// At how many the speaker is to be told.
     wanted: AtomicUsize,
     all: Notify,
+    /// A connection has ended: not all will hear what is said.
+    is_broken: AtomicBool,
 }
 
 impl Heard {
@@ -74,6 +78,21 @@ impl Heard {
         let now = self.count.fetch_add(count, Relaxed) + count;
         if now >= self.wanted.load(Relaxed) {
             self.all.notify_one();
+        }
+    }
+
+    fn broken(&self) {
+        self.is_broken.store(true, Relaxed);
+        self.all.notify_one();
+    }
+
+    /// # Panics
+    /// If a connection ends meanwhile.
+    async fn wait(&self) {
+        while self.count.load(Relaxed) < self.wanted.load(Relaxed) {
+            self.all.notified().await;
+            let is_broken = self.is_broken.load(Relaxed);
+            assert!(!is_broken, "the server has closed a listener's connection");
         }
     }
 }
@@ -95,13 +114,14 @@ impl Crowd {
                     while let Ok(count) = listener.some().await {
                         heard.add(count);
                     }
+                    heard.broken();
                 });
             }
         }
         let speaker = speakers.pop().expect("there is one socket at least");
         let mut crowd = Self {
             speaker,
-            _silent: speakers,
+            silent: speakers,
             size,
             heard,
             topic: topic.to_owned(),
@@ -132,14 +152,25 @@ impl Crowd {
 
     /// Sends so many messages in one go, and waits until all have them.
     pub(super) async fn say(&mut self, messages: usize) {
-        let heard = &self.heard;
-        let wanted = heard.wanted.load(Relaxed) + messages * self.size;
-        heard.wanted.store(wanted, Relaxed);
+        self.want(messages * self.size);
         let sent = self.speaker.send_all(&self.message, messages).await;
         sent.expect("the speaker's connection lives");
-        while heard.count.load(Relaxed) < wanted {
-            heard.all.notified().await;
+        self.heard.wait().await;
+    }
+
+    /// A heartbeat of each, with its answer. Without one the server takes a connection for dead after a minute.
+    pub(super) async fn heartbeat(&mut self) {
+        self.want(self.size);
+        for speaker in self.silent.iter_mut().chain([&mut self.speaker]) {
+            let sent = speaker.send(HEARTBEAT).await;
+            sent.expect("the connections live");
         }
+        self.heard.wait().await;
+    }
+
+    /// So many more frames are to come.
+    fn want(&self, frames: usize) {
+        self.heard.wanted.fetch_add(frames, Relaxed);
     }
 }
 

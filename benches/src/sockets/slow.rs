@@ -42,23 +42,22 @@ pub(crate) fn run() {
 }
 
 async fn measure() {
-    let alone = {
-        let server = Server::lab();
-        let mut crowd = Crowd::gather(&server, "lab:slow", READERS).await;
-        crowd.rounds(ROUNDS).await;
-        samples(&server, &mut crowd).await
-    };
     let server = Server::lab();
     let mut crowd = Crowd::gather(&server, "lab:slow", READERS).await;
+    crowd.rounds(ROUNDS).await;
+    // Of one process before and after: two of them differ by more than what is looked for.
+    let alone = samples(&server, &mut crowd).await;
     let stuck = (0..STUCK).map(|_| stuck(&server));
     let stuck = try_join_all(stuck).await.expect("all are let in");
     let before = server.processes.resident_bytes();
     let ports = stuck.iter().map(Client::port).collect::<io::Result<_>>();
     fill(&mut crowd, &ports.expect("they are connected")).await;
+    crowd.heartbeat().await;
     let beside = samples(&server, &mut crowd).await;
     crowd.payload_bytes(TINY_BYTES);
     crowd.say_often(NEARLY_ALL / AT_ONCE, AT_ONCE).await;
     let grown = server.processes.resident_bytes().saturating_sub(before) as f64 / STUCK as f64;
+    crowd.heartbeat().await;
     crowd.say_often(TOO_MANY / AT_ONCE, AT_ONCE).await;
     let gone = gone(stuck).await;
     println!(

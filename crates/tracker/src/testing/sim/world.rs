@@ -785,7 +785,9 @@ impl World {
                 let held = running.holds.pop_front().expect("one for each hold");
                 if confirmed {
                     self.report.count("hold confirmed");
-                    let linked = running.links.keys().copied();
+                    // Who has never answered nor said a word is not waited for.
+                    let heard = |other: &Index| running.shard.have(&self.names[*other]).is_some();
+                    let linked = running.links.keys().copied().filter(heard);
                     let knows: BTreeSet<Index> = linked.chain([node]).collect();
                     for reference in held {
                         self.truth.hold_confirmed(reference, &knows);

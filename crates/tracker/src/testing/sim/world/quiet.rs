@@ -78,8 +78,14 @@ impl World {
         };
         let lives = self.generations.iter();
         let recent_lives = lives.filter(|((of, _), generation)| recent(&(*of, **generation)));
+        let recent_lives: Vec<(Index, Life)> = recent_lives.map(|(of, _)| *of).collect();
+        // A process that left and was forgotten has an end of its own, beside those of its trackers.
+        let processes = recent_lives
+            .iter()
+            .map(|(of, life)| (*of, life.incarnation));
+        let processes: BTreeSet<(Index, u64)> = processes.collect();
         // Besides those that run there are as many as ended not long ago, however many there were before.
-        let (lives, most) = (shard.ended_lives(), recent_lives.count());
+        let (lives, most) = (shard.ended_lives(), recent_lives.len() + processes.len());
         assert!(
             lives <= most,
             "I18: n{node} remembers {lives} ends, of {most} that it may"

@@ -480,7 +480,8 @@ impl Tracker {
     /// Told before the connections of these owners are closed, for a [`restart`](Self::restart) that was announced: what they track is
     /// held from now on. When this returns, all linked nodes know that; so wherever their users are back, no node lists the new
     /// entry without dropping the old one in the same diff. A node that does not say so within 500 ms is not waited for: one that runs an
-    /// earlier version never does. Nor is one whose tracker is over while its link is up. Whether all others said so.
+    /// earlier version never does. Nor is one whose tracker is over while its link is up, nor again one that left a hold unanswered and was never
+    /// heard of as a tracker. Whether all others said so.
     ///
     /// Until they end, the owners still have their entries: what they update stays held, what they untrack ends at once, and what they
     /// track anew is held when they end. Without an announced restart this does nothing.

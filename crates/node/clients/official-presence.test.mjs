@@ -74,7 +74,7 @@ async function playAt(generation, room, seed) {
 for (const generation of [...withClass, ...polling]) {
   describe(`${generation.name}: who leaves and joins again on one connection`, () => {
     for (const isFirst of [true, false]) {
-      test(`holds nobody who has left meanwhile, ${isFirst ? "before" : "after"} it is back`, async () => {
+      test("holds nobody who has left meanwhile " + (isFirst ? "before it is back" : "after it is back"), async () => {
         const room = freshRoom();
         const [anna, carl] = [await enter(generation, room, "anna"), await enter(generation, room, "carl", 1)];
         await anna.becomes("anna", "carl");

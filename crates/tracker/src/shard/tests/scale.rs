@@ -25,7 +25,9 @@ fn grows_with_size_and_no_faster(mut run: impl FnMut(usize)) {
         (0..runs).for_each(|_| run(size));
         on_processor() - start
     };
-    let (small, large) = (time(TIMES, SMALL), time(1, TIMES * SMALL));
+    // The fastest of three: what disturbs the processor's memory only ever adds to it.
+    let mut fastest = |runs, size| (0..3).map(|_| time(runs, size)).min().unwrap_or_default();
+    let (small, large) = (fastest(TIMES, SMALL), fastest(1, TIMES * SMALL));
     assert!(
         large < 3 * small,
         "{small:?} in small runs, {large:?} in one"

@@ -129,12 +129,7 @@ fn i10_what_a_peer_corrupts_changes_nothing_of_others() {
             prop_assert_eq!(&others(&world, *to), &truth);
             world.pass(Duration::from_millis(wait));
         }
-        // What was taken for true may show only when time has passed, or a link is new.
-        world.cut(1, liar);
-        world.cut(1, 2);
-        world.pass(SETTLING);
-        world.heal_all();
-        world.pass(SETTLING);
+        world.break_and_heal([(1, liar), (1, 2)]);
         for node in &honest {
             prop_assert_eq!(&others(&world, *node), &truth, "node {}", node);
         }

@@ -188,15 +188,17 @@ impl<W> Teller<W> {
 
     /// What was to be told has been, by now.
     pub(crate) fn told(&mut self, name: &Arc<str>, now: Duration) {
-        let mut left = None;
-        self.with(name, |topic| {
+        let left = self.with(name, |topic| {
             topic.is_telling = false;
-            left = topic.leaving.take();
-            if left.is_some() && topic.is_watched {
+            let left = topic.leaving.take()?;
+            if topic.is_watched {
                 topic.heard_at = Some(now);
             }
+            Some(left)
         });
-        self.departed.note(now, name, left.unwrap_or_default());
+        if let Some(left) = left {
+            self.departed.note(now, name, left);
+        }
     }
 
     /// What was to be given has been, with this count.
@@ -254,12 +256,12 @@ impl<W> Teller<W> {
     }
 
     /// Changes a topic and sees to it that it is looked at in time.
-    fn with(&mut self, name: &Arc<str>, change: impl FnOnce(&mut Topic<W>)) {
+    fn with<T>(&mut self, name: &Arc<str>, change: impl FnOnce(&mut Topic<W>) -> T) -> T {
         let topic = self
             .topics
             .entry(Arc::clone(name))
             .or_insert_with(|| Topic::new(self.settings.rules.of(name).mode));
-        change(topic);
+        let outcome = change(topic);
         let due = topic.due();
         if due != topic.scheduled {
             if let Some(at) = topic.scheduled.take() {
@@ -268,6 +270,7 @@ impl<W> Teller<W> {
             self.due.extend(due.map(|at| (at, Arc::clone(name))));
             topic.scheduled = due;
         }
+        outcome
     }
 }
 

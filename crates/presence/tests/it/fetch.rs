@@ -152,19 +152,19 @@ async fn n2_n6_lists_are_plain_or_fetched_as_one_asks() {
 }
 
 /// Says whom it is told of, by the name that was fetched.
-struct Ear(mpsc::UnboundedSender<Option<String>>);
+struct Ear(mpsc::Sender<Option<String>>);
 
 impl HandleMetas for Ear {
     async fn on_join(&mut self, change: &Change<'_>, _: &[Meta]) {
         let fetched: Option<Value> = change.extra().unwrap();
         let name = fetched.map(|fetched| fetched["name"].as_str().unwrap().to_owned());
-        self.0.send(name).unwrap();
+        self.0.send(name).await.unwrap();
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_handler_has_what_was_fetched_for_whom_it_is_told_of() {
-    let (notes, mut names) = mpsc::unbounded_channel();
+    let (notes, mut names) = mpsc::channel(1);
     let config = PresenceConfig::default().handle_metas(Ear(notes));
     let (_pubsub, presence, _) = start(config);
     let owner = Owner::new();

@@ -497,8 +497,7 @@ impl Server {
         is_greeting: bool,
     ) -> Option<Ending> {
         loop {
-            let is_given_up = self.inbox.is_given_up();
-            if is_given_up {
+            if self.inbox.is_given_up() {
                 // A client takes no snapshot of a join that it has given up, but may keep the changes for its next one.
                 self.socket.keep_holding();
             }

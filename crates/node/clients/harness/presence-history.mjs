@@ -100,7 +100,7 @@ export async function play(enter, users, dice) {
     const name = next();
     happened[name] = (happened[name] ?? 0) + 1;
     const done = actions[name](dice.one(here.filter((one) => !one.isAway)));
-    if (name === "leaveAndJoin") returning.push(done.catch(() => {}));
+    if (name === "leaveAndJoin") returning.push(done);
     // Most actions are under way while the next one begins. Pushes may get no reply, where a connection is lost before it.
     if (name === "comeBack" || name === "enter") await done;
     else if (dice.below(3) === 0) await done.catch(() => {});

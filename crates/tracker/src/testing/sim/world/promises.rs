@@ -332,30 +332,6 @@ impl World {
         life.incarnation > self.nodes[from].incarnation
     }
 
-    /// A node hears from another one what that has no right to say.
-    fn hear_lie(&mut self, node: Index, liar: Index, lie: &Message) {
-        self.lied_to = true;
-        self.hear(node, liar, &lie.encode());
-        self.running(node).shard.assert_consistent();
-    }
-
-    /// What was taken for true may show only when time has passed, or a link is new.
-    fn break_and_heal(&mut self, links: [(Index, Index); 2]) {
-        for (a, b) in links {
-            self.cut(a, b);
-        }
-        self.pass(SETTLING);
-        self.heal_all();
-        self.pass(SETTLING);
-    }
-
-    /// What a node lists of those that tell the truth.
-    fn list_without(&self, node: Index, liar: Index) -> BTreeMap<PresenceRef, Arc<Entry>> {
-        let mut list = self.list(node);
-        list.retain(|_, entry| entry.node != self.names[liar]);
-        list
-    }
-
     /// Else a promise about a node's entries would say nothing.
     fn tracks_something(&mut self, node: Index) {
         while self.tracked(node).is_empty() {
@@ -849,6 +825,7 @@ mod corrupted;
 mod graces;
 mod hearsay;
 mod knowledge;
+mod lies;
 mod lives;
 mod losses;
 mod offers;

@@ -56,27 +56,51 @@ fn each_us(cpu: Duration, count: usize) -> f64 {
     cpu.as_secs_f64() * 1e6 / count as f64
 }
 
-/// What one thing costs each kind of server.
+/// A server and what is done to it.
+trait Load {
+    /// CPU for each thing that is done, in microseconds.
+    async fn sample(&mut self) -> f64;
+}
+
+/// Samples of each kind of server.
+#[derive(Default)]
 struct Costs {
-    lab: f64,
-    bare: f64,
-    floor: f64,
+    lab: Vec<f64>,
+    bare: Vec<f64>,
+    floor: Vec<f64>,
 }
 
 /// The bare loop is no baseline if it needs more than this, of the floor.
 const MOST_OF_FLOOR: f64 = 1.4;
 
 impl Costs {
-    /// The figures and the bars of each kind.
-    fn print(&self, what: &str, bar: f64) {
-        let Self { lab, bare, floor } = self;
-        let (ratio, of_floor) = (lab / bare, bare / floor);
+    /// One sample of each kind after the other, so that what slows the machine for a while slows all of them.
+    async fn in_turn(mut lab: impl Load, mut bare: impl Load, mut floor: impl Load) -> Self {
+        let mut costs = Self::default();
+        for _ in 0..SAMPLES {
+            costs.lab.push(lab.sample().await);
+            costs.bare.push(bare.sample().await);
+            costs.floor.push(floor.sample().await);
+        }
+        costs
+    }
+
+    /// The figures and the bars of each kind. A ratio is the median of those of samples that were taken one after the other.
+    fn print(self, what: &str, bar: f64) {
+        let ratio = median(ratios(&self.lab, &self.bare));
+        let of_floor = median(ratios(&self.bare, &self.floor));
+        let (lab, bare_loop, floor) = (median(self.lab), median(self.bare), median(self.floor));
         println!(
-            "{what}: {lab:.2} us of CPU each ({}); bare loop {bare:.2}, ratio {ratio:.2} ({}); floor {floor:.2}, of which the bare loop \
+            "{what}: {lab:.2} us of CPU each ({}); bare loop {bare_loop:.2}, ratio {ratio:.2} ({}); floor {floor:.2}, of which the bare loop \
              takes {of_floor:.2} ({})",
-            Bar::AtMost(bar).judge(*lab),
+            Bar::AtMost(bar).judge(lab),
             Bar::AtMost(1.5).judge(ratio),
             Bar::AtMost(MOST_OF_FLOOR).judge(of_floor),
         );
     }
+}
+
+fn ratios(samples: &[f64], baselines: &[f64]) -> Vec<f64> {
+    let both = samples.iter().zip(baselines);
+    both.map(|(sample, baseline)| sample / baseline).collect()
 }

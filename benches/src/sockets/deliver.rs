@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use crate::sockets::client::{Client, Speaker};
 use crate::sockets::server::Server;
-use crate::sockets::{Costs, SAMPLES, each_us, median, on_one_thread};
+use crate::sockets::{Costs, Load, SAMPLES, each_us, on_one_thread};
 
 /// What a message carries, unless a measurement says otherwise.
 pub(super) const PAYLOAD_BYTES: usize = 64;
@@ -27,29 +27,65 @@ const SOCKETS: [(usize, f64); 3] = [(100, 4.6), (1_000, 5.2), (10_000, 7.6)];
 /// How many connect at a time.
 const CONNECTING: usize = 200;
 
+/// With more than this the clients of three servers would need more file descriptors than a process mostly may have.
+const MOST_IN_TURN: usize = 5_000;
+
 pub(crate) fn run() {
     for (sockets, bar) in SOCKETS {
-        let costs = Costs {
-            lab: on_one_thread(sample(Server::lab(), sockets)),
-            bare: on_one_thread(sample(Server::bare(), sockets)),
-            floor: on_one_thread(sample(Server::floor(), sockets)),
+        let costs = match sockets > MOST_IN_TURN {
+            true => Costs {
+                lab: on_one_thread(samples(Server::lab(), sockets)),
+                bare: on_one_thread(samples(Server::bare(), sockets)),
+                floor: on_one_thread(samples(Server::floor(), sockets)),
+            },
+            false => on_one_thread(async {
+                let lab = Talk::begin(Server::lab(), sockets).await;
+                let bare = Talk::begin(Server::bare(), sockets).await;
+                let floor = Talk::begin(Server::floor(), sockets).await;
+                Costs::in_turn(lab, bare, floor).await
+            }),
         };
         costs.print(&format!("sockets: a delivery to {sockets}"), bar);
     }
 }
 
-async fn sample(server: Server, sockets: usize) -> f64 {
-    let mut crowd = Crowd::gather(&server, "lab:deliver", sockets).await;
-    let rounds = (DELIVERIES / sockets / IN_FLIGHT).max(1);
-    crowd.rounds(rounds.div_ceil(10)).await;
+async fn samples(server: Server, sockets: usize) -> Vec<f64> {
+    let mut talk = Talk::begin(server, sockets).await;
     let mut samples = Vec::new();
     for _ in 0..SAMPLES {
-        let before = server.processes.cpu();
-        crowd.rounds(rounds).await;
-        let cpu = server.processes.cpu() - before;
-        samples.push(each_us(cpu, rounds * IN_FLIGHT * sockets));
+        samples.push(talk.sample().await);
     }
-    median(samples)
+    samples
+}
+
+/// A crowd of one server.
+struct Talk {
+    server: Server,
+    crowd: Crowd,
+    /// In a sample.
+    rounds: usize,
+}
+
+impl Talk {
+    async fn begin(server: Server, sockets: usize) -> Self {
+        let mut crowd = Crowd::gather(&server, "lab:deliver", sockets).await;
+        let rounds = (DELIVERIES / sockets / IN_FLIGHT).max(1);
+        crowd.rounds(rounds.div_ceil(10)).await;
+        Self {
+            server,
+            crowd,
+            rounds,
+        }
+    }
+}
+
+impl Load for Talk {
+    async fn sample(&mut self) -> f64 {
+        let before = self.server.processes.cpu();
+        self.crowd.rounds(self.rounds).await;
+        let cpu = self.server.processes.cpu() - before;
+        each_us(cpu, self.rounds * IN_FLIGHT * self.crowd.size)
+    }
 }
 
 /// Sockets on one topic that count what they hear, and one of them that speaks.

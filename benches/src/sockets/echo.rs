@@ -8,7 +8,7 @@ use futures::future::join_all;
 use crate::sockets::client::Client;
 use crate::sockets::deliver::joined;
 use crate::sockets::server::Server;
-use crate::sockets::{Costs, SAMPLES, each_us, median, on_one_thread};
+use crate::sockets::{Costs, Load, each_us, on_one_thread};
 
 /// Numbers of sockets, with the requests of a sample, and the most that one may cost in microseconds of CPU.
 const SOCKETS: [(usize, usize, f64); 3] = [
@@ -22,29 +22,46 @@ const REQUEST: &str =
 
 pub(crate) fn run() {
     for (sockets, requests, bar) in SOCKETS {
-        let costs = Costs {
-            lab: on_one_thread(sample(Server::lab(), sockets, requests)),
-            bare: on_one_thread(sample(Server::bare(), sockets, requests)),
-            floor: on_one_thread(sample(Server::floor(), sockets, requests)),
-        };
+        let costs = on_one_thread(async {
+            let lab = Asking::begin(Server::lab(), sockets, requests).await;
+            let bare = Asking::begin(Server::bare(), sockets, requests).await;
+            let floor = Asking::begin(Server::floor(), sockets, requests).await;
+            Costs::in_turn(lab, bare, floor).await
+        });
         costs.print(&format!("sockets: an echo, {sockets} at a time"), bar);
     }
 }
 
-async fn sample(server: Server, sockets: usize, requests: usize) -> f64 {
-    let joining = (0..sockets).map(|_| joined(&server, "lab:echo"));
-    let clients = join_all(joining).await.into_iter();
-    let mut clients: Vec<Client> = clients
-        .map(|client| client.expect("all are let in"))
-        .collect();
-    ask(&mut clients, requests / 10).await;
-    let mut samples = Vec::new();
-    for _ in 0..SAMPLES {
-        let before = server.processes.cpu();
-        ask(&mut clients, requests).await;
-        samples.push(each_us(server.processes.cpu() - before, requests));
+/// Clients that ask one server.
+struct Asking {
+    server: Server,
+    clients: Vec<Client>,
+    /// In a sample.
+    requests: usize,
+}
+
+impl Asking {
+    async fn begin(server: Server, sockets: usize, requests: usize) -> Self {
+        let joining = (0..sockets).map(|_| joined(&server, "lab:echo"));
+        let clients = join_all(joining).await.into_iter();
+        let mut clients: Vec<Client> = clients
+            .map(|client| client.expect("all are let in"))
+            .collect();
+        ask(&mut clients, requests / 10).await;
+        Self {
+            server,
+            clients,
+            requests,
+        }
     }
-    median(samples)
+}
+
+impl Load for Asking {
+    async fn sample(&mut self) -> f64 {
+        let before = self.server.processes.cpu();
+        ask(&mut self.clients, self.requests).await;
+        each_us(self.server.processes.cpu() - before, self.requests)
+    }
 }
 
 /// Has so many requests answered, each client asking as soon as it has its answer.

@@ -45,8 +45,8 @@ async fn measure() {
     let server = Server::lab();
     let mut crowd = Crowd::gather(&server, "lab:slow", READERS).await;
     crowd.rounds(ROUNDS).await;
-    // Of one process before and after: two of them differ by more than what is looked for.
-    let alone = samples(&server, &mut crowd).await;
+    // Of one process before and after: two of them differ by more than what is looked for, and so does one from minute to minute.
+    let alone_before = samples(&server, &mut crowd).await;
     let stuck = (0..STUCK).map(|_| stuck(&server));
     let stuck = try_join_all(stuck).await.expect("all are let in");
     let before = server.processes.resident_bytes();
@@ -60,8 +60,12 @@ async fn measure() {
     crowd.heartbeat().await;
     crowd.say_often(TOO_MANY / AT_ONCE, AT_ONCE).await;
     let gone = gone(stuck).await;
+    crowd.payload_bytes(PAYLOAD_BYTES);
+    let alone_after = samples(&server, &mut crowd).await;
+    let alone = f64::midpoint(alone_before, alone_after);
     println!(
-        "sockets: a delivery to {READERS} readers: {alone:.2} us of CPU, {beside:.2} beside {STUCK} that never read, ratio {:.2} ({}); \
+        "sockets: a delivery to {READERS} readers: {alone:.2} us of CPU ({alone_before:.2} before, {alone_after:.2} after), {beside:.2} beside \
+         {STUCK} that never read, ratio {:.2} ({}); \
          {grown:.0} bytes held for each of those with some 14,000 frames waiting ({}); once they are too many {gone} of {STUCK} are closed, and no reader",
         beside / alone,
         Bar::AtMost(1.1).judge(beside / alone),

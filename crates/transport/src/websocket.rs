@@ -31,6 +31,7 @@ use crate::{
     close::{Close, CloseCode},
     frame::Frame,
     limits::MAX_MESSAGE_BYTES,
+    outbox::LARGE_FRAME_BYTES,
     read_ahead::ReadAhead,
     transport::{Connection, Outgoing, ReadError, WriteError},
 };
@@ -70,6 +71,9 @@ impl Default for WebSocketConfig {
         }
     }
 }
+
+/// A frame has eight bytes for the length of what is large.
+const _: () = assert!(LARGE_FRAME_BYTES > u16::MAX as usize);
 
 /// The server's end of a WebSocket over any byte stream whose upgrade is done. One task reads and writes it: of two, one might not
 /// be woken.
@@ -192,11 +196,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Sink<Outgoing> for WebSocket<T> {
     }
 
     fn start_send(mut self: Pin<&mut Self>, item: Outgoing) -> Result<(), WriteError> {
-        let message = match item {
-            Outgoing::Frame(frame) => message(frame),
-            Outgoing::Close(close) => Message::Close(Some(close_frame(&close))),
+        let sent = match item {
+            Outgoing::Frame(frame) if frame.len() > MAX_OUTGOING_BYTES => {
+                return Err(WriteError::TooBig);
+            }
+            Outgoing::Frame(frame) if frame.len() > LARGE_FRAME_BYTES => {
+                let (opcode, payload) = parts(frame);
+                self.codec.start_large(opcode, payload)
+            }
+            Outgoing::Frame(frame) => self.codec.start_send(message(frame)),
+            Outgoing::Close(close) => {
+                let message = Message::Close(Some(close_frame(&close)));
+                self.codec.start_send(message)
+            }
         };
-        self.codec.start_send(message).map_err(write_error)
+        sent.map_err(write_error)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
@@ -240,11 +254,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connection for WebSocke
 
 fn message(frame: Frame) -> Message {
     // A raw frame spares the codec from checking text that is known to be UTF-8.
-    let (bytes, opcode) = match frame {
-        Frame::Text(text) => (text.into_bytes(), Data::Text),
-        Frame::Binary(bytes) => (bytes, Data::Binary),
-    };
-    Message::Frame(RawFrame::message(bytes, OpCode::Data(opcode), true))
+    let (opcode, bytes) = parts(frame);
+    Message::Frame(RawFrame::message(bytes, opcode, true))
+}
+
+fn parts(frame: Frame) -> (OpCode, Bytes) {
+    match frame {
+        Frame::Text(text) => (OpCode::Data(Data::Text), text.into_bytes()),
+        Frame::Binary(bytes) => (OpCode::Data(Data::Binary), bytes),
+    }
 }
 
 fn close_frame(close: &Close) -> CloseFrame {

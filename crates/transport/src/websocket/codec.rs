@@ -3,14 +3,18 @@
 use std::{
     io::{self, Read, Write},
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tungstenite::{
     Error, Message,
     error::ProtocolError,
-    protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext, frame::Utf8Bytes},
+    protocol::{
+        CloseFrame, Role, WebSocketConfig, WebSocketContext,
+        frame::{Utf8Bytes, coding::OpCode},
+    },
 };
 
 use super::boundary::Boundary;
@@ -19,6 +23,12 @@ use crate::close::CloseCode;
 /// A context that has had a larger message than this is replaced when nothing is in it: its buffers never shrink, and it would keep
 /// them for as long as its connection lives.
 const KEPT_BYTES: usize = 64 * 1024;
+
+/// The bit of a header's first byte that says that nothing more comes of the message.
+const FINAL: u8 = 0x80;
+
+/// In place of a length: it comes in the next eight bytes.
+const LONG: u8 = 127;
 
 /// How many frames that are no message are read in a turn, before others get theirs.
 const SMALL_AT_ONCE: u16 = 64;
@@ -33,8 +43,11 @@ pub(super) struct Codec<T> {
     context: WebSocketContext,
     /// What has been handed to the context.
     read: Boundary,
-    /// The largest message that the context has had a buffer for.
-    largest: usize,
+    /// The largest message that the context has had a buffer for. Half a word, since every idle connection pays for it.
+    largest: u32,
+    /// What waits to be written behind all that was collected before. Nothing is collected behind it, but answers to the client's
+    /// ping, which our owner flushes before it reads on, and to its close. Boxed, since hardly any connection has one.
+    large: Option<Box<Large>>,
     /// Whether more waits than is to be collected before it is written.
     is_full: bool,
     /// Whether something waits to be written. The answer to a ping does not count: our owner flushes it before it reads on.
@@ -43,6 +56,46 @@ pub(super) struct Codec<T> {
     is_dry: bool,
     /// Whether nothing more can be read.
     ended: bool,
+}
+
+/// A large frame on its way out. It is not copied into the context's buffer, so one that goes to many clients is in memory once,
+/// however slowly they read.
+#[derive(Debug)]
+struct Large {
+    header: [u8; LARGE_HEADER_BYTES],
+    payload: Bytes,
+    /// How much of both has been written.
+    written: usize,
+}
+
+/// Two bytes, and a length that needs eight.
+const LARGE_HEADER_BYTES: usize = 10;
+
+impl Large {
+    /// A whole message in one frame, without a mask as servers send it.
+    fn new(opcode: OpCode, payload: Bytes) -> Self {
+        let mut header = [0; LARGE_HEADER_BYTES];
+        header[0] = FINAL | u8::from(opcode);
+        header[1] = LONG;
+        header[2..].copy_from_slice(&(payload.len() as u64).to_be_bytes());
+        Self {
+            header,
+            payload,
+            written: 0,
+        }
+    }
+
+    fn has_begun(&self) -> bool {
+        self.written > 0
+    }
+
+    /// What is to be written next; nothing when all is.
+    fn next(&self) -> &[u8] {
+        match self.written.checked_sub(self.header.len()) {
+            None => &self.header[self.written..],
+            Some(written) => &self.payload[written..],
+        }
+    }
 }
 
 /// How many small frames had come when a turn began.
@@ -64,6 +117,7 @@ impl<T> Codec<T> {
             context: WebSocketContext::new(Role::Server, Some(config)),
             read: Boundary::default(),
             largest: 0,
+            large: None,
             is_full: false,
             is_unwritten: false,
             is_dry: true,
@@ -73,14 +127,18 @@ impl<T> Codec<T> {
 
     /// The largest message that its buffers have held, in bytes. A smaller one may be part of a buffer as large.
     pub(super) fn largest(&self) -> usize {
-        self.largest
+        self.largest as usize
+    }
+
+    fn note_size(&mut self, bytes: usize) {
+        self.largest = self.largest.max(u32::try_from(bytes).unwrap_or(u32::MAX));
     }
 
     /// Gives large buffers back if nothing is in them.
     fn slim(&mut self) {
         let is_empty = self.is_dry && !self.is_unwritten && self.read.is_between();
         // What is not open holds also how far its closing handshake is.
-        if self.largest > KEPT_BYTES && is_empty && self.context.can_write() {
+        if self.largest() > KEPT_BYTES && is_empty && self.context.can_write() {
             self.context = WebSocketContext::new(Role::Server, Some(*self.context.get_config()));
             self.largest = 0;
         }
@@ -109,7 +167,8 @@ impl<T> Codec<T> {
 
     /// Nothing more is read or written: what it holds is let go of.
     pub(super) fn let_go(&mut self) {
-        if self.largest.max(self.unfinished()) > KEPT_BYTES {
+        self.large = None;
+        if self.largest().max(self.unfinished()) > KEPT_BYTES {
             self.context = WebSocketContext::new(Role::Server, Some(*self.context.get_config()));
         }
     }
@@ -155,7 +214,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Codec<T> {
             }
             read => {
                 match &read {
-                    Ok(message) => self.largest = self.largest.max(message.len()),
+                    Ok(message) => self.note_size(message.len()),
                     Err(_) => self.ended = true,
                 }
                 Poll::Ready(Some(read))
@@ -170,6 +229,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Codec<T> {
             code: CloseCode(frame.code.into()).answer().0.into(),
             reason: Utf8Bytes::default(),
         });
+        // Nothing may come behind the answer, and nobody waits for it.
+        self.large.take_if(|large| !large.has_begun());
         self.is_unwritten = true;
         match self.context.close(&mut Later, answer) {
             Err(error) if !is_pending(&error) => Err(error),
@@ -187,7 +248,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Codec<T> {
 
     /// Collects a message. It is written by the next flush, or when there is too much to collect more.
     pub(super) fn start_send(&mut self, message: Message) -> Result<(), Error> {
-        self.largest = self.largest.max(message.len());
+        self.note_size(message.len());
         self.is_unwritten = true;
         match self.context.write(&mut Later, message) {
             Err(error) if is_pending(&error) => {
@@ -198,14 +259,49 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Codec<T> {
         }
     }
 
+    /// As [`start_send`](Self::start_send), for a whole message of more than 65,535 bytes. Behind it nothing can be collected until it is written.
+    pub(super) fn start_large(&mut self, opcode: OpCode, payload: Bytes) -> Result<(), Error> {
+        if !self.context.can_write() {
+            return Err(Error::AlreadyClosed);
+        }
+        self.large = Some(Box::new(Large::new(opcode, payload)));
+        self.is_unwritten = true;
+        self.is_full = true;
+        Ok(())
+    }
+
+    /// Writes the large frame, if there is one, and before it all that was collected.
+    fn poll_large(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let Some(large) = &mut self.large else {
+            return Poll::Ready(Ok(()));
+        };
+        if !large.has_begun() {
+            match self.context.flush(&mut Polled(&mut self.stream, cx)) {
+                Err(error) if is_pending(&error) => return Poll::Pending,
+                flushed => flushed?,
+            }
+        }
+        while !large.next().is_empty() {
+            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, large.next()))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero).into()));
+            }
+            large.written += written;
+        }
+        self.large = None;
+        Poll::Ready(Ok(()))
+    }
+
     /// Writes all that was collected. The end of the connection is no error here.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        ready!(self.poll_large(cx))?;
         let flushed = self.context.flush(&mut Polled(&mut self.stream, cx));
         self.poll_written(flushed)
     }
 
     /// Closes the connection, if neither side has, and writes all that was collected.
     pub(super) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        ready!(self.poll_large(cx))?;
         let closed = self.context.close(&mut Polled(&mut self.stream, cx), None);
         self.poll_written(closed)
     }

@@ -2,7 +2,7 @@
 
 use futures::{FutureExt, SinkExt, StreamExt};
 use matryoshka_transport::{
-    Close, CloseCode, Connections, Frame, Outgoing, WebSocket, WebSocketConfig,
+    Close, CloseCode, Connections, Frame, Outgoing, WebSocket, WebSocketConfig, bytes::Bytes,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
@@ -142,4 +142,77 @@ async fn a_small_message_behind_a_large_one_does_not_lie_in_its_buffer() {
         assert_eq!(heard.bytes()[..], small);
         assert_eq!(heard.bytes().is_unique(), is_copied, "behind {size} bytes");
     }
+}
+
+/// Reads the rest of a large frame that is all of sevens, and then so many bytes that came behind it.
+async fn read_large(client: &mut DuplexStream, begin: [u8; 100], then: usize) -> Vec<u8> {
+    let mut written = vec![0; 10 + LARGE + then];
+    written[..100].copy_from_slice(&begin);
+    client.read_exact(&mut written[100..]).await.unwrap();
+    assert_eq!(written[..2], [FIN_BINARY, 127]);
+    assert!(written[10..][..LARGE] == [7; LARGE]);
+    written.split_off(10 + LARGE)
+}
+
+/// A server that is in the middle of writing a large frame, what that is made of, and what has been read of it. Something could be written.
+async fn writing() -> (DuplexStream, WebSocket<DuplexStream>, Bytes, [u8; 100]) {
+    let (mut client, server) = duplex(1 << 10);
+    let mut server = WebSocket::accept(server, &WebSocketConfig::default());
+    let bytes = Bytes::from(vec![7; LARGE]);
+    let large = Outgoing::Frame(Frame::binary(bytes.clone()));
+    server.feed(large).await.unwrap();
+    assert!(server.flush().now_or_never().is_none());
+    let mut begin = [0; 100];
+    client.read_exact(&mut begin).await.unwrap();
+    (client, server, bytes, begin)
+}
+
+#[tokio::test]
+async fn a_large_frame_is_not_copied_and_let_go_of_when_it_is_written() {
+    let (mut client, mut server, bytes, begin) = writing().await;
+    assert!(!bytes.is_unique());
+    let (flushed, _) = tokio::join!(server.flush(), read_large(&mut client, begin, 0));
+    flushed.unwrap();
+    assert!(bytes.is_unique());
+}
+
+#[tokio::test]
+async fn a_ping_in_the_middle_of_a_large_frame_is_answered_behind_it() {
+    let (mut client, mut server, _, begin) = writing().await;
+    client.write_all(&masked(FIN_PING, b"ping")).await.unwrap();
+    assert!(server.next().now_or_never().is_none());
+    let (flushed, rest) = tokio::join!(server.flush(), read_large(&mut client, begin, 6));
+    flushed.unwrap();
+    assert_eq!(rest, b"\x8a\x04ping");
+}
+
+#[tokio::test]
+async fn a_close_in_the_middle_of_a_large_frame_is_answered_behind_it() {
+    let (mut client, mut server, _, begin) = writing().await;
+    let goodbye = [0x03, 0xe9];
+    client.write_all(&masked(0x88, &goodbye)).await.unwrap();
+    assert!(server.next().await.unwrap().is_err());
+    let ending = async {
+        let rest = read_large(&mut client, begin, 4).await;
+        drop(client);
+        rest
+    };
+    let (closed, rest) = tokio::join!(server.close(), ending);
+    closed.unwrap();
+    assert_eq!(rest, [0x88, 2, 0x03, 0xe9]);
+}
+
+#[tokio::test]
+async fn nothing_comes_behind_the_answer_to_a_close() {
+    let (mut client, mut server) = pair(&WebSocketConfig::default());
+    let large = Outgoing::Frame(Frame::binary(vec![7; LARGE]));
+    server.feed(large).await.unwrap();
+    client.write_all(&masked(0x88, b"")).await.unwrap();
+    assert!(server.next().await.unwrap().is_err());
+    client.shutdown().await.unwrap();
+    server.close().await.unwrap();
+    drop(server);
+    let mut written = Vec::new();
+    client.read_to_end(&mut written).await.unwrap();
+    assert_eq!(written, [0x88, 0]);
 }

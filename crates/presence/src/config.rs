@@ -49,7 +49,8 @@ impl PresenceConfig {
 
     /// The name under which the presences of all nodes find each other. Default: [`DEFAULT_NAME`](Self::DEFAULT_NAME).
     ///
-    /// Two presences of different names share nothing, so one application may have several.
+    /// Two presences of different names share no list, so one application may have several: on topics of their own, or with
+    /// [events](Self::state_event) of their own, since a client of a topic is told by both.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.tracker.name = name.into();
@@ -108,9 +109,9 @@ impl PresenceConfig {
         self
     }
 
-    /// How long a fetch may take, the wait for its [turn](Self::fetches_at_once) included; then clients get the metas alone. So it is
-    /// also the longest that clients wait for a list or a difference. Default: [`DEFAULT_FETCH_LIMIT`](Self::DEFAULT_FETCH_LIMIT); at most
-    /// [`MAX_TIME`](Self::MAX_TIME).
+    /// How long a fetch may take, the wait for its [turn](Self::fetches_at_once) included; then clients get the metas alone. Of a topic
+    /// one list and one difference are fetched for at a time, so a client waits for either at most twice as long. Default:
+    /// [`DEFAULT_FETCH_LIMIT`](Self::DEFAULT_FETCH_LIMIT); at most [`MAX_TIME`](Self::MAX_TIME).
     #[must_use]
     pub fn fetch_limit(mut self, limit: Duration) -> Self {
         self.fetch_limit = limit;

@@ -80,11 +80,13 @@ impl Departed {
         }
     }
 
-    /// What a client may have missed whose earlier join of a topic heard all that was told until `since`.
-    pub(crate) fn missed(&self, topic: &str, since: Duration) -> Missed {
-        let all = self.topics.get(topic).into_iter().flatten();
-        let all = all.map(|left| (left.at >= since, Arc::clone(&left.entry)));
-        Missed(all.collect())
+    /// What a client may have missed whose earlier join of a topic heard all that was told until `since`, while clients are told that
+    /// these are leaving: it may have been away when they were, and ask before that is noted.
+    pub(crate) fn missed(&self, topic: &str, since: Duration, leaving: &[Arc<Entry>]) -> Missed {
+        let left = self.topics.get(topic).into_iter().flatten();
+        let left = left.map(|left| (left.at >= since, Arc::clone(&left.entry)));
+        let leaving = leaving.iter().map(|entry| (true, Arc::clone(entry)));
+        Missed(left.chain(leaving).collect())
     }
 }
 
@@ -134,7 +136,7 @@ mod tests {
     use crate::testing::{TOPIC, entry, list};
 
     fn told(departed: &Departed, since: u64, now: &Entries) -> [Vec<Arc<Entry>>; 2] {
-        let told = departed.missed(TOPIC, secs(since)).after(now);
+        let told = departed.missed(TOPIC, secs(since), &[]).after(now);
         [told.joins, told.leaves]
     }
 
@@ -185,7 +187,7 @@ mod tests {
         departed.note(secs(3), &other, vec![entry("d", 4), entry("e", 5)]);
         let nobody = Entries::default();
         assert_eq!(told(&departed, 0, &nobody), [vec![], vec![entry("c", 3)]]);
-        assert_eq!(departed.missed("other", secs(0)).len(), 2);
+        assert_eq!(departed.missed("other", secs(0), &[]).len(), 2);
         assert_eq!(departed.order.len(), 3);
     }
 }

@@ -66,7 +66,7 @@ pub enum PresenceUpdateError {
     Update(#[from] UpdateError),
 }
 
-/// Why a client was not pushed a list. Nothing was sent.
+/// Why a client was not pushed a list, or not all that follows it where it had joined before. It is to join again.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum PushStateError {

@@ -1,6 +1,7 @@
 //! The fetches under way, and those that wait for a place.
 //!
-//! Each has its time from when it was asked for, so clients wait no longer than that, however many fetches hang.
+//! Each has its time from when its turn in its topic came, so clients wait at most twice as long, for the one before and for their own,
+//! however many fetches hang.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

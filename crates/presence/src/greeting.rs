@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt;
 use matryoshka_channel::Socket;
 use matryoshka_channel::transport::Json;
 use matryoshka_tracker::{Closed, Entries};
@@ -65,16 +66,20 @@ impl Greeting {
     pub(crate) fn keys(&self) -> Vec<Arc<str>> {
         let entries = self.list.iter().flat_map(Entries::iter);
         let mut keys: Vec<Arc<str>> = entries.map(|entry| Arc::clone(&entry.key)).collect();
+        keys.extend(self.missed().keys());
+        keys.sort();
         keys.dedup();
         keys
     }
 
-    /// Whether there is anybody to fetch something for.
+    /// Whether there may be anybody to fetch something for.
     pub(crate) fn names_somebody(&self) -> bool {
-        self.list.as_ref().is_some_and(|list| !list.is_empty())
+        let is_listed = self.list.as_ref().is_some_and(|list| !list.is_empty());
+        is_listed || self.missed.len() > 0
     }
 
-    /// Pushes the list, if it has one, and what a client that had joined before has missed of it.
+    /// Pushes the list, if it has one, and what a client that had joined before has missed of it. Not so, and `false`, if the list is under
+    /// way and the client has no room for it: as long as it waited, the differences that overtake this list would have to be remembered.
     ///
     /// # Cancel safety
     ///
@@ -84,9 +89,9 @@ impl Greeting {
         socket: &Socket,
         events: &Events,
         counters: &Counters,
-    ) -> Result<(), PushStateError> {
+    ) -> Result<bool, PushStateError> {
         let Some(list) = &self.list else {
-            return Ok(());
+            return Ok(true);
         };
         let written = self.written.get_or_try_init(async || {
             counters.list_written();
@@ -104,13 +109,17 @@ impl Greeting {
             }
             None => &[],
         };
-        socket.room().await;
+        match &self.under_way {
+            Some(_) if socket.room().now_or_never().is_none() => return Ok(false),
+            Some(_) => {}
+            None => socket.room().await,
+        }
         counters.state();
         socket.push_payload(events.state.clone(), written)?;
         for part in missed {
             socket.push_payload(events.diff.clone(), part.clone())?;
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn write_missed(self: &Arc<Self>) -> Vec<Json> {

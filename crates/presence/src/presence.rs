@@ -37,7 +37,8 @@ use crate::writing::Writing;
 /// The methods that take a [`Socket`] speak of that channel: its topic, and as long as the channel lives. Those that end
 /// in `_for` take any [`Owner`] and topic instead.
 ///
-/// It ends when its last clone is dropped, and the last channel that tracks by it has ended; what it tracked then leaves the lists of the other nodes.
+/// It ends soon after its last clone is dropped, and the last channel that tracks by it has ended: its tasks end when the runtime next runs them, and until then
+/// its name is taken. What it tracked then leaves the lists of the other nodes.
 #[derive(Clone)]
 pub struct Presence {
     shared: Arc<Shared>,
@@ -492,7 +493,8 @@ impl Presence {
     /// the list anew: what is told while the list is on its way is told once more after it.
     ///
     /// Clients that join a topic within one [period](PresenceConfig::period) share one list, which is written once; so this may
-    /// wait until the end of the period, and for the [fetch](crate::Fetch). Pushing a [`list`](Self::list) by hand is not quite the
+    /// wait until the end of the period, and for the [fetch](crate::Fetch); for a client that reads slowly also until it has
+    /// [room](Socket::room) for the list. Pushing a [`list`](Self::list) by hand is not quite the
     /// same: this one also has its place among the differences that clients are told.
     ///
     /// # Errors
@@ -512,10 +514,17 @@ impl Presence {
 
     /// Whether the client's differences are held back until it has the list.
     async fn push(&self, socket: &Socket, is_held_back: bool) -> Result<(), PushStateError> {
-        let greeting = self.greeting(socket, is_held_back).await?;
-        greeting
-            .push_list(socket, &self.shared.events, &self.shared.counters)
-            .await
+        let (events, counters) = (&self.shared.events, &self.shared.counters);
+        loop {
+            if !is_held_back {
+                // Of a topic only so many lists are under way: a client that reads slowly is to ask for one only when it can have it.
+                socket.room().await;
+            }
+            let greeting = self.greeting(socket, is_held_back).await?;
+            if greeting.push_list(socket, events, counters).await? {
+                return Ok(());
+            }
+        }
     }
 
     async fn greeting(&self, socket: &Socket, is_held_back: bool) -> Result<Arc<Greeting>, Closed> {

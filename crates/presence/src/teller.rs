@@ -35,7 +35,8 @@ use crate::rules::Rules;
 /// The least time between two counts of a topic.
 pub(crate) const COUNT_PERIOD: Duration = Duration::from_secs(1);
 
-/// How many lists may be given before clients are told the difference. Who wants a further one waits for that.
+/// How many lists may be given before clients are told the difference, those among them that are under way. Who wants a further one waits
+/// for that; whoever is told differences only after it does not wait for those under way.
 const BASES: usize = 8;
 
 /// What a teller goes by.
@@ -126,16 +127,24 @@ struct Topic<W> {
     is_watched: bool,
     /// When clients were last told a difference.
     heard_at: Option<Duration>,
-    waiters: Vec<W>,
-    /// Whether some of them are told differences before they have the list.
-    is_overtaken: bool,
-    /// Until when those of them heard differences who had joined before, the earliest of it.
-    heard_until: Option<Duration>,
+    /// Those who wait and are told differences only after the list.
+    held_back: Waiting<W>,
+    /// Those who may be told differences before it: apart, so that lists which are under way keep nobody else from theirs.
+    overtaken: Waiting<W>,
     /// Not before these times.
     tell_at: Duration,
     count_at: Duration,
-    greet_at: Duration,
     scheduled: Option<Duration>,
+}
+
+/// Some who wait for a list, and will share it.
+#[derive(Debug)]
+struct Waiting<W> {
+    waiters: Vec<W>,
+    /// Until when those of them heard differences who had joined before, the earliest of it.
+    heard_until: Option<Duration>,
+    /// Not before this time.
+    greet_at: Duration,
 }
 
 impl<W> Teller<W> {
@@ -169,10 +178,10 @@ impl<W> Teller<W> {
     /// Somebody is to have the list of a topic, as it will be when the greeting is made.
     pub(crate) fn wanted(&mut self, topic: &Arc<str>, waiter: W, wish: Wish) {
         self.with(topic, |topic| {
-            topic.waiters.push(waiter);
-            topic.is_overtaken |= !wish.is_held_back;
-            let both = topic.heard_until.into_iter().chain(wish.heard_until);
-            topic.heard_until = both.min();
+            let waiting = topic.waiting(!wish.is_held_back);
+            waiting.waiters.push(waiter);
+            let both = waiting.heard_until.into_iter().chain(wish.heard_until);
+            waiting.heard_until = both.min();
         });
     }
 
@@ -236,12 +245,13 @@ impl<W> Teller<W> {
             let (_, name) = self.due.pop_first()?;
             let topic = self.topics.get_mut(&name)?;
             topic.scheduled = None;
-            let mut job = topic.act(&name, now, &self.settings, source, &mut self.ways);
-            if let Some(Job::Greet(greet)) = &mut job
-                && let Some(until) = topic.heard_until.take()
-            {
-                greet.greeting.missed = self.departed.missed(&name, until);
-            }
+            // First the difference: who waits for a list is then given one that needs none after it.
+            let telling = topic.due_telling(&name, now, &self.settings, source);
+            let job = telling.map(Job::Tell).or_else(|| {
+                let known = (&self.departed, &mut self.ways);
+                let greet = topic.due_greet(&name, now, self.settings.period, source, known);
+                greet.map(Job::Greet)
+            });
             self.looked += std::mem::take(&mut topic.looked);
             if job.is_none() && topic.is_idle(now) {
                 self.topics.remove(&name);
@@ -309,61 +319,87 @@ impl<W> Topic<W> {
             leaving: None,
             is_watched: false,
             heard_at: None,
-            waiters: Vec::new(),
-            is_overtaken: false,
-            heard_until: None,
+            held_back: Waiting::new(),
+            overtaken: Waiting::new(),
             tell_at: Duration::ZERO,
             count_at: Duration::ZERO,
-            greet_at: Duration::ZERO,
             scheduled: None,
         }
     }
 
-    fn act(
+    fn waiting(&mut self, is_overtaken: bool) -> &mut Waiting<W> {
+        match is_overtaken {
+            true => &mut self.overtaken,
+            false => &mut self.held_back,
+        }
+    }
+
+    fn due_telling(
         &mut self,
         name: &Arc<str>,
         now: Duration,
         settings: &Settings,
         source: &impl Source,
-        ways: &mut u64,
-    ) -> Option<Job<W>> {
-        // First the difference: who waits for a list is then given one that needs none after it.
+    ) -> Option<Telling> {
         let tells_list = self.list_changed && self.tell_at <= now;
         let tells_count = self.count_changed && self.count_at <= now;
-        if !self.is_telling && (tells_list || tells_count) {
-            let list = source.list(name);
-            let look = Look {
-                list: &list,
-                is_watched: source.is_watched(name),
-                now,
-            };
-            let telling = self.tell(name, look, (tells_list, tells_count), settings);
-            if telling.is_some() {
-                self.is_telling = true;
-                return telling.map(Job::Tell);
-            }
+        if self.is_telling || !(tells_list || tells_count) {
+            return None;
         }
-        if self.may_greet() && self.greet_at <= now {
-            self.is_greeting = true;
-            self.greet_at = now + settings.period;
-            let is_overtaken = std::mem::take(&mut self.is_overtaken) && self.mode.lists();
-            let way = is_overtaken.then(|| {
-                *ways += 1;
-                *ways
-            });
-            return Some(Job::Greet(Greet {
-                topic: Arc::clone(name),
-                greeting: self.greet(&source.list(name), way),
-                waiters: std::mem::take(&mut self.waiters),
-                way,
-            }));
-        }
-        None
+        let list = source.list(name);
+        let look = Look {
+            list: &list,
+            is_watched: source.is_watched(name),
+            now,
+        };
+        let telling = self.tell(name, look, (tells_list, tells_count), settings);
+        self.is_telling = telling.is_some();
+        telling
     }
 
-    fn may_greet(&self) -> bool {
-        let bases = self.given.len() + self.under_way.len();
-        !self.is_greeting && !self.waiters.is_empty() && bases < BASES
+    fn due_greet(
+        &mut self,
+        name: &Arc<str>,
+        now: Duration,
+        period: Duration,
+        source: &impl Source,
+        (departed, ways): (&Departed, &mut u64),
+    ) -> Option<Greet<W>> {
+        let (_, is_overtaken) = self.next_greet().filter(|(at, _)| *at <= now)?;
+        let way = (is_overtaken && self.mode.lists()).then(|| {
+            *ways += 1;
+            *ways
+        });
+        let mut greeting = self.greet(&source.list(name), way);
+        let waiting = self.waiting(is_overtaken);
+        waiting.greet_at = now + period;
+        let waiters = std::mem::take(&mut waiting.waiters);
+        if let Some(until) = waiting.heard_until.take() {
+            let leaving = self.leaving.as_deref().unwrap_or_default();
+            greeting.missed = departed.missed(name, until, leaving);
+        }
+        self.is_greeting = true;
+        Some(Greet {
+            topic: Arc::clone(name),
+            greeting,
+            waiters,
+            way,
+        })
+    }
+
+    /// When the next list may be given, and whether to those who may be told differences before it: both kinds take turns.
+    fn next_greet(&self) -> Option<(Duration, bool)> {
+        if self.is_greeting {
+            return None;
+        }
+        let bases = self.given.len();
+        let held_back = self.held_back.greet_at(bases);
+        let overtaken = self.overtaken.greet_at(bases + self.under_way.len());
+        let held_back = held_back.map(|at| (at, false));
+        held_back
+            .into_iter()
+            .chain(overtaken.map(|at| (at, true)))
+            .min()
     }
 
     fn tell(
@@ -470,15 +506,18 @@ impl<W> Topic<W> {
     fn due(&self) -> Option<Duration> {
         let tell = (self.list_changed && !self.is_telling).then_some(self.tell_at);
         let count = (self.count_changed && !self.is_telling).then_some(self.count_at);
-        let greet = self.may_greet().then_some(self.greet_at);
+        let greet = self.next_greet().map(|(at, _)| at);
         let next = [tell, count, greet].into_iter().flatten().min();
         next.or_else(|| self.is_empty().then(|| self.quiet_at()))
     }
 
     /// Whether there is nothing to remember of it once it has been quiet for a while.
     fn is_empty(&self) -> bool {
-        let is_waited_for = !self.waiters.is_empty() || !self.under_way.is_empty();
-        let is_busy = self.is_telling || self.is_greeting || is_waited_for;
+        let is_waited_for = [&self.held_back, &self.overtaken]
+            .iter()
+            .any(|waiting| !waiting.waiters.is_empty());
+        let is_under_way = is_waited_for || !self.under_way.is_empty();
+        let is_busy = self.is_telling || self.is_greeting || is_under_way;
         let is_changed = self.list_changed || self.count_changed;
         !is_busy
             && !is_changed
@@ -494,11 +533,27 @@ impl<W> Topic<W> {
     }
 
     fn quiet_at(&self) -> Duration {
-        self.tell_at.max(self.count_at).max(self.greet_at)
+        let greet_at = self.held_back.greet_at.max(self.overtaken.greet_at);
+        self.tell_at.max(self.count_at).max(greet_at)
     }
 
     fn is_idle(&self, now: Duration) -> bool {
         self.is_empty() && self.quiet_at() <= now
+    }
+}
+
+impl<W> Waiting<W> {
+    fn new() -> Self {
+        Self {
+            waiters: Vec::new(),
+            heard_until: None,
+            greet_at: Duration::ZERO,
+        }
+    }
+
+    /// When they may be given a list beside so many others; nothing if there is nobody, or are too many of those.
+    fn greet_at(&self, bases: usize) -> Option<Duration> {
+        (!self.waiters.is_empty() && bases < BASES).then_some(self.greet_at)
     }
 }
 

@@ -38,6 +38,9 @@
 //! | what was given to one who has a list is no base once it has been told of, or not when it has arrived | `a_list_that_was_overtaken_`, the history |
 //! | who joined before on the same connection is not told what it missed, or who left since only, or not who is back; nothing noted of who left, or not what nobody heard; noted \
 //!   before it is told | the history, `who_was_here_a_while_ago_`; the history over wires of `node/clients` |
+//! | who leaves by a difference that is being told not told to who is back meanwhile, or no data fetched for them | `who_is_back_before_` |
+//! | lists under way count for those whose differences wait; those who wait in two ways take no turns | `lists_that_are_under_way_`; `of_those_who_join_` |
+//! | a list under way waits for its client's room | `unread::who_asks_anew_` |
 //! | all that happens where nobody is subscribed noted | `where_nobody_has_been_for_a_minute_` |
 //! | what was noted while nobody was subscribed taken for what a window's clients hold | `who_comes_to_a_window_` |
 //! | all that is due looked at in one turn | `so_many_looks_` |
@@ -502,6 +505,92 @@ fn who_was_here_a_while_ago_is_told_who_left_meanwhile_and_nobody_else_is() {
         assert_eq!(greet.greeting.missed().leaves, left);
         teller.greeted(&topic(), None);
     }
+}
+
+/// A difference in several parts, or one that is fetched for: who joins again before its end may still hear of an old one that they came.
+#[test]
+fn who_is_back_before_a_difference_is_told_hears_who_leaves_by_it() {
+    for is_watched in [true, false] {
+        let mut teller = teller(Mode::Full);
+        let mut seen = Seen {
+            list: list(&[("a", 1), ("b", 2)]),
+            is_watched: true,
+        };
+        teller.changed(&topic());
+        telling(teller.next(ms(0), &seen));
+        teller.told(&topic(), ms(0));
+        seen.list = list(&[("a", 1)]);
+        seen.is_watched = is_watched;
+        teller.changed(&topic());
+        telling(teller.next(ms(1_000), &seen));
+        let wish = Wish {
+            heard_until: Some(ms(900)),
+            ..HELD
+        };
+        teller.wanted(&topic(), (), wish);
+        let Some(Job::Greet(greet)) = teller.next(ms(1_000), &seen) else {
+            panic!("no greeting");
+        };
+        assert_eq!(greet.greeting.missed().leaves, [entry("b", 2)]);
+        assert_eq!(greet.greeting.keys(), ["a".into(), "b".into()]);
+    }
+}
+
+/// A list is under way as long as somebody who is to have it is, and that may be long.
+#[test]
+fn lists_that_are_under_way_keep_nobody_from_theirs_for_whom_changes_wait() {
+    let mut teller = teller(Mode::Full);
+    let now = |_: &str| list(&[("a", 1)]);
+    let mut greeted = 0;
+    for n in 0..100 {
+        teller.wanted(&topic(), n, Wish::default());
+        if let Some(job) = teller.next(ms(50 * n), &now) {
+            assert!(matches!(job, Job::Greet(_)));
+            teller.greeted(&topic(), None);
+            greeted += 1;
+        }
+    }
+    assert_eq!(greeted, BASES);
+    for n in 100..200 {
+        teller.changed(&topic());
+        teller.wanted(&topic(), n, HELD);
+        while let Some(job) = teller.next(ms(50 * n), &now) {
+            match job {
+                Job::Tell(_) => teller.told(&topic(), ms(50 * n)),
+                Job::Greet(greet) => {
+                    assert_eq!(greet.waiters, [n]);
+                    teller.greeted(&topic(), None);
+                    greeted += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(greeted, BASES + 100);
+}
+
+/// Who asks anew all the time is not kept from a list by those who join all the time, nor the other way round.
+#[test]
+fn of_those_who_join_and_those_who_ask_anew_each_get_their_lists() {
+    let mut teller = teller(Mode::Full);
+    let now = |_: &str| list(&[("a", 1)]);
+    let mut greeted = [0, 0];
+    for n in 0..100 {
+        teller.wanted(&topic(), 0, HELD);
+        teller.wanted(&topic(), 1, Wish::default());
+        // Each takes as long as a period.
+        match teller.next(ms(50 * n), &now) {
+            Some(Job::Greet(greet)) => {
+                greeted[greet.waiters[0]] += 1;
+                teller.greeted(&topic(), None);
+                if let Some(way) = greet.way {
+                    teller.arrived(&topic(), way);
+                }
+            }
+            Some(Job::Tell(_)) => teller.told(&topic(), ms(50 * n)),
+            None => {}
+        }
+    }
+    assert!(greeted.iter().all(|lists| *lists > 30), "{greeted:?}");
 }
 
 /// A node has many topics that only others' clients are in.

@@ -18,3 +18,4 @@ mod modes;
 mod owners;
 mod room;
 mod state_first;
+mod unread;

@@ -42,6 +42,8 @@ pub(crate) enum Event {
     List,
     /// Pushes the list again.
     Anew,
+    /// The same, behind so many others.
+    AnewBehind { frames: usize },
     /// The same, as a channel does it in `join`.
     AnewAfterwards,
     /// Panics.
@@ -100,6 +102,15 @@ impl Channel<Presence> for Room {
                 Ok(()) => Reply::ok_empty(),
                 Err(error) => Reply::error(&json!({ "reason": error.to_string() })),
             },
+            Event::AnewBehind { frames } => {
+                for n in 0..frames {
+                    socket.push("noise", &json!({ "n": n })).unwrap();
+                }
+                match presence.push_state(socket).await {
+                    Ok(()) => Reply::ok_empty(),
+                    Err(error) => Reply::error(&json!({ "reason": error.to_string() })),
+                }
+            }
             Event::AnewAfterwards => {
                 presence.push_state_after_join(socket);
                 Reply::ok_empty()

@@ -51,8 +51,10 @@ pub struct LongPollConfig {
     /// How many of them may be of clients from one address, if the server knows it; default 1,000, so that no address takes all. None is no
     /// limit of its own. Addresses count as in [`max_per_address`](crate::ConnectionLimits::max_per_address). One more client is told to come back later.
     pub max_sessions_per_address: Option<usize>,
-    /// How many requests may be under way to other nodes, and how many from them; default 10,000 each. A session that
-    /// cannot be asked for is as good as gone: its client gets a new one.
+    /// How many requests may be under way to other nodes, and how many posts from them; default 10,000 each. They are shared as
+    /// [`max_posted_bytes`](Self::max_posted_bytes) is, on the node that is asked by the addresses from which the sessions were opened: one client
+    /// has half at most, and less than two are none. A poll beyond waits for room and is answered 204 if there is none for as long as it may
+    /// wait, a post is answered 408.
     pub max_forwarded: usize,
     /// How many bytes of posts may be under way to other nodes, and how many of posts from other nodes; default 16 MiB each, shared as
     /// [`max_posted_bytes`](Self::max_posted_bytes) is. A post beyond is
@@ -61,8 +63,8 @@ pub struct LongPollConfig {
     pub max_forwarded_bytes: usize,
     /// How many bytes of answers to polls may be here that came from other nodes and that clients have not read; default 64 MiB. While there
     /// are as many, polls for sessions of other nodes are answered as posts beyond [`max_posted_bytes`](Self::max_posted_bytes). One session has no
-    /// more of it than [`buffer_bytes`](Self::buffer_bytes) and what two polls bring, and one address at most as much as it leaves free, and one
-    /// answer.
+    /// more of it than [`buffer_bytes`](Self::buffer_bytes) and what two polls bring: until its client has read some, its further polls wait. One address
+    /// has at most as much as it leaves free, and one answer.
     pub max_answer_bytes: usize,
 }
 

@@ -34,7 +34,10 @@ pub(super) struct Downstream<W> {
     next: u64,
     /// When the last poll ended that was the newest.
     heard: Instant,
+    /// Whether a poll has messages that may be put back.
+    passing: bool,
     ended: bool,
+    abandoned: bool,
 }
 
 #[derive(Debug)]
@@ -76,7 +79,9 @@ impl<W> Downstream<W> {
             older: None,
             next: 0,
             heard: now,
+            passing: false,
             ended: false,
+            abandoned: false,
         }
     }
 
@@ -86,17 +91,36 @@ impl<W> Downstream<W> {
         self.bytes < self.bound_bytes
     }
 
-    /// Puts a message. Whoever has put all that there is wakes the poll that gets it, by [`news`](Self::news).
+    /// Puts a message, unless nobody will hear it. Whoever has put all that there is wakes the poll that gets it, by [`news`](Self::news).
     pub(super) fn put(&mut self, message: ByteString) {
+        if self.abandoned {
+            return;
+        }
         self.bytes += weight(&message);
         self.messages.push_back(message);
     }
 
-    /// Puts back what a poll took out and has [read](Self::read): it stands before what came since.
-    pub(super) fn put_back(&mut self, messages: Vec<ByteString>) {
-        self.bytes += messages.iter().map(weight).sum::<usize>();
-        let since = mem::replace(&mut self.messages, messages.into());
-        self.messages.extend(since);
+    /// What a poll was just answered is not here any more to be read, but may have to come back: until that is [known](Self::passed) no
+    /// poll gets what comes after it.
+    pub(super) fn pass_on(&mut self, messages: &[ByteString]) {
+        self.unread -= messages.iter().map(weight).sum::<usize>();
+        self.passing = true;
+    }
+
+    /// What a poll [passes on](Self::pass_on) has gone, but for what comes back: that stands before what came since. Gives back all polls to wake.
+    #[must_use = "the polls have to be woken"]
+    pub(super) fn passed(&mut self, back: Vec<ByteString>) -> impl Iterator<Item = W> + use<W> {
+        self.passing = false;
+        if !self.abandoned {
+            self.bytes += back.iter().map(weight).sum::<usize>();
+            let since = mem::replace(&mut self.messages, back.into());
+            self.messages.extend(since);
+        }
+        let polls = match self.ended {
+            true => self.wakers(),
+            false => [self.news(), None],
+        };
+        polls.into_iter().flatten()
     }
 
     /// The poll to wake if there are messages.
@@ -109,7 +133,7 @@ impl<W> Downstream<W> {
 
     /// Whether there are messages, and the client reads what it is answered.
     fn has_answer(&self) -> bool {
-        !self.messages.is_empty() && self.unread < self.bound_bytes
+        !self.messages.is_empty() && self.unread < self.bound_bytes && !self.passing
     }
 
     /// So much of what messages weigh has been read, or will never be. Gives back the poll to wake if there are more.
@@ -123,19 +147,24 @@ impl<W> Downstream<W> {
     #[must_use = "the polls have to be woken"]
     pub(super) fn end(&mut self) -> impl Iterator<Item = W> + use<W> {
         self.ended = true;
-        let polls = [&mut self.newest, &mut self.older];
-        let wakers = polls.map(|slot| slot.as_mut().and_then(|slot| slot.waker.take()));
-        wakers.into_iter().flatten()
+        self.wakers().into_iter().flatten()
     }
 
-    /// Nobody will hear what waits.
+    fn wakers(&mut self) -> [Option<W>; 2] {
+        let polls = [&mut self.newest, &mut self.older];
+        polls.map(|slot| slot.as_mut().and_then(|slot| slot.waker.take()))
+    }
+
+    /// Nobody will hear what waits, nor what is put from now on.
     pub(super) fn abandon(&mut self) {
+        self.abandoned = true;
         self.messages = VecDeque::new();
         self.bytes = 0;
     }
 
+    /// Whether everything was handed over.
     pub(super) fn is_empty(&self) -> bool {
-        self.messages.is_empty()
+        self.messages.is_empty() && !self.passing
     }
 
     /// A poll came, to be answered within `window`. It takes the place of the one before. Where two wait already, the oldest is over:
@@ -163,7 +192,7 @@ impl<W> Downstream<W> {
             self.unread += mem::take(&mut self.bytes);
             return Some(Polled::Messages(mem::take(&mut self.messages).into()));
         }
-        if self.ended && self.messages.is_empty() {
+        if self.ended && self.is_empty() {
             return Some(Polled::Gone);
         }
         let is_over = now >= waiting.deadline || self.slot(waiting).is_none();

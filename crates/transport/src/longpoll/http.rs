@@ -182,13 +182,13 @@ async fn post<B: RequestBody>(
         return status(410);
     };
     let place = polling.sessions.find(token);
-    if let Place::There(node) = &place
-        && !polling.relay.has_session(node, token).await
-    {
-        return posted(polling, PostAnswer::Gone);
-    }
     let holder = Holder::of(client, token);
-    let mut room = match polling.room(&place, holder) {
+    if let Place::There(node) = &place
+        && let Err(answer) = polling.relay.find(node, token, &holder).await
+    {
+        return posted(polling, answer);
+    }
+    let mut room = match polling.room(&place, holder.clone()) {
         Ok(room) => room,
         Err(not_taken) => return posted(polling, not_taken.into()),
     };
@@ -199,9 +199,9 @@ async fn post<B: RequestBody>(
     let layout = Layout::of(headers);
     let answer = match (&place, room.session) {
         (Place::There(node), _) => {
-            let (relay, window) = (&polling.relay, polling.config().window);
+            let relay = &polling.relay;
             relay
-                .post(node, token, layout, body, room.node, window)
+                .post(node, token, layout, body, room.node, &holder)
                 .await
         }
         (_, Some(coming)) => {

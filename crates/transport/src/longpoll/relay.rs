@@ -20,7 +20,10 @@ use matryoshka_pubsub::{
     Delivery, DirectError, Dispatcher, Kind, Message, NodeName, Payload, PubSub, Sink, Subscribers,
     TrafficClass, cluster::MemberEvent,
 };
-use tokio::time::timeout;
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep, timeout_at},
+};
 
 use super::{
     body::{BadLine, Layout},
@@ -29,14 +32,18 @@ use super::{
     session::PostAnswer,
     sessions::Sessions,
 };
-use asking::{Answer, Asking, Question, Unheard};
-use serving::{Serving, Work};
+use crate::later::later;
+use asking::{Answer, Asking, Question, Room, Unheard};
+use serving::{Asker, Serving};
 pub(super) use unread::Unread;
 use unread::UnreadAnswers;
 use wire::{Said, Word};
 
 /// How long an answer may take beyond the window of its request, when a node does not even say that the session is gone: 2 s.
 pub(super) const LOOKUP_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long to wait before what had no room in the queue to another node is said again, or what had none here is looked at again.
+const RETRY: Duration = Duration::from_millis(100);
 
 /// What the messages are, and where they go.
 pub(super) const KIND: Kind = Kind(7);
@@ -86,88 +93,118 @@ impl Relay {
         self.linked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks a node whether it has the session of a token. A word is all that a token can cost which anybody has made up.
+    /// Asks a node whether it has the session of a token; what to answer to a post, if not. A word is all that a token can cost which anybody
+    /// has made up.
     ///
     /// # Cancel safety
     /// As [`poll`](Self::poll).
-    pub(super) async fn has_session(&self, node: &NodeName, token: &str) -> bool {
+    pub(super) async fn find(
+        self: &Arc<Self>,
+        node: &NodeName,
+        token: &str,
+        holder: &Holder,
+    ) -> Result<(), PostAnswer> {
         if !self.linked().contains(node) {
-            return false;
+            return Err(PostAnswer::Gone);
         }
+        let room = self.room_for_post(holder)?;
         let token = ByteString::from(token);
         self.sessions.counters().forwarded.add_one();
-        let (word, charge) = (Word::Knock { token }, self.answers.charge(None));
-        match self.ask(node, word, Duration::ZERO, charge).await {
+        let knock = |_| Word::Knock {
+            token: token.clone(),
+        };
+        match self.ask(node, None, Duration::ZERO, room, knock).await {
             Some(Answer {
                 word: Word::Here, ..
-            }) => true,
-            _ => self.in_vain(false),
+            }) => Ok(()),
+            _ => Err(self.in_vain(PostAnswer::Gone)),
         }
     }
 
     /// Asks a node for messages of one of its sessions. They count as unread until the other thing that is returned is dropped. None if too
-    /// much is that came from other nodes, to this holder or to all. A session that has as much of that as may wait for it gets nothing, as it
-    /// would where it is.
+    /// much is that came from other nodes, to this holder or to all. While the session has as much of that as may wait for it, or the holder as
+    /// many requests under way as it may have, the poll waits here, as it would where the session is.
     ///
     /// # Cancel safety
     /// Dropped, the other node is told that nobody waits any more.
     pub(super) async fn poll(
-        &self,
+        self: &Arc<Self>,
         node: &NodeName,
         token: &str,
         window: Duration,
         holder: Holder,
     ) -> Option<(Polled, Option<Unread>)> {
-        if self.unread.of(token) >= self.sessions.config().buffer_bytes {
+        let end = after(window);
+        let Ok(slot) = timeout_at(end, self.slot_for_poll(token, &holder)).await else {
             return Some((Polled::Nothing, None));
-        }
-        let charge = self.answers.charge(Some(holder));
-        if !charge.could_grow(1) {
+        };
+        let answer = self.answers.charge(Some(holder));
+        if !answer.could_grow(1) {
             return None;
         }
         let token = ByteString::from(token);
         self.sessions.counters().forwarded.add_one();
-        let word = Word::Poll {
+        let poll = |window| Word::Poll {
             token: token.clone(),
             window,
         };
-        let Some(Answer { word, charge }) = self.ask(node, word, window, charge).await else {
+        let (polled, room) = (Some(token.clone()), Room { slot, answer });
+        let window = end.saturating_duration_since(Instant::now());
+        let Some(Answer { word, room }) = self.ask(node, polled, window, room, poll).await else {
             return Some((self.in_vain(Polled::Gone), None));
         };
         match word {
             Word::Messages(messages) => {
-                let unread = Unread::new(&self.unread, token, charge);
+                let unread = Unread::new(&self.unread, token, room.answer);
                 Some((Polled::Messages(messages), Some(unread)))
             }
             Word::Nothing => Some((Polled::Nothing, None)),
             Word::Lost { .. } => {
-                // A node that cannot be told is down, or ends the session as nobody polls it.
-                let _ = self.say(node, 0, Word::Lost { token });
+                let slot = room.slot;
+                self.tell_lost(node, Unheard { token, slot });
                 None
             }
             _ => Some((self.in_vain(Polled::Gone), None)),
         }
     }
 
-    /// Brings a body to a session of another node that [has](Self::has_session) it. The charge is given back when that has answered.
+    /// Waits until a client may have one more poll under way, and has read what it was answered.
+    ///
+    /// # Cancel safety
+    /// Nothing is taken unless it is returned.
+    async fn slot_for_poll(&self, token: &str, holder: &Holder) -> Charge {
+        loop {
+            let has_read = self.unread.of(token) < self.sessions.config().buffer_bytes;
+            if has_read && let Some(slot) = self.asking.slot(holder) {
+                return slot;
+            }
+            sleep(RETRY).await;
+        }
+    }
+
+    /// Brings a body to a session of another node that is [there](Self::find). The charge is given back when that has answered.
     pub(super) async fn post(
-        &self,
+        self: &Arc<Self>,
         node: &NodeName,
         token: &str,
         layout: Layout,
         body: Bytes,
         charge: Charge,
-        window: Duration,
+        holder: &Holder,
     ) -> PostAnswer {
+        let room = match self.room_for_post(holder) {
+            Ok(room) => room,
+            Err(late) => return late,
+        };
         let token = ByteString::from(token);
-        let word = Word::Post {
-            token,
+        let post = |window| Word::Post {
+            token: token.clone(),
             window,
             layout,
-            body,
+            body: body.clone(),
         };
-        let nothing = self.answers.charge(None);
-        let answer = self.ask(node, word, window, nothing).await;
+        let window = self.sessions.config().window;
+        let answer = self.ask(node, None, window, room, post).await;
         drop(charge);
         match answer.map(|answer| answer.word) {
             Some(Word::Taken) => PostAnswer::Taken,
@@ -179,29 +216,47 @@ impl Relay {
         }
     }
 
-    async fn ask(
-        &self,
-        node: &NodeName,
-        word: Word,
-        window: Duration,
-        charge: Charge,
-    ) -> Option<Answer> {
-        let polled = match &word {
-            Word::Poll { token, .. } => Some(token.clone()),
-            _ => None,
+    /// Its answer takes none. A post does not wait for other requests of its client: one that comes after it would not.
+    fn room_for_post(&self, holder: &Holder) -> Result<Room, PostAnswer> {
+        let Some(slot) = self.asking.slot(holder) else {
+            self.sessions.counters().posts_refused.add_one();
+            return Err(PostAnswer::Late);
         };
-        let question = self.asking.begin(node, polled, charge)?;
+        let answer = self.answers.charge(None);
+        Ok(Room { slot, answer })
+    }
+
+    /// Asks, as soon as there is room on the way, what is made of what is left of the window then. None if there is no answer in time.
+    async fn ask(
+        self: &Arc<Self>,
+        node: &NodeName,
+        polled: Option<ByteString>,
+        window: Duration,
+        room: Room,
+        word: impl Fn(Duration) -> Word,
+    ) -> Option<Answer> {
+        let (end, limit) = (after(window), after(window.saturating_add(LOOKUP_LIMIT)));
         let mut waiting = Waiting {
             relay: self,
             node,
-            question,
+            question: self.asking.begin(node, polled, room),
+            is_asked: false,
             is_over: false,
         };
         let request = waiting.question.request();
-        self.say(node, request, word).ok()?;
-        let limit = window.saturating_add(LOOKUP_LIMIT);
-        let answer = timeout(limit, waiting.question.answer()).await;
-        waiting.is_over = answer.is_ok();
+        let answer = timeout_at(limit, async {
+            loop {
+                let left = end.saturating_duration_since(Instant::now());
+                match self.say(node, request, word(left)) {
+                    Err(DirectError::QueueFull(_)) => sleep(RETRY).await,
+                    asked => break asked.ok()?,
+                }
+            }
+            waiting.is_asked = true;
+            waiting.question.answer().await
+        })
+        .await;
+        waiting.is_over = answer.is_ok() && waiting.is_asked;
         answer.ok().flatten()
     }
 
@@ -218,34 +273,63 @@ impl Relay {
         self.pubsub.direct_broadcast(node, TOPIC, payload(said))
     }
 
+    /// Tells as soon as there is room in the queue to that node.
+    ///
+    /// # Cancel safety
+    /// Dropped, it was not told.
+    async fn tell_at_last(&self, node: &NodeName, said: &Said) -> Result<(), DirectError> {
+        loop {
+            match self.tell(node, said) {
+                Err(DirectError::QueueFull(_)) => sleep(RETRY).await,
+                told => return told,
+            }
+        }
+    }
+
+    /// Ends a session of another node, whose messages reach nobody. It must not go on with its client on another way, so it is told at last.
+    fn tell_lost(self: &Arc<Self>, node: &NodeName, unheard: Unheard) {
+        let Unheard { token, slot } = unheard;
+        let said = Said {
+            request: 0,
+            word: Word::Lost { token },
+        };
+        // A node that cannot be told for another reason is down.
+        if let Err(DirectError::QueueFull(_)) = self.tell(node, &said)
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let (relay, node) = (Arc::clone(self), node.clone());
+            runtime.spawn(async move {
+                let _ = relay.tell_at_last(&node, &said).await;
+                drop(slot);
+            });
+        }
+    }
+
     /// Another node said something.
     fn hear(self: &Arc<Self>, node: &NodeName, said: Said) {
         let Said { request, word } = said;
+        let asker = Asker {
+            node: node.clone(),
+            request,
+        };
         match word {
-            Word::Poll { token, window } => {
-                self.serve(node, request, &token, window, Work::Poll);
-            }
+            Word::Poll { token, window } => self.serve_poll(asker, &token, window),
             Word::Post {
                 token,
                 window,
                 layout,
                 body,
-            } => self.serve_post(node, request, &token, window, layout, body),
-            Word::Knock { token } => {
-                let is_here = self.sessions.find_here(&token).is_some();
-                let answer = if is_here { Word::Here } else { Word::Gone };
-                // A node that cannot be told is down, or gives up.
-                let _ = self.say(node, request, answer);
-            }
-            Word::Cancel => self.serving.cancel(node, request),
+            } => self.serve_post(asker, &token, window, layout, body),
+            Word::Knock { token } => self.serve_knock(asker, &token),
+            Word::Cancel => self.serving.cancel(&asker),
             Word::Lost { token } => {
                 if let Some(session) = self.sessions.find_here(&token) {
                     self.lose(node, &session);
                 }
             }
             answer => {
-                if let Err(Unheard { token }) = self.asking.answer(node, request, answer) {
-                    let _ = self.say(node, request, Word::Lost { token });
+                if let Err(unheard) = self.asking.answer(node, request, answer) {
+                    self.tell_lost(node, unheard);
                 }
             }
         }
@@ -273,11 +357,17 @@ fn payload(said: &Said) -> Payload {
     Payload::new(KIND, said.encode()).with_class(TrafficClass::Bulk)
 }
 
+/// The moment so long after now.
+fn after(time: Duration) -> Instant {
+    later(Instant::now().into_std(), time).into()
+}
+
 /// Waits for an answer; dropped before that, it tells the other node that nobody waits any more.
 struct Waiting<'a> {
-    relay: &'a Relay,
+    relay: &'a Arc<Relay>,
     node: &'a NodeName,
     question: Question<'a>,
+    is_asked: bool,
     is_over: bool,
 }
 
@@ -286,12 +376,17 @@ impl Drop for Waiting<'_> {
         if self.is_over {
             return;
         }
-        let word = match self.question.give_up() {
-            Ok(()) => Word::Cancel,
-            Err(Unheard { token }) => Word::Lost { token },
-        };
-        // A node that cannot be told is down, and has forgotten it.
-        let _ = self.relay.say(self.node, self.question.request(), word);
+        if !self.is_asked {
+            return self.question.withdraw();
+        }
+        match self.question.give_up() {
+            Ok(()) => {
+                let request = self.question.request();
+                // A node that cannot be told is down, or runs out the window, or has answered.
+                let _ = self.relay.say(self.node, request, Word::Cancel);
+            }
+            Err(unheard) => self.relay.tell_lost(self.node, unheard),
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use tokio::{
 use super::{
     LongPollConfig,
     body::{BadLine, Messages, Part},
-    budget::Charge,
+    budget::{Charge, Holder},
     downstream::{Downstream, Polled, Waiting, weight},
     sessions::Seat,
     upstream::{NotTaken, PostId, Posted, Step, Upstream},
@@ -36,6 +36,8 @@ use crate::{
 /// A session, as its requests see it.
 pub(super) struct Shared {
     state: Mutex<State>,
+    /// Whose it is.
+    holder: Holder,
     /// Where the session's task runs.
     runtime: Handle,
     /// The session's task, when it waits for a frame.
@@ -98,7 +100,7 @@ impl From<NotTaken> for PostAnswer {
 
 impl Shared {
     /// A session whose task will run in the current tokio runtime.
-    pub(super) fn new(config: &LongPollConfig) -> Self {
+    pub(super) fn new(config: &LongPollConfig, holder: Holder) -> Self {
         let now = Instant::now().into_std();
         Self {
             state: Mutex::new(State {
@@ -106,6 +108,7 @@ impl Shared {
                 upstream: Upstream::new(config.max_body_bytes),
                 lost: false,
             }),
+            holder,
             runtime: Handle::current(),
             reader: AtomicWaker::new(),
             writer: AtomicWaker::new(),
@@ -118,7 +121,7 @@ impl Shared {
     /// # Cancel safety
     /// Messages are taken only when they are returned.
     pub(super) async fn poll(self: &Arc<Self>, window: Duration) -> (Polled, Unread) {
-        let polled = self.wait_for_messages(window).await;
+        let polled = OpenPoll::begin(self, window, false).answer().await;
         let weight = match &polled {
             Polled::Messages(messages) => messages.iter().map(weight).sum(),
             Polled::Nothing | Polled::Gone => 0,
@@ -127,28 +130,9 @@ impl Shared {
         (polled, Unread { session, weight })
     }
 
-    async fn wait_for_messages(&self, window: Duration) -> Polled {
-        let poll = OpenPoll::begin(self, window);
-        let deadline = Instant::from_std(poll.waiting.deadline());
-        let mut timer = pin!(sleep_until(deadline));
-        poll_fn(|cx| {
-            let is_over = timer.as_mut().poll(cx).is_ready();
-            match poll.try_answer(cx) {
-                Some(polled) => Poll::Ready(polled),
-                None if is_over => Poll::Ready(Polled::Nothing),
-                None => Poll::Pending,
-            }
-        })
-        .await
-    }
-
-    /// Messages that a poll took out did not leave this node: the next poll gets them.
-    pub(super) fn put_back(&self, messages: Vec<ByteString>) {
-        let mut state = self.lock();
-        state.downstream.put_back(messages);
-        let news = state.downstream.news();
-        drop(state);
-        news.into_iter().for_each(Waker::wake);
+    /// A poll for the client of another node.
+    pub(super) fn relayed_poll(&self, window: Duration) -> OpenPoll<'_> {
+        OpenPoll::begin(self, window, true)
     }
 
     /// A post begins to come.
@@ -163,26 +147,27 @@ impl Shared {
 
     /// Nothing is read from the client any more; what waits for it can still be polled.
     fn end(&self) {
-        let mut state = self.lock();
-        let polls = state.downstream.end();
-        let posts = state.upstream.end();
-        drop(state);
-        polls.for_each(Waker::wake);
-        for post in posts {
-            post.tell(Posted::Lost);
-        }
+        end(self.lock());
     }
 
-    /// What a poll took out did not reach the client: the session ends.
+    /// What a poll took out did not reach the client: the session ends, and nothing more of it does.
     pub(super) fn lose(&self) {
-        self.lock().lost = true;
+        let mut state = self.lock();
+        state.lost = true;
+        state.downstream.abandon();
+        end(state);
         self.reader.wake();
+        self.writer.wake();
     }
 
     /// Tells whether the post was not done before.
     fn give_up(&self, id: PostId) -> bool {
         let given_up = self.lock().upstream.give_up(id);
         given_up.is_some()
+    }
+
+    pub(super) fn holder(&self) -> &Holder {
+        &self.holder
     }
 
     pub(super) fn runtime(&self) -> &Handle {
@@ -192,6 +177,16 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing that can panic runs inside, so a poisoned lock guards sound data.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn end(mut state: MutexGuard<'_, State>) {
+    let polls = state.downstream.end();
+    let posts = state.upstream.end();
+    drop(state);
+    polls.for_each(Waker::wake);
+    for post in posts {
+        post.tell(Posted::Lost);
     }
 }
 
@@ -273,17 +268,53 @@ impl Drop for Coming<'_> {
 }
 
 /// A poll that waits; dropped, it waits no longer.
-struct OpenPoll<'a> {
+pub(super) struct OpenPoll<'a> {
     session: &'a Shared,
     waiting: Waiting,
+    /// Whether its messages go to another node, and come back where they cannot.
+    is_relayed: bool,
 }
 
 impl<'a> OpenPoll<'a> {
-    fn begin(session: &'a Shared, window: Duration) -> Self {
+    fn begin(session: &'a Shared, window: Duration, is_relayed: bool) -> Self {
         let now = Instant::now().into_std();
         let (waiting, over) = session.lock().downstream.begin(now, window);
         over.into_iter().for_each(Waker::wake);
-        Self { session, waiting }
+        Self {
+            session,
+            waiting,
+            is_relayed,
+        }
+    }
+
+    /// When it is answered at the latest.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::from_std(self.waiting.deadline())
+    }
+
+    /// Waits for messages, for the end, for the deadline, or for two newer polls. Where it is [relayed](Shared::relayed_poll), no other poll
+    /// gets messages until these are said to have [gone](Self::passed).
+    ///
+    /// # Cancel safety
+    /// Messages are taken only when they are returned.
+    pub(super) async fn answer(&self) -> Polled {
+        let mut timer = pin!(sleep_until(self.deadline()));
+        poll_fn(|cx| {
+            let is_over = timer.as_mut().poll(cx).is_ready();
+            match self.try_answer(cx) {
+                Some(polled) => Poll::Ready(polled),
+                None if is_over => Poll::Ready(Polled::Nothing),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Its messages have left this node, but for these: the newest poll gets them.
+    pub(super) fn passed(&self, back: Vec<ByteString>) {
+        let polls = self.session.lock().downstream.passed(back);
+        polls.for_each(Waker::wake);
+        self.session.writer.wake();
     }
 
     /// The answer, or its task is woken when there may be one.
@@ -291,6 +322,11 @@ impl<'a> OpenPoll<'a> {
         let now = Instant::now().into_std();
         let mut state = self.session.lock();
         let polled = state.downstream.poll(&self.waiting, now);
+        if let Some(Polled::Messages(messages)) = &polled
+            && self.is_relayed
+        {
+            state.downstream.pass_on(messages);
+        }
         let old = match polled {
             Some(_) => None,
             None => state.downstream.wait(&self.waiting, cx.waker().clone()),
@@ -405,7 +441,8 @@ impl Connection for LongPollConnection {
 
 impl Drop for LongPollConnection {
     fn drop(&mut self) {
-        self.session.lock().downstream.abandon();
-        self.session.end();
+        let mut state = self.session.lock();
+        state.downstream.abandon();
+        end(state);
     }
 }

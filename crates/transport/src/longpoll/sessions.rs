@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     LongPollConfig,
-    budget::Budget,
+    budget::{Budget, Holder},
     counters::Counters,
     session::Shared,
     token::{Token, TokenKey},
@@ -160,7 +160,11 @@ impl Seat {
             config,
             ..
         } = &*self.sessions;
-        let session = Arc::new(Shared::new(config));
+        let holder = match self.address {
+            Some(address) => Holder::Address(address),
+            None => Holder::Session(Some((node.clone(), self.number))),
+        };
+        let session = Arc::new(Shared::new(config, holder));
         let entry = Arc::clone(&session);
         self.sessions.table().open.insert(self.number, entry);
         self.sessions.counters.opened.add_one();

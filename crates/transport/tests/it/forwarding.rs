@@ -231,24 +231,6 @@ async fn a_node_that_stands_still_is_waited_for_a_little_longer_than_the_window(
 }
 
 #[tokio::test(start_paused = true)]
-async fn beyond_the_limit_of_forwarded_requests_a_client_gets_a_session_where_it_is() {
-    let pair = Pair::with(LongPollConfig::default().with_max_forwarded(1));
-    let (first, second) = (pair.a.open().await, pair.a.open().await);
-    let beyond = async {
-        tokio::task::yield_now().await;
-        assert_eq!(pair.b.poll(&second).await.json()["status"], 410);
-    };
-    let (waiting, ()) = join(pair.b.poll(&first), beyond).await;
-    assert_eq!(waiting.json()["status"], 204);
-    assert_eq!(pair.sessions(), (2, 1));
-    assert_eq!(
-        pair.b.poll(&first).await.json()["status"],
-        204,
-        "there is room again"
-    );
-}
-
-#[tokio::test(start_paused = true)]
 async fn messages_that_cannot_be_passed_on_end_their_session() {
     const OVER_A_PAYLOAD: usize = 17 * 1024 * 1024;
     let pair = Pair::with(LongPollConfig::default().with_max_frame_bytes(OVER_A_PAYLOAD));

@@ -5,6 +5,7 @@ mod blocked;
 mod buffers;
 mod connections;
 mod contract;
+mod crowded;
 mod custom;
 mod forwarding;
 mod handshake;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
 use matryoshka_transport::{
-    HttpConfig, HttpService, Limits, LongPollConfig, LongPolling,
+    HttpConfig, HttpService, Limits, LongPollConfig, LongPolling, PeerAddr,
     bytes::Bytes,
-    http::{HeaderMap, Request, StatusCode, request},
+    http::{HeaderMap, Request, Response, StatusCode, request},
     pubsub::PubSub,
 };
 use serde_json::{Value, json};
@@ -79,7 +79,7 @@ impl Polled {
     }
 
     pub async fn ask(&self, request: Request<Full<Bytes>>) -> Answer {
-        let response = self.service.clone().call(request).await.unwrap();
+        let response = self.unread(request).await;
         let (parts, body) = response.into_parts();
         Answer {
             status: parts.status,
@@ -87,6 +87,18 @@ impl Polled {
             // A copy: what the server handed over is read then, and let go.
             body: Bytes::copy_from_slice(&body.collect().await.unwrap().to_bytes()),
         }
+    }
+
+    /// What is answered, of which nothing is read.
+    pub async fn unread(&self, request: Request<Full<Bytes>>) -> Response<Full<Bytes>> {
+        self.service.clone().call(request).await.unwrap()
+    }
+
+    /// What a client is answered that comes from there.
+    pub async fn ask_from(&self, peer: &str, mut request: Request<Full<Bytes>>) -> Answer {
+        let peer = PeerAddr(peer.parse().unwrap());
+        request.extensions_mut().insert(peer);
+        self.ask(request).await
     }
 
     pub async fn get(&self, query: &str) -> Answer {
@@ -99,10 +111,7 @@ impl Polled {
     }
 
     pub async fn post(&self, token: &str, content_type: &str, body: impl Into<Bytes>) -> Answer {
-        let request = Request::post(format!("/socket/longpoll?vsn=2.0.0&token={token}"))
-            .header("content-type", content_type)
-            .body(Full::new(body.into()));
-        self.ask(request.unwrap()).await
+        self.ask(post(token, content_type, body)).await
     }
 
     pub async fn lines(&self, token: &str, lines: &str) -> Answer {
@@ -120,6 +129,17 @@ impl Polled {
 
 pub fn get(query: &str) -> request::Builder {
     Request::get(format!("/socket/longpoll?{query}"))
+}
+
+pub fn post(token: &str, content_type: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+    Request::post(format!("/socket/longpoll?vsn=2.0.0&token={token}"))
+        .header("content-type", content_type)
+        .body(Full::new(body.into()))
+        .unwrap()
+}
+
+pub fn nothing(token: &str) -> Value {
+    json!({"status": 204, "token": token, "messages": []})
 }
 
 pub fn messages(token: &str, texts: &[&str]) -> Value {

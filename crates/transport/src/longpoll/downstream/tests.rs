@@ -287,22 +287,61 @@ proptest! {
     }
 }
 
+/// A poll that passes on what there is.
+fn pass_on(downstream: &mut Downstream<char>, poll: &Waiting, now: Instant) -> Vec<ByteString> {
+    let Some(Polled::Messages(messages)) = downstream.poll(poll, now) else {
+        panic!("no messages");
+    };
+    downstream.pass_on(&messages);
+    messages
+}
+
 #[test]
-fn what_is_put_back_stands_before_what_came_since() {
+fn what_comes_back_stands_before_what_came_since_and_no_poll_gets_that_before() {
+    let now = Instant::now();
+    let mut downstream = downstream(1_000, now);
+    put(&mut downstream, 0..2);
+    let old = begin(&mut downstream, now);
+    let messages = pass_on(&mut downstream, &old, now);
+    put(&mut downstream, 2..3);
+    let new = wait(&mut downstream, now, 'n');
+    assert_eq!(downstream.news(), None);
+    assert!(!downstream.is_empty());
+    assert_eq!(downstream.passed(messages).collect::<String>(), "n");
+    assert_eq!(downstream.poll(&old, now), None, "it is not the newest");
+    assert_eq!(downstream.poll(&new, now), Some(texts(0..3)));
+    assert_eq!(downstream.bytes, 0);
+}
+
+#[test]
+fn a_session_that_has_ended_is_gone_when_its_last_messages_are_passed_on() {
+    let now = Instant::now();
+    let mut downstream = downstream(1_000, now);
+    put(&mut downstream, 0..2);
+    let old = begin(&mut downstream, now);
+    let messages = pass_on(&mut downstream, &old, now);
+    assert_eq!(downstream.end().count(), 0);
+    let new = wait(&mut downstream, now, 'n');
+    assert!(!downstream.is_empty());
+    assert_eq!(downstream.passed(messages).collect::<String>(), "n");
+    let messages = pass_on(&mut downstream, &new, now);
+    assert_eq!(downstream.poll(&old, now), None);
+    drop(messages);
+    assert_eq!(downstream.passed(Vec::new()).count(), 0);
+    assert_eq!(downstream.poll(&old, now), Some(Polled::Gone));
+}
+
+#[test]
+fn what_is_abandoned_takes_nothing_more() {
     let now = Instant::now();
     let mut downstream = downstream(1_000, now);
     put(&mut downstream, 0..2);
     let poll = begin(&mut downstream, now);
-    let Some(Polled::Messages(messages)) = downstream.poll(&poll, now) else {
-        panic!("no messages");
-    };
-    let _ = downstream.finish(&poll, now);
+    let messages = pass_on(&mut downstream, &poll, now);
+    downstream.abandon();
     put(&mut downstream, 2..3);
-    assert_eq!(downstream.read(messages.iter().map(weight).sum()), None);
-    downstream.put_back(messages);
-    let poll = begin(&mut downstream, now);
-    assert_eq!(downstream.poll(&poll, now), Some(texts(0..3)));
-    assert_eq!(downstream.bytes, 0);
+    assert_eq!(downstream.passed(messages).count(), 0);
+    assert!(downstream.is_empty() && downstream.bytes == 0);
 }
 
 #[test]

@@ -2,22 +2,25 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use bytestring::ByteString;
 use matryoshka_pubsub::NodeName;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::wire::Word;
-use crate::longpoll::budget::Charge;
+use crate::longpoll::budget::{Budget, Charge, Holder};
 
-/// How many requests are remembered whose client went away: for as long as their answers may be on their way, and no longer than others push them out.
-const GIVEN_UP: usize = 1_000;
+/// How long a poll is remembered at most whose client went away: 60 s. A node says that it has no answer to such a poll, but one of an earlier
+/// version says nothing.
+const REMEMBERED: Duration = Duration::from_secs(60);
 
 /// The requests under way, by number.
 pub(super) struct Asking {
-    most: usize,
+    /// How many there are, and whose.
+    slots: Arc<Budget>,
     table: Mutex<Table>,
 }
 
@@ -25,30 +28,45 @@ pub(super) struct Asking {
 struct Table {
     next: u64,
     open: HashMap<u64, Open>,
-    /// Polls whose clients have gone away, and the sessions that they asked.
-    given_up: BTreeMap<u64, (NodeName, ByteString)>,
+    given_up: BTreeMap<u64, GivenUp>,
 }
 
 struct Open {
     node: NodeName,
     /// The session that is asked for messages, if it is.
     polled: Option<ByteString>,
-    /// For what its client is to be told.
-    charge: Charge,
+    room: Room,
     answer: oneshot::Sender<Answer>,
+}
+
+/// A poll whose client has gone away, while messages may be on their way to it.
+struct GivenUp {
+    node: NodeName,
+    token: ByteString,
+    since: Instant,
+    slot: Charge,
+}
+
+/// What a request takes until its client has its answer.
+pub(super) struct Room {
+    /// One of the requests that there may be.
+    pub(super) slot: Charge,
+    /// For what the client is to be told.
+    pub(super) answer: Charge,
 }
 
 /// What a node answered.
 pub(super) struct Answer {
     pub(super) word: Word,
-    /// The room that it takes until the client has read it.
-    pub(super) charge: Charge,
+    pub(super) room: Room,
 }
 
 /// Messages came for a client that has gone away: the session of that token is not to go on without them.
 #[must_use = "their session has to be ended"]
 pub(super) struct Unheard {
     pub(super) token: ByteString,
+    /// Taken until that is told.
+    pub(super) slot: Charge,
 }
 
 /// One request, to be [given up](Self::give_up) where nobody waits for its answer any more.
@@ -62,41 +80,43 @@ pub(super) struct Question<'a> {
 impl Asking {
     pub(super) fn new(most: usize) -> Self {
         Self {
-            most,
+            slots: Budget::new(most),
             table: Mutex::default(),
         }
     }
 
-    /// A new request to that node, unless too many are under way. The charge is for what its client is to be told, and `polled` the session
-    /// that is asked for messages.
+    /// Room for one more request of that holder, who leaves as much to others as it has.
+    pub(super) fn slot(&self, holder: &Holder) -> Option<Charge> {
+        self.table().forget_old();
+        let mut slot = self.slots.charge(Some(holder.clone()));
+        slot.grow(1).then_some(slot)
+    }
+
+    /// A new request to that node. `polled` is the session that is asked for messages.
     pub(super) fn begin(
         &self,
         node: &NodeName,
         polled: Option<ByteString>,
-        charge: Charge,
-    ) -> Option<Question<'_>> {
+        room: Room,
+    ) -> Question<'_> {
         let (sender, answer) = oneshot::channel();
         let mut table = self.table();
-        if table.open.len() >= self.most {
-            return None;
-        }
         let request = table.next;
         table.next += 1;
-        let asked = polled.clone();
         let open = Open {
             node: node.clone(),
-            polled,
-            charge,
+            polled: polled.clone(),
+            room,
             answer: sender,
         };
         table.open.insert(request, open);
         drop(table);
-        Some(Question {
+        Question {
             asking: self,
             request,
-            polled: asked,
+            polled,
             answer,
-        })
+        }
     }
 
     /// A node answered. What it was not asked is nothing. What a client is to be told takes room as soon as it is here; where it finds none,
@@ -110,12 +130,12 @@ impl Asking {
         let mut table = self.table();
         let is_its = |open: &Open| open.node == *node;
         if !table.open.get(&request).is_some_and(is_its) {
-            let is_its = |given_up: &(NodeName, ByteString)| given_up.0 == *node;
+            let is_its = |given_up: &GivenUp| given_up.node == *node;
             if table.given_up.get(&request).is_some_and(is_its)
-                && let Some((_, token)) = table.given_up.remove(&request)
+                && let Some(GivenUp { token, slot, .. }) = table.given_up.remove(&request)
                 && let Word::Messages(_) = word
             {
-                return Err(Unheard { token });
+                return Err(Unheard { token, slot });
             }
             return Ok(());
         }
@@ -123,7 +143,7 @@ impl Asking {
         drop(table);
         let Some(Open {
             polled,
-            mut charge,
+            mut room,
             answer,
             ..
         }) = open
@@ -131,13 +151,13 @@ impl Asking {
             return Ok(());
         };
         if let Word::Messages(_) = word
-            && !charge.take_last(word.bytes())
+            && !room.answer.take_last(word.bytes())
         {
             let token = ByteString::new();
             word = Word::Lost { token };
         }
         // Whoever asked may have gone just now.
-        match answer.send(Answer { word, charge }) {
+        match answer.send(Answer { word, room }) {
             Ok(()) => Ok(()),
             Err(unheard) => unheard.messages_of(polled),
         }
@@ -147,12 +167,22 @@ impl Asking {
     pub(super) fn lose(&self, node: &NodeName) {
         let mut table = self.table();
         table.open.retain(|_, open| open.node != *node);
-        table.given_up.retain(|_, (asked, _)| asked != node);
+        table.given_up.retain(|_, given_up| given_up.node != *node);
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
         // Nothing panics while the lock is held, and each step leaves the table whole.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn forget_old(&mut self) {
+        while let Some(first) = self.given_up.first_entry()
+            && first.get().since.elapsed() >= REMEMBERED
+        {
+            first.remove();
+        }
     }
 }
 
@@ -169,15 +199,26 @@ impl Question<'_> {
         (&mut self.answer).await.ok()
     }
 
+    /// It never left this node.
+    pub(super) fn withdraw(&mut self) {
+        self.asking.table().open.remove(&self.request);
+    }
+
     /// Nobody waits for the answer any more. If it has come, what is in it is lost; else it will be when it comes.
     pub(super) fn give_up(&mut self) -> Result<(), Unheard> {
         let mut table = self.asking.table();
-        if let Some(Open { node, polled, .. }) = table.open.remove(&self.request) {
+        if let Some(Open {
+            node, polled, room, ..
+        }) = table.open.remove(&self.request)
+        {
             if let Some(token) = polled {
-                table.given_up.insert(self.request, (node, token));
-            }
-            if table.given_up.len() > GIVEN_UP {
-                table.given_up.pop_first();
+                let given_up = GivenUp {
+                    node,
+                    token,
+                    since: Instant::now(),
+                    slot: room.slot,
+                };
+                table.given_up.insert(self.request, given_up);
             }
             return Ok(());
         }
@@ -195,7 +236,10 @@ impl Answer {
     /// An error if it has messages.
     fn messages_of(self, polled: Option<ByteString>) -> Result<(), Unheard> {
         match (self.word, polled) {
-            (Word::Messages(_), Some(token)) => Err(Unheard { token }),
+            (Word::Messages(_), Some(token)) => Err(Unheard {
+                token,
+                slot: self.room.slot,
+            }),
             _ => Ok(()),
         }
     }

@@ -8,97 +8,84 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures::future::{self, abortable};
 use matryoshka_pubsub::{DirectError, NodeName};
 use tokio::{
-    runtime::Handle,
-    task::AbortHandle,
-    time::{Instant, sleep, timeout_at},
+    task,
+    time::{sleep, timeout_at},
 };
 
 use super::{
-    Relay,
+    LOOKUP_LIMIT, RETRY, Relay, after,
     wire::{Said, Word},
 };
-use crate::{
-    later::later,
-    longpoll::{
-        body::{Layout, Messages},
-        budget::{Charge, Holder},
-        downstream::Polled,
-        session::{PostAnswer, Shared},
-    },
+use crate::longpoll::{
+    body::{Layout, Messages},
+    budget::{Budget, Charge},
+    downstream::Polled,
+    session::{PostAnswer, Shared},
 };
 
-/// How long messages wait before they are told again that had no room in the queue to their client's node.
-const RETRY: Duration = Duration::from_millis(100);
-
-/// The requests being served, each by a task of its own.
+/// The requests being served, each by a task of its own. Polls are bounded by their sessions, of which each has two.
 pub(super) struct Serving {
-    most: usize,
-    tasks: Mutex<HashMap<(NodeName, u64), AbortHandle>>,
+    /// How many others there are, and whose.
+    slots: Arc<Budget>,
+    tasks: Mutex<HashMap<Asker, Task>>,
+}
+
+/// Who waits for an answer: a node, and its number of the request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Asker {
+    pub(super) node: NodeName,
+    pub(super) request: u64,
+}
+
+struct Task {
+    /// Its work, without the answer.
+    work: future::AbortHandle,
+    all: task::AbortHandle,
 }
 
 impl Serving {
     pub(super) fn new(most: usize) -> Self {
         Self {
-            most,
+            slots: Budget::new(most),
             tasks: Mutex::default(),
         }
     }
 
-    /// The node that asked needs no answer any more.
-    pub(super) fn cancel(&self, node: &NodeName, request: u64) {
-        let task = self.tasks().remove(&(node.clone(), request));
-        if let Some(task) = task {
-            task.abort();
+    /// The client of a request has gone away. It is answered all the same, so that its node knows whether there was something for it.
+    pub(super) fn cancel(&self, asker: &Asker) {
+        if let Some(task) = self.tasks().get(asker) {
+            task.work.abort();
         }
     }
 
     /// The node that asked is down.
     pub(super) fn lose(&self, node: &NodeName) {
-        self.tasks().retain(|(asking, _), task| {
-            let goes_on = asking != node;
+        self.tasks().retain(|asker, task| {
+            let goes_on = asker.node != *node;
             if !goes_on {
-                task.abort();
+                task.all.abort();
             }
             goes_on
         });
     }
 
-    /// Runs the work in a task, unless there are too many.
-    fn start(
-        &self,
-        key: (NodeName, u64),
-        runtime: &Handle,
-        work: impl Future<Output = ()> + Send + 'static,
-    ) -> bool {
-        let mut tasks = self.tasks();
-        if tasks.len() >= self.most {
-            return false;
-        }
-        // Under the lock, so that the task's end finds its entry.
-        let task = runtime.spawn(work).abort_handle();
-        if let Some(old) = tasks.insert(key, task) {
-            old.abort();
-        }
-        true
+    fn end(&self, asker: &Asker) {
+        self.tasks().remove(asker);
     }
 
-    fn end(&self, node: &NodeName, request: u64) {
-        self.tasks().remove(&(node.clone(), request));
+    /// Room for one more request for that session. Its client leaves as much to others as it has.
+    fn slot(&self, session: &Shared) -> Option<Charge> {
+        let mut slot = self.slots.charge(Some(session.holder().clone()));
+        slot.grow(1).then_some(slot)
     }
 
-    fn tasks(&self) -> MutexGuard<'_, HashMap<(NodeName, u64), AbortHandle>> {
+    fn tasks(&self) -> MutexGuard<'_, HashMap<Asker, Task>> {
         // Nothing panics while the lock is held, and each step leaves the table whole.
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What is asked for.
-pub(super) enum Work {
-    Poll,
-    /// With its bytes, and what holds room for them.
-    Post(Messages, usize, Charge),
 }
 
 impl From<PostAnswer> for Word {
@@ -123,97 +110,134 @@ impl From<Polled> for Word {
 }
 
 impl Relay {
-    /// As [`serve`](Self::serve), if what others brought leaves room for it.
+    /// Says whether a session is here.
+    pub(super) fn serve_knock(self: &Arc<Self>, asker: Asker, token: &str) {
+        let Some(session) = self.find_for(&asker, token) else {
+            return;
+        };
+        let told = self.say(&asker.node, asker.request, Word::Here);
+        if let Err(DirectError::QueueFull(_)) = told
+            && let Some(slot) = self.serving.slot(&session)
+        {
+            let work = async { Some(Word::Here) };
+            self.start(asker, &session, Duration::ZERO, Some(slot), work);
+        }
+    }
+
+    /// Asks a session for messages.
+    pub(super) fn serve_poll(self: &Arc<Self>, asker: Asker, token: &str, window: Duration) {
+        self.sessions.counters().served.add_one();
+        let Some(session) = self.find_for(&asker, token) else {
+            return;
+        };
+        let window = window.min(self.sessions.config().window);
+        let (relay, to, polled) = (Arc::clone(self), asker.clone(), Arc::clone(&session));
+        let work = async move { relay.poll_here(&to, &polled, window).await };
+        self.start(asker, &session, window, None, work);
+    }
+
+    /// Hands a post to its session, if what others brought leaves room for it.
     pub(super) fn serve_post(
         self: &Arc<Self>,
-        node: &NodeName,
-        request: u64,
+        asker: Asker,
         token: &str,
         window: Duration,
         layout: Layout,
         body: Bytes,
     ) {
-        let (bytes, mut charge) = (
-            body.len(),
-            self.served.charge(Some(Holder::of(None, token))),
-        );
-        if !charge.grow(bytes) {
-            self.sessions.counters().posts_refused.add_one();
-            // As in `serve`.
-            let _ = self.say(node, request, Word::Late);
+        self.sessions.counters().served.add_one();
+        let Some(session) = self.find_for(&asker, token) else {
             return;
-        }
-        let work = Work::Post(layout.messages(body), bytes, charge);
-        self.serve(node, request, token, window, work);
+        };
+        let (slot, bytes) = (self.serving.slot(&session), body.len());
+        let mut charge = self.served.charge(Some(session.holder().clone()));
+        let Some(slot) = slot.filter(|_| charge.grow(bytes)) else {
+            self.sessions.counters().posts_refused.add_one();
+            // A node that cannot be told is down, or gives up.
+            let _ = self.say(&asker.node, asker.request, Word::Late);
+            return;
+        };
+        let window = window.min(self.sessions.config().window);
+        let (messages, to) = (layout.messages(body), Arc::clone(&session));
+        let work = async move { Some(take_in(&to, messages, bytes, charge, window).await) };
+        self.start(asker, &session, window, Some(slot), work);
     }
 
-    /// Does what another node asks for, if the session is here, and answers.
-    pub(super) fn serve(
+    /// The session of a token. A node that asks in vain is told so: it opens a new one itself, as it does if it hears nothing.
+    fn find_for(&self, asker: &Asker, token: &str) -> Option<Arc<Shared>> {
+        let session = self.sessions.find_here(token);
+        if session.is_none() {
+            let _ = self.say(&asker.node, asker.request, Word::Gone);
+        }
+        session
+    }
+
+    /// Does the work, and tells what comes of it: as soon as there is room on the way, and until the node that asked has given up. What is none
+    /// has been told.
+    fn start(
         self: &Arc<Self>,
-        node: &NodeName,
-        request: u64,
-        token: &str,
+        asker: Asker,
+        session: &Shared,
         window: Duration,
-        work: Work,
+        slot: Option<Charge>,
+        work: impl Future<Output = Option<Word>> + Send + 'static,
     ) {
-        self.sessions.counters().served.add_one();
-        let started = self.sessions.find_here(token).is_some_and(|session| {
-            let runtime = session.runtime().clone();
-            let window = window.min(self.sessions.config().window);
-            let (relay, asker) = (Arc::clone(self), node.clone());
-            let task = async move {
-                let answer = match work {
-                    Work::Poll => relay.serve_poll(&asker, request, &session, window).await,
-                    Work::Post(messages, bytes, charge) => {
-                        Some(take_in(&session, messages, bytes, charge, window).await)
-                    }
+        let limit = after(window.saturating_add(LOOKUP_LIMIT));
+        let (work, of_work) = abortable(work);
+        let (relay, to) = (Arc::clone(self), asker.clone());
+        let task = async move {
+            let Asker { node, request } = &to;
+            if let Some(word) = work.await.unwrap_or(Some(Word::Nothing)) {
+                let said = Said {
+                    request: *request,
+                    word,
                 };
-                relay.serving.end(&asker, request);
-                if let Some(answer) = answer {
-                    // A node that cannot be told is down, or gives up.
-                    let _ = relay.say(&asker, request, answer);
-                }
-            };
-            self.serving.start((node.clone(), request), &runtime, task)
-        });
-        if !started {
-            // The node that asked then opens a new session itself, and one that cannot be told is down.
-            let _ = self.say(node, request, Word::Gone);
+                // A node that cannot be told is down, or gives up.
+                let _ = timeout_at(limit, relay.tell_at_last(node, &said)).await;
+            }
+            relay.serving.end(&to);
+            drop(slot);
+        };
+        let mut tasks = self.serving.tasks();
+        // Under the lock, so that the task's end finds its entry.
+        let task = Task {
+            work: of_work,
+            all: session.runtime().spawn(task).abort_handle(),
+        };
+        if let Some(old) = tasks.insert(asker, task) {
+            old.all.abort();
         }
     }
 
     /// Tells what there is for the client, and gives back what is to be told instead. Messages for which the queue to that node has no room
     /// wait in their session as before, and are told a little later. Those that can never be told end it: it must not go on without them.
-    async fn serve_poll(
-        &self,
-        node: &NodeName,
-        request: u64,
-        session: &Arc<Shared>,
-        window: Duration,
-    ) -> Option<Word> {
-        let end = Instant::from(later(Instant::now().into_std(), window));
+    async fn poll_here(&self, asker: &Asker, session: &Shared, window: Duration) -> Option<Word> {
+        // One poll all the while: the client may have a newer one by now, on another way.
+        let poll = session.relayed_poll(window);
         loop {
-            let left = end.saturating_duration_since(Instant::now());
-            // What other nodes hold for their clients is theirs to bound, by session too.
-            let messages = match session.poll(left).await.0 {
+            let messages = match poll.answer().await {
                 Polled::Messages(messages) => messages,
                 nothing => return Some(nothing.into()),
             };
             let said = Said {
-                request,
+                request: asker.request,
                 word: Word::Messages(messages),
             };
-            match (self.tell(node, &said), said.word) {
-                (Ok(()), _) => return None,
+            match (self.tell(&asker.node, &said), said.word) {
+                (Ok(()), _) => {
+                    poll.passed(Vec::new());
+                    return None;
+                }
                 (Err(DirectError::QueueFull(_)), Word::Messages(messages)) => {
-                    session.put_back(messages);
+                    poll.passed(messages);
                 }
                 _ => {
-                    self.lose(node, session);
+                    self.lose(&asker.node, session);
+                    poll.passed(Vec::new());
                     return Some(Word::Gone);
                 }
             }
-            if timeout_at(end, sleep(RETRY)).await.is_err() {
+            if timeout_at(poll.deadline(), sleep(RETRY)).await.is_err() {
                 return Some(Word::Nothing);
             }
         }

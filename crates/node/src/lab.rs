@@ -14,26 +14,20 @@
 //!
 //! Payloads may be any JSON or bytes, and go back as they came; only a secret is an object.
 
+pub(crate) mod late;
+
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use matryoshka_presence::channel::transport::{Json, JsonError, MAX_MESSAGE_BYTES, Payload};
+use matryoshka_presence::channel::transport::{Json, JsonError, Payload};
 use matryoshka_presence::channel::{
-    Broadcast, Channel, Flow, RawEvent, RawParams, Refused, Reply, ReplyHandle, Socket,
+    Broadcast, Channel, Flow, RawEvent, RawParams, Refused, Reply, Socket,
 };
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
-use tokio::sync::Semaphore;
 
 use crate::user::{App, User};
-
-/// How many late replies one channel may owe; one more makes it fail, so that a client cannot fill
-/// the server with timers.
-const LATE_REPLIES: usize = 10_000;
-
-/// How many bytes of payloads they may have together, as large as one message may be; what is too much is answered with an error.
-const LATE_BYTES: usize = MAX_MESSAGE_BYTES;
+use late::{LateReplies, TooMuch};
 
 /// What [`Lab::handle_in`] knows, for who misspells one.
 const EVENTS: &str =
@@ -48,8 +42,6 @@ const LATEST: Duration = Duration::from_secs(60 * 60);
 /// One client on one `lab:*` topic.
 pub(crate) struct Lab {
     count: u64,
-    late_replies: Arc<Semaphore>,
-    late_bytes: Arc<Semaphore>,
 }
 
 /// What a join may ask for beside being let in.
@@ -108,11 +100,7 @@ impl Channel<App> for Lab {
             topic: &topic,
             params,
         });
-        Ok(Self {
-            count: 0,
-            late_replies: Arc::new(Semaphore::new(LATE_REPLIES)),
-            late_bytes: Arc::new(Semaphore::new(LATE_BYTES)),
-        })
+        Ok(Self { count: 0 })
     }
 
     async fn handle_in(&mut self, socket: &mut Socket, event: RawEvent) -> Reply {
@@ -120,7 +108,7 @@ impl Channel<App> for Lab {
         match &*name {
             "echo" => Reply::payload("ok", payload),
             "fail" => Reply::payload("error", payload),
-            "later" => self.reply_later(socket.reply_later(), payload),
+            "later" => reply_later(socket, payload),
             "quiet" => Reply::none(),
             "shout" => silently(socket.broadcast_payload("shout", payload)),
             "whisper" => silently(socket.broadcast_payload_from("shout", payload)),
@@ -154,33 +142,28 @@ impl Channel<App> for Lab {
     }
 }
 
-impl Lab {
-    fn reply_later(&self, handle: ReplyHandle, payload: Payload) -> Reply {
-        let wait = match &payload {
-            Payload::Json(json) if json.is_object() => json.to::<Later>(),
-            _ => return Reply::fail("later takes {\"ms\": n}"),
-        };
-        let wait = match wait {
-            Ok(Later { ms }) => Duration::from_millis(ms).min(LATEST),
-            Err(error) => return Reply::fail(format!("later takes {{\"ms\": n}}: {error}")),
-        };
-        let Ok(owed) = Arc::clone(&self.late_replies).try_acquire_owned() else {
-            return Reply::fail(format!("over {LATE_REPLIES} late replies are owed"));
-        };
-        let bytes = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-        let Ok(held) = Arc::clone(&self.late_bytes).try_acquire_many_owned(bytes) else {
-            let reason = format!("over {LATE_BYTES} bytes of late replies are owed");
-            return Reply::error(&BTreeMap::from([("reason", reason)]));
-        };
-        tokio::spawn(async move {
-            tokio::time::sleep(wait).await;
-            if let Err(error) = handle.payload("ok", payload) {
-                tracing::debug!(%error, "a late reply could not be sent");
-            }
-            drop((owed, held));
-        });
-        Reply::none()
-    }
+/// What is too much is answered with an error; too many replies end the channel.
+fn reply_later(socket: &Socket, payload: Payload) -> Reply {
+    let wait = match &payload {
+        Payload::Json(json) if json.is_object() => json.to::<Later>(),
+        _ => return Reply::fail("later takes {\"ms\": n}"),
+    };
+    let wait = match wait {
+        Ok(Later { ms }) => Duration::from_millis(ms).min(LATEST),
+        Err(error) => return Reply::fail(format!("later takes {{\"ms\": n}}: {error}")),
+    };
+    let replies = socket
+        .get::<LateReplies>()
+        .expect("every socket of this server has them");
+    let reason = match replies.owe(wait, socket.reply_later(), payload) {
+        Ok(()) => return Reply::none(),
+        Err(TooMuch::Replies) => {
+            return Reply::fail(format!("over {} late replies are owed", late::REPLIES));
+        }
+        Err(TooMuch::Bytes) => format!("over {} bytes of late replies are owed", late::BYTES),
+        Err(TooMuch::BytesOfAll) => "late replies of too many bytes are owed by this node".into(),
+    };
+    Reply::error(&BTreeMap::from([("reason", reason)]))
 }
 
 /// What a join's payload asks for; one that is no object wishes nothing.

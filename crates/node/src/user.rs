@@ -7,6 +7,7 @@ use matryoshka_presence::channel::transport::{ConnectInfo, Rejection};
 use matryoshka_presence::channel::{Connected, Sockets, SocketsConfig};
 
 use crate::lab::Lab;
+use crate::lab::late::{Budget, LateReplies};
 use crate::room::Room;
 
 /// The longest name. With what a socket's id has in front of it, it still is a topic.
@@ -17,6 +18,8 @@ const MAX_USER_BYTES: usize = 200;
 pub(crate) struct App {
     /// Who is here.
     pub(crate) presence: Presence,
+    /// What is left for replies that are put off.
+    late: Budget,
 }
 
 /// The name that a socket was opened with.
@@ -27,10 +30,11 @@ pub(crate) struct User(pub(crate) String);
 pub(crate) fn sockets(pubsub: &PubSub, presence: &Presence, config: SocketsConfig) -> Sockets<App> {
     let app = App {
         presence: presence.clone(),
+        late: Budget::default(),
     };
     Sockets::new(pubsub, app)
         .config(config)
-        .on_connect(async |_, info| connect(&info))
+        .on_connect(async |app, info| connect(&app, &info))
         .channel::<Lab>("lab:*")
         .channel::<Room>("room:*")
 }
@@ -40,7 +44,7 @@ pub(crate) fn socket_id(user: &str) -> String {
     format!("user_socket:{user}")
 }
 
-fn connect(info: &ConnectInfo) -> Result<Connected, Rejection> {
+fn connect(app: &App, info: &ConnectInfo) -> Result<Connected, Rejection> {
     match info.params.get("user") {
         None | Some("") => Err(refused(
             "user is missing: connect with the parameter user=NAME",
@@ -51,7 +55,8 @@ fn connect(info: &ConnectInfo) -> Result<Connected, Rejection> {
         ))),
         Some(user) => Ok(Connected::new()
             .id(socket_id(user))
-            .assign(User(user.to_owned()))),
+            .assign(User(user.to_owned()))
+            .assign(LateReplies::new(app.late.clone()))),
     }
 }
 

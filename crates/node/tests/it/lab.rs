@@ -182,13 +182,15 @@ async fn late_replies_hold_so_many_bytes_and_no_more() {
             let given_back = client.ask(TOPIC, "later", large(1)).await;
             assert_eq!(given_back, ok(large(1)));
         }
-        let large = large(3_600_000);
-        client.push(TOPIC, "later", large.clone()).await;
+        client.push(TOPIC, "later", large(3_600_000)).await;
         let reason = "over 8000000 bytes of late replies are owed";
         assert_eq!(
-            client.ask(TOPIC, "later", large).await,
+            client.ask(TOPIC, "later", large(3_600_000)).await,
             ("error".to_owned(), json!({"reason": reason}))
         );
+        client.join_ok("lab:two", json!({})).await;
+        let (status, _) = client.ask("lab:two", "later", large(3_600_000)).await;
+        assert_eq!(status, "error", "they are the connection's");
         let small = json!({"ms": 1});
         assert_eq!(client.ask(TOPIC, "later", small.clone()).await, ok(small));
         assert_eq!(
@@ -196,6 +198,29 @@ async fn late_replies_hold_so_many_bytes_and_no_more() {
             ok(json!({"count": 1}))
         );
     }
+}
+
+/// Who connects again and again holds no more than that, and what it held is free when it has gone.
+#[tokio::test]
+async fn late_replies_end_with_their_connections_which_hold_so_many_bytes_together() {
+    let node = Node::start(&[]).await;
+    let large = |ms| json!({"ms": ms, "x": "x".repeat(5_000_000)});
+    let mut clients = Vec::new();
+    for n in 0..12 {
+        let mut client = Client::connect(&node, &n.to_string(), Version::V2).await;
+        client.join_ok(TOPIC, json!({})).await;
+        client.push(TOPIC, "later", large(3_600_000)).await;
+        client.ask(TOPIC, "count", json!({})).await;
+        clients.push(client);
+    }
+    let last = clients.last_mut().unwrap();
+    let reason = "late replies of too many bytes are owed by this node";
+    let too_much = ("error".to_owned(), json!({"reason": reason}));
+    assert_eq!(last.ask(TOPIC, "later", large(1)).await, too_much);
+    clients.drain(..11);
+    let last = clients.last_mut().unwrap();
+    while last.ask(TOPIC, "later", large(1)).await == too_much {}
+    assert_eq!(last.ask(TOPIC, "later", large(1)).await, ok(large(1)));
 }
 
 #[tokio::test]

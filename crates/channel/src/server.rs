@@ -543,6 +543,18 @@ impl Server {
         .await;
     }
 
+    /// Waits until the client has read what it was sent before, unless the channel is to end: the answers of many channels that waited
+    /// for the same close no connection whose client reads them.
+    async fn room_to_answer(&mut self) {
+        poll_fn(|cx| {
+            if self.inbox.poll_closed(cx).is_ready() || self.ordered().is_some() {
+                return Poll::Ready(());
+            }
+            self.notice.link.outbox.poll_room(cx)
+        })
+        .await;
+    }
+
     async fn handle_in<App, C>(
         &mut self,
         channel: &mut C,
@@ -555,6 +567,7 @@ impl Server {
     {
         let span = event_span(self.notice.span.as_deref(), &event, &payload);
         self.socket.begin(reference);
+        let mut has_waited = false;
         let reply = {
             let socket = &mut self.socket;
             // The program's types may take as long to read as its callbacks.
@@ -563,11 +576,23 @@ impl Server {
                 Ok::<_, EventError>(channel.handle_in(socket, event).await)
             });
             let handling = self.notice.handling(Callback::HandleIn, handling);
-            handling.of(&event, &span).await
+            let mut handling = pin!(handling.of(&event, &span));
+            poll_fn(|cx| {
+                let polled = handling.as_mut().poll(cx);
+                has_waited |= polled.is_pending();
+                polled
+            })
+            .await
         };
         let reference = self.socket.finish();
         match reply {
-            Ok(Ok(reply)) => self.reply(reference, reply),
+            Ok(Ok(reply)) => {
+                // The room that there was before may be others' by now.
+                if has_waited && reply.answer.is_some() {
+                    self.room_to_answer().await;
+                }
+                self.reply(reference, reply)
+            }
             Ok(Err(error)) => {
                 if let Some(left_out) = self.notice.lines().crashed.pass() {
                     tracing::warn!(topic = self.notice.shown_topic(), %error, left_out, "a channel crashed");

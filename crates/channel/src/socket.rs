@@ -340,7 +340,8 @@ impl Socket {
     ///
     /// Several run in the order in which they were given. One given later than in `join` runs when the callback in
     /// progress has returned. Those of the join each wait until the client has read most of what it was sent before
-    /// ([`room`](Self::room)), so that what many joins push at once closes no connection whose client reads it.
+    /// ([`room`](Self::room)), so that what many joins push at once closes no connection whose client reads it. That room may be taken by
+    /// others while one of them waits for something itself: if what it pushes then is large, let it ask for room before.
     ///
     /// # Cancel safety
     /// Once the client has left, or the connection has ended, it is dropped where it waits, and what was put off behind it is not begun.

@@ -11,6 +11,7 @@ use matryoshka_channel::{
     SocketsConfig, broadcast,
 };
 use serde_json::json;
+use tokio::sync::Semaphore;
 // tidy: sleep because it is the channel that is slow
 use tokio::time::{sleep, timeout};
 
@@ -268,6 +269,53 @@ async fn the_answers_to_many_joins_are_bounded_and_close_no_connection() {
             let answer = client.recv_frame().await.unwrap();
             assert!(answer.len() > ANSWER_BYTES);
         }
+    }
+}
+
+/// Answers with a lot, once it may.
+struct Gated(Arc<Semaphore>);
+
+const REPLY_BYTES: usize = 64 * 1024;
+
+impl Channel<Arc<Semaphore>> for Gated {
+    type Params = ();
+    type Event = RawEvent;
+
+    async fn join(gate: &Arc<Semaphore>, _: &mut Socket, (): ()) -> Result<Self, Refused> {
+        Ok(Self(Arc::clone(gate)))
+    }
+
+    async fn handle_in(&mut self, _: &mut Socket, _: RawEvent) -> Reply {
+        let _passed = self.0.acquire().await.unwrap();
+        Reply::ok(&"x".repeat(REPLY_BYTES))
+    }
+}
+
+/// Such as the answer of a database to all of them.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_is_not_closed_for_what_many_channels_waited_for_together() {
+    const ROOMS: usize = 40;
+    let gate = Arc::new(Semaphore::new(0));
+    let sockets = Sockets::new(&PubSub::local(), Arc::clone(&gate)).channel::<Gated>("room:*");
+    let service = MemoryService::new(sockets).with_capacity(1);
+    let info = ConnectInfo::new("memory", Params::parse("vsn=2.0.0").unwrap()).unwrap();
+    let mut client = service.connect(info).await.unwrap();
+    for event in ["phx_join", "ask"] {
+        for n in 0..ROOMS {
+            let n = n.to_string();
+            let message = json!([n, n, format!("room:{n}"), event, {}]).to_string();
+            client.send_text(message).await.unwrap();
+            if event == "phx_join" {
+                client.recv_frame().await.unwrap();
+            }
+        }
+    }
+    advance(Duration::from_millis(1)).await;
+    gate.add_permits(ROOMS);
+    for n in 0..ROOMS {
+        let reply = client.recv_frame().await;
+        assert!(reply.is_some(), "closed after {n}");
+        assert!(reply.unwrap().len() > REPLY_BYTES);
     }
 }
 

@@ -271,8 +271,9 @@ pub fn disconnect(
 /// `join`. To tell them why, send an event before ([`Broadcast::send_to`]).
 ///
 /// A channel ends once the callback in progress has returned, ahead of what waits in its inbox, and its `terminate` is told
-/// [`Terminated::Kicked`](crate::Terminated::Kicked). A client cannot put that off by not reading; it gets `phx_close` once it reads, after
-/// all that was sent to it before.
+/// [`Terminated::Kicked`](crate::Terminated::Kicked). What its join put off ([`Socket::after_join`](crate::Socket::after_join)) is dropped
+/// where it waits. A client cannot put that off by not reading, as [`Socket::room`](crate::Socket::room) waits no longer either; it gets
+/// `phx_close` once it reads, after all that was sent to it before.
 ///
 /// # Errors
 /// As [`broadcast`]. An id that no socket has, or a topic that none of them has joined, is no error.

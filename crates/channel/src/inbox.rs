@@ -318,6 +318,15 @@ impl InboxSender {
         }
     }
 
+    /// Ready once the channel is [kicked](Self::kick); else its task is woken then.
+    pub(crate) fn poll_kicked(&self, cx: &Context<'_>) -> Poll<()> {
+        self.0.wait_for_the_end(cx);
+        match self.0.orders.kicked.load(Ordering::Acquire) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+
     /// The channel ends before whatever waits in its inbox.
     pub(crate) fn kick(&self) {
         self.0.orders.kicked.store(true, Ordering::Release);
@@ -476,10 +485,10 @@ impl InboxReceiver {
         Poll::Pending
     }
 
-    /// Ready once the client has left, or the connection has ended; else the channel's task is woken then.
-    pub(crate) fn poll_given_up(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready once the client has left, the connection has ended or the channel is to end at once; else the channel's task is woken then.
+    pub(crate) fn poll_not_wanted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.0.wait_for_the_end(cx);
-        match self.is_given_up() {
+        match self.is_given_up() || self.is_kicked() || self.is_overrun() {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }

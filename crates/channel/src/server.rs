@@ -166,14 +166,14 @@ where
         .await
 }
 
-/// Runs it until that. `None` if that was ready before.
+/// Runs it until that, and no further. `None` if that was ready first.
 async fn before<F: Future>(
     mut future: Pin<&mut F>,
     mut poll_that: impl FnMut(&mut Context<'_>) -> Poll<()>,
 ) -> Option<F::Output> {
-    poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
-        Poll::Pending => poll_that(cx).map(|()| None),
+    poll_fn(|cx| match poll_that(cx) {
+        Poll::Ready(()) => Poll::Ready(None),
+        Poll::Pending => future.as_mut().poll(cx).map(Some),
     })
     .await
 }
@@ -379,9 +379,6 @@ impl Server {
     {
         let mut is_greeting = true;
         loop {
-            if let Some(ending) = self.ordered() {
-                return ending;
-            }
             let is_greeting = std::mem::take(&mut is_greeting);
             if let Some(ending) = self.after_join(channel, is_greeting).await {
                 return ending;
@@ -490,13 +487,16 @@ impl Server {
         }
     }
 
-    /// Does what was put off, until the client has given the join up: then it is dropped where it waits.
+    /// Does what was put off, until the client has given the join up or the channel is to end: then it is dropped where it waits.
     async fn after_join<C: Send + 'static>(
         &mut self,
         channel: &mut C,
         is_greeting: bool,
     ) -> Option<Ending> {
         loop {
+            if let Some(ending) = self.ordered() {
+                return Some(ending);
+            }
             if self.inbox.is_given_up() {
                 // A client takes no snapshot of a join that it has given up, but may keep the changes for its next one.
                 self.socket.keep_holding();
@@ -522,7 +522,7 @@ impl Server {
                     notice.handling(Callback::AfterJoin, running).await
                 });
                 let inbox = &mut self.inbox;
-                let flow = before(handling.as_mut(), |cx| inbox.poll_given_up(cx)).await;
+                let flow = before(handling.as_mut(), |cx| inbox.poll_not_wanted(cx)).await;
                 drop(handling);
                 if let Some(ending) = flow.and_then(|flow| self.flow(Callback::AfterJoin, flow)) {
                     return Some(ending);
@@ -535,7 +535,7 @@ impl Server {
     /// once close no connection whose client reads them.
     async fn room_to_greet(&mut self) {
         poll_fn(|cx| {
-            if self.inbox.poll_given_up(cx).is_ready() || self.ordered().is_some() {
+            if self.inbox.poll_not_wanted(cx).is_ready() {
                 return Poll::Ready(());
             }
             self.notice.link.outbox.poll_room(cx)

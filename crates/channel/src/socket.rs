@@ -4,6 +4,7 @@ mod put_off;
 
 use std::any::{TypeId, type_name};
 use std::fmt;
+use std::future::poll_fn;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -173,12 +174,17 @@ impl Socket {
     }
 
     /// Waits until at most half of the outbox is taken, or the connection has ended: for a push that is large and can wait, so that a client
-    /// which keeps reading, however slowly, is not closed for it. Meanwhile the channel does nothing else.
+    /// which keeps reading, however slowly, is not closed for it. Meanwhile the channel does nothing else. A client that does not read cannot
+    /// put off its removal by that: it waits no longer once the channel is closed from outside ([`close_channel`](crate::close_channel)).
     ///
     /// # Cancel safety
     /// Safe: nothing is reserved.
     pub async fn room(&self) {
-        self.link.outbox.room().await;
+        poll_fn(|cx| match self.link.outbox.poll_room(cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => self.inbox.poll_kicked(cx),
+        })
+        .await;
     }
 
     /// The way to push to this client from other tasks, as long as the channel lives.
@@ -344,7 +350,8 @@ impl Socket {
     /// others while one of them waits for something itself: if what it pushes then is large, let it ask for room before.
     ///
     /// # Cancel safety
-    /// Once the client has left, or the connection has ended, it is dropped where it waits, and what was put off behind it is not begun.
+    /// Once the client has left, the connection has ended, or the channel is closed from outside ([`close_channel`](crate::close_channel)), it
+    /// is dropped where it waits, and what was put off behind it is not begun.
     ///
     /// ```no_run
     /// # use matryoshka_channel::Socket;

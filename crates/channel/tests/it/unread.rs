@@ -7,8 +7,8 @@ use matryoshka_channel::pubsub::PubSub;
 use matryoshka_channel::transport::memory::{self, MemoryService};
 use matryoshka_channel::transport::{ConnectInfo, Limits, Params};
 use matryoshka_channel::{
-    Broadcast, Channel, Flow, HandleInfo, Mailbox, RawEvent, Refused, Reply, Socket, Sockets,
-    SocketsConfig, broadcast,
+    Broadcast, Channel, Connected, Flow, HandleInfo, Mailbox, RawEvent, Refused, Reply, Socket,
+    Sockets, SocketsConfig, broadcast, close_channel,
 };
 use serde_json::json;
 use tokio::sync::Semaphore;
@@ -379,5 +379,72 @@ async fn a_client_that_reads_slowly_is_not_closed_for_the_lists_of_many_joins() 
             let list = client.recv_frame().await;
             assert!(list.is_some(), "closed after {n}, {asks}");
         }
+    }
+}
+
+/// Waits for room before it pushes: after its join, or for an event.
+struct Patient;
+
+async fn push_patiently(socket: &mut Socket) -> Flow {
+    sleep(Duration::from_millis(10)).await;
+    socket.room().await;
+    socket.push("state", &()).into()
+}
+
+impl Channel<()> for Patient {
+    /// Whether it does so after its join.
+    type Params = bool;
+    type Event = RawEvent;
+
+    async fn join(_: &(), socket: &mut Socket, is_put_off: bool) -> Result<Self, Refused> {
+        if is_put_off {
+            socket.after_join(|socket| Box::pin(push_patiently(socket)));
+        }
+        Ok(Self)
+    }
+
+    async fn handle_in(&mut self, socket: &mut Socket, _: RawEvent) -> Reply {
+        Reply::none().then(push_patiently(socket).await)
+    }
+}
+
+/// It would stay on its topic, and on the list of who is there, for as long as it likes.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_cannot_put_off_a_close_while_its_channel_waits_for_room() {
+    for is_put_off in [true, false] {
+        let pubsub = PubSub::local();
+        let sockets = Sockets::new(&pubsub, ())
+            .on_connect(async |_, _| Ok(Connected::new().id("anna")))
+            .channel::<Patient>("room");
+        let service = MemoryService::new(sockets).with_capacity(1);
+        let info = ConnectInfo::new("memory", Params::parse("vsn=2.0.0").unwrap()).unwrap();
+        let mut client = service.connect(info).await.unwrap();
+        let join = json!(["1", "1", "room", "phx_join", is_put_off]).to_string();
+        client.send_text(join).await.unwrap();
+        client.recv_frame().await.unwrap();
+        if !is_put_off {
+            let ask = r#"["1","2","room","ask",{}]"#;
+            client.send_text(ask).await.unwrap();
+        }
+        advance(Duration::from_millis(1)).await;
+        const SAID: usize = 12;
+        for _ in 0..SAID {
+            let said = json!({ "said": "x".repeat(60_000) });
+            broadcast(&pubsub, "room", "said", &said).unwrap();
+        }
+        advance(Duration::from_secs(1)).await;
+        close_channel(&pubsub, "anna", "room").unwrap();
+        advance(Duration::from_secs(1)).await;
+        assert_eq!(pubsub.subscriptions("room"), 0, "{is_put_off}");
+        for _ in 0..SAID {
+            assert!(client.recv_frame().await.unwrap().len() > 60_000);
+        }
+        let mut last = client.recv_frame().await.unwrap();
+        if !is_put_off {
+            assert!(last.as_text().unwrap().contains("state"));
+            last = client.recv_frame().await.unwrap();
+        }
+        let last = last.as_text().unwrap();
+        assert!(last.contains("phx_close"), "{is_put_off}: {last}");
     }
 }

@@ -473,6 +473,12 @@ impl InboxReceiver {
         self.0.lock().in_hand += bytes;
     }
 
+    /// The channel is done with what it had in hand.
+    pub(crate) fn done(&mut self) {
+        let in_hand = std::mem::take(&mut self.0.lock().in_hand);
+        self.0.release(in_hand);
+    }
+
     /// Ready once nothing more comes in; else the channel's task is woken when that may be so.
     pub(crate) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.0.lock();
@@ -515,8 +521,7 @@ impl InboxReceiver {
     /// Takes nothing more in, and drops what is inside.
     pub(crate) fn shut(&mut self) {
         drop(self.0.empty());
-        let in_hand = std::mem::take(&mut self.0.lock().in_hand);
-        self.0.release(in_hand);
+        self.done();
     }
 
     pub(crate) fn is_closed(&self) -> bool {

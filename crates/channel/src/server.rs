@@ -302,6 +302,7 @@ impl Server {
             self.notice.id,
             Fate::Joined { response },
         );
+        self.inbox.done();
         lane.answered();
         if is_holding {
             self.socket.open_after_join(lane);

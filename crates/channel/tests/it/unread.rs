@@ -272,6 +272,50 @@ async fn the_answers_to_many_joins_are_bounded_and_close_no_connection() {
     }
 }
 
+/// Answers its joins with a lot, and has something to do then.
+struct Busy;
+
+impl Channel<()> for Busy {
+    type Params = ();
+    type Event = RawEvent;
+
+    async fn join(_: &(), socket: &mut Socket, (): ()) -> Result<Self, Refused> {
+        socket.set_join_reply(&"x".repeat(ANSWER_BYTES));
+        socket.after_join(|_| {
+            Box::pin(async {
+                sleep(Duration::from_secs(60)).await;
+                Flow::Continue
+            })
+        });
+        Ok(Self)
+    }
+
+    async fn handle_in(&mut self, _: &mut Socket, _: RawEvent) -> Reply {
+        Reply::none()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_was_read_counts_no_more_whatever_the_join_has_put_off() {
+    let mut config = SocketsConfig::default();
+    config.waiting_bytes = 2 * ANSWER_BYTES;
+    let sockets = Sockets::new(&PubSub::local(), ())
+        .channel::<Busy>("busy:*")
+        .config(config);
+    let info = ConnectInfo::new("memory", Params::parse("vsn=2.0.0").unwrap()).unwrap();
+    let service = MemoryService::new(sockets).with_capacity(1);
+    let mut client = service.connect(info).await.unwrap();
+    for n in 0..3 {
+        let join = json!(["1", "1", format!("busy:{n}"), "phx_join", {}]).to_string();
+        client.send_text(join).await.unwrap();
+        assert!(client.recv_frame().await.unwrap().len() > ANSWER_BYTES);
+    }
+    let beat = r#"[null,"2","phoenix","heartbeat",{}]"#;
+    client.send_text(beat).await.unwrap();
+    let answer = timeout(DEADLINE, client.recv_frame()).await;
+    assert!(answer.expect("nothing is read from it").is_some());
+}
+
 /// Answers with a lot, once it may.
 struct Gated(Arc<Semaphore>);
 

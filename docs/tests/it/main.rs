@@ -9,10 +9,13 @@ mod authentication;
 mod chat;
 mod checklists;
 mod client;
+#[cfg(unix)]
+mod cluster;
 mod custom_transport;
 mod limits;
 mod log_lines;
 mod phoenix;
+mod presence;
 mod presence_ids;
 mod program;
 mod promises;

@@ -13,30 +13,44 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A compiled program that prints where it listens; it ends when this is dropped.
 pub(crate) struct Program {
-    _process: Child,
+    process: Child,
     lines: Lines<BufReader<ChildStdout>>,
     pub(crate) address: String,
 }
 
 impl Program {
     pub(crate) async fn start(executable: &str) -> Self {
-        let mut process = Command::new(executable)
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let line = timeout(DEADLINE, lines.next_line()).await;
-        let line = line
-            .expect("a line in time")
-            .unwrap()
-            .expect("a line before the end");
-        let address = line.strip_prefix("listening on ").expect(&line).to_owned();
-        Self {
-            _process: process,
+        Self::start_with(&mut Command::new(executable)).await
+    }
+
+    /// With arguments and an environment.
+    pub(crate) async fn start_with(command: &mut Command) -> Self {
+        let command = command.stdout(Stdio::piped()).kill_on_drop(true);
+        let mut process = command.spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut program = Self {
+            process,
             lines,
-            address,
-        }
+            address: String::new(),
+        };
+        program.address = program.address_after("listening on ").await;
+        program
+    }
+
+    /// What the next line says that begins so.
+    pub(crate) async fn address_after(&mut self, beginning: &str) -> String {
+        let line = self.line_with(beginning).await;
+        line.strip_prefix(beginning).expect(&line).to_owned()
+    }
+
+    /// Tells it to stop, as a service manager does, and waits for its end. Whether it ended well.
+    #[cfg(unix)]
+    pub(crate) async fn stop(mut self) -> bool {
+        let id = self.process.id().expect("it runs").to_string();
+        let told = Command::new("kill").args(["-TERM", &id]).status().await;
+        assert!(told.unwrap().success());
+        let ended = timeout(DEADLINE, self.process.wait()).await;
+        ended.expect("an end in time").unwrap().success()
     }
 
     /// The next line of its log that has this in it.

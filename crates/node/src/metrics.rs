@@ -237,6 +237,11 @@ impl Page<'_> {
             stats.closed_unfinished,
         )?;
         self.counter(
+            "transport_closed_unread",
+            "Sockets closed since large frames that they had not read gave way to others'",
+            stats.closed_unread,
+        )?;
+        self.counter(
             "transport_closed_malformed",
             "Sockets closed for bad UTF-8 or breaking their protocol",
             stats.closed_malformed,

@@ -1,7 +1,9 @@
 //! Every open connection of a service: how many there are and may be, and how to close them.
 
 pub(crate) mod census;
+mod shares;
 mod unfinished;
+mod unread;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -27,8 +29,11 @@ use crate::{
     stats::{Counters, TransportStats},
 };
 use census::{Address, Census};
+use shares::Holder;
 pub(crate) use unfinished::LargeMessage;
-use unfinished::{Holder, Unfinished};
+use unfinished::Unfinished;
+pub(crate) use unread::LargeFrames;
+use unread::Unread;
 
 /// The connections of one service, or of all that were given clones of it. Clones share the same set.
 ///
@@ -43,6 +48,7 @@ struct Shared {
     counters: Arc<Counters>,
     breach_lines: BreachLines,
     unfinished: Arc<Unfinished>,
+    unread: Arc<Unread>,
     refusal_lines: RefusalLines,
     state: Mutex<State>,
     gone: Notify,
@@ -80,6 +86,7 @@ impl Connections {
     pub fn with_limits(limits: ConnectionLimits) -> Self {
         let shared = Shared {
             unfinished: Unfinished::new(limits.max_unfinished_bytes),
+            unread: Unread::new(limits.max_unread_bytes),
             limits,
             counters: Arc::default(),
             breach_lines: BreachLines::default(),
@@ -363,11 +370,19 @@ impl Entered {
 
     /// A message of it has just become large, and is not whole.
     pub(crate) fn begin_large(&self, connection: &Waker) -> LargeMessage {
-        let holder = match self.address {
+        self.shared.unfinished.begin(self.holder(), connection)
+    }
+
+    /// Large frames wait for its client from now on.
+    pub(crate) fn begin_unread(&self, connection: &Waker) -> LargeFrames {
+        self.shared.unread.begin(self.holder(), connection)
+    }
+
+    fn holder(&self) -> Holder {
+        match self.address {
             Some(address) => Holder::Address(address),
             None => Holder::Connection(self.id),
-        };
-        self.shared.unfinished.begin(holder, connection)
+        }
     }
 
     /// Limits what is said of this and the other connections.

@@ -1,6 +1,7 @@
 //! The loop that drives one session over one connection, whatever carries it.
 
 mod end;
+mod unread;
 
 use std::{
     future::Future,
@@ -20,13 +21,14 @@ use crate::{
     connections::{Entered, LargeMessage},
     frame::Frame,
     limits::{Limits, Times},
-    outbox::{Inbox, Item},
+    outbox::{Inbox, Item, LARGE_FRAME_BYTES},
     rate::{Bucket, Rate},
     session::{Output, Panicked, Session, call_session},
     stats::Counters,
     transport::{Connection, Outgoing, WriteError},
 };
 use end::{Breach, End};
+use unread::Unread;
 
 /// A timer that fires so much too late tells that the whole process stood still, as a paused virtual machine does. What clients
 /// said meanwhile waits to be read, and the runtime may hear of the timer before it hears of that. So nobody is judged
@@ -62,7 +64,7 @@ pub(crate) fn drive<C: Connection, S: Session>(
         blocked: false,
         unflushed: false,
         is_timed: false,
-        large: None,
+        rare: None,
         times: Times::of(&limits),
         inbound: limits.inbound,
         bucket: Bucket::full(Instant::now().into_std()),
@@ -87,8 +89,8 @@ pub(crate) fn drive<C: Connection, S: Session>(
         if drive.is_stuck() {
             entered.counters().unblocked.add_one();
         }
-        let last = LastWords::after(&end);
-        drop((drive.inbox, drive.large));
+        let last = LastWords::after(&end, drive.is_stuck());
+        drop((drive.inbox, drive.rare));
         tell(drive.session, end, &entered);
         // The client's part in the end is bounded; past it the connection is just dropped. Boxed, since
         // it would double the size of a future that hardly ever is here.
@@ -121,13 +123,20 @@ struct Drive<C, S: Session> {
     unflushed: bool,
     /// Whether the timer will wake the task.
     is_timed: bool,
-    /// The large message of which a part has come. Boxed, since hardly any connection has one.
-    large: Option<Box<Large>>,
+    rare: Option<Box<Rare>>,
     times: Times,
     inbound: Option<Rate>,
     bucket: Bucket,
     inbound_bytes: Option<Rate>,
     bytes: Bucket,
+}
+
+/// What hardly any connection has: hence the box.
+#[derive(Default)]
+struct Rare {
+    /// The large message of which a part has come.
+    large: Option<Large>,
+    unread: Option<Unread>,
 }
 
 /// A large message, and how long it takes.
@@ -303,6 +312,10 @@ impl<C: Connection, S: Session> Drive<C, S> {
 
     fn send(&mut self, frame: Frame) -> Result<(), End> {
         let bytes = frame.len();
+        if bytes > LARGE_FRAME_BYTES {
+            let unread = &mut self.rare.get_or_insert_default().unread;
+            unread.get_or_insert_default().send(&frame);
+        }
         let sent = self.connection.start_send_unpin(Outgoing::Frame(frame));
         sent.map_err(|error| match error {
             WriteError::TooBig => End::Breach(Breach::Unwritable { bytes: Some(bytes) }),
@@ -389,7 +402,7 @@ impl<C: Connection, S: Session> Drive<C, S> {
             self.hear_small()?;
             match next {
                 Poll::Ready(Some(Ok(frame))) => {
-                    self.large = None;
+                    self.end_large();
                     self.hear(frame)?;
                 }
                 Poll::Ready(Some(Err(error))) => return Err(error.into()),
@@ -401,17 +414,72 @@ impl<C: Connection, S: Session> Drive<C, S> {
         Ok(())
     }
 
-    /// Counts what has come of a message that is not whole, if that is much.
+    /// Counts what is large, on either way, and not whole.
     fn follow(&mut self, cx: &Context<'_>, entered: &Entered) {
+        self.follow_unfinished(cx, entered);
+        self.follow_unread(cx, entered);
+        if let Some(rare) = &self.rare
+            && rare.large.is_none()
+            && rare.unread.is_none()
+        {
+            self.rare = None;
+        }
+    }
+
+    /// Counts what has come of a message that is not whole, if that is much.
+    fn follow_unfinished(&mut self, cx: &Context<'_>, entered: &Entered) {
         let bytes = self.connection.unfinished_bytes();
         if bytes > SMALL_MESSAGE_BYTES {
-            let begin = || Box::new(Large::begin(entered.begin_large(cx.waker())));
-            self.large.get_or_insert_with(begin).message.grow_to(bytes);
+            let begin = || Large::begin(entered.begin_large(cx.waker()));
+            let large = &mut self.rare.get_or_insert_default().large;
+            large.get_or_insert_with(begin).message.grow_to(bytes);
         }
         let is_kept_waiting = self.is_kept_waiting();
-        if let Some(large) = &mut self.large {
+        if let Some(rare) = &mut self.rare
+            && let Some(large) = &mut rare.large
+        {
             large.keep_waiting(is_kept_waiting);
         }
+    }
+
+    /// Counts what is large and waits for the client to read it.
+    fn follow_unread(&mut self, cx: &Context<'_>, entered: &Entered) {
+        let left = self.connection.unwritten_bytes();
+        let is_any = left > 0 || self.inbox.has_large() || self.output.has_large();
+        if !is_any && self.rare.is_none() {
+            return;
+        }
+        let unread = &mut self.rare.get_or_insert_default().unread;
+        let follows = is_any && {
+            let unread = unread.get_or_insert_default();
+            unread.follow(left, &self.output, &self.inbox, entered, cx)
+        };
+        if !follows {
+            *unread = None;
+        }
+    }
+
+    /// A large message is whole.
+    fn end_large(&mut self) {
+        if let Some(rare) = &mut self.rare {
+            rare.large = None;
+        }
+    }
+
+    fn large(&self) -> Option<&Large> {
+        self.rare.as_ref()?.large.as_ref()
+    }
+
+    /// What has to give way to others of its kind.
+    fn gives_way(&self) -> Option<Breach> {
+        let rare = self.rare.as_ref()?;
+        if let Some(large) = &rare.large
+            && large.message.gives_way()
+        {
+            return Some(Breach::GaveWay);
+        }
+        let unread = rare.unread.as_ref()?;
+        unread.gives_way().then_some(Breach::Unread)
     }
 
     /// Whether it is us for whom nothing is read, and not a client that reads nothing itself.
@@ -481,12 +549,10 @@ impl<C: Connection, S: Session> Drive<C, S> {
     /// Ready when the client has been silent for too long, or sends a large message for too long. The timer is moved only when it fires, or
     /// for such a message or a client that is slowed, and told only once whom it wakes: this always runs in one and the same task.
     fn poll_idle(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<End> {
-        if let Some(large) = &self.large
-            && large.message.gives_way()
-        {
-            return Poll::Ready(End::Breach(Breach::GaveWay));
+        if let Some(breach) = self.gives_way() {
+            return Poll::Ready(End::Breach(breach));
         }
-        if self.large.is_some() || self.is_slowed() {
+        if self.large().is_some() || self.is_slowed() {
             let deadline = self.deadline();
             if deadline < timer.deadline() {
                 timer.as_mut().reset(deadline);
@@ -532,7 +598,7 @@ impl<C: Connection, S: Session> Drive<C, S> {
 
     /// When its large message has to be whole. While the session does not take it that is not the client's fault.
     fn message_deadline(&self) -> Option<Instant> {
-        let large = self.large.as_ref()?;
+        let large = self.large()?;
         let counts = large.kept_waiting.is_none();
         counts.then(|| large.since + self.times.message())
     }
@@ -609,10 +675,12 @@ enum LastWords {
 }
 
 impl LastWords {
-    fn after(end: &End) -> Self {
+    fn after(end: &End, is_stuck: bool) -> Self {
         match end {
             End::Client(_) => Self::Answer,
             End::Lost => Self::None,
+            // It would have to read first what was too much to keep.
+            End::Breach(Breach::Unread) if is_stuck => Self::None,
             End::Idle => Self::Close(CloseCode::GOING_AWAY.into()),
             End::Closed(close) => Self::Close(close.clone()),
             End::Breach(breach) => Self::Close(breach.code().into()),

@@ -183,6 +183,10 @@ pub struct ConnectionLimits {
     /// connection) holds more than half of an equal share, the message that has not grown for the longest. With less than the largest message,
     /// none of that size gets in.
     pub max_unfinished_bytes: Option<usize>,
+    /// How many bytes frames of more than 64 KiB may hold that clients have not read, of all connections together; default 512 MiB. Where
+    /// there would be more, one connection gives way and ends: of those whose address (counted as above; where it is not, which themselves) holds more
+    /// than half of an equal share, the one that has read nothing for the longest. A frame that waits for many clients counts once.
+    pub max_unread_bytes: Option<usize>,
 }
 
 impl Default for ConnectionLimits {
@@ -192,6 +196,7 @@ impl Default for ConnectionLimits {
             max_per_address: Some(10_000),
             max_per_user: Some(1_000),
             max_unfinished_bytes: Some(256 * 1024 * 1024),
+            max_unread_bytes: Some(512 * 1024 * 1024),
         }
     }
 }
@@ -218,6 +223,12 @@ impl ConnectionLimits {
     /// Sets [`max_unfinished_bytes`](Self::max_unfinished_bytes).
     pub fn with_max_unfinished_bytes(mut self, most: Option<usize>) -> Self {
         self.max_unfinished_bytes = most;
+        self
+    }
+
+    /// Sets [`max_unread_bytes`](Self::max_unread_bytes).
+    pub fn with_max_unread_bytes(mut self, most: Option<usize>) -> Self {
+        self.max_unread_bytes = most;
         self
     }
 }

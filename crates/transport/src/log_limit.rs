@@ -58,6 +58,7 @@ pub(crate) struct BreachLines {
     pub(crate) too_big: LogLimit,
     pub(crate) late: LogLimit,
     pub(crate) gave_way: LogLimit,
+    pub(crate) unread: LogLimit,
     pub(crate) not_utf8: LogLimit,
     pub(crate) protocol: LogLimit,
     pub(crate) not_ready: LogLimit,

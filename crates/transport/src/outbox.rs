@@ -31,11 +31,11 @@ use super::{
     sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering},
 };
 use owners::Owners;
-use queue::{Placed, Queue};
+use queue::{Placed, Queue, is_large};
 use reader::Reader;
 use urgent::Urgent;
 
-pub(crate) use queue::{Bound, Item};
+pub(crate) use queue::{Bound, Item, Large};
 pub use queue::{LARGE_FRAME_BYTES, Waiting, WhenSlow};
 pub use run::SharedFrame;
 
@@ -193,16 +193,28 @@ impl<M> Outbox<M> {
         if state.end != End::Open {
             return Pushed::Closed;
         }
+        let held_large = state.queue.large_bytes() > 0;
         let (placed, let_go) = state.queue.push(item, bytes, when_slow, &self.shared.bound);
+        let is_news = is_large(bytes) || held_large && placed != Placed::Last;
+        let reader = match placed {
+            Placed::TooMuch => None,
+            // Also of a client that takes nothing: the task counts what is large.
+            _ if is_news => {
+                self.shared.note_large(&mut state);
+                state.reader.called()
+            }
+            Placed::Last => state.reader.pushed(),
+            Placed::InPlaceOfOlder | Placed::Nowhere => None,
+        };
         let rest = match placed {
             Placed::Last => {
-                let reader = state.reader.pushed();
                 drop(state);
                 reader.into_iter().for_each(Waker::wake);
                 return Pushed::Queued;
             }
             Placed::InPlaceOfOlder => {
                 drop(state);
+                reader.into_iter().for_each(Waker::wake);
                 if let_go.older.is_some() {
                     self.shared.counters.frames_replaced.add_one();
                 }
@@ -211,6 +223,7 @@ impl<M> Outbox<M> {
             }
             Placed::Nowhere => {
                 drop(state);
+                reader.into_iter().for_each(Waker::wake);
                 let dropped = 1 + u64::from(let_go.older.is_some());
                 self.shared.counters.frames_dropped.add(dropped);
                 drop(let_go);
@@ -253,11 +266,15 @@ struct Shared<M> {
     counters: Arc<Counters>,
     /// Whether the end is another than [`End::Open`], for those who only look.
     is_closed: AtomicBool,
+    /// Whether something large waits, for the connection's task.
+    has_large: AtomicBool,
     state: Mutex<State<M>>,
 }
 
 struct State<M> {
     queue: Queue<M>,
+    /// How often what waits that is large has changed.
+    large_changes: u32,
     end: End,
     /// The connection's task.
     reader: Reader<Waker>,
@@ -327,6 +344,13 @@ impl<M> Shared<M> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What waits that is large has changed.
+    fn note_large(&self, state: &mut State<M>) {
+        state.large_changes = state.large_changes.wrapping_add(1);
+        let has_large = state.queue.large_bytes() > 0;
+        self.has_large.store(has_large, Ordering::Release);
+    }
+
     /// It is open no longer, and never again.
     fn end(&self, state: &mut State<M>, end: End) {
         state.end = end;
@@ -361,7 +385,12 @@ impl<M> Inbox<M> {
         if let Some(mail) = state.next_urgent() {
             return Poll::Ready(Ok(Item::Mail(mail)));
         }
-        let Some(item) = state.queue.next() else {
+        let large_bytes = state.queue.large_bytes();
+        let next = state.queue.next();
+        if state.queue.large_bytes() != large_bytes {
+            self.shared.note_large(&mut state);
+        }
+        let Some(item) = next else {
             if state.end == End::Overflowed {
                 return Poll::Ready(Err(Overflowed));
             }
@@ -399,6 +428,19 @@ impl<M> Inbox<M> {
         Poll::Pending
     }
 
+    /// Whether something large waits.
+    pub(crate) fn has_large(&self) -> bool {
+        self.shared.has_large.load(Ordering::Acquire)
+    }
+
+    /// What waits that is large, unless that is as it was when `known` was set here.
+    pub(crate) fn large(&self, known: &mut Option<u32>) -> Option<Vec<Large>> {
+        let state = self.shared.lock();
+        let is_new = *known != Some(state.large_changes);
+        *known = Some(state.large_changes);
+        is_new.then(|| state.queue.large())
+    }
+
     /// Gives back the memory that an empty outbox has kept for what comes next.
     pub(crate) fn release(&mut self) {
         self.shared.lock().queue.release();
@@ -434,8 +476,10 @@ pub(crate) fn outbox<M>(
         bound: Bound::of(limits, largest_frame),
         counters: Arc::clone(counters),
         is_closed: AtomicBool::new(false),
+        has_large: AtomicBool::new(false),
         state: Mutex::new(State {
             queue: Queue::default(),
+            large_changes: 0,
             end: End::Open,
             reader: Reader::Awake,
             rare: None,

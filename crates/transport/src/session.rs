@@ -12,7 +12,7 @@ use crate::{
     close::{Close, CloseReason},
     connect::{ConnectInfo, Rejection},
     frame::Frame,
-    outbox::Outbox,
+    outbox::{LARGE_FRAME_BYTES, Large, Outbox},
 };
 
 /// One client's conversation, whatever carries it.
@@ -134,6 +134,17 @@ impl Output {
     /// Whether so much waits that the session should not be given more to do.
     pub(crate) fn is_crowded(&self) -> bool {
         self.bytes > OUTPUT_PAUSE_BYTES || self.frames.len() > OUTPUT_PAUSE_FRAMES
+    }
+
+    /// Whether something that waits may be large.
+    pub(crate) fn has_large(&self) -> bool {
+        self.bytes > LARGE_FRAME_BYTES
+    }
+
+    /// What waits that is large.
+    pub(crate) fn large(&self) -> impl Iterator<Item = Large> {
+        let frames = self.has_large().then_some(&self.frames);
+        frames.into_iter().flatten().filter_map(Large::of)
     }
 
     /// Gives the memory of a burst back.

@@ -40,6 +40,9 @@ pub struct TransportStats {
     /// Closed for a large message that took longer than [`message_timeout`](crate::Limits::message_timeout), or that gave way to others
     /// at [`max_unfinished_bytes`](crate::ConnectionLimits::max_unfinished_bytes).
     pub closed_unfinished: u64,
+    /// Closed since its client had large frames to read, and gave way to others at
+    /// [`max_unread_bytes`](crate::ConnectionLimits::max_unread_bytes).
+    pub closed_unread: u64,
     /// Closed for text that is not UTF-8, or a breach of the carrier's protocol.
     pub closed_malformed: u64,
     /// Frames that were dropped since their reader was slow ([`WhenSlow::Drop`](crate::WhenSlow::Drop)), or that a later one took along
@@ -75,6 +78,7 @@ pub(crate) struct Counters {
     pub(crate) closed_too_big: Counter,
     pub(crate) closed_unwritable: Counter,
     pub(crate) closed_unfinished: Counter,
+    pub(crate) closed_unread: Counter,
     pub(crate) closed_malformed: Counter,
     pub(crate) frames_dropped: Counter,
     pub(crate) frames_replaced: Counter,
@@ -108,6 +112,7 @@ impl Counters {
             closed_too_big: self.closed_too_big.get(),
             closed_unwritable: self.closed_unwritable.get(),
             closed_unfinished: self.closed_unfinished.get(),
+            closed_unread: self.closed_unread.get(),
             closed_malformed: self.closed_malformed.get(),
             frames_dropped: self.frames_dropped.get(),
             frames_replaced: self.frames_replaced.get(),

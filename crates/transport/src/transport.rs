@@ -47,6 +47,13 @@ pub trait Connection:
         0
     }
 
+    /// How many bytes it holds of large frames ([`LARGE_FRAME_BYTES`](crate::LARGE_FRAME_BYTES)) that it was given to write and that have not
+    /// left. While it is not 0, they count against [`max_unread_bytes`](crate::ConnectionLimits::max_unread_bytes); while it gets less, the
+    /// client reads. Without it only what waits for the connection counts.
+    fn unwritten_bytes(&self) -> usize {
+        0
+    }
+
     /// How many frames came, since this was last asked, that are no message and cost something all the same, such as pings and tiny
     /// pieces of messages. They take from [`inbound`](crate::Limits::inbound) as messages do. The stream must not read them without
     /// end: after some it is pending, and wakes its task.

@@ -247,6 +247,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connection for WebSocke
         self.codec.unfinished()
     }
 
+    fn unwritten_bytes(&self) -> usize {
+        self.codec.unwritten()
+    }
+
     fn take_small_frames(&mut self) -> u32 {
         self.codec.take_small_frames()
     }

@@ -1,18 +1,12 @@
-//! Large messages of which only a part has come, of all connections together. Where they hold more than they may, one gives way: of those
-//! whose address holds more than half of an equal share, the one that has not grown for the longest. So whoever floods harms the own address,
-//! and from many addresses those who have stopped sending before those who go on. (Half, since many who stay just below a whole share
-//! would hold nearly all, and the next one with more would have to give way, whoever it is.)
+//! Large messages of which only a part has come, of all connections together. Where they hold more than they may, one gives way as
+//! [`Shares`] says; it makes progress by growing.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Waker,
 };
 
-use super::census::Address;
+use super::shares::{Fate, Holder, Share, Shares};
 
 /// A message counts by steps of this size, so that not each of its packets takes the lock.
 const STEP_BYTES: usize = 64 * 1024;
@@ -24,44 +18,10 @@ pub(crate) struct Unfinished {
     state: Mutex<State>,
 }
 
-/// Whom a message counts for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Holder {
-    Address(Address),
-    /// Where the address does not tell clients apart, each connection by its number.
-    Connection(u64),
-}
-
 #[derive(Debug, Default)]
 struct State {
     bytes: usize,
-    next: u64,
-    /// By when they grew last: the one that has not for the longest is the first.
-    messages: BTreeMap<u64, Message>,
-    /// The bytes of each.
-    holders: HashMap<Holder, usize>,
-}
-
-#[derive(Debug)]
-struct Message {
-    holder: Holder,
-    bytes: usize,
-    fate: Arc<Fate>,
-}
-
-/// What a connection is told by others.
-#[derive(Debug)]
-struct Fate {
-    gives_way: AtomicBool,
-    connection: Waker,
-}
-
-impl Fate {
-    fn give_way(&self) {
-        // Nothing else is told by it.
-        self.gives_way.store(true, Ordering::Relaxed);
-        self.connection.wake_by_ref();
-    }
+    shares: Shares<()>,
 }
 
 impl Unfinished {
@@ -72,18 +32,16 @@ impl Unfinished {
 
     /// A message that has just become large. `connection` wakes whoever reads it.
     pub(super) fn begin(self: &Arc<Self>, holder: Holder, connection: &Waker) -> LargeMessage {
-        let fate = Arc::new(Fate {
-            gives_way: AtomicBool::new(false),
-            connection: connection.clone(),
-        });
-        let message = Message {
+        let fate = Fate::new(connection);
+        let message = Share {
             holder,
             bytes: 0,
             fate: Arc::clone(&fate),
+            of: (),
         };
         LargeMessage {
             unfinished: Arc::clone(self),
-            place: self.state().put(message),
+            place: self.state().shares.put(message),
             bytes: 0,
             fate,
         }
@@ -96,30 +54,14 @@ impl Unfinished {
 }
 
 impl State {
-    /// Puts a message last; its place.
-    fn put(&mut self, message: Message) -> u64 {
-        let place = self.next;
-        self.next += 1;
-        self.bytes += message.bytes;
-        *self.holders.entry(message.holder).or_default() += message.bytes;
-        self.messages.insert(place, message);
-        place
-    }
-
-    fn take(&mut self, place: u64) -> Option<Message> {
-        let message = self.messages.remove(&place)?;
+    fn take(&mut self, place: u64) -> Option<Share<()>> {
+        let message = self.shares.take(place)?;
         self.bytes -= message.bytes;
-        if let Some(bytes) = self.holders.get_mut(&message.holder) {
-            *bytes -= message.bytes;
-            if *bytes == 0 {
-                self.holders.remove(&message.holder);
-            }
-        }
         Some(message)
     }
 
     /// A message takes so many bytes more. Gives back its new place, and who gives way to it, itself perhaps.
-    fn grow(&mut self, place: u64, bytes: usize, most: Option<usize>) -> (u64, Vec<Message>) {
+    fn grow(&mut self, place: u64, bytes: usize, most: Option<usize>) -> (u64, Vec<Share<()>>) {
         let Some(mut message) = self.take(place) else {
             return (place, Vec::new());
         };
@@ -129,23 +71,15 @@ impl State {
             // The others would give way in vain.
             return (place, vec![message]);
         }
-        let place = self.put(message);
+        self.bytes += message.bytes;
+        let place = self.shares.put(message);
         let mut over = Vec::new();
         while self.bytes > most
-            && let Some(next) = self.next_to_give_way(most)
+            && let Some(next) = self.shares.next_to_give_way(most)
         {
             over.extend(self.take(next));
         }
         (place, over)
-    }
-
-    /// While there is too much in all, somebody has more.
-    fn next_to_give_way(&self, most: usize) -> Option<u64> {
-        let safe = most / self.holders.len().max(1) / 2;
-        let has_more = |message: &Message| self.holders[&message.holder] > safe;
-        let mut messages = self.messages.iter();
-        let next = messages.find(|(_, message)| has_more(message));
-        next.map(|(&place, _)| place)
     }
 }
 
@@ -170,13 +104,12 @@ impl LargeMessage {
         let most = self.unfinished.most;
         let (place, over) = self.unfinished.state().grow(self.place, more, most);
         self.place = place;
-        // Outside of the lock: to wake is others' code.
         over.iter().for_each(|message| message.fate.give_way());
     }
 
     /// Whether it has to give way to another one.
     pub(crate) fn gives_way(&self) -> bool {
-        self.fate.gives_way.load(Ordering::Relaxed)
+        self.fate.gives_way()
     }
 }
 
@@ -190,6 +123,7 @@ impl Drop for LargeMessage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connections::census::Address;
 
     fn address(n: u8) -> Holder {
         let peer = ([192, 0, 2, n], 80).into();
@@ -225,7 +159,7 @@ mod tests {
         assert_eq!(given_way(&messages), [false, true, false]);
         drop(messages);
         let state = unfinished.state();
-        assert_eq!((state.bytes, state.holders.len()), (0, 0));
+        assert_eq!((state.bytes, state.shares.holders()), (0, 0));
     }
 
     #[test]

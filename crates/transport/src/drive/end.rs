@@ -37,6 +37,8 @@ pub(super) enum Breach {
     Late,
     /// One gave way to those of others.
     GaveWay,
+    /// Large frames that its client did not read gave way to those of others.
+    Unread,
     NotUtf8,
     /// What was wrong, in the carrier's words.
     Protocol(String),
@@ -54,6 +56,7 @@ impl End {
             Self::Breach(Breach::Inbound) => &counters.closed_inbound,
             Self::Breach(Breach::TooBig) => &counters.closed_too_big,
             Self::Breach(Breach::Late | Breach::GaveWay) => &counters.closed_unfinished,
+            Self::Breach(Breach::Unread) => &counters.closed_unread,
             Self::Breach(Breach::NotUtf8 | Breach::Protocol(_)) => &counters.closed_malformed,
         };
         counter.add_one();
@@ -106,6 +109,12 @@ impl Breach {
                  half of an equal share, and of such its own had not grown for the longest; \
                  raise ConnectionLimits::max_unfinished_bytes if so many are meant",
             ),
+            Self::Unread => (
+                "ConnectionLimits::max_unread_bytes",
+                "of all large frames that clients have not read, together over the limit, those for its client's address have more than \
+                 half of an equal share, and of such clients its own had read nothing for the longest; \
+                 raise ConnectionLimits::max_unread_bytes if so many are meant",
+            ),
             Self::Unwritable { .. } | Self::NotUtf8 | Self::Protocol(_) => return None,
         })
     }
@@ -154,6 +163,7 @@ impl Breach {
             Self::TooBig => &lines.too_big,
             Self::Late => &lines.late,
             Self::GaveWay => &lines.gave_way,
+            Self::Unread => &lines.unread,
             Self::NotUtf8 => &lines.not_utf8,
             Self::Protocol(_) => &lines.protocol,
         }
@@ -164,7 +174,7 @@ impl Breach {
         match self {
             Self::Unwritable { .. } => CloseCode::INTERNAL,
             Self::Slow | Self::Inbound | Self::Late => CloseCode::POLICY,
-            Self::GaveWay => CloseCode::TRY_AGAIN,
+            Self::GaveWay | Self::Unread => CloseCode::TRY_AGAIN,
             Self::TooBig => CloseCode::TOO_BIG,
             Self::NotUtf8 => CloseCode::INVALID_UTF8,
             Self::Protocol(_) => CloseCode::PROTOCOL,

@@ -7,6 +7,8 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
+use bytes::Bytes;
+
 use super::{
     Close, Frame, Limits,
     run::{Part, SharedFrame},
@@ -56,6 +58,35 @@ pub struct Waiting {
     pub items: usize,
     /// The bytes of their contents.
     pub bytes: usize,
+}
+
+/// Something large that waits: what it keeps in memory.
+#[derive(Clone, Debug)]
+pub(crate) enum Large {
+    /// The content of a frame.
+    Frame(Bytes),
+    /// So many bytes of a mail.
+    Mail(usize),
+}
+
+impl Large {
+    /// The frame, if it is large.
+    pub(crate) fn of(frame: &Frame) -> Option<Self> {
+        is_large(frame.len()).then(|| Self::Frame(frame.bytes().clone()))
+    }
+
+    /// How many bytes it has.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Frame(bytes) => bytes.len(),
+            Self::Mail(bytes) => *bytes,
+        }
+    }
+}
+
+/// Whether something of so many bytes is large.
+pub(super) fn is_large(bytes: usize) -> bool {
+    bytes > LARGE_FRAME_BYTES
 }
 
 /// One thing that waits.
@@ -306,6 +337,24 @@ impl<M> Queue<M> {
             items: self.items,
             bytes: self.load.bytes + self.load.large,
         }
+    }
+
+    /// How many bytes of what waits are beyond what is not large.
+    pub(super) fn large_bytes(&self) -> usize {
+        self.load.large
+    }
+
+    /// What of it is large. (No run is.)
+    pub(super) fn large(&self) -> Vec<Large> {
+        if self.load.large == 0 {
+            return Vec::new();
+        }
+        let large = self.slots.iter().filter_map(|slot| match slot {
+            Slot::Frame(frame) => Large::of(frame),
+            Slot::Mail(_, bytes) => is_large(*bytes).then_some(Large::Mail(*bytes)),
+            Slot::Run(_) | Slot::Close(_) | Slot::Vacant => None,
+        });
+        large.collect()
     }
 
     pub(super) fn is_half_full(&self, bound: &Bound) -> bool {

@@ -89,6 +89,12 @@ impl Large {
         self.written > 0
     }
 
+    /// How many bytes of its content are to be written.
+    fn left(&self) -> usize {
+        let written = self.written.saturating_sub(self.header.len());
+        self.payload.len() - written
+    }
+
     /// What is to be written next; nothing when all is.
     fn next(&self) -> &[u8] {
         match self.written.checked_sub(self.header.len()) {
@@ -147,6 +153,11 @@ impl<T> Codec<T> {
     /// How many bytes it holds of a message that is not whole.
     pub(super) fn unfinished(&self) -> usize {
         self.read.unfinished()
+    }
+
+    /// How many bytes of a large frame are not written yet.
+    pub(super) fn unwritten(&self) -> usize {
+        self.large.as_ref().map_or(0, |large| large.left())
     }
 
     /// Where the [small frames](Boundary::small) of a turn begin.

@@ -19,4 +19,5 @@ mod outbox_model;
 mod poller;
 mod sessions;
 mod unfinished;
+mod unread;
 mod websocket;

@@ -293,7 +293,7 @@ impl Page<'_> {
         )?;
         self.counter(
             "longpoll_posts_refused",
-            "Posts refused since too many bytes of posts were here already",
+            "Posts refused since too many bytes of posts were here already, or too many requests were under way between nodes",
             stats.posts_refused,
         )?;
         self.counter(

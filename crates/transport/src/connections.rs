@@ -52,6 +52,8 @@ struct Shared {
     refusal_lines: RefusalLines,
     state: Mutex<State>,
     gone: Notify,
+    /// None is still to be told to close.
+    drained: Notify,
 }
 
 #[derive(Default)]
@@ -93,6 +95,7 @@ impl Connections {
             refusal_lines: RefusalLines::default(),
             state: Mutex::default(),
             gone: Notify::default(),
+            drained: Notify::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -128,7 +131,9 @@ impl Connections {
 
     /// Refuses new connections from now on, with 503. Those that are open stay.
     pub fn refuse(&self) {
-        self.state().begin_to_close();
+        let mut state = self.state();
+        state.begin_to_close();
+        self.check_drained(state);
     }
 
     /// Whether new connections are refused: after [`refuse`](Self::refuse), [`drain`](Self::drain) or
@@ -145,7 +150,9 @@ impl Connections {
             let mut state = self.state();
             state.begin_to_close();
             state.closed.get_or_insert_with(|| close.clone());
-            mem::take(&mut state.leaving)
+            let open = mem::take(&mut state.leaving);
+            self.check_drained(state);
+            open
         };
         // Outside the lock: an outbox that overflows drops what waits in it, and that is user code.
         for closer in &open {
@@ -194,7 +201,7 @@ impl Connections {
         let mut state = self.state();
         let leaving = std::iter::from_fn(|| state.next_to_leave());
         let leaving = leaving.take(count).collect();
-        drop(state);
+        self.check_drained(state);
         Turn {
             connections: self,
             leaving,
@@ -212,6 +219,25 @@ impl Connections {
                 return;
             }
             gone.await;
+        }
+    }
+
+    /// Waits until new ones are refused and none is left whose turn in a drain is still to come: what runs the service will soon end it.
+    pub(crate) async fn drained(&self) {
+        loop {
+            let drained = self.shared.drained.notified();
+            if self.state().is_drained() {
+                return;
+            }
+            drained.await;
+        }
+    }
+
+    fn check_drained(&self, state: MutexGuard<'_, State>) {
+        let is_drained = state.is_drained();
+        drop(state);
+        if is_drained {
+            self.shared.drained.notify_waiters();
         }
     }
 
@@ -315,6 +341,11 @@ impl State {
         open.sort_unstable_by_key(|&(id, _)| id);
         self.leaving
             .extend(open.into_iter().map(|(_, closer)| closer));
+    }
+
+    /// Whether new ones are refused, and all others have been told to close or have gone.
+    fn is_drained(&self) -> bool {
+        self.closing && self.leaving.is_empty()
     }
 
     /// The next connection of a drain that has not gone by itself.

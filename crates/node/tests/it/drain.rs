@@ -145,6 +145,32 @@ async fn listed(node: &Node, wanted: &[&str]) {
     }
 }
 
+/// Its drain is over at once, as it has no sockets itself.
+#[tokio::test]
+async fn a_poll_that_waits_for_another_node_is_answered_before_its_node_ends() {
+    let first = Node::start_member("n1", &[]).await;
+    let join = first.quic.unwrap().to_string();
+    let mut second = Node::start_member("n2", &["--join", &join]).await;
+    state_becomes(&first, "n2", "up").await;
+    state_becomes(&second, "n1", "up").await;
+    let opened = get(first.http, "/socket/longpoll?user=ben&vsn=2.0.0").await;
+    let token = opened.json()["token"].as_str().unwrap().to_owned();
+    let path = format!("/socket/longpoll?token={token}");
+    let poll = tokio::spawn({
+        let http = second.http;
+        async move { get(http, &path).await.json() }
+    });
+    let asked = "\nmatryoshka_longpoll_forwarded_total 1\n";
+    let deadline = Instant::now() + DEADLINE;
+    while !get(second.http, "/metrics").await.body.contains(asked) {
+        assert!(Instant::now() < deadline, "nothing was passed on");
+    }
+    second.signal("TERM");
+    let nothing = json!({"status": 204, "token": token, "messages": []});
+    assert_eq!(poll.await.unwrap(), nothing);
+    assert_eq!(second.exited().await.code(), Some(0));
+}
+
 #[tokio::test]
 async fn the_end_of_standard_input_drains_when_asked_for() {
     let mut node = Node::start(&["--exit-with-stdin"]).await;

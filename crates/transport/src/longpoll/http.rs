@@ -2,7 +2,7 @@
 //!
 //! The status that clients look at stands in the body; the HTTP status is 200 for all that follows the protocol.
 
-use std::net::SocketAddr;
+use std::{future::Future, net::SocketAddr};
 
 use bytes::Bytes;
 use http::{
@@ -83,7 +83,8 @@ async fn get<H: Handler>(
         return open(service, polling, params, head).await;
     };
     let holder = Holder::of(service.client(head), token);
-    let Some((polled, until_read)) = polling.poll(token, holder).await else {
+    let drained = service.connections().drained();
+    let Some((polled, until_read)) = polling.poll(token, holder, drained).await else {
         return fault(StatusCode::SERVICE_UNAVAILABLE);
     };
     match polled {
@@ -257,8 +258,14 @@ fn refuse(polling: &LongPolling, not_read: NotRead) -> Response<Full<Bytes>> {
 }
 
 impl LongPolling {
-    /// None if too much came from other nodes that clients have not read.
-    async fn poll(&self, token: &str, holder: Holder) -> Option<(Polled, UntilRead)> {
+    /// None if too much came from other nodes that clients have not read. A poll for another node does not wait much longer once this one is
+    /// drained: it ends before that session does.
+    async fn poll(
+        &self,
+        token: &str,
+        holder: Holder,
+        drained: impl Future<Output = ()>,
+    ) -> Option<(Polled, UntilRead)> {
         let window = self.config().window;
         match self.sessions.find(token) {
             Place::Here(session) => {
@@ -266,7 +273,8 @@ impl LongPolling {
                 Some((polled, UntilRead::Here { _unread: unread }))
             }
             Place::There(node) => {
-                let (polled, unread) = self.relay.poll(&node, token, window, holder).await?;
+                let polled = self.relay.poll(&node, token, window, holder, drained);
+                let (polled, unread) = polled.await?;
                 let until_read = unread.map_or(UntilRead::Nothing, UntilRead::There);
                 Some((polled, until_read))
             }

@@ -10,6 +10,8 @@ mod wire;
 
 use std::{
     collections::BTreeSet,
+    future::Future,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -22,7 +24,7 @@ use matryoshka_pubsub::{
 };
 use tokio::{
     runtime::Handle,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, error::Elapsed, sleep, sleep_until, timeout, timeout_at},
 };
 
 use super::{
@@ -44,6 +46,14 @@ pub(super) const LOOKUP_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long to wait before what had no room in the queue to another node is said again, or what had none here is looked at again.
 const RETRY: Duration = Duration::from_millis(100);
+
+/// How long polls wait for other nodes once this one is drained, and how long after that for what may be on its way: in all less than
+/// the second that requests get before a node of ours ends.
+const LAST_WINDOW: Duration = Duration::from_millis(500);
+const LAST_ANSWER: Duration = Duration::from_millis(250);
+
+/// For a poll that has waited in vain.
+const NOTHING: Option<(Polled, Option<Unread>)> = Some((Polled::Nothing, None));
 
 /// What the messages are, and where they go.
 pub(super) const KIND: Kind = Kind(7);
@@ -113,17 +123,15 @@ impl Relay {
         let knock = |_| Word::Knock {
             token: token.clone(),
         };
-        match self.ask(node, None, Duration::ZERO, room, knock).await {
-            Some(Answer {
-                word: Word::Here, ..
-            }) => Ok(()),
+        match self.answer(node, Duration::ZERO, room, knock).await {
+            Some(Word::Here) => Ok(()),
             _ => Err(self.in_vain(PostAnswer::Gone)),
         }
     }
 
     /// Asks a node for messages of one of its sessions. They count as unread until the other thing that is returned is dropped. None if too
     /// much is that came from other nodes, to this holder or to all. While the session has as much of that as may wait for it, or the holder as
-    /// many requests under way as it may have, the poll waits here, as it would where the session is.
+    /// many requests under way as it may have, the poll waits here, as it would where the session is. Soon after `drained` it waits no longer.
     ///
     /// # Cancel safety
     /// Dropped, the other node is told that nobody waits any more.
@@ -133,10 +141,18 @@ impl Relay {
         token: &str,
         window: Duration,
         holder: Holder,
+        drained: impl Future<Output = ()>,
     ) -> Option<(Polled, Option<Unread>)> {
         let end = after(window);
-        let Ok(slot) = timeout_at(end, self.slot_for_poll(token, &holder)).await else {
-            return Some((Polled::Nothing, None));
+        let mut last_window = pin!(async {
+            drained.await;
+            sleep(LAST_WINDOW).await;
+        });
+        let slot = tokio::select! {
+            biased;
+            slot = self.slot_for_poll(token, &holder) => slot,
+            () = sleep_until(end) => return NOTHING,
+            () = &mut last_window => return NOTHING,
         };
         let answer = self.answers.charge(Some(holder));
         if !answer.could_grow(1) {
@@ -150,7 +166,23 @@ impl Relay {
         };
         let (polled, room) = (Some(token.clone()), Room { slot, answer });
         let window = end.saturating_duration_since(Instant::now());
-        let Some(Answer { word, room }) = self.ask(node, polled, window, room, poll).await else {
+        let asked = tokio::select! {
+            biased;
+            asked = self.ask(node, polled, window, room, poll) => asked,
+            () = &mut last_window => return NOTHING,
+        };
+        let Some(mut waiting) = asked else {
+            return Some((self.in_vain(Polled::Gone), None));
+        };
+        let answer = tokio::select! {
+            biased;
+            answer = waiting.answer() => answer,
+            () = &mut last_window => match waiting.last_answer().await {
+                Ok(answer) => answer,
+                Err(_elapsed) => return NOTHING,
+            },
+        };
+        let Some(Answer { word, room }) = answer else {
             return Some((self.in_vain(Polled::Gone), None));
         };
         match word {
@@ -158,7 +190,7 @@ impl Relay {
                 let unread = Unread::new(&self.unread, token, room.answer);
                 Some((Polled::Messages(messages), Some(unread)))
             }
-            Word::Nothing => Some((Polled::Nothing, None)),
+            Word::Nothing => NOTHING,
             Word::Lost { .. } => {
                 let slot = room.slot;
                 self.tell_lost(node, Unheard { token, slot });
@@ -204,9 +236,9 @@ impl Relay {
             body: body.clone(),
         };
         let window = self.sessions.config().window;
-        let answer = self.ask(node, None, window, room, post).await;
+        let answer = self.answer(node, window, room, post).await;
         drop(charge);
-        match answer.map(|answer| answer.word) {
+        match answer {
             Some(Word::Taken) => PostAnswer::Taken,
             Some(Word::Late) => PostAnswer::Late,
             Some(Word::BadLine(number)) => PostAnswer::BadLine(BadLine {
@@ -226,38 +258,52 @@ impl Relay {
         Ok(Room { slot, answer })
     }
 
-    /// Asks, as soon as there is room on the way, what is made of what is left of the window then. None if there is no answer in time.
-    async fn ask(
-        self: &Arc<Self>,
-        node: &NodeName,
+    /// Asks, as soon as there is room on the way, what is made of what is left of the window then. None if the node is down, or there is none in time.
+    ///
+    /// # Cancel safety
+    /// Dropped, nothing was asked.
+    async fn ask<'a>(
+        self: &'a Arc<Self>,
+        node: &'a NodeName,
         polled: Option<ByteString>,
         window: Duration,
         room: Room,
         word: impl Fn(Duration) -> Word,
-    ) -> Option<Answer> {
+    ) -> Option<Waiting<'a>> {
         let (end, limit) = (after(window), after(window.saturating_add(LOOKUP_LIMIT)));
         let mut waiting = Waiting {
             relay: self,
             node,
             question: self.asking.begin(node, polled, room),
+            limit,
             is_asked: false,
             is_over: false,
         };
         let request = waiting.question.request();
-        let answer = timeout_at(limit, async {
+        let asked = async {
             loop {
                 let left = end.saturating_duration_since(Instant::now());
                 match self.say(node, request, word(left)) {
                     Err(DirectError::QueueFull(_)) => sleep(RETRY).await,
-                    asked => break asked.ok()?,
+                    asked => return asked,
                 }
             }
-            waiting.is_asked = true;
-            waiting.question.answer().await
-        })
-        .await;
-        waiting.is_over = answer.is_ok() && waiting.is_asked;
-        answer.ok().flatten()
+        };
+        timeout_at(limit, asked).await.ok()?.ok()?;
+        waiting.is_asked = true;
+        Some(waiting)
+    }
+
+    /// As [`ask`](Self::ask), for something that is no poll, and what is answered.
+    async fn answer(
+        self: &Arc<Self>,
+        node: &NodeName,
+        window: Duration,
+        room: Room,
+        word: impl Fn(Duration) -> Word,
+    ) -> Option<Word> {
+        let mut waiting = self.ask(node, None, window, room, word).await?;
+        waiting.answer().await.map(|answer| answer.word)
     }
 
     fn in_vain<T>(&self, answer: T) -> T {
@@ -367,8 +413,33 @@ struct Waiting<'a> {
     relay: &'a Arc<Relay>,
     node: &'a NodeName,
     question: Question<'a>,
+    limit: Instant,
     is_asked: bool,
     is_over: bool,
+}
+
+impl Waiting<'_> {
+    /// None if the node went down, or has not answered in time.
+    ///
+    /// # Cancel safety
+    /// The answer is there the next time.
+    async fn answer(&mut self) -> Option<Answer> {
+        let answer = timeout_at(self.limit, self.question.answer()).await;
+        self.is_over = answer.is_ok();
+        answer.ok().flatten()
+    }
+
+    /// The answer to a poll that is to wait no longer: what was on its way before the other node heard of that, or that nothing was.
+    async fn last_answer(&mut self) -> Result<Option<Answer>, Elapsed> {
+        self.cancel();
+        timeout(LAST_ANSWER, self.answer()).await
+    }
+
+    fn cancel(&self) {
+        let request = self.question.request();
+        // A node that cannot be told is down, or runs out the window, or has answered.
+        let _ = self.relay.say(self.node, request, Word::Cancel);
+    }
 }
 
 impl Drop for Waiting<'_> {
@@ -380,11 +451,7 @@ impl Drop for Waiting<'_> {
             return self.question.withdraw();
         }
         match self.question.give_up() {
-            Ok(()) => {
-                let request = self.question.request();
-                // A node that cannot be told is down, or runs out the window, or has answered.
-                let _ = self.relay.say(self.node, request, Word::Cancel);
-            }
+            Ok(()) => self.cancel(),
             Err(unheard) => self.relay.tell_lost(self.node, unheard),
         }
     }

@@ -9,7 +9,7 @@ use futures::{
 };
 use http_body_util::Full;
 use matryoshka_transport::{
-    CloseReason, Frame, Limits, LongPollConfig, Outbox,
+    CloseCode, CloseReason, Frame, Limits, LongPollConfig, Outbox,
     pubsub::{Kind, Payload, PubSub, memory::MemoryMesh},
 };
 use serde_json::json;
@@ -91,6 +91,7 @@ async fn released_after<T>(
     let release = async {
         settle().await;
         advance(time).await;
+        settle().await;
         nodes.mesh.release(from, to);
     };
     join(asked, release).await.0
@@ -398,4 +399,49 @@ async fn a_poll_of_a_client_that_does_not_read_waits_until_it_does() {
     let (answer, ()) = join(nodes.b.poll(&token), read).await;
     answer.is(messages(&token, &["y"]));
     assert_eq!(start.elapsed().as_secs(), WINDOW.as_secs() + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn polls_that_wait_for_another_node_end_with_a_drain() {
+    let nodes = Nodes::new();
+    let (token, outbox) = nodes.open().await;
+    let drain = async {
+        advance(SECOND).await;
+        let connections = nodes.b.service.connections();
+        connections.close_all(CloseCode::RESTART.into());
+    };
+    let start = Instant::now();
+    let (answer, ()) = join(nodes.b.poll(&token), drain).await;
+    answer.is(nothing(&token));
+    assert_eq!(start.elapsed(), SECOND + SECOND / 2);
+    // One that comes still is answered as soon, before the listener stops.
+    nodes.b.poll(&token).await.is(nothing(&token));
+    assert_eq!(start.elapsed(), 2 * SECOND);
+    outbox.frame(Frame::text("x"));
+    nodes.a.poll(&token).await.is(messages(&token, &["x"]));
+    assert!(nodes.a.lab.nothing_closed());
+}
+
+/// What was on its way when the drain ended arrives.
+#[tokio::test(start_paused = true)]
+async fn a_drain_loses_no_messages_of_other_nodes() {
+    let nodes = Nodes::new();
+    let (token, outbox) = nodes.open().await;
+    nodes.mesh.hold("a", "b");
+    let drain = async {
+        settle().await;
+        outbox.frame(Frame::text("x"));
+        settle().await;
+        let connections = nodes.b.service.connections();
+        connections.close_all(CloseCode::RESTART.into());
+    };
+    let poll = async { join(nodes.b.poll(&token), drain).await.0 };
+    let polled = released_after(SECOND * 6 / 10, &nodes, "a", "b", poll).await;
+    polled.is(messages(&token, &["x"]));
+    assert!(nodes.a.lab.nothing_closed());
+    // A node of an earlier version would not say that there is nothing.
+    nodes.mesh.hold("a", "b");
+    let start = Instant::now();
+    nodes.b.poll(&token).await.is(nothing(&token));
+    assert_eq!(start.elapsed(), SECOND * 3 / 4);
 }

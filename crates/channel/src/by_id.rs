@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use crate::excerpt::excerpt;
@@ -26,6 +27,7 @@ impl Sink for ById {
         }
         match Broadcast::from_message(message) {
             Some(Ok(broadcast)) if broadcast.event() == wire::DISCONNECT => {
+                self.link.is_disconnected.store(true, Ordering::Release);
                 let close = Close::new(CloseCode::GOING_AWAY);
                 delivery(self.link.outbox.close(close))
             }

@@ -206,7 +206,7 @@ pub enum Terminated {
     Disconnected,
     /// The end that its connection was given has come: [`Connected::expires_at`](crate::Connected::expires_at).
     Expired,
-    /// The server is going away.
+    /// The server is going away, or has closed all connections.
     Draining,
     /// The server closed the connection for a fault of the client's: a malformed frame, reading too slowly.
     Faulted,

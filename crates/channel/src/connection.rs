@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -385,7 +386,7 @@ impl Session for Connection {
     fn closed(&mut self, reason: CloseReason) {
         let terminated = match self.link.expiry.has_come() {
             true => Terminated::Expired,
-            false => terminated(&reason),
+            false => terminated(&reason, self.link.is_disconnected.load(Ordering::Acquire)),
         };
         self.entered(|session| {
             tracing::debug!(?reason, "disconnected");
@@ -491,13 +492,14 @@ impl Task {
     }
 }
 
-fn terminated(reason: &CloseReason) -> Terminated {
+/// Others than whoever names a socket's id may close with its code as well.
+fn terminated(reason: &CloseReason, is_disconnected: bool) -> Terminated {
     match reason {
         CloseReason::Client(_) | CloseReason::Lost => Terminated::Closed,
         CloseReason::Idle => Terminated::Idle,
         CloseReason::Closed(close) => match close.code {
-            CloseCode::GOING_AWAY => Terminated::Disconnected,
-            CloseCode::RESTART => Terminated::Draining,
+            CloseCode::GOING_AWAY if is_disconnected => Terminated::Disconnected,
+            CloseCode::GOING_AWAY | CloseCode::RESTART => Terminated::Draining,
             _ => Terminated::Faulted,
         },
     }

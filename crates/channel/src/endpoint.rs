@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
 use bytestring::ByteString;
@@ -159,6 +160,7 @@ impl Handler for Endpoint {
             counters: Arc::clone(&self.0.counters),
             watch: Arc::clone(&self.0.watch),
             expiry: Expiry::default(),
+            is_disconnected: AtomicBool::new(false),
             span: kept(span),
         });
         let by_id = link.id.as_ref().map(|id| {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bytestring::ByteString;
 use tokio::time::Instant;
@@ -33,6 +34,8 @@ pub(crate) struct Link {
     pub(crate) counters: Arc<Counters>,
     pub(crate) watch: Arc<Watch>,
     pub(crate) expiry: Expiry,
+    /// Somebody disconnected it by its id.
+    pub(crate) is_disconnected: AtomicBool,
     /// The connection's span, if anybody listens: a span that nobody does is not kept.
     pub(crate) span: Option<Box<Span>>,
 }

@@ -447,3 +447,20 @@ async fn o5_a_pusher_pushes_nothing_once_the_client_is_told_of_the_end() {
         client.play(".").await;
     }
 }
+
+/// Nobody named it: presence graces, for one, go on.
+#[tokio::test(start_paused = true)]
+async fn who_closes_all_with_the_code_of_a_disconnect_disconnects_nobody_by_its_id() {
+    let lab = Lab::new();
+    let service = MemoryService::new(lab.sockets());
+    let params = matryoshka_channel::transport::Params::parse("user=anna&vsn=2.0.0").unwrap();
+    let info = matryoshka_channel::transport::ConnectInfo::new("memory", params).unwrap();
+    let mut client = service.connect(info).await.unwrap();
+    let join = r#"["1","1","lab:a","phx_join",{}]"#;
+    client.send_text(join).await.unwrap();
+    client.recv_frame().await.unwrap();
+    let close = Close::new(CloseCode::GOING_AWAY);
+    service.connections().close_all(close.clone());
+    assert_eq!(client.recv().await, Some(Outgoing::Close(close)));
+    lab.noted("terminate Draining").await;
+}

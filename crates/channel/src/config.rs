@@ -15,7 +15,7 @@ pub const REPLACED_CHANNEL_WAIT: Duration = Duration::from_secs(5);
 #[non_exhaustive]
 pub struct SocketsConfig {
     /// How many topics one connection may have joined at a time; default 100. One more join gets the error reply
-    /// `too many channels joined`.
+    /// `too many channels joined`. A client that connects again joins all of its topics at once, so raise [`joins`](Self::joins) with it.
     pub max_channels: usize,
     /// How many joins one client may send; default 50 a second, and 200 at once. None is no limit. One more gets the error reply
     /// `too many joins`, and then the connection is closed with 1008. Messages of all kinds have a limit of their own,
@@ -109,6 +109,19 @@ impl SocketsConfig {
     pub fn with_http(mut self, http: HttpConfig) -> Self {
         self.http = http;
         self
+    }
+
+    /// Tells of what would keep a client out that does what it may.
+    pub(crate) fn warn(&self) {
+        let Some(rate) = self.joins else { return };
+        if (rate.at_once() as usize) < self.max_channels {
+            tracing::warn!(
+                max_channels = self.max_channels,
+                joins_at_once = rate.at_once(),
+                "SocketsConfig::joins lets fewer joins through at once than max_channels: a client that joins as many topics when it \
+                 connects again is closed each time; raise joins as well"
+            );
+        }
     }
 
     /// How long a connection stalls before a channel ends for it.

@@ -172,7 +172,9 @@ impl Handler for Endpoint {
             self.0.pubsub.subscribe_sink(id, Arc::new(sink))
         });
         let by_id = by_id.transpose().map_err(|error| {
-            tracing::warn!(%error, "a connection was refused: its id is no topic");
+            if let Some(left_out) = self.counters().lines.unusable_id.pass() {
+                tracing::warn!(%error, left_out, "a connection was refused: its id is no topic");
+            }
             Rejection::forbidden()
         })?;
         link.expire_at(expires_at);

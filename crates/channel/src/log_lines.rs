@@ -8,6 +8,7 @@ pub(crate) struct LogLines {
     pub(crate) no_message: Line,
     pub(crate) odd_topic: Line,
     pub(crate) unmatched: Line,
+    pub(crate) unusable_id: Line,
     pub(crate) over_limit: Line,
     pub(crate) join_crashed: Line,
     pub(crate) crashed: Line,

@@ -151,8 +151,9 @@ impl<App: Clone + Send + Sync + 'static> Sockets<App> {
         self.with(shared)
     }
 
-    /// Sets the limits, and what the carrier accepts.
+    /// Sets the limits, and what the carrier accepts. The log warns of limits that keep each other from being used.
     pub fn config(self, config: SocketsConfig) -> Self {
+        config.warn();
         let mut shared = self.endpoint.shared();
         shared.watch = Arc::new(Watch::new(config.blocking_warning, &shared.counters));
         shared.config = Arc::new(config);

@@ -5,7 +5,10 @@ use axum::body::Body;
 use futures::{SinkExt, StreamExt};
 use matryoshka_channel::pubsub::PubSub;
 use matryoshka_channel::transport::http::{Request, StatusCode};
-use matryoshka_channel::transport::{ConnectInfo, Frame, HttpConfig, LongPolling, OriginPolicy};
+use matryoshka_channel::transport::memory::MemoryService;
+use matryoshka_channel::transport::{
+    ConnectInfo, Frame, HttpConfig, LongPolling, OriginPolicy, Params, Rate,
+};
 use matryoshka_channel::{Connected, KeyRing, Sockets, SocketsConfig, Tokens};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::client_async;
@@ -348,4 +351,45 @@ async fn a_misspelt_event_is_told_those_that_there_are() {
         )
         .await;
     is_one_line_with(&lines.take(), &["WARN", "room:1", "new_msg, typing"]);
+}
+
+/// Such as an id that holds a whole token.
+#[tokio::test]
+async fn an_id_that_is_no_topic_is_refused_with_one_line_a_second() {
+    let sockets = Sockets::new(&PubSub::local(), ())
+        .on_connect(async |_, _| Ok(Connected::new().id("x".repeat(70_000))));
+    let service = MemoryService::new(sockets);
+    let lines = Lines::collect();
+    for _client in 0..3 {
+        let info = ConnectInfo::new("memory", Params::parse("vsn=2.0.0").unwrap()).unwrap();
+        let refused = service.connect(info).await.unwrap_err();
+        assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    }
+    is_one_line_with(&lines.take(), &["WARN", "its id is no topic"]);
+}
+
+#[test]
+fn more_channels_than_joins_at_once_are_told_at_the_start() {
+    let config = |config| {
+        let lines = Lines::collect();
+        drop(Lab::new().sockets_with(config));
+        lines.take()
+    };
+    let default = SocketsConfig::default;
+    let lines = config(default().with_max_channels(201));
+    let parts = [
+        "WARN",
+        "raise joins",
+        "max_channels=201",
+        "joins_at_once=200",
+    ];
+    is_one_line_with(&lines, &parts);
+    let joins = Rate::new(50, 201);
+    for fits in [
+        default().with_max_channels(200),
+        default().with_max_channels(201).with_joins(joins),
+        default().with_max_channels(1_000_000).with_joins(None),
+    ] {
+        assert_eq!(config(fits), [""; 0]);
+    }
 }

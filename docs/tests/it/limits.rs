@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use matryoshka_presence::PresenceConfig;
 use matryoshka_presence::channel::transport::{
     self, ConnectionLimits, Limits, LongPollConfig, Rate, WebSocketConfig,
 };
 use matryoshka_presence::channel::{self, SocketsConfig, pubsub};
+use matryoshka_presence::tracker::{Tracker, TrackerConfig};
 
 use crate::sources::sources;
 
@@ -232,6 +234,47 @@ fn the_table_of_limits_is_what_the_code_does() {
         .map(|(name, default)| (name.to_owned(), default))
         .collect();
     assert_eq!(written, limits);
+}
+
+/// Those of lists: what may be named is, and of the rest the source is read.
+#[test]
+fn the_table_of_presence_is_what_the_code_does() {
+    let tracker = TrackerConfig::default();
+    let rows = [
+        ("MAX_KEY_BYTES", bytes(Tracker::MAX_KEY_BYTES)),
+        ("MAX_META_BYTES", bytes(Tracker::MAX_META_BYTES)),
+        (
+            "PresenceConfig::fetch_limit",
+            time(PresenceConfig::DEFAULT_FETCH_LIMIT),
+        ),
+        ("TrackerConfig::inbox_bytes", bytes(tracker.inbox_bytes)),
+        ("inbox_messages", grouped(tracker.inbox_messages)),
+        (
+            "TrackerConfig::consumer_diffs",
+            grouped(tracker.consumer_diffs),
+        ),
+        ("TrackerConfig::log_bytes", bytes(tracker.log_bytes)),
+        (
+            "TrackerConfig::permdown_period",
+            format!("{} min", tracker.permdown_period.as_secs() / 60),
+        ),
+    ];
+    for (name, most) in rows {
+        assert!(PAGE.contains(&format!("`{name}`, {most}")), "{name} {most}");
+    }
+    let source = sources(&["crates/presence/src"]);
+    for (name, most, code) in [
+        ("MAX_EXTRA_BYTES", "1 MiB", "usize = 1024 * 1024;"),
+        ("MOST_WAITING", "16,384", "usize = 16_384;"),
+        ("MAX_DIFF_BYTES", "7 MiB", "usize = 7 * 1024 * 1024;"),
+        ("BASES", "8", "usize = 8;"),
+        ("ASKED", "1,024", "usize = 1_024;"),
+        ("KEPT", "60 s", "Duration = Duration::from_secs(60);"),
+        ("MOST_BYTES", "32 MiB", "usize = 32 * 1024 * 1024;"),
+    ] {
+        assert!(PAGE.contains(&format!("`{name}`, {most}")), "{name}");
+        assert!(source.contains(&format!("const {name}: {code}")), "{name}");
+    }
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::progress::seconds;
 const ROOM: &str = "room:rolling";
 /// In a larger room than this a few users of each node hold the list, else all.
 const ALL_READ: u32 = 300;
-const READERS: usize = 3;
+const READERS: usize = 5;
 /// So many users of each node have a second socket on the same node, and as many on another one.
 const TWICE: usize = 5;
 /// Of those on a node that is about to restart: who will not come back.

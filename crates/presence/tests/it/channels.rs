@@ -34,6 +34,15 @@ async fn q1_q3_q10_the_joiner_gets_the_state_and_its_own_diff() {
     assert_eq!(diff, json!({ "joins": state, "leaves": {} }));
 }
 
+/// By topic: `n3_nobody_is_on_the_list_of_a_topic_without_members`.
+#[tokio::test(start_paused = true)]
+async fn n3_a_channel_alone_is_given_an_empty_list() {
+    let node = Node::start(PubSub::local());
+    let mut watcher = node.connect("watch:1").await;
+    watcher.join(json!({})).await;
+    assert_eq!(watcher.expect("presence_state").await, json!({}));
+}
+
 #[tokio::test(start_paused = true)]
 async fn n4_list_by_topic_and_by_socket_is_what_clients_hold() {
     let node = Node::start(PubSub::local());

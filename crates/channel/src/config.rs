@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::inbox::Bound;
-use crate::transport::{HttpConfig, Rate};
+use crate::transport::{HttpConfig, LONGPOLL, Rate};
 
 /// How long a join waits for the channel that it replaces to be gone: 5 seconds. A channel that blocks its thread
 /// longer than that runs beside its successor until it returns. One whose client had left works off what came before the leave in that time;
@@ -36,7 +36,8 @@ pub struct SocketsConfig {
     pub waiting_bytes: usize,
     /// How long nothing may be read from a client because a channel of its has no room for what it sent, or all of them together hold more
     /// than [`waiting_bytes`](Self::waiting_bytes); default 20 seconds, at least a millisecond and at most half of
-    /// [`idle_timeout`](crate::transport::Limits::idle_timeout). Then that channel, or the one that holds most, or the oldest join for which others of its topic wait
+    /// [`idle_timeout`](crate::transport::Limits::idle_timeout), or over long polling of [`window`](crate::transport::LongPollConfig::window): beyond
+    /// it a post is answered 408, and official clients drop the connection with all its channels. Then that channel, or the one that holds most, or the oldest join for which others of its topic wait
     /// ([`MAX_SUPERSEDED_JOINS`](crate::MAX_SUPERSEDED_JOINS)), ends where it stands, without its
     /// `terminate`: what waits for it is answered with `error`, its client gets `phx_error` (or the error reply `join crashed`), and the
     /// connection's other channels and its heartbeats go on. A client that does not read is not helped by that, and waits on.
@@ -124,11 +125,18 @@ impl SocketsConfig {
         }
     }
 
-    /// How long a connection stalls before a channel ends for it.
-    pub(crate) fn stall(&self) -> Duration {
-        let half = self.http.limits.idle_timeout / 2;
+    /// How long a connection over that carrier stalls before a channel ends for it.
+    pub(crate) fn stall(&self, transport: &str) -> Duration {
+        let polling = self.http.long_polling.as_ref();
+        let polling = polling.filter(|_| transport == LONGPOLL);
+        // Official clients drop the connection at the first post that is late.
+        let limit = polling.map_or(self.http.limits.idle_timeout, |polling| {
+            polling.config().window
+        });
         // One that asks again in no time would do nothing else.
-        self.stall_timeout.min(half).max(Duration::from_millis(1))
+        self.stall_timeout
+            .min(limit / 2)
+            .max(Duration::from_millis(1))
     }
 
     pub(crate) fn inbox(&self) -> Bound {
@@ -163,6 +171,6 @@ mod tests {
     fn a_channel_in_the_way_always_has_some_time() {
         let mut config = SocketsConfig::default();
         config.http.limits.idle_timeout = Duration::from_nanos(1);
-        assert_eq!(config.stall(), Duration::from_millis(1));
+        assert_eq!(config.stall("websocket"), Duration::from_millis(1));
     }
 }

@@ -422,7 +422,7 @@ impl Connection {
 
     /// Where nothing is read for so long, the channel that is in the way ends, and not all others with it.
     fn poll_patience(&mut self, cx: &mut Context<'_>) {
-        let limit = self.endpoint.config().stall();
+        let limit = self.endpoint.config().stall(self.link.transport);
         while self.is_out_of_patience(limit, cx) {
             // One whose client does not read is not to blame.
             if self.link.outbox.poll_room(cx).is_pending() {

@@ -40,7 +40,9 @@ pub struct Limits {
     /// not read until that is made up for, and so slowed by its own network: no message is refused, none is lost, and the largest one
     /// always passes at once. It never waits longer than 20 s between two messages, nor than half of
     /// [`idle_timeout`](Self::idle_timeout): what would take longer is let off, so neither that nor a client's own wait for the answer to a
-    /// heartbeat ends one that is only slowed, but by what it has sent ahead of the heartbeat itself.
+    /// heartbeat ends one that is only slowed, but by what it has sent ahead of the heartbeat itself. Over long polling a post is answered 408 that is not
+    /// read to its end within [`window`](crate::LongPollConfig::window), and the rest of it is lost; so let as many bytes a second be read that
+    /// [`max_body_bytes`](crate::LongPollConfig::max_body_bytes) take less, as they do by default.
     pub inbound_bytes: Option<Rate>,
     /// How many bytes may wait in a connection's outbox behind the first frame there; default 1 MiB. A larger frame fits into an
     /// empty outbox. Overflow closes the connection with 1008, or loses what may be dropped ([`WhenSlow`](crate::WhenSlow)).

@@ -22,11 +22,9 @@ struct Poller {
     messages: Vec<Value>,
 }
 
-fn node(pubsub: PubSub, max_channels: usize) -> (Lab, Sockets<Lab>) {
+fn node(pubsub: PubSub, mut config: SocketsConfig) -> (Lab, Sockets<Lab>) {
     let lab = Lab::on(pubsub);
     let polling = LongPolling::new(&lab.pubsub).unwrap();
-    let mut config = SocketsConfig::default();
-    config.max_channels = max_channels;
     config.http = HttpConfig::default().with_long_polling(&polling);
     let sockets = lab.sockets_with(config);
     (lab, sockets)
@@ -34,9 +32,14 @@ fn node(pubsub: PubSub, max_channels: usize) -> (Lab, Sockets<Lab>) {
 
 impl Poller {
     async fn open(query: &'static str, max_channels: usize, elsewhere: bool) -> Self {
+        let config = SocketsConfig::default().with_max_channels(max_channels);
+        Self::with(query, config, elsewhere).await
+    }
+
+    async fn with(query: &'static str, config: SocketsConfig, elsewhere: bool) -> Self {
         let mesh = MemoryMesh::new();
-        let (lab, own) = node(PubSub::with(mesh.node("n1")), max_channels);
-        let (_, other) = node(PubSub::with(mesh.node("n2")), max_channels);
+        let (lab, own) = node(PubSub::with(mesh.node("n1")), config.clone());
+        let (_, other) = node(PubSub::with(mesh.node("n2")), config);
         let mut poller = Self {
             lab,
             asked: own,
@@ -290,6 +293,27 @@ async fn lp11_a_handler_that_does_not_return_holds_up_no_post() {
         poller
             .expect(&[r#"["1","2","lab:a","phx_reply",{"status":"ok","response":{"ms":25000}}]"#])
             .await;
+    }
+}
+
+/// Before a post is answered 408, at which official clients drop the connection with all its channels.
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_hangs_before_a_full_inbox_ends_alone_and_no_post_is_late() {
+    for elsewhere in [false, true] {
+        let mut config = SocketsConfig::default();
+        config.inbox_messages = 1;
+        let mut poller = Poller::with("vsn=2.0.0", config, elsewhere).await;
+        poller.join("lab:a").await;
+        for n in 2..5 {
+            let slow = json!(["1", n.to_string(), "lab:a", "slow", { "ms": 70_000 }]);
+            poller.send(&[&slow.to_string()]).await;
+        }
+        let unmatched =
+            r#""phx_reply",{"status":"error","response":{"reason":"unmatched topic"}}]"#;
+        let [third, fourth] = ["3", "4"].map(|n| format!(r#"[null,"{n}","lab:a",{unmatched}"#));
+        let crashed = r#"["1","1","lab:a","phx_error",{"reason":"channel_crash"}]"#;
+        poller.expect(&[&third, &fourth, crashed]).await;
+        poller.rests().await;
     }
 }
 

@@ -99,7 +99,7 @@ pub(crate) enum Scenario {
     Interest,
     /// One room fills up over several nodes: every list is complete soon after the last join
     FullRoom,
-    /// A node killed with many users in one room: they leave all lists in time, in one diff
+    /// A node killed with many users in one room and some in another: they leave all lists in time, in one diff of each
     MassKill,
     /// All nodes restarted in turn with a grace, under a room full of users: nobody who comes back is seen to leave
     RollingRestart,

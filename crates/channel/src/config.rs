@@ -39,7 +39,7 @@ pub struct SocketsConfig {
     /// [`idle_timeout`](crate::transport::Limits::idle_timeout), or over long polling of [`window`](crate::transport::LongPollConfig::window): beyond
     /// it a post is answered 408, and official clients drop the connection with all its channels. Then that channel, or the one that holds most, or the oldest join for which others of its topic wait
     /// ([`MAX_SUPERSEDED_JOINS`](crate::MAX_SUPERSEDED_JOINS)), ends where it stands, without its
-    /// `terminate`: what waits for it is answered with `error`, its client gets `phx_error` (or the error reply `join crashed`), and the
+    /// `terminate` unless its client had left it: what waits for it is answered with `error`, its client gets `phx_error` (or the error reply `join crashed`), and the
     /// connection's other channels and its heartbeats go on. A client that does not read is not helped by that, and waits on.
     pub stall_timeout: Duration,
     /// How long a channel's [`terminate`](crate::Channel::terminate) may take; default 5 seconds. Beyond it is dropped where it waits, and

@@ -627,14 +627,15 @@ impl Multiplexer {
         let Some(instance) = self.topics.get_mut(topic).and_then(|entry| entry.find(id)) else {
             return;
         };
-        effects.push(Effect::Abort(id));
-        let end = match instance.phase {
+        let (effect, end) = match instance.phase {
             Phase::Joining { .. } => {
+                effects.push(Effect::Abort(id));
                 return self.handle_refused(topic, id, Refusal::crashed(), unread, effects);
             }
-            Phase::Joined => End::Error,
-            Phase::Leaving => End::Close,
+            Phase::Joined => (Effect::Abort(id), End::Error),
+            Phase::Leaving => (Effect::Dismiss(id), End::Close),
         };
+        effects.push(effect);
         let unread = unread.into_iter();
         effects.extend(unread.map(|request| Effect::Send(miss(request, topic))));
         self.handle_ended(topic, id, end, now, effects);

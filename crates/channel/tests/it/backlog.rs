@@ -278,6 +278,40 @@ async fn a_channel_that_hangs_before_a_full_inbox_ends_alone() {
     assert_eq!(lab.pubsub.subscriptions("lab:a"), 1);
 }
 
+/// Its client has left, whatever the channel was at.
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_hangs_before_its_leave_tells_its_hooks() {
+    let (lab, _lines) = (Lab::new(), Lines::collect());
+    let mut client = Client::connect(&lab.sockets_with(config()), Vsn::V2).await;
+    client
+        .play(
+            r#"
+            > ["1","1","lab:a","phx_join",{"leave_hooks":["a"]}]
+            < ["1","1","lab:a","phx_reply",{"status":"ok","response":{}}]
+            "#,
+        )
+        .await;
+    joined(&mut client, &["lab:b"]).await;
+    for (topic, bytes) in [("lab:a", 6_000), ("lab:b", 5_000)] {
+        let payload = json!({ "ms": 70_000, "filling": "x".repeat(bytes) });
+        let message = json!([null, "2", topic, "slow", payload]);
+        client.send(&message.to_string()).await;
+        if topic == "lab:a" {
+            client.send(r#"["1","3","lab:a","phx_leave",{}]"#).await;
+        }
+        client.play(".").await;
+    }
+    lab.notes();
+    client.play(&format!("{BEAT}\n.")).await;
+    let left = r#"
+        < ["1","3","lab:a","phx_reply",{"status":"ok","response":{}}]
+        < ["1","1","lab:a","phx_close",{}]
+        "#;
+    client.play(&format!("{left}\n{ANSWER}\n.")).await;
+    let ended = ["dropped in the middle", "terminate Left", "hook a of lab:a"];
+    assert_eq!(lab.notes(), ended);
+}
+
 /// With room in between, a wait begins anew.
 #[tokio::test(start_paused = true)]
 async fn a_slow_channel_that_works_on_is_left_alone() {

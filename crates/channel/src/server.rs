@@ -1,97 +1,30 @@
 //! The task of one channel: its join, its messages one at a time, its end. Whatever happens in here ends this channel
 //! only.
 
+mod joining;
 mod notice;
+mod route;
 
 use std::future::poll_fn;
-use std::marker::PhantomData;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytestring::ByteString;
-use futures::future::{Either, select};
-use tokio::task::{JoinHandle, coop};
-use tokio::time::{Instant, timeout};
+use tokio::task::coop;
+use tokio::time::Instant;
 
-use crate::assigns::Assigns;
 use crate::channel::{Channel, Terminated};
-use crate::channel_type::ChannelType;
-use crate::config::REPLACED_CHANNEL_WAIT;
-use crate::event::{EventError, ParamsError, decode_event, decode_params};
-use crate::fastlane::Lane;
+use crate::event::{EventError, decode_event};
 use crate::handling::{Broken, Callback};
-use crate::inbox::{InboxReceiver, InboxSender, Item, Takes};
-use crate::link::{Fate, Link};
-use crate::multiplexer::{End, InstanceId, JoinRefs, Refusal, Request, Wait};
+use crate::inbox::{InboxReceiver, Item, Takes};
+use crate::link::Fate;
+use crate::multiplexer::{End, Request};
 use crate::pubsub::{Lagged, SinkSubscription};
-use crate::pusher::Join;
-use crate::socket::{Parts, Socket};
-use crate::spans::{channel_span, event_span, kept};
-use crate::transport::{Field, Payload, ServerMessage};
-use crate::{Flow, Refused, Reply, wire};
+use crate::socket::Socket;
+use crate::spans::event_span;
+use crate::transport::{Field, Payload};
+use crate::{Flow, Reply};
 use notice::Notice;
-
-/// Starts channels of one type.
-pub(crate) trait Route: Send + Sync {
-    /// Starts one in a task of its own.
-    fn spawn(&self, seat: Seat) -> JoinHandle<()>;
-}
-
-/// The channels of type `C` of one application.
-pub(crate) struct ChannelRoute<App, C> {
-    /// Shared and not cloned: what a clone does is the user's, and the task of a connection starts its joins.
-    app: Arc<App>,
-    assigns: Assigns,
-    channel: PhantomData<fn() -> C>,
-}
-
-impl<App, C> ChannelRoute<App, C> {
-    pub(crate) fn new(app: App, assigns: Assigns) -> Self {
-        Self {
-            app: Arc::new(app),
-            assigns,
-            channel: PhantomData,
-        }
-    }
-}
-
-impl<App, C> Route for ChannelRoute<App, C>
-where
-    App: Send + Sync + 'static,
-    C: Channel<App>,
-{
-    fn spawn(&self, mut seat: Seat) -> JoinHandle<()> {
-        seat.assigns.merge(&self.assigns);
-        // Boxed apart, so that what a join needs is given back when the join is over.
-        let joining = Box::pin(join::<App, C>(Arc::clone(&self.app), seat));
-        tokio::spawn(serve::<App, C, _>(joining))
-    }
-}
-
-/// What a session prepares for a channel.
-pub(crate) struct Seat {
-    pub(crate) link: Arc<Link>,
-    pub(crate) id: InstanceId,
-    pub(crate) topic: ByteString,
-    pub(crate) refs: JoinRefs,
-    /// The join's own, which its answer carries.
-    pub(crate) reference: Option<Field>,
-    pub(crate) payload: Payload,
-    pub(crate) assigns: Assigns,
-    pub(crate) inbox: (InboxSender, InboxReceiver),
-    /// The channel that has to be gone first.
-    pub(crate) replaces: Option<Replaced>,
-    /// When an earlier join of the topic was told to end.
-    pub(crate) earlier_ended: Option<Instant>,
-}
-
-/// The channel whose place a join takes.
-pub(crate) struct Replaced {
-    pub(crate) task: JoinHandle<()>,
-    pub(crate) wait: Wait,
-    pub(crate) inbox: InboxSender,
-}
+pub(crate) use route::{ChannelRoute, Replaced, Route, Seat};
 
 /// The whole life of a channel. While it waits it holds little more than the channel and its socket: a joined socket that
 /// does nothing should cost next to nothing.
@@ -110,62 +43,6 @@ where
     Box::pin(server.end::<App, C>(channel, ending)).await;
 }
 
-async fn join<App, C>(app: Arc<App>, mut seat: Seat) -> Option<(Server, C)>
-where
-    App: Send + Sync + 'static,
-    C: Channel<App>,
-{
-    if let Some(Replaced { task, wait, inbox }) = seat.replaces.take() {
-        let (own, receiver) = &mut seat.inbox;
-        let hastened = poll_fn(|cx| own.poll_hastened(cx));
-        let gone = gone(task, wait, hastened, || inbox.dismiss());
-        // Once the connection is gone nobody will read the answer. What the client sent is not kept for that long.
-        before(pin!(gone), |cx| receiver.poll_closed(cx)).await?;
-    }
-    if seat.inbox.1.is_closed() {
-        return None;
-    }
-    let answer = AnswerRefs {
-        join_ref: seat.refs.sent,
-        reference: seat.reference,
-    };
-    let (payload, (sender, inbox)) = (seat.payload, seat.inbox);
-    let span = kept(channel_span(&seat.link, &seat.topic, &payload));
-    let join = Join {
-        id: seat.id,
-        channel_type: ChannelType::of::<App, C>(),
-    };
-    let socket = Socket::new(Parts {
-        link: Arc::clone(&seat.link),
-        topic: seat.topic.clone(),
-        join_ref: seat.refs.push,
-        assigns: seat.assigns,
-        inbox: sender.clone(),
-        join,
-        earlier_join_ended: seat.earlier_ended,
-    });
-    let server = Server {
-        lane: None,
-        socket,
-        inbox,
-        timer_was_last: false,
-        lacks_room: false,
-        notice: Notice {
-            number: seat.link.watch.enter(&seat.topic),
-            link: seat.link,
-            topic: seat.topic,
-            id: seat.id,
-            inbox: sender.clone(),
-            is_joined: false,
-            is_told: false,
-            span,
-        },
-    };
-    server
-        .join::<App, C>(app, payload, join, answer, sender)
-        .await
-}
-
 /// Runs it until that, and no further. `None` if that was ready first.
 async fn before<F: Future>(
     mut future: Pin<&mut F>,
@@ -176,32 +53,6 @@ async fn before<F: Future>(
         Poll::Pending => future.as_mut().poll(cx).map(Some),
     })
     .await
-}
-
-/// Waits for the channel that this one replaces. `dismiss` tells whether one that takes too long has something left to say.
-async fn gone(
-    mut task: JoinHandle<()>,
-    wait: Wait,
-    hastened: impl Future<Output = ()>,
-    dismiss: impl FnOnce() -> bool,
-) {
-    if wait == Wait::Joining
-        && let Either::Left(_) = select(&mut task, pin!(hastened)).await
-    {
-        return;
-    }
-    // How it ended does not matter, and a channel that blocks its thread is not waited for any longer.
-    let is_late = timeout(REPLACED_CHANNEL_WAIT, &mut task).await.is_err();
-    if is_late && dismiss() {
-        // That is to come before whatever its successor says.
-        let _ = timeout(REPLACED_CHANNEL_WAIT, task).await;
-    }
-}
-
-/// The refs that the answer to a join carries.
-struct AnswerRefs {
-    join_ref: Option<Field>,
-    reference: Option<Field>,
 }
 
 /// One channel's task, without the channel itself. Fields are dropped in this order, also when the task is aborted: what
@@ -228,151 +79,6 @@ enum Ending {
 }
 
 impl Server {
-    /// Runs the join. `None` if it was refused or crashed; the session knows then.
-    async fn join<App, C>(
-        mut self,
-        app: Arc<App>,
-        payload: Payload,
-        join: Join,
-        answer: AnswerRefs,
-        sender: InboxSender,
-    ) -> Option<(Self, C)>
-    where
-        App: Send + Sync + 'static,
-        C: Channel<App>,
-    {
-        self.notice.link.counters.joins.add_one();
-        let joined = {
-            let socket = &mut self.socket;
-            // The program's types may take as long to read as its callbacks.
-            let joining = pin!(async {
-                let params = decode_params::<C::Params>(payload)?;
-                Ok::<_, ParamsError>(C::join(&app, socket, params).await)
-            });
-            self.notice.handling(Callback::Join, joining).await
-        };
-        let crash = match joined {
-            Ok(Ok(Ok(channel))) => match self.accept(join, answer, sender).await {
-                Ok(()) => return Some((self, channel)),
-                Err(error) => error,
-            },
-            Ok(Ok(Err(refused))) => match self.refusal(refused, answer).await {
-                Ok(refusal) => return self.refuse(Some(refusal)),
-                Err(error) => error,
-            },
-            Ok(Err(error)) => error.to_string(),
-            Err(Broken::Panicked(panic)) => {
-                self.notice.log_panic(Callback::Join, &panic);
-                return self.refuse(None);
-            }
-            Err(Broken::CutOff) => {
-                self.notice.log_cut_off(Callback::Join);
-                return None;
-            }
-        };
-        self.notice.log_join_crash(&crash);
-        self.refuse(None)
-    }
-
-    /// Subscribes, answers, and lets broadcasts follow the answer, but for those that are to wait longer. Nothing in here waits once
-    /// there is room for the answer.
-    async fn accept(
-        &mut self,
-        join: Join,
-        answer: AnswerRefs,
-        sender: InboxSender,
-    ) -> Result<(), String> {
-        let response = self.socket.joined().map_err(|error| error.to_string())?;
-        if !self.can_answer(answer, wire::OK, &response) {
-            return Err("its answer cannot be sent to this client".to_owned());
-        }
-        self.room_for(&response).await;
-        let link = &self.notice.link;
-        let held_events = self.socket.take_held_events();
-        let is_holding = !held_events.is_empty();
-        let lane = Arc::new(Lane::new(Arc::clone(link), sender, join, held_events));
-        let topic = self.notice.topic.clone();
-        let publisher = self.socket.publisher();
-        let subscription = publisher.subscribe_sink(topic, Arc::<Lane>::clone(&lane));
-        self.lane = Some(subscription.map_err(|error| error.to_string())?);
-        link.counters.joined.add_one();
-        self.notice.is_joined = true;
-        link.tell(
-            &self.notice.topic,
-            self.notice.id,
-            Fate::Joined { response },
-        );
-        self.inbox.done();
-        lane.answered();
-        if is_holding {
-            self.socket.open_after_join(lane);
-        }
-        Ok(())
-    }
-
-    /// What the client is answered whom the channel refuses.
-    async fn refusal(
-        &mut self,
-        Refused {
-            response,
-            is_final,
-            cause,
-        }: Refused,
-        answer: AnswerRefs,
-    ) -> Result<Refusal, String> {
-        let response = response.map_err(|error| error.to_string())?;
-        if !self.can_answer(answer, wire::ERROR, &response) {
-            return Err("its refusal cannot be sent to this client".to_owned());
-        }
-        self.notice.log_cause(cause);
-        self.room_for(&response).await;
-        Ok(Refusal { response, is_final })
-    }
-
-    /// Waits until the client has read what it was sent before, or is gone: the answers to many joins at once close no connection whose
-    /// client reads them.
-    async fn room_for(&mut self, response: &Payload) {
-        self.inbox.hold(response.len());
-        self.notice.link.outbox.room().await;
-    }
-
-    /// Whether the client's version of the wire carries this answer; JSON always is.
-    fn can_answer(
-        &self,
-        AnswerRefs {
-            join_ref,
-            reference,
-        }: AnswerRefs,
-        status: &'static str,
-        response: &Payload,
-    ) -> bool {
-        matches!(response, Payload::Json(_)) || {
-            let (topic, response) = (&self.notice.topic, response.clone());
-            let message: ServerMessage = wire::reply(join_ref, reference, topic, status, response);
-            self.notice.link.serializer.encode(&message).is_ok()
-        }
-    }
-
-    /// Without a refusal it is a crash.
-    fn refuse<C>(self, refusal: Option<Refusal>) -> Option<(Self, C)> {
-        let Self {
-            lane,
-            socket,
-            inbox,
-            notice,
-            ..
-        } = self;
-        drop((lane, socket));
-        if refusal.is_none() {
-            notice.link.counters.crashes.add_one();
-        }
-        notice.tell(Fate::Refused {
-            refusal: refusal.unwrap_or_else(Refusal::crashed),
-            unread: inbox,
-        });
-        None
-    }
-
     /// Handles what comes until the channel's work is over.
     async fn work<App, C>(&mut self, channel: &mut C) -> Ending
     where
@@ -737,10 +443,8 @@ impl Server {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::RawEvent;
+    use crate::{RawEvent, Refused};
 
     struct Big;
 
@@ -759,27 +463,6 @@ mod tests {
             tokio::task::yield_now().await;
             Reply::ok(&held.len())
         }
-    }
-
-    /// One that blocks its thread cannot be ended, and is not waited for any longer; one that joins is, until it has joined.
-    #[tokio::test(start_paused = true)]
-    async fn d2_a_replaced_channel_that_does_not_end_is_waited_for_so_long() {
-        async fn waits(wait: Wait, is_hastened: bool, is_leaving: bool) -> Option<Duration> {
-            let (start, stuck) = (Instant::now(), tokio::spawn(std::future::pending()));
-            let hastened = poll_fn(|_| match is_hastened {
-                true => Poll::Ready(()),
-                false => Poll::Pending,
-            });
-            let gone = gone(stuck, wait, hastened, || is_leaving);
-            let waited = timeout(10 * REPLACED_CHANNEL_WAIT, gone).await;
-            waited.is_ok().then(|| start.elapsed())
-        }
-        let once = Some(REPLACED_CHANNEL_WAIT);
-        assert_eq!(waits(Wait::Ending, false, false).await, once);
-        assert_eq!(waits(Wait::Joining, false, false).await, None);
-        assert_eq!(waits(Wait::Joining, true, false).await, once);
-        let twice = Some(2 * REPLACED_CHANNEL_WAIT);
-        assert_eq!(waits(Wait::Ending, false, true).await, twice);
     }
 
     /// What callbacks hold while they wait does not count.

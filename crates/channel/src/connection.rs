@@ -16,7 +16,9 @@ use crate::endpoint::Endpoint;
 use crate::excerpt::excerpt;
 use crate::inbox::{InboxSender, inbox};
 use crate::link::{Fate, Letter, Link, Mail, News};
-use crate::multiplexer::{Effect, InstanceId, Limit, Limits, Multiplexer, Request, Start, Wait};
+use crate::multiplexer::{
+    Effect, InstanceId, JoinLimits, Limit, Multiplexer, Request, Start, Wait,
+};
 use crate::order::Order;
 use crate::pubsub::SinkSubscription;
 use crate::server::{Replaced, Route, Seat};
@@ -66,7 +68,7 @@ impl Connection {
         assigns: Assigns,
         by_id: Option<SinkSubscription>,
     ) -> Self {
-        let multiplexer = Multiplexer::new(Limits {
+        let multiplexer = Multiplexer::new(JoinLimits {
             max_channels: endpoint.config().max_channels,
             topic_bytes: link.pubsub.limits().topic_bytes(),
         });

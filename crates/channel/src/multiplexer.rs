@@ -10,7 +10,9 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
+mod effect;
 mod past;
+mod topic;
 mod topics;
 
 use std::time::Instant;
@@ -19,7 +21,11 @@ use bytestring::ByteString;
 
 use crate::transport::{ClientMessage, Field, Payload, ServerMessage};
 use crate::wire::{self, reason};
+pub(crate) use effect::{
+    Effect, End, InstanceId, JoinLimits, JoinRefs, Limit, Refusal, Request, Start, Wait,
+};
 use past::Past;
+use topic::{Instance, Phase, Topic, ending};
 use topics::Topics;
 
 /// How many superseded joins one connection may have before it reads no further frame: 100.
@@ -28,228 +34,18 @@ use topics::Topics;
 /// on would let it start any number of tasks.
 pub const MAX_SUPERSEDED_JOINS: usize = 100;
 
-/// One join of one topic on one connection. Never used twice on a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct InstanceId(u64);
-
-/// The refs that tie frames to one join.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct JoinRefs {
-    /// The `join_ref` as the client sent it; its answer, its close and its error carry this.
-    pub(crate) sent: Option<Field>,
-    /// What pushes and replies of the channel carry: a join without a `join_ref` lends its `ref`.
-    pub(crate) push: Option<Field>,
-}
-
-/// A client message on its way to a channel.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Request {
-    /// An application's event.
-    Event {
-        /// Its name.
-        event: Field,
-        /// What its reply carries.
-        reference: Option<Field>,
-        /// What it carries.
-        payload: Payload,
-    },
-    /// The client leaves the topic.
-    Leave {
-        /// The refs of the leave as they were sent.
-        join_ref: Option<Field>,
-        /// What its reply carries.
-        reference: Option<Field>,
-    },
-}
-
-impl Request {
-    /// How much of it the client wrote, in bytes.
-    pub(crate) fn bytes(&self) -> usize {
-        let len = |field: &Option<Field>| field.as_ref().map_or(0, Field::len);
-        match self {
-            Self::Event {
-                event,
-                reference,
-                payload,
-            } => event.len() + len(reference) + payload.len(),
-            Self::Leave {
-                join_ref,
-                reference,
-            } => len(join_ref) + len(reference),
-        }
-    }
-}
-
-/// What the session has to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Effect<R> {
-    /// Write this to the client.
-    Send(ServerMessage),
-    /// Start a channel.
-    Start(Start<R>),
-    /// Put a request into the channel's inbox.
-    Deliver(InstanceId, Request),
-    /// A newer join took the topic while this one is still unanswered: it is to finish its join, and then end.
-    Supersede(InstanceId),
-    /// A newer join took the topic: this channel ends where it stands, without its terminate hook.
-    Abort(InstanceId),
-    /// The leave that waits for this channel is waited for no longer: it ends where it stands, and then says its last words.
-    Dismiss(InstanceId),
-    /// The channel that this join waits for has joined and is about to end: a short while is enough from now on.
-    Hasten(InstanceId),
-    /// Nothing more is to be sent to this channel.
-    Forget(InstanceId),
-    /// Say in the log that a join of this topic reached a limit.
-    Report(ByteString, Limit),
-}
-
-/// What one connection's joins are held to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Limits {
-    /// How many topics it may have joined.
-    pub(crate) max_channels: usize,
-    /// How long a topic may be.
-    pub(crate) topic_bytes: usize,
-}
-
-/// The limit that a join has reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Limit {
-    /// [`Limits::max_channels`].
-    Channels,
-    /// [`Limits::topic_bytes`].
-    TopicBytes,
-}
-
-/// A join that was accepted for routing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Start<R> {
-    pub(crate) id: InstanceId,
-    pub(crate) topic: ByteString,
-    pub(crate) refs: JoinRefs,
-    /// The join's own, which its answer carries.
-    pub(crate) reference: Option<Field>,
-    pub(crate) route: R,
-    pub(crate) payload: Payload,
-    /// The channel that has to be gone before this one may run, and how long to wait for it.
-    pub(crate) after: Option<(InstanceId, Wait)>,
-    /// When an earlier join of the topic was told to end, as [`Past::of`] says.
-    pub(crate) earlier_ended: Option<Instant>,
-}
-
-/// How long a join waits for the channel that it replaces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wait {
-    /// It was told to end where it stands, or its client has left: a short while is enough.
-    Ending,
-    /// Its own join is still at work, and is waited for as long as it takes. Then as for [`Ending`](Self::Ending).
-    Joining,
-}
-
-/// How a join was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    pub(crate) response: Payload,
-    /// The client is not to try again.
-    pub(crate) is_final: bool,
-}
-
-impl Refusal {
-    pub(crate) fn crashed() -> Self {
-        Self {
-            response: reason("join crashed"),
-            is_final: false,
-        }
-    }
-}
-
-/// How a channel ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// As it was meant to: the client is not to come back.
-    Close,
-    /// Abnormally: the client joins again.
-    Error,
-}
-
 /// The joins of one connection. See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Multiplexer {
     topics: Topics<Topic>,
     past: Past,
     next_id: u64,
-    limits: Limits,
+    limits: JoinLimits,
     superseded: usize,
 }
 
-#[derive(Debug)]
-struct Topic {
-    current: Instance,
-    /// Oldest first.
-    superseded: Vec<Instance>,
-}
-
-#[derive(Debug)]
-struct Instance {
-    id: InstanceId,
-    refs: JoinRefs,
-    phase: Phase,
-}
-
-#[derive(Debug)]
-enum Phase {
-    /// Unanswered. `reference` is the join's own; `leaving` says that a leave waits in the inbox.
-    Joining {
-        reference: Option<Field>,
-        leaving: bool,
-    },
-    /// Answered with ok.
-    Joined,
-    /// A leave is on its way through the inbox.
-    Leaving,
-}
-
-impl Instance {
-    fn is_answered(&self) -> bool {
-        !matches!(self.phase, Phase::Joining { .. })
-    }
-
-    /// How long the join waits that takes its place.
-    fn wait(&self) -> Wait {
-        match self.phase {
-            Phase::Joining { .. } => Wait::Joining,
-            Phase::Joined | Phase::Leaving => Wait::Ending,
-        }
-    }
-
-    /// What it is told then. One whose client leaves has that in its inbox, and what goes with a leave is not to be lost.
-    fn make_way<R>(&self) -> Option<Effect<R>> {
-        match self.phase {
-            Phase::Joining { .. } => Some(Effect::Supersede(self.id)),
-            Phase::Joined => Some(Effect::Abort(self.id)),
-            Phase::Leaving => None,
-        }
-    }
-
-    /// Takes the join's reference and leaves the phase that follows a join.
-    fn answer(&mut self) -> Option<Field> {
-        match std::mem::replace(&mut self.phase, Phase::Joined) {
-            Phase::Joining { reference, leaving } => {
-                if leaving {
-                    self.phase = Phase::Leaving;
-                }
-                reference
-            }
-            answered => {
-                self.phase = answered;
-                None
-            }
-        }
-    }
-}
-
 impl Multiplexer {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: JoinLimits) -> Self {
         Self {
             topics: Topics::new(),
             past: Past::default(),
@@ -353,7 +149,7 @@ impl Multiplexer {
 
     /// Which limit a join of this topic would break, and what the client is told.
     fn over_limit(&self, topic: &ByteString) -> Option<(Limit, Payload)> {
-        let Limits {
+        let JoinLimits {
             max_channels,
             topic_bytes,
         } = self.limits;
@@ -656,54 +452,6 @@ impl Multiplexer {
     }
 }
 
-impl Topic {
-    fn all(&self) -> impl Iterator<Item = &Instance> {
-        self.superseded.iter().chain([&self.current])
-    }
-
-    fn find(&mut self, id: InstanceId) -> Option<&mut Instance> {
-        let all = self.superseded.iter_mut().chain([&mut self.current]);
-        all.into_iter().find(|instance| instance.id == id)
-    }
-
-    /// The join that waits for this one.
-    fn next(&self, id: InstanceId) -> Option<InstanceId> {
-        let mut ids = self.all().map(|instance| instance.id);
-        ids.find(|other| *other > id)
-    }
-
-    fn unanswered(&mut self, id: InstanceId) -> Option<&mut Instance> {
-        self.find(id).filter(|instance| !instance.is_answered())
-    }
-
-    /// Now that the join `id` is answered, tells the client of the accepted joins that an answered newer one
-    /// replaced, and forgets them. Returns how many.
-    fn close_replaced<R>(
-        &mut self,
-        id: InstanceId,
-        topic: &ByteString,
-        effects: &mut Vec<Effect<R>>,
-    ) -> usize {
-        let newest = self
-            .all()
-            .filter(|instance| instance.is_answered())
-            .map(|instance| instance.id);
-        let newest = newest.max().map_or(id, |newest| newest.max(id));
-        let before = self.superseded.len();
-        self.superseded.retain(|instance| {
-            let is_over = instance.is_answered() && instance.id < newest;
-            if is_over {
-                effects.push(Effect::Send(ending(&instance.refs, topic, End::Close)));
-                if matches!(instance.phase, Phase::Leaving) {
-                    effects.push(Effect::Dismiss(instance.id));
-                }
-            }
-            !is_over
-        });
-        before - self.superseded.len()
-    }
-}
-
 /// A message without a `join_ref` is for whichever join there is.
 fn is_stale(join_ref: &Option<Field>, refs: &JoinRefs) -> bool {
     join_ref.is_some() && *join_ref != refs.sent
@@ -735,20 +483,6 @@ fn miss(request: Request, topic: &ByteString) -> ServerMessage {
             join_ref,
             reference,
         } => wire::ok(join_ref, reference, topic),
-    }
-}
-
-fn ending(refs: &JoinRefs, topic: &ByteString, end: End) -> ServerMessage {
-    let (event, payload) = match end {
-        End::Close => (wire::CLOSE, Payload::object()),
-        End::Error => (wire::CRASH, reason("channel_crash")),
-    };
-    ServerMessage::Push {
-        join_ref: refs.sent.clone(),
-        reference: refs.sent.clone(),
-        topic: Field::Text(topic.clone()),
-        event: ByteString::from_static(event),
-        payload,
     }
 }
 

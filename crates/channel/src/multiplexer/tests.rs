@@ -94,8 +94,8 @@ impl Bench {
     }
 }
 
-fn limits(max_channels: usize) -> Limits {
-    Limits {
+fn limits(max_channels: usize) -> JoinLimits {
+    JoinLimits {
         max_channels,
         topic_bytes: 10,
     }

@@ -10,19 +10,19 @@ use futures::future::BoxFuture;
 use tracing::Instrument;
 
 use crate::assigns::Assigns;
+use crate::backlog::Backlog;
 use crate::by_id::ById;
 use crate::config::SocketsConfig;
-use crate::connection::Connection;
 use crate::excerpt::excerpt;
 use crate::expiry::Expiry;
 use crate::link::{Link, Mail};
 use crate::pubsub::{PubSub, SinkSubscription};
 use crate::router::Router;
 use crate::server::Route;
+use crate::session::SocketSession;
 use crate::spans::{kept, socket_span};
 use crate::stats::Counters;
 use crate::transport::{ConnectInfo, Handler, Outbox, Rejection};
-use crate::waiting::Waiting;
 use crate::watch::Watch;
 
 /// What a connection is known by and hands to its channels; the good answer of
@@ -128,13 +128,13 @@ impl Endpoint {
 }
 
 impl Handler for Endpoint {
-    type Session = Connection;
+    type Session = SocketSession;
 
     async fn connect(
         &self,
         info: ConnectInfo,
         outbox: Outbox<Mail>,
-    ) -> Result<Connection, Rejection> {
+    ) -> Result<SocketSession, Rejection> {
         let (serializer, transport, peer_addr) = (info.serializer, info.transport, info.peer_addr);
         let span = socket_span(&info);
         let connecting = async {
@@ -156,7 +156,7 @@ impl Handler for Endpoint {
             pubsub: self.0.pubsub.clone(),
             id,
             config: Arc::clone(&self.0.config),
-            waiting: Waiting::default(),
+            waiting: Backlog::default(),
             counters: Arc::clone(&self.0.counters),
             watch: Arc::clone(&self.0.watch),
             expiry: Expiry::default(),
@@ -179,7 +179,7 @@ impl Handler for Endpoint {
         })?;
         link.expire_at(expires_at);
         link.counters.connected.add_one();
-        Ok(Connection::new(self.clone(), link, assigns, by_id))
+        Ok(SocketSession::new(self.clone(), link, assigns, by_id))
     }
 }
 

@@ -8,6 +8,7 @@ use bytestring::ByteString;
 use tokio::time::Instant;
 use tracing::Span;
 
+use crate::backlog::Backlog;
 use crate::config::SocketsConfig;
 use crate::expiry::Expiry;
 use crate::inbox::InboxReceiver;
@@ -16,7 +17,6 @@ use crate::order::Order;
 use crate::pubsub::PubSub;
 use crate::stats::Counters;
 use crate::transport::{EncodeError, Field, Outbox, Payload, Serializer, ServerMessage};
-use crate::waiting::Waiting;
 use crate::watch::Watch;
 
 /// One connection, seen from its channels, reply handles and subscriptions.
@@ -30,7 +30,7 @@ pub(crate) struct Link {
     pub(crate) id: Option<ByteString>,
     /// Shared by all: each idle connection pays for what it has of its own.
     pub(crate) config: Arc<SocketsConfig>,
-    pub(crate) waiting: Waiting,
+    pub(crate) waiting: Backlog,
     pub(crate) counters: Arc<Counters>,
     pub(crate) watch: Arc<Watch>,
     pub(crate) expiry: Expiry,

@@ -15,7 +15,6 @@ use crate::broadcast::KIND;
 use crate::census::{ANSWER, answer_questions};
 use crate::channel::Channel;
 use crate::config::SocketsConfig;
-use crate::connection::Connection;
 use crate::endpoint::{Connected, Endpoint, Shared};
 use crate::fastlane::Fastlane;
 use crate::link::Mail;
@@ -23,6 +22,7 @@ use crate::order::ORDER;
 use crate::pubsub::PubSub;
 use crate::router::{PatternError, Router};
 use crate::server::{ChannelRoute, Route};
+use crate::session::SocketSession;
 use crate::stats::{Counters, Stats};
 use crate::transport::http::{Request, Response};
 use crate::transport::{
@@ -220,13 +220,13 @@ impl<App> fmt::Debug for Sockets<App> {
 }
 
 impl<App: Clone + Send + Sync + 'static> Handler for Sockets<App> {
-    type Session = Connection;
+    type Session = SocketSession;
 
     async fn connect(
         &self,
         info: ConnectInfo,
         outbox: Outbox<Mail>,
-    ) -> Result<Connection, Rejection> {
+    ) -> Result<SocketSession, Rejection> {
         self.endpoint.connect(info, outbox).await
     }
 }

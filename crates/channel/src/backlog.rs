@@ -7,13 +7,13 @@ use futures::task::AtomicWaker;
 
 /// In the inboxes of all of one connection's channels, at work in them, and in joins that are not answered.
 #[derive(Debug, Default)]
-pub(crate) struct Waiting {
+pub(crate) struct Backlog {
     bytes: AtomicUsize,
     /// The connection's task, while it waits for room.
     session: AtomicWaker,
 }
 
-impl Waiting {
+impl Backlog {
     pub(crate) fn add(&self, bytes: usize) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
@@ -64,17 +64,17 @@ mod tests {
     #[test]
     fn it_is_too_much_beyond_the_limit_until_enough_is_released() {
         const LIMIT: usize = 100;
-        let waiting = Waiting::default();
+        let backlog = Backlog::default();
         let mut cx = Context::from_waker(noop_waker_ref());
         for bytes in [60, 40] {
-            waiting.add(bytes);
-            assert!(waiting.poll_room(&mut cx, LIMIT).is_ready());
+            backlog.add(bytes);
+            assert!(backlog.poll_room(&mut cx, LIMIT).is_ready());
         }
-        waiting.add(1);
-        assert!(waiting.poll_room(&mut cx, LIMIT).is_pending());
-        waiting.release(0, LIMIT);
-        assert!(waiting.poll_room(&mut cx, LIMIT).is_pending());
-        waiting.release(1, LIMIT);
-        assert!(waiting.poll_room(&mut cx, LIMIT).is_ready());
+        backlog.add(1);
+        assert!(backlog.poll_room(&mut cx, LIMIT).is_pending());
+        backlog.release(0, LIMIT);
+        assert!(backlog.poll_room(&mut cx, LIMIT).is_pending());
+        backlog.release(1, LIMIT);
+        assert!(backlog.poll_room(&mut cx, LIMIT).is_ready());
     }
 }

@@ -33,7 +33,7 @@ type Effects = Vec<Effect<Arc<dyn Route>>>;
 /// The session of one client: its channels, by topic. Made by [`Sockets`](crate::Sockets).
 ///
 /// Nothing in it waits for a channel. Only when a channel's inbox is full does it stop reading, until there is room.
-pub struct Connection {
+pub struct SocketSession {
     link: Arc<Link>,
     endpoint: Endpoint,
     assigns: Assigns,
@@ -61,7 +61,7 @@ enum Task {
     Awaited(AbortHandle),
 }
 
-impl Connection {
+impl SocketSession {
     pub(crate) fn new(
         endpoint: Endpoint,
         link: Arc<Link>,
@@ -348,7 +348,7 @@ impl Connection {
     }
 }
 
-impl Session for Connection {
+impl Session for SocketSession {
     type Mail = Mail;
 
     fn handle_in(&mut self, frame: Frame, out: &mut Output) -> Result<(), Close> {
@@ -397,7 +397,7 @@ impl Session for Connection {
     }
 }
 
-impl Connection {
+impl SocketSession {
     /// Whether a further frame can be read: there is room for what the last one brought, and for more.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while let Some(stalled) = self.stalled.take() {
@@ -478,7 +478,7 @@ fn position(channels: &[(InstanceId, Running)], id: InstanceId) -> Option<usize>
 }
 
 /// A session that ends without having been told, by a crash of its own, takes its channels along.
-impl Drop for Connection {
+impl Drop for SocketSession {
     fn drop(&mut self) {
         self.link.counters.disconnected.add_one();
         self.close_channels(&Terminated::Faulted);

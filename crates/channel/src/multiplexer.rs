@@ -294,16 +294,9 @@ impl Multiplexer {
         let Some(instance) = entry.unanswered(id) else {
             return;
         };
-        let reference = instance.answer();
-        let join_ref = instance.refs.sent.clone();
+        let joined = instance.answer(topic, wire::OK, response);
         let make_way = instance.make_way();
-        effects.push(Effect::Send(wire::reply(
-            join_ref,
-            reference,
-            topic,
-            wire::OK,
-            response,
-        )));
+        effects.push(Effect::Send(joined));
         if let Some(next) = entry.next(id) {
             effects.extend(make_way);
             effects.push(Effect::Hasten(next));
@@ -326,9 +319,7 @@ impl Multiplexer {
         let Some(instance) = entry.unanswered(id) else {
             return;
         };
-        let reference = instance.answer();
-        let join_ref = instance.refs.sent.clone();
-        let refused = wire::reply(join_ref, reference, topic, wire::ERROR, response);
+        let refused = instance.answer(topic, wire::ERROR, response);
         effects.push(Effect::Send(refused));
         let is_superseded = entry.current.id != id;
         // A client that has joined anew meanwhile waits for that answer, and one of version 1 could not tell whose end this is.
@@ -444,9 +435,8 @@ impl Multiplexer {
         };
         self.superseded -= entry.superseded.len();
         for mut instance in entry.superseded {
-            let reference = instance.answer();
             let Refusal { response, .. } = Refusal::crashed();
-            let refused = wire::reply(instance.refs.sent, reference, topic, wire::ERROR, response);
+            let refused = instance.answer(topic, wire::ERROR, response);
             effects.extend([Effect::Send(refused), Effect::Abort(instance.id)]);
         }
     }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::link::Link;
 use crate::pubsub::{Sent, SubscribeError};
-use crate::transport::{Field, Payload, ServerMessage};
+use crate::transport::{Field, Payload};
 use crate::{BroadcastError, PayloadError, PushError, payload, wire};
 use bytestring::ByteString;
 use std::borrow::Cow;
@@ -357,13 +357,9 @@ impl ReplyHandle {
         status: impl Into<ByteString>,
         response: impl Into<Payload>,
     ) -> Result<(), PushError> {
-        let message = ServerMessage::Reply {
-            join_ref: self.join_ref.clone(),
-            reference: self.reference.clone(),
-            topic: Field::Text(self.topic.clone()),
-            status: status.into(),
-            response: response.into(),
-        };
+        let (join_ref, reference) = (self.join_ref.clone(), self.reference.clone());
+        let topic = Field::Text(self.topic.clone());
+        let message = wire::reply(join_ref, reference, topic, status.into(), response.into());
         Ok(self.link.send(&message)?)
     }
 }

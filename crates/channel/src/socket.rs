@@ -28,9 +28,10 @@ use crate::pubsub::{
 };
 use crate::pusher::Join;
 use crate::timers::{Alarm, MIN_PERIOD, Timer, Timers, TooManyTimers};
-use crate::transport::{Field, Payload, ServerMessage};
+use crate::transport::{Field, Payload};
 use crate::{
-    Broadcast, BroadcastError, Flow, Mailbox, PayloadError, PushError, Pusher, ReplyHandle, payload,
+    Broadcast, BroadcastError, Flow, Mailbox, PayloadError, PushError, Pusher, ReplyHandle,
+    payload, wire,
 };
 use put_off::PutOff;
 
@@ -596,13 +597,7 @@ impl Socket {
     ) -> Result<(), PushError> {
         let topic = Field::Text(self.topic.as_byte_string().clone());
         let join_ref = self.join_ref.clone();
-        let message = ServerMessage::Reply {
-            join_ref,
-            reference,
-            topic,
-            status,
-            response,
-        };
+        let message = wire::reply(join_ref, reference, topic, status, response);
         Ok(self.link.send(&message)?)
     }
 

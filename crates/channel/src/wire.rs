@@ -41,12 +41,10 @@ pub(crate) fn reason(text: &str) -> Payload {
 pub(crate) fn reply(
     join_ref: Option<Field>,
     reference: Option<Field>,
-    topic: &ByteString,
-    status: &'static str,
+    topic: Field,
+    status: ByteString,
     response: Payload,
 ) -> ServerMessage {
-    let topic = Field::Text(topic.clone());
-    let status = ByteString::from_static(status);
     ServerMessage::Reply {
         join_ref,
         reference,
@@ -59,13 +57,7 @@ pub(crate) fn reply(
 /// The reply `ok` `{}`.
 pub(crate) fn ok(join_ref: Option<Field>, reference: Option<Field>, topic: Field) -> ServerMessage {
     let status = ByteString::from_static(OK);
-    ServerMessage::Reply {
-        join_ref,
-        reference,
-        topic,
-        status,
-        response: Payload::object(),
-    }
+    reply(join_ref, reference, topic, status, Payload::object())
 }
 
 /// The reply `error` with a response.
@@ -76,13 +68,7 @@ pub(crate) fn error(
     response: Payload,
 ) -> ServerMessage {
     let status = ByteString::from_static(ERROR);
-    ServerMessage::Reply {
-        join_ref,
-        reference,
-        topic,
-        status,
-        response,
-    }
+    reply(join_ref, reference, topic, status, response)
 }
 
 /// The reply `error` to a message that breaks a rule of its connection.

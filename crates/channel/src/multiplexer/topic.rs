@@ -57,8 +57,19 @@ impl Instance {
         }
     }
 
-    /// Takes the join's reference and leaves the phase that follows a join.
-    pub(super) fn answer(&mut self) -> Option<Field> {
+    /// The answer to its join. It leaves the phase that ends with that.
+    pub(super) fn answer(
+        &mut self,
+        topic: &ByteString,
+        status: &'static str,
+        response: Payload,
+    ) -> ServerMessage {
+        let (join_ref, reference) = (self.refs.sent.clone(), self.take_reference());
+        let (topic, status) = (Field::Text(topic.clone()), ByteString::from_static(status));
+        wire::reply(join_ref, reference, topic, status, response)
+    }
+
+    fn take_reference(&mut self) -> Option<Field> {
         match std::mem::replace(&mut self.phase, Phase::Joined) {
             Phase::Joining { reference, leaving } => {
                 if leaving {

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 
+use bytestring::ByteString;
 use futures::future::{Either, select};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -23,7 +24,7 @@ use crate::multiplexer::{Refusal, Wait};
 use crate::pusher::Join;
 use crate::socket::{Parts, Socket};
 use crate::spans::{channel_span, kept};
-use crate::transport::{Field, Payload, ServerMessage};
+use crate::transport::{Field, Payload};
 use crate::{Refused, wire};
 
 /// Waits until the place is free, and joins. `None` if nothing came of it; the session knows then.
@@ -228,8 +229,9 @@ impl Server {
         response: &Payload,
     ) -> bool {
         matches!(response, Payload::Json(_)) || {
-            let (topic, response) = (&self.notice.topic, response.clone());
-            let message: ServerMessage = wire::reply(join_ref, reference, topic, status, response);
+            let topic = Field::Text(self.notice.topic.clone());
+            let status = ByteString::from_static(status);
+            let message = wire::reply(join_ref, reference, topic, status, response.clone());
             self.notice.link.serializer.encode(&message).is_ok()
         }
     }

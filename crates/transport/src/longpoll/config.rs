@@ -53,8 +53,8 @@ pub struct LongPollConfig {
     pub max_sessions_per_address: Option<usize>,
     /// How many requests may be under way to other nodes, and how many posts from them; default 10,000 each. They are shared as
     /// [`max_posted_bytes`](Self::max_posted_bytes) is, on the node that is asked by the addresses from which the sessions were opened: one client
-    /// has half at most, and less than two are none. A poll beyond waits for room and is answered 204 if there is none for as long as it may
-    /// wait, a post is answered 408.
+    /// has half at most, and less than two are none. A poll beyond waits for room, as many again at most, and is answered 204 if there is none for
+    /// as long as it may wait; a post is answered 408.
     pub max_forwarded: usize,
     /// How many bytes of posts may be under way to other nodes, and how many of posts from other nodes; default 16 MiB each, shared as
     /// [`max_posted_bytes`](Self::max_posted_bytes) is. A post beyond is

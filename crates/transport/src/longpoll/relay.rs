@@ -1,7 +1,7 @@
 //! Requests for sessions of other nodes: asked for there, by the node that the client came to.
 //!
-//! Direct messages between two nodes arrive in order or their link breaks, so a request is answered, or its node goes down,
-//! or (where a queue between the nodes is full) sending fails. Only a node that stands still needs the time limit.
+//! Direct messages between two nodes arrive in order or their link breaks, so a request is answered, or its node goes down. What finds the queue
+//! between the nodes full is said again until its request is given up. Only that, and a node that stands still, need the time limit.
 
 mod asking;
 mod serving;
@@ -64,6 +64,8 @@ pub(super) struct Relay {
     pubsub: PubSub,
     sessions: Arc<Sessions>,
     asking: Asking,
+    /// Polls for which there is no room to be asked, by whose they are.
+    waiting: Arc<Budget>,
     serving: Serving,
     /// Those that can be asked. A token may name any node, and one that does not exist.
     linked: Mutex<BTreeSet<NodeName>>,
@@ -84,6 +86,7 @@ impl Relay {
             pubsub: pubsub.clone(),
             sessions: Arc::clone(sessions),
             asking: Asking::new(config.max_forwarded),
+            waiting: Budget::new(config.max_forwarded),
             serving: Serving::new(config.max_forwarded),
             linked: Mutex::default(),
             asked: Budget::new(config.max_forwarded_bytes),
@@ -151,8 +154,11 @@ impl Relay {
         let slot = tokio::select! {
             biased;
             slot = self.slot_for_poll(token, &holder) => slot,
-            () = sleep_until(end) => return NOTHING,
-            () = &mut last_window => return NOTHING,
+            () = sleep_until(end) => None,
+            () = &mut last_window => None,
+        };
+        let Some(slot) = slot else {
+            return NOTHING;
         };
         let answer = self.answers.charge(Some(holder));
         if !answer.could_grow(1) {
@@ -200,15 +206,21 @@ impl Relay {
         }
     }
 
-    /// Waits until a client may have one more poll under way, and has read what it was answered.
+    /// Waits until a client may have one more poll under way, and has read what it was answered. None if too many wait like this.
     ///
     /// # Cancel safety
     /// Nothing is taken unless it is returned.
-    async fn slot_for_poll(&self, token: &str, holder: &Holder) -> Charge {
+    async fn slot_for_poll(&self, token: &str, holder: &Holder) -> Option<Charge> {
+        let mut waiting = self.waiting.charge(Some(holder.clone()));
+        let mut waits = false;
         loop {
             let has_read = self.unread.of(token) < self.sessions.config().buffer_bytes;
             if has_read && let Some(slot) = self.asking.slot(holder) {
-                return slot;
+                return Some(slot);
+            }
+            waits = waits || waiting.grow(1);
+            if !waits {
+                return None;
             }
             sleep(RETRY).await;
         }

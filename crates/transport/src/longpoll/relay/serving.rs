@@ -26,7 +26,8 @@ use crate::longpoll::{
     session::{PostAnswer, Shared},
 };
 
-/// The requests being served, each by a task of its own. Polls are bounded by their sessions, of which each has two.
+/// The requests being served, each by a task of its own. Polls are bounded by their sessions, at each of which two wait, and while their answers
+/// have no room by what the nodes that asked may have under way.
 pub(super) struct Serving {
     /// How many others there are, and whose.
     slots: Arc<Budget>,

@@ -42,7 +42,7 @@ impl ChannelType {
             Ok(WhenSlow::Latest(key)) => WhenSlow::latest_of((topic, event, key)),
             Ok(when_slow) => when_slow,
             Err(panic) => {
-                if let Some(left_out) = lines.when_slow.pass() {
+                if let Some(left_out) = lines.when_slow.pass_now() {
                     tracing::error!(
                         event = excerpt(event),
                         panic = panic.words,

@@ -114,7 +114,7 @@ impl Endpoint {
     pub(crate) fn route(&self, topic: &str) -> Option<Arc<dyn Route>> {
         let route = self.0.router.find(topic).cloned();
         if route.is_none()
-            && let Some(left_out) = self.counters().lines.unmatched.pass()
+            && let Some(left_out) = self.counters().lines.unmatched.pass_now()
         {
             tracing::warn!(
                 topic = excerpt(topic),
@@ -172,7 +172,7 @@ impl Handler for Endpoint {
             self.0.pubsub.subscribe_sink(id, Arc::new(sink))
         });
         let by_id = by_id.transpose().map_err(|error| {
-            if let Some(left_out) = self.counters().lines.unusable_id.pass() {
+            if let Some(left_out) = self.counters().lines.unusable_id.pass_now() {
                 tracing::warn!(%error, left_out, "a connection was refused: its id is no topic");
             }
             Rejection::forbidden()

@@ -220,7 +220,7 @@ impl Lane {
     /// So much in the moment before a join's answer is worth a line.
     fn count_dropped(&self, broadcast: &Broadcast) {
         self.link.counters.inbox_dropped.add_one();
-        if let Some(left_out) = self.link.counters.lines.before_answer.pass() {
+        if let Some(left_out) = self.link.counters.lines.before_answer.pass_now() {
             tracing::warn!(
                 topic = excerpt(broadcast.topic()),
                 frames = MAX_HELD_FRAMES,
@@ -348,7 +348,7 @@ impl Encodings {
 impl Drop for Encodings {
     fn drop(&mut self) {
         let lines = self.counters.as_ref().map(|counters| &counters.lines);
-        if let Some(left_out) = lines.and_then(|lines| lines.misfit.pass()) {
+        if let Some(left_out) = lines.and_then(|lines| lines.misfit.pass_now()) {
             let topic = excerpt(self.broadcast.topic());
             let event = excerpt(self.broadcast.event());
             let clients = self.misfits;

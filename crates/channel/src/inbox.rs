@@ -13,11 +13,10 @@ use tokio::time::Instant;
 
 use crate::excerpt::excerpt;
 use crate::link::Link;
-use crate::log_lines::Line;
 use crate::multiplexer::Request;
 use crate::pubsub::Delivery;
 use crate::timers::later;
-use crate::transport::WhenSlow;
+use crate::transport::{LogLimit, WhenSlow};
 use crate::{Broadcast, Flow, SendError, Socket, Terminated};
 pub(crate) use lines::Takes;
 use lines::{Lines, bytes_of};
@@ -161,8 +160,8 @@ impl Shared {
     }
 }
 
-fn log_loss(line: &Line, topic: &str, what: &str) {
-    if let Some(left_out) = line.pass() {
+fn log_loss(line: &LogLimit, topic: &str, what: &str) {
+    if let Some(left_out) = line.pass_now() {
         tracing::warn!(
             topic = excerpt(topic),
             limit = "SocketsConfig::inbox_messages or inbox_bytes",

@@ -5,34 +5,23 @@ use crate::transport::LogLimit;
 /// The limits of all connections of a mount together.
 #[derive(Debug, Default)]
 pub(crate) struct LogLines {
-    pub(crate) no_message: Line,
-    pub(crate) odd_topic: Line,
-    pub(crate) unmatched: Line,
-    pub(crate) unusable_id: Line,
-    pub(crate) over_limit: Line,
-    pub(crate) join_crashed: Line,
-    pub(crate) crashed: Line,
-    pub(crate) failed: Line,
-    pub(crate) panicked: Line,
-    pub(crate) when_slow: Line,
-    pub(crate) stalled: Line,
-    pub(crate) cut_off: Line,
-    pub(crate) missed: Line,
-    pub(crate) overrun: Line,
-    pub(crate) given_way: Line,
-    pub(crate) before_answer: Line,
-    pub(crate) bad_token: Line,
-    pub(crate) answered_error: Line,
-    pub(crate) misfit: Line,
-}
-
-/// The limit of one kind.
-#[derive(Debug, Default)]
-pub(crate) struct Line(LogLimit);
-
-impl Line {
-    /// Whether a line may be written now, and then how many were left out since the last one.
-    pub(crate) fn pass(&self) -> Option<u64> {
-        self.0.pass(tokio::time::Instant::now().into_std())
-    }
+    pub(crate) no_message: LogLimit,
+    pub(crate) odd_topic: LogLimit,
+    pub(crate) unmatched: LogLimit,
+    pub(crate) unusable_id: LogLimit,
+    pub(crate) over_limit: LogLimit,
+    pub(crate) join_crashed: LogLimit,
+    pub(crate) crashed: LogLimit,
+    pub(crate) failed: LogLimit,
+    pub(crate) panicked: LogLimit,
+    pub(crate) when_slow: LogLimit,
+    pub(crate) stalled: LogLimit,
+    pub(crate) cut_off: LogLimit,
+    pub(crate) missed: LogLimit,
+    pub(crate) overrun: LogLimit,
+    pub(crate) given_way: LogLimit,
+    pub(crate) before_answer: LogLimit,
+    pub(crate) bad_token: LogLimit,
+    pub(crate) answered_error: LogLimit,
+    pub(crate) misfit: LogLimit,
 }

@@ -301,7 +301,7 @@ impl Server {
                 self.reply(reference, reply)
             }
             Ok(Err(error)) => {
-                if let Some(left_out) = self.notice.lines().crashed.pass() {
+                if let Some(left_out) = self.notice.lines().crashed.pass_now() {
                     tracing::warn!(topic = self.notice.shown_topic(), %error, left_out, "a channel crashed");
                 }
                 Some(Ending::Crash)
@@ -325,7 +325,7 @@ impl Server {
         match sent {
             Ok(()) => self.flow(Callback::HandleIn, Ok(flow)),
             Err(error) => {
-                if let Some(left_out) = self.notice.lines().crashed.pass() {
+                if let Some(left_out) = self.notice.lines().crashed.pass_now() {
                     tracing::warn!(topic = self.notice.shown_topic(), %error, left_out, "a channel crashed: its reply cannot be sent");
                 }
                 Some(Ending::Crash)
@@ -339,7 +339,7 @@ impl Server {
             Ok(Flow::Continue) => None,
             Ok(Flow::Stop) => Some(Ending::Stop),
             Ok(Flow::Fail(reason)) => {
-                if let Some(left_out) = self.notice.lines().failed.pass() {
+                if let Some(left_out) = self.notice.lines().failed.pass_now() {
                     tracing::warn!(
                         topic = self.notice.shown_topic(),
                         callback = callback.name(),

@@ -221,7 +221,7 @@ impl SocketSession {
 
     /// Says in the log which limit a join has reached, by the name under which it is set.
     fn report(&self, topic: &str, limit: Limit) {
-        let Some(left_out) = self.link.counters.lines.over_limit.pass() else {
+        let Some(left_out) = self.link.counters.lines.over_limit.pass_now() else {
             return;
         };
         let limit = match limit {
@@ -240,7 +240,7 @@ impl SocketSession {
     fn take_in(&mut self, frame: Frame, out: &mut Output) -> Result<(), Close> {
         let message = self.link.serializer.decode(frame).map_err(|error| {
             self.link.counters.malformed_frames.add_one();
-            if let Some(left_out) = self.link.counters.lines.no_message.pass() {
+            if let Some(left_out) = self.link.counters.lines.no_message.pass_now() {
                 tracing::warn!(%error, left_out, "a socket is closed: it sent a frame that is no message");
             }
             Close::from(error)
@@ -253,7 +253,7 @@ impl SocketSession {
                 return Err(Close::new(CloseCode::POLICY));
             }
             if message.topic.as_text().is_none()
-                && let Some(left_out) = self.link.counters.lines.odd_topic.pass()
+                && let Some(left_out) = self.link.counters.lines.odd_topic.pass_now()
             {
                 tracing::info!(left_out, "a join was refused: its topic is not a string");
             }
@@ -434,7 +434,7 @@ impl SocketSession {
                 continue;
             };
             if let Some(topic) = self.multiplexer.topic(id) {
-                if let Some(left_out) = self.link.counters.lines.stalled.pass() {
+                if let Some(left_out) = self.link.counters.lines.stalled.pass_now() {
                     tracing::warn!(
                         topic = excerpt(topic),
                         limit = "SocketsConfig::stall_timeout",

@@ -11,7 +11,7 @@
 //! | `GET /metrics` | `metrics.rs` |
 
 use std::borrow::Cow;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -103,7 +103,7 @@ async fn nowhere(State(server): State<Server>, headers: HeaderMap, uri: Uri) -> 
         || uri.path().ends_with("/websocket")
         || uri.path().ends_with("/longpoll");
     // A browser hides the answer to a handshake.
-    if is_sockets && let Some(left_out) = server.lost_sockets.pass(Instant::now()) {
+    if is_sockets && let Some(left_out) = server.lost_sockets.pass_now() {
         let path = uri.path().chars().take(100).collect::<String>();
         tracing::warn!(
             path,

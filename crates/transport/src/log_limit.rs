@@ -11,12 +11,11 @@ const EVERY: Duration = Duration::from_secs(1);
 /// The limit of one kind of lines in the log: one a second, whatever the number of clients who give cause for more.
 ///
 /// ```
-/// use std::time::Instant;
 /// use matryoshka_transport::LogLimit;
 ///
 /// let limit = LogLimit::default();
 /// for _client in 0..1000 {
-///     if let Some(left_out) = limit.pass(Instant::now()) {
+///     if let Some(left_out) = limit.pass_now() {
 ///         println!("a name was refused; {left_out} lines like this were left out before");
 ///     }
 /// }
@@ -44,7 +43,7 @@ impl LogLimit {
     }
 
     /// As [`pass`](Self::pass), now by the runtime's clock, which a test may have paused.
-    pub(crate) fn pass_now(&self) -> Option<u64> {
+    pub fn pass_now(&self) -> Option<u64> {
         self.pass(tokio::time::Instant::now().into_std())
     }
 }

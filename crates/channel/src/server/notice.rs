@@ -80,7 +80,7 @@ impl Notice {
     }
 
     fn log_limit(&self, callback: Callback, limit: &str, after: Duration) {
-        if let Some(left_out) = self.lines().cut_off.pass() {
+        if let Some(left_out) = self.lines().cut_off.pass_now() {
             tracing::warn!(
                 topic = self.shown_topic(),
                 callback = callback.name(),
@@ -93,14 +93,14 @@ impl Notice {
     }
 
     pub(super) fn log_join_crash(&self, error: &str) {
-        if let Some(left_out) = self.lines().join_crashed.pass() {
+        if let Some(left_out) = self.lines().join_crashed.pass_now() {
             let topic = self.shown_topic();
             tracing::warn!(topic, error, left_out, "a join crashed");
         }
     }
 
     pub(super) fn log_panic(&self, callback: Callback, Panic { words, place }: &Panic) {
-        if let Some(left_out) = self.lines().panicked.pass() {
+        if let Some(left_out) = self.lines().panicked.pass_now() {
             tracing::error!(
                 topic = self.shown_topic(),
                 callback = callback.name(),
@@ -118,10 +118,10 @@ impl Notice {
         let (topic, error) = (self.shown_topic(), cause.error);
         let what = cause.what;
         if cause.is_the_clients {
-            if let Some(left_out) = self.lines().bad_token.pass() {
+            if let Some(left_out) = self.lines().bad_token.pass_now() {
                 tracing::info!(topic, error, left_out, "{what}");
             }
-        } else if let Some(left_out) = self.lines().answered_error.pass() {
+        } else if let Some(left_out) = self.lines().answered_error.pass_now() {
             tracing::warn!(topic, error, left_out, "{what}");
         }
     }

@@ -1,9 +1,9 @@
 //! What the sockets of one service have done, as numbers.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::log_lines::LogLines;
+use crate::transport::Counter;
 
 /// A snapshot of the counters of [`Sockets`](crate::Sockets), all since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,23 +106,6 @@ impl Counters {
             unencodable: self.unencodable.get(),
             handler_time: self.handler_time.get(),
         }
-    }
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
-
-impl Counter {
-    pub(crate) fn add_one(&self) {
-        self.add(1);
-    }
-
-    pub(crate) fn add(&self, count: u64) {
-        self.0.fetch_add(count, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
     }
 }
 

@@ -124,20 +124,23 @@ impl Counters {
     }
 }
 
-/// A number that only grows.
+/// A number that only grows, for counters of your own. It orders nothing else between threads.
 #[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
+pub struct Counter(AtomicU64);
 
 impl Counter {
-    pub(crate) fn add_one(&self) {
+    /// One more.
+    pub fn add_one(&self) {
         self.add(1);
     }
 
-    pub(crate) fn add(&self, count: u64) {
+    /// So many more.
+    pub fn add(&self, count: u64) {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
-    pub(crate) fn get(&self) -> u64 {
+    /// How many so far.
+    pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }

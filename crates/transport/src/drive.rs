@@ -395,6 +395,9 @@ impl<C: Connection, S: Session> Drive<C, S> {
                 self.heard = Instant::now();
             }
             self.held = hold;
+            if self.is_slowed() {
+                return self.read_out(cx, budget);
+            }
             if hold.is_some() {
                 return Ok(());
             }
@@ -408,6 +411,19 @@ impl<C: Connection, S: Session> Drive<C, S> {
                 Poll::Ready(Some(Err(error))) => return Err(error.into()),
                 Poll::Ready(None) => return Err(End::Lost),
                 Poll::Pending => return Ok(()),
+            }
+            *budget -= 1;
+        }
+        Ok(())
+    }
+
+    /// Hands over what came with the message that was too much. So the connection need not keep what it was read into.
+    fn read_out(&mut self, cx: &mut Context<'_>, budget: &mut usize) -> Result<(), End> {
+        while *budget > 0 && self.poll_session(cx)?.is_none() {
+            match self.connection.next_read() {
+                Some(Ok(frame)) => self.hear(frame)?,
+                Some(Err(error)) => return Err(error.into()),
+                None => return Ok(()),
             }
             *budget -= 1;
         }
@@ -511,6 +527,11 @@ impl<C: Connection, S: Session> Drive<C, S> {
         if self.is_slowed() && self.slowed_until(Instant::now()).is_some() {
             return Ok(Some(Hold::Bytes));
         }
+        self.poll_session(cx)
+    }
+
+    /// Why the session takes nothing, if so.
+    fn poll_session(&mut self, cx: &mut Context<'_>) -> Result<Option<Hold>, End> {
         if self.output.is_crowded() {
             return Ok(Some(Hold::Output));
         }

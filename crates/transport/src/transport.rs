@@ -40,6 +40,13 @@ pub trait Connection:
         None
     }
 
+    /// The next frame of what it has read from the network already, if there is one. It is asked for while nothing is read on, as the client has
+    /// sent more than [`inbound_bytes`](crate::Limits::inbound_bytes) allows, and then may give back what it keeps for reading. Without
+    /// it such a frame waits, for carriers that read no more than one ahead.
+    fn next_read(&mut self) -> Option<Result<Frame, ReadError>> {
+        None
+    }
+
     /// How many bytes it holds of a message that is not whole yet. From 64 KiB on they count against
     /// [`max_unfinished_bytes`](crate::ConnectionLimits::max_unfinished_bytes), and the message has to be whole within
     /// [`message_timeout`](crate::Limits::message_timeout). Without it nothing counts, for carriers that have a bound of their own.

@@ -133,6 +133,30 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
         }
     }
 
+    /// What was read, if it is more than a sign of life.
+    fn item(
+        &mut self,
+        read: Result<Message, tungstenite::Error>,
+    ) -> Option<Result<Frame, ReadError>> {
+        Some(match read {
+            Ok(Message::Text(text)) => self.text(text),
+            Ok(Message::Binary(bytes)) => Ok(self.binary(bytes)),
+            // The codec has queued the answer, as it does for a ping.
+            Ok(Message::Close(frame)) => Err(ReadError::Closed(
+                frame.map(|frame| CloseCode(frame.code.into())),
+            )),
+            Ok(Message::Ping(_)) => {
+                self.answering_ping = true;
+                return None;
+            }
+            Ok(Message::Pong(_) | Message::Frame(_)) => return None,
+            Err(error) => {
+                self.state = State::Broken;
+                Err(read_error(error))
+            }
+        })
+    }
+
     /// Reads on until the client's part of the closing handshake, or until the codec gives up.
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mark = self.codec.mark();
@@ -165,25 +189,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<T> {
                 let _ = ready!(self.codec.poll_flush(cx));
                 self.answering_ping = false;
             }
-            let item = match ready!(self.codec.poll_next(cx, mark)) {
-                None => None,
-                Some(Ok(Message::Text(text))) => Some(self.text(text)),
-                Some(Ok(Message::Binary(bytes))) => Some(Ok(self.binary(bytes))),
-                // The codec has queued the answer, as it does for a ping.
-                Some(Ok(Message::Close(frame))) => Some(Err(ReadError::Closed(
-                    frame.map(|frame| CloseCode(frame.code.into())),
-                ))),
-                Some(Ok(Message::Ping(_))) => {
-                    self.answering_ping = true;
-                    continue;
-                }
-                Some(Ok(Message::Pong(_) | Message::Frame(_))) => continue,
-                Some(Err(error)) => {
-                    self.state = State::Broken;
-                    Some(Err(read_error(error)))
-                }
+            let Some(read) = ready!(self.codec.poll_next(cx, mark)) else {
+                return Poll::Ready(None);
             };
-            return Poll::Ready(item);
+            if let Some(item) = self.item(read) {
+                return Poll::Ready(Some(item));
+            }
         }
     }
 }
@@ -245,6 +256,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connection for WebSocke
 
     fn unfinished_bytes(&self) -> usize {
         self.codec.unfinished()
+    }
+
+    fn next_read(&mut self) -> Option<Result<Frame, ReadError>> {
+        // The codec would forget the answer to a ping.
+        while !self.answering_ping {
+            let read = self.codec.next_read()?;
+            let item = self.item(read);
+            if item.is_some() {
+                return item;
+            }
+        }
+        None
     }
 
     fn unwritten_bytes(&self) -> usize {

@@ -203,16 +203,35 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Codec<T> {
         if self.ended {
             return Poll::Ready(None);
         }
-        self.is_dry = false;
         let mut stream = Followed(Polled(&mut self.stream, cx), &mut self.read, mark);
-        match self.context.read(&mut stream) {
+        let read = self.context.read(&mut stream);
+        let next = self.take(read);
+        if next.is_pending() && mark.is_over(&self.read) {
+            // The stream was not asked, and so wakes nobody.
+            cx.waker().wake_by_ref();
+        }
+        next
+    }
+
+    /// The next message of what has been read from the stream already, if it is whole.
+    pub(super) fn next_read(&mut self) -> Option<Result<Message, Error>> {
+        if self.ended {
+            return None;
+        }
+        let read = self.context.read(&mut Later);
+        match self.take(read) {
+            Poll::Ready(next) => next,
+            Poll::Pending => None,
+        }
+    }
+
+    /// Takes what the context has read.
+    fn take(&mut self, read: Result<Message, Error>) -> Poll<Option<Result<Message, Error>>> {
+        self.is_dry = false;
+        match read {
             Err(error) if is_pending(&error) => {
                 self.is_dry = true;
                 self.slim();
-                if mark.is_over(&self.read) {
-                    // The stream was not asked, and so wakes nobody.
-                    cx.waker().wake_by_ref();
-                }
                 Poll::Pending
             }
             Err(Error::ConnectionClosed | Error::AlreadyClosed) => {

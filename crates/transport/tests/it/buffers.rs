@@ -1,8 +1,11 @@
 //! What a WebSocket does with the buffers of large messages: they are given back, and nothing that was in them is lost.
 
+use std::iter;
+
 use futures::{FutureExt, SinkExt, StreamExt};
 use matryoshka_transport::{
-    Close, CloseCode, Connections, Frame, Outgoing, WebSocket, WebSocketConfig, bytes::Bytes,
+    Close, CloseCode, Connection, Connections, Frame, Outgoing, WebSocket, WebSocketConfig,
+    bytes::Bytes,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
@@ -142,6 +145,49 @@ async fn a_small_message_behind_a_large_one_does_not_lie_in_its_buffer() {
         assert_eq!(heard.bytes()[..], small);
         assert_eq!(heard.bytes().is_unique(), is_copied, "behind {size} bytes");
     }
+}
+
+#[tokio::test]
+async fn what_was_read_already_comes_without_reading_on_and_then_the_buffer_is_given_back() {
+    let (mut client, mut server) = pair(&WebSocketConfig::default());
+    let [large, short, later] = [&[7; LARGE][..], b"short", b"later"];
+    for message in [large, short] {
+        let frame = masked(FIN_BINARY, message);
+        client.write_all(&frame).await.unwrap();
+    }
+    let Frame::Binary(large) = server.next().await.unwrap().unwrap() else {
+        panic!("binary");
+    };
+    client.write_all(&masked(FIN_BINARY, later)).await.unwrap();
+    assert!(!large.is_unique());
+    let read = iter::from_fn(|| server.next_read()).map(Result::unwrap);
+    let read: Vec<_> = read.collect();
+    assert!(large.is_unique());
+    let rest = [short, later].map(|message| Frame::binary(message.to_vec()));
+    assert_eq!(read, rest[..read.len()]);
+    for frame in &rest[read.len()..] {
+        assert_eq!(server.next().await.unwrap().unwrap(), *frame);
+    }
+}
+
+#[tokio::test]
+async fn a_ping_that_was_read_already_is_answered_all_the_same() {
+    let (mut client, mut server) = pair(&WebSocketConfig::default());
+    let frames = [
+        masked(FIN_BINARY, &[7; LARGE]),
+        masked(FIN_PING, b"ping"),
+        masked(FIN_BINARY, b"short"),
+    ];
+    client.write_all(&frames.concat()).await.unwrap();
+    server.next().await.unwrap().unwrap();
+    let read = server.next_read().transpose().unwrap();
+    let next = server.next().now_or_never();
+    let next = next.map(|next| next.unwrap().unwrap());
+    let short = Some(Frame::binary(&b"short"[..]));
+    assert!([read, next].contains(&short));
+    let mut pong = [0; 6];
+    client.read_exact(&mut pong).await.unwrap();
+    assert_eq!(&pong, b"\x8a\x04ping");
 }
 
 /// Reads the rest of a large frame that is all of sevens, and then so many bytes that came behind it.

@@ -1,22 +1,28 @@
 //! Slow readers, busy sessions, silent clients and talkative ones.
 
-use std::{sync::atomic::Ordering::SeqCst, time::Duration};
+use std::{
+    sync::{Arc, Mutex, atomic::Ordering::SeqCst},
+    time::Duration,
+};
 
 use futures::FutureExt;
 use matryoshka_transport::{
-    Close, CloseCode, CloseReason, Connections, Frame, LARGE_FRAME_BYTES, Limits,
-    OUTPUT_PAUSE_BYTES, Outgoing, Pushed, Rate, WebSocketConfig, WhenSlow, http::StatusCode,
-    memory::MemoryService,
+    Close, CloseCode, CloseReason, ConnectInfo, Connections, Frame, Handler, LARGE_FRAME_BYTES,
+    Limits, OUTPUT_PAUSE_BYTES, Outbox, Outgoing, Output, Pushed, Rate, Rejection, Session,
+    Transport, WebSocket, WebSocketConfig, WhenSlow, http::StatusCode, memory::MemoryService,
 };
 use tokio::{
-    io::AsyncReadExt,
+    io::{AsyncReadExt, AsyncWriteExt, duplex},
+    sync::mpsc,
+    task::yield_now,
     time::{Instant, advance, timeout},
 };
 
 use crate::{
+    custom::Given,
     lab::{Lab, Mail, info},
     log::Lines,
-    websocket::raw,
+    websocket::{FIN_BINARY, masked, raw},
 };
 
 const A_SECOND: Duration = Duration::from_secs(1);
@@ -574,6 +580,81 @@ async fn a_client_that_sends_too_many_bytes_is_read_more_slowly() {
         CloseReason::Closed(CloseCode::RESTART.into())
     );
     assert_eq!(start.elapsed().as_secs(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_client_sends_at_once_fits_into_the_outbox_of_one_that_reads_nothing() {
+    const MESSAGE_BYTES: usize = 60_000;
+    let lab = Lab::new();
+    let service = MemoryService::new(lab.clone()).with_capacity(1);
+    let mut talker = service.connect(info("")).await.unwrap();
+    lab.connected().await;
+    let start = Instant::now();
+    let mut messages = 0;
+    while start.elapsed() == Duration::ZERO {
+        talker.send_text("x".repeat(MESSAGE_BYTES)).await.unwrap();
+        talker.recv_frame().await.unwrap();
+        messages += 1;
+    }
+    let _reads_nothing = service.connect(info("")).await.unwrap();
+    let (_, outbox) = lab.connected().await;
+    for _ in 0..messages {
+        outbox.frame(Frame::text("x".repeat(MESSAGE_BYTES)));
+    }
+    yield_now().await;
+    assert!(messages > 10 && lab.nothing_closed());
+}
+
+/// A session that keeps what it hears.
+#[derive(Clone, Default)]
+struct Keeper(Arc<Mutex<Vec<Frame>>>);
+
+impl Handler for Keeper {
+    type Session = Self;
+
+    async fn connect(&self, _: ConnectInfo, _: Outbox<()>) -> Result<Self, Rejection> {
+        Ok(self.clone())
+    }
+}
+
+impl Session for Keeper {
+    type Mail = ();
+
+    fn handle_in(&mut self, frame: Frame, _: &mut Output) -> Result<(), Close> {
+        self.0.lock().unwrap().push(frame);
+        Ok(())
+    }
+
+    fn handle_mail(&mut self, (): (), _: &mut Output) -> Result<(), Close> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_slowed_keeps_no_buffer_of_its_large_message() {
+    const BYTES: usize = 1_000_000;
+    let keeper = Keeper::default();
+    let limits = Limits::default().with_inbound_bytes(Rate::new(100_000, 100_000));
+    let (mut client, server) = duplex(1 << 20);
+    let (give, given) = mpsc::channel(1);
+    let websocket = WebSocket::accept(server, &WebSocketConfig::default());
+    give.try_send((info(""), websocket)).ok().unwrap();
+    tokio::spawn(Given(given).serve_with(keeper.clone(), limits, Connections::new()));
+    let start = Instant::now();
+    let large = masked(FIN_BINARY, &vec![7; BYTES]);
+    client.write_all(&large).await.unwrap();
+    client
+        .write_all(&masked(FIN_BINARY, b"later"))
+        .await
+        .unwrap();
+    for _ in 0..1_000 {
+        yield_now().await;
+    }
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    let Some(Frame::Binary(bytes)) = keeper.0.lock().unwrap().pop() else {
+        panic!("binary");
+    };
+    assert!(bytes.is_unique());
 }
 
 /// However slow the rate, so that neither the idle time-out nor a client's own wait for a heartbeat's answer ends it.

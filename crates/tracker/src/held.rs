@@ -518,6 +518,16 @@ impl Ended {
         below || lives.contains_key(&life)
     }
 
+    /// Whether what speaks under that life, over a link that is up, is over. Below those that are remembered one by one that is only what
+    /// has the incarnation of one of them: another process speaks, whose clock was set back, and the link took it since its earlier ones
+    /// are forgotten there.
+    pub(crate) fn is_over_for_link(&self, node: &NodeName, life: Life) -> bool {
+        let lives = self.lives.get(node);
+        let mut lives = lives.into_iter().flat_map(BTreeMap::keys);
+        let is_known = lives.any(|over| over.incarnation == life.incarnation);
+        is_known && self.is_witnessed(node, life)
+    }
+
     /// Forgets what ended so long ago.
     pub(crate) fn forget(&mut self, now: Duration, after: Duration) {
         self.lives.retain(|_, lives| {

@@ -62,7 +62,7 @@ impl Shard {
             .peers
             .get(node)
             .is_some_and(|peer| peer.floor.admits(life));
-        if !admitted || !self.ended.is_witnessed(node, life) {
+        if !admitted || !self.ended.is_over_for_link(node, life) {
             return;
         }
         self.hide(node);

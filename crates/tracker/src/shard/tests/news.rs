@@ -235,6 +235,30 @@ fn i22_what_is_here_already_is_not_suspected_to_be_missing() {
     assert_eq!([heard(0), heard(1), heard(2)], [None, None, Some(2)]);
 }
 
+/// More messages are lost while a question waits for its answer.
+#[test]
+fn i24_who_was_asked_is_not_asked_again_while_it_may_still_answer() {
+    let mut net = Net::meshed(2);
+    net.track(0, "ann");
+    net.pass(PERIOD);
+    net.deaf.insert((1, 0));
+    net.take_sent();
+    let asked = |net: &mut Net, time| {
+        net.pass(time);
+        let sent = net.take_sent().into_iter();
+        sent.filter(|message| matches!(message, Message::Pull(_)))
+            .count()
+    };
+    let (link, start) = (net.link(1, 0), net.now);
+    for questions in [1, 0] {
+        let now = net.now;
+        net.shards[1].handle_gap(&name(0), link, now);
+        assert_eq!(asked(&mut net, 3 * PERIOD), questions);
+    }
+    let passed = net.now - start;
+    assert_eq!(asked(&mut net, RETRY_PERIOD + 2 * PERIOD - passed), 1);
+}
+
 /// A tracker is over, and the one that follows it has a lower number, since the clock was set back. It is here, when something that the first one
 /// said comes late: then it is told to take a higher number. What is here of it is hidden meanwhile, and not told again.
 #[test]
@@ -315,6 +339,26 @@ fn i9_who_left_and_begins_again_after_its_clock_was_set_back_is_heard_at_once() 
         net.run();
         assert_eq!((net.keys(1), net.take_sent()), ("bob cem".into(), vec![]));
     }
+}
+
+/// The same after so many processes that no more ends are remembered one by one: what is below all of these is over, but not a process
+/// that the link has taken since.
+#[test]
+fn i9_whose_clock_was_set_back_after_many_processes_is_heard_at_once() {
+    const PROCESSES: u64 = 20;
+    let mut net = Net::meshed(2);
+    for incarnation in (2..2 + PROCESSES).chain([0]) {
+        let leaving = MemberEvent::Leaving(net.member(0, net.link(1, 0)));
+        net.shards[1].handle_member(&leaving, net.now);
+        net.shards[0].leave(net.now);
+        net.restart(0, incarnation);
+        net.shards[1].handle_member(&MemberEvent::Forgotten(name(0)), net.now);
+        net.track(0, "ann");
+        net.up(0, 1);
+        net.pass(PERIOD);
+        assert_eq!(net.keys(1), "ann", "{incarnation}");
+    }
+    assert_eq!(net.shards[1].stats().refused_lives, 0);
 }
 
 fn offer_of(node: usize, at: Position) -> crate::message::Offer {

@@ -348,6 +348,8 @@ pub(super) struct Watcher {
     /// What left because its user was back elsewhere or its grace had ended, while its node was out of reach. Only that node's
     /// own word, of the very life that was taken for over, brings it back: as after a partition.
     presumed: BTreeSet<PresenceRef>,
+    /// Places that were listed as held when they were listed first: their nodes were not heard here.
+    came_held: BTreeSet<u64>,
     /// The latest generation seen of each node.
     generations: BTreeMap<Index, u64>,
 }
@@ -422,13 +424,13 @@ impl Watcher {
     }
 
     /// Whose connection is closed once all know that its entry is held is nowhere listed there and where its user is back. Of two held
-    /// entries none gives way to the other, and none to a place that was there before.
+    /// entries none gives way to the other, and none to a place that was there before, as held though it may have been.
     fn places(&self, diff: &Diff, sight: Sight, truth: &Truth, view: &impl View) {
         for entry in &diff.joins {
             let fate = truth.fate(entry.reference);
             let own = fate.writer == sight.viewer;
             let heard = own || view.shows(fate.writer, fate.generation);
-            if !heard || fate.held || fate.ended.is_some() {
+            if !heard || fate.held || fate.ended.is_some() || self.came_held.contains(&fate.place) {
                 continue;
             }
             let place = |entry: &Entry| (Arc::clone(&entry.topic), Arc::clone(&entry.key));
@@ -479,7 +481,12 @@ impl Watcher {
             !back,
             "I8: {entry:?} came back after it was over and had left"
         );
-        if truth.may_be_held(fate, sight.now) {
+        // Of whom is heard and shown nothing is held, though it announced its restart.
+        let shown = view.shows(fate.writer, fate.generation);
+        if !shown && fate.writer != sight.viewer {
+            self.came_held.insert(fate.place);
+        }
+        if !shown && truth.may_be_held(fate, sight.now) {
             return;
         }
         let latest = self
@@ -546,13 +553,8 @@ impl Watcher {
         assert_eq!(count, self.list.len(), "I14: the diffs replayed list more");
     }
 
-    /// At any time, all entries of a node are of one of its lives, and only of nodes that there is a link to.
-    pub(super) fn lives(
-        &self,
-        sight: Sight,
-        truth: &Truth,
-        link_born: impl Fn(Index) -> Option<u64>,
-    ) {
+    /// At any time, all entries of a node are of one of its lives, and only of nodes that there is a link to; but for what is held.
+    pub(super) fn lives(&self, sight: Sight, truth: &Truth, view: &impl View) {
         let mut lives = BTreeMap::new();
         for entry in self.list.values() {
             let fate = truth.fate(entry.reference);
@@ -560,13 +562,14 @@ impl Watcher {
                 let late = truth.delays_since(until) + CUT_SHORT;
                 assert!(sight.now <= until + late, "I26: {entry:?} is held for ever");
             }
-            if truth.may_be_held(fate, sight.now) {
+            let shown = view.shows(fate.writer, fate.generation);
+            if !shown && truth.may_be_held(fate, sight.now) {
                 continue;
             }
             let life = lives.entry(fate.writer).or_insert(fate.generation);
             assert_eq!(*life, fate.generation, "I15: two lives of one node at once");
             assert!(
-                fate.writer == sight.viewer || link_born(fate.writer).is_some(),
+                fate.writer == sight.viewer || view.link_born(fate.writer).is_some(),
                 "I17: an entry of a node without link is listed"
             );
         }

@@ -19,6 +19,8 @@ use super::network::{Index, Network, Packet, Weather, What};
 use super::random::Random;
 use super::trace::Trace;
 use super::{Report, Voice};
+#[cfg(test)]
+use crate::diff::Diff;
 use crate::entry::Entry;
 use crate::life::Life;
 use crate::message::{Message, Position};
@@ -60,6 +62,9 @@ pub(super) struct World {
     /// Which tracker of its node sent each of those, and when.
     #[cfg(test)]
     said_by: Vec<(u64, Duration)>,
+    /// All diffs: at whom, and what.
+    #[cfg(test)]
+    diffs: Vec<(Index, Diff)>,
 }
 
 #[derive(Debug)]
@@ -172,6 +177,8 @@ impl World {
             said: Vec::new(),
             #[cfg(test)]
             said_by: Vec::new(),
+            #[cfg(test)]
+            diffs: Vec::new(),
         };
         (0..nodes).for_each(|index| world.add_node(format!("n{index}")));
         (0..nodes).for_each(|node| world.start(node));
@@ -590,7 +597,7 @@ impl World {
         if !self.lied_to {
             self.know((node, &running), &before, &after);
             if look {
-                self.check(node, &running);
+                self.check(node, &running, &after);
             }
         }
         self.nodes[node].running = Some(running);
@@ -647,16 +654,10 @@ impl World {
                     )
                 });
                 self.trace.diff(self.now, node, &step.diff);
-                let view = Eyes {
-                    viewer: node,
-                    network: &self.network,
-                    names: &self.names,
-                    generations: &self.generations,
-                    shard: &running.shard,
-                    links: &running.links,
-                    before,
-                    after,
-                };
+                #[cfg(test)]
+                self.diffs.push((node, step.diff.clone()));
+                let knows = (&running.shard, &running.links);
+                let view = self.eyes(node, knows, (before, after));
                 running.watcher.diff(&step.diff, sight, &self.truth, &view);
                 if self.truth.moves(&step.diff, node) {
                     self.report.count("place changed in one diff");
@@ -702,14 +703,33 @@ impl World {
         }
     }
 
-    fn check(&self, node: Index, running: &Running) {
+    fn eyes<'a>(
+        &'a self,
+        viewer: Index,
+        (shard, links): (&'a Shard, &'a BTreeMap<Index, LinkView>),
+        (before, after): (&'a [Seen], &'a [Seen]),
+    ) -> Eyes<'a> {
+        Eyes {
+            viewer,
+            network: &self.network,
+            names: &self.names,
+            generations: &self.generations,
+            shard,
+            links,
+            before,
+            after,
+        }
+    }
+
+    fn check(&self, node: Index, running: &Running, seen: &[Seen]) {
         running.shard.assert_consistent();
         running.watcher.compare(running.shard.listed());
-        let links = &running.links;
-        let born = |other: Index| links.get(&other).map(|view| view.born);
-        running
-            .watcher
-            .lives(self.sight(node, running), &self.truth, born);
+        let knows = (&running.shard, &running.links);
+        let (sight, view) = (
+            self.sight(node, running),
+            self.eyes(node, knows, (seen, seen)),
+        );
+        running.watcher.lives(sight, &self.truth, &view);
         for (at, own) in &running.own {
             let (there, entry) = (running.shard.own_slot(&slot_at(*at)), &own.entry);
             assert_eq!(there, Some(entry), "I10: only its owner changes an entry");

@@ -52,3 +52,30 @@ impl Life {
 
 /// A second of microseconds, about: so far above what it was told a tracker's next number is at most.
 const SPREAD: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn i20_two_trackers_of_one_node_that_are_told_the_same_number_take_different_ones_above_it() {
+        let told = Life {
+            incarnation: 3,
+            started: 1_000,
+        };
+        let own = |started| Life {
+            incarnation: 3,
+            started,
+        };
+        let taken = [7, 8, 1_000, SPREAD - 1].map(|started| told.above(own(started)).unwrap());
+        for (index, one) in taken.iter().enumerate() {
+            assert!(
+                *one > told && one.started <= told.started + SPREAD,
+                "{one:?}"
+            );
+            assert!(!taken[..index].contains(one), "{taken:?}");
+        }
+        let last = Life::last_of(3);
+        assert_eq!((last.above(own(7)), last.next()), (None, None));
+    }
+}

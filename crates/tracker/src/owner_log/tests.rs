@@ -118,6 +118,43 @@ fn renumbering_keeps_entries_references_and_history() {
     assert!(log.earlier.len() <= 3, "only lives that a reference names");
 }
 
+/// References that nothing names but what is held, an operation that is still in the log, or the value that came of an update: others were
+/// told them, and are told the same after each further number.
+#[test]
+fn i8_a_reference_keeps_its_life_whatever_alone_still_names_it() {
+    let mut log = log(300);
+    let lives: Vec<Life> = std::iter::successors(Some(LIFE), |life| life.next())
+        .take(8)
+        .collect();
+    let mut next = lives[1..].iter();
+    let mut renumber = |log: &mut OwnerLog| log.renumber(*next.next().unwrap());
+    let held = slot(1, "t", "held");
+    log.put(&held, meta("one")).unwrap();
+    let kept = log.hold(&held, None).unwrap();
+    renumber(&mut log);
+    log.put(&slot(1, "t", "updated"), meta("one")).unwrap();
+    renumber(&mut log);
+    let (_, updated) = log.update(&slot(1, "t", "updated"), meta("two")).unwrap();
+    renumber(&mut log);
+    log.all_pushed();
+    while log.covers(4) {
+        log.put(&slot(2, "t", "more"), meta("one")).unwrap();
+        log.delete(&slot(2, "t", "more"));
+        log.all_pushed();
+    }
+    renumber(&mut log);
+    let (_, logged) = log.put(&slot(1, "t", "logged"), meta("one")).unwrap();
+    log.delete(&slot(1, "t", "logged"));
+    (0..2).for_each(|_| renumber(&mut log));
+    let value = |entry: &Arc<Entry>| log.value(entry);
+    assert_eq!(value(&kept).born, Some(lives[0]));
+    assert_eq!(value(&updated).born, Some(lives[2]));
+    assert_eq!(value(&updated).previous_born, Some(lives[1]));
+    let put = log.ops_after(logged.reference.put_seq() - 1).next();
+    let put = put.and_then(|(op, _)| op.value).unwrap();
+    assert_eq!((&*put.key, put.born), ("logged", Some(lives[4])));
+}
+
 #[test]
 fn i26_a_grace_is_of_what_is_tracked_and_ends_with_it() {
     let mut log = log(10_000);

@@ -117,6 +117,29 @@ fn i14_who_follows_while_steps_are_shown_misses_none_and_has_none_twice() {
     assert!(followed > 1, "nobody followed meanwhile");
 }
 
+/// Between the moment from which on diffs are kept for a laggard again and the list that it gets nothing is shown, or it would have that
+/// neither here nor there; and what is made of the list holds nobody up.
+#[test]
+fn i14_who_catches_up_reads_the_list_before_the_next_step_is_shown() {
+    let mut tracked = Tracked::new(1);
+    let (_, queue) = tracked.published.follow(0, "t");
+    (1..=3).for_each(|seq| tracked.join("t", seq));
+    let mut cx = Context::from_waker(Waker::noop());
+    let free = |published: &Published| published.consumers.try_lock().is_ok();
+    let caught_up = tracked.published.poll_next(
+        &queue,
+        &mut cx,
+        |diff| panic!("{diff:?}"),
+        |published| {
+            let lagged = queue.state().lagged;
+            (free(published), lagged, published.entries(0, "t").len())
+        },
+        |read| (read, free(&tracked.published)),
+    );
+    let read = (false, false, 3);
+    assert_eq!(caught_up, Poll::Ready(Some((read, true))));
+}
+
 #[test]
 fn a_laggard_gets_one_resync_that_is_the_list_and_then_goes_on() {
     let mut tracked = Tracked::new(2);

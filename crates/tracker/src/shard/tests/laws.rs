@@ -9,12 +9,18 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
+use crate::held::HeldSet;
 use crate::message::Pull;
+use crate::reference::PresenceRef;
+use crate::replica::Kept;
 use crate::testing::tally::holds;
 
 const VIEWER: usize = 6;
 
-/// What users did in one life: what, who, and under which key.
+/// So long what was tracked in a life is held that announced its restart.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// What happened in one life: what, by whom, and under which key.
 type Wishes = Vec<(u8, u64, usize)>;
 
 /// What all nodes but the viewer did: their lives, in order.
@@ -44,7 +50,7 @@ struct Pick {
 }
 
 fn pasts() -> impl Strategy<Value = Pasts> {
-    let wishes = prop::collection::vec((0..6u8, 1..4u64, 0..3usize), 1..12);
+    let wishes = prop::collection::vec((0..8u8, 1..4u64, 0..3usize), 1..12);
     let lives = prop::collection::vec(wishes, 1..4);
     prop::collection::vec(lives, 1..5).prop_map(Pasts)
 }
@@ -121,6 +127,8 @@ impl Pasts {
                 }
                 3 => drop(shard.update(&slot, None, meta, Duration::ZERO)),
                 4 => drop(shard.untrack(&slot, Duration::ZERO)),
+                6 => shard.restart(GRACE),
+                7 => shard.hold(&[*user], Duration::ZERO),
                 _ => drop(shard.owner_died(*user, Duration::ZERO)),
             }
             drain(&mut shard);
@@ -190,6 +198,24 @@ impl Pasts {
     fn introduced(&self) -> Vec<Said> {
         let owners = 0..self.0.len();
         owners.map(|owner| self.hello(owner, (0, 0))).collect()
+    }
+}
+
+/// An entry of a copy, as its owner sends it.
+fn stored(kept: &Kept) -> Stored {
+    let entry = &kept.entry;
+    Stored {
+        put_seq: entry.reference.put_seq(),
+        value: Value {
+            topic: Arc::clone(&entry.topic),
+            key: Arc::clone(&entry.key),
+            meta: entry.meta.clone(),
+            owner: entry.owner,
+            born: None,
+            previous: entry.previous.map(PresenceRef::put_seq),
+            previous_born: None,
+        },
+        held: kept.held,
     }
 }
 
@@ -291,15 +317,38 @@ impl<'a> Viewer<'a> {
         copies
     }
 
-    /// Is told all that another one knows, by each owner as it was then.
-    fn join(mut self, other: &Self) -> Self {
-        for owner in 0..self.pasts.0.len() {
-            let (life, seq) = other.expected[&owner];
-            let mut moments = (0..=self.pasts.0[owner][life].len()).map(|wishes| (life, wishes));
-            let at = moments.find(|at| self.pasts.seq(owner, *at) == seq);
-            for said in self.pasts.whole(owner, at.unwrap()) {
-                self.hear(&said);
-            }
+    /// What is known here of an owner, as a message: what its copy has, or the operations from some number up to there.
+    fn knowledge(&self, owner: usize, from: Option<&Index>) -> Said {
+        let copy = self.shard.peers[&name(owner)].replica.as_ref().unwrap();
+        let life = (copy.at().life.started - started(0).started) as usize;
+        let mut moments = (0..=self.pasts.0[owner][life].len()).map(|wishes| (life, wishes));
+        let at = moments.find(|at| self.pasts.seq(owner, *at) == copy.seq());
+        let at = at.unwrap();
+        if let Some(from) = from {
+            let from = (life, from.index(at.1 + 1));
+            return self
+                .pasts
+                .answer(owner, at, Some(self.pasts.seq(owner, from)));
+        }
+        let state = Part {
+            at: copy.at(),
+            part: 0,
+            parts: 1,
+            entries: copy.contents().map(stored).collect(),
+        };
+        Said {
+            owner,
+            at,
+            messages: vec![Message::Part(state)],
+        }
+    }
+
+    /// Is told all that another one knows, each owner's life introduced before.
+    fn join(mut self, other: &Self, from: &[Option<Index>]) -> Self {
+        for (owner, from) in from.iter().enumerate().take(self.pasts.0.len()) {
+            let said = other.knowledge(owner, from.as_ref());
+            self.hear(&self.pasts.hello(owner, said.at));
+            self.hear(&said);
         }
         self
     }
@@ -337,7 +386,26 @@ impl<'a> Viewer<'a> {
             let shown = self.shard.shown_life(&name(*owner));
             assert_eq!(shown, Some(started(*life)), "owner {owner}");
         }
+        self.assert_listed();
         self.copies()
+    }
+
+    /// Listed is what is tracked; what is held, unless something gave way; and of lives before that only what a restart holds.
+    fn assert_listed(&self) {
+        let list: BTreeSet<PresenceRef> = self.shard.listed().map(|e| e.reference).collect();
+        let copies = self.shard.peers.values();
+        let copies = copies.filter_map(|peer| peer.replica.as_ref());
+        let mut held: BTreeSet<PresenceRef> = BTreeSet::new();
+        for copy in copies {
+            for kept in copy.contents() {
+                let reference = kept.entry.reference;
+                assert!(kept.held || list.contains(&reference), "{kept:?}");
+                held.insert(reference);
+            }
+        }
+        let sets = self.shard.held.values().flat_map(HeldSet::iter);
+        held.extend(sets.map(|entry| entry.reference));
+        assert!(list.is_subset(&held), "{list:?} of {held:?}");
     }
 }
 
@@ -411,23 +479,29 @@ fn i3_merge_is_idempotent() {
 }
 
 /// What three nodes know, put together in either order. What a node knows travels as each owner's own word, since nobody passes on
-/// what others said.
+/// what others said: as the state that it has, or as operations up to there, beyond a gap perhaps.
 #[test]
 fn i3_merge_of_what_nodes_know_is_associative() {
     let met = [
         "three that differ",
         "of one owner in two lives",
         "each is ahead of the others somewhere",
+        "something held",
+        "operations that fit",
+        "the orders differ by a gap, until the owners have answered",
     ];
     let known = || prop::collection::vec(pick(), 1..10);
-    let given = (pasts(), known(), known(), known());
-    holds(192, &met, given, |(pasts, a, b, c), tally| {
+    let from = prop_oneof![Just(None), any::<Index>().prop_map(Some)];
+    let from = prop::collection::vec(from, 4);
+    let given = (pasts(), (known(), known(), known()), from);
+    holds(192, &met, given, |(pasts, (a, b, c), from), tally| {
         let told = |picks: &[Pick]| {
             let mut said = pasts.introduced();
             said.extend(pasts.all(picks));
             Viewer::told(&pasts, &said)
         };
-        let [a_knows, b_knows, c_knows] = [&a, &b, &c].map(|picks| told(picks).expected);
+        let all = [&a, &b, &c].map(|picks| told(picks));
+        let [a_knows, b_knows, c_knows] = all.each_ref().map(|viewer| &viewer.expected);
         tally.note(
             met[0],
             a_knows != b_knows && b_knows != c_knows && a_knows != c_knows,
@@ -436,23 +510,49 @@ fn i3_merge_of_what_nodes_know_is_associative() {
         tally.note(met[1], a_knows.keys().any(lives));
         let most = |knows: &BTreeMap<usize, (usize, u64)>| {
             let highest = |owner: &usize| {
-                let all = [&a_knows, &b_knows, &c_knows].map(|knows| knows[owner]);
+                let all = [a_knows, b_knows, c_knows].map(|knows| knows[owner]);
                 let most = all.iter().max().copied();
                 most == Some(knows[owner])
                     && all.iter().filter(|at| Some(**at) == most).count() == 1
             };
             knows.keys().any(highest)
         };
-        tally.note(met[2], most(&a_knows) && most(&b_knows) && most(&c_knows));
-        let left = told(&a).join(&told(&b)).join(&told(&c));
-        let right = told(&a).join(&told(&b).join(&told(&c)));
-        prop_assert_eq!(left.copies(), right.copies());
-        let highest = |owner: &usize| a_knows[owner].max(b_knows[owner]).max(c_knows[owner]);
-        prop_assert!(
-            left.expected
-                .iter()
-                .all(|(owner, at)| *at == highest(owner))
+        tally.note(met[2], most(a_knows) && most(b_knows) && most(c_knows));
+        let unfit: usize = all.iter().map(|viewer| viewer.unfit).sum();
+        let bc = told(&b).join(&all[2], &from);
+        let mut left = told(&a).join(&all[1], &from).join(&all[2], &from);
+        let mut right = told(&a).join(&bc, &from);
+        let gaps = [&bc, &left, &right].map(|viewer| viewer.unfit);
+        // What each was told before it was joined has been counted: of one of these once, of the left one and the right one again.
+        let fits = gaps.iter().sum::<usize>() == all[1].unfit + 2 * all[0].unfit;
+        let (by_left, by_right) = (left.copies(), right.copies());
+        if fits {
+            prop_assert_eq!(&by_left, &by_right);
+            let highest = |owner: &usize| a_knows[owner].max(b_knows[owner]).max(c_knows[owner]);
+            let mut expected = left.expected.iter();
+            prop_assert!(expected.all(|(owner, at)| *at == highest(owner)));
+        }
+        let owners = 0..pasts.0.len();
+        let held = owners.clone().map(|owner| all[2].knowledge(owner, None));
+        let held = held.flat_map(|said| said.messages).filter(
+            |message| matches!(message, Message::Part(part) if part.entries.iter().any(|e| e.held)),
         );
+        tally.add(met[3], held.count());
+        let ops = owners.map(|owner| all[2].knowledge(owner, from[owner].as_ref()));
+        let ops = ops.flat_map(|said| said.messages);
+        let ops = ops.filter(|message| matches!(message, Message::Ops(_)));
+        tally.note(met[4], fits && unfit == 0 && ops.count() > 0);
+        tally.note(met[5], by_left != by_right);
+        // What anybody was told of has happened, whether or not it fitted there.
+        for viewer in &all {
+            for (owner, at) in &viewer.furthest {
+                for joined in [&mut left, &mut right] {
+                    let furthest = joined.furthest.entry(*owner).or_default();
+                    *furthest = (*at).max(*furthest);
+                }
+            }
+        }
+        prop_assert_eq!(left.answered(), right.answered());
         Ok(())
     });
 }

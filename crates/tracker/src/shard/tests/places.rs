@@ -166,6 +166,33 @@ fn i14_a_place_that_was_updated_out_of_reach_is_no_return_however_often() {
     }
 }
 
+/// The node of the other place crashes while something is held, and its next process has the numbers of its owners anew: who tracks and
+/// updates there before the link is up is no later value of what was listed, but a return.
+#[test]
+fn i14_what_another_process_of_the_other_place_tracks_is_a_return_however_often_it_was_updated() {
+    for updates in 0..3 {
+        let mut net = Net::with_places(&[(0, 1), (1, 2)]);
+        net.close_held(&[1]);
+        net.restart(1, 2);
+        let before = net.shards[1].at().seq;
+        net.shards[1]
+            .track(&slot("bob"), Bytes::new(), net.now)
+            .unwrap();
+        net.come(&[(1, 2)]);
+        for _ in 0..updates {
+            net.update_place(1, 2);
+        }
+        assert!(net.shards[1].at().seq > before);
+        net.take_diffs(2);
+        net.up(1, 2);
+        net.pass(PERIOD);
+        let ann = || net.shards[2].listed().filter(|entry| &*entry.key == "ann");
+        let nodes: Vec<NodeName> = ann().map(|entry| entry.node.clone()).collect();
+        assert_eq!(nodes, [name(1)], "{updates}");
+        assert_eq!(net.shards[2].stats().grace_used, 1, "{updates}");
+    }
+}
+
 /// The updates are lost, and more comes after them than the log has: what is missing is filled by a state.
 #[test]
 fn i14_a_place_that_was_updated_in_a_gap_is_no_return_however_often() {

@@ -398,3 +398,71 @@ fn i26_a_grace_that_the_link_alone_tells_ends_when_it_says() {
     net.pass(PERIOD);
     assert_eq!(net.keys(1), "");
 }
+
+/// The tracker has said how long its grace is, and its link says something else: the tracker's own word counts.
+#[test]
+fn i26_a_grace_that_the_tracker_told_is_not_made_longer_by_its_link() {
+    let told = Duration::from_secs(4);
+    let mut net = Net::meshed(2);
+    net.track(0, "ann");
+    net.pass(PERIOD);
+    net.shards[0].restart(told);
+    net.run();
+    let member = net.member(0, net.link(1, 0));
+    let restarting = MemberEvent::Restarting(member, GRACE);
+    net.shards[1].handle_member(&restarting, net.now);
+    net.run();
+    net.down(0, 1);
+    net.pass(told - PERIOD);
+    assert_eq!(net.keys(1), "ann");
+    net.pass(PERIOD);
+    assert_eq!(net.keys(1), "");
+}
+
+/// What is held of a life that is heard again is further than its node says that it is: when the grace is over, its word alone counts, and
+/// at once.
+#[test]
+fn i17_who_is_heard_again_is_listed_as_it_says_when_the_grace_is_over() {
+    let mut net = Net::meshed(2).about_to_restart(GRACE);
+    net.down(0, 1);
+    net.shards[1].held.values_mut().for_each(|set| set.seq += 5);
+    net.untrack(0, "ann");
+    net.pass(GRACE - 10 * PERIOD);
+    net.up(0, 1);
+    net.pass(9 * PERIOD);
+    assert_eq!(net.keys(1), "ann");
+    net.pass(PERIOD);
+    assert_eq!(
+        (net.keys(1), net.shards[1].stats().held_sets_now),
+        ("".into(), 0)
+    );
+    net.track(0, "bob");
+    net.pass(PERIOD);
+    assert_eq!(
+        (net.keys(1), net.shards[0].at().life),
+        ("bob".into(), life(1))
+    );
+}
+
+/// It is heard again, and what is held of it listed until all of it is here; then it leaves for good.
+#[test]
+fn i26_who_leaves_before_all_of_it_is_here_ends_what_is_held_of_that_very_life() {
+    let mut net = Net::meshed(2).about_to_restart(GRACE);
+    net.down(0, 1);
+    net.shards[1].held.values_mut().for_each(|set| set.seq += 5);
+    net.up(0, 1);
+    assert_eq!(
+        (net.keys(1), net.shards[1].stats().held_sets_now),
+        ("ann".into(), 1)
+    );
+    let goodbye = Goodbye {
+        life: life(1),
+        farewell: Farewell::leaving(),
+    };
+    net.hear(1, 0, net.link(1, 0), Message::Goodbye(goodbye));
+    net.run();
+    assert_eq!(
+        (net.keys(1), net.shards[1].stats().held_sets_now),
+        ("".into(), 0)
+    );
+}

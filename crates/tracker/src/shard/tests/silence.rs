@@ -86,6 +86,27 @@ fn i8_what_a_closed_tracker_said_is_not_heard_again_after_its_silence() {
     }
 }
 
+/// Of whom nothing was listed nothing leaves, but nobody is told any more that it is heard.
+#[test]
+fn i13_who_is_silent_is_not_named_though_it_never_tracked_anything() {
+    let mut net = Net::meshed(3);
+    net.pass(periods(1));
+    let names = |net: &mut Net| {
+        net.sent.clear();
+        net.pass(periods(1));
+        let mut said = net.sent.iter().filter(|(from, ..)| *from == 1);
+        said.any(|(_, _, message)| match message {
+            Message::Vector(vector) => vector.heard.iter().any(|of| of.node == name(0).as_str()),
+            _ => false,
+        })
+    };
+    assert!(names(&mut net));
+    net.deaf.extend([(0, 1), (1, 0)]);
+    net.pass(periods(SILENT_PERIODS));
+    assert_eq!(net.shards[1].stats().silent_peers, 1);
+    assert!(!names(&mut net));
+}
+
 /// Whoever stood still for long is listed again once it has said how far it is, and nothing that went meanwhile.
 #[test]
 fn i19_who_was_silent_and_speaks_again_is_listed_again() {

@@ -758,3 +758,48 @@ fn i8_what_ended_just_before_the_last_words_is_not_held() {
     assert_eq!(net.keys(1), "bob");
     assert_eq!(net.shards[0].last_words().len(), 0, "once");
 }
+
+/// What is held of a node was held of its number before. That is over, whoever told of the later one: the node itself, or one that holds
+/// it. Nothing that has ended here since comes back with the set that somebody still has under the earlier number.
+#[test]
+fn i8_what_was_held_under_a_former_number_is_not_taken_under_it_again() {
+    for itself in [true, false] {
+        let mut net = Net::new(3);
+        net.up(HEARER, TELLER);
+        assert!(net.told_of_set("a", life(1), "ann"));
+        assert_eq!(net.keys(HEARER), "ann");
+        net.track(HEARER, "ann");
+        net.untrack(HEARER, "ann");
+        assert_eq!(net.keys(HEARER), "");
+        let later = life(1).next().unwrap();
+        let at = Position {
+            life: later,
+            seq: 1,
+        };
+        let (from, mut says) = match itself {
+            true => {
+                net.up(0, HEARER);
+                net.deaf.extend([(0, HEARER), (HEARER, 0)]);
+                (0, vector(at, Vec::new()))
+            }
+            false => (TELLER, vector(net.shards[TELLER].at(), Vec::new())),
+        };
+        let formerly = vec![life(1)];
+        match itself {
+            true => says.formerly = formerly,
+            false => {
+                says.held = vec![Offer {
+                    node: "a".to_owned(),
+                    at,
+                    left: PERMDOWN.as_millis() as u64,
+                    formerly,
+                }]
+            }
+        }
+        net.take_diffs(HEARER);
+        net.hear(HEARER, from, net.link(HEARER, from), Message::Vector(says));
+        net.run();
+        assert!(!net.told_of_set("a", life(1), "ann"), "by itself: {itself}");
+        assert_eq!(net.take_diffs(HEARER), [], "by itself: {itself}");
+    }
+}

@@ -24,9 +24,9 @@
 //! | I18, I19 | of who is absent for long nothing is named any more, and it comes back whole, whatever changed on both sides; of however many restarts no more is kept than of a few, and in the end nothing | `i18_`, `i19_` in `lives.rs`, `World::forgotten` in every history |
 //! | I20 | messages of an older life count no more | `i20_` in `lives.rs` |
 //! | I21 | all indexes tell the same | `i21_` here and in `owner_log/tests.rs` |
-//! | I22 | quiet is quiet, in a lasting partition too | `i22_` here |
+//! | I22 | quiet is quiet, in a lasting partition too, and while a restart is held | `i22_` in `quiet.rs` |
 //! | I23 | who lacks so many operations gets so many, or one state | `i23_` in `states.rs` |
-//! | I24 | what is missing is asked from its owner, once | `i24_` here |
+//! | I24 | what is missing is asked from its owner, once | `i24_` in `quiet.rs` |
 //! | I26 | a dead owner leaves no entry anywhere, after its grace if it has one | `i26_` in `owners.rs`, `graces.rs` and `tests/it/owners.rs` |
 //! | I27 | twice is refused, nothing cannot be updated | `i27_` in `owners.rs` |
 //! | I28 | what was tracked is listed at once | `i28_` here, and on threads in `tests/it/single.rs` |
@@ -184,6 +184,54 @@
 //! | a copy that others hold kept under its former number, listed beside what it was not told of, or taken for seen to its end | `i8_i10_a_copy_that_is_held_` of `shard/tests/restarts/ends.rs` |
 //! | that somebody was served forgotten as it begins another life | `i23_who_asks_for_all_` of `shard/tests/hostile.rs` |
 //! | what is here suspected to be missing | `i22_what_is_here_` of `shard/tests/news.rs` |
+//! | a state, or a question whether a hold is known, taken before it is known what its life was | `i20_a_state_of_`, `i20_a_question_of_` of `shard/tests/late.rs` |
+//! | what a link says of a grace counted though the tracker told its own | `i26_a_grace_that_the_tracker_` of `shard/tests/restarts.rs` |
+//! | two trackers that are told the same given the same number | `i20_two_trackers_` of `life.rs` |
+//! | the life ignored where an entry is taken for a later value of a place that was here | `i14_what_another_process_` of `shard/tests/places.rs` |
+//! | any lower life taken for a former number of the one that speaks | `i15_i20_` of `shard/tests.rs` |
+//! | former numbers in vectors not noted | `i18_former_lives_of_` of `shard/tests/former.rs` |
+//! | what gave way in a copy held as the copy becomes a set, or listed as the copy takes a set's place | `i8_what_gave_way_in_a_copy_`, `i8_what_gave_way_while_` of `shard/tests/restarts/ends.rs` |
+//! | what is gone of what is tracked kept from being listed | `i8_what_is_gone_` of `replica/tests.rs` |
+//! | an update of what gave way taken for a join | `i14_what_is_updated_after_` of `shard/tests/holding.rs` |
+//! | what a state holds told and not kept | `i6_a_copy_`, `i2_` of `replica/tests.rs` |
+//! | what came by an update of what is gone, and is tracked, taken for held | `i9_what_is_tracked_after_a_state_` of `replica/tests.rs` |
+//! | what was deleted or held before its part came taken from the part as it is there | `i5_i12_` of `shard/tests/transfer.rs` |
+//! | a part that is due taken for one that was here | `a_state_whose_end_` of `shard/tests.rs` |
+//! | references of a copy given as of the number before | `i14_renumbering_` of `shard/tests/scenarios.rs` |
+//! | what is held kept so as it is updated, or as it is untracked | `i16_what_is_updated_while_`, `who_leaves_on_purpose_` of `shard/tests/holding.rs` |
+//! | what is held held twice by its owner | `i14_what_is_updated_after_` of `shard/tests/holding.rs` |
+//! | what its user's return ended kept to the later of two ends | `i14_who_is_back_before_` of `shard/tests/places.rs` |
+//! | a grace of a lost connection that ends a moment late | `only_a_grace_that_` of `shard/tests/graces.rs` |
+//! | a grace of a held set that ends a moment late | `i14_whose_grace_ends_` of `shard/tests/places.rs` |
+//! | a list of one emptied by another's end, or its entry replaced by any of its key | `a_list_of_one_` of `entries/tests.rs` |
+//! | the owner's word lost as two sets meet | `i26_of_two_sets_that_meet_the_owners_` of `held/tests.rs` |
+//! | a part of a held set that begins with what is here | `i12_a_set_in_parts_` of `shard/tests/restarts/ends.rs` |
+//! | a set taken of which nothing is left | `i4_what_is_held_takes_` of `shard/tests/restarts/ends.rs` |
+//! | an end that counts from when it was noted first, though it was told anew | `i18_an_end_is_` of `held/tests.rs` |
+//! | what others told of an end not remembered | `i8_a_set_that_was_told_` of `shard/tests/restarts.rs` |
+//! | the end of the process ignored for what is offered of it, or taken for that of another process | `i8_i26_who_leaves_` of `shard/tests/restarts/ends.rs` |
+//! | a copy out of reach asked for though it is here, or not known under its former number | `i8_i10_a_copy_`, `i8_a_set_that_is_made_` of `shard/tests/restarts/ends.rs` |
+//! | a part of a set of another node taken | `i6_a_part_of_another_` of `shard/tests/restarts/ends.rs` |
+//! | an announcement taken for one of another life | `i15_an_announcement_` of `shard/tests/restarts.rs` |
+//! | an announcement of the link taken for one of another incarnation | `i15_a_restart_announced_` of `shard/tests/restarts.rs` |
+//! | what is held in a set and in the copy that takes its place listed anew | `i14_who_came_back_while_` of `shard/tests/places.rs` |
+//! | a set of who is heard again passed on | `i26_a_set_of_who_` of `shard/tests/restarts/ends.rs` |
+//! | who is over, silent, or never answered waited for by a hold | `who_ends_or_falls_silent_`, `who_has_ended_`, `who_never_said_` of `shard/tests/holding.rs` |
+//! | who is exactly as far as a hold not taken to know it | `i14_a_hold_is_over_only_` of `shard/tests/holding.rs` |
+//! | what another node's place was updated to taken for a return | `i14_the_restarted_node_lists_both_` of `shard/tests/places.rs` |
+//! | what is updated while it is held taken for a return | `i16_what_is_updated_while_held_takes_` of `shard/tests/holding.rs` |
+//! | an operation of a life that does not count taken for a reason to ask | `i15_i20_` of `shard/tests.rs` |
+//! | a life that is remembered to be over heard, or what is here of an earlier one listed on | `i20_a_life_that_was_held_` of `shard/tests/restarts.rs`; `i17_who_is_taken_` of `shard/tests/news.rs` |
+//! | a number taken for one to rise to that is the own one | `after_a_break_` of `shard/tests.rs` |
+//! | a state of the copy's own number taken again | `i23_of_a_state_` of `shard/tests/late.rs` |
+//! | how far a tracker was that said its end kept for the next one | `i9_the_next_tracker_` of `shard/tests/news.rs` |
+//! | who is behind taken for answered as it is told how far its owner is | `i23_over_a_new_link_` of `shard/tests/news.rs` |
+//! | who is told the number that is over, and not the one above | `i9_who_is_listed_again_` of `shard/tests/restarts/ends.rs` |
+//! | a node named to others whose life does not count any more | `i8_what_a_closed_tracker_said_` of `shard/tests/silence.rs` |
+//! | of two claims the last one counted, not the highest | `k2_` of `shard/tests/scenarios.rs` |
+//! | parts that were never sent taken for here, or a state of which all is here sent on | `i9_what_was_taken_` of `shard/tests/news.rs` |
+//! | a second link taken beside the one that is up | `t5_` of `shard/tests/scenarios/clusters.rs` |
+//! | what the link said of its end not looked at | `i15_what_the_link_said_` of `shard/tests/news.rs` |
 //! | an operation that the log has said to be forgotten, or one that it has not to be there | `i23_who_lacks_` |
 //! | a timer that is still due after its tick | `i22_`, and every story |
 
@@ -717,83 +765,6 @@ fn i21_the_list_and_its_indexes_tell_the_same() {
 }
 
 #[test]
-fn i22_quiet_is_quiet_even_if_not_everybody_hears_everybody() {
-    let met = ["a third node hears both", "both track something"];
-    let given = (history(), (0..5usize, 0..5usize));
-    holds(48, &met, given, |(history, cut), tally| {
-        let mut world = played(history);
-        world.become_quiet();
-        let count = world.nodes.len();
-        let a = cut.0 % count;
-        let b = (a + 1 + cut.1 % (count - 1)) % count;
-        world.part(a, b);
-        world.pass(SETTLING);
-        world.noise.clear();
-        world.pass(Duration::from_secs(60));
-        prop_assert_eq!(&world.noise, &Vec::<&str>::new());
-        let alive = world.alive();
-        let both = alive.contains(&a) && alive.contains(&b);
-        tally.note(met[0], both && alive.len() > 2);
-        tally.note(
-            met[1],
-            both && !world.tracked(a).is_empty() && !world.tracked(b).is_empty(),
-        );
-        Ok(())
-    });
-}
-
-/// Any peers say that they see more of some others: each of those is asked, once, and nobody else.
-#[test]
-fn i24_what_is_missing_is_asked_from_its_owner_once() {
-    let met = ["told by one", "told by several"];
-    let given = (
-        history(),
-        prop::collection::vec((1..5usize, 1..5usize, 1..9u64), 1..12),
-    );
-    holds(48, &met, given, |(history, hints), tally| {
-        let mut world = steady((history.0, 5, history.2));
-        let (mut missing, mut tellers) = (BTreeSet::new(), BTreeMap::new());
-        for (teller, owner, more) in hints {
-            if teller == owner {
-                continue;
-            }
-            let mut at = world.running(0).shard.have(&world.names[owner]).unwrap();
-            at.seq += more;
-            let heard = vec![Heard {
-                node: world.names[owner].as_str().to_owned(),
-                at,
-            }];
-            let teller_at = world.running(teller).shard.at();
-            let vector = Vector {
-                at: teller_at,
-                heard,
-                formerly: Vec::new(),
-                goodbye: None,
-                held: Vec::new(),
-            };
-            world.hear(0, teller, &Message::Vector(vector).encode());
-            tellers
-                .entry(owner)
-                .or_insert_with(BTreeSet::new)
-                .insert(teller);
-            missing.insert(owner);
-        }
-        for tellers in tellers.values() {
-            tally.add(met[usize::from(tellers.len() > 1)], 1);
-        }
-        let said = world.said.len();
-        world.pass(Duration::from_millis(200));
-        let pulls = world.said[said..].iter().filter(|(from, _, bytes)| {
-            *from == 0 && matches!(Message::decode(bytes), Ok(Some(Message::Pull(_))))
-        });
-        let asked: Vec<Index> = pulls.map(|(_, to, _)| *to).collect();
-        let once: BTreeSet<Index> = asked.iter().copied().collect();
-        prop_assert_eq!((asked.len(), &once), (missing.len(), &missing));
-        Ok(())
-    });
-}
-
-#[test]
 fn i28_what_was_tracked_is_listed_at_once_and_until_it_leaves() {
     let met = ["tracked, and listed", "tracked in a restart's drain"];
     let given = history();
@@ -830,6 +801,7 @@ mod lives;
 mod losses;
 mod offers;
 mod owners;
+mod quiet;
 mod splits;
 mod states;
 
@@ -847,6 +819,7 @@ fn every_promise_has_a_property() {
         include_str!("promises/losses.rs"),
         include_str!("promises/offers.rs"),
         include_str!("promises/owners.rs"),
+        include_str!("promises/quiet.rs"),
         include_str!("promises/splits.rs"),
         include_str!("promises/states.rs"),
         include_str!("../../../replica/tests.rs"),

@@ -9,11 +9,16 @@ use super::*;
 #[derive(Clone, Copy, Debug)]
 enum Wish {
     Track(u64),
+    Update(u64),
     Untrack(u64),
+    /// Its connection ends; of every other owner it is held for a while.
+    Die(u64),
     /// The wall clock of that node is set forward or back, by microseconds.
     Jump(i64),
     RestartTracker,
     RestartNode,
+    /// The node says goodbye, with a grace or without one, ends, and begins again.
+    Leave(bool),
     Cut(usize),
     Heal,
 }
@@ -24,10 +29,13 @@ impl Wish {
         let jump = prop_oneof![-DAYS..DAYS, -5_000_000..5_000_000i64];
         prop_oneof![
             5 => (0..4u64).prop_map(Self::Track),
+            2 => (0..4u64).prop_map(Self::Update),
             2 => (0..4u64).prop_map(Self::Untrack),
+            2 => (0..4u64).prop_map(Self::Die),
             3 => jump.prop_map(Self::Jump),
             2 => Just(Self::RestartTracker),
             1 => Just(Self::RestartNode),
+            1 => any::<bool>().prop_map(Self::Leave),
             1 => (0..5usize).prop_map(Self::Cut),
             1 => Just(Self::Heal),
         ]
@@ -36,6 +44,18 @@ impl Wish {
 
 /// Who is listed where: of each viewer the writers with their owners.
 type Seen = Vec<Vec<(NodeName, u64, Bytes)>>;
+
+/// What joined and left: of each viewer, writer and owner the values in order.
+type Told = BTreeMap<(usize, NodeName, u64), Vec<(&'static str, Bytes)>>;
+
+/// So long what loses its connection is held, and what a node had that announced its restart.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// A key of its own for each owner of each node: what is held gives way to nobody else's entry, and so to none that came a moment sooner.
+fn place(node: usize, owner: u64) -> At {
+    let (owner, topic, key) = apart(owner);
+    (owner, topic, key + 10 * node + owner as usize)
+}
 
 /// A history in which the clocks do as they like, or not.
 #[derive(Debug)]
@@ -46,6 +66,7 @@ struct Play {
     below: usize,
     above: usize,
     process_below: usize,
+    left_below: usize,
 }
 
 impl Play {
@@ -61,6 +82,7 @@ impl Play {
             below: 0,
             above: 0,
             process_below: 0,
+            left_below: 0,
         }
     }
 
@@ -71,19 +93,21 @@ impl Play {
         match wish {
             Wish::Track(owner) => {
                 let meta = Bytes::from(number.to_string());
-                if !world.running(node).own.contains_key(&apart(owner)) {
-                    world.track_at(node, apart(owner), meta, Duration::ZERO);
+                let grace = if owner % 2 == 0 {
+                    Duration::ZERO
+                } else {
+                    GRACE
+                };
+                if !world.running(node).own.contains_key(&place(node, owner)) {
+                    world.track_at(node, place(node, owner), meta, grace);
                 }
             }
-            Wish::Untrack(owner) => {
-                let slot = slot_at(apart(owner));
-                world.act(node, |world, running, now| {
-                    if let Some(own) = running.own.remove(&apart(owner)) {
-                        running.shard.untrack(&slot, now).unwrap();
-                        world.truth.ended(own.entry.reference, world.step);
-                    }
-                });
+            Wish::Update(owner) => {
+                let meta = Bytes::from(number.to_string());
+                world.update_at(node, place(node, owner), meta);
             }
+            Wish::Untrack(owner) => world.untrack_at(node, place(node, owner), false),
+            Wish::Die(owner) => world.owner_ends(node, place(node, owner).0, true),
             Wish::Jump(by) if self.jumps => world.set_clock(node, by),
             Wish::Jump(_) => {}
             Wish::RestartTracker => {
@@ -101,6 +125,17 @@ impl Play {
                 let started = world.nodes[node].life.started;
                 self.process_below += usize::from(started < before);
             }
+            Wish::Leave(returns) => {
+                match returns {
+                    true => world.announce_restart_for(node, GRACE, true),
+                    false => world.say_goodbye(node, Goodbye::Leaving),
+                }
+                world.pass(Duration::from_millis(300));
+                world.crash(node);
+                world.start(node);
+                let started = world.nodes[node].life.started;
+                self.left_below += usize::from(returns && started < before);
+            }
             Wish::Cut(other) => {
                 let other = other % world.nodes.len();
                 if other != node {
@@ -109,11 +144,12 @@ impl Play {
             }
             Wish::Heal => world.heal_all(),
         }
-        // As long as the slowest of these takes: a link that is over is noticed within 2.5 s, and a tracker that is told that it began too
-        // low has another number two ways later.
+        // As long as the slowest of these takes: a link that is over is noticed within 2.5 s, a grace begins then, and a tracker that is told
+        // that it began too low has another number two ways later.
         let time = match wish {
-            Wish::Track(_) | Wish::Untrack(_) | Wish::Jump(_) => 130,
-            _ => 3_200,
+            Wish::Track(_) | Wish::Update(_) | Wish::Untrack(_) | Wish::Jump(_) => 130,
+            Wish::Die(_) => 1_000,
+            _ => 3_800,
         };
         world.pass(Duration::from_millis(time));
         if !matches!(wish, Wish::Cut(_)) {
@@ -135,13 +171,30 @@ impl Play {
         viewers.map(list).collect()
     }
 
+    /// What was told since the last call.
+    fn take_told(&mut self) -> Told {
+        let mut told = Told::new();
+        for (viewer, diff) in self.world.diffs.drain(..) {
+            let changes = [("-", &diff.leaves), ("+", &diff.joins)];
+            let changes = changes
+                .iter()
+                .flat_map(|(what, entries)| entries.iter().map(|entry| (*what, entry)));
+            for (what, entry) in changes {
+                let of = (viewer, entry.node.clone(), entry.owner);
+                let values = told.entry(of).or_default();
+                values.push((what, entry.meta.clone()));
+            }
+        }
+        told
+    }
+
     fn renumbered(&self) -> u64 {
         let shards = self.world.nodes.iter().flat_map(|node| &node.running);
         shards.map(|running| running.shard.stats().renumbered).sum()
     }
 }
 
-/// After each of them, all lists are what they are without the jumps.
+/// After each of them, all lists are what they are without the jumps, and each has told the same of the way there.
 #[test]
 fn i29_clocks_that_jump_change_nothing() {
     let met = [
@@ -153,16 +206,22 @@ fn i29_clocks_that_jump_change_nothing() {
         "a number taken because of a jump",
         "another node's entry",
         "an entry hidden by a cut",
+        "told as its number was taken",
+        "held by a restart, while its next process began at an earlier time",
     ];
     let wishes = prop::collection::vec((0..5usize, Wish::any()), 5..50);
     holds(40, &met, (2..6usize, wishes), |(nodes, wishes), tally| {
         let (mut usual, mut jumping) = (Play::new(nodes, false), Play::new(nodes, true));
         for (number, (node, wish)) in wishes.into_iter().enumerate() {
             let wish = (node % nodes, wish);
+            let before = jumping.renumbered();
             usual.wish(wish, number);
             jumping.wish(wish, number);
             let seen = usual.seen();
             prop_assert_eq!(&jumping.seen(), &seen, "after {:?}", wish);
+            let told = usual.take_told();
+            tally.note(met[8], !told.is_empty() && jumping.renumbered() > before);
+            prop_assert_eq!(jumping.take_told(), told, "after {:?}", wish);
             let tracked = usual.world.tracked_by(&usual.world.alive()).len();
             let listed: usize = seen.iter().map(Vec::len).sum();
             tally.add(met[6], listed.saturating_sub(tracked));
@@ -173,6 +232,7 @@ fn i29_clocks_that_jump_change_nothing() {
             let times = jumping.world.report.counts.get(what).copied();
             tally.add(case, times.unwrap_or_default() as usize);
         }
+        tally.add(met[9], jumping.left_below);
         tally.add(met[2], jumping.below);
         tally.add(met[3], jumping.above);
         tally.add(met[4], jumping.process_below);

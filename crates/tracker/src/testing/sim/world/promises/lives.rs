@@ -8,17 +8,31 @@ fn i15_no_entry_of_an_old_life_beside_the_new_ones() {
     let met = [
         "the old life is still listed elsewhere",
         "the new life is listed elsewhere",
+        "it crashed",
+        "its node left",
+        "another tracker in the same process",
+        "begun at an earlier time in the same process",
     ];
-    let given = (history(), 0..5usize);
-    holds(48, &met, given, |(history, which), tally| {
+    let ends = prop_oneof![
+        Just(End::Crash),
+        Just(End::Leaving),
+        Just(End::TrackerAlone)
+    ];
+    let given = (history(), 0..5usize, ends);
+    holds(96, &met, given, |(history, which, end), tally| {
         let mut world = steady(history);
         let node = which % world.nodes.len();
         world.tracks_something(node);
         let old: BTreeSet<PresenceRef> = world.tracked(node).into_keys().collect();
         prop_assert!(!old.is_empty());
         let name = world.names[node].clone();
-        world.crash(node);
-        world.start(node);
+        let before = world.nodes[node].life;
+        world.ends_and_begins(node, end);
+        let below = world.nodes[node].life < before;
+        tally.note(met[2], matches!(end, End::Crash));
+        tally.note(met[3], matches!(end, End::Leaving));
+        tally.note(met[4], matches!(end, End::TrackerAlone));
+        tally.note(met[5], below);
         world.track(node);
         let mut over = vec![false; world.nodes.len()];
         world.watch(Duration::from_secs(8), |world| {
@@ -87,6 +101,7 @@ impl World {
         index
     }
 
+    /// The node's tracker ends, and another one begins there; or one of a name that is not there again does.
     fn ends_and_begins(&mut self, node: Index, end: End) {
         match end {
             End::Crash => self.crash(node),
@@ -105,11 +120,18 @@ impl World {
             End::ForEver => {
                 let stranger = self.newcomer();
                 self.crash(stranger);
-                return;
             }
         }
         if self.nodes[node].running.is_none() {
             self.start(node);
+        }
+    }
+
+    /// That, and the next one is heard and tracks something.
+    fn goes_on_after(&mut self, node: Index, end: End) {
+        self.ends_and_begins(node, end);
+        if matches!(end, End::ForEver) {
+            return;
         }
         self.heal_all();
         self.pass(Duration::from_millis(400));
@@ -150,7 +172,7 @@ fn i18_of_what_is_over_nothing_is_kept_however_often_it_happened() {
         let restarts = ends.iter().filter(|end| !matches!(end, End::ForEver));
         tally.note(met[0], restarts.count() > REMEMBERED_ENDS + 4);
         for end in ends {
-            world.ends_and_begins(of_first, end);
+            world.goes_on_after(of_first, end);
             for viewer in 1..first {
                 let named = world.over_and_named(viewer, of_first);
                 // And those that are on their way to be forgotten: the copy's, the floor's and the held sets', of which there are as
@@ -258,9 +280,10 @@ fn i20_an_older_life_is_not_heard() {
         "operations or a state",
         "a hello or a vector",
         "a question whether a hold is known",
-        "what was confirmed to others, or taken of them",
+        "what was confirmed to others",
         "a part of a held set",
         "its end",
+        "a part taken of another's state",
     ];
     let given = (history(), 0..5usize);
     holds(48, &met, given, |(history, which), tally| {
@@ -273,6 +296,16 @@ fn i20_an_older_life_is_not_heard() {
         world.announce_restart_for(restarts, Duration::from_secs(4), false);
         world.hold(restarts, 1);
         world.pass(Duration::from_millis(300));
+        // More than most logs keep, so that it takes a state of this.
+        world.part(node, restarts);
+        for number in 0..60 {
+            let (owner, topic, key) = apart(100 + number);
+            let at = (owner, topic, key + number as usize);
+            world.track_at(restarts, at, Bytes::from(vec![0; 100]), Duration::ZERO);
+        }
+        world.pass(Duration::from_secs(3));
+        world.heal_all();
+        world.pass(Duration::from_secs(1));
         world.crash(restarts);
         world.pass(Duration::from_secs(3));
         world.start(restarts);
@@ -308,7 +341,8 @@ fn i20_an_older_life_is_not_heard() {
                 Message::Ops(_) | Message::Part(_) => (met[0], true),
                 Message::Vector(_) | Message::Hello(_) => (met[1], true),
                 Message::Confirm(_) => (met[2], true),
-                Message::Confirmed(_) | Message::PartTaken(_) => (met[3], false),
+                Message::Confirmed(_) => (met[3], false),
+                Message::PartTaken(_) => (met[6], false),
                 Message::Goodbye(_) => (met[5], false),
                 // What is left of its grace is nothing: it may be asked for once more, to be dropped.
                 Message::HeldPart(_) => {

@@ -211,11 +211,11 @@ impl Server {
         Ok(Refusal { response, is_final })
     }
 
-    /// Waits until the client has read what it was sent before, or is gone: the answers to many joins at once close no connection whose
-    /// client reads them.
+    /// Waits until the client has read what it was sent before, or is gone, or the channel is closed from outside: the answers to many
+    /// joins at once close no connection whose client reads them.
     async fn room_for(&mut self, response: &Payload) {
         self.inbox.hold(response.len());
-        self.notice.link.outbox.room().await;
+        self.socket.room().await;
     }
 
     /// Whether the client's version of the wire carries this answer; JSON always is.

@@ -492,3 +492,55 @@ async fn a_client_that_does_not_read_cannot_put_off_a_close_while_its_channel_wa
         assert!(last.contains("phx_close"), "{is_put_off}: {last}");
     }
 }
+
+/// What its application has, for as long as it lives.
+struct Holding(#[expect(dead_code, reason = "it is counted")] Arc<()>);
+
+impl Channel<Arc<()>> for Holding {
+    type Params = ();
+    type Event = RawEvent;
+
+    async fn join(app: &Arc<()>, _: &mut Socket, (): ()) -> Result<Self, Refused> {
+        Ok(Self(Arc::clone(app)))
+    }
+
+    async fn handle_in(&mut self, _: &mut Socket, _: RawEvent) -> Reply {
+        Reply::none()
+    }
+}
+
+/// Such as a place on a list that the join itself has taken.
+#[tokio::test(start_paused = true)]
+async fn nor_can_it_while_the_answer_to_its_join_waits() {
+    let (pubsub, app) = (PubSub::local(), Arc::new(()));
+    let sockets = Sockets::new(&pubsub, Arc::clone(&app))
+        .on_connect(async |_, _| Ok(Connected::new().id("anna")))
+        .channel::<Holding>("room:*");
+    let service = MemoryService::new(sockets).with_capacity(1);
+    let info = ConnectInfo::new("memory", Params::parse("vsn=2.0.0").unwrap()).unwrap();
+    let mut client = service.connect(info).await.unwrap();
+    let join = |topic: &str| json!(["1", "1", topic, "phx_join", {}]).to_string();
+    client.send_text(join("room:1")).await.unwrap();
+    client.recv_frame().await.unwrap();
+    const SAID: usize = 12;
+    for _ in 0..SAID {
+        let said = json!({ "said": "x".repeat(60_000) });
+        broadcast(&pubsub, "room:1", "said", &said).unwrap();
+    }
+    advance(Duration::from_secs(1)).await;
+    let before = Arc::strong_count(&app);
+    client.send_text(join("room:2")).await.unwrap();
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(Arc::strong_count(&app), before + 1, "it has joined");
+    assert_eq!(pubsub.subscriptions("room:2"), 0, "and is not answered");
+    close_channel(&pubsub, "anna", "room:2").unwrap();
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(Arc::strong_count(&app), before);
+    for _ in 0..SAID {
+        assert!(client.recv_frame().await.unwrap().len() > 60_000);
+    }
+    for last in ["phx_reply", "phx_close"] {
+        let frame = client.recv_frame().await.unwrap();
+        assert!(frame.as_text().unwrap().contains(last));
+    }
+}

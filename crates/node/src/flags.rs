@@ -169,7 +169,7 @@ pub(crate) struct Flags {
     #[arg(long, env = "MATRYOSHKA_MAX_ADDRESS_SOCKETS", value_name = "N", default_value = "0", value_parser = most)]
     pub(crate) max_address_sockets: Most,
 
-    /// Connections at a time that wait for a request; 0 is no limit
+    /// Connections at a time that wait for a request, or for the rest of its body; 0 is no limit
     #[arg(long, env = "MATRYOSHKA_MAX_HEADS", value_name = "N", default_value = "10000", value_parser = most)]
     pub(crate) max_heads: Most,
 

@@ -1,6 +1,6 @@
-//! Connections that wait for a request: how many there may be, in all and from one address.
+//! Connections that wait for a request, or for the rest of one: how many there may be, in all and from one address.
 //!
-//! Until its request's head is whole, nothing above knows of a connection, and it costs a file descriptor all the same.
+//! Until its request is whole, nothing above knows of a connection, and it costs a file descriptor all the same.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -3,14 +3,15 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -118,7 +119,7 @@ async fn serve(
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     if !exhausted {
-                        tracing::warn!(%error, "no connection can be accepted: trying on, without further words");
+                        tracing::warn!(%error, "no connection can be accepted: trying on, without further words (each takes an open file: ulimit -n)");
                     }
                     exhausted = true;
                     sleep(ACCEPT_PAUSE).await;
@@ -136,7 +137,7 @@ async fn serve(
     }
 }
 
-/// Whether one connection waits for a request; while one is answered it does not.
+/// Whether one connection waits for a request or the rest of one; while one is answered it does not.
 #[derive(Clone)]
 struct Waiting {
     heads: Heads,
@@ -155,22 +156,77 @@ impl Waiting {
         self,
         answer: impl Future<Output = Result<Response<B>, E>>,
     ) -> Result<Response<B>, E> {
-        self.set(None);
         let mut answered = answer.await?;
         if answered.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(answered);
-        }
-        let head = self.heads.enter(self.peer.ip());
-        if head.is_none() {
+            self.set(None);
+        } else if !self.again() {
             let close = HeaderValue::from_static("close");
             answered.headers_mut().insert(CONNECTION, close);
         }
-        self.set(head);
         Ok(answered)
     }
 
+    /// It waits for the next request, unless it would be one too many. It may still wait for the rest of a body that nobody wanted.
+    fn again(&self) -> bool {
+        let mut head = self.lock();
+        if head.is_none() {
+            *head = self.heads.enter(self.peer.ip());
+        }
+        head.is_some()
+    }
+
     fn set(&self, head: Option<Head>) {
-        *self.head.lock().unwrap_or_else(PoisonError::into_inner) = head;
+        *self.lock() = head;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Head>> {
+        // It is whole whenever a panic could strike.
+        self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A body, until whose end its connection waits.
+struct Awaited<B> {
+    body: B,
+    waiting: Waiting,
+}
+
+impl<B: Body + Unpin> Awaited<B> {
+    fn new(body: B, waiting: Waiting) -> Self {
+        let awaited = Self { body, waiting };
+        awaited.note_end();
+        awaited
+    }
+
+    fn note_end(&self) {
+        if self.body.is_end_stream() {
+            self.waiting.set(None);
+        }
+    }
+}
+
+impl<B: Body + Unpin> Body for Awaited<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        match &frame {
+            None => self.waiting.set(None),
+            Some(_) => self.note_end(),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -190,6 +246,7 @@ async fn connection(
     let stream = Taking::new(stream, times.write, may_stall.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(PeerAddr(peer));
+        let request = request.map(|body| Awaited::new(body, waiting.clone()));
         let answer = waiting.clone().over(router.clone().call(request));
         let may_stall = may_stall.clone();
         async move {
@@ -422,6 +479,43 @@ mod tests {
         }
         let took = began.elapsed();
         assert!(took >= LIMIT && took < Duration::from_secs(30), "{took:?}");
+        serving.stop().await;
+    }
+
+    #[tokio::test]
+    async fn one_whose_body_does_not_come_is_one_that_waits() {
+        let one = HeadLimits {
+            in_all: Some(1),
+            of_address: None,
+        };
+        let (asked, mut is_asked) = tokio::sync::mpsc::channel(1);
+        let read = move |request: axum::extract::Request| {
+            let asked = asked.clone();
+            async move {
+                asked.send(()).await.unwrap();
+                let body = axum::body::to_bytes(request.into_body(), 9).await;
+                asked.send(()).await.unwrap();
+                std::future::pending::<()>().await;
+                body.unwrap()
+            }
+        };
+        let router = Router::new()
+            .route("/", get(async || "here"))
+            .route("/post", axum::routing::post(read));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (head, write) = (HEAD_LIMIT, WRITE_LIMIT);
+        let serving = Serving::with(listener, router, one, Times { head, write });
+        let mut posting = TcpStream::connect(address).await.unwrap();
+        let request = b"POST /post HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n";
+        posting.write_all(request).await.unwrap();
+        is_asked.recv().await.unwrap();
+        let mut turned_away = TcpStream::connect(address).await.unwrap();
+        let end = turned_away.read_to_end(&mut Vec::new()).await;
+        assert_eq!(end.unwrap(), 0);
+        posting.write_all(b"the body!").await.unwrap();
+        is_asked.recv().await.unwrap();
+        ask(&mut TcpStream::connect(address).await.unwrap()).await;
         serving.stop().await;
     }
 

@@ -15,6 +15,7 @@ mod listener;
 mod logging;
 mod metrics;
 mod node;
+mod open_files;
 mod page;
 mod page_link;
 mod presence_api;
@@ -57,6 +58,7 @@ fn run() -> Result<ExitCode, StartError> {
 
 fn serve(flags: &flags::Flags) -> Result<ExitCode, StartError> {
     logging::start(&flags.log);
+    open_files::allow_all();
     matryoshka_presence::channel::log_panics();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -3,9 +3,14 @@
 //! Until its request is whole, nothing above knows of a connection, and it costs a file descriptor all the same.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 
+use http::header::{CONNECTION, HeaderValue};
+use http::{Response, StatusCode};
+use hyper::body::{Body, Frame, SizeHint};
 use matryoshka_presence::channel::transport::counted_address;
 
 /// How many connections may wait for a request at a time. None is no limit.
@@ -22,18 +27,18 @@ pub(crate) struct HeadLimits {
 #[derive(Clone, Debug)]
 pub(crate) struct Heads {
     limits: HeadLimits,
-    waiting: Arc<Mutex<Waiting>>,
+    counts: Arc<Mutex<Counts>>,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct Counts {
     in_all: usize,
     of_address: HashMap<IpAddr, usize>,
 }
 
 /// One connection that waits, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Head {
+struct Head {
     heads: Heads,
     address: Option<IpAddr>,
 }
@@ -42,28 +47,27 @@ impl Heads {
     pub(crate) fn new(limits: HeadLimits) -> Self {
         Self {
             limits,
-            waiting: Arc::default(),
+            counts: Arc::default(),
         }
     }
 
     /// A connection waits, a new one or one whose request is answered, or it is one too many.
-    pub(crate) fn enter(&self, ip: IpAddr) -> Option<Head> {
+    fn enter(&self, ip: IpAddr) -> Option<Head> {
         let address = counted_address(ip);
-        let mut waiting = self.lock();
-        let of_address = address.map_or(0, |address| waiting.of(&address));
+        let mut counts = self.lock();
+        let of_address = address.map_or(0, |address| counts.of(&address));
         let is_over = |count, most: Option<usize>| most.is_some_and(|most| count >= most);
-        if is_over(waiting.in_all, self.limits.in_all)
-            || is_over(of_address, self.limits.of_address)
+        if is_over(counts.in_all, self.limits.in_all) || is_over(of_address, self.limits.of_address)
         {
             return None;
         }
-        Some(self.count(&mut waiting, address))
+        Some(self.count(&mut counts, address))
     }
 
-    fn count(&self, waiting: &mut Waiting, address: Option<IpAddr>) -> Head {
-        waiting.in_all += 1;
+    fn count(&self, counts: &mut Counts, address: Option<IpAddr>) -> Head {
+        counts.in_all += 1;
         if let Some(address) = address {
-            *waiting.of_address.entry(address).or_default() += 1;
+            *counts.of_address.entry(address).or_default() += 1;
         }
         Head {
             heads: self.clone(),
@@ -71,13 +75,13 @@ impl Heads {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, Counts> {
         // Two numbers are whole whenever a panic could strike.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Waiting {
+impl Counts {
     fn of(&self, address: &IpAddr) -> usize {
         self.of_address.get(address).copied().unwrap_or(0)
     }
@@ -85,15 +89,120 @@ impl Waiting {
 
 impl Drop for Head {
     fn drop(&mut self) {
-        let mut waiting = self.heads.lock();
-        waiting.in_all -= 1;
+        let mut counts = self.heads.lock();
+        counts.in_all -= 1;
         let Some(address) = self.address else { return };
-        if let Some(count) = waiting.of_address.get_mut(&address) {
+        if let Some(count) = counts.of_address.get_mut(&address) {
             *count -= 1;
             if *count == 0 {
-                waiting.of_address.remove(&address);
+                counts.of_address.remove(&address);
             }
         }
+    }
+}
+
+/// Whether one connection waits for a request or the rest of one; while one is answered it does not.
+#[derive(Clone)]
+pub(crate) struct Waiting {
+    heads: Heads,
+    peer: SocketAddr,
+    head: Arc<Mutex<Option<Head>>>,
+}
+
+impl Waiting {
+    /// It waits for its first request, unless it is one too many.
+    pub(crate) fn begin(heads: &Heads, peer: SocketAddr) -> Option<Self> {
+        let head = heads.enter(peer.ip())?;
+        Some(Self {
+            heads: heads.clone(),
+            peer,
+            head: Arc::new(Mutex::new(Some(head))),
+        })
+    }
+
+    /// Whose connection it is.
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// The body of its request, which it waits for.
+    pub(crate) fn for_body<B: Body + Unpin>(self, body: B) -> Awaited<B> {
+        let waiting = self;
+        let awaited = Awaited { body, waiting };
+        awaited.note_end();
+        awaited
+    }
+
+    /// Answers one request. Where the connection would be one too many to wait for another, that answer is its last.
+    pub(crate) async fn over<B, E>(
+        self,
+        answer: impl Future<Output = Result<Response<B>, E>>,
+    ) -> Result<Response<B>, E> {
+        let mut answered = answer.await?;
+        if answered.status() == StatusCode::SWITCHING_PROTOCOLS {
+            self.set(None);
+        } else if !self.again() {
+            let close = HeaderValue::from_static("close");
+            answered.headers_mut().insert(CONNECTION, close);
+        }
+        Ok(answered)
+    }
+
+    /// It waits for the next request, unless it would be one too many. It may still wait for the rest of a body that nobody wanted.
+    fn again(&self) -> bool {
+        let mut head = self.lock();
+        if head.is_none() {
+            *head = self.heads.enter(self.peer.ip());
+        }
+        head.is_some()
+    }
+
+    fn set(&self, head: Option<Head>) {
+        *self.lock() = head;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Head>> {
+        // It is whole whenever a panic could strike.
+        self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A body, until whose end its connection waits.
+pub(crate) struct Awaited<B> {
+    body: B,
+    waiting: Waiting,
+}
+
+impl<B: Body + Unpin> Awaited<B> {
+    fn note_end(&self) {
+        if self.body.is_end_stream() {
+            self.waiting.set(None);
+        }
+    }
+}
+
+impl<B: Body + Unpin> Body for Awaited<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        match &frame {
+            None => self.waiting.set(None),
+            Some(_) => self.note_end(),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

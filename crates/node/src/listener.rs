@@ -3,26 +3,23 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::pin::pin;
+use std::time::Duration;
 
 use axum::Router;
-use http::header::{CONNECTION, HeaderValue};
-use http::{Request, Response, StatusCode};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use http::{Request, StatusCode};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use matryoshka_presence::channel::transport::PeerAddr;
+use matryoshka_presence::channel::transport::{LogLimit, PeerAddr};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tower::Service;
 
-use crate::heads::{Head, HeadLimits, Heads};
+use crate::heads::{HeadLimits, Heads, Waiting};
 use crate::taking::{MayStall, Taking};
 
 /// How long a client may take to send a request's head, the wait for its first byte included; then its
@@ -32,9 +29,6 @@ const HEAD_LIMIT: Duration = Duration::from_secs(30);
 /// How long a client may take nothing of the answers that it asked for; then its connection is closed. Upgraded connections have
 /// limits of their own.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
-
-/// How often, at most, the log says that connections are turned away.
-const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// How long requests that are under way may take once nothing more is accepted.
 const REQUEST_LIMIT: Duration = Duration::from_secs(1);
@@ -98,32 +92,16 @@ async fn serve(
     let (last_request, is_last) = watch::channel(());
     let mut connections = JoinSet::new();
     let mut stopped = pin!(stopped);
-    let mut exhausted = false;
-    let mut told: Option<Instant> = None;
+    let mut gate = Gate::new(heads);
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => {
-                    exhausted = false;
-                    let Some(head) = heads.enter(peer.ip()) else {
-                        if told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
-                            told = Some(Instant::now());
-                            tracing::warn!(%peer, "connections are turned away: too many wait for a request (--max-heads, --max-address-heads)");
-                        }
-                        continue;
-                    };
-                    let waiting = Waiting::new(heads.clone(), peer, head);
+            accepted = listener.accept() => match gate.judge(accepted) {
+                Judged::Asks(stream, waiting) => {
                     let answering = connection(stream, waiting, router.clone(), times, is_last.clone());
                     connections.spawn(answering);
                 }
-                Err(error) if is_of_one_connection(&error) => {}
-                Err(error) => {
-                    if !exhausted {
-                        tracing::warn!(%error, "no connection can be accepted: trying on, without further words (each takes an open file: ulimit -n)");
-                    }
-                    exhausted = true;
-                    sleep(ACCEPT_PAUSE).await;
-                }
+                Judged::TurnedAway => {}
+                Judged::Exhausted => sleep(ACCEPT_PAUSE).await,
             },
             Some(_) = connections.join_next() => {}
             // A dropped sender means the same.
@@ -137,96 +115,56 @@ async fn serve(
     }
 }
 
-/// Whether one connection waits for a request or the rest of one; while one is answered it does not.
-#[derive(Clone)]
-struct Waiting {
+/// Decides on whoever connects.
+struct Gate {
     heads: Heads,
-    peer: SocketAddr,
-    head: Arc<Mutex<Option<Head>>>,
+    turned_away: LogLimit,
+    /// Whether the system had no connection to give out when it was last asked.
+    is_exhausted: bool,
 }
 
-impl Waiting {
-    fn new(heads: Heads, peer: SocketAddr, head: Head) -> Self {
-        let head = Arc::new(Mutex::new(Some(head)));
-        Self { heads, peer, head }
-    }
-
-    /// Answers one request. Where the connection would be one too many to wait for another, that answer is its last.
-    async fn over<B, E>(
-        self,
-        answer: impl Future<Output = Result<Response<B>, E>>,
-    ) -> Result<Response<B>, E> {
-        let mut answered = answer.await?;
-        if answered.status() == StatusCode::SWITCHING_PROTOCOLS {
-            self.set(None);
-        } else if !self.again() {
-            let close = HeaderValue::from_static("close");
-            answered.headers_mut().insert(CONNECTION, close);
-        }
-        Ok(answered)
-    }
-
-    /// It waits for the next request, unless it would be one too many. It may still wait for the rest of a body that nobody wanted.
-    fn again(&self) -> bool {
-        let mut head = self.lock();
-        if head.is_none() {
-            *head = self.heads.enter(self.peer.ip());
-        }
-        head.is_some()
-    }
-
-    fn set(&self, head: Option<Head>) {
-        *self.lock() = head;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Head>> {
-        // It is whole whenever a panic could strike.
-        self.head.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// What becomes of what the system gave out.
+enum Judged {
+    Asks(TcpStream, Waiting),
+    TurnedAway,
+    /// It was nothing, and may be for a while.
+    Exhausted,
 }
 
-/// A body, until whose end its connection waits.
-struct Awaited<B> {
-    body: B,
-    waiting: Waiting,
-}
-
-impl<B: Body + Unpin> Awaited<B> {
-    fn new(body: B, waiting: Waiting) -> Self {
-        let awaited = Self { body, waiting };
-        awaited.note_end();
-        awaited
-    }
-
-    fn note_end(&self) {
-        if self.body.is_end_stream() {
-            self.waiting.set(None);
+impl Gate {
+    fn new(heads: Heads) -> Self {
+        Self {
+            heads,
+            turned_away: LogLimit::default(),
+            is_exhausted: false,
         }
     }
-}
 
-impl<B: Body + Unpin> Body for Awaited<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        match &frame {
-            None => self.waiting.set(None),
-            Some(_) => self.note_end(),
+    fn judge(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>) -> Judged {
+        match accepted {
+            Ok((stream, peer)) => {
+                self.is_exhausted = false;
+                match Waiting::begin(&self.heads, peer) {
+                    Some(waiting) => Judged::Asks(stream, waiting),
+                    None => self.turn_away(peer),
+                }
+            }
+            Err(error) if is_of_one_connection(&error) => Judged::TurnedAway,
+            Err(error) => {
+                if !self.is_exhausted {
+                    tracing::warn!(%error, "no connection can be accepted: trying on, without further words (each takes an open file: ulimit -n)");
+                }
+                self.is_exhausted = true;
+                Judged::Exhausted
+            }
         }
-        Poll::Ready(frame)
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+    fn turn_away(&self, peer: SocketAddr) -> Judged {
+        if let Some(left_out) = self.turned_away.pass_now() {
+            tracing::warn!(%peer, left_out, "connections are turned away: too many wait for a request (--max-heads, --max-address-heads)");
+        }
+        Judged::TurnedAway
     }
 }
 
@@ -238,7 +176,7 @@ async fn connection(
     times: Times,
     mut is_last: watch::Receiver<()>,
 ) {
-    let peer = waiting.peer;
+    let peer = waiting.peer();
     if let Err(error) = tune(&stream) {
         tracing::debug!(%peer, %error, "a connection keeps the system's settings");
     }
@@ -246,7 +184,7 @@ async fn connection(
     let stream = Taking::new(stream, times.write, may_stall.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(PeerAddr(peer));
-        let request = request.map(|body| Awaited::new(body, waiting.clone()));
+        let request = request.map(|body| waiting.clone().for_body(body));
         let answer = waiting.clone().over(router.clone().call(request));
         let may_stall = may_stall.clone();
         async move {
@@ -296,6 +234,9 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

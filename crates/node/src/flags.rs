@@ -28,7 +28,7 @@ use crate::identity::PkiFiles;
 use crate::logging;
 use crate::page_link::PageLink;
 use crate::presence_events::PresenceEvents;
-use crate::presence_topics::PresenceTopics;
+use crate::presence_topics::{PresenceTopics, longest_grace};
 
 /// The environment variable that holds the cluster's secrets themselves, comma between.
 pub(crate) const SECRET_VARIABLE: &str = "MATRYOSHKA_CLUSTER_SECRET";
@@ -580,7 +580,7 @@ fn most(value: &str) -> Result<Most, String> {
     match value.parse() {
         Ok(0) => Ok(Most(None)),
         Ok(most) => Ok(Most(Some(most))),
-        Err(_) => Err("it takes a whole number of sockets, 0 for no limit".to_owned()),
+        Err(_) => Err("it takes a whole number, 0 for no limit".to_owned()),
     }
 }
 
@@ -598,9 +598,13 @@ fn drain_limit(value: &str) -> Result<Seconds, String> {
 }
 
 fn restart_grace(value: &str) -> Result<Seconds, String> {
-    match value.parse() {
-        Ok(seconds @ 0..=1_200) => Ok(Seconds(Duration::from_secs(seconds))),
-        _ => Err("it takes whole seconds, from 0 to 1200".to_owned()),
+    let most = longest_grace();
+    match value.parse().map(Duration::from_secs) {
+        Ok(grace) if grace <= most => Ok(Seconds(grace)),
+        _ => Err(format!(
+            "it takes whole seconds, from 0 to {}",
+            most.as_secs()
+        )),
     }
 }
 
@@ -613,8 +617,8 @@ fn presence_events(value: &str) -> Result<PresenceEvents, String> {
 
 fn presence_topics(value: &str) -> Result<PresenceTopics, String> {
     value.parse().map_err(|()| {
-        "it takes a topic or a beginning and *, then full, count or window:N, perhaps with up to 1200 seconds, such as hall:*=window:20 or room:*=full/3"
-            .to_owned()
+        let most = longest_grace().as_secs();
+        format!("it takes a topic or a beginning and *, then full, count or window:N, perhaps with up to {most} seconds, such as hall:*=window:20 or room:*=full/3")
     })
 }
 

@@ -3,6 +3,8 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use matryoshka_presence::channel::Router;
+use matryoshka_presence::tracker::TrackerConfig;
 use matryoshka_presence::{Mode, PresenceConfig, TopicConfig};
 
 /// One topic, or the beginning of several with a `*` after it; and what their clients are told.
@@ -29,9 +31,7 @@ impl FromStr for PresenceTopics {
             Some((mode, seconds)) => (mode, drop_grace(seconds)?),
             None => (treatment, Duration::ZERO),
         };
-        // One topic, or a beginning and a star.
-        let start = pattern.strip_suffix('*').unwrap_or(pattern);
-        if pattern.is_empty() || start.contains('*') {
+        if pattern.is_empty() || Router::new().add(pattern, ()).is_err() {
             return Err(());
         }
         Ok(Self {
@@ -53,11 +53,13 @@ fn mode(text: &str) -> Result<Mode, ()> {
 }
 
 /// As long as anything is held for at most.
+pub(crate) fn longest_grace() -> Duration {
+    TrackerConfig::default().permdown_period
+}
+
 fn drop_grace(text: &str) -> Result<Duration, ()> {
-    match text.parse() {
-        Ok(seconds @ 0..=1_200) => Ok(Duration::from_secs(seconds)),
-        _ => Err(()),
-    }
+    let grace = text.parse().map(Duration::from_secs).map_err(drop)?;
+    (grace <= longest_grace()).then_some(grace).ok_or(())
 }
 
 #[cfg(test)]

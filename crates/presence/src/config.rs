@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use matryoshka_channel::Router;
 use matryoshka_tracker::TrackerConfig;
 
 use crate::error::StartError;
@@ -11,7 +12,7 @@ use crate::events::Events;
 use crate::fetch::{AnyFetch, Fetch};
 use crate::handler::HandleMetas;
 use crate::handling::AnyHandler;
-use crate::rules::{Rules, TopicConfig};
+use crate::topic_config::TopicConfig;
 
 /// Settings of a [`Presence`](crate::Presence). The default is right for one presence in an application.
 ///
@@ -135,7 +136,7 @@ impl PresenceConfig {
     }
 
     /// The topics' settings, once all settings are found to make sense.
-    pub(crate) fn checked(&self) -> Result<Rules, StartError> {
+    pub(crate) fn checked(&self) -> Result<Router<TopicConfig>, StartError> {
         if let Some(name) = self.events.wrong() {
             return Err(StartError::EventName(name.to_owned()));
         }
@@ -147,10 +148,13 @@ impl PresenceConfig {
                 return Err(StartError::TooLong { setting, time });
             }
         }
-        let mut rules = Rules::default();
+        let mut rules = Router::new();
         for (pattern, config) in &self.topics {
             let added = rules.add(pattern, *config);
-            added.ok_or_else(|| StartError::Pattern(pattern.clone()))?;
+            // There is no topic without a name.
+            if pattern.is_empty() || added.is_err() {
+                return Err(StartError::Pattern(pattern.clone()));
+            }
         }
         Ok(rules)
     }

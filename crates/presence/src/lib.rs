@@ -17,11 +17,11 @@ mod meta;
 mod mode;
 mod parts;
 mod presence;
-mod rules;
 mod stats;
 mod teller;
 #[cfg(test)]
 mod testing;
+mod topic_config;
 mod writing;
 
 pub use config::PresenceConfig;
@@ -33,8 +33,8 @@ pub use list::PresenceState;
 pub use meta::Meta;
 pub use mode::Mode;
 pub use presence::Presence;
-pub use rules::TopicConfig;
 pub use stats::Stats;
+pub use topic_config::TopicConfig;
 
 pub use matryoshka_channel as channel;
 pub use matryoshka_tracker as tracker;

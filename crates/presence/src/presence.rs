@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use matryoshka_channel::pubsub::PubSub;
 use matryoshka_channel::pubsub::registry::Owner;
-use matryoshka_channel::{Flow, LeaveHook, Socket};
+use matryoshka_channel::{Flow, LeaveHook, Router, Socket};
 use matryoshka_tracker::{Closed, PresenceRef, Tracker};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -27,9 +27,9 @@ use crate::greeting::Greeting;
 use crate::handling::HandlerQueue;
 use crate::list::PresenceState;
 use crate::meta::{self, Meta};
-use crate::rules::Rules;
 use crate::stats::{Counters, Stats};
 use crate::teller::{Settings, Teller};
+use crate::topic_config::{TopicConfig, of_topic};
 use crate::writing::Writing;
 
 /// Who is here, by topic and key, on all nodes of the cluster. A clone is the same presence.
@@ -46,7 +46,7 @@ pub struct Presence {
 
 struct Shared {
     tracker: Tracker,
-    rules: Rules,
+    rules: Router<TopicConfig>,
     /// The longest name of a topic that anybody can subscribe to.
     topic_bytes: usize,
     events: Arc<Events>,
@@ -275,7 +275,7 @@ impl Presence {
                 topic,
                 key,
                 meta,
-                self.shared.rules.of(topic).drop_grace,
+                of_topic(&self.shared.rules, topic).drop_grace,
             )
             .await?;
         let reference = tracked.reference();

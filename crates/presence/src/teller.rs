@@ -24,13 +24,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use matryoshka_channel::Router;
 use matryoshka_tracker::{Entries, Entry};
 
 use crate::departed::{Departed, KEPT};
 use crate::difference::Difference;
 use crate::greeting::Greeting;
 use crate::mode::{Count, Counted, Mode};
-use crate::rules::Rules;
+use crate::topic_config::{TopicConfig, of_topic};
 
 /// The least time between two counts of a topic.
 pub(crate) const COUNT_PERIOD: Duration = Duration::from_secs(1);
@@ -44,7 +45,7 @@ const BASES: usize = 8;
 pub(crate) struct Settings {
     /// The least time between two differences of a topic, and between two lists.
     pub(crate) period: Duration,
-    pub(crate) rules: Rules,
+    pub(crate) rules: Router<TopicConfig>,
     /// Whether a handler is to have every change.
     pub(crate) has_handler: bool,
 }
@@ -270,7 +271,7 @@ impl<W> Teller<W> {
         let topic = self
             .topics
             .entry(Arc::clone(name))
-            .or_insert_with(|| Topic::new(self.settings.rules.of(name).mode));
+            .or_insert_with(|| Topic::new(of_topic(&self.settings.rules, name).mode));
         let outcome = change(topic);
         let due = topic.due();
         if due != topic.scheduled {

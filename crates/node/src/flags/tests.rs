@@ -55,6 +55,14 @@ fn the_link_between_nodes_is_as_new_as_it_gets_unless_told_otherwise() {
 }
 
 #[test]
+fn the_help_says_the_longest_grace() {
+    let help = CommandLine::command().render_long_help().to_string();
+    let most = format!("up to {}", longest_grace().as_secs());
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(help.contains(&most), "{help}");
+}
+
+#[test]
 fn presence_lists_come_by_phoenix_events_unless_told_otherwise() {
     assert_eq!(flags(&[]).presence_events, PresenceEvents::default());
     let named = flags(&["--presence-events", "people,moves"]);

@@ -44,14 +44,13 @@
 //! | all that happens where nobody is subscribed noted | `where_nobody_has_been_for_a_minute_` |
 //! | what was noted while nobody was subscribed taken for what a window's clients hold | `who_comes_to_a_window_` |
 //! | all that is due looked at in one turn | `so_many_looks_` |
-//! | the last rule that fits, not the first | `the_first_rule_that_fits_` of `rules.rs` |
+//! | the last rule that fits, not the first | `the_first_rule_that_fits_` of `topic_config.rs` |
 //!
 //! That what has changed is not forgotten needs no test: its time is never later than the end of the period, which is waited for.
 
 use matryoshka_tracker::Entry;
 
 use super::*;
-use crate::rules::TopicConfig;
 use crate::testing::{TOPIC, entry, list};
 
 const PERIOD: Duration = Duration::from_millis(50);
@@ -63,7 +62,7 @@ const HELD: Wish = Wish {
 };
 
 fn teller<W>(mode: Mode) -> Teller<W> {
-    let mut rules = Rules::default();
+    let mut rules = Router::new();
     rules.add("*", TopicConfig::default().mode(mode)).unwrap();
     Teller::new(Settings {
         period: PERIOD,

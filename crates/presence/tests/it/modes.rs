@@ -212,8 +212,13 @@ async fn j12_events_have_the_names_that_were_set() {
 async fn settings_that_make_no_sense_stop_the_start() {
     let pubsub = PubSub::local();
     let refused = |config| Presence::start(&pubsub, config).err().unwrap();
-    let topics = PresenceConfig::default().topics("a*b", TopicConfig::default());
-    assert!(matches!(refused(topics), StartError::Pattern(_)));
+    for pattern in ["", "a*b", "*a", "a**"] {
+        let topics = PresenceConfig::default().topics(pattern, TopicConfig::default());
+        assert!(
+            matches!(refused(topics), StartError::Pattern(_)),
+            "{pattern}"
+        );
+    }
     let event = PresenceConfig::default().diff_event("presence_state");
     assert!(matches!(refused(event), StartError::EventName(_)));
     let fetches = PresenceConfig::default().fetches_at_once(0);

@@ -11,151 +11,138 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::Page;
-
-/// A metric: its name, what it means, and its value in a snapshot.
-struct Metric<T, N> {
-    name: &'static str,
-    help: &'static str,
-    value: fn(&T) -> N,
-}
+use super::metric::{Metric, counter, gauge};
 
 /// One of several values of a metric, told apart by a label.
 type Labelled<T, N> = (&'static str, fn(&T) -> N);
 
-const fn metric<T, N>(name: &'static str, help: &'static str, value: fn(&T) -> N) -> Metric<T, N> {
-    Metric { name, help, value }
-}
-
-const SUMS: &[Metric<Stats, u64>] = &[
-    metric("quic_dials", "Attempts to reach another node", |s| s.dials),
-    metric("quic_accepted", "Connections that others made", |s| {
+const NODE: &[Metric<Stats>] = &[
+    gauge("quic_up", "Other nodes with a link", |s| s.up),
+    gauge(
+        "quic_connections",
+        "QUIC connections, in whatever stage",
+        |s| s.connections,
+    ),
+    gauge(
+        "quic_ring_entries",
+        "Messages that wait since no other node asked for their topic",
+        |s| s.ring_entries as u64,
+    ),
+    gauge("quic_ring_bytes", "The same in bytes", |s| {
+        s.ring_bytes as u64
+    }),
+    gauge(
+        "quic_topics_wanted",
+        "Topics that this node wants of the others",
+        |s| s.topics_wanted as u64,
+    ),
+    gauge(
+        "quic_topics_of_peers",
+        "Different topics that other nodes want",
+        |s| s.topics_of_peers as u64,
+    ),
+    counter("quic_dials", "Attempts to reach another node", |s| s.dials),
+    counter("quic_accepted", "Connections that others made", |s| {
         s.accepted
     }),
-    metric("quic_refused", "Handshakes of others that failed", |s| {
+    counter("quic_refused", "Handshakes of others that failed", |s| {
         s.refused
     }),
-    metric(
+    counter(
         "quic_skipped_frames",
         "Frames of a kind unknown to this version",
         |s| s.skipped_frames,
     ),
-    metric(
+    counter(
         "quic_skipped_fields",
         "Fields unknown to this version",
         |s| s.skipped_fields,
     ),
-    metric("quic_sent", "Messages queued for other nodes", |s| s.sent),
-    metric(
+    counter("quic_sent", "Messages queued for other nodes", |s| s.sent),
+    counter(
         "quic_sent_bytes",
         "Bytes of payload queued for other nodes",
         |s| s.sent_bytes,
     ),
-    metric(
+    counter(
         "quic_dropped",
         "Messages that a full queue to another node lost",
         |s| s.dropped,
     ),
-    metric(
+    counter(
         "quic_dropped_too_large",
         "Messages larger than another node takes",
         |s| s.dropped_too_large,
     ),
-    metric("quic_received", "Messages received from other nodes", |s| {
+    counter("quic_received", "Messages received from other nodes", |s| {
         s.received
     }),
-    metric(
+    counter(
         "quic_received_bytes",
         "Bytes of payload received from other nodes",
         |s| s.received_bytes,
     ),
-    metric(
+    counter(
         "quic_lost",
         "Messages that other nodes lost on their way here",
         |s| s.lost,
     ),
-    metric(
+    counter(
         "quic_encoded",
         "Times that a message was written as bytes, whatever the number of nodes",
         |s| s.encoded,
     ),
-    metric(
+    counter(
         "quic_arrived_for_nobody",
         "Messages received while nobody here was subscribed",
         |s| s.routing.arrived_for_nobody,
     ),
-    metric(
+    counter(
         "quic_resyncs",
         "Times that another node was asked to tell its interest anew",
         |s| s.routing.resyncs,
     ),
 ];
 
-const GAUGES: &[Metric<Stats, u64>] = &[
-    metric("quic_up", "Other nodes with a link", |s| s.up),
-    metric(
-        "quic_connections",
-        "QUIC connections, in whatever stage",
-        |s| s.connections,
-    ),
-    metric(
-        "quic_ring_entries",
-        "Messages that wait since no other node asked for their topic",
-        |s| s.ring_entries as u64,
-    ),
-    metric("quic_ring_bytes", "The same in bytes", |s| {
-        s.ring_bytes as u64
-    }),
-    metric(
-        "quic_topics_wanted",
-        "Topics that this node wants of the others",
-        |s| s.topics_wanted as u64,
-    ),
-    metric(
-        "quic_topics_of_peers",
-        "Different topics that other nodes want",
-        |s| s.topics_of_peers as u64,
-    ),
-];
-
 /// Of each other node, whether it has a link now or not.
-const PEER_SUMS: &[Metric<PeerInfo, u64>] = &[
-    metric("quic_peer_sent", "Messages queued for that node", |p| {
+const PEER_SUMS: &[Metric<PeerInfo>] = &[
+    counter("quic_peer_sent", "Messages queued for that node", |p| {
         p.sent
     }),
-    metric(
+    counter(
         "quic_peer_sent_bytes",
         "Bytes of payload queued for that node",
         |p| p.sent_bytes,
     ),
-    metric("quic_peer_dropped", "Messages dropped for that node", |p| {
+    counter("quic_peer_dropped", "Messages dropped for that node", |p| {
         p.dropped
     }),
-    metric(
+    counter(
         "quic_peer_dropped_too_large",
         "Messages larger than that node takes",
         |p| p.dropped_too_large,
     ),
-    metric(
+    counter(
         "quic_peer_gaps",
         "Times that the node was told of dropped messages",
         |p| p.gaps,
     ),
-    metric(
+    counter(
         "quic_peer_received",
         "Messages received from that node",
         |p| p.received,
     ),
-    metric(
+    counter(
         "quic_peer_received_bytes",
         "Bytes of payload received from that node",
         |p| p.received_bytes,
     ),
-    metric(
+    counter(
         "quic_peer_lost",
         "Messages that the node lost on their way here",
         |p| p.lost,
     ),
-    metric(
+    counter(
         "quic_peer_reconnects",
         "Links to that node after the first",
         |p| p.links.saturating_sub(1),
@@ -177,22 +164,22 @@ const ROUTES: &[Labelled<Counters, u64>] = &[
 
 /// Of each other node with a link.
 const LINK_GAUGES: &[Metric<LinkInfo, Option<f64>>] = &[
-    metric(
+    gauge(
         "quic_peer_round_trip_seconds",
         "Round trip to that node",
         |link| Some(link.round_trip.as_secs_f64()),
     ),
-    metric(
+    gauge(
         "quic_peer_protocol",
         "Version of the protocol spoken with that node",
         |link| Some(f64::from(link.protocol)),
     ),
-    metric(
+    gauge(
         "quic_peer_interest",
         "1 if both ends of the link route by interest",
         |link| Some(f64::from(u8::from(link.interest))),
     ),
-    metric(
+    gauge(
         "quic_peer_certificate_end_seconds",
         "End of that node's certificate, since 1970",
         |link| link.certificate_end.and_then(unix_seconds),
@@ -217,12 +204,7 @@ const STATES: [(&str, MemberState); 5] = [
 /// Writes all of it.
 pub(super) fn write(page: &mut Page<'_>, adapter: &QuicAdapter) -> fmt::Result {
     let (stats, peers) = (adapter.stats(), adapter.peers());
-    for metric in GAUGES {
-        page.gauge(metric.name, metric.help, (metric.value)(&stats))?;
-    }
-    for metric in SUMS {
-        page.counter(metric.name, metric.help, (metric.value)(&stats))?;
-    }
+    page.rows(NODE, &stats)?;
     for metric in PEER_SUMS {
         let mut family = Family::counter(metric.name, metric.help);
         for peer in &peers {

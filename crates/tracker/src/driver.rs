@@ -51,6 +51,11 @@ pub(crate) enum Command {
         meta: Bytes,
         reply: oneshot::Sender<Result<Arc<Entry>, Refusal>>,
     },
+    /// What is tracked there, listed or not: what is held may have given way already.
+    Find {
+        target: Target,
+        reply: oneshot::Sender<Option<Arc<Entry>>>,
+    },
     Untrack {
         target: Target,
         reply: oneshot::Sender<Result<bool, Refusal>>,
@@ -272,6 +277,11 @@ impl Driver {
                     None => Err(Refusal::NoPresence),
                 };
                 self.answer(reply, result);
+            }
+            Command::Find { target, reply } => {
+                let slot = self.shard.slot_of(target);
+                let there = slot.and_then(|slot| self.shard.own_slot(&slot).cloned());
+                self.answer(reply, there);
             }
             Command::Untrack { target, reply } => {
                 let result = match self.shard.slot_of(target) {

@@ -258,6 +258,11 @@ impl Shard {
         }
     }
 
+    /// What is tracked in a slot, listed or not.
+    pub(crate) fn own_slot(&self, slot: &Slot) -> Option<&Arc<Entry>> {
+        self.own.get(slot)
+    }
+
     /// Replaces the value in a slot, if it is still `expected`.
     pub(crate) fn update(
         &mut self,

@@ -583,7 +583,14 @@ impl Tracker {
         target: Target,
         mut change: impl FnMut(&Entry) -> Result<Bytes, E>,
     ) -> Result<PresenceRef, E> {
-        let Some(mut there) = self.find(&target) else {
+        let there = match self.find(&target) {
+            Some(there) => Some(there),
+            None => self
+                .find_unlisted(&target)
+                .await
+                .map_err(UpdateError::from)?,
+        };
+        let Some(mut there) = there else {
             return Err(self.missing(&target).into());
         };
         loop {
@@ -595,6 +602,14 @@ impl Tracker {
                 Err(refusal) => return Err(refused(refusal).into()),
             }
         }
+    }
+
+    /// A place that is held, and whose user is back elsewhere, is not listed any more; until its connection ends it can be updated.
+    async fn find_unlisted(&self, target: &Target) -> Result<Option<Arc<Entry>>, Closed> {
+        let (reply, answer) = oneshot::channel();
+        let target = target.clone();
+        let shard = self.shard(target.topic());
+        shard.ask(Command::Find { target, reply }, answer).await
     }
 
     async fn replace_if(

@@ -15,7 +15,6 @@ use crate::entry::Entry;
 use crate::held::HeldSet;
 use crate::life::Life;
 use crate::message::Position;
-use crate::owner_log::Slot;
 #[cfg(test)]
 use crate::replica::Kept;
 use crate::replica::Replica;
@@ -53,10 +52,6 @@ impl Shard {
 
     pub(crate) fn entries(&self, topic: &str) -> Entries {
         self.visible.entries(topic)
-    }
-
-    pub(crate) fn own_slot(&self, slot: &Slot) -> Option<&Arc<Entry>> {
-        self.own.get(slot)
     }
 
     pub(crate) fn at(&self) -> Position {

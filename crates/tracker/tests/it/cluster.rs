@@ -104,6 +104,37 @@ async fn i14_who_was_held_before_their_connection_closed_changes_places_in_one_d
     assert_eq!(a.tracker.stats().holds_unconfirmed, 0);
 }
 
+/// Its user is back elsewhere, so it is listed nowhere, and its connection is still open: it is its owner's until that ends.
+#[tokio::test(start_paused = true)]
+async fn i16_what_gave_way_before_its_connection_ended_can_be_updated_by_a_function() {
+    let mesh = MemoryMesh::new();
+    let [a, b] = ["a", "b"].map(|name| Node::start(&mesh, name));
+    let ann = a.track("ann").await;
+    pass(SOON).await;
+    a.tracker.restart(Duration::from_secs(5)).await;
+    assert!(a.tracker.hold(&[a.owner.id()]).await);
+    let back = b.track("ann").await;
+    pass(SOON).await;
+    let mut seen = Vec::new();
+    let updated = ann
+        .update(|meta: &mut String| seen.push(meta.clone()))
+        .await;
+    assert!(updated.is_ok(), "{updated:?}");
+    let owner = a.owner.id();
+    let change = |meta: &mut String| seen.push(meta.clone());
+    let updated = a.tracker.update(owner, "room", "ann", change).await;
+    assert!(updated.is_ok(), "{updated:?}");
+    assert_eq!(seen.len(), 2);
+    pass(SOON).await;
+    for node in [&a, &b] {
+        assert_eq!(node.keys(), "ann", "the new place alone");
+    }
+    a.owner.end();
+    let gone = ann.update(|_: &mut String| {}).await;
+    assert!(matches!(gone, Err(UpdateError::NoPresence)), "{gone:?}");
+    drop(back);
+}
+
 #[tokio::test(start_paused = true)]
 async fn i17_a_partition_hides_and_heals_with_the_same_references() {
     let mesh = MemoryMesh::new();

@@ -43,6 +43,11 @@ impl Entry {
     pub fn decode<M: DeserializeOwned>(&self) -> Result<M, MetaError> {
         rmp_serde::from_slice(&self.meta).map_err(MetaError::decode)
     }
+
+    /// Whether it came by updates of the value of that number in its slot, or of a later one.
+    pub(crate) fn came_of(&self, put_seq: u64) -> bool {
+        self.previous.is_some_and(|was| was.put_seq() >= put_seq)
+    }
 }
 
 /// Whether a value is what its readers take for one: asked once, and remembered for all lists that have the entry.

@@ -6,16 +6,18 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use matryoshka_pubsub::NodeName;
 
 use crate::entry::{Entry, Verdict};
+use crate::gone::Gone;
 use crate::life::Life;
 use crate::message::{HeldPart, HeldValue, Offer, Position, millis};
-use crate::owner_log::{FORMER_LIVES, wire_size};
+use crate::owner_log::{FORMER_LIVES, Slot, wire_size};
+use crate::peer::{LONGEST_PATIENCE, RETRY_PERIOD};
 use crate::reference::PresenceRef;
 use crate::replica::Replica;
 use crate::visible::{Beside, MOST_TOLD};
@@ -26,7 +28,7 @@ pub(crate) struct HeldSet {
     /// How far the copy was that this came from, or the most complete of those that it was merged from.
     pub(crate) seq: u64,
     entries: BTreeMap<u64, Arc<Entry>>,
-    gone: BTreeSet<u64>,
+    gone: Gone,
     pub(crate) deadline: Duration,
     /// Lives that the same tracker had before it took this number: what is held of them is a part of this.
     formerly: Vec<Life>,
@@ -98,7 +100,7 @@ impl HeldSet {
         Self {
             seq: offer.at.seq,
             entries,
-            gone: BTreeSet::new(),
+            gone: Gone::default(),
             deadline,
             formerly: offer.formerly.clone(),
             said_over: false,
@@ -176,23 +178,20 @@ impl HeldSet {
         self.entries.values()
     }
 
-    #[cfg(test)]
-    pub(crate) fn gone(&self) -> &BTreeSet<u64> {
+    #[cfg(any(test, feature = "test-util"))]
+    pub(crate) fn gone(&self) -> &Gone {
         &self.gone
     }
 
     /// What is gone of it, for the copy that takes its place. Of a set that others told nothing: they may have made up what was.
-    pub(crate) fn gone_for_good(&self) -> BTreeSet<u64> {
-        match self.told_by {
-            Some(_) => BTreeSet::new(),
-            None => self.gone.clone(),
-        }
+    pub(crate) fn gone_for_good(&self) -> Option<&Gone> {
+        self.told_by.is_none().then_some(&self.gone)
     }
 
     /// An entry is not shown any more, for good.
     pub(crate) fn mark_gone(&mut self, put_seq: u64) {
-        if self.entries.remove(&put_seq).is_some() {
-            self.gone.insert(put_seq);
+        if let Some(entry) = self.entries.remove(&put_seq) {
+            self.gone.insert(&entry);
         }
     }
 
@@ -212,20 +211,22 @@ impl HeldSet {
         let later = entries.split_off(&(self.seq + 1));
         self.seq = other.seq;
         let slots = self.entries.iter();
-        let slots: BTreeMap<_, u64> = slots.map(|(put_seq, e)| (slot(e), *put_seq)).collect();
+        let slots: BTreeMap<Slot, u64> =
+            slots.map(|(put_seq, e)| (Slot::of(e), *put_seq)).collect();
         for (put_seq, entry) in later {
-            let was = entry.previous.map(PresenceRef::put_seq);
-            if self.gone.contains(&put_seq) {
-                continue;
-            }
-            if was.is_some_and(|was| self.gone.contains(&was)) {
-                self.gone.insert(put_seq);
+            if self.gone.has(&entry) {
+                self.gone.insert(&entry);
                 continue;
             }
             // It was updated: nobody tracks two values in one slot.
-            if let Some(before) = slots.get(&slot(&entry)) {
-                merged.replaced.extend(self.entries.remove(before));
-                self.gone.insert(*before);
+            if let Some(before) = slots.get(&Slot::of(&entry)) {
+                let before = self.entries.remove(before);
+                if let Some(before) = &before {
+                    self.gone.insert_replaced(before.reference.put_seq());
+                }
+                merged
+                    .replaced
+                    .extend(before.map(|before| (put_seq, before)));
             }
             self.entries.insert(put_seq, Arc::clone(&entry));
             merged.fresh.push(entry);
@@ -254,11 +255,15 @@ impl HeldSet {
         bytes: usize,
         beside: impl Fn(&Entry) -> Vec<PresenceRef>,
     ) -> HeldPart {
-        let start = after.map_or(0, |after| after.saturating_add(1));
+        let after = after.unwrap_or(0);
         let mut room = bytes;
         let mut entries = Vec::new();
         let mut more = false;
-        for entry in self.entries.range(start..).map(|(_, entry)| entry) {
+        for entry in self
+            .entries
+            .range(after.saturating_add(1)..)
+            .map(|(_, entry)| entry)
+        {
             let value = value(entry, beside(entry));
             let size = wire_size(entry) + value.beside.len() * (PresenceRef::TEXT_LEN + 1);
             if size > room && !entries.is_empty() {
@@ -268,7 +273,12 @@ impl HeldSet {
             room = room.saturating_sub(size);
             entries.push(value);
         }
-        HeldPart { set, entries, more }
+        HeldPart {
+            set,
+            after: Some(after),
+            entries,
+            more,
+        }
     }
 }
 
@@ -276,16 +286,8 @@ impl HeldSet {
 #[derive(Debug, Default)]
 pub(crate) struct Merged {
     pub(crate) fresh: Vec<Arc<Entry>>,
-    /// Whose newer value is among the fresh ones.
-    pub(crate) replaced: Vec<Arc<Entry>>,
-}
-
-fn slot(entry: &Entry) -> (u64, Arc<str>, Arc<str>) {
-    (
-        entry.owner,
-        Arc::clone(&entry.topic),
-        Arc::clone(&entry.key),
-    )
+    /// Whose newer value is among the fresh ones, by the number of that.
+    pub(crate) replaced: BTreeMap<u64, Arc<Entry>>,
 }
 
 fn value(entry: &Entry, beside: Vec<PresenceRef>) -> HeldValue {
@@ -305,7 +307,9 @@ fn value(entry: &Entry, beside: Vec<PresenceRef>) -> HeldValue {
 pub(crate) struct Taking {
     pub(crate) node: NodeName,
     pub(crate) life: Life,
-    pub(crate) asked: Duration,
+    asked: Duration,
+    /// After so long without a part the question is taken for lost.
+    patience: Duration,
     seq: Option<u64>,
     pub(crate) entries: BTreeMap<u64, Arc<Entry>>,
     pub(crate) told: Told,
@@ -316,6 +320,8 @@ pub(crate) struct Taking {
 pub(crate) enum Taken {
     /// The entries after that number are to be asked for; nothing: all of them, since the set has changed.
     Ask(Option<u64>),
+    /// Nothing: it is not the part that was asked for. One that came late, or twice.
+    Old,
     /// That was the last part.
     Complete,
     /// The peer does not have it any more, or does not speak the truth.
@@ -328,9 +334,40 @@ impl Taking {
             node,
             life,
             asked,
+            patience: RETRY_PERIOD,
             seq: None,
             entries: BTreeMap::new(),
             told: Told::none(),
+        }
+    }
+
+    /// The last entry that is here: those after it are to be asked for. Nothing: all.
+    pub(crate) fn last(&self) -> Option<u64> {
+        self.entries.last_key_value().map(|(last, _)| *last)
+    }
+
+    /// The next part is asked for.
+    pub(crate) fn ask(&mut self, now: Duration) {
+        self.asked = now;
+    }
+
+    /// Whether it is asked for again: the question is taken for lost, or the answer. It may only be slow, so what is here stays, and the next
+    /// time it is given longer.
+    pub(crate) fn ask_again(&mut self, now: Duration) -> bool {
+        let is_lost = self.asked + self.patience <= now;
+        if is_lost {
+            self.asked = now;
+            self.patience = (2 * self.patience).min(LONGEST_PATIENCE);
+        }
+        is_lost
+    }
+
+    /// Whether a part is the next one. An earlier version does not say what it answers: of what it sends nothing that is here is the next.
+    fn is_next(&self, part: &HeldPart) -> bool {
+        let first = part.entries.first().map(|value| value.reference.put_seq());
+        match part.after {
+            Some(after) => after == self.last().unwrap_or(0),
+            None => first.is_none_or(|first| self.last().is_none_or(|last| first > last)),
         }
     }
 
@@ -340,6 +377,9 @@ impl Taking {
         part: &HeldPart,
         share: impl FnMut(&Arc<str>) -> Arc<str>,
     ) -> Taken {
+        if !self.is_next(part) {
+            return Taken::Old;
+        }
         let set = &part.set;
         if set.left == 0 {
             return Taken::Dropped;
@@ -353,10 +393,10 @@ impl Taking {
         if !self.put_all(&part.entries, share) {
             return Taken::Dropped;
         }
-        match (part.more, self.entries.last_key_value()) {
+        match (part.more, part.entries.is_empty()) {
             (false, _) => Taken::Complete,
-            (true, Some((last, _))) if !part.entries.is_empty() => Taken::Ask(Some(*last)),
-            (true, _) => Taken::Dropped,
+            (true, false) => Taken::Ask(self.last()),
+            (true, true) => Taken::Dropped,
         }
     }
 
@@ -368,8 +408,7 @@ impl Taking {
     ) -> bool {
         for value in values {
             let put_seq = value.reference.put_seq();
-            let last = self.entries.last_key_value();
-            let follows = last.is_none_or(|(last, _)| put_seq > *last);
+            let follows = self.last().is_none_or(|last| put_seq > last);
             if !follows || self.seq.is_none_or(|seq| put_seq > seq) {
                 return false;
             }

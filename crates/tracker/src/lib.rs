@@ -9,6 +9,7 @@ mod driver;
 mod entries;
 mod entry;
 mod error;
+mod gone;
 mod held;
 mod inbox;
 mod left_right;

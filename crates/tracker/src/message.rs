@@ -135,6 +135,9 @@ pub(crate) struct HeldPull {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct HeldPart {
     pub(crate) set: Offer,
+    /// The entries after this number, as they were asked for; 0: from the first one on. Earlier versions do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) after: Option<u64>,
     /// In the order of their numbers.
     pub(crate) entries: Vec<HeldValue>,
     /// Whether entries follow that have to be asked for.
@@ -424,7 +427,7 @@ impl Message {
             Self::PartTaken(taken) => taken.at.fits(),
             Self::Goodbye(_) => true,
             Self::HeldPull(pull) => pull.after.is_none_or(fits),
-            Self::HeldPart(part) => part.set.at.fits(),
+            Self::HeldPart(part) => part.set.at.fits() && part.after.is_none_or(fits),
             Self::Confirm(confirm) | Self::Confirmed(confirm) => confirm.at.fits(),
         };
         if sound {

@@ -58,7 +58,7 @@ pub(crate) struct OwnerLog {
 }
 
 /// Where an entry is tracked: by whom, in which topic, under which key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Slot {
     pub(crate) owner: u64,
     pub(crate) topic: Arc<str>,

@@ -12,6 +12,7 @@ use std::time::Duration;
 use matryoshka_pubsub::NodeName;
 
 use crate::entry::{Entry, Verdict};
+use crate::gone::Gone;
 use crate::life::Life;
 use crate::message::{Op, Ops, Part, PartTaken, Position, Value};
 use crate::owner_log::Slot;
@@ -129,19 +130,21 @@ impl Replica {
     }
 
     /// What is tracked is shown, in place of a set of which that is gone. What is tracked is not, whatever was thought of it.
-    pub(crate) fn shown_after(&mut self, gone: &BTreeSet<u64>) {
-        self.gone.extend(gone);
-        let held = |put_seq: &u64| self.entries.get(put_seq).is_some_and(|kept| kept.held);
-        self.gone.retain(held);
+    pub(crate) fn shown_after(&mut self, gone: &Gone) {
+        let held = self.entries.iter().filter(|(_, kept)| kept.held);
+        let is_gone =
+            |put_seq: &u64, kept: &Kept| self.gone.contains(put_seq) || gone.has(&kept.entry);
+        let gone = held.filter(|(put_seq, kept)| is_gone(put_seq, kept));
+        self.gone = gone.map(|(put_seq, _)| *put_seq).collect();
     }
 
-    /// All entries that are not gone, and the numbers of those that are.
-    pub(crate) fn into_parts(mut self) -> (BTreeMap<u64, Arc<Entry>>, BTreeSet<u64>) {
-        self.entries
-            .retain(|put_seq, _| !self.gone.contains(put_seq));
+    /// All entries that are not gone, and which are.
+    pub(crate) fn into_parts(self) -> (BTreeMap<u64, Arc<Entry>>, Gone) {
+        let gone = Gone::of(self.gone());
         let entries = self.entries.into_iter();
+        let entries = entries.filter(|(put_seq, _)| !self.gone.contains(put_seq));
         let entries = entries.map(|(put_seq, kept)| (put_seq, kept.entry));
-        (entries.collect(), self.gone)
+        (entries.collect(), gone)
     }
 
     /// The lives that the node had before this one, in the same tracker.

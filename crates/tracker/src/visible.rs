@@ -28,6 +28,8 @@ pub(crate) struct VisibleSet {
     /// How many were looked for because something was to be held beside them.
     #[cfg(test)]
     gathered: usize,
+    /// Where the running step left nothing held. Until it ends something may be again: a held entry is updated in several changes.
+    idle: Vec<TopicKey>,
     touched: BTreeMap<Arc<str>, Vec<Touched>>,
 }
 
@@ -126,8 +128,8 @@ impl VisibleSet {
             return false;
         };
         let is_held = there.hold(entry, of, beside);
-        if there.is_idle() {
-            self.held.remove(&key);
+        if there.holds_nothing() {
+            self.idle.push(key);
         }
         if is_held {
             self.put_in(entry);
@@ -135,11 +137,19 @@ impl VisibleSet {
         is_held
     }
 
-    /// Somebody else has a held entry from now on. Whether it is visible.
-    pub(crate) fn hand_over(&mut self, entry: &Arc<Entry>, to: HeldBy) -> bool {
-        let there = self.held.get_mut(&topic_key(entry));
-        let is_held = there.is_some_and(|there| there.hand_over(entry, to));
+    /// Somebody else has a held entry from now on, or a later value of it, which stands beside the same. Whether that is visible.
+    pub(crate) fn hand_over(
+        &mut self,
+        before: &Arc<Entry>,
+        entry: &Arc<Entry>,
+        to: HeldBy,
+    ) -> bool {
+        let there = self.held.get_mut(&topic_key(before));
+        let is_held = there.is_some_and(|there| there.hand_over(before, entry, to));
         if is_held {
+            if before.reference != entry.reference {
+                self.take_out(before);
+            }
             self.put_in(entry);
         }
         is_held
@@ -168,8 +178,8 @@ impl VisibleSet {
         let key = topic_key(entry);
         if let Some(there) = self.held.get_mut(&key) {
             there.remove(entry);
-            if there.is_idle() {
-                self.held.remove(&key);
+            if there.holds_nothing() {
+                self.idle.push(key);
             }
         }
     }
@@ -190,8 +200,8 @@ impl VisibleSet {
             return Vec::new();
         };
         let displaced = there.admit(entry);
-        if there.is_idle() {
-            self.held.remove(&key);
+        if there.holds_nothing() {
+            self.idle.push(key);
         }
         displaced
     }
@@ -230,7 +240,12 @@ impl VisibleSet {
 
     /// Ends the step: one item for each topic whose list differs from what it was when the last step ended.
     pub(crate) fn take_step(&mut self) -> Vec<TopicStep> {
-        std::mem::take(&mut self.touched)
+        for key in mem::take(&mut self.idle) {
+            if self.held.get_mut(&key).is_some_and(HeldKey::end_step) {
+                self.held.remove(&key);
+            }
+        }
+        mem::take(&mut self.touched)
             .into_iter()
             .filter_map(|(topic, touched)| self.step_of(topic, touched))
             .collect()

@@ -1,9 +1,11 @@
 //! Held sets that meet, sets on their way, and the memory of what is over.
 
 use bytes::Bytes;
+use proptest::prelude::*;
 
 use super::*;
 use crate::reference::{PresenceRef, Writer};
+use crate::testing::tally::holds;
 
 const LIFE: Life = Life {
     incarnation: 1,
@@ -119,7 +121,7 @@ fn i14_what_another_set_lacks_stays_here_until_its_user_is() {
 #[test]
 fn i8_what_is_gone_comes_with_no_other_set() {
     let mut here = set(0, &[]);
-    here.gone.insert(1);
+    here.gone.insert(&entry(1, "ann"));
     let merged = here.merge(set(2, &[(1, "ann"), (2, "bob")]));
     assert_eq!(numbers(here.iter()), [2]);
     assert_eq!(numbers(&merged.fresh), [2]);
@@ -131,20 +133,26 @@ fn i16_of_two_values_in_one_slot_the_newer_one_is_held() {
     let merged = here.merge(set(2, &[(2, "ann")]));
     assert_eq!(numbers(here.iter()), [2]);
     assert_eq!(
-        (numbers(&merged.replaced), numbers(&merged.fresh)),
+        (numbers(merged.replaced.values()), numbers(&merged.fresh)),
         (vec![1], vec![2])
     );
-    assert!(here.gone().contains(&1), "for good");
+    assert!(here.gone().numbers().contains(&1), "for good");
 }
 
 impl Taking {
-    /// Adds the part that has these entries, of a set that is so far.
+    /// Adds the part that was asked for, with these entries, of a set that is so far.
     fn add_part(&mut self, seq: u64, entries: &[u64], more: bool) -> Taken {
+        let after = self.last().unwrap_or(0);
+        self.add_after(Some(after), seq, entries, more)
+    }
+
+    fn add_after(&mut self, after: Option<u64>, seq: u64, entries: &[u64], more: bool) -> Taken {
         let entries = entries
             .iter()
             .map(|n| value(&entry(*n, &format!("k{n}")), Vec::new()));
         let part = HeldPart {
             set: offer(seq),
+            after,
             entries: entries.collect(),
             more,
         };
@@ -175,6 +183,36 @@ fn i10_a_set_out_of_order_or_of_more_than_it_covers_is_dropped() {
     assert_eq!(again.add_part(5, &[1, 2], true), Taken::Ask(Some(2)));
     assert_eq!(again.add_part(5, &[2, 3], false), Taken::Dropped);
     assert_eq!(taking().add_part(5, &[], true), Taken::Dropped, "endless");
+}
+
+/// It was only slow, and what was asked for again comes twice; or the set was asked for anew meanwhile. What an earlier version sends does not
+/// say what it follows.
+#[test]
+fn i9_a_part_that_does_not_follow_the_last_one_changes_nothing() {
+    let mut taking = taking();
+    for after in [Some(2), Some(9)] {
+        assert_eq!(taking.add_after(after, 9, &[3], false), Taken::Old);
+    }
+    assert_eq!(taking.add_part(9, &[1, 2], true), Taken::Ask(Some(2)));
+    for after in [Some(0), None] {
+        assert_eq!(taking.add_after(after, 9, &[1, 2], true), Taken::Old);
+        assert_eq!(taking.add_after(after, 9, &[1], false), Taken::Old);
+    }
+    assert_eq!(taking.add_after(None, 9, &[3], true), Taken::Ask(Some(3)));
+    assert_eq!(taking.add_part(9, &[4], false), Taken::Complete);
+    assert_eq!(numbers(taking.entries.values()), [1, 2, 3, 4]);
+}
+
+#[test]
+fn i22_what_is_not_answered_is_asked_again_after_twice_the_time() {
+    let mut taking = taking();
+    let mut now = Duration::ZERO;
+    for patience in [1, 2, 4, 8, 8] {
+        let due = now + patience * SECOND;
+        assert!(!taking.ask_again(due - Duration::from_millis(1)));
+        assert!(taking.ask_again(due));
+        now = due;
+    }
 }
 
 #[test]
@@ -241,4 +279,130 @@ fn i18_what_is_told_of_ends_has_a_bound_for_each_teller_and_is_not_renewed() {
     assert_eq!(ended.len(), 2, "there is room again");
     ended.forget(5 * SECOND, 2 * SECOND);
     assert!(ended.tellers.is_empty());
+}
+
+/// What one tracker did: the entries that it had after each of its operations, and from which first value each came by updates.
+#[derive(Debug, Default)]
+struct Past {
+    states: Vec<BTreeMap<u64, Arc<Entry>>>,
+    first: BTreeMap<u64, u64>,
+}
+
+impl Past {
+    /// Each wish is about one slot: tracks there, or updates, or untracks what is.
+    fn of(wishes: &[(u8, bool)]) -> Self {
+        let mut past = Self::default();
+        let mut state = BTreeMap::new();
+        past.states.push(state.clone());
+        for (seq, (key, untracks)) in (1..).zip(wishes) {
+            let key = format!("k{key}");
+            let there = state
+                .values()
+                .find(|entry: &&Arc<Entry>| *entry.key == *key);
+            let there = there.map(|entry| entry.reference);
+            if let Some(there) = there {
+                state.remove(&there.put_seq());
+            }
+            if there.is_none() || !untracks {
+                let new = Entry {
+                    previous: there,
+                    ..Entry::clone(&entry(seq, &key))
+                };
+                let first = there.map_or(seq, |there| past.first[&there.put_seq()]);
+                past.first.insert(seq, first);
+                state.insert(seq, Arc::new(new));
+            }
+            past.states.push(state.clone());
+        }
+        past
+    }
+
+    /// A set of what there was at that number, of which some is gone.
+    fn set(&self, at: prop::sample::Index, gone: u32, deadline: u64) -> HeldSet {
+        let seq = at.index(self.states.len());
+        let state = self.states[seq].clone();
+        let mut set = HeldSet::taken(
+            &offer(seq as u64),
+            state.clone(),
+            Told::none(),
+            Duration::from_secs(deadline),
+        );
+        for (bit, put_seq) in state.keys().enumerate() {
+            if gone >> bit & 1 == 1 {
+                set.mark_gone(*put_seq);
+            }
+        }
+        set
+    }
+}
+
+/// Sets of one tracker that came to be held at any number, and of which anything is gone: the further one adds what came later, but nothing
+/// that came of what is gone.
+#[test]
+fn i8_i14_sets_that_meet_have_what_either_holds_and_nothing_that_is_gone() {
+    let met = [
+        "a further one",
+        "one that is not",
+        "an update of what is held",
+        "an update of what is gone",
+        "several updates of what is gone",
+        "what was untracked before it came",
+    ];
+    let set = || (any::<prop::sample::Index>(), 0..16u32, 1..9u64);
+    let sets = [set(), set()];
+    let wishes = prop::collection::vec((0..3u8, any::<bool>()), 1..16);
+    holds(1_024, &met, (wishes, sets), |(wishes, sets), tally| {
+        let past = Past::of(&wishes);
+        let both = || sets.map(|(at, gone, deadline)| past.set(at, gone, deadline));
+        let ([here, there], [mut one, other], [_, again]) = (both(), both(), both());
+        let merged = one.merge(other);
+        prop_assert_eq!(one.seq, here.seq.max(there.seq));
+        prop_assert_eq!(one.deadline, here.deadline.min(there.deadline));
+        tally.note(met[0], there.seq > here.seq);
+        tally.note(met[1], there.seq <= here.seq);
+        let first = |put_seq: &u64| past.first[put_seq];
+        let gone_firsts: Vec<u64> = here.gone.numbers().iter().map(first).collect();
+        let at_hand = &past.states[here.seq as usize];
+        let was_gone = |entry: &Arc<Entry>| {
+            let mut gone = here.gone.numbers().iter();
+            gone.any(|gone| at_hand[gone].key == entry.key)
+        };
+        let fresh = there.entries.range(here.seq + 1..);
+        for (put_seq, entry) in fresh.filter(|_| there.seq > here.seq) {
+            let is_here = one.entries.contains_key(put_seq);
+            if gone_firsts.contains(&first(put_seq)) {
+                prop_assert!(!is_here, "I8: {entry:?}");
+                let previous = entry.previous.unwrap().put_seq();
+                let directly = here.gone.numbers().contains(&previous);
+                tally.note(met[if directly { 3 } else { 4 }], true);
+            } else if !was_gone(entry) || entry.previous.is_none() {
+                prop_assert!(is_here, "I9: {entry:?}");
+            }
+        }
+        for (put_seq, entry) in &here.entries {
+            let later = merged.fresh.iter().find(|later| later.key == entry.key);
+            prop_assert_eq!(
+                one.entries.contains_key(put_seq),
+                later.is_none(),
+                "{:?}",
+                entry
+            );
+            if let Some(later) = later {
+                let number = later.reference.put_seq();
+                prop_assert_eq!(merged.replaced.get(&number), Some(entry));
+                let came = first(&number) == first(put_seq);
+                tally.note(met[2], came);
+                tally.note(met[5], !came);
+            }
+        }
+        let known = |put_seq: &u64| {
+            here.entries.contains_key(put_seq) || there.entries.contains_key(put_seq)
+        };
+        prop_assert!(one.entries.keys().all(known));
+        let (entries, gone) = (one.entries.clone(), one.gone.numbers().clone());
+        let merged = one.merge(again);
+        prop_assert!(merged.fresh.is_empty() && merged.replaced.is_empty());
+        prop_assert_eq!((&one.entries, one.gone.numbers()), (&entries, &gone));
+        Ok(())
+    });
 }

@@ -108,6 +108,7 @@ fn every_kind() -> Vec<Message> {
         }),
         Message::HeldPart(HeldPart {
             set: offer,
+            after: Some(3),
             entries: vec![held],
             more: true,
         }),
@@ -327,10 +328,16 @@ fn with_number(seq: u64) -> Vec<Message> {
                 after: Some(seq),
                 ..pull
             })),
-            Message::HeldPart(part) => all.push(Message::HeldPart(HeldPart {
-                set: offer.clone(),
-                ..part
-            })),
+            Message::HeldPart(part) => {
+                all.push(Message::HeldPart(HeldPart {
+                    set: offer.clone(),
+                    ..part.clone()
+                }));
+                all.push(Message::HeldPart(HeldPart {
+                    after: Some(seq),
+                    ..part
+                }));
+            }
             Message::Confirm(_) => all.push(Message::Confirm(Confirm { at })),
             Message::Confirmed(_) => all.push(Message::Confirmed(Confirm { at })),
         }

@@ -45,6 +45,18 @@ impl Shard {
         due.map(|(of, _)| of.clone())
     }
 
+    /// What is held of that life of a node.
+    pub(crate) fn held_set(&self, node: &NodeName, life: Life) -> Option<&HeldSet> {
+        self.held.get(&(node.clone(), life))
+    }
+
+    /// Which held set a node is being asked for.
+    pub(crate) fn asks_for(&self, node: &NodeName) -> Option<(NodeName, Life)> {
+        let link = self.peers.get(node)?.link.as_ref()?;
+        let taking = link.taking.as_ref()?;
+        Some((taking.node.clone(), taking.life))
+    }
+
     /// Whether it has said goodbye.
     pub(crate) fn has_left(&self) -> bool {
         self.left

@@ -12,6 +12,7 @@ use matryoshka_pubsub::{LinkId, NodeName};
 use super::telling::HINTS_PER_VECTOR;
 use super::{Effect, Shard};
 use crate::entry::Entry;
+use crate::held::HeldSet;
 use crate::life::Life;
 use crate::peer::{ASKED_PERIODS, Floor, Link, Peer, SILENT_PERIODS};
 use crate::replica::Replica;
@@ -209,8 +210,9 @@ impl Shard {
         for before in replica.formerly() {
             self.ended.went_on(node, *before);
         }
-        if let Some(set) = self.held.get(&(node.clone(), life)) {
-            replica.shown_after(&set.gone_for_good());
+        let set = self.held.get(&(node.clone(), life));
+        if let Some(gone) = set.and_then(HeldSet::gone_for_good) {
+            replica.shown_after(gone);
         }
         let live: Vec<Arc<Entry>> = replica.live().cloned().collect();
         let held: Vec<Arc<Entry>> = replica.held().cloned().collect();

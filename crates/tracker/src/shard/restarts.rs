@@ -11,7 +11,7 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::entry::Entry;
 use crate::held::{HeldSet, Taken, Taking, Told};
 use crate::life::Life;
 use crate::message::{Farewell, Goodbye, HeldPart, HeldPull, Message, Offer, Position};
-use crate::owner_log::FORMER_LIVES;
+use crate::owner_log::{FORMER_LIVES, Slot};
 use crate::peer::{Floor, RETRY_PERIOD};
 use crate::replica::Replica;
 use crate::visible::{Beside, HeldBy, SharedNames};
@@ -79,6 +79,20 @@ impl Shard {
         if !self.visible.insert_held(entry, of.clone(), beside) {
             self.mark_gone(&of, entry);
         }
+    }
+
+    /// A held entry was updated where it is not seen from here, and comes in place of the earlier value, which may be listed: so it stands
+    /// beside the same. Whether it is.
+    fn follow_update(&mut self, before: &Arc<Entry>, entry: &Arc<Entry>, of: HeldBy) -> bool {
+        if !entry.came_of(before.reference.put_seq()) {
+            return false;
+        }
+        match of {
+            HeldBy::Set(..) if self.is_known(entry) => return false,
+            HeldBy::Set(..) => {}
+            HeldBy::Own | HeldBy::Copy(_) => self.evict(entry),
+        }
+        self.visible.hand_over(before, entry, of)
     }
 
     /// Whether the reference of an entry of a set is one that this node gave, that the set's node is heard to have itself, listed or not,
@@ -237,9 +251,13 @@ impl Shard {
         let Some(set) = self.held.remove(&(node.clone(), life)) else {
             return held;
         };
+        let slots: BTreeMap<Slot, &Arc<Entry>> = set.iter().map(|e| (Slot::of(e), e)).collect();
         let mut stay = BTreeSet::new();
         held.retain(|entry| {
-            let is_listed = self.visible.hand_over(entry, HeldBy::Copy(node.clone()));
+            let by = HeldBy::Copy(node.clone());
+            let before = slots.get(&Slot::of(entry));
+            let is_listed = self.visible.hand_over(entry, entry, by.clone())
+                || before.is_some_and(|before| self.follow_update(before, entry, by));
             stay.extend(is_listed.then_some(entry.reference));
             !is_listed
         });
@@ -329,11 +347,15 @@ impl Shard {
             return;
         };
         let merged = here.merge(set);
-        for entry in &merged.replaced {
-            self.visible.remove(entry);
-        }
         for entry in &merged.fresh {
-            self.show_held(entry, HeldBy::Set(node.clone(), life), told.beside(entry));
+            let of = HeldBy::Set(node.clone(), life);
+            if let Some(before) = merged.replaced.get(&entry.reference.put_seq()) {
+                if self.follow_update(before, entry, of.clone()) {
+                    continue;
+                }
+                self.visible.remove(before);
+            }
+            self.show_held(entry, of, told.beside(entry));
         }
     }
 
@@ -436,12 +458,13 @@ impl Shard {
                 link.wanted.insert((node, offer.at.life));
             }
         }
-        let lost = |taking: &Taking| taking.asked + RETRY_PERIOD <= now;
         if let Some(link) = self.link_mut(from)
-            && link.taking.as_ref().is_some_and(lost)
-            && let Some(taking) = link.taking.take()
+            && let Some(taking) = &mut link.taking
+            && taking.ask_again(now)
         {
-            link.wanted.insert((taking.node, taking.life));
+            let (node, life, after) = (taking.node.clone(), taking.life, taking.last());
+            self.stats.held_sets_asked += 1;
+            return self.ask_for_part(from, &node, life, after);
         }
         self.ask_for_sets(from, now);
     }
@@ -568,7 +591,7 @@ impl Shard {
         let mut names = SharedNames::new(&self.visible);
         match taking.add(part, |topic| names.share(topic)) {
             Taken::Ask(after) => {
-                taking.asked = now;
+                taking.ask(now);
                 let (node, life) = (taking.node.clone(), taking.life);
                 link.taking = Some(taking);
                 self.ask_for_part(from, &node, life, after);
@@ -577,6 +600,7 @@ impl Shard {
                 self.take_set(taking, &part.set, from, now);
                 self.ask_for_sets(from, now);
             }
+            Taken::Old => link.taking = Some(taking),
             Taken::Dropped => self.ask_for_sets(from, now),
         }
     }
@@ -622,6 +646,7 @@ fn nothing_of(pull: &HeldPull) -> HeldPart {
             left: 0,
             formerly: Vec::new(),
         },
+        after: Some(pull.after.unwrap_or(0)),
         entries: Vec::new(),
         more: false,
     }

@@ -81,6 +81,7 @@ async fn i10_what_is_held_of_an_earlier_process_is_of_no_owner_here() {
         set: offer,
         entries,
         more: false,
+        after: None,
     };
     let publisher = peer.publisher();
     for message in [Message::Hello(hello), Message::HeldPart(part)] {

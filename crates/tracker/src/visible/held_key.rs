@@ -74,7 +74,19 @@ impl HeldKey {
     /// Whether nothing is held, and what is tracked is few enough to be looked for anew when something is. Many are not: where they come
     /// and go all the time, each that is lost would cost a look at all of them.
     pub(super) fn is_idle(&self) -> bool {
-        self.held.is_empty() && self.beside.len() <= FEW
+        self.holds_nothing() && self.beside.len() <= FEW
+    }
+
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// If nothing is held after all changes of a step, nobody waits for what is away. Whether it is idle.
+    pub(super) fn end_step(&mut self) -> bool {
+        if self.holds_nothing() {
+            self.away.clear();
+        }
+        self.is_idle()
     }
 
     #[cfg(any(test, feature = "test-util"))]
@@ -111,12 +123,21 @@ impl HeldKey {
         self.held.get(&entry.reference).map(|held| &held.shown)
     }
 
-    /// Somebody else has a held entry from now on. Whether it is here.
-    pub(super) fn hand_over(&mut self, entry: &Arc<Entry>, to: HeldBy) -> bool {
-        let held = self.held.get_mut(&entry.reference);
-        let held = held.filter(|held| held.is_of(&entry.node));
-        held.map(|held| held.shown = ShownHeld::new(entry, to))
-            .is_some()
+    /// Somebody else has a held entry from now on, or a later value of it. Whether it is here.
+    pub(super) fn hand_over(&mut self, before: &Entry, entry: &Arc<Entry>, to: HeldBy) -> bool {
+        let Slot::Occupied(held) = self.held.entry(before.reference) else {
+            return false;
+        };
+        if !held.get().is_of(&entry.node) {
+            return false;
+        }
+        let shown = ShownHeld::new(entry, to);
+        let held = Held {
+            shown,
+            ..held.remove()
+        };
+        self.held.insert(entry.reference, held);
+        true
     }
 
     /// Whether an entry is one of these, or what one was updated to, however often. Nobody has listed those here, so whose they were is not
@@ -145,7 +166,6 @@ impl HeldKey {
             }
         }
         self.beside.insert(entry.reference, Arc::clone(entry));
-        self.forget_away();
         displaced
     }
 
@@ -172,13 +192,6 @@ impl HeldKey {
         }
         if was_held || self.beside.remove(&entry.reference).is_some() {
             self.away.insert(whose(entry), entry.reference);
-        }
-        self.forget_away();
-    }
-
-    fn forget_away(&mut self) {
-        if self.held.is_empty() {
-            self.away.clear();
         }
     }
 }

@@ -66,6 +66,7 @@ impl Net {
                     .collect(),
                 set,
                 more: false,
+                after: None,
             };
             self.hear(HEARER, LIAR, link, Message::HeldPart(part));
             self.run();

@@ -361,6 +361,8 @@ fn i20_a_life_that_was_held_to_the_end_is_not_heard_when_its_node_is_forgotten()
 }
 
 mod ends;
+mod parts;
+mod places;
 
 /// A set is counted where its tracker was heard to the end, and once, whatever number it gets later and whoever takes it.
 #[test]

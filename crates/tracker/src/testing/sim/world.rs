@@ -564,8 +564,10 @@ impl World {
             incarnation: Incarnation(packet.incarnation),
             link: packet.link,
         };
-        self.act(node, |_, running, now| {
-            running.shard.handle_message(&origin, message, now);
+        self.told_by(node, from, &message.clone(), |world| {
+            world.act(node, |_, running, now| {
+                running.shard.handle_message(&origin, message, now);
+            });
         });
     }
 
@@ -794,4 +796,5 @@ mod members;
 #[cfg(test)]
 mod promises;
 mod quiet;
+mod takings;
 mod users;

@@ -44,6 +44,7 @@ impl Net {
             set: set.clone(),
             entries: vec![value],
             more: false,
+            after: None,
         };
         let mut vector = vector(self.shards[TELLER].at(), Vec::new());
         vector.held = vec![set];
@@ -296,6 +297,7 @@ fn i6_a_part_of_another_set_completes_nothing() {
             set: other,
             entries: Vec::new(),
             more: false,
+            after: None,
         };
         net.hear(HEARER, TELLER, link, Message::HeldPart(part));
         net.run();
@@ -305,6 +307,7 @@ fn i6_a_part_of_another_set_completes_nothing() {
         set: offer("a", life(1)),
         entries: Vec::new(),
         more: false,
+        after: None,
     };
     net.hear(HEARER, TELLER, link, Message::HeldPart(part));
     assert_eq!(net.shards[HEARER].stats().held_sets_taken, 1);

@@ -69,6 +69,10 @@ impl World {
         if other != node && self.network.silence(other, node, until) {
             self.truth.delayed(self.now, until);
             self.report.count("partition, one-sided");
+            let running = self.nodes[node].running.as_ref();
+            if running.is_some_and(|running| running.shard.asks_for(&self.names[other]).is_some()) {
+                self.report.count("held set on its way, its way was cut");
+            }
         }
     }
 

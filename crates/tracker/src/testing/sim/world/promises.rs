@@ -12,7 +12,7 @@
 //! | I4 | what is known never shrinks, but for who is away for the permdown period or over; lives only rise | `i4_` in `knowledge.rs`, and `World::know` in every history |
 //! | I7 | who is tracked anew survives the removal, whoever tracks and removes at once | `i7_` in `owners.rs` |
 //! | I8 | no message that was ever sent brings back what is over | `i8_` here, of held sets in `graces.rs`, and of those while their time lasts in `offers.rs` |
-//! | I9 | what is tracked while nothing works is listed everywhere in the end | `i9_` in `knowledge.rs` |
+//! | I9 | what is tracked while nothing works is listed everywhere in the end; a held set is taken over as a whole | `i9_` in `knowledge.rs` and in `shard/tests/restarts/parts.rs`, and `World::check_taken` in every history |
 //! | I10 | what a peer says changes no entry of others, and calls elsewhere are refused | `i10_` here, of corrupted messages in `corrupted.rs`, of made-up offers in `shard/tests/hostile.rs` |
 //! | I11, I25 | a truncated log changes no answer; it is a bounded suffix of the history | `owner_log/tests.rs` |
 //! | I12 | a state gives the identical list, whatever its owner went through, one's own position nothing | `i12_` in `states.rs` and in `replica/tests.rs` |
@@ -168,6 +168,13 @@
 //! | the former number lost as what is held takes the one that its node says, or that it was seen here | `i8_i20_what_is_held_goes_on_` of `shard/tests/restarts/ends.rs` |
 //! | what is held put under a lower number | `i4_what_is_held_takes_` of `shard/tests/restarts/ends.rs` |
 //! | what is held taken for seen here though another named its number | `i20_a_liar_who_names_` of `shard/tests/hostile.rs` |
+//! | a part of a held set taken that is late, or comes twice, or ends the wait for it | `i9_a_part_of_a_set_`, `i9_a_held_set_is_taken_`, `i28_a_part_of_a_set_` of `shard/tests/restarts/parts.rs` |
+//! | parts of a held set that are here thrown away as it is asked for again | `i9_a_part_of_a_set_` of `shard/tests/restarts/parts.rs` |
+//! | a held set asked for again though parts of it come, or always after the same time | `i22_a_set_that_comes_slowly_` of `shard/tests/restarts/parts.rs`; `i22_what_is_not_answered_` of `held/tests.rs` |
+//! | what is held and updated out of reach taken for listed alone, in the copy or in a further set | `i14_what_is_updated_out_of_reach_`, `i14_what_was_updated_in_the_set_` of `shard/tests/restarts/places.rs` |
+//! | what was hidden beside a held entry forgotten as that is updated | `i14_what_is_updated_out_of_reach_` of `shard/tests/restarts/places.rs` |
+//! | what came of what is gone by updates, or by several, held in a further set | `i8_i14_sets_that_meet_` of `held/tests.rs`; `i8_what_gave_way_and_was_updated_` of `shard/tests/restarts/places.rs` |
+//! | what a further set adds put beside all that is listed | `i14_what_a_further_set_` of `shard/tests/restarts/places.rs` |
 //! | a lost question for a held set not asked again | `i9_a_set_whose_question_` of `shard/tests/restarts/ends.rs` |
 //! | what was tracked last before an announced end not told | `i9_what_is_tracked_last_` of `shard/tests/restarts/ends.rs` |
 //! | that a life was held to the end not taken back as it is listed again | `i9_who_is_listed_again_` of `shard/tests/restarts/ends.rs` |

@@ -41,16 +41,17 @@ pub(crate) enum NotAdmitted {
     Crashed,
 }
 
-/// Asks the handler for a session of a client, which is counted by its address.
+/// Asks the handler for a session of a client, which is counted by its address. Its carrier can write frames up to `largest_frame`.
 pub(crate) async fn admit<H: Handler>(
     handler: &H,
     info: ConnectInfo,
     client: Option<SocketAddr>,
     limits: &Limits,
+    largest_frame: usize,
     connections: &Connections,
 ) -> Result<Admitted<H::Session>, NotAdmitted> {
     let names = names(&info.params);
-    let admitted = try_admit(handler, info, client, limits, connections).await;
+    let admitted = try_admit(handler, info, client, limits, largest_frame, connections).await;
     count(&admitted, connections.counters());
     if let Err(why) = &admitted {
         tell(why, &names, limits, connections.refusal_lines());
@@ -120,9 +121,10 @@ async fn try_admit<H: Handler>(
     info: ConnectInfo,
     client: Option<SocketAddr>,
     limits: &Limits,
+    largest_frame: usize,
     connections: &Connections,
 ) -> Result<Admitted<H::Session>, NotAdmitted> {
-    let (outbox, inbox) = outbox(limits, limits.largest_frame(), connections.counters());
+    let (outbox, inbox) = outbox(limits, largest_frame, connections.counters());
     let entered = connections.enter(&outbox, client)?;
     // Making the future is the handler's code too.
     let connecting = async { handler.connect(info, outbox).await };

@@ -55,9 +55,10 @@ async fn shake<H: Handler>(
     let info = service
         .connect_info(WEBSOCKET, params, head, token)
         .map_err(|_unknown| Refusal::empty(StatusCode::FORBIDDEN))?;
-    let limits = service.config().limits.clone();
-    let limits = limits.over_carrier(MAX_OUTGOING_BYTES);
-    let admitted = service.admit(head, info, &limits).await?;
+    let limits = &service.config().limits;
+    let admitted = service
+        .admit(head, info, limits, MAX_OUTGOING_BYTES)
+        .await?;
     match accept_key(head) {
         Ok(accept) => {
             tokio::spawn(upgrade(on_upgrade, admitted, service.shared_config()));

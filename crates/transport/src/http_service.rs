@@ -451,9 +451,19 @@ impl<H: Handler> HttpService<H> {
         head: &Head,
         info: ConnectInfo,
         limits: &Limits,
+        largest_frame: usize,
     ) -> Result<Admitted<H::Session>, NotAdmitted> {
         let client = self.client(head);
-        admit(&self.handler, info, client, limits, self.connections()).await
+        let connections = self.connections();
+        admit(
+            &self.handler,
+            info,
+            client,
+            limits,
+            largest_frame,
+            connections,
+        )
+        .await
     }
 
     pub(crate) fn shared_config(&self) -> Arc<HttpConfig> {

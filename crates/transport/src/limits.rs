@@ -48,8 +48,6 @@ pub struct Limits {
     pub outbox_large_bytes: usize,
     /// How many frames and mails may wait in a connection's outbox; default 16,384. Overflow is as that of bytes.
     pub outbox_items: usize,
-    /// The largest frame that the carrier can write. Not a setting of its own: the carrier's configuration has it.
-    largest_frame: usize,
 }
 
 impl Default for Limits {
@@ -64,7 +62,6 @@ impl Default for Limits {
             outbox_bytes: 1024 * 1024,
             outbox_large_bytes: MAX_MESSAGE_BYTES,
             outbox_items: 16_384,
-            largest_frame: usize::MAX,
         }
     }
 }
@@ -117,16 +114,6 @@ impl Limits {
     pub fn with_outbox_large_bytes(mut self, bytes: usize) -> Self {
         self.outbox_large_bytes = bytes;
         self
-    }
-
-    /// The same over a carrier that writes frames of so many bytes.
-    pub(crate) fn over_carrier(mut self, largest_frame: usize) -> Self {
-        self.largest_frame = largest_frame;
-        self
-    }
-
-    pub(crate) fn largest_frame(&self) -> usize {
-        self.largest_frame
     }
 }
 

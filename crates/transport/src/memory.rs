@@ -80,7 +80,15 @@ impl<H: Handler> MemoryService<H> {
     /// If the future is dropped before it is ready, no client is connected, though the handler may have been asked.
     pub async fn connect(&self, info: ConnectInfo) -> Result<Client, Rejection> {
         let client = info.peer_addr;
-        let admitted = admit(&self.handler, info, client, &self.limits, &self.connections).await?;
+        let admitted = admit(
+            &self.handler,
+            info,
+            client,
+            &self.limits,
+            usize::MAX,
+            &self.connections,
+        )
+        .await?;
         let (connection, client) = pair(self.capacity);
         tokio::spawn(admitted.drive(connection));
         Ok(client)

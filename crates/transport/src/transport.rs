@@ -68,6 +68,12 @@ pub trait Connection:
         0
     }
 
+    /// The largest frame that it can write, in bytes, asked once. A broadcast that is larger passes the connection over; any other such
+    /// frame ends it ([`WriteError::TooBig`]).
+    fn largest_frame(&self) -> usize {
+        usize::MAX
+    }
+
     /// Whether [`last_byte`](Self::last_byte) moves on also while the loop reads nothing, since the client is heard by
     /// another way. The idle clock then never stands still.
     fn is_heard_apart(&self) -> bool {
@@ -180,7 +186,9 @@ async fn serve_one<H: Handler, C: Connection>(
     connections: Connections,
 ) {
     let client = info.peer_addr;
-    match admit(&handler, info, client, &limits, &connections).await {
+    let largest_frame = connection.largest_frame();
+    let admitted = admit(&handler, info, client, &limits, largest_frame, &connections);
+    match admitted.await {
         // A task of its own, so that what was needed to get here does not stay.
         Ok(admitted) => drop(tokio::spawn(admitted.drive(connection))),
         Err(not_admitted) => {

@@ -274,6 +274,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connection for WebSocke
         self.codec.unwritten()
     }
 
+    fn largest_frame(&self) -> usize {
+        MAX_OUTGOING_BYTES
+    }
+
     fn take_small_frames(&mut self) -> u32 {
         self.codec.take_small_frames()
     }

@@ -75,8 +75,7 @@ fn most(most: Option<usize>) -> String {
 }
 
 /// Fields and constants that look like limits of a client, and are none.
-const NO_LIMITS: [&str; 7] = [
-    "Limits::largest_frame", // the carrier's, which has a name for it
+const NO_LIMITS: [&str; 6] = [
     "WebSocketConfig::read_buffer_bytes",
     "WebSocketConfig::write_buffer_bytes",
     "SocketsConfig::blocking_warning",

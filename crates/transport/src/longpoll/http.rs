@@ -130,10 +130,9 @@ async fn open<H: Handler>(
         Err(no_seat) => return put_off(polling, no_seat),
     };
     let limits = service.config().limits.clone();
-    let limits = limits
-        .with_idle_timeout(polling.config().idle_timeout)
-        .over_carrier(polling.config().max_frame_bytes);
-    match service.admit(head, info, &limits).await {
+    let limits = limits.with_idle_timeout(polling.config().idle_timeout);
+    let largest_frame = polling.config().max_frame_bytes;
+    match service.admit(head, info, &limits, largest_frame).await {
         Ok(admitted) => {
             let (session, token) = seat.open();
             tokio::spawn(admitted.drive(LongPollConnection::new(session, seat)));

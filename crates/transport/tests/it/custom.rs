@@ -13,7 +13,7 @@ use std::{
 use futures::{Sink, Stream};
 use matryoshka_transport::{
     Close, CloseCode, CloseReason, ConnectInfo, Connection, Connections, Frame, Limits, Outgoing,
-    ReadError, Transport, WriteError,
+    Pushed, ReadError, SharedFrame, Transport, WhenSlow, WriteError,
     memory::{MemoryConnection, pair},
 };
 use tokio::sync::mpsc;
@@ -68,7 +68,11 @@ struct Counting {
     breaks: bool,
 }
 
-impl Connection for Counting {}
+impl Connection for Counting {
+    fn largest_frame(&self) -> usize {
+        if self.breaks { 10 } else { usize::MAX }
+    }
+}
 
 impl Stream for Counting {
     type Item = Result<Frame, ReadError>;
@@ -130,6 +134,28 @@ async fn a_batch_is_fed_whole_and_flushed_once() {
     }
     assert_eq!(flushes.load(SeqCst), 1);
     assert_eq!(connections.count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broadcast_larger_than_the_carrier_can_write_passes_the_connection_over() {
+    let (lab, connections) = (Lab::new(), Connections::new());
+    let (give, given) = mpsc::channel(1);
+    tokio::spawn(Given(given).serve_with(lab.clone(), Limits::default(), connections.clone()));
+    let (fed, mut seen) = mpsc::channel(10);
+    let connection = Counting {
+        fed,
+        flushes: Arc::default(),
+        breaks: true,
+    };
+    give.send((info(""), connection)).await.unwrap();
+    let (_, outbox) = lab.connected().await;
+    let mut shared = SharedFrame::new(Frame::text("eleven byte"));
+    let pushed = outbox.shared_frame(&mut shared, WhenSlow::Close);
+    assert_eq!(pushed, Pushed::Dropped);
+    assert_eq!(connections.stats().frames_unwritable, 1);
+    outbox.close(CloseCode::RESTART.into());
+    let close = Outgoing::Close(CloseCode::RESTART.into());
+    assert_eq!(seen.recv().await, Some(close));
 }
 
 #[tokio::test(start_paused = true)]

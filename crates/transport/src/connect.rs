@@ -5,11 +5,12 @@
 use std::{fmt, net::SocketAddr};
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{Response, StatusCode};
+use http_body_util::Full;
 use thiserror::Error;
 
 use crate::{
-    params::Params,
+    params::{Params, ParamsError},
     request::RequestInfo,
     serializer::{Serializer, Serializers, UnknownVsn},
     subprotocol::AuthToken,
@@ -123,6 +124,26 @@ impl Rejection {
 
     /// 403 with an empty body: the usual refusal.
     pub fn forbidden() -> Self {
-        Self::new(StatusCode::FORBIDDEN, Bytes::new())
+        Self::empty(StatusCode::FORBIDDEN)
+    }
+
+    pub(crate) fn empty(status: StatusCode) -> Self {
+        Self::new(status, Bytes::new())
+    }
+
+    pub(crate) fn into_response(self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::new(self.body));
+        *response.status_mut() = self.status;
+        response
+    }
+}
+
+/// The answer to a request whose parameters cannot be read.
+impl From<ParamsError> for Rejection {
+    fn from(error: ParamsError) -> Self {
+        Self::empty(match error {
+            ParamsError::TooLong => StatusCode::URI_TOO_LONG,
+            _ => StatusCode::BAD_REQUEST,
+        })
     }
 }

@@ -17,11 +17,11 @@ use tokio::time::timeout;
 use tungstenite::handshake::derive_accept_key;
 
 use crate::{
-    admission::{Admitted, NotAdmitted},
+    admission::Admitted,
     connect::Rejection,
     head::Head,
     http_service::{HttpConfig, HttpService},
-    params::{Params, ParamsError},
+    params::Params,
     session::{Handler, Session},
     subprotocol::Agreed,
     websocket::{MAX_OUTGOING_BYTES, WEBSOCKET, WebSocket},
@@ -34,7 +34,7 @@ pub(crate) async fn answer<H: Handler>(
     on_upgrade: OnUpgrade,
 ) -> Response<Full<Bytes>> {
     let answered = shake(&service, &head, on_upgrade).await;
-    answered.unwrap_or_else(Refusal::into_response)
+    answered.unwrap_or_else(Rejection::into_response)
 }
 
 /// The checks stand in the order in which they decide.
@@ -42,19 +42,19 @@ async fn shake<H: Handler>(
     service: &HttpService<H>,
     head: &Head,
     on_upgrade: OnUpgrade,
-) -> Result<Response<Full<Bytes>>, Refusal> {
+) -> Result<Response<Full<Bytes>>, Rejection> {
     if head.method != Method::GET {
-        return Err(Refusal::empty(StatusCode::BAD_REQUEST));
+        return Err(Rejection::empty(StatusCode::BAD_REQUEST));
     }
     let params = Params::parse(head.query())?;
     if !service.allows_origin(head) {
-        return Err(Refusal::empty(StatusCode::FORBIDDEN));
+        return Err(Rejection::forbidden());
     }
-    let forbidden = |_| Refusal::empty(StatusCode::FORBIDDEN);
+    let forbidden = |_| Rejection::forbidden();
     let Agreed { spoken, token } = service.agree(head).map_err(forbidden)?;
     let info = service
         .connect_info(WEBSOCKET, params, head, token)
-        .map_err(|_unknown| Refusal::empty(StatusCode::FORBIDDEN))?;
+        .map_err(|_unknown| Rejection::forbidden())?;
     let limits = &service.config().limits;
     let admitted = service
         .admit(head, info, limits, MAX_OUTGOING_BYTES)
@@ -95,59 +95,29 @@ async fn upgrade<S: Session>(
 }
 
 /// Checks the headers of the upgrade, and answers the client's key.
-fn accept_key(head: &Head) -> Result<HeaderValue, Refusal> {
+fn accept_key(head: &Head) -> Result<HeaderValue, Rejection> {
     let headers = &head.headers;
     if head.version != Version::HTTP_11 {
-        return Err(Refusal::text("a WebSocket handshake needs HTTP/1.1"));
+        return Err(bad_request("a WebSocket handshake needs HTTP/1.1"));
     }
     if !names_token(headers, UPGRADE.as_str(), WEBSOCKET) {
-        return Err(Refusal::text("header `upgrade` must be `websocket`"));
+        return Err(bad_request("header `upgrade` must be `websocket`"));
     }
     if !names_token(headers, CONNECTION.as_str(), "upgrade") {
-        return Err(Refusal::text("header `connection` must name `upgrade`"));
+        return Err(bad_request("header `connection` must name `upgrade`"));
     }
     if !names_token(headers, SEC_WEBSOCKET_VERSION.as_str(), "13") {
-        return Err(Refusal::text("header `sec-websocket-version` must be `13`"));
+        return Err(bad_request("header `sec-websocket-version` must be `13`"));
     }
     let key = headers.get(SEC_WEBSOCKET_KEY).filter(|key| is_key(key));
     let key =
-        key.ok_or_else(|| Refusal::text("header `sec-websocket-key` must be 16 bytes in base64"))?;
+        key.ok_or_else(|| bad_request("header `sec-websocket-key` must be 16 bytes in base64"))?;
     let accept = derive_accept_key(key.as_bytes());
     Ok(HeaderValue::try_from(accept).expect("base64 is a header value"))
 }
 
-/// An answer that is no upgrade.
-struct Refusal(Rejection);
-
-impl Refusal {
-    fn empty(status: StatusCode) -> Self {
-        Self(Rejection::new(status, Bytes::new()))
-    }
-
-    fn text(text: &'static str) -> Self {
-        Self(Rejection::new(StatusCode::BAD_REQUEST, text))
-    }
-
-    fn into_response(self) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::new(self.0.body));
-        *response.status_mut() = self.0.status;
-        response
-    }
-}
-
-impl From<NotAdmitted> for Refusal {
-    fn from(not_admitted: NotAdmitted) -> Self {
-        Self(not_admitted.into())
-    }
-}
-
-impl From<ParamsError> for Refusal {
-    fn from(error: ParamsError) -> Self {
-        match error {
-            ParamsError::TooLong => Self::empty(StatusCode::URI_TOO_LONG),
-            _ => Self::empty(StatusCode::BAD_REQUEST),
-        }
-    }
+fn bad_request(text: &'static str) -> Rejection {
+    Rejection::new(StatusCode::BAD_REQUEST, text)
 }
 
 fn switching_protocols(accept: HeaderValue, spoken: Option<HeaderValue>) -> Response<Full<Bytes>> {

@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     admission::NotAdmitted,
+    connect::Rejection,
     head::Head,
     http_service::{HttpService, RequestBody},
     params::{Params, ParamsError},
@@ -57,8 +58,7 @@ pub(crate) async fn answer<H: Handler, B: RequestBody>(
     }
     let params = match Params::parse(head.query()) {
         Ok(params) => params,
-        Err(ParamsError::TooLong) => return plain(StatusCode::URI_TOO_LONG, ""),
-        Err(_) => return plain(StatusCode::BAD_REQUEST, ""),
+        Err(error) => return plain(Rejection::from(error).status, ""),
     };
     if !service.allows_origin(&head) {
         return refused_origin(&head.method);

@@ -121,6 +121,9 @@ pub trait Channel<App>: Sized + Send + 'static {
 
     /// The client sent an event.
     ///
+    /// It begins when the client has read most of what it was sent before ([`Socket::room`]). If it waits for something itself, its reply
+    /// waits for room once more, and the channel with it.
+    ///
     /// # Cancel safety
     /// As the [trait](Self#cancel-safety) says, for all callbacks.
     fn handle_in(

@@ -122,7 +122,7 @@ impl Broadcaster {
         match event {
             DiffEvent::Diff(diff) => self.teller.changed(&diff.topic),
             DiffEvent::Resync(snapshot) => {
-                self.counters.resync();
+                self.counters.resyncs.add_one();
                 tracing::warn!("presence fell behind its tracker; all lists are compared");
                 self.teller
                     .all_changed(snapshot.topics().map(|(topic, _)| topic));
@@ -176,7 +176,7 @@ impl Broadcaster {
     fn tell(&mut self, mut written: Written) {
         let topic = &written.telling.topic;
         if let Some(diff) = written.diff.take() {
-            self.counters.diff();
+            self.counters.diffs.add_one();
             self.send(topic, &self.events.diff, diff);
         }
         if !written.rest.is_empty() {
@@ -185,7 +185,7 @@ impl Broadcaster {
         let (telling, extras) = (written.telling, written.extras);
         let topic = &telling.topic;
         if let Some(count) = telling.count {
-            self.counters.count();
+            self.counters.counts.add_one();
             self.send(topic, &self.events.count, count_json(count));
         }
         if let (Some(handler), Some(list)) = (&self.handler, telling.handled) {

@@ -147,8 +147,8 @@ impl Fetcher {
         let fetching = async { timeout_at(until, self.fetch.extras(topic, keys)).await };
         let failure = match AssertUnwindSafe(fetching).catch_unwind().await {
             Ok(Ok(Ok(fetched))) => {
-                self.counters.fetched_unasked(fetched.unasked);
-                self.counters.fetched_unfit(fetched.unfit.len() as u64);
+                self.counters.fetched_unasked.add(fetched.unasked);
+                self.counters.fetched_unfit.add(fetched.unfit.len() as u64);
                 if let Some(error) = fetched.unfit.first() {
                     let keys = fetched.unfit.len();
                     tracing::warn!(topic, keys, %error, "data of some keys left out");
@@ -157,11 +157,11 @@ impl Fetcher {
             }
             Ok(Ok(Err(error))) => error,
             Ok(Err(_)) => {
-                self.counters.fetch_too_long();
+                self.counters.fetches_too_long.add_one();
                 format!("it took longer than {:?}", self.limit)
             }
             Err(_) => {
-                self.counters.fetch_panicked();
+                self.counters.fetches_panicked.add_one();
                 "it panicked".to_owned()
             }
         };
@@ -181,12 +181,12 @@ impl Fetcher {
     }
 
     fn not_begun(&self, topic: &str, failure: &str) {
-        self.counters.fetch_not_begun();
+        self.counters.fetches_not_begun.add_one();
         self.failed(topic, failure);
     }
 
     fn failed(&self, topic: &str, failure: &str) {
-        self.counters.fetch_failed();
+        self.counters.fetches_failed.add_one();
         tracing::warn!(
             topic,
             failure,

@@ -94,7 +94,7 @@ impl Greeting {
             return Ok(true);
         };
         let written = self.written.get_or_try_init(async || {
-            counters.list_written();
+            counters.lists_written.add_one();
             match list.len() > MOST_AT_ONCE {
                 true => self.write_apart().await,
                 false => Ok(self.write()),
@@ -114,7 +114,7 @@ impl Greeting {
             Some(_) => {}
             None => socket.room().await,
         }
-        counters.state();
+        counters.states.add_one();
         socket.push_payload(events.state.clone(), written)?;
         for part in missed {
             socket.push_payload(events.diff.clone(), part.clone())?;

@@ -188,7 +188,7 @@ impl<H: HandleMetas> Handling<H> {
 /// Made inside an async block, so that a panic of the call itself is caught as well.
 async fn caught(call: impl Future<Output = ()>, counters: &Counters) {
     if AssertUnwindSafe(call).catch_unwind().await.is_err() {
-        counters.handler_panicked();
+        counters.handler_panics.add_one();
         tracing::error!("a handler of metas panicked; it is called again for the next change");
     }
 }

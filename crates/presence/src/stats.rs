@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use matryoshka_channel::transport::Counter;
+
 /// A snapshot of the counters of a [`Presence`](crate::Presence) on this node, all since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -36,97 +38,45 @@ pub struct Stats {
     pub handler_panics: u64,
 }
 
+/// The same as they grow.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    diffs: AtomicU64,
-    counts: AtomicU64,
-    states: AtomicU64,
-    lists_written: AtomicU64,
+    pub(crate) diffs: Counter,
+    pub(crate) counts: Counter,
+    pub(crate) states: Counter,
+    pub(crate) lists_written: Counter,
     entries_compared: AtomicU64,
-    resyncs: AtomicU64,
-    fetches_failed: AtomicU64,
-    fetches_panicked: AtomicU64,
-    fetches_too_long: AtomicU64,
-    fetches_not_begun: AtomicU64,
-    fetched_unasked: AtomicU64,
-    fetched_unfit: AtomicU64,
-    handler_panics: AtomicU64,
+    pub(crate) resyncs: Counter,
+    pub(crate) fetches_failed: Counter,
+    pub(crate) fetches_panicked: Counter,
+    pub(crate) fetches_too_long: Counter,
+    pub(crate) fetches_not_begun: Counter,
+    pub(crate) fetched_unasked: Counter,
+    pub(crate) fetched_unfit: Counter,
+    pub(crate) handler_panics: Counter,
 }
 
 impl Counters {
-    pub(crate) fn diff(&self) {
-        add_one(&self.diffs);
-    }
-
-    pub(crate) fn count(&self) {
-        add_one(&self.counts);
-    }
-
-    pub(crate) fn state(&self) {
-        add_one(&self.states);
-    }
-
-    pub(crate) fn list_written(&self) {
-        add_one(&self.lists_written);
-    }
-
     /// So many entries in all.
     pub(crate) fn looked(&self, entries: u64) {
         self.entries_compared.store(entries, Ordering::Relaxed);
     }
 
-    pub(crate) fn resync(&self) {
-        add_one(&self.resyncs);
-    }
-
-    pub(crate) fn fetch_failed(&self) {
-        add_one(&self.fetches_failed);
-    }
-
-    pub(crate) fn fetch_panicked(&self) {
-        add_one(&self.fetches_panicked);
-    }
-
-    pub(crate) fn fetch_too_long(&self) {
-        add_one(&self.fetches_too_long);
-    }
-
-    pub(crate) fn fetch_not_begun(&self) {
-        add_one(&self.fetches_not_begun);
-    }
-
-    pub(crate) fn fetched_unasked(&self, keys: u64) {
-        self.fetched_unasked.fetch_add(keys, Ordering::Relaxed);
-    }
-
-    pub(crate) fn fetched_unfit(&self, keys: u64) {
-        self.fetched_unfit.fetch_add(keys, Ordering::Relaxed);
-    }
-
-    pub(crate) fn handler_panicked(&self) {
-        add_one(&self.handler_panics);
-    }
-
     pub(crate) fn snapshot(&self) -> Stats {
-        let now = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
-            diffs: now(&self.diffs),
-            counts: now(&self.counts),
-            states: now(&self.states),
-            lists_written: now(&self.lists_written),
-            entries_compared: now(&self.entries_compared),
-            resyncs: now(&self.resyncs),
-            fetches_failed: now(&self.fetches_failed),
-            fetches_panicked: now(&self.fetches_panicked),
-            fetches_too_long: now(&self.fetches_too_long),
-            fetches_not_begun: now(&self.fetches_not_begun),
-            fetched_unasked: now(&self.fetched_unasked),
-            fetched_unfit: now(&self.fetched_unfit),
-            handler_panics: now(&self.handler_panics),
+            diffs: self.diffs.get(),
+            counts: self.counts.get(),
+            states: self.states.get(),
+            lists_written: self.lists_written.get(),
+            entries_compared: self.entries_compared.load(Ordering::Relaxed),
+            resyncs: self.resyncs.get(),
+            fetches_failed: self.fetches_failed.get(),
+            fetches_panicked: self.fetches_panicked.get(),
+            fetches_too_long: self.fetches_too_long.get(),
+            fetches_not_begun: self.fetches_not_begun.get(),
+            fetched_unasked: self.fetched_unasked.get(),
+            fetched_unfit: self.fetched_unfit.get(),
+            handler_panics: self.handler_panics.get(),
         }
     }
-}
-
-fn add_one(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
 }

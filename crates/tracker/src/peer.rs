@@ -55,16 +55,12 @@ impl Peer {
         }
     }
 
-    /// The peer took a higher number and went on: its copy, and the goodbye that it said, are of that number now.
+    /// The peer took a higher number and went on: its copy is of that number now. The goodbye that it said comes again with whatever told so.
     pub(crate) fn renumber(&mut self, to: Life, formerly: &[Life]) {
         let Some(replica) = &mut self.replica else {
             return;
         };
-        let before = replica.life();
         replica.renumber(to, formerly);
-        self.restarting = self
-            .restarting
-            .map(|(of, grace)| (if of == before { to } else { of }, grace));
         if self.floor.life < to {
             self.floor = Floor {
                 life: to,

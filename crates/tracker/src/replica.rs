@@ -118,8 +118,14 @@ impl Replica {
 
     /// Whether the owner holds the entry of that number, and it is gone here.
     fn is_gone(&self, put_seq: u64) -> bool {
-        let kept = self.entries.get(&put_seq);
-        kept.is_some_and(|kept| kept.held) && self.gone.contains(&put_seq)
+        self.gone.contains(&put_seq)
+    }
+
+    /// Checks that only what is held is gone.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(crate) fn assert_consistent(&self) {
+        let held = |put_seq: &u64| self.entries.get(put_seq).is_some_and(|kept| kept.held);
+        assert!(self.gone.iter().all(held), "what is gone is held");
     }
 
     /// A held entry is not shown any more, for good.
@@ -240,8 +246,7 @@ impl Replica {
             }
             true
         });
-        let exists = |put_seq: &u64| entries.contains_key(put_seq) || fresh.contains_key(put_seq);
-        self.gone.retain(exists);
+        self.gone.retain(|put_seq| entries.contains_key(put_seq));
         let mut changes = left;
         changes.extend(held);
         for (put_seq, Kept { entry, held }) in &mut fresh {
@@ -274,10 +279,8 @@ impl Replica {
             let Some(was) = kept.entry.previous.map(PresenceRef::put_seq) else {
                 return false;
             };
-            // Of a copy that begins anew only the numbers of what is gone are known, and that they were held is what others thought.
-            let by_number = self.gone.contains(&was);
             let by_slot = || slots.contains(&Slot::of(&kept.entry));
-            self.is_gone(was) || (kept.held && (by_number || by_slot()))
+            self.is_gone(was) || (kept.held && by_slot())
         };
         let after = fresh.iter().filter(|(_, kept)| is_after(kept));
         after.map(|(put_seq, _)| *put_seq).collect()

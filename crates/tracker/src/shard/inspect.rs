@@ -172,6 +172,7 @@ impl Shard {
                 !peer.shown || peer.caught_up(),
                 "{node} is shown before it caught up"
             );
+            peer.replica.iter().for_each(Replica::assert_consistent);
         }
         let shown = self.peers.values().filter(|peer| peer.shown);
         let copies: Vec<&Replica> = shown.filter_map(|peer| peer.replica.as_ref()).collect();

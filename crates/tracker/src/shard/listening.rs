@@ -190,7 +190,7 @@ impl Shard {
         if !peer.floor.admits(life) {
             return;
         }
-        let former = |at: Position| at.life < life && formerly.contains(&at.life);
+        let former = |at: Position| formerly.contains(&at.life);
         if peer.have().is_some_and(former) {
             peer.renumber(life, formerly);
         }

@@ -170,17 +170,11 @@ impl HeldKey {
     }
 
     /// Whether an entry was visible before, or what it was updated from was: perhaps several times while nobody saw it here.
-    fn was_here(&mut self, entry: &Entry) -> bool {
-        let Slot::Occupied(away) = self.away.entry(whose(entry)) else {
+    fn was_here(&self, entry: &Entry) -> bool {
+        let Some(here) = self.away.get(&whose(entry)).copied() else {
             return self.beside.contains_key(&entry.reference);
         };
-        let here = *away.get();
-        let is_it =
-            here == entry.reference || entry.previous.is_some_and(|was| is_no_later(here, was));
-        if is_it {
-            away.remove();
-        }
-        is_it
+        here == entry.reference || entry.previous.is_some_and(|was| is_no_later(here, was))
     }
 
     /// An entry is not visible any more. What it may be updated to is no return, though it was held.

@@ -531,6 +531,55 @@ fn i9_what_is_tracked_anew_in_the_slot_of_what_is_gone_is_listed() {
     }
 }
 
+/// The same, and what was tracked anew is held by then; what is gone is there still, or is not.
+#[test]
+fn i9_what_was_tracked_anew_beside_what_is_gone_is_listed_though_it_is_held() {
+    let past = Past::of(&[(0, 0), (3, 0), (0, 0), (2, 0), (3, 0)]);
+    let mut replica = past.copy(2);
+    replica.mark_gone(1);
+    replica.apply_state(past.state(5)).unwrap();
+    assert_eq!(gone_and_held(&replica), (vec![1], vec![4]));
+}
+
+/// Operations that a state has already, of another life, or about what its parts cannot have, add nothing to it.
+#[test]
+fn i3_i20_a_state_on_its_way_takes_what_follows_it_and_nothing_else() {
+    let past = Past::of(&[(0, 0), (0, 1), (0, 2), (2, 0)]);
+    let all = parts(&past, 1);
+    let replica = Replica::new(node(), 0, LIFE);
+    let visible = VisibleSet::default();
+    let names = &mut SharedNames::new(&visible);
+    let mut assembly = Assembly::new(&all[0]);
+    let last = past.last();
+    let more = [
+        about(Op::HOLD, last, last),
+        about(Op::DELETE, last + 1, last + 7),
+    ];
+    let [Told::Ops(held), Told::Ops(unknown)] = more else {
+        panic!("operations");
+    };
+    let mut known = past.ops[last as usize - 1..].to_vec();
+    known.extend(held.ops);
+    let overlapping = Ops {
+        life: LIFE,
+        from: last - 1,
+        ops: known,
+    };
+    let foreign = Ops {
+        life: LIFE.next().unwrap(),
+        ..overlapping.clone()
+    };
+    assert!(!assembly.follow(foreign, &replica, names));
+    assert!(assembly.follow(overlapping, &replica, names));
+    assert!(assembly.follow(unknown, &replica, names));
+    assert_eq!(assembly.state.at.seq, last + 2);
+    assert_eq!(assembly.overtaken(), (0, 1), "the hold alone");
+    assert!(
+        assembly.state.entries.is_empty(),
+        "all of it is still to come"
+    );
+}
+
 #[test]
 fn i10_an_entry_in_place_is_not_changed_by_a_later_state() {
     let past = some_past();

@@ -140,3 +140,66 @@ fn what_is_lost_among_many_of_one_key_costs_no_look_at_all_of_them() {
     visible.take_step();
     assert!(visible.held.is_empty(), "nothing is kept of who has left");
 }
+
+/// An entry of another owner under one key, which came by an update of another value.
+fn place(owner: u64, seq: u64, previous: Option<u64>) -> Arc<Entry> {
+    let writer = Writer::new("a", 0, Life::first_of(1));
+    let mut place = Arc::unwrap_or_clone(entry(0, seq));
+    place.key = "k".into();
+    place.owner = owner;
+    place.previous = previous.map(|seq| PresenceRef::new(writer, seq));
+    Arc::new(place)
+}
+
+fn held_by_a_set() -> HeldBy {
+    HeldBy::Set(NodeName::new("a").unwrap(), Life::first_of(1))
+}
+
+/// Beside whatever one of a set stands as others say: where anything else is listed too, its user is back.
+#[test]
+fn i14_what_stands_beside_one_of_two_that_are_here_gives_way() {
+    let [one, two, held] = [1, 2, 3].map(|number| place(number, number, None));
+    let told = |told: &[PresenceRef]| {
+        let mut visible = VisibleSet::default();
+        visible.insert(&one);
+        visible.insert(&two);
+        visible.insert_held(&held, held_by_a_set(), Beside::Told(told))
+    };
+    assert!(told(&[one.reference, two.reference]));
+    assert!(!told(&[one.reference]));
+    assert!(!told(&[]));
+}
+
+/// An update of a later value is taken for one of the value that was told of only where that is not listed itself.
+#[test]
+fn i14_who_came_after_the_place_that_is_told_of_is_no_later_value_of_it() {
+    let told = place(1, 1, None);
+    let updated = place(2, 4, Some(3));
+    let held = place(3, 2, None);
+    for is_listed in [false, true] {
+        let mut visible = VisibleSet::default();
+        visible.insert(&updated);
+        if is_listed {
+            visible.insert(&told);
+        }
+        let beside = Beside::Told(std::slice::from_ref(&told.reference));
+        let stays = visible.insert_held(&held, held_by_a_set(), beside);
+        assert_eq!(stays, !is_listed);
+    }
+}
+
+/// What had gone before something came to be held did not stand beside it, among however many others.
+#[test]
+fn i14_what_had_gone_before_a_hold_is_a_return_when_it_comes_again() {
+    let mut visible = VisibleSet::default();
+    let others: Vec<_> = (1..40).map(|number| place(number, number, None)).collect();
+    others.iter().for_each(|entry| drop(visible.insert(entry)));
+    let [first, second] = [40, 41].map(|number| place(number, number, None));
+    assert!(visible.insert_held(&first, HeldBy::Own, Beside::Visible));
+    visible.remove(&others[0]);
+    visible.remove(&first);
+    assert!(visible.insert_held(&second, HeldBy::Own, Beside::Visible));
+    let displaced = visible.insert(&others[0]);
+    let displaced: Vec<_> = displaced.iter().map(|held| held.entry.reference).collect();
+    assert_eq!(displaced, [second.reference]);
+}

@@ -468,3 +468,66 @@ fn i26_who_leaves_before_all_of_it_is_here_ends_what_is_held_of_that_very_life()
         ("".into(), 0)
     );
 }
+
+/// The same before the grace is over: its hello may be an old one, its second vector is not.
+#[test]
+fn i17_who_is_heard_again_is_believed_after_two_vector_periods() {
+    let mut net = Net::meshed(2).about_to_restart(GRACE);
+    net.down(0, 1);
+    net.shards[1].held.values_mut().for_each(|set| set.seq += 5);
+    net.untrack(0, "ann");
+    net.up(0, 1);
+    net.pass(2 * settings().vector_period - PERIOD);
+    assert_eq!(net.keys(1), "ann");
+    net.pass(PERIOD);
+    assert_eq!(
+        (net.keys(1), net.shards[1].stats().held_sets_now),
+        ("".into(), 0)
+    );
+}
+
+/// Its grace is over while all that it has is still on its way, and then its link ends as well.
+#[test]
+fn i26_what_is_held_beyond_its_grace_ends_with_the_link_of_who_was_heard_again() {
+    let mut net = Net::meshed(2).about_to_restart(GRACE);
+    net.down(0, 1);
+    net.track(0, "bob");
+    net.pass(GRACE - PERIOD);
+    net.deaf.insert((1, 0));
+    net.up(0, 1);
+    let at = net.shards[0].at();
+    net.hear(
+        1,
+        0,
+        net.link(1, 0),
+        Message::Vector(vector(at, Vec::new())),
+    );
+    net.pass(4 * PERIOD);
+    assert_eq!(
+        (net.keys(1), net.shards[1].have(&name(0)).map(|at| at.seq)),
+        ("ann".into(), Some(0))
+    );
+    net.down(0, 1);
+    net.pass(RETRY_PERIOD);
+    assert_eq!(
+        (net.keys(1), net.shards[1].stats().held_sets_now),
+        ("".into(), 0)
+    );
+}
+
+/// It said that it is over, and its link stays. So long after its grace nobody else remembers that.
+#[test]
+fn i20_a_life_that_is_over_is_not_heard_over_its_link_however_late() {
+    let mut net = Net::meshed(2).about_to_restart(GRACE);
+    let before = net.shards[0].at();
+    net.shards[0].leave(net.now);
+    net.run();
+    net.pass(GRACE);
+    assert_eq!(net.keys(1), "");
+    net.pass(3 * PERMDOWN);
+    assert_eq!(net.shards[1].ended.len(), 0, "forgotten");
+    let says = Message::Vector(vector(before, Vec::new()));
+    net.hear(1, 0, net.link(1, 0), says);
+    net.run();
+    assert_eq!(net.shards[1].have(&name(0)), None);
+}

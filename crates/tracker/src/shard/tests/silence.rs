@@ -105,6 +105,14 @@ fn i13_who_is_silent_is_not_named_though_it_never_tracked_anything() {
     net.pass(periods(SILENT_PERIODS));
     assert_eq!(net.shards[1].stats().silent_peers, 1);
     assert!(!names(&mut net));
+    // Nothing of it can come back, so it needs no other number when it speaks.
+    net.deaf.clear();
+    net.track(0, "ann");
+    net.pass(periods(1));
+    assert_eq!(
+        (net.keys(1), net.shards[0].at().life),
+        ("ann".into(), life(1))
+    );
 }
 
 /// Whoever stood still for long is listed again once it has said how far it is, and nothing that went meanwhile.
@@ -186,6 +194,7 @@ fn i9_whose_words_are_lost_on_the_way_is_not_silent_before_they_are_not() {
         ("", 1)
     );
     lost(&mut net);
-    net.pass(periods(1));
+    net.pass(periods(SILENT_PERIODS));
     assert_eq!(net.keys(1), "");
+    assert_eq!(net.shards[1].stats().silent_peers, 1, "once");
 }

@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::message::PartTaken;
 use crate::owner_log::wire_size;
+use crate::peer::Sending;
 use crate::replica::Assembly;
 use crate::testing::tally::holds;
 
@@ -354,4 +356,40 @@ fn i5_i12_a_state_that_moved_on_is_the_state_of_its_owner() {
         );
         Ok(())
     });
+}
+
+/// The owner takes a higher number while a state of it is on its way: of that nothing counts any more, and another one is made.
+#[test]
+fn i9_a_state_whose_owner_takes_another_number_is_made_anew() {
+    let mut net = Net::about_to_transfer();
+    net.pass_slowly(PERIOD, 4);
+    assert!(net.assembly().is_some());
+    let later = net.shards[OWNER].at().life.next().unwrap();
+    net.shards[OWNER].renumber(later, net.now);
+    net.run();
+    net.pass(Duration::from_secs(10));
+    assert_eq!(net.behind(), 0);
+    assert_eq!(net.shards[FRESH].listed().count(), ENTRIES);
+}
+
+/// Who asks again is told on from a part of that very state, and from the beginning only if nothing of it has come.
+#[test]
+fn i23_a_state_goes_on_behind_a_part_of_itself_alone() {
+    let net = Net::about_to_transfer();
+    let (at, kept) = (net.shards[OWNER].at(), net.shards[OWNER].own.frozen());
+    let mut fresh = Sending::new(at, kept, settings().chunk_bytes);
+    let other = Position {
+        seq: at.seq - 1,
+        ..at
+    };
+    while fresh.next().is_some() {}
+    assert!(
+        !fresh.again(Some(&PartTaken { at: other, part: 0 })),
+        "of another one"
+    );
+    assert!(fresh.again(None), "nothing was taken");
+    fresh.taken(0);
+    assert!(!fresh.again(None), "it has given up what it took");
+    assert!(fresh.again(Some(&PartTaken { at, part: 0 })));
+    assert_eq!(fresh.next().map(|(part, _)| part), Some(1));
 }

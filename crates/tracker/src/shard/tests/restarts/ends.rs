@@ -806,3 +806,59 @@ fn i8_what_was_held_under_a_former_number_is_not_taken_under_it_again() {
         assert_eq!(net.take_diffs(HEARER), [], "by itself: {itself}");
     }
 }
+
+/// It was asked for before its node was heard, and comes when that is.
+#[test]
+fn i8_a_set_that_comes_once_its_node_is_heard_is_not_taken() {
+    let mut net = Net::new(3).about_to_restart(GRACE);
+    net.up(0, TELLER);
+    net.pass(PERIOD);
+    net.down(0, TELLER);
+    assert_eq!(net.keys(TELLER), "ann");
+    net.untrack(0, "ann");
+    net.deaf.insert((HEARER, TELLER));
+    net.up(HEARER, TELLER);
+    let held = net.shards[TELLER].offers(net.now);
+    let says = vector(net.shards[TELLER].at(), Vec::new());
+    let link = net.link(HEARER, TELLER);
+    net.hear(
+        HEARER,
+        TELLER,
+        link,
+        Message::Vector(Vector { held, ..says }),
+    );
+    net.run();
+    let mut sent = net.sent.iter().rev();
+    let part = sent.find(|(from, _, sent)| *from == TELLER && matches!(sent, Message::HeldPart(_)));
+    let part = part.map(|(_, _, part)| part.clone()).unwrap();
+    net.up(0, HEARER);
+    net.take_diffs(HEARER);
+    net.hear(HEARER, TELLER, link, part);
+    net.run();
+    assert_eq!(net.shards[HEARER].stats().held_sets_now, 0);
+    assert_eq!(
+        (net.keys(HEARER), net.take_diffs(HEARER)),
+        (String::new(), vec![])
+    );
+}
+
+/// Until what a peer offered is here, a first state is not.
+#[test]
+fn i15_a_first_state_waits_for_what_is_held() {
+    let mut net = Net::new(3);
+    net.up(0, 1);
+    net.track(1, "bob");
+    let mut net = net.about_to_restart(GRACE);
+    net.down(0, 1);
+    net.translate = Some((2, |message| match message {
+        Message::HeldPart(_) => None,
+        message => Some(message.clone()),
+    }));
+    net.up(1, 2);
+    assert_eq!(net.keys(2), "bob");
+    assert!(!net.shards[2].caught_up_once());
+    net.translate = None;
+    net.pass(2 * settings().vector_period);
+    assert_eq!(net.keys(2), "ann bob");
+    assert!(net.shards[2].caught_up_once());
+}

@@ -239,6 +239,28 @@
 //! | parts that were never sent taken for here, or a state of which all is here sent on | `i9_what_was_taken_` of `shard/tests/news.rs` |
 //! | a second link taken beside the one that is up | `t5_` of `shard/tests/scenarios/clusters.rs` |
 //! | what the link said of its end not looked at | `i15_what_the_link_said_` of `shard/tests/news.rs` |
+//! | who is heard again never believed, or not as its grace is over | `i17_who_is_heard_again_` of `shard/tests/restarts.rs` |
+//! | the grace of who is heard again longer by more than a moment | `i26_what_is_held_beyond_` of `shard/tests/restarts.rs` |
+//! | a life that ended by its goodbye held on, as it was heard again before that | `i26_who_leaves_before_` of `shard/tests/restarts.rs` |
+//! | what another tells of a later number not taken for the end of the one before | `i8_what_was_held_under_` of `shard/tests/restarts/ends.rs` |
+//! | a set taken whose node is heard by then | `i8_a_set_that_comes_` of `shard/tests/restarts/ends.rs` |
+//! | a first state without the set that is on its way | `i15_a_first_state_waits_` of `shard/tests/restarts/ends.rs` |
+//! | the end of the life that counts forgotten with the others, though its link is up | `i20_a_life_that_is_over_` of `shard/tests/restarts.rs` |
+//! | a life forgotten that only what is held, an operation or an update still names | `i8_a_reference_keeps_` of `owner_log/tests.rs` |
+//! | what is tracked anew beside what is gone taken for an update of it | `i9_what_was_tracked_anew_` of `replica/tests.rs` |
+//! | operations that a state on its way has applied again, those of another life applied, or noted what no part of it can have | `i3_i20_` of `replica/tests.rs` |
+//! | a state on its way under an earlier number sent on | `i9_a_state_whose_owner_` of `shard/tests/transfer.rs` |
+//! | a state sent on from a part of another one, or from its beginning though a part of it was taken | `i23_a_state_goes_on_` of `shard/tests/transfer.rs` |
+//! | who is told to stand beside a held one listed beside others, or an update of a later value taken for it | `i14_what_stands_beside_`, `i14_who_came_after_` of `visible/tests.rs` |
+//! | what went before anything was held taken for a place beside it | `i14_what_had_gone_` of `visible/tests.rs` |
+//! | who is silent and never had anything named, taken for over, or asked anew with each loss | `i13_who_is_silent_`, `i9_whose_words_` of `shard/tests/silence.rs` |
+//! | a process whose clock was set back taken for one of many before it | `i9_whose_clock_` of `shard/tests/news.rs` |
+//! | a laggard's list read while steps are shown, or kept locked while it is made into what it gets | `i14_who_catches_up_` of `published/tests.rs` |
+//! | a made-up number heard, too many taken, or one refused by who has no clock | `i20_no_number_`, `i22_`, `i29_` of `shard/tests/hostile.rs` |
+//! | a made-up reference of what is own, or of what is listed, taken | `i10_what_is_held_of_` of `tracker/tests.rs`; `i14_a_reference_` of `shard/tests/hostile.rs` |
+//! | ends that others tell kept again and again | `i18_of_what_is_over_` of `lives.rs` |
+//! | no end to waiting for parts while operations come, or no more patience with a slow link | `i9_` of `shard/tests/transfer.rs` |
+//! | the life ignored in which a reference was given, where it is received | `i8_` |
 //! | an operation that the log has said to be forgotten, or one that it has not to be there | `i23_who_lacks_` |
 //! | a timer that is still due after its tick | `i22_`, and every story |
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
-use crate::excerpt::excerpt;
 use crate::fastlane::delivery;
 use crate::link::{Link, Mail};
 use crate::order::{ORDER, Order};
 use crate::pubsub::{Delivery, Message, Sink};
 use crate::transport::{Close, CloseCode};
 use crate::{Broadcast, wire};
+use matryoshka_transport::excerpt;
 
 /// What the sockets of one id listen with.
 pub(crate) struct ById {

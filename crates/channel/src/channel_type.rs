@@ -5,11 +5,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::marker::PhantomData;
 
 use crate::Channel;
-use crate::excerpt::excerpt;
 use crate::log_lines::LogLines;
 use crate::multiplexer::InstanceId;
 use crate::panics::caught;
 use crate::transport::{Payload, WhenSlow};
+use matryoshka_transport::excerpt;
 
 /// One for each type of channel, or a few of the same content.
 pub(crate) struct ChannelType {

@@ -13,7 +13,6 @@ use crate::assigns::Assigns;
 use crate::backlog::Backlog;
 use crate::by_id::ById;
 use crate::config::SocketsConfig;
-use crate::excerpt::excerpt;
 use crate::expiry::Expiry;
 use crate::link::{Link, Mail};
 use crate::pubsub::{PubSub, SinkSubscription};
@@ -24,6 +23,7 @@ use crate::spans::{kept, socket_span};
 use crate::stats::Counters;
 use crate::transport::{ConnectInfo, Handler, Outbox, Rejection};
 use crate::watch::Watch;
+use matryoshka_transport::excerpt;
 
 /// What a connection is known by and hands to its channels; the good answer of
 /// [`on_connect`](crate::Sockets::on_connect).

@@ -10,8 +10,8 @@ use serde::de::{DeserializeOwned, Deserializer, EnumAccess, Error as _, VariantA
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use crate::excerpt::excerpt;
 use crate::transport::{Field, Json, Payload};
+use matryoshka_transport::excerpt;
 
 mod deserializer;
 use deserializer::{EventDeserializer, Failure, PayloadDeserializer};

@@ -12,7 +12,6 @@ use bytestring::ByteString;
 
 use crate::Broadcast;
 use crate::channel_type::{ChannelType, within};
-use crate::excerpt::excerpt;
 use crate::gate::{Gate, Held, MAX_HELD_BYTES, MAX_HELD_FRAMES, Passed};
 use crate::inbox::InboxSender;
 use crate::link::{Link, Mail};
@@ -22,6 +21,7 @@ use crate::pubsub::{Delivery, Dispatcher, Memo, Message, Sink, Subscriber, Subsc
 use crate::pusher::Join;
 use crate::stats::Counters;
 use crate::transport::{Outbox, Serializer, ServerMessage, SharedFrame, WhenSlow};
+use matryoshka_transport::excerpt;
 
 /// Delivers broadcasts of the kind [`KIND`](crate::KIND), to all subscribers at once or in parts.
 pub(crate) struct Fastlane;

@@ -11,7 +11,6 @@ use std::task::{Context, Poll, Waker};
 use futures::future::BoxFuture;
 use tokio::time::Instant;
 
-use crate::excerpt::excerpt;
 use crate::link::Link;
 use crate::multiplexer::Request;
 use crate::pubsub::Delivery;
@@ -20,6 +19,7 @@ use crate::transport::{LogLimit, WhenSlow};
 use crate::{Broadcast, Flow, SendError, Socket, Terminated};
 pub(crate) use lines::Takes;
 use lines::{Lines, bytes_of};
+use matryoshka_transport::excerpt;
 
 /// How much waits for one channel: of its client's, and as much again from elsewhere.
 #[derive(Clone, Copy, Debug)]

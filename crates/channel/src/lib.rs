@@ -14,7 +14,6 @@ mod config;
 mod endpoint;
 mod error;
 mod event;
-mod excerpt;
 mod expiry;
 mod fastlane;
 mod filtered;

@@ -13,7 +13,6 @@ use tracing::Span;
 use crate::assigns::Assigns;
 use crate::channel::Terminated;
 use crate::endpoint::Endpoint;
-use crate::excerpt::excerpt;
 use crate::inbox::{InboxSender, inbox};
 use crate::link::{Fate, Letter, Link, Mail, News};
 use crate::multiplexer::{
@@ -27,6 +26,7 @@ use crate::transport::{
     Bucket, Close, CloseCode, CloseReason, Frame, Output, ServerMessage, Session,
 };
 use crate::wire;
+use matryoshka_transport::excerpt;
 
 type Effects = Vec<Effect<Arc<dyn Route>>>;
 

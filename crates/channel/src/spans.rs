@@ -11,10 +11,10 @@
 
 use tracing::{Span, debug_span};
 
-use crate::excerpt::excerpt;
 use crate::filtered::{Filtered, FilteredParams};
 use crate::link::Link;
 use crate::transport::{ConnectInfo, Field, Payload};
+use matryoshka_transport::excerpt;
 
 const TARGET: &str = "matryoshka_channel";
 

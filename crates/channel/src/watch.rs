@@ -17,9 +17,9 @@ use tracing::Dispatch;
 use tracing::dispatcher::{get_default, with_default};
 use tracing::subscriber::NoSubscriber;
 
-use crate::excerpt::excerpt;
 use crate::handling::Callback;
 use crate::stats::Counters;
+use matryoshka_transport::excerpt;
 
 /// How often the watch looks at least, however high its limit is.
 const LONGEST_PERIOD: Duration = Duration::from_secs(1);

@@ -21,7 +21,7 @@ use axum::routing::{get, post};
 use http::header::UPGRADE;
 use http::uri::Scheme;
 use http::{HeaderMap, Method, StatusCode, Uri};
-use matryoshka_presence::channel::transport::PeerAddr;
+use matryoshka_presence::channel::transport::{PeerAddr, excerpt};
 use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 
@@ -104,9 +104,8 @@ async fn nowhere(State(server): State<Server>, headers: HeaderMap, uri: Uri) -> 
         || uri.path().ends_with("/longpoll");
     // A browser hides the answer to a handshake.
     if is_sockets && let Some(left_out) = server.lost_sockets.pass_now() {
-        let path = uri.path().chars().take(100).collect::<String>();
         tracing::warn!(
-            path,
+            path = excerpt(uri.path()),
             left_out,
             "no socket is served at this path: give the client /socket, and it adds the rest by itself"
         );

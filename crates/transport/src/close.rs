@@ -6,6 +6,8 @@ use std::fmt;
 
 use bytestring::ByteString;
 
+use crate::excerpt::cut;
+
 /// Longest close reason on the wire, in bytes: a control frame holds 125, two of them are the code.
 pub const MAX_CLOSE_REASON_BYTES: usize = 123;
 
@@ -73,12 +75,7 @@ impl Close {
     /// Adds a reason, cut at a character's end to [`MAX_CLOSE_REASON_BYTES`].
     pub fn with_reason(mut self, reason: impl Into<ByteString>) -> Self {
         let reason = reason.into();
-        let longest = MAX_CLOSE_REASON_BYTES.min(reason.len());
-        let end = (0..=longest)
-            .rev()
-            .find(|&end| reason.is_char_boundary(end))
-            .unwrap_or(0);
-        self.reason = reason.slice_ref(&reason[..end]);
+        self.reason = reason.slice_ref(cut(&reason, MAX_CLOSE_REASON_BYTES));
         self
     }
 }

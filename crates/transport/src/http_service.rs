@@ -2,6 +2,7 @@
 //! web framework's traits.
 
 use std::{
+    borrow::Cow,
     convert::Infallible,
     error::Error,
     future::{Future, ready},
@@ -25,6 +26,7 @@ use crate::{
     admission::{Admitted, NotAdmitted, admit},
     connect::ConnectInfo,
     connections::Connections,
+    excerpt::excerpt,
     handshake,
     head::Head,
     limits::Limits,
@@ -290,7 +292,7 @@ impl<H: Handler> HttpService<H> {
             long_polling,
             ..
         } = &*self.config;
-        let asked = path.chars().take(100).collect::<String>();
+        let asked = excerpt(path);
         let left_out = self.connections().refusal_lines().path.pass_now();
         let cure = if long_polling.is_none() && self.variables(LONGPOLL, path).is_some() {
             if let Some(left_out) = left_out {
@@ -330,11 +332,11 @@ impl<H: Handler> HttpService<H> {
         if !allowed && let Some(left_out) = limit.pass_now() {
             let header = |name| head.headers.get(name).map(HeaderValue::as_bytes);
             let host = named.map(|named| named.as_str().as_bytes());
-            let host = excerpt(host.or_else(|| header(HOST)));
-            let origin = excerpt(header(ORIGIN));
+            let host = text(host.or_else(|| header(HOST)));
+            let origin = text(header(ORIGIN));
             tracing::warn!(
-                origin,
-                host,
+                origin = excerpt(&origin),
+                host = excerpt(&host),
                 left_out,
                 "a connection was refused: its page's origin is not among those allowed; allow it by OriginPolicy::allow \
                  (test server: --allow-origin)"
@@ -471,8 +473,7 @@ impl<H: Handler> HttpService<H> {
     }
 }
 
-/// Enough of a header to recognise it in a log, whatever a client sent.
-fn excerpt(header: Option<&[u8]>) -> String {
-    let bytes = header.unwrap_or_default();
-    String::from_utf8_lossy(bytes).chars().take(100).collect()
+/// A header as text, whatever a client sent.
+fn text(header: Option<&[u8]>) -> Cow<'_, str> {
+    String::from_utf8_lossy(header.unwrap_or_default())
 }

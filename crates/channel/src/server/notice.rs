@@ -9,7 +9,6 @@ use tokio::time::{Instant, timeout};
 use tracing::Span;
 
 use crate::config::REPLACED_CHANNEL_WAIT;
-use crate::excerpt::excerpt;
 use crate::handling::{Broken, Callback, Handling};
 use crate::inbox::InboxSender;
 use crate::link::{Fate, Link};
@@ -18,6 +17,7 @@ use crate::multiplexer::{End, InstanceId};
 use crate::panics::Panic;
 use crate::reply::Cause;
 use crate::watch::Number;
+use matryoshka_transport::excerpt;
 
 /// Tells the session how the channel ended, and counts it out. Dropped without a word it says that it crashed.
 pub(super) struct Notice {

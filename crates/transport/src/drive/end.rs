@@ -5,6 +5,7 @@ use tokio::time::Instant;
 use crate::{
     close::{Close, CloseCode},
     connections::Entered,
+    excerpt::excerpt,
     log_limit::LogLimit,
     outbox::Overflowed,
     stats::{Counter, Counters},
@@ -70,7 +71,7 @@ impl Breach {
         let Some(left_out) = self.lines(entered).pass(Instant::now().into_std()) else {
             return;
         };
-        let socket = entered.user().map(shortened);
+        let socket = entered.user().map(excerpt);
         let peer = entered.address().map(tracing::field::display);
         match self.limit_and_cure() {
             Some((limit, cure)) => tracing::warn!(
@@ -180,12 +181,6 @@ impl Breach {
             Self::Protocol(_) => CloseCode::PROTOCOL,
         }
     }
-}
-
-/// Enough of an id to recognise it, whatever its length.
-fn shortened(id: &str) -> &str {
-    let end = id.char_indices().nth(100).map_or(id.len(), |(end, _)| end);
-    &id[..end]
 }
 
 impl From<Overflowed> for End {

@@ -5,10 +5,21 @@
 /// Longest text of a client's in one line of the log, in bytes.
 const MAX_BYTES: usize = 100;
 
-/// The beginning of a topic or an event's name. Logged as a string, never with `%`: a line break in it must not begin a
-/// line of the log.
-pub(crate) fn excerpt(text: &str) -> &str {
-    let longest = MAX_BYTES.min(text.len());
+/// The beginning of what a client called something, 100 bytes at most. Log it as a string, never with `%`: a line break in it must not
+/// begin a line of the log.
+///
+/// ```
+/// # use matryoshka_transport::excerpt;
+/// assert_eq!(excerpt("room:lobby"), "room:lobby");
+/// assert_eq!(excerpt(&"x".repeat(1_000)).len(), 100);
+/// ```
+pub fn excerpt(text: &str) -> &str {
+    cut(text, MAX_BYTES)
+}
+
+/// The beginning of a text, of so many bytes or fewer, between two characters.
+pub(crate) fn cut(text: &str, max_bytes: usize) -> &str {
+    let longest = max_bytes.min(text.len());
     let end = (0..=longest).rev().find(|&end| text.is_char_boundary(end));
     &text[..end.unwrap_or(0)]
 }

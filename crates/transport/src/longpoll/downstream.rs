@@ -91,6 +91,11 @@ impl<W> Downstream<W> {
         self.bytes < self.bound_bytes
     }
 
+    /// How many bytes wait beyond the bound: they are of a large message, which crossed it.
+    pub(super) fn over(&self) -> usize {
+        self.bytes.saturating_sub(self.bound_bytes)
+    }
+
     /// Puts a message, unless nobody will hear it. Whoever has put all that there is wakes the poll that gets it, by [`news`](Self::news).
     pub(super) fn put(&mut self, message: ByteString) {
         if self.abandoned {

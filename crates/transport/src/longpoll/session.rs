@@ -434,6 +434,10 @@ impl Connection for LongPollConnection {
         Some(Instant::from_std(self.session.lock().downstream.heard(now)))
     }
 
+    fn unwritten_bytes(&self) -> usize {
+        self.session.lock().downstream.over()
+    }
+
     fn is_heard_apart(&self) -> bool {
         true
     }

@@ -2,8 +2,8 @@
 
 use futures::FutureExt;
 use matryoshka_transport::{
-    CloseCode, CloseReason, ConnectionLimits, Connections, Frame, Outbox, SharedFrame,
-    WebSocketConfig, WhenSlow, bytes::Bytes,
+    CloseCode, CloseReason, ConnectionLimits, Connections, Frame, HttpConfig, HttpService,
+    LongPolling, Outbox, SharedFrame, WebSocketConfig, WhenSlow, bytes::Bytes, pubsub::PubSub,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
@@ -13,6 +13,7 @@ use tokio::{
 use crate::{
     lab::{Lab, Mail},
     log::Lines,
+    poller::Polled,
     websocket::{masked, raw},
 };
 
@@ -172,4 +173,38 @@ async fn what_is_replaced_or_dropped_counts_no_more() {
         assert!(before.is_none_or(|before| before.is_unique()), "{n}");
     }
     assert!(lab.nothing_closed());
+}
+
+/// A message that no poll has taken waits for its client as well.
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_poll_counts_until_that_takes_it() {
+    let lab = Lab::new();
+    let polling = LongPolling::new(&PubSub::local()).unwrap();
+    let connections = at_most(10 * MB);
+    let config = HttpConfig::default()
+        .with_mount("/socket")
+        .with_connections(&connections)
+        .with_long_polling(&polling);
+    let service = HttpService::with_config(lab.clone(), config);
+    let polled = Polled {
+        lab: lab.clone(),
+        service,
+        polling,
+    };
+    let mut sessions = Vec::new();
+    for n in 0..4 {
+        let token = polled.open().await;
+        let (_, outbox) = lab.connected().await;
+        outbox.frame(Frame::text("7".repeat(4 * MB)));
+        settle().await;
+        if n == 0 {
+            polled.poll(&token).await;
+            settle().await;
+        }
+        if n < 3 {
+            assert!(lab.nothing_closed(), "{n}");
+        }
+        sessions.push(token);
+    }
+    assert_eq!(lab.closed().now_or_never(), gave_way());
 }

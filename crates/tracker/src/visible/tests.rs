@@ -198,6 +198,7 @@ fn i14_what_had_gone_before_a_hold_is_a_return_when_it_comes_again() {
     assert!(visible.insert_held(&first, HeldBy::Own, Beside::Visible));
     visible.remove(&others[0]);
     visible.remove(&first);
+    visible.take_step();
     assert!(visible.insert_held(&second, HeldBy::Own, Beside::Visible));
     let displaced = visible.insert(&others[0]);
     let displaced: Vec<_> = displaced.iter().map(|held| held.entry.reference).collect();

@@ -1,24 +1,22 @@
 //! The loop that drives one session over one connection, whatever carries it.
 
+mod clock;
 mod end;
+mod farewell;
 mod unread;
 
 use std::{
     future::Future,
-    pin::{Pin, pin},
+    pin::pin,
     task::{Context, Poll},
     time::Duration,
 };
 
 use futures::{SinkExt, StreamExt, future::poll_fn};
-use tokio::{
-    task::coop,
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    close::{Close, CloseCode, CloseReason},
-    connections::{Entered, LargeMessage},
+    connections::Entered,
     frame::Frame,
     limits::{Limits, Times},
     outbox::{Inbox, Item, LARGE_FRAME_BYTES},
@@ -27,13 +25,10 @@ use crate::{
     stats::Counters,
     transport::{Connection, Outgoing, WriteError},
 };
+use clock::Large;
 use end::{Breach, End};
+use farewell::{LastWords, tell};
 use unread::Unread;
-
-/// A timer that fires so much too late tells that the whole process stood still, as a paused virtual machine does. What clients
-/// said meanwhile waits to be read, and the runtime may hear of the timer before it hears of that. So nobody is judged
-/// until that long after.
-const STOOD_STILL: Duration = Duration::from_secs(1);
 
 /// The longest that a client is not read for the bytes it has sent: well below the 30 s in which official clients want a heartbeat answered.
 const LONGEST_SLOWED: Duration = Duration::from_secs(20);
@@ -137,36 +132,6 @@ struct Rare {
     /// The large message of which a part has come.
     large: Option<Large>,
     unread: Option<Unread>,
-}
-
-/// A large message, and how long it takes.
-struct Large {
-    message: LargeMessage,
-    /// When it became large, later by as long as it was not read for the session's sake.
-    since: Instant,
-    /// Since when that is so now.
-    kept_waiting: Option<Instant>,
-}
-
-impl Large {
-    fn begin(message: LargeMessage) -> Self {
-        Self {
-            message,
-            since: Instant::now(),
-            kept_waiting: None,
-        }
-    }
-
-    fn keep_waiting(&mut self, is_kept_waiting: bool) {
-        if is_kept_waiting == self.kept_waiting.is_some() {
-            return;
-        }
-        let now = Instant::now();
-        match self.kept_waiting.take() {
-            Some(begun) => self.since += now - begun,
-            None => self.kept_waiting = Some(now),
-        }
-    }
 }
 
 /// Why nothing is read from the client.
@@ -565,170 +530,6 @@ impl<C: Connection, S: Session> Drive<C, S> {
         self.charge(frame.len());
         guarded(|| self.session.handle_in(frame, &mut self.output))??;
         Ok(())
-    }
-
-    /// Ready when the client has been silent for too long, or sends a large message for too long. The timer is moved only when it fires, or
-    /// for such a message or a client that is slowed, and told only once whom it wakes: this always runs in one and the same task.
-    fn poll_idle(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<End> {
-        if let Some(breach) = self.gives_way() {
-            return Poll::Ready(End::Breach(breach));
-        }
-        if self.large().is_some() || self.is_slowed() {
-            let deadline = self.deadline();
-            if deadline < timer.deadline() {
-                timer.as_mut().reset(deadline);
-                self.is_timed = false;
-            }
-        }
-        if self.is_timed && !timer.is_elapsed() {
-            return Poll::Pending;
-        }
-        while timer.as_mut().poll(cx).is_ready() {
-            let now = Instant::now();
-            if self.is_slowed() && self.slowed_until(now).is_none() {
-                // The next turn reads on.
-                (self.held, self.heard) = (None, now);
-                cx.waker().wake_by_ref();
-            }
-            let deadline = self.deadline();
-            if deadline > now {
-                timer.as_mut().reset(deadline);
-            } else if now - timer.deadline() >= STOOD_STILL {
-                timer.as_mut().reset(now + STOOD_STILL);
-            } else {
-                return Poll::Ready(self.timed_out(now));
-            }
-        }
-        // A turn that was too busy was turned away by the timer too, and comes back.
-        self.is_timed = coop::has_budget_remaining();
-        Poll::Pending
-    }
-
-    /// When it is over, if nothing comes, or when there is more to read from a client that is slowed.
-    fn deadline(&self) -> Instant {
-        let idle = self.last_heard() + self.times.idle();
-        let slowed = self
-            .is_slowed()
-            .then(|| self.slowed_until(Instant::now()))
-            .flatten();
-        [self.message_deadline(), slowed]
-            .into_iter()
-            .flatten()
-            .fold(idle, Instant::min)
-    }
-
-    /// When its large message has to be whole. While the session does not take it that is not the client's fault.
-    fn message_deadline(&self) -> Option<Instant> {
-        let large = self.large()?;
-        let counts = large.kept_waiting.is_none();
-        counts.then(|| large.since + self.times.message())
-    }
-
-    fn timed_out(&self, now: Instant) -> End {
-        if self.message_deadline().is_some_and(|end| end <= now) {
-            return End::Breach(Breach::Late);
-        }
-        End::Idle
-    }
-
-    /// A client that was not read says nothing about itself, and its connection ends for what the session does.
-    fn explain_idle(&self, entered: &Entered) {
-        if self.held == Some(Hold::Session)
-            && self.is_kept_waiting()
-            && let Some(left_out) = entered.breach_lines().not_ready.pass_now()
-        {
-            tracing::warn!(
-                limit = ?self.times.idle(),
-                left_out,
-                "a connection is closed: its session took nothing for the idle time-out, so its client was not heard"
-            );
-        }
-    }
-
-    fn last_heard(&self) -> Instant {
-        match self.connection.last_byte() {
-            None => self.heard,
-            Some(byte) if self.connection.is_heard_apart() => byte,
-            Some(byte) => byte.max(self.heard),
-        }
-    }
-}
-
-/// Tells the session of the end, and lets go of it.
-fn tell<S: Session>(mut session: S, end: End, entered: &Entered) {
-    tracing::debug!(?end, "connection ends");
-    if let End::Breach(breach) = &end {
-        breach.explain(entered);
-    }
-    let reason = match end {
-        End::Client(code) => Some(CloseReason::Client(code)),
-        End::Lost => Some(CloseReason::Lost),
-        End::Idle => Some(CloseReason::Idle),
-        End::Closed(close) => Some(CloseReason::Closed(close)),
-        End::Breach(breach) => Some(CloseReason::Closed(breach.code().into())),
-        End::Crashed => None,
-    };
-    let had_crashed = reason.is_none();
-    // A crash while the session cleans up ends it all the same.
-    let closed = guarded(move || {
-        if let Some(reason) = reason {
-            session.closed(reason);
-        }
-    });
-    if (had_crashed || closed.is_err())
-        && let Some(left_out) = entered.breach_lines().crashed.pass_now()
-    {
-        tracing::error!(
-            left_out,
-            "a session panicked; its connection is closed with 1011"
-        );
-    }
-}
-
-/// What is left to write when the session is gone.
-enum LastWords {
-    /// The client is gone.
-    None,
-    /// The client closed and waits for the answer.
-    Answer,
-    /// The server closes; what the session had written goes first.
-    Close(Close),
-}
-
-impl LastWords {
-    fn after(end: &End, is_stuck: bool) -> Self {
-        match end {
-            End::Client(_) => Self::Answer,
-            End::Lost => Self::None,
-            // It would have to read first what was too much to keep.
-            End::Breach(Breach::Unread) if is_stuck => Self::None,
-            End::Idle => Self::Close(CloseCode::GOING_AWAY.into()),
-            End::Closed(close) => Self::Close(close.clone()),
-            End::Breach(breach) => Self::Close(breach.code().into()),
-            End::Crashed => Self::Close(CloseCode::INTERNAL.into()),
-        }
-    }
-
-    async fn write<C: Connection>(
-        self,
-        connection: &mut C,
-        output: &mut Output,
-        counters: &Counters,
-    ) -> Result<(), WriteError> {
-        match self {
-            Self::None => Ok(()),
-            Self::Answer => connection.close().await,
-            Self::Close(close) => {
-                while let Some(frame) = output.take() {
-                    let mut written = Written::default();
-                    written.add(&frame);
-                    written.count(counters);
-                    connection.feed(Outgoing::Frame(frame)).await?;
-                }
-                connection.send(Outgoing::Close(close)).await?;
-                connection.close().await
-            }
-        }
     }
 }
 

@@ -582,6 +582,7 @@ impl Shard {
 mod holding;
 mod links;
 mod listening;
+mod offers;
 mod restarts;
 mod telling;
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::entry::Entry;
-use crate::owner_log::Slot;
+use crate::slot::Slot;
 
 /// Which held entries of one life of a node are gone, and in which slots they were: what their connections update them to is gone too,
 /// however many updates of that were not seen here.

@@ -16,10 +16,11 @@ use crate::entry::{Entry, Verdict};
 use crate::gone::Gone;
 use crate::life::Life;
 use crate::message::{HeldPart, HeldValue, Offer, Position, millis};
-use crate::owner_log::{FORMER_LIVES, Slot, wire_size};
+use crate::owner_log::{FORMER_LIVES, wire_size};
 use crate::peer::{LONGEST_PATIENCE, RETRY_PERIOD};
 use crate::reference::PresenceRef;
 use crate::replica::Replica;
+use crate::slot::Slot;
 use crate::visible::{Beside, MOST_TOLD};
 
 /// The held entries of one life of one node.

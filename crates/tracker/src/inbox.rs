@@ -22,7 +22,7 @@ use matryoshka_pubsub::{
 };
 
 use crate::message::Message;
-use crate::owner_log::Ticket;
+use crate::slot::Ticket;
 
 /// The queue into one shard.
 #[derive(Debug)]

@@ -22,6 +22,7 @@ mod reference;
 mod replica;
 mod runs;
 mod shard;
+mod slot;
 mod stats;
 mod sync;
 #[cfg(any(test, feature = "test-util"))]

@@ -25,6 +25,7 @@ use crate::message::{OP_OVERHEAD_BYTES, Op, Position, Stored, Value};
 use crate::reference::{PresenceRef, Writer};
 use crate::replica::Kept;
 use crate::runs::Runs;
+use crate::slot::{Slot, Ticket};
 
 /// The entries that one node tracks in one shard, and their recent history.
 #[derive(Debug)]
@@ -55,53 +56,6 @@ pub(crate) struct OwnerLog {
     log_bytes: usize,
     unpushed_bytes: usize,
     log_limit: usize,
-}
-
-/// Where an entry is tracked: by whom, in which topic, under which key.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Slot {
-    pub(crate) owner: u64,
-    pub(crate) topic: Arc<str>,
-    pub(crate) key: Arc<str>,
-}
-
-/// Names what one `track` made, through all its updates, by the first value: an entry tracked anew in the same slot has another one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Ticket(Arc<Entry>);
-
-impl Ticket {
-    /// The first value.
-    pub(crate) fn first(&self) -> &Arc<Entry> {
-        &self.0
-    }
-
-    /// Whether an entry of this node came by that `track` or by an update of what it made: these have one key in memory, which the
-    /// ticket keeps from being another's.
-    pub(crate) fn made(&self, entry: &Entry) -> bool {
-        Arc::ptr_eq(&self.0.key, &entry.key)
-    }
-
-    fn number(&self) -> u64 {
-        self.0.reference.put_seq()
-    }
-}
-
-/// What is to be changed.
-#[derive(Clone, Debug)]
-pub(crate) enum Target {
-    /// Whatever is tracked there.
-    Slot(Slot),
-    /// What that `track` made, and nothing that is tracked in its slot later.
-    Ticket(Ticket),
-}
-
-impl Target {
-    pub(crate) fn topic(&self) -> &str {
-        match self {
-            Self::Slot(slot) => &slot.topic,
-            Self::Ticket(ticket) => &ticket.first().topic,
-        }
-    }
 }
 
 impl OwnerLog {
@@ -189,7 +143,7 @@ impl OwnerLog {
 
     /// The slot of a ticket, if what it names is still tracked.
     pub(crate) fn slot_of(&self, ticket: &Ticket) -> Option<Slot> {
-        let slot = Slot::of(&ticket.0);
+        let slot = Slot::of(ticket.first());
         let owned = self.owned(&slot)?;
         (owned.ticket == ticket.number()).then_some(slot)
     }
@@ -197,7 +151,7 @@ impl OwnerLog {
     /// What names what is tracked in a slot, if that was not updated.
     #[cfg(test)]
     pub(crate) fn ticket(&self, slot: &Slot) -> Option<Ticket> {
-        self.get(slot).cloned().map(Ticket)
+        self.get(slot).map(Ticket::of)
     }
 
     /// Puts an entry into a free slot.
@@ -220,7 +174,7 @@ impl OwnerLog {
             ticket,
         };
         self.entries.fill(vacancy, owned);
-        Ok((Ticket(Arc::clone(&entry)), entry))
+        Ok((Ticket::of(&entry), entry))
     }
 
     /// Replaces the entry in a slot. Gives the old and the new one, nothing if the slot is free. The new one is not held.
@@ -620,16 +574,6 @@ impl OwnerLog {
             self.log_bytes <= self.log_limit + self.unpushed_bytes,
             "I25: the log is bounded"
         );
-    }
-}
-
-impl Slot {
-    pub(crate) fn of(entry: &Arc<Entry>) -> Self {
-        Self {
-            owner: entry.owner,
-            topic: Arc::clone(&entry.topic),
-            key: Arc::clone(&entry.key),
-        }
     }
 }
 

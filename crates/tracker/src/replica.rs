@@ -15,8 +15,8 @@ use crate::entry::{Entry, Verdict};
 use crate::gone::Gone;
 use crate::life::Life;
 use crate::message::{Op, Ops, Part, PartTaken, Position, Value};
-use crate::owner_log::Slot;
 use crate::reference::{PresenceRef, Writer};
+use crate::slot::Slot;
 use crate::visible::SharedNames;
 
 /// A copy of one life of another node's entries.

@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 use crate::entry::Entry;
 use crate::error::{Closed, UpdateError};
 use crate::inbox::Inbox;
-use crate::owner_log::{Target, Ticket};
 use crate::reference::PresenceRef;
+use crate::slot::{Target, Ticket};
 use crate::tracker::{Tracker, encode};
 
 /// Keeps something tracked. Dropped, it is untracked; it is untracked as well when its owner dies.

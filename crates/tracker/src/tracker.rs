@@ -23,11 +23,11 @@ use crate::entry::{Entry, Present};
 use crate::error::{Closed, MetaError, TrackError, TrackerError, UntrackError, UpdateError};
 use crate::inbox::Room;
 use crate::life::Life;
-use crate::owner_log::{Slot, Target};
 use crate::peer::CHUNK_BYTES;
 use crate::published::Published;
 use crate::reference::{PresenceRef, shard_of};
 use crate::shard::{HoldAt, Refusal, Settings, Shard};
+use crate::slot::{Slot, Target};
 use crate::stats::Stats;
 use crate::tracked::Tracked;
 

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::message::Stored;
-use crate::owner_log::{OwnerLog, Slot};
+use crate::owner_log::OwnerLog;
+use crate::slot::Slot;
 use crate::testing::tally::holds;
 use crate::visible::VisibleSet;
 

@@ -13,8 +13,8 @@ use matryoshka_pubsub::NodeName;
 
 use super::{Effect, Shard};
 use crate::message::{Confirm, Message, Position};
-use crate::owner_log::Slot;
 use crate::peer::Floor;
+use crate::slot::Slot;
 use crate::visible::{Beside, HeldBy};
 
 /// How far the hold of several owners has got.

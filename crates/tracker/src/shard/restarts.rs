@@ -22,9 +22,10 @@ use crate::entry::Entry;
 use crate::held::{HeldSet, Told};
 use crate::life::Life;
 use crate::message::{Farewell, Goodbye, Message};
-use crate::owner_log::{FORMER_LIVES, Slot};
+use crate::owner_log::FORMER_LIVES;
 use crate::peer::{Floor, RETRY_PERIOD};
 use crate::replica::Replica;
+use crate::slot::Slot;
 use crate::visible::{Beside, HeldBy};
 
 impl Shard {

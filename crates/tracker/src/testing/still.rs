@@ -15,9 +15,9 @@ use matryoshka_pubsub::{Incarnation, LinkId, NodeName, Origin};
 use crate::TrackerConfig;
 use crate::life::Life;
 use crate::message::Message;
-use crate::owner_log::Slot;
 use crate::peer::CHUNK_BYTES;
 use crate::shard::{Effect, Settings, Shard};
+use crate::slot::Slot;
 use crate::tracker::settings;
 
 /// Nodes with one shard each, a link between each two, and the default settings.

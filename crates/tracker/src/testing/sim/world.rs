@@ -24,9 +24,9 @@ use crate::diff::Diff;
 use crate::entry::Entry;
 use crate::life::Life;
 use crate::message::{Message, Position};
-use crate::owner_log::{Slot, Ticket};
 use crate::reference::PresenceRef;
 use crate::shard::{Effect, Refusal, Settings, Shard};
+use crate::slot::{Slot, Ticket};
 use graces::Graces;
 use members::Members;
 

@@ -163,14 +163,15 @@ pub struct ConnectionLimits {
     pub max_per_address: Option<usize>,
     /// Of one user, if the session knows one ([`Session::user`](crate::Session::user)); default 1,000. One more is refused with 429.
     pub max_per_user: Option<usize>,
-    /// How many bytes messages of more than 64 KiB may hold that are not whole, of all connections together; default 256 MiB. Where there
-    /// would be more, one gives way, and its connection is closed with 1013: of those whose address (counted as above; where it is not, whose
-    /// connection) holds more than half of an equal share, the message that has not grown for the longest. With less than the largest message,
-    /// none of that size gets in.
+    /// What large messages hold that have not come whole, in bytes and of all connections together; default 256 MiB. When it is full one
+    /// connection [gives way](crate#who-gives-way): it is closed with 1013.
+    ///
+    /// A message is large from 64 KiB on. With less than the largest message, none of that size gets in.
     pub max_unfinished_bytes: Option<usize>,
-    /// How many bytes frames of more than 64 KiB may hold that clients have not read, of all connections together; default 512 MiB. Where
-    /// there would be more, one connection gives way and ends: of those whose address (counted as above; where it is not, which themselves) holds more
-    /// than half of an equal share, the one that has read nothing for the longest. A frame that waits for many clients counts once.
+    /// What large frames hold that clients have not read, in bytes and of all connections together; default 512 MiB. When it is full one
+    /// connection [gives way](crate#who-gives-way): it ends without a close frame, and what waited for it is let go of.
+    ///
+    /// A frame is large beyond [`LARGE_FRAME_BYTES`](crate::LARGE_FRAME_BYTES). One that waits for many clients counts once.
     pub max_unread_bytes: Option<usize>,
 }
 

@@ -33,11 +33,11 @@ pub struct LongPollConfig {
     pub max_body_bytes: usize,
     /// How long a body may take to arrive; default 15 s. A slower one is answered with HTTP 400.
     pub body_timeout: Duration,
-    /// How many bytes of posts this node holds for all of its sessions; default 64 MiB. They count from when they were read until the post
-    /// is answered. One client gets at most as many as are left free then, so half at most and something at least, however many others there
-    /// are; clients are told apart by their addresses, where those are known (loopback is not), and else by their sessions. A post beyond
-    /// is answered with HTTP 503 and status 500, and its client starts over. With less than twice
-    /// [`max_body_bytes`](Self::max_body_bytes) no body of that size gets in.
+    /// What posts hold, in bytes and of all sessions together; default 64 MiB. When it is full, or one client has
+    /// [its share](crate#who-gives-way), a post is answered with HTTP 503 and status 500, and its client starts over.
+    ///
+    /// Bytes count from when they were read until their post is answered. With less than twice [`max_body_bytes`](Self::max_body_bytes) no
+    /// body of that size gets in.
     pub max_posted_bytes: usize,
     /// How many bytes of messages wait for the next poll before the session's outbox fills up; default 256 KiB. So much and
     /// one frame is the most that one poll is answered with. While answers hold as much that their client has not read, it gets no more.
@@ -61,10 +61,12 @@ pub struct LongPollConfig {
     /// answered as one beyond [`max_posted_bytes`](Self::max_posted_bytes), or with 408 where the other node has no room. It should
     /// leave room in the queue between two nodes (32 MiB over QUIC), which polls and their answers share with posts.
     pub max_forwarded_bytes: usize,
-    /// How many bytes of answers to polls may be here that came from other nodes and that clients have not read; default 64 MiB. While there
-    /// are as many, polls for sessions of other nodes are answered as posts beyond [`max_posted_bytes`](Self::max_posted_bytes). One session has no
-    /// more of it than [`buffer_bytes`](Self::buffer_bytes) and what two polls bring: until its client has read some, its further polls wait. One address
-    /// has at most as much as it leaves free, and one answer.
+    /// What answers to polls hold that came from other nodes and that clients have not read, in bytes and of all sessions together; default
+    /// 64 MiB. When it is full, or one client has [its share](crate#who-gives-way) and one answer more, a poll for a session of another node is
+    /// answered with HTTP 503 and status 500.
+    ///
+    /// One session has no more of it than [`buffer_bytes`](Self::buffer_bytes) and what two polls bring: until its client has read some, its
+    /// further polls wait.
     pub max_answer_bytes: usize,
 }
 

@@ -73,6 +73,7 @@ impl Close {
     }
 
     /// Adds a reason, cut at a character's end to [`MAX_CLOSE_REASON_BYTES`].
+    #[must_use]
     pub fn with_reason(mut self, reason: impl Into<ByteString>) -> Self {
         let reason = reason.into();
         self.reason = reason.slice_ref(cut(&reason, MAX_CLOSE_REASON_BYTES));

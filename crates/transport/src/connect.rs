@@ -75,12 +75,14 @@ impl ConnectInfo {
     }
 
     /// Says where the client is.
+    #[must_use]
     pub fn with_peer_addr(mut self, peer_addr: Option<SocketAddr>) -> Self {
         self.peer_addr = peer_addr;
         self
     }
 
     /// Hands on a token.
+    #[must_use]
     pub fn with_auth_token(mut self, auth_token: Option<AuthToken>) -> Self {
         self.auth_token = auth_token;
         self
@@ -117,6 +119,7 @@ impl Rejection {
     }
 
     /// Says why, for the line in the log: the client is not told.
+    #[must_use]
     pub fn with_cause(mut self, cause: impl fmt::Display) -> Self {
         self.cause = Some(cause.to_string().into());
         self

@@ -45,6 +45,7 @@ use crate::{
 /// What an HTTP service accepts.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[must_use]
 pub struct HttpConfig {
     /// The path that stands before `/websocket` and `/longpoll`, such as `/socket`; default none, for routers that strip the prefix
     /// of a nested service. A segment `:name` takes any one segment and becomes the parameter of that name, which wins over one in the

@@ -12,6 +12,7 @@ pub const MAX_MESSAGE_BYTES: usize = 8_000_000;
 /// Limits of one connection, the same over every carrier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[must_use]
 pub struct Limits {
     /// How long a client may take to be connected: the handler's part in it, and the upgrade; default 15 s. Then it is refused
     /// with 503.
@@ -154,6 +155,7 @@ impl Times {
 /// How many connections there may be at a time, and what they may hold together. None is no limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[must_use]
 pub struct ConnectionLimits {
     /// In all; default 100,000. One more is refused with 503.
     pub max_connections: Option<usize>,

@@ -30,6 +30,7 @@ pub const NAME: &str = "memory";
 ///
 /// Connections are driven by the same loop as those over the network, with the same limits.
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct MemoryService<H> {
     handler: H,
     limits: Limits,

@@ -13,6 +13,7 @@ use crate::secret_names::{FILTERED, is_secret_name};
 /// them to requests of foreign pages too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
+#[must_use]
 pub struct Reveal {
     /// [`ConnectInfo::peer_addr`](crate::ConnectInfo::peer_addr).
     pub peer_addr: bool,

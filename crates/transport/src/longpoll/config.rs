@@ -20,6 +20,7 @@ const _: () = assert!(BUFFER_BYTES + MAX_FRAME_BYTES + 1024 * 1024 <= Payload::M
 /// Limits of long polling.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[must_use]
 pub struct LongPollConfig {
     /// How long a request waits: a poll for messages, a post for the session to take what it brought; default 10 s. The
     /// official clients give up after 20 s. A post that is read more slowly for [`inbound_bytes`](crate::Limits::inbound_bytes) has no longer.

@@ -36,6 +36,7 @@ use super::{Serializer, UnknownVsn, V1, V2, parse_patch_level};
 /// # drop(config);
 /// ```
 #[derive(Clone, Debug, Default)]
+#[must_use]
 pub struct Serializers {
     without_v1: bool,
     without_v2: bool,

@@ -261,8 +261,14 @@
 //! | ends that others tell kept again and again | `i18_of_what_is_over_` of `lives.rs` |
 //! | no end to waiting for parts while operations come, or no more patience with a slow link | `i9_` of `shard/tests/transfer.rs` |
 //! | the life ignored in which a reference was given, where it is received | `i8_` |
+//! | what is hidden shown too early, of trackers alone that announced their restart | the histories (I8) |
+//! | the life ignored in which the value before an update was given, where it is received | the histories (I10) |
 //! | an operation that the log has said to be forgotten, or one that it has not to be there | `i23_who_lacks_` |
 //! | a timer that is still due after its tick | `i22_`, and every story |
+//!
+//! Some lines nothing can tell from their absence, since another rule says the same: that an announcement is forgotten with its life (it
+//! names the life, and is compared with the copy's), that news of a restart are of the current link (they name the incarnation), and that
+//! no held set is still to be asked for before a first state is there (one of them is being asked for then).
 
 use std::cell::Cell;
 use std::collections::BTreeSet;

@@ -546,8 +546,9 @@ const COMMANDS: usize = 1_024;
 /// Commands and pieces of news taken in one step. Larger steps save publications, smaller ones answer sooner.
 const BATCH: usize = 256;
 
-/// Bytes of other nodes' messages taken in one step: to read them takes time.
-const STEP_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of other nodes' messages taken in one step: to read them takes time, and whoever tracks here waits for it. What nodes push
+/// under load fills messages of more, which are taken one a step.
+const STEP_BYTES: usize = 64 * 1024;
 
 /// Entries that end or are held in one step because of an owner, of guards or of a close: what is more waits for the next step, so that other tasks
 /// get their turn.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::client::Client;
-use crate::program::{Program, rust_blocks};
+use crate::program::{Program, assert_shows};
 
 const PROGRAM: &str = include_str!("../../src/bin/authentication.rs");
 const CHAPTER: &str = include_str!("../../src/authentication.md");
@@ -39,11 +39,7 @@ fn error(reason: &str) -> Value {
 
 #[test]
 fn the_chapter_shows_its_program() {
-    let blocks = rust_blocks(CHAPTER);
-    assert!(blocks.len() >= 6);
-    for block in blocks {
-        assert!(PROGRAM.contains(block), "not in the program:\n{block}");
-    }
+    assert_shows(CHAPTER, 6, &[PROGRAM]);
 }
 
 #[tokio::test]

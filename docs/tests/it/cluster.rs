@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::client::Client;
-use crate::program::{Program, rust_blocks};
+use crate::program::{Program, assert_shows};
 
 const PROGRAM: &str = include_str!("../../src/bin/cluster.rs");
 const CHAPTER: &str = include_str!("../../src/cluster.md");
@@ -41,11 +41,7 @@ async fn change(client: &mut Client) -> [Vec<String>; 2] {
 
 #[test]
 fn the_chapter_shows_its_program() {
-    let blocks = rust_blocks(CHAPTER);
-    assert!(blocks.len() >= 4);
-    for block in blocks {
-        assert!(PROGRAM.contains(block), "not in the program:\n{block}");
-    }
+    assert_shows(CHAPTER, 4, &[PROGRAM]);
 }
 
 #[tokio::test]

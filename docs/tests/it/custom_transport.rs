@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 use self::line_tcp::LineTcp;
-use crate::program::{DEADLINE, rust_blocks};
+use crate::program::{DEADLINE, assert_shows};
 use crate::testing::sockets;
 
 const CHAPTER: &str = include_str!("../../src/custom-transport.md");
@@ -23,14 +23,7 @@ const HERE: &str = include_str!("custom_transport.rs");
 
 #[test]
 fn the_chapter_shows_the_example_and_its_tests() {
-    let blocks = rust_blocks(CHAPTER);
-    assert!(blocks.len() >= 10);
-    for block in blocks {
-        let known = [EXAMPLE, SUITE, HERE]
-            .iter()
-            .any(|file| file.contains(block));
-        assert!(known, "neither in the example nor in its tests:\n{block}");
-    }
+    assert_shows(CHAPTER, 10, &[EXAMPLE, SUITE, HERE]);
 }
 
 /// A client that reads and writes lines.

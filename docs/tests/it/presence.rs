@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use matryoshka_presence::channel::testing::{TestChannel, TestSockets, Value, advance, json};
 use matryoshka_presence::channel::{assert_push, refute_push};
 
-use crate::program::rust_blocks;
+use crate::program::assert_shows;
 
 const CHAPTER: &str = include_str!("../../src/presence.md");
 const HERE: &str = include_str!("presence.rs");
@@ -233,9 +233,5 @@ async fn a_short_drop_is_seen_by_nobody_and_a_leave_by_all() {
 
 #[test]
 fn the_chapter_shows_what_stands_here() {
-    let blocks = rust_blocks(CHAPTER);
-    assert!(blocks.len() >= 4);
-    for block in blocks {
-        assert!(HERE.contains(block), "not in this file:\n{block}");
-    }
+    assert_shows(CHAPTER, 4, &[HERE]);
 }

@@ -84,6 +84,16 @@ impl Program {
     }
 }
 
+/// Checks that each Rust block of a chapter, at least so many, stands in one of these files.
+pub(crate) fn assert_shows(chapter: &str, at_least: usize, files: &[&str]) {
+    let blocks = rust_blocks(chapter);
+    assert!(blocks.len() >= at_least);
+    for block in blocks {
+        let is_known = files.iter().any(|file| file.contains(block));
+        assert!(is_known, "in no file that is tested:\n{block}");
+    }
+}
+
 /// The Rust blocks of a chapter, in order.
 pub(crate) fn rust_blocks(chapter: &str) -> Vec<&str> {
     let blocks = chapter.split("```rust\n").skip(1);

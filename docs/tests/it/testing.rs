@@ -10,7 +10,7 @@ use matryoshka_presence::channel::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::program::rust_blocks;
+use crate::program::assert_shows;
 
 const CHAPTER: &str = include_str!("../../src/testing.md");
 const HERE: &str = include_str!("testing.rs");
@@ -111,9 +111,5 @@ async fn a_closed_riddle_is_not_joined() {
 
 #[test]
 fn the_chapter_shows_what_stands_here() {
-    let blocks = rust_blocks(CHAPTER);
-    assert!(blocks.len() >= 4);
-    for block in blocks {
-        assert!(HERE.contains(block), "not in this file:\n{block}");
-    }
+    assert_shows(CHAPTER, 4, &[HERE]);
 }

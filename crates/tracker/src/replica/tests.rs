@@ -28,6 +28,26 @@ impl Replica {
     }
 }
 
+impl Kept {
+    /// As its owner sends it, which has had one life.
+    pub(crate) fn stored(&self) -> Stored {
+        let Self { entry, held } = self;
+        Stored {
+            held: *held,
+            put_seq: entry.reference.put_seq(),
+            value: Value {
+                topic: Arc::clone(&entry.topic),
+                key: Arc::clone(&entry.key),
+                meta: entry.meta.clone(),
+                owner: entry.owner,
+                born: None,
+                previous: entry.previous.map(PresenceRef::put_seq),
+                previous_born: None,
+            },
+        }
+    }
+}
+
 type Contents = BTreeMap<u64, Kept>;
 
 /// An owner's whole past: all its operations, and what it tracked after each of them.
@@ -325,22 +345,8 @@ fn i12_a_state_in_parts_is_the_state() {
 
 /// The last state of a past in parts of so many entries.
 fn parts(past: &Past, size: usize) -> Vec<Part> {
-    let stored: Vec<Stored> = past.states[past.last() as usize]
-        .iter()
-        .map(|(put_seq, Kept { entry, held })| Stored {
-            held: *held,
-            put_seq: *put_seq,
-            value: Value {
-                topic: Arc::clone(&entry.topic),
-                key: Arc::clone(&entry.key),
-                meta: entry.meta.clone(),
-                owner: entry.owner,
-                born: None,
-                previous: entry.previous.map(PresenceRef::put_seq),
-                previous_born: None,
-            },
-        })
-        .collect();
+    let state = &past.states[past.last() as usize];
+    let stored: Vec<Stored> = state.values().map(Kept::stored).collect();
     let mut pieces: Vec<Vec<Stored>> = stored.chunks(size).map(<[Stored]>::to_vec).collect();
     if pieces.is_empty() {
         pieces.push(Vec::new());

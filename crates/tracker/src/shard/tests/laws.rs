@@ -201,24 +201,6 @@ impl Pasts {
     }
 }
 
-/// An entry of a copy, as its owner sends it.
-fn stored(kept: &Kept) -> Stored {
-    let entry = &kept.entry;
-    Stored {
-        put_seq: entry.reference.put_seq(),
-        value: Value {
-            topic: Arc::clone(&entry.topic),
-            key: Arc::clone(&entry.key),
-            meta: entry.meta.clone(),
-            owner: entry.owner,
-            born: None,
-            previous: entry.previous.map(PresenceRef::put_seq),
-            previous_born: None,
-        },
-        held: kept.held,
-    }
-}
-
 /// Of each owner how far its copy is, and what is in it.
 type Copies = Vec<(usize, Position, Vec<String>)>;
 
@@ -334,7 +316,7 @@ impl<'a> Viewer<'a> {
             at: copy.at(),
             part: 0,
             parts: 1,
-            entries: copy.contents().map(stored).collect(),
+            entries: copy.contents().map(Kept::stored).collect(),
         };
         Said {
             owner,

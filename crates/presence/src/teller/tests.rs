@@ -472,10 +472,8 @@ fn a_list_that_was_overtaken_is_followed_by_what_overtook_it() {
     assert!(teller.next(ms(250), &|_: &str| list(&after)).is_none());
 }
 
-/// It left and is back on one connection, and nobody else was there meanwhile.
-#[test]
-fn who_was_here_a_while_ago_is_told_who_left_meanwhile_and_nobody_else_is() {
-    let mut teller = teller(Mode::Full);
+/// Clients have been told of two, of whom one leaves, which is to be told at the first second.
+fn one_of_two_leaves(teller: &mut Teller<()>, is_watched: bool) -> (Seen, Telling) {
     let mut seen = Seen {
         list: list(&[("a", 1), ("b", 2)]),
         is_watched: true,
@@ -483,24 +481,44 @@ fn who_was_here_a_while_ago_is_told_who_left_meanwhile_and_nobody_else_is() {
     teller.changed(&topic());
     telling(teller.next(ms(0), &seen));
     teller.told(&topic(), ms(0));
-    seen.is_watched = false;
     seen.list = list(&[("a", 1)]);
+    seen.is_watched = is_watched;
     teller.changed(&topic());
-    assert!(telling(teller.next(ms(1_000), &seen)).news.is_empty());
+    let leaving = telling(teller.next(ms(1_000), &seen));
+    (seen, leaving)
+}
+
+/// What one is greeted with at that moment that had joined before, and heard all until then.
+fn greeted_again(
+    teller: &mut Teller<()>,
+    at: Duration,
+    heard_until: Option<Duration>,
+    seen: &Seen,
+) -> Greet<()> {
+    let wish = Wish {
+        heard_until,
+        ..HELD
+    };
+    teller.wanted(&topic(), (), wish);
+    let Some(Job::Greet(greet)) = teller.next(at, seen) else {
+        panic!("no greeting");
+    };
+    greet
+}
+
+/// It left and is back on one connection, and nobody else was there meanwhile.
+#[test]
+fn who_was_here_a_while_ago_is_told_who_left_meanwhile_and_nobody_else_is() {
+    let mut teller = teller(Mode::Full);
+    let (seen, telling) = one_of_two_leaves(&mut teller, false);
+    assert!(telling.news.is_empty());
     teller.told(&topic(), ms(1_001));
     for (at, heard_until, left) in [
         (2_000, None, vec![]),
         (3_000, Some(ms(1_000)), vec![entry("b", 2)]),
         (4_000, Some(ms(1_002)), vec![]),
     ] {
-        let wish = Wish {
-            heard_until,
-            ..HELD
-        };
-        teller.wanted(&topic(), (), wish);
-        let Some(Job::Greet(greet)) = teller.next(ms(at), &seen) else {
-            panic!("no greeting");
-        };
+        let greet = greeted_again(&mut teller, ms(at), heard_until, &seen);
         assert_eq!(greet.greeting.missed().leaves, left);
         teller.greeted(&topic(), None);
     }
@@ -511,25 +529,8 @@ fn who_was_here_a_while_ago_is_told_who_left_meanwhile_and_nobody_else_is() {
 fn who_is_back_before_a_difference_is_told_hears_who_leaves_by_it() {
     for is_watched in [true, false] {
         let mut teller = teller(Mode::Full);
-        let mut seen = Seen {
-            list: list(&[("a", 1), ("b", 2)]),
-            is_watched: true,
-        };
-        teller.changed(&topic());
-        telling(teller.next(ms(0), &seen));
-        teller.told(&topic(), ms(0));
-        seen.list = list(&[("a", 1)]);
-        seen.is_watched = is_watched;
-        teller.changed(&topic());
-        telling(teller.next(ms(1_000), &seen));
-        let wish = Wish {
-            heard_until: Some(ms(900)),
-            ..HELD
-        };
-        teller.wanted(&topic(), (), wish);
-        let Some(Job::Greet(greet)) = teller.next(ms(1_000), &seen) else {
-            panic!("no greeting");
-        };
+        let (seen, _) = one_of_two_leaves(&mut teller, is_watched);
+        let greet = greeted_again(&mut teller, ms(1_000), Some(ms(900)), &seen);
         assert_eq!(greet.greeting.missed().leaves, [entry("b", 2)]);
         assert_eq!(greet.greeting.keys(), ["a".into(), "b".into()]);
     }

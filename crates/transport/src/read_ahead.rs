@@ -51,13 +51,64 @@ impl Ahead {
         (!bytes.is_empty()).then(|| Box::new(Self { bytes, taken }))
     }
 
-    /// Hands over as much as there is room for. Tells whether that was all.
-    fn hand_over(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
-        let rest = &self.bytes[self.taken..];
+    fn rest(&self) -> &[u8] {
+        &self.bytes[self.taken..]
+    }
+
+    /// Hands over as much as there is room for.
+    fn hand_over(&mut self, buffer: &mut ReadBuf<'_>) {
+        let rest = self.rest();
         let count = rest.len().min(buffer.remaining());
         buffer.put_slice(&rest[..count]);
         self.taken += count;
-        self.taken == self.bytes.len()
+    }
+}
+
+impl<T: AsyncRead + Unpin> ReadAhead<T> {
+    /// Takes something from the beginning of what comes next, as far as `take` tells. If it takes nothing, or the stream has ended, that is
+    /// none, and what came stays to be read.
+    pub(crate) fn poll_take<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: impl FnOnce(&[u8]) -> Option<(R, usize)>,
+    ) -> Poll<io::Result<Option<R>>> {
+        if self.ahead.is_some() {
+            return Poll::Ready(Ok(self.take_ahead(take)));
+        }
+        let mut room = [MaybeUninit::uninit(); READ_AHEAD_BYTES];
+        let mut read = ReadBuf::uninit(&mut room);
+        ready!(self.poll_more(cx, &mut read))?;
+        let bytes = read.filled();
+        let taken = take(bytes);
+        let count = taken.as_ref().map_or(0, |(_, count)| *count);
+        self.ahead = Ahead::of(&bytes[count..]);
+        Poll::Ready(Ok(taken.map(|(taken, _)| taken)))
+    }
+
+    /// The same from what has been read already.
+    pub(crate) fn take_ahead<R>(
+        &mut self,
+        take: impl FnOnce(&[u8]) -> Option<(R, usize)>,
+    ) -> Option<R> {
+        let ahead = self.ahead.as_mut()?;
+        let (taken, count) = take(ahead.rest())?;
+        ahead.taken += count;
+        self.let_go();
+        Some(taken)
+    }
+
+    /// Nothing is kept of what has been taken.
+    fn let_go(&mut self) {
+        self.ahead.take_if(|ahead| ahead.rest().is_empty());
+    }
+
+    /// Reads on, and notes when something came.
+    fn poll_more(&mut self, cx: &mut Context<'_>, read: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_read(cx, read))?;
+        if !read.filled().is_empty() {
+            self.last_byte = Instant::now();
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -68,21 +119,17 @@ impl<T: AsyncRead + Unpin> AsyncRead for ReadAhead<T> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if let Some(ahead) = &mut self.ahead {
-            if ahead.hand_over(buffer) {
-                self.ahead = None;
-            }
+            ahead.hand_over(buffer);
+            self.let_go();
             return Poll::Ready(Ok(()));
         }
         let mut room = [MaybeUninit::uninit(); READ_AHEAD_BYTES];
         let mut read = ReadBuf::uninit(&mut room);
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
+        ready!(self.poll_more(cx, &mut read))?;
         let bytes = read.filled();
-        if !bytes.is_empty() {
-            self.last_byte = Instant::now();
-            let (now, later) = bytes.split_at(bytes.len().min(buffer.remaining()));
-            buffer.put_slice(now);
-            self.ahead = Ahead::of(later);
-        }
+        let (now, later) = bytes.split_at(bytes.len().min(buffer.remaining()));
+        buffer.put_slice(now);
+        self.ahead = Ahead::of(later);
         Poll::Ready(Ok(()))
     }
 }
@@ -107,6 +154,8 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for ReadAhead<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
     use proptest::prelude::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
@@ -148,6 +197,38 @@ mod tests {
             prop_assert!(fits, "something was kept though there was room");
             prop_assert_eq!(all, bytes);
         }
+    }
+
+    /// Takes a word and the space behind it, wherever the bytes are.
+    #[tokio::test]
+    async fn what_is_no_whole_thing_to_take_stays_to_be_read() {
+        let (mut here, there) = duplex(10_000);
+        let mut stream = ReadAhead::new(there);
+        let word = |bytes: &[u8]| {
+            let end = bytes.iter().position(|byte| *byte == b' ')?;
+            Some((bytes[..end].to_vec(), end + 1))
+        };
+        here.write_all(b"one two thr").await.expect("room");
+        let mut taken = Vec::new();
+        for _ in 0..3 {
+            taken.push(
+                poll_fn(|cx| stream.poll_take(cx, word))
+                    .await
+                    .expect("a pipe"),
+            );
+        }
+        assert_eq!(taken, [Some(b"one".to_vec()), Some(b"two".to_vec()), None]);
+        let mut piece = [0; 10];
+        assert_eq!(stream.read(&mut piece).await.expect("a pipe"), 3);
+        assert_eq!(&piece[..3], b"thr");
+        here.write_all(b"four ").await.expect("room");
+        assert_eq!(stream.take_ahead(word), None);
+        let four = poll_fn(|cx| stream.poll_take(cx, word)).await;
+        assert_eq!(four.expect("a pipe"), Some(b"four".to_vec()));
+        assert!(stream.ahead.is_none());
+        drop(here);
+        let end = poll_fn(|cx| stream.poll_take(cx, word)).await;
+        assert_eq!(end.expect("a pipe"), None);
     }
 
     #[tokio::test]

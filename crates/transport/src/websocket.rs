@@ -2,6 +2,7 @@
 
 mod boundary;
 mod codec;
+mod whole;
 
 use std::{
     io,
@@ -32,7 +33,6 @@ use crate::{
     frame::Frame,
     limits::MAX_MESSAGE_BYTES,
     outbox::LARGE_FRAME_BYTES,
-    read_ahead::ReadAhead,
     transport::{Connection, Outgoing, ReadError, WriteError},
 };
 use codec::Codec;
@@ -79,7 +79,7 @@ const _: () = assert!(LARGE_FRAME_BYTES > u16::MAX as usize);
 /// be woken.
 #[derive(Debug)]
 pub struct WebSocket<T> {
-    codec: Codec<ReadAhead<T>>,
+    codec: Codec<T>,
     state: State,
     /// Nothing is read until the last ping's answer has left, or a client that pings and never reads would fill the
     /// codec's write buffer.
@@ -105,7 +105,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
             .max_message_size(Some(config.max_message_bytes))
             .max_frame_size(Some(config.max_message_bytes));
         Self {
-            codec: Codec::new(ReadAhead::new(stream), codec_config),
+            codec: Codec::new(stream, codec_config),
             state: State::Open,
             answering_ping: false,
         }
@@ -189,6 +189,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<T> {
                 let _ = ready!(self.codec.poll_flush(cx));
                 self.answering_ping = false;
             }
+            match ready!(self.codec.poll_whole(cx)) {
+                Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
+                Ok(None) => {}
+                Err(error) => return Poll::Ready(self.item(Err(error.into()))),
+            }
             let Some(read) = ready!(self.codec.poll_next(cx, mark)) else {
                 return Poll::Ready(None);
             };
@@ -261,6 +266,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connection for WebSocke
     fn next_read(&mut self) -> Option<Result<Frame, ReadError>> {
         // The codec would forget the answer to a ping.
         while !self.answering_ping {
+            if let Some(frame) = self.codec.next_whole() {
+                return Some(Ok(frame));
+            }
             let read = self.codec.next_read()?;
             let item = self.item(read);
             if item.is_some() {

@@ -17,8 +17,8 @@ use tungstenite::{
     },
 };
 
-use super::boundary::Boundary;
-use crate::close::CloseCode;
+use super::{boundary::Boundary, whole::whole_message};
+use crate::{close::CloseCode, frame::Frame, read_ahead::ReadAhead};
 
 /// A context that has had a larger message than this is replaced when nothing is in it: its buffers never shrink, and it would keep
 /// them for as long as its connection lives.
@@ -39,7 +39,7 @@ const SMALL_AT_ONCE: u16 = 64;
 /// each wake-up goes through. Here whoever polls is who is woken.
 #[derive(Debug)]
 pub(super) struct Codec<T> {
-    stream: T,
+    stream: ReadAhead<T>,
     context: WebSocketContext,
     /// What has been handed to the context.
     read: Boundary,
@@ -119,7 +119,7 @@ impl<T> Codec<T> {
     /// The server's end.
     pub(super) fn new(stream: T, config: WebSocketConfig) -> Self {
         Self {
-            stream,
+            stream: ReadAhead::new(stream),
             context: WebSocketContext::new(Role::Server, Some(config)),
             read: Boundary::default(),
             largest: 0,
@@ -184,16 +184,34 @@ impl<T> Codec<T> {
         }
     }
 
-    pub(super) fn stream(&self) -> &T {
+    pub(super) fn stream(&self) -> &ReadAhead<T> {
         &self.stream
     }
 
-    pub(super) fn stream_mut(&mut self) -> &mut T {
+    pub(super) fn stream_mut(&mut self) -> &mut ReadAhead<T> {
         &mut self.stream
     }
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Codec<T> {
+    /// The next message, if it comes whole in one frame while nothing is in the context: it needs none. None if the next one is for the
+    /// context, and after the end.
+    pub(super) fn poll_whole(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Frame>>> {
+        if !self.is_vacant() {
+            return Poll::Ready(Ok(None));
+        }
+        let most = self.context.get_config().max_message_size;
+        let take = |bytes: &[u8]| whole_message(bytes, most);
+        let whole = ready!(self.stream.poll_take(cx, take));
+        self.ended = whole.is_err();
+        Poll::Ready(whole)
+    }
+
+    /// Whether nothing that has come is in the context, and more may come.
+    fn is_vacant(&self) -> bool {
+        self.is_dry && self.read.is_between() && !self.ended
+    }
+
     /// The next message of a turn. After an error, and after the client's close frame, there is none.
     pub(super) fn poll_next(
         &mut self,
@@ -211,6 +229,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Codec<T> {
             cx.waker().wake_by_ref();
         }
         next
+    }
+
+    /// The same of what has been read from the stream already.
+    pub(super) fn next_whole(&mut self) -> Option<Frame> {
+        if !self.is_vacant() {
+            return None;
+        }
+        let most = self.context.get_config().max_message_size;
+        self.stream.take_ahead(|bytes| whole_message(bytes, most))
     }
 
     /// The next message of what has been read from the stream already, if it is whole.

@@ -11,7 +11,6 @@ use tracing::Span;
 use crate::inbox::InboxSender;
 use crate::link::Link;
 use crate::panics::{Panic, caught};
-use crate::transport::Field;
 use crate::watch::Number;
 
 /// Which callback it is, by its name.
@@ -66,8 +65,8 @@ pub(crate) struct Handling<'a, F> {
     topic: &'a str,
     number: Number,
     span: Option<&'a Span>,
-    /// What its client sent.
-    event: Option<&'a Field>,
+    /// Its name, where it is for one.
+    event: Option<&'a str>,
     /// Of the channel with whose connection it ends.
     inbox: Option<&'a InboxSender>,
     /// Ends when it has to. Boxed, since connections mostly outlive it.
@@ -120,9 +119,14 @@ impl<'a, F: Future> Handling<'a, F> {
         grace.as_mut().poll(cx)
     }
 
-    /// It is for that event, and within its span instead.
-    pub(crate) fn of(mut self, event: &'a Field, span: &'a Span) -> Self {
-        self.event = Some(event);
+    /// It is for that event.
+    pub(crate) fn of(mut self, event: Option<&'a str>) -> Self {
+        self.event = event;
+        self
+    }
+
+    /// Within that span instead of the channel's.
+    pub(crate) fn within(mut self, span: &'a Span) -> Self {
         self.span = Some(span);
         self
     }
@@ -134,7 +138,8 @@ impl<F: Future> Future for Handling<'_, F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let start = Instant::now();
         let began = *self.began.get_or_insert(start);
-        let run = self.link.watch.run(self.number, self.callback, start);
+        let (watch, event) = (&self.link.watch, self.event);
+        let run = watch.run(self.number, self.callback, event, start);
         let polled = {
             let _entered = self.span.map(Span::enter);
             let future = self.future.as_mut();
@@ -146,7 +151,6 @@ impl<F: Future> Future for Handling<'_, F> {
         // A callback that awaits gives its thread back; one that computes, or waits in another way, does not. A panic's own report may
         // take longer than any handler, and is a line of its own.
         if took >= self.link.watch.limit() && polled.is_ok() {
-            let event = self.event.and_then(Field::as_text);
             run.tell(self.topic, self.callback, event, took);
         }
         let outcome = match polled {

@@ -167,10 +167,12 @@ impl Server {
                     .await
             }
             Item::Out(broadcast) => {
+                let event = broadcast.event_text().clone();
                 let flow = {
                     let socket = &mut self.socket;
                     let handling = pin!(async { channel.handle_out(socket, broadcast).await });
-                    self.notice.handling(Callback::HandleOut, handling).await
+                    let handling = self.notice.handling(Callback::HandleOut, handling);
+                    handling.of(Some(&event)).await
                 };
                 self.flow(Callback::HandleOut, flow)
             }
@@ -283,7 +285,7 @@ impl Server {
                 Ok::<_, EventError>(channel.handle_in(socket, event).await)
             });
             let handling = self.notice.handling(Callback::HandleIn, handling);
-            let mut handling = pin!(handling.of(&event, &span));
+            let mut handling = pin!(handling.of(event.as_text()).within(&span));
             poll_fn(|cx| {
                 let polled = handling.as_mut().poll(cx);
                 has_waited |= polled.is_pending();

@@ -1,11 +1,13 @@
 //! Callbacks that keep their thread, told while they still do: one that never gives it back would never be named else.
 //!
 //! Each thread that runs callbacks has a mark, which says whose callback it runs and since when, and a thread of the watch's own looks at
-//! all marks every so often. For a callback that is two writes into a word which nobody else writes.
+//! all marks every so often. For a callback that is a few plain writes, where nobody else writes.
+
+mod event_mark;
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -19,6 +21,7 @@ use tracing::subscriber::NoSubscriber;
 
 use crate::handling::Callback;
 use crate::stats::Counters;
+use event_mark::EventMark;
 use matryoshka_transport::excerpt;
 
 /// How often the watch looks at least, however high its limit is.
@@ -76,17 +79,22 @@ impl Watch {
         drop(topic);
     }
 
-    /// Says that this thread runs a callback from now on.
-    pub(crate) fn run(&self, Number(number): Number, callback: Callback, now: Instant) -> Run<'_> {
+    /// Says that this thread runs a callback from now on, for that event perhaps.
+    pub(crate) fn run(
+        &self,
+        Number(number): Number,
+        callback: Callback,
+        event: Option<&str>,
+        now: Instant,
+    ) -> Run<'_> {
         let mark = self.board.marks.get_or(Mark::default);
         let word = Word {
             since: self.board.ms(now),
             number,
             callback,
         };
-        let word = word.pack();
-        let outer = mark.word.load(Ordering::Relaxed);
-        mark.word.store(word, Ordering::Relaxed);
+        let (word, outer) = (word.pack(), mark.outer());
+        mark.set(word, event);
         Run {
             board: &self.board,
             mark,
@@ -115,14 +123,22 @@ pub(crate) struct Run<'a> {
     board: &'a Board,
     mark: &'a Mark,
     word: u64,
-    /// What the thread ran before: a callback may run another one within itself.
-    outer: u64,
+    outer: Option<Outer>,
+}
+
+/// What a thread ran before: a callback may run another one within itself.
+struct Outer {
+    word: u64,
+    event: Option<String>,
 }
 
 impl Run<'_> {
     /// It has given the thread back.
     pub(crate) fn end(&self) {
-        self.mark.word.store(self.outer, Ordering::Relaxed);
+        match &self.outer {
+            None => self.mark.word.store(0, Ordering::Relaxed),
+            Some(Outer { word, event }) => self.mark.set(*word, event.as_deref()),
+        }
     }
 
     /// It had the thread for too long, for that event perhaps.
@@ -219,7 +235,7 @@ impl Board {
     fn look(&self, now: Instant, lines: &Dispatch) {
         let now = self.ms(now);
         for mark in self.marks.iter() {
-            let word = mark.word.load(Ordering::Relaxed);
+            let word = mark.word.load(Ordering::Acquire);
             let Some(running) = Word::unpack(word) else {
                 continue;
             };
@@ -231,14 +247,14 @@ impl Board {
                 continue;
             }
             let topic = self.roster().topics.get(running.number as usize).cloned();
-            // The number is the channel's for as long as it runs.
-            let is_running = mark.word.load(Ordering::Relaxed) == word;
+            let event = mark.event.read();
+            // The number is the channel's, and the event the call's, for as long as it runs.
             if let Some(topic) = topic
-                && is_running
+                && mark.still_says(word)
                 && mark.claim(word)
             {
                 self.counters.blocking.add_one();
-                within(lines, || running.tell(&topic, ms));
+                within(lines, || running.tell(&topic, event.as_deref(), ms));
             }
         }
     }
@@ -252,17 +268,43 @@ fn within(lines: &Dispatch, log: impl FnOnce()) {
     }
 }
 
-/// What one thread runs. On a line of the cache by itself, since each callback writes it.
+/// What one thread runs. On lines of the cache by itself, since each callback writes it.
 #[derive(Debug, Default)]
-#[repr(align(64))]
+#[repr(align(128))]
 struct Mark {
     /// A packed [`Word`], or 0.
     word: AtomicU64,
     /// The last that was told of.
     told: AtomicU64,
+    /// The event's name, as long as the word is there.
+    event: EventMark,
 }
 
 impl Mark {
+    /// Its own thread begins that call.
+    fn set(&self, word: u64, event: Option<&str>) {
+        // Whoever reads any of the new name does not find the old word after it.
+        self.word.store(0, Ordering::Relaxed);
+        fence(Ordering::Release);
+        self.event.write(event);
+        self.word.store(word, Ordering::Release);
+    }
+
+    /// What its own thread is about to leave for another call.
+    fn outer(&self) -> Option<Outer> {
+        let word = self.word.load(Ordering::Relaxed);
+        (word != 0).then(|| Outer {
+            word,
+            event: self.event.read(),
+        })
+    }
+
+    /// Whether the call has gone on since its word was read, so that what was read after that is the call's.
+    fn still_says(&self, word: u64) -> bool {
+        fence(Ordering::Acquire);
+        self.word.load(Ordering::Relaxed) == word
+    }
+
     /// Whether it is for the caller to tell of that callback: each is told of once.
     fn claim(&self, word: u64) -> bool {
         self.told.swap(word, Ordering::Relaxed) != word
@@ -298,11 +340,12 @@ impl Word {
         })
     }
 
-    fn tell(self, topic: &str, ms: u64) {
+    fn tell(self, topic: &str, event: Option<&str>, ms: u64) {
         let (topic, callback) = (excerpt(topic), self.callback.name());
         tracing::warn!(
             topic,
             callback,
+            event,
             ms,
             "a channel blocks its thread: nothing else runs on it meanwhile; await instead, or use spawn_blocking"
         );
@@ -352,7 +395,7 @@ mod tests {
         let test = Test::new();
         let number = test.enter("room:1");
         let start = test.at(Duration::ZERO);
-        let run = test.watch.run(number, Callback::HandleIn, start);
+        let run = test.watch.run(number, Callback::HandleIn, None, start);
         assert_eq!(test.told(LIMIT), 0);
         assert_eq!(test.told(LATE), 1);
         assert_eq!(test.told(2 * LIMIT), 1);
@@ -360,7 +403,8 @@ mod tests {
         run.tell("room:1", Callback::HandleIn, None, 2 * LIMIT);
         assert_eq!(test.told(3 * LIMIT), 1);
         // The next one tells of itself.
-        let run = test.watch.run(number, Callback::HandleIn, test.at(LIMIT));
+        let start = test.at(LIMIT);
+        let run = test.watch.run(number, Callback::HandleIn, None, start);
         run.end();
         run.tell("room:1", Callback::HandleIn, None, LIMIT);
         assert_eq!(test.told(3 * LIMIT), 2);
@@ -371,8 +415,8 @@ mod tests {
     fn a_call_that_begins_within_a_millisecond_is_not_told_of_too_early() {
         let test = Test::new();
         let number = test.enter("room:1");
-        let late = Duration::from_micros(900);
-        let run = test.watch.run(number, Callback::HandleIn, test.at(late));
+        let late = test.at(Duration::from_micros(900));
+        let run = test.watch.run(number, Callback::HandleIn, None, late);
         assert_eq!(test.told(LIMIT + Duration::from_micros(100)), 0);
         run.end();
     }
@@ -383,7 +427,7 @@ mod tests {
         let test = Test::new();
         let number = test.enter("room:1");
         let begin = test.at(Duration::from_millis(1));
-        let run = test.watch.run(number, Callback::Join, begin);
+        let run = test.watch.run(number, Callback::Join, None, begin);
         assert_eq!(test.told(Duration::ZERO), 0);
         run.end();
     }
@@ -393,13 +437,38 @@ mod tests {
         let test = Test::new();
         let [outer, inner] = ["room:1", "room:2"].map(|topic| test.enter(topic));
         let start = test.at(Duration::ZERO);
-        let outer = test.watch.run(outer, Callback::HandleIn, start);
-        let inner = test.watch.run(inner, Callback::Join, start);
-        assert_eq!(test.told(LATE), 1);
+        let (watch, event) = (&test.watch, Some("say"));
+        let outer = watch.run(outer, Callback::HandleIn, event, start);
+        let inner = watch.run(inner, Callback::Join, None, start);
+        let marked = || outer.mark.event.read();
+        assert_eq!((test.told(LATE), marked()), (1, None));
         inner.end();
-        assert_eq!(test.told(LATE), 2);
+        assert_eq!((test.told(LATE), marked().as_deref()), (2, event));
         outer.end();
         assert_eq!(test.told(2 * LIMIT), 2);
+    }
+
+    /// Whoever looks does so while calls come and go.
+    #[test]
+    fn an_event_that_is_read_is_that_of_the_call_it_was_read_for() {
+        const CALLS: u64 = 200_000;
+        let name = |call: u64| call.to_string().repeat(1 + call as usize % 9);
+        let mark = Mark::default();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for call in 1..=CALLS {
+                    mark.set(call, Some(&name(call)));
+                }
+            });
+            let mut call = 0;
+            while call < CALLS {
+                call = mark.word.load(Ordering::Acquire);
+                let event = mark.event.read();
+                if call != 0 && mark.still_says(call) {
+                    assert_eq!(event, Some(name(call)));
+                }
+            }
+        });
     }
 
     #[test]

@@ -10,8 +10,8 @@ use std::time::Duration;
 use matryoshka_channel::pubsub::PubSub;
 use matryoshka_channel::testing::{TestChannel, TestSockets, Value, json, settle};
 use matryoshka_channel::{
-    Channel, Connected, Refused, Reply, Socket, Sockets, SocketsConfig, Terminated, assert_push,
-    assert_reply, log_panics,
+    Broadcast, Channel, Connected, Flow, Refused, Reply, Socket, Sockets, SocketsConfig,
+    Terminated, assert_push, assert_reply, broadcast, log_panics,
 };
 use serde::{Deserialize, Deserializer};
 use tokio::sync::Semaphore;
@@ -60,6 +60,7 @@ fn until_told() {
 impl Channel<Arc<Semaphore>> for Room {
     type Params = ();
     type Event = Event;
+    const INTERCEPT: &'static [&'static str] = &["looked_at"];
 
     async fn join(go: &Arc<Semaphore>, _: &mut Socket, (): ()) -> Result<Self, Refused> {
         tracing::info!("in join");
@@ -77,6 +78,11 @@ impl Channel<Arc<Semaphore>> for Room {
             Event::Slow(Slow) => {}
         }
         Reply::ok_empty()
+    }
+
+    async fn handle_out(&mut self, _: &mut Socket, _looked_at: Broadcast) -> Flow {
+        until_told();
+        Flow::Continue
     }
 
     async fn terminate(&mut self, _: &mut Socket, _: Terminated) {
@@ -249,20 +255,34 @@ async fn a_callback_that_still_has_its_thread_is_told() {
         let [.., told, over] = &lines[..] else {
             panic!("{lines:?}");
         };
-        let of_it = r#"topic="room:1" callback="handle_in" "#;
-        let of_its_event = format!(r#"{of_it}event="{event}" ms="#);
-        for (line, words, of_it) in [
-            (told, "WARN message=a channel blocks its thread: ", of_it),
+        let of_it = format!(r#"topic="room:1" callback="handle_in" event="{event}" ms="#);
+        for (line, words) in [
+            (told, "WARN message=a channel blocks its thread: "),
             (
                 over,
                 "INFO message=a channel that blocked its thread has given it back ",
-                &of_its_event,
             ),
         ] {
-            assert!(line.starts_with(words) && line.contains(of_it), "{line}");
+            assert!(line.starts_with(words) && line.contains(&of_it), "{line}");
         }
         assert_eq!(server.test.sockets().stats().blocking, 1);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broadcast_that_a_channel_looks_at_for_too_long_is_told_by_its_name() {
+    let lines = Lines::down_to(tracing::Level::INFO);
+    LOG.set(Some(lines.log()));
+    let server = server();
+    let _channel = server.joined().await;
+    broadcast(server.test.pubsub(), "room:1", "looked_at", &()).unwrap();
+    settle().await;
+    let lines = lines.take();
+    let [.., told, over] = &lines[..] else {
+        panic!("{lines:?}");
+    };
+    let of_it = r#"topic="room:1" callback="handle_out" event="looked_at" ms="#;
+    assert!(told.contains(of_it) && over.contains(of_it), "{lines:?}");
 }
 
 /// Waiting is what callbacks are for.

@@ -16,7 +16,9 @@ use super::{
 use crate::{
     frame::Frame,
     json::Json,
-    message::{ClientMessage, MAX_EVENT_BYTES, MAX_REF_BYTES, Payload, REPLY_EVENT, ServerMessage},
+    message::{
+        ClientMessage, Field, MAX_EVENT_BYTES, MAX_REF_BYTES, Payload, REPLY_EVENT, ServerMessage,
+    },
 };
 
 /// Version 2 of the wire: text is `[join_ref, ref, topic, event, payload]`, a binary frame is one message whose
@@ -48,24 +50,9 @@ impl Serializer for V2 {
                 payload,
             } => match payload {
                 Payload::Json(json) => {
-                    let message = Message {
-                        join_ref: Value::optional(join_ref.as_ref()),
-                        reference: Value::optional(reference.as_ref()),
-                        topic: topic.into(),
-                        event,
-                        payload: Body::Event(object(json)?),
-                    };
-                    Ok(Frame::Text(message.text()))
+                    write_event([join_ref, reference], topic.into(), event, json)
                 }
-                Payload::Binary(bytes) => {
-                    let join_ref = binary::string_of(join_ref.as_ref());
-                    let topic = binary::string_of(Some(topic));
-                    write_binary(
-                        binary::PUSH,
-                        &[("join_ref", join_ref), ("topic", topic), ("event", event)],
-                        bytes,
-                    )
-                }
+                Payload::Binary(bytes) => write_binary_push(join_ref, topic, event, bytes),
             },
             ServerMessage::Reply {
                 join_ref,
@@ -73,47 +60,20 @@ impl Serializer for V2 {
                 topic,
                 status,
                 response,
-            } => match response {
-                Payload::Json(response) => {
-                    let message = Message {
-                        join_ref: Value::optional(join_ref.as_ref()),
-                        reference: Value::optional(reference.as_ref()),
-                        topic: topic.into(),
-                        event: REPLY_EVENT,
-                        payload: Body::Reply { status, response },
-                    };
-                    Ok(Frame::Text(message.text()))
+            } => {
+                let refs = [join_ref, reference];
+                match response {
+                    Payload::Json(json) => Ok(write_reply(refs, topic, status, json)),
+                    Payload::Binary(bytes) => write_binary_reply(refs, topic, status, bytes),
                 }
-                Payload::Binary(bytes) => {
-                    let strings = [
-                        ("join_ref", binary::string_of(join_ref.as_ref())),
-                        ("ref", binary::string_of(reference.as_ref())),
-                        ("topic", binary::string_of(Some(topic))),
-                        ("status", status),
-                    ];
-                    write_binary(binary::REPLY, &strings, bytes)
-                }
-            },
+            }
             ServerMessage::Broadcast {
                 topic,
                 event,
                 payload,
             } => match payload {
-                Payload::Json(json) => {
-                    let message = Message {
-                        join_ref: Value::optional(None),
-                        reference: Value::optional(None),
-                        topic: Value::Text(topic),
-                        event,
-                        payload: Body::Event(object(json)?),
-                    };
-                    Ok(Frame::Text(message.text()))
-                }
-                Payload::Binary(bytes) => write_binary(
-                    binary::BROADCAST,
-                    &[("topic", topic), ("event", event)],
-                    bytes,
-                ),
+                Payload::Json(json) => write_event([&None, &None], Value::Text(topic), event, json),
+                Payload::Binary(bytes) => write_binary_broadcast(topic, event, bytes),
             },
         }
     }
@@ -193,6 +153,73 @@ impl Text for Message<'_> {
         out.body(self.payload);
         out.raw("]");
     }
+}
+
+/// The `join_ref` and the `ref` of a message.
+type Refs<'a> = [&'a Option<Field>; 2];
+
+/// A push or a broadcast.
+fn write_event(
+    refs: Refs<'_>,
+    topic: Value<'_>,
+    event: &str,
+    json: &Json,
+) -> Result<Frame, EncodeError> {
+    let [join_ref, reference] = refs.map(|field| Value::optional(field.as_ref()));
+    let message = Message {
+        join_ref,
+        reference,
+        topic,
+        event,
+        payload: Body::Event(object(json)?),
+    };
+    Ok(Frame::Text(message.text()))
+}
+
+fn write_reply(refs: Refs<'_>, topic: &Field, status: &str, response: &Json) -> Frame {
+    let [join_ref, reference] = refs.map(|field| Value::optional(field.as_ref()));
+    let message = Message {
+        join_ref,
+        reference,
+        topic: topic.into(),
+        event: REPLY_EVENT,
+        payload: Body::Reply { status, response },
+    };
+    Frame::Text(message.text())
+}
+
+fn write_binary_push(
+    join_ref: &Option<Field>,
+    topic: &Field,
+    event: &str,
+    payload: &Bytes,
+) -> Result<Frame, EncodeError> {
+    let strings = [
+        ("join_ref", binary::string_of(join_ref.as_ref())),
+        ("topic", binary::string_of(Some(topic))),
+        ("event", event),
+    ];
+    write_binary(binary::PUSH, &strings, payload)
+}
+
+fn write_binary_reply(
+    [join_ref, reference]: Refs<'_>,
+    topic: &Field,
+    status: &str,
+    response: &Bytes,
+) -> Result<Frame, EncodeError> {
+    let strings = [
+        ("join_ref", binary::string_of(join_ref.as_ref())),
+        ("ref", binary::string_of(reference.as_ref())),
+        ("topic", binary::string_of(Some(topic))),
+        ("status", status),
+    ];
+    write_binary(binary::REPLY, &strings, response)
+}
+
+fn write_binary_broadcast(topic: &str, event: &str, payload: &Bytes) -> Result<Frame, EncodeError> {
+    let strings = [("topic", topic), ("event", event)];
+    write_binary(binary::BROADCAST, &strings, payload)
 }
 
 fn write_binary(

@@ -71,6 +71,7 @@ impl Meta {
 
 /// Why [`Meta::get`] has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum MetaError {
     /// Nobody put it there, or it was deleted.
     #[error("nothing is stored under {name:?}")]

@@ -23,6 +23,7 @@ use store::Store;
 
 /// Why a name was not registered. Nothing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum RegisterError {
     /// The key has an entry: choose another key, or wait for that owner to go.
     #[error(

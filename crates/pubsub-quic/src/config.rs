@@ -302,11 +302,10 @@ impl Builder {
     }
 
     fn interest_config(&self) -> interest::Config {
-        interest::Config {
-            hash_key: HashKey(rand::random()),
-            frame_bytes: self.interest.frame_bytes.min(MAX_INTEREST_BYTES),
-            ..self.interest.clone()
-        }
+        let mut config = self.interest.clone();
+        config.hash_key = HashKey(rand::random());
+        config.frame_bytes = config.frame_bytes.min(MAX_INTEREST_BYTES);
+        config
     }
 
     fn check(&self) -> Result<(), StartError> {

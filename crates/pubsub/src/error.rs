@@ -12,6 +12,7 @@ use crate::{Kind, NodeName, Payload};
 
 /// A broadcast that reached nobody: not this node's subscribers, and no other node.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum BroadcastError {
     /// The topic's name is over the limit of this pubsub: take a shorter one, or another limit
     /// ([`Limits`](crate::Limits)).
@@ -43,6 +44,7 @@ pub enum BroadcastError {
 
 /// A message to one node that did not go out.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum DirectError {
     /// As [`BroadcastError::TopicTooLong`].
     #[error(
@@ -79,6 +81,7 @@ pub enum DirectError {
 
 /// A subscription that was not made.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum SubscribeError {
     /// As [`BroadcastError::TopicTooLong`].
     #[error(

@@ -48,8 +48,8 @@ impl<T: DeserializeOwned> Topic<T> {
         Ok(self.pubsub.subscribe(&self.name)?.typed())
     }
 
-    /// As [`PubSub::subscribe_bounded`]. A key of [`Bound::keep_latest_by`](crate::mailbox::Bound::keep_latest_by) is one of the values: each is then decoded once
-    /// more for it, in the thread that publishes.
+    /// As [`PubSub::subscribe_bounded`]. A key of [`Bound::keep_latest_by`](crate::mailbox::Bound::keep_latest_by) is one of the values: each
+    /// is then decoded once more for it, in the thread that publishes.
     ///
     /// # Errors
     ///
@@ -139,6 +139,7 @@ impl<T> fmt::Debug for Topic<T> {
 
 /// Why a typed subscription has no value here. It goes on with the next one.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum TypedError {
     /// Messages were lost, because the subscriber is too slow.
     #[error(transparent)]

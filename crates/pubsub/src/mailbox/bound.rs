@@ -11,6 +11,7 @@ use thiserror::Error;
 /// A mailbox is full when it holds `messages` items, or `bytes` bytes or more. The item that crosses the byte bound is still
 /// taken, so a mailbox holds at most `bytes` and one item; any single item fits into an empty one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Bound {
     /// Most items; at least 1, and at most 2^32 - 1: more counts as that.
     pub messages: usize,
@@ -120,6 +121,7 @@ pub enum Overflow {
 
 /// A bound through which nothing would ever get. Nothing changed: ask for at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum ZeroBound {
     /// [`Bound::messages`] is 0.
     #[error("a bound of 0 messages lets nothing through: take at least 1")]

@@ -359,7 +359,7 @@ proptest! {
         newest in any::<bool>(),
     ) {
         let overflow = if newest { Overflow::DropNewest } else { Overflow::DropOldest };
-        let (sender, mut receiver) = mailbox(Bound { messages, bytes, overflow });
+        let (sender, mut receiver) = mailbox(Bound::messages(messages).with_bytes(bytes).with_overflow(overflow));
         let (mut pushed, mut position) = (0_u32, 0_u32);
         for step in steps {
             match step {

@@ -10,6 +10,8 @@ use super::hash::HashKey;
 /// A lane queue of the adapter should hold at least twice [`ring_bytes`](Self::ring_bytes), so that a flush or a replay
 /// alone never overflows it.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
+#[must_use]
 pub struct Config {
     /// The key of the topics' hashes; of the node's own, never told.
     pub hash_key: HashKey,
@@ -52,5 +54,53 @@ impl Config {
             linger_messages: 16,
             announce_after: Duration::from_millis(100),
         }
+    }
+
+    /// Sets [`ring_bytes`](Self::ring_bytes).
+    pub fn with_ring_bytes(mut self, ring_bytes: usize) -> Self {
+        self.ring_bytes = ring_bytes;
+        self
+    }
+
+    /// Sets [`ring_entries`](Self::ring_entries).
+    pub fn with_ring_entries(mut self, ring_entries: usize) -> Self {
+        self.ring_entries = ring_entries;
+        self
+    }
+
+    /// Sets [`frame_bytes`](Self::frame_bytes).
+    pub fn with_frame_bytes(mut self, frame_bytes: usize) -> Self {
+        self.frame_bytes = frame_bytes;
+        self
+    }
+
+    /// Sets [`pending_topics`](Self::pending_topics).
+    pub fn with_pending_topics(mut self, pending_topics: usize) -> Self {
+        self.pending_topics = pending_topics;
+        self
+    }
+
+    /// Sets [`peer_topics`](Self::peer_topics).
+    pub fn with_peer_topics(mut self, peer_topics: usize) -> Self {
+        self.peer_topics = peer_topics;
+        self
+    }
+
+    /// Sets [`linger`](Self::linger).
+    pub fn with_linger(mut self, linger: Duration) -> Self {
+        self.linger = linger;
+        self
+    }
+
+    /// Sets [`linger_messages`](Self::linger_messages).
+    pub fn with_linger_messages(mut self, linger_messages: u32) -> Self {
+        self.linger_messages = linger_messages;
+        self
+    }
+
+    /// Sets [`announce_after`](Self::announce_after).
+    pub fn with_announce_after(mut self, announce_after: Duration) -> Self {
+        self.announce_after = announce_after;
+        self
     }
 }

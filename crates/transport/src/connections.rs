@@ -26,7 +26,7 @@ use crate::{
     log_limit::{BreachLines, RefusalLines},
     outbox::{Outbox, Waiting},
     pace::Pace,
-    stats::{Counters, TransportStats},
+    stats::{Counters, Stats},
 };
 use census::{Address, Census};
 use shares::Holder;
@@ -108,12 +108,12 @@ impl Connections {
     }
 
     /// What they have done so far.
-    pub fn stats(&self) -> TransportStats {
+    pub fn stats(&self) -> Stats {
         self.shared.counters.snapshot(self.count())
     }
 
-    /// What waits in the outboxes of all connections that have not been told to close: how many things, and their bytes. It asks each of them in turn,
-    /// some tens of nanoseconds each, and nobody can connect meanwhile: for a look now and then, not for each message.
+    /// What waits in the outboxes of all connections that have not been told to close: how many things, and their bytes. It asks each of them
+    /// in turn, some tens of nanoseconds each, and nobody can connect meanwhile: for a look now and then, not for each message.
     pub fn waiting(&self) -> Waiting {
         let state = self.state();
         let all = state.open.values().chain(&state.leaving);

@@ -70,7 +70,7 @@ pub use serializer::{
     DecodeError, EncodeError, Serializer, Serializers, UnknownVsn, V1, V2, VsnTaken,
 };
 pub use session::{Handler, OUTPUT_PAUSE_BYTES, Output, Session};
-pub use stats::{Counter, TransportStats};
+pub use stats::{Counter, Stats};
 pub use subprotocol::AuthToken;
 pub use transport::{Connection, Outgoing, ReadError, Transport, WriteError};
 pub use websocket::{MAX_OUTGOING_BYTES, WEBSOCKET, WebSocket, WebSocketConfig};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// A snapshot of the counters of [`Connections`](crate::Connections): those open now, and the rest since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct TransportStats {
+pub struct Stats {
     /// Connections now, closing ones included.
     pub open: usize,
     /// Connections that were let in.
@@ -91,11 +91,11 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    pub(crate) fn snapshot(&self, open: usize) -> TransportStats {
+    pub(crate) fn snapshot(&self, open: usize) -> Stats {
         // In this order: who goes on in between has stopped before.
         let unblocked = self.unblocked.get();
         let blocked = self.blocked.get().saturating_sub(unblocked);
-        TransportStats {
+        Stats {
             open,
             opened: self.opened.get(),
             refused: self.refused.get(),

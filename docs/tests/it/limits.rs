@@ -336,7 +336,7 @@ fn no_constant_that_is_a_limit_is_left_out() {
 fn counters_of_the_table_are_counters_of_the_code() {
     let stats = format!(
         "{:?} {:?} {:?}",
-        transport::TransportStats::default(),
+        transport::Stats::default(),
         transport::LongPollStats::default(),
         channel::Stats::default()
     );

@@ -1,10 +1,10 @@
 //! What `GET /metrics` says of sockets, whatever their carrier, and of long polling.
 
-use matryoshka_presence::channel::transport::{LongPollStats, TransportStats, Waiting};
+use matryoshka_presence::channel::transport::{LongPollStats, Stats, Waiting};
 
 use super::metric::{Metric, counter, gauge};
 
-pub(super) const SOCKETS: &[Metric<TransportStats>] = &[
+pub(super) const SOCKETS: &[Metric<Stats>] = &[
     gauge("connections", "Open sockets", |s| s.open as u64),
     counter("transport_opened", "Sockets let in", |s| s.opened),
     counter(

@@ -45,7 +45,7 @@ async fn every_counter_of_sockets_channels_presence_and_its_tracker_is_in_the_me
             "{page}"
         );
     }
-    let transport = format!("{:?}", channel::transport::TransportStats::default());
+    let transport = format!("{:?}", channel::transport::Stats::default());
     for (part, stats) in [
         ("transport", transport),
         ("channel", channel),

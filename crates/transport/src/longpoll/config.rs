@@ -44,7 +44,7 @@ pub struct LongPollConfig {
     /// one frame is the most that one poll is answered with. While answers hold as much that their client has not read, it gets no more.
     pub buffer_bytes: usize,
     /// The largest frame to a client; default 12 MiB, which has room for the broadcast that the largest message from a client becomes. A
-    /// larger broadcast passes the session over ([`frames_unwritable`](crate::TransportStats::frames_unwritable)); any other larger frame
+    /// larger broadcast passes the session over ([`frames_unwritable`](crate::Stats::frames_unwritable)); any other larger frame
     /// closes it with 1011.
     pub max_frame_bytes: usize,
     /// How many sessions this node has at most; default 10,000. One more client is told to come back later.

@@ -106,10 +106,15 @@ impl HttpConfig {
         self
     }
 
-    /// Sets [`websocket_path`](Self::websocket_path) and [`longpoll_path`](Self::longpoll_path).
-    pub fn with_paths(mut self, websocket: impl Into<String>, longpoll: impl Into<String>) -> Self {
-        self.websocket_path = websocket.into();
-        self.longpoll_path = longpoll.into();
+    /// Sets [`websocket_path`](Self::websocket_path). Set [`longpoll_path`](Self::longpoll_path) with it.
+    pub fn with_websocket_path(mut self, path: impl Into<String>) -> Self {
+        self.websocket_path = path.into();
+        self
+    }
+
+    /// Sets [`longpoll_path`](Self::longpoll_path).
+    pub fn with_longpoll_path(mut self, path: impl Into<String>) -> Self {
+        self.longpoll_path = path.into();
         self
     }
 

@@ -36,10 +36,10 @@ pub struct Limits {
     /// not read until that is made up for, and so slowed by its own network: no message is refused, none is lost, and one always passes whole,
     /// however large. It never waits longer than 20 s between two messages, nor than half of
     /// [`idle_timeout`](Self::idle_timeout): what would take longer is let off, so neither that nor a client's own wait for the answer to a
-    /// heartbeat ends one that is only slowed, but by what it has sent ahead of the heartbeat itself. Over long polling a post is answered 408 that is not
-    /// read to its end within [`window`](crate::LongPollConfig::window), and the rest of it is lost; so let as many bytes a second be read that
-    /// [`max_body_bytes`](crate::LongPollConfig::max_body_bytes) take less, as they do by default;
-    /// and what comes right after a post as large may have to wait longer. As long as a client is not read, its close is not seen either.
+    /// heartbeat ends one that is only slowed, but by what it has sent ahead of the heartbeat itself. Over long polling a post is answered 408
+    /// that is not read to its end within [`window`](crate::LongPollConfig::window), and the rest of it is lost; so let as many bytes a second
+    /// be read that [`max_body_bytes`](crate::LongPollConfig::max_body_bytes) take less, as they do by default; and what comes right after a
+    /// post as large may have to wait longer. As long as a client is not read, its close is not seen either.
     pub inbound_bytes: Option<Rate>,
     /// How many bytes may wait in a connection's outbox behind the first frame there; default 1 MiB. A larger frame fits into an
     /// empty outbox. Overflow closes the connection with 1008, or loses what may be dropped ([`WhenSlow`](crate::WhenSlow)).
@@ -104,16 +104,21 @@ impl Limits {
         self
     }
 
-    /// Sets [`outbox_bytes`](Self::outbox_bytes) and [`outbox_items`](Self::outbox_items).
-    pub fn with_outbox(mut self, bytes: usize, items: usize) -> Self {
-        self.outbox_bytes = bytes;
-        self.outbox_items = items;
+    /// Sets [`outbox_bytes`](Self::outbox_bytes).
+    pub fn with_outbox_bytes(mut self, outbox_bytes: usize) -> Self {
+        self.outbox_bytes = outbox_bytes;
         self
     }
 
     /// Sets [`outbox_large_bytes`](Self::outbox_large_bytes).
-    pub fn with_outbox_large_bytes(mut self, bytes: usize) -> Self {
-        self.outbox_large_bytes = bytes;
+    pub fn with_outbox_large_bytes(mut self, outbox_large_bytes: usize) -> Self {
+        self.outbox_large_bytes = outbox_large_bytes;
+        self
+    }
+
+    /// Sets [`outbox_items`](Self::outbox_items).
+    pub fn with_outbox_items(mut self, outbox_items: usize) -> Self {
+        self.outbox_items = outbox_items;
         self
     }
 }

@@ -84,8 +84,8 @@ impl OriginPolicy {
         Self::of(Own::Same(Some(scheme)))
     }
 
-    /// Asks a function, which must neither wait nor panic: it is called for each request with an `Origin` header that is text, also for origins without
-    /// a host, such as `null`.
+    /// Asks a function, which must neither wait nor panic: it is called for each request with an `Origin` header that is text, also for origins
+    /// without a host, such as `null`.
     ///
     /// ```
     /// # use matryoshka_transport::OriginPolicy;

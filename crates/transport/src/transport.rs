@@ -160,7 +160,8 @@ pub trait Transport: Sized + Send + 'static {
     /// What [`accept`](Self::accept) answers. Clients already connected stay.
     ///
     /// # Cancel safety
-    /// Dropped, it accepts nobody else. Clients already connected stay, and end by `connections`; one that was in the middle of its handshake is lost.
+    /// Dropped, it accepts nobody else. Clients already connected stay, and end by `connections`; one that was in the middle of its handshake
+    /// is lost.
     fn serve_with<H: Handler>(
         mut self,
         handler: H,

@@ -50,6 +50,7 @@ const COPY_UP_TO_BYTES: usize = 1024;
 /// Limits and buffers of one WebSocket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[must_use]
 pub struct WebSocketConfig {
     /// The largest message from a client, whether in one frame or in fragments; default 8,000,000 bytes. A larger
     /// one closes the connection with 1009.
@@ -69,6 +70,26 @@ impl Default for WebSocketConfig {
             read_buffer_bytes: 128,
             write_buffer_bytes: 4 * 1024,
         }
+    }
+}
+
+impl WebSocketConfig {
+    /// Sets [`max_message_bytes`](Self::max_message_bytes).
+    pub fn with_max_message_bytes(mut self, max_message_bytes: usize) -> Self {
+        self.max_message_bytes = max_message_bytes;
+        self
+    }
+
+    /// Sets [`read_buffer_bytes`](Self::read_buffer_bytes).
+    pub fn with_read_buffer_bytes(mut self, read_buffer_bytes: usize) -> Self {
+        self.read_buffer_bytes = read_buffer_bytes;
+        self
+    }
+
+    /// Sets [`write_buffer_bytes`](Self::write_buffer_bytes).
+    pub fn with_write_buffer_bytes(mut self, write_buffer_bytes: usize) -> Self {
+        self.write_buffer_bytes = write_buffer_bytes;
+        self
     }
 }
 

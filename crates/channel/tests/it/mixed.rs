@@ -79,7 +79,9 @@ async fn subscribe(lab: &Lab, stand: Stand) -> Subscriber {
         }
     };
     let limits = match stand {
-        Stand::Ended => Limits::default().with_outbox(1_000, ROOM),
+        Stand::Ended => Limits::default()
+            .with_outbox_bytes(1_000)
+            .with_outbox_items(ROOM),
         _ => Limits::default(),
     };
     let mut client = Client::with_limits(&sockets, vsn, limits).await;

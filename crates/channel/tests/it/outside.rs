@@ -257,7 +257,9 @@ async fn what_is_sent_to_a_socket_stays_in_order() {
 #[tokio::test(start_paused = true)]
 async fn pushes_to_a_socket_that_does_not_read_count_against_its_bound() {
     let lab = Lab::new();
-    let limits = Limits::default().with_outbox(64 * 1024, 1_000);
+    let limits = Limits::default()
+        .with_outbox_bytes(64 * 1024)
+        .with_outbox_items(1_000);
     let mut wire = joined_in_memory(&lab, limits).await;
     let large = json!({ "text": "x".repeat(10 * 1024) });
     let large = Broadcast::new("lab:a", "large", &large).unwrap();

@@ -100,7 +100,9 @@ async fn sockets_of_one_id_are_those_of_one_user() {
 #[tokio::test(start_paused = true)]
 async fn a_channel_waits_for_its_client_to_read_before_it_tells_it_more() {
     let lab = Lab::new();
-    let limits = Limits::default().with_outbox(1_000, 100);
+    let limits = Limits::default()
+        .with_outbox_bytes(1_000)
+        .with_outbox_items(100);
     let service = MemoryService::new(lab.sockets())
         .with_limits(limits)
         .with_capacity(0);

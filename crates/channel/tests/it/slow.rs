@@ -147,7 +147,9 @@ fn event(name: &str, n: u32) -> (String, Value) {
 #[tokio::test(start_paused = true)]
 async fn each_event_gives_way_as_its_channel_says() {
     let pubsub = PubSub::local();
-    let limits = Limits::default().with_outbox(100_000, 20);
+    let limits = Limits::default()
+        .with_outbox_bytes(100_000)
+        .with_outbox_items(20);
     let mut client = Slow::join(&boards(&pubsub), limits).await;
     block(&pubsub).await;
     let send = |event: &str, payload: Value| broadcast(&pubsub, "board:1", event, &payload);
@@ -181,7 +183,9 @@ async fn each_event_gives_way_as_its_channel_says() {
 #[tokio::test(start_paused = true)]
 async fn pushes_and_intercepted_events_give_way_too() {
     let pubsub = PubSub::local();
-    let limits = Limits::default().with_outbox(100_000, 20);
+    let limits = Limits::default()
+        .with_outbox_bytes(100_000)
+        .with_outbox_items(20);
     let mut client = Slow::join(&boards(&pubsub), limits).await;
     client.send(r#"["1","2","board:1","push_three",{}]"#).await;
     client.send(r#"["1","3","board:1","ask",{}]"#).await;
@@ -238,7 +242,9 @@ async fn an_event_of_one_join_never_takes_the_place_of_one_of_another() {
 #[tokio::test(start_paused = true)]
 async fn types_of_channels_on_one_topic_each_have_their_say() {
     let pubsub = PubSub::local();
-    let limits = Limits::default().with_outbox(100_000, 20);
+    let limits = Limits::default()
+        .with_outbox_bytes(100_000)
+        .with_outbox_items(20);
     let mut board = Slow::join(&boards(&pubsub), limits.clone()).await;
     let records = Sockets::new(&pubsub, ()).channel::<Record>("board:*");
     let mut record = Slow::join(&records, limits).await;

@@ -93,7 +93,9 @@ async fn unread_by(
     let sockets = Sockets::new(pubsub, notes.clone())
         .channel::<Worker>("work")
         .config(config);
-    let limits = Limits::default().with_outbox(1_000_000, 10);
+    let limits = Limits::default()
+        .with_outbox_bytes(1_000_000)
+        .with_outbox_items(10);
     let service = MemoryService::new(sockets)
         .with_limits(limits)
         .with_capacity(0);

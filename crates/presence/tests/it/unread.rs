@@ -17,7 +17,9 @@ const OUTBOX: usize = 40;
 #[tokio::test(start_paused = true)]
 async fn who_asks_anew_and_reads_nothing_costs_nobody_else_a_list() {
     let node = Node::start(PubSub::local());
-    let limits = Limits::default().with_outbox(1_000_000, OUTBOX);
+    let limits = Limits::default()
+        .with_outbox_bytes(1_000_000)
+        .with_outbox_items(OUTBOX);
     let node = Node {
         service: node.service.with_limits(limits).with_capacity(0),
         ..node

@@ -50,7 +50,8 @@ pub struct LongPollConfig {
     /// How many sessions this node has at most; default 10,000. One more client is told to come back later.
     pub max_sessions: usize,
     /// How many of them may be of clients from one address, if the server knows it; default 1,000, so that no address takes all. None is no
-    /// limit of its own. Addresses count as in [`max_per_address`](crate::ConnectionLimits::max_per_address). One more client is told to come back later.
+    /// limit of its own. Addresses count as in [`max_per_address`](crate::ConnectionLimits::max_per_address). One more client is told to come
+    /// back later.
     pub max_sessions_per_address: Option<usize>,
     /// How many requests may be under way to other nodes, and how many posts from them; default 10,000 each. They are shared as
     /// [`max_posted_bytes`](Self::max_posted_bytes) is, on the node that is asked by the addresses from which the sessions were opened: one client
@@ -110,10 +111,15 @@ impl LongPollConfig {
         self
     }
 
-    /// Sets [`max_body_bytes`](Self::max_body_bytes) and [`body_timeout`](Self::body_timeout).
-    pub fn with_body(mut self, max_bytes: usize, timeout: Duration) -> Self {
-        self.max_body_bytes = max_bytes;
-        self.body_timeout = timeout;
+    /// Sets [`max_body_bytes`](Self::max_body_bytes).
+    pub fn with_max_body_bytes(mut self, max_body_bytes: usize) -> Self {
+        self.max_body_bytes = max_body_bytes;
+        self
+    }
+
+    /// Sets [`body_timeout`](Self::body_timeout).
+    pub fn with_body_timeout(mut self, body_timeout: Duration) -> Self {
+        self.body_timeout = body_timeout;
         self
     }
 

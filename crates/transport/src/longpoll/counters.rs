@@ -16,8 +16,8 @@ pub struct LongPollStats {
     /// ([`max_sessions_per_address`](crate::LongPollConfig::max_sessions_per_address)).
     pub full_address: u64,
     /// Posts that were refused since too many bytes of posts were here already
-    /// ([`max_posted_bytes`](crate::LongPollConfig::max_posted_bytes), [`max_forwarded_bytes`](crate::LongPollConfig::max_forwarded_bytes)), or too many
-    /// requests were under way between nodes ([`max_forwarded`](crate::LongPollConfig::max_forwarded)).
+    /// ([`max_posted_bytes`](crate::LongPollConfig::max_posted_bytes), [`max_forwarded_bytes`](crate::LongPollConfig::max_forwarded_bytes)), or
+    /// too many requests were under way between nodes ([`max_forwarded`](crate::LongPollConfig::max_forwarded)).
     pub posts_refused: u64,
     /// Requests of clients whose session is on another node, and was asked for there.
     pub forwarded: u64,

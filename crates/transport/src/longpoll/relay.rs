@@ -270,7 +270,8 @@ impl Relay {
         Ok(Room { slot, answer })
     }
 
-    /// Asks, as soon as there is room on the way, what is made of what is left of the window then. None if the node is down, or there is none in time.
+    /// Asks, as soon as there is room on the way, what is made of what is left of the window then. None if the node is down, or there is none
+    /// in time.
     ///
     /// # Cancel safety
     /// Dropped, nothing was asked.

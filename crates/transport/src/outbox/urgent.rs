@@ -50,7 +50,9 @@ mod tests {
     #[test]
     fn they_come_in_order_and_have_a_bound_of_items_and_of_bytes() {
         let bound = |bytes, items| {
-            let limits = super::super::Limits::default().with_outbox(bytes, items);
+            let limits = super::super::Limits::default()
+                .with_outbox_bytes(bytes)
+                .with_outbox_items(items);
             Bound::of(&limits, usize::MAX)
         };
         let mut urgent = Urgent::default();

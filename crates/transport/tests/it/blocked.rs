@@ -128,7 +128,9 @@ fn numbered(n: usize) -> Frame {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_pushed_to_a_client_that_does_not_read_wakes_nobody_and_arrives_once_it_reads() {
-    let limits = Limits::default().with_outbox(10_000_000, 6_000);
+    let limits = Limits::default()
+        .with_outbox_bytes(10_000_000)
+        .with_outbox_items(6_000);
     let mut narrow = Narrow::with_limits(limits).await;
     let mut queued = Vec::new();
     for n in 0..5_000 {
@@ -227,7 +229,9 @@ async fn urgent_mails_overtake_what_waits_and_stay_in_order() {
 
 #[tokio::test(start_paused = true)]
 async fn urgent_mails_have_the_outboxs_bound() {
-    let limits = Limits::default().with_outbox(1_000, 10);
+    let limits = Limits::default()
+        .with_outbox_bytes(1_000)
+        .with_outbox_items(10);
     let narrow = Narrow::with_limits(limits).await;
     let push = |_| narrow.outbox.urgent_mail_of(Mail::Say("0"), 300);
     let pushed = [0; 6].map(push);
@@ -313,7 +317,9 @@ async fn every_end_reaches_a_connection_whose_client_does_not_read() {
         ("silence", |_| {}, CloseReason::Idle),
     ];
     for (what, end_it, reason) in ends {
-        let limits = Limits::default().with_outbox(1_000_000, 200);
+        let limits = Limits::default()
+            .with_outbox_bytes(1_000_000)
+            .with_outbox_items(200);
         let idle_timeout = limits.idle_timeout;
         let narrow = Narrow::with_limits(limits).await;
         let start = Instant::now();
@@ -403,7 +409,9 @@ async fn a_flush_that_makes_room_is_followed_by_another_look_at_the_outbox() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn pushes_that_race_with_a_client_that_reads_by_fits_all_arrive() {
     const FRAMES: usize = 20_000;
-    let limits = Limits::default().with_outbox(usize::MAX, usize::MAX);
+    let limits = Limits::default()
+        .with_outbox_bytes(usize::MAX)
+        .with_outbox_items(usize::MAX);
     let mut narrow = Narrow::with_limits(limits).await;
     let outbox = narrow.outbox.clone();
     let pushing = tokio::spawn(async move {

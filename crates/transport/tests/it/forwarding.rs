@@ -93,7 +93,7 @@ async fn any_time_may_be_set_from_nothing_to_for_ever() {
             default().with_window(time),
             default().with_idle_timeout(time),
             default().with_token_age(time),
-            default().with_body(default().max_body_bytes, time),
+            default().with_body_timeout(time),
         ];
         for config in configs {
             let pair = Pair::with(config.clone());
@@ -112,7 +112,11 @@ async fn any_time_may_be_set_from_nothing_to_for_ever() {
 
 #[tokio::test(start_paused = true)]
 async fn posts_across_nodes_have_all_their_answers() {
-    let pair = Pair::with(LongPollConfig::default().with_body(50, Duration::from_secs(3)));
+    let pair = Pair::with(
+        LongPollConfig::default()
+            .with_max_body_bytes(50)
+            .with_body_timeout(Duration::from_secs(3)),
+    );
     let token = pair.a.open().await;
     let bad = pair.b.lines(&token, "[1]\n{}").await;
     assert_eq!(bad.status.as_u16(), 500);

@@ -105,7 +105,7 @@ async fn give_up(stalled: JoinHandle<()>) {
 }
 
 fn limited(max_body_bytes: usize) -> LongPollConfig {
-    LongPollConfig::default().with_body(max_body_bytes, Duration::from_secs(15))
+    LongPollConfig::default().with_max_body_bytes(max_body_bytes)
 }
 
 #[track_caller]

@@ -162,8 +162,18 @@ async fn a_frame_from_the_client_restarts_the_idle_clock() {
 #[tokio::test(start_paused = true)]
 async fn a_slow_reader_loses_its_connection_with_1008_and_nobody_else_does() {
     for (limits, what) in [
-        (Limits::default().with_outbox(1_000, 100_000), "bytes"),
-        (Limits::default().with_outbox(1_000_000, 10), "items"),
+        (
+            Limits::default()
+                .with_outbox_bytes(1_000)
+                .with_outbox_items(100_000),
+            "bytes",
+        ),
+        (
+            Limits::default()
+                .with_outbox_bytes(1_000_000)
+                .with_outbox_items(10),
+            "items",
+        ),
     ] {
         let lab = Lab::new();
         let service = MemoryService::new(lab.clone())
@@ -207,7 +217,11 @@ async fn a_slow_reader_loses_its_connection_with_1008_and_nobody_else_does() {
 async fn a_line_names_the_slow_reader_and_there_is_one_a_second() {
     let lab = Lab::new();
     let service = MemoryService::new(lab.clone())
-        .with_limits(Limits::default().with_outbox(1_000, 10))
+        .with_limits(
+            Limits::default()
+                .with_outbox_bytes(1_000)
+                .with_outbox_items(10),
+        )
         .with_capacity(0);
     let lines = Lines::collect();
     let be_slow = async |query: &str, peer: Option<&str>| {
@@ -252,7 +266,9 @@ async fn a_line_names_the_slow_reader_and_there_is_one_a_second() {
 #[tokio::test(start_paused = true)]
 async fn mails_count_against_the_bound_too() {
     let lab = Lab::new();
-    let limits = Limits::default().with_outbox(1_000_000, 10);
+    let limits = Limits::default()
+        .with_outbox_bytes(1_000_000)
+        .with_outbox_items(10);
     let service = MemoryService::new(lab.clone())
         .with_limits(limits)
         .with_capacity(0);
@@ -271,7 +287,9 @@ async fn mails_count_against_the_bound_too() {
 #[tokio::test(start_paused = true)]
 async fn a_frame_larger_than_the_bound_fits_into_an_empty_outbox() {
     let lab = Lab::new();
-    let limits = Limits::default().with_outbox(1_000, 10);
+    let limits = Limits::default()
+        .with_outbox_bytes(1_000)
+        .with_outbox_items(10);
     let mut client = MemoryService::new(lab.clone())
         .with_limits(limits)
         .connect(info(""))
@@ -441,7 +459,9 @@ async fn a_slow_but_steady_reader_gets_four_large_frames_in_a_row_and_is_closed_
 #[tokio::test(start_paused = true)]
 async fn whoever_can_wait_waits_for_room_and_closes_nobody() {
     let lab = Lab::new();
-    let limits = Limits::default().with_outbox(1_000, 100);
+    let limits = Limits::default()
+        .with_outbox_bytes(1_000)
+        .with_outbox_items(100);
     let service = MemoryService::new(lab.clone())
         .with_limits(limits)
         .with_capacity(0);
@@ -466,7 +486,9 @@ async fn whoever_can_wait_waits_for_room_and_closes_nobody() {
 #[tokio::test(start_paused = true)]
 async fn what_may_be_dropped_gives_way_and_is_counted_and_the_rest_arrives() {
     let lab = Lab::new();
-    let limits = Limits::default().with_outbox(1_000, 100);
+    let limits = Limits::default()
+        .with_outbox_bytes(1_000)
+        .with_outbox_items(100);
     let service = MemoryService::new(lab.clone())
         .with_limits(limits)
         .with_capacity(0);

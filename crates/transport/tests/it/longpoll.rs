@@ -393,7 +393,9 @@ async fn a_line_that_is_neither_is_named_and_those_before_it_were_handled() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_too_large_or_too_slow_is_400() {
-    let config = LongPollConfig::default().with_body(100, Duration::from_secs(3));
+    let config = LongPollConfig::default()
+        .with_max_body_bytes(100)
+        .with_body_timeout(Duration::from_secs(3));
     let polled = Polled::with(config, Limits::default());
     let token = polled.open().await;
     let largest = "x".repeat(100);
@@ -580,7 +582,12 @@ async fn an_old_token_is_gone_and_its_session_with_it() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_polls_too_slowly_loses_its_session_when_buffer_and_outbox_are_full() {
     let config = LongPollConfig::default().with_buffer_bytes(1_000);
-    let polled = Polled::with(config, Limits::default().with_outbox(1_000, 1_000));
+    let polled = Polled::with(
+        config,
+        Limits::default()
+            .with_outbox_bytes(1_000)
+            .with_outbox_items(1_000),
+    );
     let token = polled.open().await;
     let (_, outbox) = polled.lab.connected().await;
     let mut queued = 0;

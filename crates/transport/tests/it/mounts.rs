@@ -129,7 +129,8 @@ async fn a_mount_refuses_a_version_that_it_leaves_out_as_one_that_is_unknown() {
 async fn paths_may_have_variables_on_both_carriers_and_they_win_over_the_query() {
     let config = HttpConfig::default()
         .with_mount("/custom/:socket_var/:_skipped")
-        .with_paths("nested/:path_var/ws", "nested/:path_var/lp");
+        .with_websocket_path("nested/:path_var/ws")
+        .with_longpoll_path("nested/:path_var/lp");
     let mount = Mount::new(config);
     for (uri, transport) in [
         (

@@ -66,7 +66,9 @@ fn model(run: impl Fn() + Send + Sync + 'static) {
 
 /// An outbox for so many items.
 fn outbox_of(items: usize) -> (Outbox<()>, Inbox<()>) {
-    let limits = Limits::default().with_outbox(1_000, items);
+    let limits = Limits::default()
+        .with_outbox_bytes(1_000)
+        .with_outbox_items(items);
     outbox(&limits, usize::MAX, &Arc::new(Counters::default()))
 }
 

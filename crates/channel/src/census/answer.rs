@@ -156,14 +156,17 @@ pub(crate) fn answer_questions(pubsub: &PubSub) -> Option<SinkSubscription> {
         .ok()
 }
 
-/// Several mounts may listen on one node; one of them answers for all.
+/// Several mounts may listen on one node; one of them answers for all. Whoever else is on the topic, such as a client that a route lets join
+/// any, is no mount and cannot keep the question from them.
 struct ToOne;
 
 impl Dispatcher for ToOne {
     fn dispatch(&self, subscribers: Subscribers<'_>, message: &Message) -> usize {
-        let first = subscribers.iter().next();
-        first.map_or(0, |subscriber| {
-            usize::from(subscriber.deliver(message) == Delivery::Delivered)
+        let mut mounts = subscribers
+            .iter()
+            .filter(|it| it.sink_as::<Respondent>().is_some());
+        mounts.next().map_or(0, |mount| {
+            usize::from(mount.deliver(message) == Delivery::Delivered)
         })
     }
 }

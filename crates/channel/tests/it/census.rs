@@ -86,6 +86,19 @@ async fn a_topics_clients_are_found_and_plain_subscribers_are_none() {
     assert!(found.unreachable.is_empty());
 }
 
+/// The first on the topic of questions may be anybody: who was there before the sockets, or a client where a route serves all topics.
+#[tokio::test(start_paused = true)]
+async fn nobody_keeps_a_question_from_those_who_answer_it() {
+    let mesh = MemoryMesh::new();
+    let pubsubs = ["n1", "n2"].map(|name| PubSub::with(mesh.node(name)));
+    let listen = |pubsub: &PubSub| pubsub.subscribe("matryoshka:sockets:questions").unwrap();
+    let _others = pubsubs.each_ref().map(listen);
+    let [one, two] = pubsubs.map(Lab::on);
+    let _client = joined(&two, "ben").await;
+    let found = subscribers_of(&one.pubsub, "lab:a").await;
+    assert_eq!((found.entries.len(), found.unreachable), (1, vec![]));
+}
+
 #[tokio::test(start_paused = true)]
 async fn nodes_that_do_not_answer_are_named() {
     let mesh = MemoryMesh::new();

@@ -604,8 +604,77 @@ impl fmt::Debug for Item {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+    use std::sync::mpsc;
+
     use super::*;
+    use crate::pubsub::PubSub;
+    use crate::testing::TestSockets;
     use crate::transport::{Field, Payload};
+    use crate::{Channel, RawEvent, Refused, Reply, Sockets};
+
+    /// Shows its connection.
+    struct Show;
+
+    impl Channel<mpsc::Sender<Arc<Link>>> for Show {
+        type Params = ();
+        type Event = RawEvent;
+
+        async fn join(
+            links: &mpsc::Sender<Arc<Link>>,
+            socket: &mut Socket,
+            (): (),
+        ) -> Result<Self, Refused> {
+            let links = links.clone();
+            socket.after_join(move |socket| {
+                links.send(socket.pusher().link).expect("the test waits");
+                Box::pin(async { Flow::Stop })
+            });
+            Ok(Self)
+        }
+
+        async fn handle_in(&mut self, _: &mut Socket, _: RawEvent) -> Reply {
+            Reply::none()
+        }
+    }
+
+    async fn link() -> Arc<Link> {
+        let (sender, links) = mpsc::channel();
+        let sockets = Sockets::new(&PubSub::local(), sender).channel::<Show>("*");
+        let socket = TestSockets::new(sockets)
+            .connect(serde_json::json!({}))
+            .await
+            .unwrap();
+        socket.join("t", ()).await.unwrap();
+        crate::testing::settle().await;
+        links.recv().unwrap()
+    }
+
+    /// It would come out again at once: a channel that waits for its client to read would take it and put it back for ever.
+    #[tokio::test(start_paused = true)]
+    async fn a_closed_inbox_takes_nothing_back() {
+        let event = Request::Event {
+            event: "say".into(),
+            reference: None,
+            payload: Payload::object(),
+        };
+        let (sender, mut receiver) = inbox(&link().await, 0);
+        let next = async |receiver: &mut InboxReceiver| match poll_fn(|cx| {
+            receiver.poll_recv(cx, Takes::All)
+        })
+        .await
+        {
+            Some(Item::Request(request)) => Some(request),
+            _ => None,
+        };
+        assert_eq!(sender.offer(event.clone()), None);
+        let taken = next(&mut receiver).await.unwrap();
+        assert_eq!(receiver.put_back(taken), None);
+        let taken = next(&mut receiver).await.unwrap();
+        sender.close(Terminated::Closed);
+        assert_eq!(receiver.put_back(taken), Some(event));
+        assert_eq!(next(&mut receiver).await, None);
+    }
 
     #[test]
     fn all_that_a_client_wrote_counts_against_the_bound() {

@@ -52,6 +52,7 @@ pub enum BroadcastError {
 
 /// A message that did not get into a channel's inbox; it is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum SendError {
     /// The inbox is full: the channel is slower than its messages. Send again later, or less.
     #[error("the channel's inbox is full")]

@@ -35,8 +35,7 @@ pub struct RawParams(pub Payload);
 
 /// Why what a client sent does not fit a channel's types. It never repeats the payload.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum EventError {
+pub(crate) enum EventError {
     /// The channel has no event of this name.
     #[error("unknown event {name:?}; known events: {}", listed(.known))]
     Unknown {
@@ -68,9 +67,9 @@ fn listed(known: &[&str]) -> String {
 /// Why a join's payload does not fit `Channel::Params`. It never repeats the payload.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("the join's payload does not fit: {problem}")]
-pub struct ParamsError {
+pub(crate) struct ParamsError {
     /// What is wrong, and where.
-    pub problem: String,
+    problem: String,
 }
 
 /// Reads an event into a channel's type: an enum whose variants are the events, or [`RawEvent`].

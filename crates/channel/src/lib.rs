@@ -54,7 +54,7 @@ pub use channel::{Channel, HandleInfo, LeaveHook, Terminated};
 pub use config::{REPLACED_CHANNEL_WAIT, SocketsConfig};
 pub use endpoint::Connected;
 pub use error::{BroadcastError, PayloadError, PushError, SendError};
-pub use event::{EventError, ParamsError, RawEvent, RawParams};
+pub use event::{RawEvent, RawParams};
 pub use gate::{MAX_HELD_BYTES, MAX_HELD_FRAMES};
 pub use link::Mail;
 pub use mailbox::Mailbox;

@@ -13,6 +13,7 @@ pub const REPLACED_CHANNEL_WAIT: Duration = Duration::from_secs(5);
 /// The settings of [`Sockets`](crate::Sockets).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[must_use]
 pub struct SocketsConfig {
     /// How many topics one connection may have joined at a time; default 100. One more join gets the error reply
     /// `too many channels joined`. A client that connects again joins all of its topics at once, so raise [`joins`](Self::joins) with it.
@@ -31,27 +32,33 @@ pub struct SocketsConfig {
     /// size: each counts 64 bytes, and more only if its sender says so ([`send_sized`](crate::Mailbox::send_sized)).
     pub inbox_bytes: usize,
     /// How many bytes of one client's messages may be in the inboxes of all its channels, at work there, and in joins that are not
-    /// answered, their answers included while those have no room to be sent; default 8 MiB. When it is more, no further frame is read from this client until it is less. One message is never too
-    /// much by itself, as large as it may be.
+    /// answered, their answers included while those have no room to be sent; default 8 MiB. When it is more, no further frame is read from this
+    /// client until it is less. One message is never too much by itself, as large as it may be.
     pub waiting_bytes: usize,
     /// How long nothing may be read from a client because a channel of its has no room for what it sent, or all of them together hold more
-    /// than [`waiting_bytes`](Self::waiting_bytes); default 20 seconds, at least a millisecond and at most half of
-    /// [`idle_timeout`](crate::transport::Limits::idle_timeout), or over long polling of [`window`](crate::transport::LongPollConfig::window): beyond
-    /// it a post is answered 408, and official clients drop the connection with all its channels. Then that channel, or the one that holds most, or the oldest join for which others of its topic wait
-    /// ([`MAX_SUPERSEDED_JOINS`](crate::MAX_SUPERSEDED_JOINS)), ends where it stands, without its
-    /// `terminate` unless its client had left it: what waits for it is answered with `error`, its client gets `phx_error` (or the error reply `join crashed`), and the
-    /// connection's other channels and its heartbeats go on. A client that does not read is not helped by that, and waits on.
+    /// than [`waiting_bytes`](Self::waiting_bytes); default 20 seconds.
+    ///
+    /// Then the channel in the way ends where it stands, without its `terminate` unless its client had left it: the one that has no room, or
+    /// holds most, or is the oldest join for which others of its topic wait ([`MAX_SUPERSEDED_JOINS`](crate::MAX_SUPERSEDED_JOINS)). What waits
+    /// for it is answered with `error`, its client gets `phx_error` (or the error reply `join crashed`), and the connection's other channels
+    /// and its heartbeats go on. A client that does not read is not helped by that, and waits on.
+    ///
+    /// It is at least a millisecond, and at most half of [`idle_timeout`](crate::transport::Limits::idle_timeout), or over long polling of
+    /// [`window`](crate::transport::LongPollConfig::window): beyond it a post is answered 408, and official clients drop the connection with
+    /// all its channels.
     pub stall_timeout: Duration,
-    /// How long a channel's [`terminate`](crate::Channel::terminate) may take; default 5 seconds. Beyond it is dropped where it waits, and
-    /// what follows it goes on: the client of a channel that crashed is told so. As long may a channel go on whose connection has ended, with its
-    /// join, with the callback that it runs and with what waits for it, and then comes its `terminate`.
+    /// How long a channel's [`terminate`](crate::Channel::terminate) may take; default 5 seconds. Beyond, it is dropped where it waits, and
+    /// what follows it goes on: the client of a channel that crashed is told so.
+    ///
+    /// As long may a channel go on whose connection has ended, with its join, with the callback that it runs and with what waits for it, and
+    /// then comes its `terminate`.
     pub terminate_timeout: Duration,
     /// How long a callback may keep its thread, between two `.await`s that wait, before the log warns of it; default 100
-    /// milliseconds. Meanwhile nothing else runs on that thread, other clients' channels included. It is told once: while the callback
-    /// still has the thread, at the latest after twice the time or a second more, or when it gives the thread back before that. Which event it was
-    /// for is told when it gives the thread back, in the same line or one more.
-    /// What is read for it from its client's message, by `Deserialize`, counts as part of it. A thread of each mount's own looks after that,
-    /// from its first channel on; beyond 24 days there is none.
+    /// milliseconds. Meanwhile nothing else runs on that thread, other clients' channels included.
+    ///
+    /// It is told once: while the callback still has the thread, at the latest after twice the time or a second more, or when it gives the
+    /// thread back before that. What is read for it from its client's message, by `Deserialize`, counts as part of it. A thread of each
+    /// mount's own looks after that, from its first channel on; beyond 24 days there is none.
     pub blocking_warning: Duration,
     /// The carrier: origins, timeouts, sizes.
     pub http: HttpConfig,

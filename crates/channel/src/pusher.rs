@@ -16,7 +16,8 @@ use crate::{PushError, payload};
 /// The way to one channel's client from any task; made by [`Socket::pusher`](crate::Socket::pusher). Clones lead to the same
 /// client.
 ///
-/// It does not keep the channel alive, and pushes nothing once the client is told of its end. What is pushed by several tasks has no order; what one pushes arrives in its order.
+/// It does not keep the channel alive, and pushes nothing once the client is told of its end. What is pushed by several tasks has no order;
+/// what one pushes arrives in its order.
 #[derive(Clone)]
 pub struct Pusher {
     pub(crate) link: Arc<Link>,

@@ -427,7 +427,8 @@ impl Socket {
     }
 
     /// This hook is told if the channel ends on purpose ([`Terminated::is_on_purpose`]), after its `terminate`; not if a newer join takes its
-    /// place, unless its client had left before. A hook that was given already is told once all the same. For what outlives a lost connection for a while, and a leave not.
+    /// place, unless its client had left before. A hook that was given already is told once all the same. For what outlives a lost connection
+    /// for a while, and a leave not.
     ///
     /// [`Terminated::is_on_purpose`]: crate::Terminated::is_on_purpose
     pub fn add_leave_hook(&self, hook: Arc<dyn LeaveHook>) {

@@ -143,7 +143,7 @@ fn measured(mode: Mode, size: usize) -> Costs {
                 // Among the first, so that a window shows it, and one after the other.
                 let key = format!("a-{round}-{change}");
                 let meta = online();
-                let tracked = room.presence.track_for(&owner, ROOM, &key, &meta);
+                let tracked = room.presence.of(&owner).track(ROOM, &key, &meta);
                 tracked.await.expect("nobody has it");
                 sleep(NEXT_COUNT).await;
                 bytes += heard(&mut watcher).await;
@@ -191,7 +191,8 @@ struct Room {
 impl Room {
     async fn with(mode: Mode, size: usize) -> Self {
         let pubsub = PubSub::local();
-        let config = PresenceConfig::default().topics("room:*", TopicConfig::default().mode(mode));
+        let config =
+            PresenceConfig::default().with_topics("room:*", TopicConfig::default().with_mode(mode));
         let presence = Presence::start(&pubsub, config).expect("the first of its name");
         let sockets = Sockets::new(&pubsub, presence.clone())
             .on_connect(async |_: Presence, _: ConnectInfo| Ok(Connected::new()))
@@ -199,7 +200,7 @@ impl Room {
         let (mut crowd, meta) = (Vec::new(), online());
         for n in 0..size {
             let (owner, key) = (Owner::new(), format!("user-{n:06}"));
-            let tracked = presence.track_for(&owner, ROOM, &key, &meta);
+            let tracked = presence.of(&owner).track(ROOM, &key, &meta);
             tracked.await.expect("each has a key of its own");
             crowd.push(owner);
         }

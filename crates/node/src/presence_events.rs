@@ -26,7 +26,9 @@ impl Default for PresenceEvents {
 impl PresenceEvents {
     /// The same settings with these names.
     pub(crate) fn name(&self, config: PresenceConfig) -> PresenceConfig {
-        config.state_event(&self.state).diff_event(&self.diff)
+        config
+            .with_state_event(&self.state)
+            .with_diff_event(&self.diff)
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) struct PresenceTopics {
 impl PresenceTopics {
     /// The same settings with this rule after those that are there.
     pub(crate) fn add(&self, config: PresenceConfig) -> PresenceConfig {
-        config.topics(&self.pattern, self.config)
+        config.with_topics(&self.pattern, self.config)
     }
 }
 
@@ -37,8 +37,8 @@ impl FromStr for PresenceTopics {
         Ok(Self {
             pattern: pattern.to_owned(),
             config: TopicConfig::default()
-                .mode(mode(mode_text)?)
-                .drop_grace(grace),
+                .with_mode(mode(mode_text)?)
+                .with_drop_grace(grace),
         })
     }
 }
@@ -78,7 +78,9 @@ mod tests {
     async fn a_rule_is_a_pattern_a_mode_and_perhaps_a_grace_and_a_presence_takes_it() {
         let of = |mode, seconds| {
             let grace = Duration::from_secs(seconds);
-            TopicConfig::default().mode(mode).drop_grace(grace)
+            TopicConfig::default()
+                .with_mode(mode)
+                .with_drop_grace(grace)
         };
         for (text, pattern, config) in [
             ("stadium=count", "stadium", of(Mode::Count, 0)),

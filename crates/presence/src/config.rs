@@ -20,18 +20,30 @@ use crate::topic_config::TopicConfig;
 /// # use std::time::Duration;
 /// # use matryoshka_presence::{Mode, PresenceConfig, TopicConfig};
 /// let config = PresenceConfig::default()
-///     .name("support")
-///     .topics("stadium:*", TopicConfig::default().mode(Mode::Count))
-///     .topics("room:*", TopicConfig::default().drop_grace(Duration::from_secs(3)));
+///     .with_name("support")
+///     .with_topics("stadium:*", TopicConfig::default().with_mode(Mode::Count))
+///     .with_topics("room:*", TopicConfig::default().with_drop_grace(Duration::from_secs(3)));
 /// ```
+#[non_exhaustive]
 pub struct PresenceConfig {
-    pub(crate) tracker: TrackerConfig,
-    pub(crate) period: Duration,
+    /// The settings of the tracker beneath. Its name is the one under which the presences of all nodes find each other; default
+    /// [`DEFAULT_NAME`](Self::DEFAULT_NAME).
+    pub tracker: TrackerConfig,
+    /// The least time between two `presence_diff` of a topic: the first change after a quiet time is told at once, and what comes
+    /// until the time is over goes into one diff. Clients that join a topic within that time share one list, which they are given at its
+    /// end. Default: [`DEFAULT_PERIOD`](Self::DEFAULT_PERIOD); at most [`MAX_TIME`](Self::MAX_TIME).
+    pub period: Duration,
+    /// How long a fetch may take, the wait for its [turn](Self::fetches_at_once) included; then clients get the metas alone. Of a topic
+    /// one list and one difference are fetched for at a time, so a client waits for either at most twice as long. Default:
+    /// [`DEFAULT_FETCH_LIMIT`](Self::DEFAULT_FETCH_LIMIT); at most [`MAX_TIME`](Self::MAX_TIME).
+    pub fetch_limit: Duration,
+    /// How many fetches for clients are under way at a time, over all topics; at least 1. Further topics wait for their turn,
+    /// within the [limit](Self::fetch_limit), and at most 16,384 lists and diffs: what is more is told at once, with the metas alone. Default:
+    /// two for each core.
+    pub fetches_at_once: usize,
     pub(crate) events: Events,
     pub(crate) topics: Vec<(String, TopicConfig)>,
     pub(crate) fetch: Option<Arc<dyn AnyFetch>>,
-    pub(crate) fetch_limit: Duration,
-    pub(crate) fetches: usize,
     pub(crate) handler: Option<Box<dyn AnyHandler>>,
 }
 
@@ -51,46 +63,44 @@ impl PresenceConfig {
     /// The name under which the presences of all nodes find each other. Default: [`DEFAULT_NAME`](Self::DEFAULT_NAME).
     ///
     /// Two presences of different names share no list, so one application may have several: on topics of their own, or with
-    /// [events](Self::state_event) of their own, since a client of a topic is told by both.
+    /// [events](Self::with_state_event) of their own, since a client of a topic is told by both.
     #[must_use]
-    pub fn name(mut self, name: impl Into<String>) -> Self {
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
         self.tracker.name = name.into();
         self
     }
 
-    /// The settings of the tracker beneath, its name included.
+    /// Sets [`tracker`](Self::tracker), its name included.
     #[must_use]
-    pub fn tracker(mut self, tracker: TrackerConfig) -> Self {
+    pub fn with_tracker(mut self, tracker: TrackerConfig) -> Self {
         self.tracker = tracker;
         self
     }
 
-    /// The least time between two `presence_diff` of a topic: the first change after a quiet time is told at once, and what comes
-    /// until the time is over goes into one diff. Clients that join a topic within that time share one list, which they are given at its
-    /// end. Default: [`DEFAULT_PERIOD`](Self::DEFAULT_PERIOD); at most [`MAX_TIME`](Self::MAX_TIME).
+    /// Sets [`period`](Self::period).
     #[must_use]
-    pub fn period(mut self, period: Duration) -> Self {
+    pub fn with_period(mut self, period: Duration) -> Self {
         self.period = period;
         self
     }
 
     /// The event that clients get whole lists by. Default: [`STATE_EVENT`](crate::STATE_EVENT).
     #[must_use]
-    pub fn state_event(mut self, name: impl Into<String>) -> Self {
+    pub fn with_state_event(mut self, name: impl Into<String>) -> Self {
         self.events.state = name.into();
         self
     }
 
     /// The event that clients hear of changes by. Default: [`DIFF_EVENT`](crate::DIFF_EVENT).
     #[must_use]
-    pub fn diff_event(mut self, name: impl Into<String>) -> Self {
+    pub fn with_diff_event(mut self, name: impl Into<String>) -> Self {
         self.events.diff = name.into();
         self
     }
 
     /// The event that clients get numbers by. Default: [`COUNT_EVENT`](crate::COUNT_EVENT).
     #[must_use]
-    pub fn count_event(mut self, name: impl Into<String>) -> Self {
+    pub fn with_count_event(mut self, name: impl Into<String>) -> Self {
         self.events.count = name.into();
         self
     }
@@ -98,39 +108,35 @@ impl PresenceConfig {
     /// How the topics of a pattern are treated: one topic, or with a `*` at the end all that begin alike, as the channels' patterns
     /// do. Of several that fit a topic the first one given counts.
     #[must_use]
-    pub fn topics(mut self, pattern: impl Into<String>, config: TopicConfig) -> Self {
+    pub fn with_topics(mut self, pattern: impl Into<String>, config: TopicConfig) -> Self {
         self.topics.push((pattern.into(), config));
         self
     }
 
     /// Adds data of the application to what clients are told. Default: nothing is added.
     #[must_use]
-    pub fn fetch(mut self, fetch: impl Fetch) -> Self {
+    pub fn with_fetch(mut self, fetch: impl Fetch) -> Self {
         self.fetch = Some(Arc::new(fetch));
         self
     }
 
-    /// How long a fetch may take, the wait for its [turn](Self::fetches_at_once) included; then clients get the metas alone. Of a topic
-    /// one list and one difference are fetched for at a time, so a client waits for either at most twice as long. Default:
-    /// [`DEFAULT_FETCH_LIMIT`](Self::DEFAULT_FETCH_LIMIT); at most [`MAX_TIME`](Self::MAX_TIME).
+    /// Sets [`fetch_limit`](Self::fetch_limit).
     #[must_use]
-    pub fn fetch_limit(mut self, limit: Duration) -> Self {
+    pub fn with_fetch_limit(mut self, limit: Duration) -> Self {
         self.fetch_limit = limit;
         self
     }
 
-    /// How many fetches for clients are under way at a time, over all topics; at least 1. Further topics wait for their turn,
-    /// within the [limit](Self::fetch_limit), and at most 16,384 lists and diffs: what is more is told at once, with the metas alone. Default:
-    /// two for each core.
+    /// Sets [`fetches_at_once`](Self::fetches_at_once).
     #[must_use]
-    pub fn fetches_at_once(mut self, most: usize) -> Self {
-        self.fetches = most;
+    pub fn with_fetches_at_once(mut self, most: usize) -> Self {
+        self.fetches_at_once = most;
         self
     }
 
     /// Calls the application for everybody who comes, goes or changes. Default: nobody is called.
     #[must_use]
-    pub fn handle_metas(mut self, handler: impl HandleMetas) -> Self {
+    pub fn with_handler(mut self, handler: impl HandleMetas) -> Self {
         self.handler = Some(Box::new(handler));
         self
     }
@@ -140,7 +146,7 @@ impl PresenceConfig {
         if let Some(name) = self.events.wrong() {
             return Err(StartError::EventName(name.to_owned()));
         }
-        if self.fetches == 0 {
+        if self.fetches_at_once == 0 {
             return Err(StartError::NoFetches);
         }
         for (setting, time) in [("period", self.period), ("fetch_limit", self.fetch_limit)] {
@@ -166,11 +172,11 @@ impl Default for PresenceConfig {
         Self {
             tracker: TrackerConfig::named(Self::DEFAULT_NAME),
             period: Self::DEFAULT_PERIOD,
+            fetch_limit: Self::DEFAULT_FETCH_LIMIT,
+            fetches_at_once: 2 * cores,
             events: Events::default(),
             topics: Vec::new(),
             fetch: None,
-            fetch_limit: Self::DEFAULT_FETCH_LIMIT,
-            fetches: 2 * cores,
             handler: None,
         }
     }
@@ -185,7 +191,7 @@ impl fmt::Debug for PresenceConfig {
             .field("topics", &self.topics)
             .field("fetch", &self.fetch.is_some())
             .field("fetch_limit", &self.fetch_limit)
-            .field("fetches", &self.fetches)
+            .field("fetches_at_once", &self.fetches_at_once)
             .field("handler", &self.handler.is_some())
             .finish()
     }

@@ -23,7 +23,7 @@ use crate::writing::{MOST_AT_ONCE, apart};
 /// fails, panics or takes too long, clients get the metas without the data; what it gives for keys that it was not asked for is left out,
 /// and so is what is no [`Extra`](Self::Extra), for its own key alone. Nothing is kept between calls: each list asks for all its keys
 /// again, once for all clients that share it. Whose database is slow keeps what it said. Each failure is counted ([`Stats`](crate::Stats)). It goes into
-/// [`PresenceConfig::fetch`](crate::PresenceConfig::fetch).
+/// [`PresenceConfig::with_fetch`](crate::PresenceConfig::with_fetch).
 ///
 /// ```
 /// use std::collections::HashMap;

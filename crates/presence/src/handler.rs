@@ -18,7 +18,7 @@ use crate::meta::Meta;
 /// one diff first the joins, then the updates, then the leaves, in order of their keys. While it is busy, what happens is kept by topic
 /// and merged, so who came and went meanwhile is not mentioned; it is never behind by more than the lists there are. A call that
 /// panics is lost, counted and logged, and the next one is made. It goes into
-/// [`PresenceConfig::handle_metas`](crate::PresenceConfig::handle_metas).
+/// [`PresenceConfig::with_handler`](crate::PresenceConfig::with_handler).
 ///
 /// ```
 /// use std::collections::BTreeSet;

@@ -27,6 +27,7 @@ use crate::greeting::Greeting;
 use crate::handling::HandlerQueue;
 use crate::list::PresenceState;
 use crate::meta::{self, Meta};
+use crate::of_owner::OfOwner;
 use crate::stats::{Counters, Stats};
 use crate::teller::{Settings, Teller};
 use crate::topic_config::{TopicConfig, of_topic};
@@ -34,8 +35,8 @@ use crate::writing::Writing;
 
 /// Who is here, by topic and key, on all nodes of the cluster. A clone is the same presence.
 ///
-/// The methods that take a [`Socket`] speak of that channel: its topic, and as long as the channel lives. Those that end
-/// in `_for` take any [`Owner`] and topic instead.
+/// The methods that take a [`Socket`] speak of that channel: its topic, and as long as the channel lives. [`of`](Self::of) has the same
+/// for any [`Owner`] and topic.
 ///
 /// It ends soon after its last clone is dropped, and the last channel that tracks by it has ended: its tasks end when the runtime next runs them, and until then
 /// its name is taken. What it tracked then leaves the lists of the other nodes.
@@ -106,7 +107,7 @@ impl Presence {
             }),
             fetching: fetcher
                 .clone()
-                .map(|fetcher| Fetching::new(fetcher, config.fetches)),
+                .map(|fetcher| Fetching::new(fetcher, config.fetches_at_once)),
             writing: Writing::new(),
             handler,
             events: Arc::clone(&events),
@@ -207,8 +208,7 @@ impl Presence {
     ///
     /// # Errors
     ///
-    /// [`PresenceError`] if `meta` is no JSON object, or this channel tracks this key already; of another owner's topic also if no client
-    /// can subscribe to it.
+    /// [`PresenceError`] if `meta` is no JSON object, or this channel tracks this key already.
     ///
     /// # Cancel safety
     ///
@@ -224,8 +224,13 @@ impl Presence {
         M: Serialize + ?Sized,
     {
         self.mind_leaves(socket);
-        self.track_for(socket.owner(), socket.topic(), key, meta)
-            .await
+        let owned = self.of(socket.owner());
+        owned.track(socket.topic(), key, meta).await
+    }
+
+    /// The same for an owner that is no channel, or on other topics than the channel's: a robot, or a user without a connection.
+    pub fn of<'a>(&'a self, owner: &'a Owner) -> OfOwner<'a> {
+        OfOwner::new(self, owner)
     }
 
     /// A channel that ends on purpose is held by no grace.
@@ -233,30 +238,7 @@ impl Presence {
         socket.add_leave_hook(Arc::<Shared>::clone(&self.shared));
     }
 
-    /// As [`track`](Self::track), for any owner: until the owner is dropped.
-    ///
-    /// # Errors
-    ///
-    /// As [`track`](Self::track).
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`track`](Self::track).
-    pub async fn track_for<M>(
-        &self,
-        owner: &Owner,
-        topic: &str,
-        key: &str,
-        meta: &M,
-    ) -> Result<PresenceRef, PresenceError>
-    where
-        M: Serialize + ?Sized,
-    {
-        let meta = meta::encode(meta)?;
-        self.track_bytes(owner, topic, key, meta).await
-    }
-
-    async fn track_bytes(
+    pub(crate) async fn track_bytes(
         &self,
         owner: &Owner,
         topic: &str,
@@ -302,32 +284,8 @@ impl Presence {
     where
         M: Serialize + ?Sized,
     {
-        self.update_for(socket.owner(), socket.topic(), key, meta)
-            .await
-    }
-
-    /// As [`update`](Self::update), for any owner.
-    ///
-    /// # Errors
-    ///
-    /// As [`update`](Self::update).
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`update`](Self::update).
-    pub async fn update_for<M>(
-        &self,
-        owner: &Owner,
-        topic: &str,
-        key: &str,
-        meta: &M,
-    ) -> Result<PresenceRef, PresenceUpdateError>
-    where
-        M: Serialize + ?Sized,
-    {
-        let meta = meta::encode(meta)?;
-        let tracker = &self.shared.tracker;
-        Ok(tracker.replace_bytes(owner.id(), topic, key, meta).await?)
+        let owned = self.of(socket.owner());
+        owned.update(socket.topic(), key, meta).await
     }
 
     /// As [`update`](Self::update), with a function that changes the meta that is there. It is called again if the meta was changed in
@@ -349,38 +307,8 @@ impl Presence {
     where
         M: Serialize + DeserializeOwned,
     {
-        self.update_with_for(socket.owner(), socket.topic(), key, change)
-            .await
-    }
-
-    /// As [`update_with`](Self::update_with), for any owner.
-    ///
-    /// # Errors
-    ///
-    /// As [`update_with`](Self::update_with).
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`update`](Self::update).
-    pub async fn update_with_for<M>(
-        &self,
-        owner: &Owner,
-        topic: &str,
-        key: &str,
-        mut change: impl FnMut(&mut M),
-    ) -> Result<PresenceRef, PresenceUpdateError>
-    where
-        M: Serialize + DeserializeOwned,
-    {
-        let changed = |there: &Bytes| {
-            let mut meta = meta::decode(there)?;
-            change(&mut meta);
-            Ok(meta::encode(&meta)?)
-        };
-        let tracker = &self.shared.tracker;
-        tracker
-            .try_update_bytes(owner.id(), topic, key, changed)
-            .await
+        let owned = self.of(socket.owner());
+        owned.update_with(socket.topic(), key, change).await
     }
 
     /// Takes this channel's client off the list. Tells whether it was there.
@@ -389,21 +317,7 @@ impl Presence {
     ///
     /// If the future is dropped before it is done, the client may be on the list or not, and leaves with the channel.
     pub async fn untrack(&self, socket: &Socket, key: &str) -> bool {
-        self.untrack_for(socket.owner(), socket.topic(), key).await
-    }
-
-    /// As [`untrack`](Self::untrack), for any owner.
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`untrack`](Self::untrack).
-    pub async fn untrack_for(&self, owner: &Owner, topic: &str, key: &str) -> bool {
-        // The errors say that nothing of this owner's is tracked here, as does `false`.
-        self.shared
-            .tracker
-            .untrack(owner.id(), topic, key)
-            .await
-            .unwrap_or(false)
+        self.of(socket.owner()).untrack(socket.topic(), key).await
     }
 
     /// Takes all that this channel tracks off the lists, at once: nothing of it is [held](crate::TopicConfig::drop_grace), nor is a node's
@@ -414,16 +328,7 @@ impl Presence {
     ///
     /// If the future is dropped before it is done, all of them may be off the lists or none.
     pub async fn untrack_all(&self, socket: &Socket) -> usize {
-        self.untrack_all_for(socket.owner()).await
-    }
-
-    /// As [`untrack_all`](Self::untrack_all), for any owner and on all topics.
-    ///
-    /// # Cancel safety
-    ///
-    /// If the future is dropped before it is done, some of them may be off the lists and others not: call it again.
-    pub async fn untrack_all_for(&self, owner: &Owner) -> usize {
-        self.shared.untrack_all(owner).await
+        self.of(socket.owner()).untrack_all().await
     }
 
     /// Who is on a topic's list, as this node knows it. Asks no task and no other node, and waits for nobody
@@ -560,16 +465,11 @@ impl fmt::Debug for Presence {
     }
 }
 
-impl Shared {
-    async fn untrack_all(&self, owner: &Owner) -> usize {
-        // A tracker that was closed tracks nothing.
-        self.tracker.untrack_owner(owner.id()).await.unwrap_or(0)
-    }
-}
-
 impl LeaveHook for Shared {
     fn left<'a>(&'a self, socket: &'a Socket) -> BoxFuture<'a, ()> {
-        self.untrack_all(socket.owner()).map(drop).boxed()
+        // A tracker that was closed tracks nothing.
+        let untracked = self.tracker.untrack_owner(socket.owner().id());
+        untracked.map(drop).boxed()
     }
 }
 

@@ -115,14 +115,14 @@ impl HandleMetas for LastSeen {
 
 fn config(last_seen: &LastSeen) -> PresenceConfig {
     PresenceConfig::default()
-        .topics("stadium:*", TopicConfig::default().mode(Mode::Count))
-        .topics("hall:*", TopicConfig::default().mode(Mode::Window(2)))
-        .topics(
+        .with_topics("stadium:*", TopicConfig::default().with_mode(Mode::Count))
+        .with_topics("hall:*", TopicConfig::default().with_mode(Mode::Window(2)))
+        .with_topics(
             "room:*",
-            TopicConfig::default().drop_grace(Duration::from_secs(5)),
+            TopicConfig::default().with_drop_grace(Duration::from_secs(5)),
         )
-        .fetch(Names)
-        .handle_metas(last_seen.clone())
+        .with_fetch(Names)
+        .with_handler(last_seen.clone())
 }
 
 struct Test {

@@ -63,7 +63,7 @@ const HELD: Wish = Wish {
 
 fn teller<W>(mode: Mode) -> Teller<W> {
     let mut rules = Router::new();
-    rules.add("*", TopicConfig::default().mode(mode)).unwrap();
+    rules.add("*", TopicConfig::default().with_mode(mode)).unwrap();
     Teller::new(Settings {
         period: PERIOD,
         rules,

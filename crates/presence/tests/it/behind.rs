@@ -16,7 +16,7 @@ fn node() -> Node {
     let pubsub = PubSub::local();
     let mut tracker = TrackerConfig::named("presence");
     tracker.consumer_diffs = 1;
-    let config = PresenceConfig::default().tracker(tracker);
+    let config = PresenceConfig::default().with_tracker(tracker);
     let presence = Presence::start(&pubsub, config).unwrap();
     Node::with(&pubsub, presence)
 }
@@ -27,11 +27,13 @@ async fn crowd(node: &Node, size: usize) -> Vec<Owner> {
     for (n, owner) in owners.iter().enumerate() {
         let (key, beside) = (format!("user-{n}"), format!("beside:{n}"));
         node.presence
-            .track_for(owner, ROOM, &key, &())
+            .of(owner)
+            .track(ROOM, &key, &())
             .await
             .unwrap();
         node.presence
-            .track_for(owner, &beside, &key, &())
+            .of(owner)
+            .track(&beside, &key, &())
             .await
             .unwrap();
     }

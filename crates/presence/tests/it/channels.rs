@@ -229,7 +229,8 @@ async fn who_only_watches_holds_the_list_and_is_not_on_it() {
     assert_eq!(watcher.expect("presence_state").await, json!({}));
     let robot = matryoshka_presence::channel::pubsub::registry::Owner::new();
     node.presence
-        .track_for(&robot, "watch:1", "robot", &())
+        .of(&robot)
+        .track("watch:1", "robot", &())
         .await
         .unwrap();
     assert_eq!(watcher.held().await.keys().collect::<Vec<_>>(), ["robot"]);

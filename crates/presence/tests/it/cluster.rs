@@ -64,7 +64,8 @@ async fn a_dead_nodes_users_leave_in_one_diff_per_topic() {
     let owners: Vec<Owner> = (0..20).map(|_| Owner::new()).collect();
     for (n, owner) in owners.iter().enumerate() {
         a.presence
-            .track_for(owner, ROOM, &format!("user-{n:02}"), &())
+            .of(owner)
+            .track(ROOM, &format!("user-{n:02}"), &())
             .await
             .unwrap();
     }
@@ -124,7 +125,8 @@ async fn a_dropped_presence_takes_its_users_off_the_other_nodes_lists() {
     let mut ben = b.join(ROOM, "ben", Value::Null).await;
     let robot = Owner::new();
     a.presence
-        .track_for(&robot, ROOM, "robot", &())
+        .of(&robot)
+        .track(ROOM, "robot", &())
         .await
         .unwrap();
     assert_eq!(ben.held().await.len(), 2);

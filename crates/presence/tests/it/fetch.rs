@@ -83,7 +83,7 @@ impl Fetch for Names {
 
 fn start(config: PresenceConfig) -> (PubSub, Presence, Names) {
     let (pubsub, names) = (PubSub::local(), Names::default());
-    let presence = Presence::start(&pubsub, config.fetch(names.clone())).unwrap();
+    let presence = Presence::start(&pubsub, config.with_fetch(names.clone())).unwrap();
     (pubsub, presence, names)
 }
 
@@ -129,7 +129,7 @@ async fn n2_n6_lists_are_plain_or_fetched_as_one_asks() {
     let owner = Owner::new();
     let phone = Owner::new();
     for place in [&owner, &phone] {
-        presence.track_for(place, ROOM, "anna", &()).await.unwrap();
+        presence.of(place).track(ROOM, "anna", &()).await.unwrap();
     }
     let plain: Value = presence.list(ROOM).to_json().to().unwrap();
     assert_eq!(plain["anna"]["name"], Value::Null);
@@ -144,7 +144,7 @@ async fn n2_n6_lists_are_plain_or_fetched_as_one_asks() {
 
     // Without a fetch both are what they are made of.
     let presence = Presence::new(&PubSub::local());
-    presence.track_for(&owner, ROOM, "anna", &()).await.unwrap();
+    presence.of(&owner).track(ROOM, "anna", &()).await.unwrap();
     let plain = presence.list(ROOM);
     assert_eq!(plain.get("anna").len(), 1);
     assert_eq!(presence.list_fetched(ROOM).await, plain);
@@ -165,14 +165,11 @@ impl HandleMetas for Ear {
 #[tokio::test(start_paused = true)]
 async fn a_handler_has_what_was_fetched_for_whom_it_is_told_of() {
     let (notes, mut names) = mpsc::channel(1);
-    let config = PresenceConfig::default().handle_metas(Ear(notes));
+    let config = PresenceConfig::default().with_handler(Ear(notes));
     let (_pubsub, presence, _) = start(config);
     let owner = Owner::new();
     for (topic, name) in [(ROOM, Some("ANNA")), ("failing", None)] {
-        presence
-            .track_for(&owner, topic, "anna", &())
-            .await
-            .unwrap();
+        presence.of(&owner).track(topic, "anna", &()).await.unwrap();
         let told = timeout(Duration::from_secs(5), names.recv()).await;
         assert_eq!(told.unwrap().unwrap().as_deref(), name);
     }
@@ -188,11 +185,13 @@ async fn a_slow_fetch_delays_its_own_topic_alone() {
     let owner = Owner::new();
     let start = Instant::now();
     presence
-        .track_for(&owner, "slow", "anna", &())
+        .of(&owner)
+        .track("slow", "anna", &())
         .await
         .unwrap();
     presence
-        .track_for(&owner, "quick", "anna", &())
+        .of(&owner)
+        .track("quick", "anna", &())
         .await
         .unwrap();
     assert_eq!(next(&mut quick).await["joins"]["anna"]["name"], "ANNA");
@@ -208,13 +207,15 @@ async fn two_diffs_of_one_topic_stay_in_order_and_what_comes_meanwhile_is_one() 
     let owners: Vec<Owner> = (0..50).map(|_| Owner::new()).collect();
     // The first one takes 300 ms, all others none.
     presence
-        .track_for(&owners[0], ROOM, "slow", &())
+        .of(&owners[0])
+        .track(ROOM, "slow", &())
         .await
         .unwrap();
     for (n, owner) in owners.iter().enumerate().skip(1) {
         tokio::time::advance(Duration::from_millis(1)).await;
         presence
-            .track_for(owner, ROOM, &format!("user-{n}"), &())
+            .of(owner)
+            .track(ROOM, &format!("user-{n}"), &())
             .await
             .unwrap();
     }
@@ -233,7 +234,7 @@ async fn two_diffs_of_one_topic_stay_in_order_and_what_comes_meanwhile_is_one() 
 #[tokio::test(start_paused = true)]
 async fn a_fetch_that_fails_panics_or_hangs_costs_its_data_alone() {
     let limit = Duration::from_secs(5);
-    let (pubsub, presence, _) = start(PresenceConfig::default().fetch_limit(limit));
+    let (pubsub, presence, _) = start(PresenceConfig::default().with_fetch_limit(limit));
     let owner = Owner::new();
     for (topic, failures) in [
         ("failing", 1),
@@ -243,10 +244,7 @@ async fn a_fetch_that_fails_panics_or_hangs_costs_its_data_alone() {
     ] {
         let mut diffs = pubsub.subscribe(topic).unwrap();
         let start = Instant::now();
-        let reference = presence
-            .track_for(&owner, topic, "anna", &())
-            .await
-            .unwrap();
+        let reference = presence.of(&owner).track(topic, "anna", &()).await.unwrap();
         let diff = timeout(2 * limit, next(&mut diffs)).await;
         assert_eq!(
             diff.expect("a diff all the same"),
@@ -263,7 +261,7 @@ async fn a_fetch_that_fails_panics_or_hangs_costs_its_data_alone() {
         (1, None)
     );
     let mut diffs = pubsub.subscribe(ROOM).unwrap();
-    presence.track_for(&owner, ROOM, "anna", &()).await.unwrap();
+    presence.of(&owner).track(ROOM, "anna", &()).await.unwrap();
     assert_eq!(next(&mut diffs).await["joins"]["anna"]["name"], "ANNA");
 }
 
@@ -273,7 +271,7 @@ async fn data_that_cannot_be_told_are_left_out_for_their_key_alone() {
     let (_, presence, _) = start(PresenceConfig::default());
     let owner = Owner::new();
     for key in ["anna", "large", "plain", "zoe"] {
-        presence.track_for(&owner, ROOM, key, &()).await.unwrap();
+        presence.of(&owner).track(ROOM, key, &()).await.unwrap();
     }
     let list = presence.list_fetched(ROOM).await;
     let has = |key| list.extra::<Value>(key).unwrap().is_some();
@@ -288,7 +286,7 @@ async fn data_that_cannot_be_told_are_left_out_for_their_key_alone() {
 
 #[tokio::test(start_paused = true)]
 async fn fetches_at_once_are_bounded_and_all_topics_get_their_turn() {
-    let (pubsub, presence, names) = start(PresenceConfig::default().fetches_at_once(2));
+    let (pubsub, presence, names) = start(PresenceConfig::default().with_fetches_at_once(2));
     let topics: Vec<String> = (0..21).map(|n| format!("slow {n}")).collect();
     let mut subscriptions: Vec<_> = topics
         .iter()
@@ -297,10 +295,7 @@ async fn fetches_at_once_are_bounded_and_all_topics_get_their_turn() {
     let owner = Owner::new();
     let start = Instant::now();
     for topic in &topics {
-        presence
-            .track_for(&owner, topic, "anna", &())
-            .await
-            .unwrap();
+        presence.of(&owner).track(topic, "anna", &()).await.unwrap();
     }
     for subscription in &mut subscriptions {
         assert_eq!(next(subscription).await["joins"]["anna"]["name"], "ANNA");
@@ -315,20 +310,23 @@ async fn changes_without_end_during_a_hanging_fetch_are_one_diff() {
     let mut diffs = pubsub.subscribe("hanging").unwrap();
     let stays = Owner::new();
     presence
-        .track_for(&stays, "hanging", "stays", &())
+        .of(&stays)
+        .track("hanging", "stays", &())
         .await
         .unwrap();
     for round in 0..1_000 {
         let passes = Owner::new();
         let key = format!("passes-{round}");
         presence
-            .track_for(&passes, "hanging", &key, &())
+            .of(&passes)
+            .track("hanging", &key, &())
             .await
             .unwrap();
-        presence.untrack_for(&passes, "hanging", &key).await;
+        presence.of(&passes).untrack("hanging", &key).await;
     }
     presence
-        .update_for(&stays, "hanging", "stays", &json!({ "n": 1 }))
+        .of(&stays)
+        .update("hanging", "stays", &json!({ "n": 1 }))
         .await
         .unwrap();
     assert_eq!(keys(&next(&mut diffs).await["joins"]), ["stays"]);
@@ -356,8 +354,8 @@ async fn clients_that_join_at_once_share_one_fetch_of_the_list() {
 async fn a_fetch_has_its_time_from_when_it_was_asked_for() {
     let limit = Duration::from_secs(5);
     let config = PresenceConfig::default()
-        .fetch_limit(limit)
-        .fetches_at_once(2);
+        .with_fetch_limit(limit)
+        .with_fetches_at_once(2);
     let (pubsub, presence, names) = start(config);
     let topics: Vec<String> = (0..20).map(|n| format!("hanging {n}")).collect();
     let mut subscriptions: Vec<_> = topics
@@ -367,7 +365,7 @@ async fn a_fetch_has_its_time_from_when_it_was_asked_for() {
     let owner = Owner::new();
     let start = Instant::now();
     for topic in &topics {
-        let tracked = presence.track_for(&owner, topic, "anna", &());
+        let tracked = presence.of(&owner).track(topic, "anna", &());
         tracked.await.unwrap();
     }
     for subscription in &mut subscriptions {
@@ -388,7 +386,7 @@ async fn nothing_is_fetched_for_a_topic_that_nobody_here_watches() {
     let owners: Vec<Owner> = (0..3).map(|_| Owner::new()).collect();
     for (n, owner) in owners.iter().enumerate() {
         let key = format!("user-{n}");
-        presence.track_for(owner, ROOM, &key, &()).await.unwrap();
+        presence.of(owner).track(ROOM, &key, &()).await.unwrap();
         // tidy: sleep because the clock is paused and only moved on by it
         tokio::time::sleep(Duration::from_millis(200)).await;
     }

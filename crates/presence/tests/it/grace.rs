@@ -19,8 +19,8 @@ const GRACE: Duration = Duration::from_secs(5);
 
 fn node() -> (Node, PubSub) {
     let pubsub = PubSub::local();
-    let topics = TopicConfig::default().drop_grace(GRACE);
-    let config = PresenceConfig::default().topics("room:*", topics);
+    let topics = TopicConfig::default().with_drop_grace(GRACE);
+    let config = PresenceConfig::default().with_topics("room:*", topics);
     let presence = Presence::start(&pubsub, config).unwrap();
     (Node::with(&pubsub, presence), pubsub)
 }
@@ -69,8 +69,8 @@ async fn who_is_not_back_in_time_leaves_then() {
 #[tokio::test(start_paused = true)]
 async fn who_was_listed_later_and_leaves_the_topic_is_gone_at_once_too() {
     let pubsub = PubSub::local();
-    let topics = TopicConfig::default().drop_grace(GRACE);
-    let config = PresenceConfig::default().topics("watch:*", topics);
+    let topics = TopicConfig::default().with_drop_grace(GRACE);
+    let config = PresenceConfig::default().with_topics("watch:*", topics);
     let node = Node::with(&pubsub, Presence::start(&pubsub, config).unwrap());
     let mut ben = node.connect("watch:1").await;
     ben.join(json!({})).await;

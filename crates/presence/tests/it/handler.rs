@@ -74,7 +74,7 @@ impl Notes {
 
 fn start_with(pubsub: &PubSub, busy: Duration, config: PresenceConfig) -> (Presence, Notes) {
     let (notes, receiver) = mpsc::unbounded_channel();
-    let config = config.handle_metas(Scribe { notes, busy });
+    let config = config.with_handler(Scribe { notes, busy });
     (Presence::start(pubsub, config).unwrap(), Notes(receiver))
 }
 
@@ -85,7 +85,7 @@ fn start() -> (Presence, Notes) {
 async fn track(presence: &Presence, key: &str, n: u64) -> Owner {
     let owner = Owner::new();
     let meta = json!({ "n": n });
-    presence.track_for(&owner, TOPIC, key, &meta).await.unwrap();
+    presence.of(&owner).track(TOPIC, key, &meta).await.unwrap();
     owner
 }
 
@@ -128,7 +128,8 @@ async fn an_update_is_neither_a_join_nor_a_leave() {
     notes.all().await;
     for n in [4, 5] {
         presence
-            .update_for(&anna, TOPIC, "anna", &json!({ "n": n }))
+            .of(&anna)
+            .update(TOPIC, "anna", &json!({ "n": n }))
             .await
             .unwrap();
     }
@@ -186,8 +187,9 @@ async fn a_slow_handler_delays_no_client_and_is_told_the_difference_when_it_is_d
 #[tokio::test(start_paused = true)]
 async fn every_node_is_told_whatever_its_clients_are() {
     let mesh = MemoryMesh::new();
-    let counted =
-        || PresenceConfig::default().topics("*", TopicConfig::default().mode(Mode::Count));
+    let counted = || {
+        PresenceConfig::default().with_topics("*", TopicConfig::default().with_mode(Mode::Count))
+    };
     let start = |name| start_with(&PubSub::with(mesh.node(name)), Duration::ZERO, counted());
     let ((a, mut of_a), (_b, mut of_b)) = (start("a"), start("b"));
     let anna = track(&a, "anna", 1).await;

@@ -29,7 +29,7 @@ async fn everybody_of_a_node_that_dies_is_told_to_leave_however_large_their_meta
     let members = Payload::MAX_BYTES / Tracker::MAX_META_BYTES + 4;
     for n in 0..members {
         let key = format!("user-{n:03}");
-        let tracked = presence.track_for(&many, TOPIC, &key, &meta);
+        let tracked = presence.of(&many).track(TOPIC, &key, &meta);
         tracked.await.unwrap();
     }
     // By then all of them have been told, if to nobody.
@@ -73,7 +73,7 @@ fn a_large_difference_that_is_being_written_keeps_no_other_topic_waiting() {
         let many = Owner::new();
         for n in 0..MANY {
             let key = n.to_string();
-            let tracked = presence.track_for(&many, TOPIC, &key, &());
+            let tracked = presence.of(&many).track(TOPIC, &key, &());
             tracked.await.unwrap();
         }
         until_told(&mut told, "joins", MANY).await;
@@ -85,7 +85,7 @@ fn a_large_difference_that_is_being_written_keeps_no_other_topic_waiting() {
         // Each is a diff of its own, so the period of the large topic is over before the last of them.
         for n in 0..5 {
             let key = n.to_string();
-            let tracked = presence.track_for(&one, "other", &key, &());
+            let tracked = presence.of(&one).track("other", &key, &());
             tracked.await.unwrap();
             let message = timeout(Duration::from_secs(5), other.next()).await;
             message.expect("the other topic is told").unwrap().unwrap();

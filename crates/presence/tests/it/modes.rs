@@ -24,14 +24,14 @@ fn node(config: PresenceConfig) -> Node {
 }
 
 fn mode(mode: Mode) -> PresenceConfig {
-    PresenceConfig::default().topics("room:*", TopicConfig::default().mode(mode))
+    PresenceConfig::default().with_topics("room:*", TopicConfig::default().with_mode(mode))
 }
 
 async fn crowd(presence: &Presence, names: impl IntoIterator<Item = String>) -> Vec<Owner> {
     let mut crowd = Vec::new();
     for name in names {
         let owner = Owner::new();
-        presence.track_for(&owner, ROOM, &name, &()).await.unwrap();
+        presence.of(&owner).track(ROOM, &name, &()).await.unwrap();
         crowd.push(owner);
     }
     crowd
@@ -86,10 +86,10 @@ async fn a_counted_room_tells_numbers_once_a_second_and_no_names() {
 
 #[tokio::test(start_paused = true)]
 async fn who_only_watches_a_counted_topic_gets_the_number_there_is() {
-    let counted = TopicConfig::default().mode(Mode::Count);
-    let node = node(PresenceConfig::default().topics("watch:*", counted));
+    let counted = TopicConfig::default().with_mode(Mode::Count);
+    let node = node(PresenceConfig::default().with_topics("watch:*", counted));
     let robot = Owner::new();
-    let tracked = node.presence.track_for(&robot, "watch:1", "robot", &());
+    let tracked = node.presence.of(&robot).track("watch:1", "robot", &());
     tracked.await.unwrap();
     sleep(NEXT_COUNT).await;
     // The second one comes while all have been told the number already.
@@ -167,7 +167,7 @@ async fn a_list_is_written_once_for_all_who_join_at_about_the_same_time() {
 
 #[tokio::test(start_paused = true)]
 async fn one_who_joins_a_quiet_room_waits_for_nobody() {
-    let node = node(PresenceConfig::default().period(Duration::from_secs(30)));
+    let node = node(PresenceConfig::default().with_period(Duration::from_secs(30)));
     let start = tokio::time::Instant::now();
     let mut anna = node.join(ROOM, "anna", Value::Null).await;
     anna.expect("presence_state").await;
@@ -177,7 +177,7 @@ async fn one_who_joins_a_quiet_room_waits_for_nobody() {
 
 #[tokio::test(start_paused = true)]
 async fn changes_within_the_period_are_one_diff() {
-    let node = node(PresenceConfig::default().period(Duration::from_millis(500)));
+    let node = node(PresenceConfig::default().with_period(Duration::from_millis(500)));
     let mut anna = node.join(ROOM, "anna", Value::Null).await;
     anna.settle().await;
     let crowd = crowd(&node.presence, (0..10).map(|n| format!("user-{n}"))).await;
@@ -191,9 +191,9 @@ async fn changes_within_the_period_are_one_diff() {
 #[tokio::test(start_paused = true)]
 async fn j12_events_have_the_names_that_were_set() {
     let config = mode(Mode::Window(9))
-        .state_event("people")
-        .diff_event("moves")
-        .count_event("size");
+        .with_state_event("people")
+        .with_diff_event("moves")
+        .with_count_event("size");
     let node = node(config);
     let mut anna = node.join(ROOM, "anna", Value::Null).await;
     let events = anna.settle().await;
@@ -213,29 +213,29 @@ async fn settings_that_make_no_sense_stop_the_start() {
     let pubsub = PubSub::local();
     let refused = |config| Presence::start(&pubsub, config).err().unwrap();
     for pattern in ["", "a*b", "*a", "a**"] {
-        let topics = PresenceConfig::default().topics(pattern, TopicConfig::default());
+        let topics = PresenceConfig::default().with_topics(pattern, TopicConfig::default());
         assert!(
             matches!(refused(topics), StartError::Pattern(_)),
             "{pattern}"
         );
     }
-    let event = PresenceConfig::default().diff_event("presence_state");
+    let event = PresenceConfig::default().with_diff_event("presence_state");
     assert!(matches!(refused(event), StartError::EventName(_)));
-    let fetches = PresenceConfig::default().fetches_at_once(0);
+    let fetches = PresenceConfig::default().with_fetches_at_once(0);
     assert!(matches!(refused(fetches), StartError::NoFetches));
     let mut tracker = TrackerConfig::named("another");
     tracker.pool_size = 0;
-    let tracker = refused(PresenceConfig::default().tracker(tracker));
+    let tracker = refused(PresenceConfig::default().with_tracker(tracker));
     assert!(
         tracker.to_string().contains("`pool_size` is 0"),
         "{tracker}"
     );
     let too_long = PresenceConfig::MAX_TIME + Duration::from_nanos(1);
     for time in [too_long, Duration::MAX] {
-        let period = PresenceConfig::default().period(time);
+        let period = PresenceConfig::default().with_period(time);
         let setting = "period";
         assert!(matches!(refused(period), StartError::TooLong { setting: s, .. } if s == setting));
-        let limit = PresenceConfig::default().fetch_limit(time);
+        let limit = PresenceConfig::default().with_fetch_limit(time);
         let setting = "fetch_limit";
         assert!(matches!(refused(limit), StartError::TooLong { setting: s, .. } if s == setting));
     }
@@ -247,8 +247,8 @@ async fn settings_that_make_no_sense_stop_the_start() {
 async fn the_longest_times_are_borne() {
     let longest = PresenceConfig::MAX_TIME;
     let config = PresenceConfig::default()
-        .period(longest)
-        .fetch_limit(longest);
+        .with_period(longest)
+        .with_fetch_limit(longest);
     let pubsub = PubSub::local();
     let presence = Presence::start(&pubsub, config).unwrap();
     let mut told = pubsub.subscribe(ROOM).unwrap();

@@ -24,14 +24,16 @@ async fn n6_get_by_key_gives_all_metas_of_that_key_alone() {
     let (a, b, c) = (Owner::new(), Owner::new(), Owner::new());
     assert!(presence.get_by_key(TOPIC, "anna").is_empty());
     let first = presence
-        .track_for(&a, TOPIC, "anna", &json!({ "n": 1 }))
+        .of(&a)
+        .track(TOPIC, "anna", &json!({ "n": 1 }))
         .await
         .unwrap();
     let second = presence
-        .track_for(&b, TOPIC, "anna", &json!({ "n": 2 }))
+        .of(&b)
+        .track(TOPIC, "anna", &json!({ "n": 2 }))
         .await
         .unwrap();
-    presence.track_for(&c, TOPIC, "ben", &()).await.unwrap();
+    presence.of(&c).track(TOPIC, "ben", &()).await.unwrap();
     let metas = presence.get_by_key(TOPIC, "anna");
     let mut references: Vec<_> = metas.iter().map(|meta| meta.reference()).collect();
     references.sort();
@@ -46,35 +48,33 @@ async fn a_list_shows_what_was_tracked_as_soon_as_track_returns() {
     let owner = Owner::new();
     for n in 0..50 {
         presence
-            .track_for(&owner, TOPIC, &format!("key-{n}"), &())
+            .of(&owner)
+            .track(TOPIC, &format!("key-{n}"), &())
             .await
             .unwrap();
         assert_eq!(presence.list(TOPIC).len(), n + 1);
     }
-    assert!(presence.untrack_for(&owner, TOPIC, "key-7").await);
+    assert!(presence.of(&owner).untrack(TOPIC, "key-7").await);
     assert_eq!(presence.list(TOPIC).len(), 49);
-    assert!(!presence.untrack_for(&owner, TOPIC, "key-7").await);
+    assert!(!presence.of(&owner).untrack(TOPIC, "key-7").await);
 }
 
 #[tokio::test(start_paused = true)]
 async fn q9_errors_leave_the_list_as_it_was() {
     let presence = Presence::new(&PubSub::local());
     let owner = Owner::new();
-    let no_object = presence.track_for(&owner, TOPIC, "anna", "text").await;
+    let no_object = presence.of(&owner).track(TOPIC, "anna", "text").await;
     assert!(matches!(
         no_object,
         Err(PresenceError::Meta(MetaError::NotAnObject))
     ));
-    let nobody = presence.update_for(&owner, TOPIC, "anna", &()).await;
+    let nobody = presence.of(&owner).update(TOPIC, "anna", &()).await;
     assert!(matches!(nobody, Err(PresenceUpdateError::Update(_))));
     assert!(presence.list(TOPIC).is_empty());
-    let reference = presence
-        .track_for(&owner, TOPIC, "anna", &())
-        .await
-        .unwrap();
-    let twice = presence.track_for(&owner, TOPIC, "anna", &()).await;
+    let reference = presence.of(&owner).track(TOPIC, "anna", &()).await.unwrap();
+    let twice = presence.of(&owner).track(TOPIC, "anna", &()).await;
     assert!(matches!(twice, Err(PresenceError::Track(_))));
-    let no_object = presence.update_for(&owner, TOPIC, "anna", &[1]).await;
+    let no_object = presence.of(&owner).update(TOPIC, "anna", &[1]).await;
     assert!(matches!(
         no_object,
         Err(PresenceUpdateError::Meta(MetaError::NotAnObject))
@@ -87,12 +87,14 @@ async fn of_two_updates_side_by_side_none_is_lost() {
     let presence = Presence::new(&PubSub::local());
     let owner = Owner::new();
     let zero = json!({ "n": 0 });
-    let track = presence.track_for(&owner, TOPIC, "anna", &zero);
+    let track = presence.of(&owner).track(TOPIC, "anna", &zero);
     track.await.unwrap();
     let add = |n: u64| {
-        presence.update_with_for(&owner, TOPIC, "anna", move |meta: &mut Value| {
-            meta["n"] = (meta["n"].as_u64().unwrap() + n).into();
-        })
+        presence
+            .of(&owner)
+            .update_with(TOPIC, "anna", move |meta: &mut Value| {
+                meta["n"] = (meta["n"].as_u64().unwrap() + n).into();
+            })
     };
     let (one, ten) = tokio::join!(add(1), add(10));
     let references = [one.unwrap(), ten.unwrap()];
@@ -113,22 +115,27 @@ async fn an_update_that_makes_no_meta_leaves_the_list_as_it_was() {
     let presence = Presence::new(&PubSub::local());
     let owner = Owner::new();
     let named = json!({ "name": "Anna" });
-    let track = presence.track_for(&owner, TOPIC, "anna", &named);
+    let track = presence.of(&owner).track(TOPIC, "anna", &named);
     let reference = track.await.unwrap();
-    let other_shape =
-        presence.update_with_for(&owner, TOPIC, "anna", |meta: &mut Numbered| meta.n = 1);
+    let other_shape = presence
+        .of(&owner)
+        .update_with(TOPIC, "anna", |meta: &mut Numbered| meta.n = 1);
     assert!(matches!(
         other_shape.await,
         Err(PresenceUpdateError::Meta(MetaError::Shape(_)))
     ));
-    let no_object = presence.update_with_for(&owner, TOPIC, "anna", |meta: &mut Value| {
-        *meta = json!("text");
-    });
+    let no_object = presence
+        .of(&owner)
+        .update_with(TOPIC, "anna", |meta: &mut Value| {
+            *meta = json!("text");
+        });
     assert!(matches!(
         no_object.await,
         Err(PresenceUpdateError::Meta(MetaError::NotAnObject))
     ));
-    let nobody = presence.update_with_for(&owner, TOPIC, "ben", |_: &mut Value| {});
+    let nobody = presence
+        .of(&owner)
+        .update_with(TOPIC, "ben", |_: &mut Value| {});
     assert!(matches!(
         nobody.await,
         Err(PresenceUpdateError::Update(UpdateError::NoPresence))
@@ -141,12 +148,12 @@ async fn all_that_an_owner_tracks_is_taken_off_all_lists() {
     let presence = Presence::new(&PubSub::local());
     let (owner, other) = (Owner::new(), Owner::new());
     for (owner, topic) in [(&owner, TOPIC), (&owner, "another"), (&other, TOPIC)] {
-        presence.track_for(owner, topic, "anna", &()).await.unwrap();
+        presence.of(owner).track(topic, "anna", &()).await.unwrap();
     }
-    assert_eq!(presence.untrack_all_for(&owner).await, 2);
+    assert_eq!(presence.of(&owner).untrack_all().await, 2);
     assert_eq!(presence.get_by_key(TOPIC, "anna").len(), 1);
     assert!(presence.list("another").is_empty());
-    assert_eq!(presence.untrack_all_for(&owner).await, 0);
+    assert_eq!(presence.of(&owner).untrack_all().await, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -156,11 +163,12 @@ async fn a_topic_that_nobody_could_subscribe_to_is_refused() {
     let owner = Owner::new();
     let longest = "t".repeat(pubsub.limits().topic_bytes());
     presence
-        .track_for(&owner, &longest, "anna", &())
+        .of(&owner)
+        .track(&longest, "anna", &())
         .await
         .unwrap();
     let longer = format!("{longest}t");
-    let refused = presence.track_for(&owner, &longer, "anna", &()).await;
+    let refused = presence.of(&owner).track(&longer, "anna", &()).await;
     assert!(matches!(
         refused,
         Err(PresenceError::TopicTooLong {
@@ -177,10 +185,7 @@ async fn a_subscriber_of_the_topic_sees_the_diffs() {
     let presence = Presence::new(&pubsub);
     let mut messages = pubsub.subscribe(TOPIC).unwrap();
     let owner = Owner::new();
-    let reference = presence
-        .track_for(&owner, TOPIC, "anna", &())
-        .await
-        .unwrap();
+    let reference = presence.of(&owner).track(TOPIC, "anna", &()).await.unwrap();
     let message = messages.next().await.unwrap().unwrap();
     let diff = Broadcast::from_message(&message).unwrap().unwrap();
     assert_eq!((diff.topic().as_ref(), diff.event()), (TOPIC, DIFF_EVENT));
@@ -196,12 +201,9 @@ async fn a_subscriber_of_the_topic_sees_the_diffs() {
 async fn presences_of_two_names_share_nothing_and_of_one_name_there_is_one() {
     let pubsub = PubSub::local();
     let presence = Presence::new(&pubsub);
-    let support = Presence::start(&pubsub, PresenceConfig::default().name("support")).unwrap();
+    let support = Presence::start(&pubsub, PresenceConfig::default().with_name("support")).unwrap();
     let owner = Owner::new();
-    presence
-        .track_for(&owner, TOPIC, "anna", &())
-        .await
-        .unwrap();
+    presence.of(&owner).track(TOPIC, "anna", &()).await.unwrap();
     assert!(support.list(TOPIC).is_empty());
     assert!(Presence::start(&pubsub, PresenceConfig::default()).is_err());
 }
@@ -215,10 +217,7 @@ async fn an_odd_meta_does_not_end_the_telling_of_diffs() {
     let owner = Owner::new();
     let odd = presence.tracker().track_bytes(&owner, TOPIC, "odd", "{ }");
     odd.await.unwrap().leave_to_owner();
-    presence
-        .track_for(&owner, TOPIC, "anna", &())
-        .await
-        .unwrap();
+    presence.of(&owner).track(TOPIC, "anna", &()).await.unwrap();
     for key in ["odd", "anna"] {
         let message = messages.next().await.unwrap().unwrap();
         let diff = Broadcast::from_message(&message).unwrap().unwrap();

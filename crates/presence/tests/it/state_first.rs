@@ -42,7 +42,7 @@ impl Fetch for SlowLists {
 
 fn node(config: PresenceConfig, mode: Mode) -> Node {
     let pubsub = PubSub::local();
-    let config = config.topics("*", TopicConfig::default().mode(mode));
+    let config = config.with_topics("*", TopicConfig::default().with_mode(mode));
     Node::with(&pubsub, Presence::start(&pubsub, config).unwrap())
 }
 
@@ -56,7 +56,7 @@ fn ways() -> [(&'static str, Value); 2] {
 
 async fn track(node: &Node, topic: &str, key: &str) -> Owner {
     let owner = Owner::new();
-    let tracked = node.presence.track_for(&owner, topic, key, &());
+    let tracked = node.presence.of(&owner).track(topic, key, &());
     tracked.await.unwrap();
     owner
 }
@@ -65,7 +65,7 @@ async fn track(node: &Node, topic: &str, key: &str) -> Owner {
 async fn changes_told_while_a_list_is_fetched_follow_it() {
     for mode in [Mode::Full, Mode::Window(100)] {
         for (topic, params) in ways() {
-            let node = node(PresenceConfig::default().fetch(SlowLists), mode);
+            let node = node(PresenceConfig::default().with_fetch(SlowLists), mode);
             let mut others = vec![track(&node, topic, ALWAYS).await];
             sleep(2 * SLOW).await;
             let before = node.presence.stats();
@@ -102,7 +102,7 @@ async fn changes_told_while_a_list_is_fetched_follow_it() {
 async fn no_change_comes_of_a_join_that_was_given_up_before_its_list_was_there() {
     for mode in [Mode::Full, Mode::Window(100)] {
         for (topic, params) in ways() {
-            let node = node(PresenceConfig::default().fetch(SlowLists), mode);
+            let node = node(PresenceConfig::default().with_fetch(SlowLists), mode);
             let _always = track(&node, topic, ALWAYS).await;
             sleep(2 * SLOW).await;
             let mut anna = node.connect(topic).await;
@@ -157,7 +157,7 @@ async fn a_change_that_overtakes_a_list_asked_for_anew_follows_it_too() {
     // Put off until after a join that was long ago, it is no other.
     let ways = modes.flat_map(|mode| [(mode, "anew"), (mode, "anew_afterwards")]);
     for (mode, way) in ways {
-        let node = node(PresenceConfig::default().fetch(SlowLists), mode);
+        let node = node(PresenceConfig::default().with_fetch(SlowLists), mode);
         let _always = track(&node, "room:1", ALWAYS).await;
         let mut anna = node.join("room:1", "anna", json!({})).await;
         sleep(3 * SLOW).await;
@@ -188,7 +188,7 @@ async fn a_change_that_overtakes_a_list_asked_for_anew_follows_it_too() {
 #[tokio::test(start_paused = true)]
 async fn a_counted_topic_has_neither_and_its_numbers_wait_for_nothing() {
     for (topic, params) in ways() {
-        let node = node(PresenceConfig::default().fetch(SlowLists), Mode::Count);
+        let node = node(PresenceConfig::default().with_fetch(SlowLists), Mode::Count);
         let _always = track(&node, topic, ALWAYS).await;
         sleep(2 * SLOW).await;
         let mut anna = node.connect(topic).await;

@@ -12,6 +12,8 @@ use crate::failure::{Explain, Outcome, fail};
 
 /// The package of the test server.
 pub(crate) const NODE_PACKAGE: &str = "matryoshka-node";
+const PRESENCE_PACKAGE: &str = "matryoshka-presence";
+const HISTORIES: &str = "histories";
 
 /// What cargo says about this workspace.
 pub(crate) struct Workspace {
@@ -86,6 +88,18 @@ impl Workspace {
         };
         let file = format!("{NODE_PACKAGE}{}", env::consts::EXE_SUFFIX);
         self.target.join(folder).join(file)
+    }
+
+    /// Builds the program that plays random histories of presence.
+    pub(crate) fn build_histories(&self) -> Program {
+        let build = self.cargo().args(["build", "--package", PRESENCE_PACKAGE]);
+        build.args(["--features", "test-util", "--example", HISTORIES])
+    }
+
+    /// Where that command puts it.
+    pub(crate) fn histories(&self) -> PathBuf {
+        let file = format!("{HISTORIES}{}", env::consts::EXE_SUFFIX);
+        self.target.join("debug/examples").join(file)
     }
 
     /// The folder with the official client's package, for the chat page.

@@ -1,6 +1,6 @@
 // The official client's own `Presence` class, unmodified: what it calls and holds while people come, go and change (J1 to J13), and
-// that it ends with the server's list after any history. A history is chosen by a seed, which is printed; PRESENCE_SEED=N plays the
-// same one again.
+// that it ends with the server's list after a history over real wires. A history is chosen by a seed, which is printed; PRESENCE_SEED=N plays
+// the same one again. Thousands that need no wires are official-presence-histories.test.mjs's.
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
@@ -17,7 +17,7 @@ const withClass = generations.filter((generation) => generation.binary && !gener
 /** The same over long polling. */
 const polling = generations.filter(({ phoenix, polls, balanced }) => polls && !balanced && phoenix.Presence.prototype?.onSync);
 const seed = Number(process.env.PRESENCE_SEED ?? Math.floor(Math.random() * 2 ** 31));
-const HISTORIES = 6;
+const HISTORIES = 2;
 
 /** What the node of J12 calls its lists and what changes in them. */
 const EVENTS = { state: "people", diff: "moves" };

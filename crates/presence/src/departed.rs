@@ -66,6 +66,12 @@ impl Departed {
         }
     }
 
+    /// When all that is known is over, if nobody leaves until then: whoever leaves meanwhile has the older ones forgotten.
+    pub(crate) fn over_at(&self) -> Option<Duration> {
+        let of_newest = self.topics.get(self.order.back()?)?;
+        of_newest.back().map(|left| left.at + KEPT)
+    }
+
     fn forget_oldest(&mut self) {
         let Some(topic) = self.order.pop_front() else {
             return;

@@ -20,8 +20,8 @@ mod parts;
 mod presence;
 mod stats;
 mod teller;
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, feature = "test-util"))]
+pub mod testing;
 mod topic_config;
 mod writing;
 

@@ -225,6 +225,11 @@ impl<W> Teller<W> {
 
     /// When there may be something to do; nothing: only when something happens.
     pub(crate) fn poll_timeout(&self) -> Option<Duration> {
+        let due = self.due_at().into_iter();
+        due.chain(self.departed.over_at()).min()
+    }
+
+    fn due_at(&self) -> Option<Duration> {
         self.due.first().map(|(at, _)| *at)
     }
 
@@ -241,7 +246,7 @@ impl<W> Teller<W> {
         looks: &mut usize,
     ) -> Option<Job<W>> {
         self.departed.forget(now);
-        while *looks > 0 && self.poll_timeout().is_some_and(|at| at <= now) {
+        while *looks > 0 && self.due_at().is_some_and(|at| at <= now) {
             *looks -= 1;
             let (_, name) = self.due.pop_first()?;
             let topic = self.topics.get_mut(&name)?;
@@ -558,5 +563,7 @@ impl<W> Waiting<W> {
     }
 }
 
+#[cfg(any(test, feature = "test-util"))]
+pub(crate) mod histories;
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,16 @@
-//! Lists for the tests of this crate.
+//! Random histories of a node's lists and of clients that follow them ([`History`]), and lists for the tests of this crate.
 
 use std::str::FromStr;
 use std::sync::Arc;
 
+#[cfg(test)]
+use matryoshka_tracker::Entries;
 use matryoshka_tracker::pubsub::NodeName;
-use matryoshka_tracker::{Entries, Entry, PresenceRef, Verdict};
+use matryoshka_tracker::{Entry, PresenceRef, Verdict};
 
-/// The topic of all of them.
+pub use crate::teller::histories::{CORPUS, History, NoStep, Script, Step};
+
+/// The topic of all lists here.
 pub(crate) const TOPIC: &str = "t";
 
 /// An entry with the meta `{"n":number}`, by an owner of its own.
@@ -25,15 +29,16 @@ pub(crate) fn entry_of(
         topic: TOPIC.into(),
         key: key.into(),
         meta: format!("{{\"n\":{number}}}").into(),
-        reference: PresenceRef::from_str(&format!("{number:016}")).unwrap(),
+        reference: PresenceRef::from_str(&format!("{number:016}")).expect("16 digits"),
         previous,
-        node: NodeName::new("n1").unwrap(),
+        node: NodeName::new("n1").expect("a good name"),
         owner,
         verdict: Verdict::default(),
     })
 }
 
 /// A list of such entries.
+#[cfg(test)]
 pub(crate) fn list(entries: &[(&str, u64)]) -> Entries {
     entries
         .iter()

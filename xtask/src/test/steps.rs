@@ -20,10 +20,11 @@ use crate::workspace::Profile;
 /// How often a scenario repeats its fault here; by hand it does so ten times.
 const ROUNDS: &str = "3";
 /// Suites that drive nodes with the official client or with raw frames.
-const CLIENT_SUITES: [&str; 8] = [
+const CLIENT_SUITES: [&str; 9] = [
     "official-lab.test.mjs",
     "official-room.test.mjs",
     "official-presence.test.mjs",
+    "official-presence-histories.test.mjs",
     "official-reconnect.test.mjs",
     "official-fallback.test.mjs",
     "wire.test.mjs",
@@ -164,7 +165,11 @@ impl StepName {
             StepName::Integration => {
                 vec![xtask(context)?.args(["integration", "--rounds", ROUNDS])]
             }
-            StepName::Clients => vec![suites(context, &CLIENT_SUITES)],
+            StepName::Clients => vec![
+                context.workspace.build_histories(),
+                suites(context, &CLIENT_SUITES)
+                    .env("MATRYOSHKA_HISTORIES", context.workspace.histories()),
+            ],
             StepName::Python => vec![python_suites(context)],
             StepName::RustClient => vec![rust_client(context)],
             StepName::Browser => vec![browser_suites(context)?],

@@ -1,7 +1,7 @@
 //! Whatever happens in the tracker, however late and in whatever order it reaches clients, and however much of it is lost on
 //! the way: a client ends with the tracker's list.
 //!
-//! Broken by hand, one at a time, to see that it is noticed. "The history" is the property of `tests/history.rs`; names with `::` are of
+//! Broken by hand, one at a time, to see that it is noticed. "The history" is the property of `histories.rs`; names with `::` are of
 //! `tests/it`. Where many fail, those that say why are named.
 //!
 //! | broken | what fails |
@@ -43,12 +43,11 @@
 //! | a list under way waits for its client's room | `unread::who_asks_anew_` |
 //! | all that happens where nobody is subscribed noted | `where_nobody_has_been_for_a_minute_` |
 //! | what was noted while nobody was subscribed taken for what a window's clients hold | `who_comes_to_a_window_` |
+//! | who left known for as long as nothing happens | `who_left_is_forgotten_` |
 //! | all that is due looked at in one turn | `so_many_looks_` |
 //! | the last rule that fits, not the first | `the_first_rule_that_fits_` of `topic_config.rs` |
 //!
 //! That what has changed is not forgotten needs no test: its time is never later than the end of the period, which is waited for.
-
-use matryoshka_tracker::Entry;
 
 use super::*;
 use crate::testing::{TOPIC, entry, list};
@@ -63,7 +62,9 @@ const HELD: Wish = Wish {
 
 fn teller<W>(mode: Mode) -> Teller<W> {
     let mut rules = Router::new();
-    rules.add("*", TopicConfig::default().with_mode(mode)).unwrap();
+    rules
+        .add("*", TopicConfig::default().with_mode(mode))
+        .unwrap();
     Teller::new(Settings {
         period: PERIOD,
         rules,
@@ -524,6 +525,19 @@ fn who_was_here_a_while_ago_is_told_who_left_meanwhile_and_nobody_else_is() {
     }
 }
 
+/// Else what is known of the last ones to leave would take its room for as long as nobody comes.
+#[test]
+fn who_left_is_forgotten_in_time_though_nothing_happens_any_more() {
+    let mut teller = teller(Mode::Full);
+    let (seen, _) = one_of_two_leaves(&mut teller, true);
+    teller.told(&topic(), ms(1_001));
+    let over = teller.poll_timeout().expect("an appointment");
+    assert_eq!(over, ms(1_001) + KEPT);
+    assert!(teller.next(over, &seen).is_none());
+    assert_eq!(teller.departed.over_at(), None);
+    assert_eq!(teller.poll_timeout(), None);
+}
+
 /// A difference in several parts, or one that is fetched for: who joins again before its end may still hear of an old one that they came.
 #[test]
 fn who_is_back_before_a_difference_is_told_hears_who_leaves_by_it() {
@@ -665,5 +679,3 @@ fn in_a_room_of_100_000_a_change_costs_a_piece_of_the_list() {
         assert!(told > CHANGES, "{told}");
     }
 }
-
-mod history;

@@ -12,6 +12,7 @@ mod cluster;
 mod fetch;
 mod grace;
 mod handler;
+#[path = "../../src/teller/histories/js_client.rs"]
 mod js_client;
 mod large;
 mod modes;

@@ -35,6 +35,15 @@ impl JsPresence {
         }
     }
 
+    /// Whether changes wait for a list.
+    #[allow(
+        dead_code,
+        reason = "one of two crates that include this file needs it"
+    )]
+    pub(crate) fn waits(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
     /// Forgets the changes that wait for a list.
     #[allow(
         dead_code,
@@ -94,7 +103,10 @@ pub(crate) fn held(presences: &Value) -> Held {
     let empty = Map::new();
     let entries = presences.as_object().unwrap_or(&empty).iter();
     entries
-        .map(|(key, presence)| (key.clone(), presence["metas"].as_array().unwrap().clone()))
+        .map(|(key, presence)| {
+            let metas = presence["metas"].as_array().expect("each key has metas");
+            (key.clone(), metas.clone())
+        })
         .collect()
 }
 
@@ -116,5 +128,5 @@ fn without(metas: &[Value], others: &[Value]) -> Vec<Value> {
 }
 
 fn reference(meta: &Value) -> &str {
-    meta["phx_ref"].as_str().unwrap()
+    meta["phx_ref"].as_str().expect("each meta has a reference")
 }

@@ -31,12 +31,12 @@ use super::{
     body::{BadLine, Layout},
     budget::{Budget, Charge, Holder},
     downstream::Polled,
-    session::PostAnswer,
+    session::{Asker, PostAnswer},
     sessions::Sessions,
 };
 use crate::later::later;
 use asking::{Answer, Asking, Question, Room, Unheard};
-use serving::{Asker, Serving};
+use serving::Serving;
 pub(super) use unread::Unread;
 use unread::UnreadAnswers;
 use wire::{Said, Word};
@@ -381,6 +381,7 @@ impl Relay {
             } => self.serve_post(asker, &token, window, layout, body),
             Word::Knock { token } => self.serve_knock(asker, &token),
             Word::Cancel => self.serving.cancel(&asker),
+            Word::Left { token } => self.leave(&asker, &token),
             Word::Lost { token } => {
                 if let Some(session) = self.sessions.find_here(&token) {
                     self.lose(node, &session);
@@ -453,6 +454,16 @@ impl Waiting<'_> {
         // A node that cannot be told is down, or runs out the window, or has answered.
         let _ = self.relay.say(self.node, request, Word::Cancel);
     }
+
+    /// Messages may be on their way: their session ends now, not once they are here, or its client could be given what comes after them.
+    fn leave(&self) {
+        if let Some(token) = self.question.polled() {
+            let request = self.question.request();
+            let left = Word::Left { token };
+            // A node that cannot be told is down, or told by the next word: that they are lost.
+            let _ = self.relay.say(self.node, request, left);
+        }
+    }
 }
 
 impl Drop for Waiting<'_> {
@@ -464,7 +475,10 @@ impl Drop for Waiting<'_> {
             return self.question.withdraw();
         }
         match self.question.give_up() {
-            Ok(()) => self.cancel(),
+            Ok(()) => {
+                self.cancel();
+                self.leave();
+            }
             Err(unheard) => self.relay.tell_lost(self.node, unheard),
         }
     }

@@ -13,6 +13,7 @@ use std::{
 
 use bytestring::ByteString;
 use futures::{Sink, Stream, task::AtomicWaker};
+use matryoshka_pubsub::NodeName;
 use tokio::{
     runtime::Handle,
     sync::oneshot,
@@ -48,9 +49,18 @@ pub(super) struct Shared {
 
 struct State {
     downstream: Downstream<Waker>,
+    /// Who was last answered messages, of other nodes.
+    passed_to: Option<Asker>,
     upstream: Upstream<OpenPost>,
     /// Messages were lost on their way to the client, so it must not go on.
     lost: bool,
+}
+
+/// Who waits for an answer at another node: that, and its number of the request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Asker {
+    pub(super) node: NodeName,
+    pub(super) request: u64,
 }
 
 /// Who waits for the end of a post, and what that takes meanwhile.
@@ -105,6 +115,7 @@ impl Shared {
         Self {
             state: Mutex::new(State {
                 downstream: Downstream::new(config.buffer_bytes, now),
+                passed_to: None,
                 upstream: Upstream::new(config.max_body_bytes),
                 lost: false,
             }),
@@ -121,7 +132,7 @@ impl Shared {
     /// # Cancel safety
     /// Messages are taken only when they are returned.
     pub(super) async fn poll(self: &Arc<Self>, window: Duration) -> (Polled, Unread) {
-        let polled = OpenPoll::begin(self, window, false).answer().await;
+        let polled = OpenPoll::begin(self, window, None).answer().await;
         let weight = match &polled {
             Polled::Messages(messages) => messages.iter().map(weight).sum(),
             Polled::Nothing | Polled::Gone => 0,
@@ -131,8 +142,13 @@ impl Shared {
     }
 
     /// A poll for the client of another node.
-    pub(super) fn relayed_poll(&self, window: Duration) -> OpenPoll<'_> {
-        OpenPoll::begin(self, window, true)
+    pub(super) fn relayed_poll(&self, window: Duration, asker: Asker) -> OpenPoll<'_> {
+        OpenPoll::begin(self, window, Some(asker))
+    }
+
+    /// Whether that was the last to be answered messages, of other nodes.
+    pub(super) fn was_passed_to(&self, asker: &Asker) -> bool {
+        self.lock().passed_to.as_ref() == Some(asker)
     }
 
     /// A post begins to come.
@@ -271,19 +287,19 @@ impl Drop for Coming<'_> {
 pub(super) struct OpenPoll<'a> {
     session: &'a Shared,
     waiting: Waiting,
-    /// Whether its messages go to another node, and come back where they cannot.
-    is_relayed: bool,
+    /// Whose it is at another node: its messages go there, and come back where they cannot.
+    asker: Option<Asker>,
 }
 
 impl<'a> OpenPoll<'a> {
-    fn begin(session: &'a Shared, window: Duration, is_relayed: bool) -> Self {
+    fn begin(session: &'a Shared, window: Duration, asker: Option<Asker>) -> Self {
         let now = Instant::now().into_std();
         let (waiting, over) = session.lock().downstream.begin(now, window);
         over.into_iter().for_each(Waker::wake);
         Self {
             session,
             waiting,
-            is_relayed,
+            asker,
         }
     }
 
@@ -312,7 +328,12 @@ impl<'a> OpenPoll<'a> {
 
     /// Its messages have left this node, but for these: the newest poll gets them.
     pub(super) fn passed(&self, back: Vec<ByteString>) {
-        let polls = self.session.lock().downstream.passed(back);
+        let mut state = self.session.lock();
+        if back.is_empty() {
+            state.passed_to.clone_from(&self.asker);
+        }
+        let polls = state.downstream.passed(back);
+        drop(state);
         polls.for_each(Waker::wake);
         self.session.writer.wake();
     }
@@ -323,7 +344,7 @@ impl<'a> OpenPoll<'a> {
         let mut state = self.session.lock();
         let polled = state.downstream.poll(&self.waiting, now);
         if let Some(Polled::Messages(messages)) = &polled
-            && self.is_relayed
+            && self.asker.is_some()
         {
             state.downstream.pass_on(messages);
         }

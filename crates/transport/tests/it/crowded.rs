@@ -332,6 +332,42 @@ async fn a_session_that_has_lost_messages_gives_no_others() {
     assert_eq!(nodes.a.lab.closed().await, CloseReason::Lost);
 }
 
+/// Its old way is slow: what it left behind there is lost, though nobody knows yet on the other side.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_while_messages_are_on_their_way_is_given_none_that_come_after_them() {
+    let nodes = Nodes::new();
+    let (token, outbox) = nodes.open().await;
+    nodes.mesh.hold("a", "b");
+    let mut poll = Box::pin(nodes.b.poll(&token));
+    assert!(poll.as_mut().now_or_never().is_none());
+    outbox.frame(Frame::text("[1]"));
+    settle().await;
+    drop(poll);
+    settle().await;
+    outbox.frame(Frame::text("[2]"));
+    let start = Instant::now();
+    for node in [&nodes.c, &nodes.a] {
+        assert_eq!(node.poll(&token).await.json()["status"], 410);
+    }
+    assert_eq!(nodes.a.lab.closed().await, CloseReason::Lost);
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_a_poll_ends_no_session_that_has_lost_nothing() {
+    let nodes = Nodes::new();
+    let (token, outbox) = nodes.open().await;
+    outbox.frame(Frame::text("[1]"));
+    nodes.b.poll(&token).await.is(messages(&token, &["[1]"]));
+    for _ in 0..3 {
+        assert!(nodes.b.poll(&token).now_or_never().is_none());
+        settle().await;
+    }
+    outbox.frame(Frame::text("[2]"));
+    nodes.c.poll(&token).await.is(messages(&token, &["[2]"]));
+    assert!(nodes.a.lab.nothing_closed());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_poll_that_was_given_up_is_remembered_however_many_others_are() {
     let nodes = Nodes::new();
@@ -342,6 +378,9 @@ async fn a_poll_that_was_given_up_is_remembered_however_many_others_are() {
     assert!(poll.as_mut().now_or_never().is_none());
     outbox.frame(Frame::text("[1]"));
     settle().await;
+    // Whoever leaves by itself ends its session for the last messages alone.
+    outbox.frame(Frame::text("[2]"));
+    nodes.c.poll(&token).await.is(messages(&token, &["[2]"]));
     drop(poll);
     for _ in 0..1_001 {
         let given_up = nodes.b.poll(&other).now_or_never();

@@ -191,6 +191,11 @@ impl Question<'_> {
         self.request
     }
 
+    /// The session that is asked for messages, if it is.
+    pub(super) fn polled(&self) -> Option<ByteString> {
+        self.polled.clone()
+    }
+
     /// The answer; none if the node went down.
     ///
     /// # Cancel safety

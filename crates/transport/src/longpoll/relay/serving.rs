@@ -23,7 +23,7 @@ use crate::longpoll::{
     body::{Layout, Messages},
     budget::{Budget, Charge},
     downstream::Polled,
-    session::{PostAnswer, Shared},
+    session::{Asker, PostAnswer, Shared},
 };
 
 /// The requests being served, each by a task of its own. Polls are bounded by their sessions, at each of which two wait, and while their answers
@@ -32,13 +32,6 @@ pub(super) struct Serving {
     /// How many others there are, and whose.
     slots: Arc<Budget>,
     tasks: Mutex<HashMap<Asker, Task>>,
-}
-
-/// Who waits for an answer: a node, and its number of the request.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Asker {
-    pub(super) node: NodeName,
-    pub(super) request: u64,
 }
 
 struct Task {
@@ -214,7 +207,7 @@ impl Relay {
     /// wait in their session as before, and are told a little later. Those that can never be told end it: it must not go on without them.
     async fn poll_here(&self, asker: &Asker, session: &Shared, window: Duration) -> Option<Word> {
         // One poll all the while: the client may have a newer one by now, on another way.
-        let poll = session.relayed_poll(window);
+        let poll = session.relayed_poll(window, asker.clone());
         loop {
             let messages = match poll.answer().await {
                 Polled::Messages(messages) => messages,
@@ -241,6 +234,16 @@ impl Relay {
             if timeout_at(poll.deadline(), sleep(RETRY)).await.is_err() {
                 return Some(Word::Nothing);
             }
+        }
+    }
+
+    /// The client of a poll has gone away without its answer. If that was the last that the session had for another node, it is lost; of
+    /// an earlier one the node says so once it is there.
+    pub(super) fn leave(&self, asker: &Asker, token: &str) {
+        if let Some(session) = self.sessions.find_here(token)
+            && session.was_passed_to(asker)
+        {
+            self.lose(&asker.node, &session);
         }
     }
 

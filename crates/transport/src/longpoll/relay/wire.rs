@@ -35,8 +35,10 @@ pub(super) enum Word {
     },
     /// Asks whether the session of a token is there, before a post for it is read: anybody can make up a token.
     Knock { token: ByteString },
-    /// The client of a request has gone away.
+    /// Nobody waits any more for the answer to a request: it is to be given at once.
     Cancel,
+    /// The client of a poll has gone away without its answer: if that was messages, the session is not to go on.
+    Left { token: ByteString },
     /// What a poll was answered never reached its client: the session is not to go on.
     Lost { token: ByteString },
     /// Answers a poll with messages.
@@ -68,6 +70,7 @@ mod kind {
     pub(super) const KNOCK: u8 = 10;
     pub(super) const HERE: u8 = 11;
     pub(super) const LOST: u8 = 12;
+    pub(super) const LEFT: u8 = 13;
 }
 
 impl Said {
@@ -97,7 +100,9 @@ impl Said {
                     put(&mut out, message.as_bytes());
                 }
             }
-            Word::Knock { token } | Word::Lost { token } => put(&mut out, token.as_bytes()),
+            Word::Knock { token } | Word::Left { token } | Word::Lost { token } => {
+                put(&mut out, token.as_bytes());
+            }
             Word::BadLine(number) => put(&mut out, &number.to_be_bytes()),
             Word::Cancel | Word::Nothing | Word::Here | Word::Gone | Word::Taken | Word::Late => {}
         }
@@ -130,6 +135,9 @@ impl Said {
                 token: fields.text()?,
             },
             kind::CANCEL => Word::Cancel,
+            kind::LEFT => Word::Left {
+                token: fields.text()?,
+            },
             kind::LOST => Word::Lost {
                 token: fields.text()?,
             },
@@ -159,6 +167,7 @@ impl Word {
             Self::Post { .. } => kind::POST,
             Self::Knock { .. } => kind::KNOCK,
             Self::Cancel => kind::CANCEL,
+            Self::Left { .. } => kind::LEFT,
             Self::Lost { .. } => kind::LOST,
             Self::Messages(_) => kind::MESSAGES,
             Self::Nothing => kind::NOTHING,
@@ -175,9 +184,10 @@ impl Word {
         match self {
             Self::Messages(messages) => messages.iter().map(|message| message.len() + 4).sum(),
             Self::Post { token, body, .. } => token.len() + body.len() + 32,
-            Self::Poll { token, .. } | Self::Knock { token } | Self::Lost { token } => {
-                token.len() + 16
-            }
+            Self::Poll { token, .. }
+            | Self::Knock { token }
+            | Self::Left { token }
+            | Self::Lost { token } => token.len() + 16,
             _ => 8,
         }
     }
@@ -244,6 +254,7 @@ mod tests {
             }),
             prop::collection::vec(text(), 0..5).prop_map(Word::Messages),
             text().prop_map(|token| Word::Knock { token }),
+            text().prop_map(|token| Word::Left { token }),
             text().prop_map(|token| Word::Lost { token }),
             any::<u32>().prop_map(Word::BadLine),
             Just(Word::Here),

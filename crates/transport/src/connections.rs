@@ -59,6 +59,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     count: usize,
+    /// Requests that are waited for as connections are.
+    requests: usize,
     addresses: Census<Address>,
     users: Census<Arc<str>>,
     next: u64,
@@ -208,18 +210,30 @@ impl Connections {
         }
     }
 
-    /// Waits until no connection is left. Unless they are refused, new ones may come at any time.
+    /// Waits until no connection is left. Unless they are refused, new ones may come at any time. Posts of long polling are waited for as well
+    /// that are under way to a session of another node, unless they came when all connections had been told to close.
     ///
     /// # Cancel safety
     /// May be dropped and called again.
     pub async fn closed(&self) {
         loop {
             let gone = self.shared.gone.notified();
-            if self.count() == 0 {
+            if self.state().is_empty() {
                 return;
             }
             gone.await;
         }
+    }
+
+    /// A request is under way that ends by itself, in its own time: until what is returned is dropped, [`closed`](Self::closed) waits. There is no
+    /// waiting for what comes once all have been told to close, or a service that is asked on and on would never end.
+    pub(crate) fn begin_request(&self) -> Option<UnderWay> {
+        let mut state = self.state();
+        if state.is_drained() {
+            return None;
+        }
+        state.requests += 1;
+        Some(UnderWay(Arc::clone(&self.shared)))
     }
 
     /// Waits until new ones are refused and none is left whose turn in a drain is still to come: what runs the service will soon end it.
@@ -343,6 +357,11 @@ impl State {
             .extend(open.into_iter().map(|(_, closer)| closer));
     }
 
+    /// Whether nothing is left to wait for.
+    fn is_empty(&self) -> bool {
+        self.count == 0 && self.requests == 0
+    }
+
     /// Whether new ones are refused, and all others have been told to close or have gone.
     fn is_drained(&self) -> bool {
         self.closing && self.leaving.is_empty()
@@ -371,6 +390,22 @@ impl fmt::Debug for Connections {
         f.debug_struct("Connections")
             .field("count", &self.count())
             .finish()
+    }
+}
+
+/// A request that is waited for; dropped, it is over.
+#[must_use]
+pub(crate) struct UnderWay(Arc<Shared>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.requests -= 1;
+        let is_empty = state.is_empty();
+        drop(state);
+        if is_empty {
+            self.0.gone.notify_waiters();
+        }
     }
 }
 
@@ -434,7 +469,7 @@ impl Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        let (left, closer) = {
+        let (is_empty, closer) = {
             let mut state = self.shared.lock();
             state.count -= 1;
             if let Some(address) = &self.address {
@@ -443,10 +478,10 @@ impl Drop for Entered {
             if let Some(user) = &self.user {
                 state.users.leave(user);
             }
-            (state.count, state.open.remove(&self.id))
+            (state.is_empty(), state.open.remove(&self.id))
         };
         drop(closer);
-        if left == 0 {
+        if is_empty {
             self.shared.gone.notify_waiters();
         }
     }

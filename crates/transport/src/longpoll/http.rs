@@ -29,6 +29,7 @@ use super::{
 use crate::{
     admission::NotAdmitted,
     connect::Rejection,
+    connections::Connections,
     head::Head,
     http_service::{HttpService, RequestBody},
     params::{Params, ParamsError},
@@ -67,7 +68,8 @@ pub(crate) async fn answer<H: Handler, B: RequestBody>(
         Method::GET => get(&service, &polling, params, &head).await,
         Method::POST => {
             let client = service.client(&head);
-            post(&polling, client, &params, &head.headers, body).await
+            let connections = service.connections();
+            post(&polling, connections, client, &params, &head.headers, body).await
         }
         _ => preflight(&head.headers),
     }
@@ -173,6 +175,7 @@ fn put_off(polling: &LongPolling, no_seat: NoSeat) -> Response<Full<Bytes>> {
 
 async fn post<B: RequestBody>(
     polling: &LongPolling,
+    connections: &Connections,
     client: Option<SocketAddr>,
     params: &Params,
     headers: &HeaderMap,
@@ -199,6 +202,8 @@ async fn post<B: RequestBody>(
     let layout = Layout::of(headers);
     let answer = match (&place, room.session) {
         (Place::There(node), _) => {
+            // It is here, and not to be lost with this node.
+            let _under_way = connections.begin_request();
             let relay = &polling.relay;
             relay
                 .post(node, token, layout, body, room.node, &holder)

@@ -467,6 +467,35 @@ async fn polls_that_wait_for_another_node_end_with_a_drain() {
     assert!(nodes.a.lab.nothing_closed());
 }
 
+#[tokio::test(start_paused = true)]
+async fn posts_under_way_to_another_node_are_waited_for_but_not_those_that_come_after_the_drain() {
+    let nodes = Nodes::new();
+    let (token, _outbox) = nodes.open().await;
+    let connections = nodes.b.service.connections();
+    nodes.a.lab.gate.shut();
+    let drain = async {
+        settle().await;
+        connections.close_all(CloseCode::RESTART.into());
+        let late = nodes.b.lines(&token, "[2]").now_or_never();
+        assert!(late.is_none());
+        assert!(connections.closed().now_or_never().is_none());
+        let start = Instant::now();
+        let open = async {
+            advance(5 * SECOND).await;
+            nodes.a.lab.gate.open();
+        };
+        join(connections.closed(), open).await;
+        assert_eq!(start.elapsed(), 5 * SECOND);
+    };
+    let (posted, ()) = join(nodes.b.lines(&token, "[1]"), drain).await;
+    posted.is(json!({"status": 200}));
+    nodes.a.lab.gate.shut();
+    let mut late = Box::pin(nodes.b.lines(&token, "[3]"));
+    assert!(late.as_mut().now_or_never().is_none());
+    settle().await;
+    assert!(connections.closed().now_or_never().is_some());
+}
+
 /// What was on its way when the drain ended arrives.
 #[tokio::test(start_paused = true)]
 async fn a_drain_loses_no_messages_of_other_nodes() {

@@ -9,6 +9,9 @@
 /// A piece of a message below this counts as [small](Boundary::small): 1 KiB.
 const SMALL_BYTES: u64 = 1024;
 
+/// What a control frame may have.
+const MOST_CONTROL_BYTES: u8 = 125;
+
 const FINAL: u8 = 0x80;
 const OPCODE: u8 = 0x0f;
 const CONTROL: u8 = 0x08;
@@ -83,7 +86,7 @@ impl Boundary {
     fn pass_payload(&mut self, bytes: usize) -> usize {
         let passed = bytes.min(usize::try_from(self.rest).unwrap_or(usize::MAX));
         self.rest -= passed as u64;
-        if !self.is_control() {
+        if !self.is_small_control() {
             let passed = u32::try_from(passed).unwrap_or(u32::MAX);
             self.held = self.held.saturating_add(passed);
         }
@@ -134,6 +137,11 @@ impl Boundary {
 
     fn is_control(&self) -> bool {
         self.head[0] & CONTROL != 0
+    }
+
+    /// Whether it is a control frame of a length that such a frame may have. The codec finds out only when all of it has come.
+    fn is_small_control(&self) -> bool {
+        self.is_control() && self.head[1] & 0x7f <= MOST_CONTROL_BYTES
     }
 
     fn is_final(&self) -> bool {
@@ -209,7 +217,7 @@ mod tests {
                 let before = *held.last().expect("one at least");
                 held.extend(vec![before; header]);
                 let is_control = first & 0x08 != 0;
-                let counted = if is_control { 0 } else { 1 };
+                let counted = if is_control && length <= 125 { 0 } else { 1 };
                 held.extend((1..=length).map(|passed| before + passed * counted));
                 if !is_control && is_final {
                     *held.last_mut().expect("one at least") = 0;

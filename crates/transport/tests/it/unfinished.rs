@@ -20,6 +20,7 @@ use crate::{
 };
 
 const FIN_PONG: u8 = 0x8a;
+const FIN_CLOSE: u8 = 0x88;
 
 /// From here on a message is large.
 const LARGE: usize = 64 * 1024;
@@ -76,6 +77,21 @@ async fn a_large_message_has_to_be_whole_in_time_however_often_a_byte_comes() {
     assert!(lines[0].contains("Limits::message_timeout"), "{lines:?}");
     drop(client);
     connections.closed().await;
+}
+
+/// No such frame may be as large, but that is found out when it is whole.
+#[tokio::test(start_paused = true)]
+async fn a_large_ping_or_close_has_to_be_whole_in_time_too() {
+    for first in [FIN_PING, FIN_CLOSE] {
+        let (lab, connections) = (Lab::new(), Connections::new());
+        let mut client = connect(&lab, &connections).await;
+        let mut frame = masked(first, &vec![7; 2 * LARGE + 2]);
+        frame.truncate(frame.len() - LARGE - 1);
+        client.write_all(&frame).await.unwrap();
+        let closed = trickle(&lab, &mut client).await;
+        assert_eq!(closed, CloseReason::Closed(CloseCode::POLICY.into()));
+        assert_eq!(connections.stats().closed_unfinished, 1);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -178,11 +178,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
         })
     }
 
-    /// Reads on until the client's part of the closing handshake, or until the codec gives up.
+    /// Reads on until the client's part of the closing handshake, or until the codec gives up. Nothing large is collected before it.
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mark = self.codec.mark();
-        while let Some(Ok(_ignored)) = ready!(self.codec.poll_next(cx, mark)) {}
-        Poll::Ready(())
+        loop {
+            match self.codec.poll_next(cx, mark) {
+                Poll::Ready(Some(Ok(_ignored))) => {}
+                Poll::Pending if !self.codec.is_laden() => return Poll::Pending,
+                _ => return Poll::Ready(()),
+            }
+        }
     }
 
     /// Throws away what still comes: a stream closed with unread bytes is reset, and the reset may overtake the

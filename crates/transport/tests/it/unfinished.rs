@@ -95,6 +95,20 @@ async fn a_large_ping_or_close_has_to_be_whole_in_time_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_that_closes_collects_no_large_message_before_the_answer() {
+    let (lab, connections) = (Lab::new(), Connections::new());
+    let mut client = raw(&lab, &connections, WebSocketConfig::default(), 1 << 20).await;
+    let (_, outbox) = lab.connected().await;
+    outbox.close(CloseCode::RESTART.into());
+    lab.closed().await;
+    settle().await;
+    let start = Instant::now();
+    client.write_all(&half(2 * LARGE)).await.unwrap();
+    assert_eq!(read_close(&mut client).await, CloseCode::RESTART.0);
+    assert_eq!(start.elapsed(), Duration::ZERO, "the stream ends behind it");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_limit_shorter_than_the_idle_timeout_strikes_in_time() {
     let limits = Limits::default().with_message_timeout(Duration::from_secs(7));
     let lab = Lab::new();

@@ -23,7 +23,7 @@ use crate::{
     rate::{Bucket, Rate},
     session::{Output, Panicked, Session, call_session},
     stats::Counters,
-    transport::{Connection, Outgoing, WriteError},
+    transport::{Connection, Outgoing, ReadError, WriteError},
 };
 use clock::Large;
 use end::{Breach, End};
@@ -32,6 +32,9 @@ use unread::Unread;
 
 /// The longest that a client is not read for the bytes it has sent: well below the 30 s in which official clients want a heartbeat answered.
 const LONGEST_SLOWED: Duration = Duration::from_secs(20);
+
+/// How much of what is small is read from a client while it is slowed: 16 KiB. It counts too, so more would be no slowing.
+const SMALL_WHILE_SLOWED_BYTES: usize = 16 * 1024;
 
 /// A message that is not whole counts for itself from here on.
 const SMALL_MESSAGE_BYTES: usize = 64 * 1024;
@@ -132,6 +135,8 @@ struct Rare {
     /// The large message of which a part has come.
     large: Option<Large>,
     unread: Option<Unread>,
+    /// How many bytes have been read while the client is slowed.
+    while_slowed: usize,
 }
 
 /// Why nothing is read from the client.
@@ -360,13 +365,11 @@ impl<C: Connection, S: Session> Drive<C, S> {
                 self.heard = Instant::now();
             }
             self.held = hold;
-            if self.is_slowed() {
-                return self.read_out(cx, budget);
-            }
-            if hold.is_some() {
-                return Ok(());
-            }
-            let next = self.connection.poll_next_unpin(cx);
+            let next = match hold {
+                None => self.connection.poll_next_unpin(cx),
+                Some(Hold::Bytes) if self.poll_session(cx)?.is_none() => self.poll_slowed(cx),
+                Some(_) => return Ok(()),
+            };
             self.hear_small()?;
             match next {
                 Poll::Ready(Some(Ok(frame))) => {
@@ -382,17 +385,17 @@ impl<C: Connection, S: Session> Drive<C, S> {
         Ok(())
     }
 
-    /// Hands over what came with the message that was too much. So the connection need not keep what it was read into.
-    fn read_out(&mut self, cx: &mut Context<'_>, budget: &mut usize) -> Result<(), End> {
-        while *budget > 0 && self.poll_session(cx)?.is_none() {
-            match self.connection.next_read() {
-                Some(Ok(frame)) => self.hear(frame)?,
-                Some(Err(error)) => return Err(error.into()),
-                None => return Ok(()),
-            }
-            *budget -= 1;
+    /// What came with the message that was too much, so that the connection need not keep what it was read into. Then what is small: a
+    /// heartbeat waits for no upload that is over, and a close is seen.
+    fn poll_slowed(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, ReadError>>> {
+        if let Some(next) = self.connection.next_read() {
+            return Poll::Ready(Some(next));
         }
-        Ok(())
+        let read = self.rare.as_ref().map_or(0, |rare| rare.while_slowed);
+        match read < SMALL_WHILE_SLOWED_BYTES {
+            true => self.connection.poll_small(cx),
+            false => Poll::Pending,
+        }
     }
 
     /// Counts what is large, on either way, and not whole.
@@ -402,6 +405,7 @@ impl<C: Connection, S: Session> Drive<C, S> {
         if let Some(rare) = &self.rare
             && rare.large.is_none()
             && rare.unread.is_none()
+            && !self.is_slowed()
         {
             self.rare = None;
         }
@@ -480,11 +484,14 @@ impl<C: Connection, S: Session> Drive<C, S> {
         let Some(rate) = self.inbound_bytes else {
             return;
         };
-        let now = Instant::now();
+        let (now, was_slowed) = (Instant::now(), self.is_slowed());
         let longest = LONGEST_SLOWED.min(self.times.idle() / 2);
         self.bytes.owe(rate, bytes, longest, now.into_std());
-        if self.slowed_until(now).is_some() {
+        if let Some(until) = self.slowed_until(now) {
             (self.held, self.heard) = (Some(Hold::Bytes), now);
+            self.connection.slow_until(until);
+            let read = &mut self.rare.get_or_insert_default().while_slowed;
+            *read = if was_slowed { *read + bytes } else { 0 };
         }
     }
 

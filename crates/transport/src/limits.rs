@@ -32,14 +32,15 @@ pub struct Limits {
     /// the session ([`refuse_in`](crate::Session::refuse_in)), and then the connection is closed with 1008. Of a WebSocket, pings, pongs and
     /// pieces of a message below 1 KiB count as messages do; for one of these too many there is no answer before the close.
     pub inbound: Option<Rate>,
-    /// How many bytes of messages one client may send; default 1 MiB a second, and 1 MiB at once. None is no limit. Whoever has sent more is
-    /// not read until that is made up for, and so slowed by its own network: no message is refused, none is lost, and one always passes whole,
+    /// How many bytes of messages one client may send; default 1 MiB a second, and 1 MiB at once. None is no limit. Of whoever has sent more nothing
+    /// large is read until that is made up for, so that its own network slows it: no message is refused, none is lost, and one always passes whole,
     /// however large. It never waits longer than 20 s between two messages, nor than half of
     /// [`idle_timeout`](Self::idle_timeout): what would take longer is let off, so neither that nor a client's own wait for the answer to a
     /// heartbeat ends one that is only slowed, but by what it has sent ahead of the heartbeat itself. Over long polling a post is answered 408
     /// that is not read to its end within [`window`](crate::LongPollConfig::window), and the rest of it is lost; so let as many bytes a second
     /// be read that [`max_body_bytes`](crate::LongPollConfig::max_body_bytes) take less, as they do by default; and what comes right after a
-    /// post as large may have to wait longer. As long as a client is not read, its close is not seen either.
+    /// post as large may have to wait longer. Messages of a WebSocket up to 1 KiB are read all the same, 16 KiB of them, and so are heartbeats and
+    /// its close, unless something larger stands before them.
     pub inbound_bytes: Option<Rate>,
     /// How many bytes may wait in a connection's outbox behind the first frame there; default 1 MiB. A larger frame fits into an
     /// empty outbox. Overflow closes the connection with 1008, or loses what may be dropped ([`WhenSlow`](crate::WhenSlow)).

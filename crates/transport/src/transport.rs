@@ -1,6 +1,9 @@
 //! What a carrier implements: a source of connections, each a stream and a sink of frames.
 
-use std::io;
+use std::{
+    io,
+    task::{Context, Poll},
+};
 
 use futures::{Sink, SinkExt, Stream};
 use thiserror::Error;
@@ -45,6 +48,19 @@ pub trait Connection:
     /// it such a frame waits, for carriers that read no more than one ahead.
     fn next_read(&mut self) -> Option<Result<Frame, ReadError>> {
         None
+    }
+
+    /// The next frame from the network if that is small, as a heartbeat is, or the end, as by the stream. It is asked for as
+    /// [`next_read`](Self::next_read) is, after that: who has sent something large is heard all the same. What is not small, and what stands behind it,
+    /// must not be handed over, and read only as far as it takes to see that. Without it all waits.
+    fn poll_small(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, ReadError>>> {
+        let _ = cx;
+        Poll::Pending
+    }
+
+    /// Nothing else is read from the network until then. It is told each time that this is put off.
+    fn slow_until(&mut self, until: Instant) {
+        let _ = until;
     }
 
     /// How many bytes it holds of a message that is not whole yet. From 64 KiB on they count against

@@ -35,7 +35,7 @@ use crate::{
     outbox::LARGE_FRAME_BYTES,
     transport::{Connection, Outgoing, ReadError, WriteError},
 };
-use codec::Codec;
+use codec::{Codec, Mark};
 
 /// Name of the WebSocket carrier in [`ConnectInfo`](crate::ConnectInfo), and its path below the mount.
 pub const WEBSOCKET: &str = "websocket";
@@ -178,6 +178,31 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
         })
     }
 
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        mark: Mark,
+    ) -> Poll<Option<Result<Frame, ReadError>>> {
+        loop {
+            if self.answering_ping {
+                // An error here shows again as the end of the stream.
+                let _ = ready!(self.codec.poll_flush(cx));
+                self.answering_ping = false;
+            }
+            match ready!(self.codec.poll_whole(cx, mark)) {
+                Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
+                Ok(None) => {}
+                Err(error) => return Poll::Ready(self.item(Err(error.into()))),
+            }
+            let Some(read) = ready!(self.codec.poll_next(cx, mark)) else {
+                return Poll::Ready(None);
+            };
+            if let Some(item) = self.item(read) {
+                return Poll::Ready(Some(item));
+            }
+        }
+    }
+
     /// Reads on until the client's part of the closing handshake, or until the codec gives up. Nothing large is collected before it.
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mark = self.codec.mark();
@@ -209,24 +234,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<T> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mark = self.codec.mark();
-        loop {
-            if self.answering_ping {
-                // An error here shows again as the end of the stream.
-                let _ = ready!(self.codec.poll_flush(cx));
-                self.answering_ping = false;
-            }
-            match ready!(self.codec.poll_whole(cx)) {
-                Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
-                Ok(None) => {}
-                Err(error) => return Poll::Ready(self.item(Err(error.into()))),
-            }
-            let Some(read) = ready!(self.codec.poll_next(cx, mark)) else {
-                return Poll::Ready(None);
-            };
-            if let Some(item) = self.item(read) {
-                return Poll::Ready(Some(item));
-            }
-        }
+        self.poll_frame(cx, mark)
     }
 }
 
@@ -302,6 +310,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connection for WebSocke
             }
         }
         None
+    }
+
+    fn poll_small(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, ReadError>>> {
+        let mark = self.codec.mark().only_small();
+        self.poll_frame(cx, mark)
     }
 
     fn unwritten_bytes(&self) -> usize {

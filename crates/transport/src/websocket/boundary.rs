@@ -50,6 +50,13 @@ impl Boundary {
         self.held as usize
     }
 
+    /// Whether the message that has begun is more than [small](Self::small), by its headers so far.
+    pub(super) fn has_large(&self) -> bool {
+        let is_message = self.have == 0 && !self.is_small_control();
+        let to_come = if is_message { self.rest } else { 0 };
+        u64::from(self.held) + to_come > SMALL_BYTES
+    }
+
     /// How many frames have come that are no message and still cost something: pings, pongs, and small pieces of a message but for its last.
     pub(super) fn small(&self) -> u16 {
         self.small
@@ -266,6 +273,30 @@ mod tests {
                 prop_assert!(!boundary.is_close());
             }
             prop_assert!(boundary.is_close());
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_not_small_is_known_by_its_headers() {
+        for (frames, is_large) in [
+            (&[(0x82, 1_024)][..], false),
+            (&[(0x82, 1_025)], true),
+            (&[(0x89, 125)], false),
+            (&[(0x01, 1_000), (0x80, 24)], false),
+            (&[(0x01, 1_000), (0x80, 25)], true),
+            (&[(0x01, 1_025), (0x89, 1)], true),
+            (&[(0x82, 1_025), (0x89, 1)], false),
+        ] {
+            let mut boundary = Boundary::default();
+            let mut bytes: Vec<u8> = Vec::new();
+            let mut last = 0;
+            for &(first, length) in frames {
+                bytes.extend(frame(first, true, length));
+                last = length;
+            }
+            let header_end = bytes.len() - last;
+            boundary.pass(&mut bytes[..header_end]);
+            assert_eq!(boundary.has_large(), is_large, "{frames:?}");
         }
     }
 

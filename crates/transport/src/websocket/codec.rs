@@ -104,14 +104,32 @@ impl Large {
     }
 }
 
-/// How many small frames had come when a turn began.
+/// What a turn may read.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Mark(u16);
+pub(super) struct Mark {
+    /// How many small frames had come when it began.
+    small: u16,
+    /// Whether it ends at a message that is not small.
+    only_small: bool,
+}
 
 impl Mark {
+    /// The same, but no message that is not small, nor what stands behind one.
+    pub(super) fn only_small(self) -> Self {
+        Self {
+            only_small: true,
+            ..self
+        }
+    }
+
     /// Whether the turn has had its share.
     fn is_over(self, read: &Boundary) -> bool {
-        read.small().wrapping_sub(self.0) >= SMALL_AT_ONCE
+        read.small().wrapping_sub(self.small) >= SMALL_AT_ONCE
+    }
+
+    /// Whether what comes next is not for it.
+    fn is_stopped(self, read: &Boundary) -> bool {
+        self.only_small && read.has_large()
     }
 }
 
@@ -162,7 +180,10 @@ impl<T> Codec<T> {
 
     /// Where the [small frames](Boundary::small) of a turn begin.
     pub(super) fn mark(&self) -> Mark {
-        Mark(self.read.small())
+        Mark {
+            small: self.read.small(),
+            only_small: false,
+        }
     }
 
     /// How many of them have come since somebody last asked.
@@ -195,9 +216,13 @@ impl<T> Codec<T> {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Codec<T> {
     /// The next message, if it comes whole in one frame while nothing is in the context: it needs none. None if the next one is for the
-    /// context, and after the end.
-    pub(super) fn poll_whole(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Frame>>> {
-        if !self.is_vacant() {
+    /// context, as all are in a turn that reads only what is small, and after the end.
+    pub(super) fn poll_whole(
+        &mut self,
+        cx: &mut Context<'_>,
+        mark: Mark,
+    ) -> Poll<io::Result<Option<Frame>>> {
+        if mark.only_small || !self.is_vacant() {
             return Poll::Ready(Ok(None));
         }
         let most = self.context.get_config().max_message_size;
@@ -404,7 +429,7 @@ struct Followed<'a, 'b, T>(Polled<'a, 'b, T>, &'a mut Boundary, Mark);
 
 impl<T: AsyncRead + Unpin> Read for Followed<'_, '_, T> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.2.is_over(self.1) {
+        if self.2.is_over(self.1) || self.2.is_stopped(self.1) {
             return at_once(Poll::Pending);
         }
         let count = self.0.read(buffer)?;

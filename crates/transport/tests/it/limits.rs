@@ -22,10 +22,16 @@ use crate::{
     custom::Given,
     lab::{Lab, Mail, info},
     log::Lines,
-    websocket::{FIN_BINARY, masked, raw},
+    websocket::{FIN_BINARY, masked, raw, raw_with},
 };
 
 const A_SECOND: Duration = Duration::from_secs(1);
+
+async fn settle() {
+    for _ in 0..1_000 {
+        yield_now().await;
+    }
+}
 
 #[tokio::test(start_paused = true)]
 async fn while_the_session_is_not_ready_no_further_frame_is_read() {
@@ -604,6 +610,48 @@ async fn a_client_that_sends_too_many_bytes_is_read_more_slowly() {
     assert_eq!(start.elapsed().as_secs(), 20);
 }
 
+/// A heartbeat waits for no upload, and a close is seen. What is large waits, and what stands behind it.
+#[tokio::test(start_paused = true)]
+async fn what_is_small_is_heard_of_a_client_that_is_slowed_and_so_is_its_end() {
+    let lab = Lab::new();
+    let limits = Limits::default().with_inbound_bytes(Rate::new(1_000, 1_000));
+    let mut client = raw_with(&lab, &Connections::new(), limits, 1 << 20).await;
+    let (large, small) = (
+        masked(FIN_BINARY, &[7; 6_000]),
+        masked(FIN_BINARY, b"small"),
+    );
+    let start = Instant::now();
+    for (frames, handled) in [([&large, &small], 2), ([&small, &large], 3)] {
+        client
+            .write_all(&frames.map(|frame| &frame[..]).concat())
+            .await
+            .unwrap();
+        settle().await;
+        assert_eq!(lab.gate.handled.load(SeqCst), handled);
+    }
+    let goodbye = masked(0x88, b"");
+    client.write_all(&[small, goodbye].concat()).await.unwrap();
+    settle().await;
+    assert_eq!(lab.gate.handled.load(SeqCst), 3);
+    assert!(lab.nothing_closed() && start.elapsed() == Duration::ZERO);
+    // What there was too much of takes five seconds, and what came since is a trifle.
+    assert_eq!(lab.closed().await, CloseReason::Client(None));
+    assert_eq!(lab.gate.handled.load(SeqCst), 5);
+    assert_eq!(start.elapsed().as_secs(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_slowed_is_not_heard_without_end() {
+    let lab = Lab::new();
+    let limits = Limits::default().with_inbound_bytes(Rate::new(1_000, 1_000));
+    let mut client = raw_with(&lab, &Connections::new(), limits, 1 << 20).await;
+    let small = masked(FIN_BINARY, &[7; 1_000]);
+    client.write_all(&small.repeat(100)).await.unwrap();
+    settle().await;
+    let handled = lab.gate.handled.load(SeqCst);
+    assert!((10..25).contains(&handled), "{handled}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_a_client_sends_at_once_fits_into_the_outbox_of_one_that_reads_nothing() {
     const MESSAGE_BYTES: usize = 60_000;
@@ -657,7 +705,7 @@ async fn a_client_that_is_slowed_keeps_no_buffer_of_its_large_message() {
     const BYTES: usize = 1_000_000;
     let keeper = Keeper::default();
     let limits = Limits::default().with_inbound_bytes(Rate::new(100_000, 100_000));
-    let (mut client, server) = duplex(1 << 20);
+    let (mut client, server) = duplex(1 << 21);
     let (give, given) = mpsc::channel(1);
     let websocket = WebSocket::accept(server, &WebSocketConfig::default());
     give.try_send((info(""), websocket)).ok().unwrap();
@@ -665,15 +713,10 @@ async fn a_client_that_is_slowed_keeps_no_buffer_of_its_large_message() {
     let start = Instant::now();
     let large = masked(FIN_BINARY, &vec![7; BYTES]);
     client.write_all(&large).await.unwrap();
-    client
-        .write_all(&masked(FIN_BINARY, b"later"))
-        .await
-        .unwrap();
-    for _ in 0..1_000 {
-        yield_now().await;
-    }
+    client.write_all(&large).await.unwrap();
+    settle().await;
     assert_eq!(start.elapsed(), Duration::ZERO);
-    let Some(Frame::Binary(bytes)) = keeper.0.lock().unwrap().pop() else {
+    let Frame::Binary(bytes) = keeper.0.lock().unwrap().remove(0) else {
         panic!("binary");
     };
     assert!(bytes.is_unique());

@@ -36,10 +36,9 @@ pub struct Limits {
     /// large is read until that is made up for, so that its own network slows it: no message is refused, none is lost, and one always passes whole,
     /// however large. It never waits longer than 20 s between two messages, nor than half of
     /// [`idle_timeout`](Self::idle_timeout): what would take longer is let off, so neither that nor a client's own wait for the answer to a
-    /// heartbeat ends one that is only slowed, but by what it has sent ahead of the heartbeat itself. Over long polling a post is answered 408
-    /// that is not read to its end within [`window`](crate::LongPollConfig::window), and the rest of it is lost; so let as many bytes a second
-    /// be read that [`max_body_bytes`](crate::LongPollConfig::max_body_bytes) take less, as they do by default; and what comes right after a
-    /// post as large may have to wait longer. Messages of a WebSocket up to 1 KiB are read all the same, 16 KiB of them, and so are heartbeats and
+    /// heartbeat ends one that is only slowed, but by what it has sent ahead of the heartbeat itself. Over long polling a post waits longer than its
+    /// [`window`](crate::LongPollConfig::window) for that, but not twice as long: then it is answered 408, and the rest of it is lost. So let as many bytes a
+    /// second be read that [`max_body_bytes`](crate::LongPollConfig::max_body_bytes) take less than the window, as they do by default. Messages of a WebSocket up to 1 KiB are read all the same, 16 KiB of them, and so are heartbeats and
     /// its close, unless something larger stands before them.
     pub inbound_bytes: Option<Rate>,
     /// How many bytes may wait in a connection's outbox behind the first frame there; default 1 MiB. A larger frame fits into an

@@ -23,7 +23,8 @@ const _: () = assert!(BUFFER_BYTES + MAX_FRAME_BYTES + 1024 * 1024 <= Payload::M
 #[must_use]
 pub struct LongPollConfig {
     /// How long a request waits: a poll for messages, a post for the session to take what it brought; default 10 s. The
-    /// official clients give up after 20 s. A post that is read more slowly for [`inbound_bytes`](crate::Limits::inbound_bytes) has no longer.
+    /// official clients give up after 20 s. Time in which a client is slowed ([`inbound_bytes`](crate::Limits::inbound_bytes)) is not
+    /// taken from its posts, which have twice the window at most.
     pub window: Duration,
     /// How long a session lives on without a poll; default 15 s. Then it is closed as an idle connection is.
     pub idle_timeout: Duration,

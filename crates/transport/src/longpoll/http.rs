@@ -21,7 +21,7 @@ use super::{
     downstream::Polled,
     intake::{NotRead, Room, read},
     relay,
-    session::{LongPollConnection, PostAnswer, Unread},
+    session::{LongPollConnection, PostAnswer, Unread, Window},
     sessions::{NoSeat, Place},
     token::Token,
     upstream::NotTaken,
@@ -210,7 +210,7 @@ async fn post<B: RequestBody>(
                 .await
         }
         (_, Some(coming)) => {
-            let window = polling.config().window;
+            let window = Window::open(polling.config().window);
             coming.post(layout.messages(body), room.node, window).await
         }
         (_, None) => PostAnswer::Gone,

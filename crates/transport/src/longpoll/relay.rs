@@ -283,7 +283,9 @@ impl Relay {
         room: Room,
         word: impl Fn(Duration) -> Word,
     ) -> Option<Waiting<'a>> {
-        let (end, limit) = (after(window), after(window.saturating_add(LOOKUP_LIMIT)));
+        // A post that waits for a client which is slowed has twice the window.
+        let longest = window.saturating_mul(if polled.is_none() { 2 } else { 1 });
+        let (end, limit) = (after(window), after(longest.saturating_add(LOOKUP_LIMIT)));
         let mut waiting = Waiting {
             relay: self,
             node,

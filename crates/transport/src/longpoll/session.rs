@@ -8,7 +8,7 @@ use std::{
     pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
-    time::Duration,
+    time::{Duration, Instant as StdInstant},
 };
 
 use bytestring::ByteString;
@@ -73,6 +73,23 @@ impl OpenPost {
     fn tell(self, posted: Posted) {
         // Whoever posted may have gone, and then nobody has to know.
         let _ = self.answer.send(posted);
+    }
+}
+
+/// Until when a post waits for its session.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window {
+    pub(super) end: StdInstant,
+    /// The same while the client is slowed, which is no fault of its session.
+    latest: StdInstant,
+}
+
+impl Window {
+    /// One that opens now.
+    pub(super) fn open(window: Duration) -> Self {
+        let end = later(Instant::now().into_std(), window);
+        let latest = later(end, window);
+        Self { end, latest }
     }
 }
 
@@ -176,6 +193,33 @@ impl Shared {
         self.writer.wake();
     }
 
+    /// What became of a post; none if it is not done in time.
+    async fn posted(
+        &self,
+        id: PostId,
+        mut answered: oneshot::Receiver<Posted>,
+        window: Window,
+    ) -> Option<Posted> {
+        let Window { mut end, latest } = window;
+        let mut counted = Duration::ZERO;
+        loop {
+            if let Ok(posted) = timeout_at(end.into(), &mut answered).await {
+                return posted.ok();
+            }
+            let slowed = self.lock().upstream.slowed(id).unwrap_or(counted);
+            let longer = later(end, slowed - counted).min(latest);
+            if longer <= end {
+                break;
+            }
+            (end, counted) = (longer, slowed);
+        }
+        match self.give_up(id) {
+            true => None,
+            // It was done just now.
+            false => answered.await.ok(),
+        }
+    }
+
     /// Tells whether the post was not done before.
     fn give_up(&self, id: PostId) -> bool {
         let given_up = self.lock().upstream.give_up(id);
@@ -241,7 +285,7 @@ impl Coming<'_> {
         Ok(())
     }
 
-    /// Hands it to the session, and waits until that has dealt with it or the window closes. The charge is given back when it has.
+    /// Hands it to the session, and waits until that has dealt with it or the window closes. The charge is given back when the session has dealt with it.
     ///
     /// # Cancel safety
     /// What was handed over stays so.
@@ -249,28 +293,22 @@ impl Coming<'_> {
         mut self,
         messages: Messages,
         charge: Charge,
-        window: Duration,
+        window: Window,
     ) -> PostAnswer {
-        let deadline = later(Instant::now().into_std(), window).into();
-        let (answer, mut answered) = oneshot::channel();
+        let (answer, answered) = oneshot::channel();
         let post = OpenPost {
             answer,
             _charge: charge,
         };
         self.is_whole = true;
-        let session = self.session;
-        let put = session.lock().upstream.put(messages, self.bytes, post);
+        let (session, now) = (self.session, Instant::now().into_std());
+        let put = session.lock().upstream.put(messages, self.bytes, post, now);
         let Ok(id) = put else {
             return PostAnswer::Gone;
         };
         session.reader.wake();
-        let posted = match timeout_at(deadline, &mut answered).await {
-            Ok(posted) => posted,
-            Err(_elapsed) if session.give_up(id) => return PostAnswer::Late,
-            // It was done just now.
-            Err(_elapsed) => answered.await,
-        };
         // Whoever lets go of a post tells what became of it.
+        let posted = session.posted(id, answered, window).await;
         posted.map_or(PostAnswer::Late, PostAnswer::from)
     }
 }
@@ -461,6 +499,12 @@ impl Connection for LongPollConnection {
 
     fn is_heard_apart(&self) -> bool {
         true
+    }
+
+    fn slow_until(&mut self, until: Instant) {
+        let now = Instant::now().into_std();
+        let mut state = self.session.lock();
+        state.upstream.slow_until(until.into_std(), now);
     }
 }
 

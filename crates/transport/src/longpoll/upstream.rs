@@ -6,7 +6,10 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use super::body::{BadLine, Messages, Part};
 
@@ -25,12 +28,17 @@ pub(super) struct Upstream<T> {
     bytes: usize,
     bound_bytes: usize,
     next: u64,
+    /// How long the client has been slowed, and is going to be.
+    slowed: Duration,
+    slowed_until: Option<Instant>,
     ended: bool,
 }
 
 #[derive(Debug)]
 struct Post<T> {
     id: PostId,
+    /// How long the client had been slowed when it came.
+    slowed_before: Duration,
     messages: Messages,
     bytes: usize,
     waiting: T,
@@ -79,6 +87,8 @@ impl<T> Upstream<T> {
             bytes: 0,
             bound_bytes,
             next: 0,
+            slowed: Duration::ZERO,
+            slowed_until: None,
             ended: false,
         }
     }
@@ -125,6 +135,7 @@ impl<T> Upstream<T> {
         messages: Messages,
         bytes: usize,
         waiting: T,
+        now: Instant,
     ) -> Result<PostId, T> {
         if self.ended {
             self.leave(bytes);
@@ -135,6 +146,7 @@ impl<T> Upstream<T> {
         self.next += 1;
         self.posts.push_back(Post {
             id,
+            slowed_before: self.slowed - self.still_slowed(now),
             messages,
             bytes,
             waiting,
@@ -155,6 +167,25 @@ impl<T> Upstream<T> {
         let done = self.posts.pop_front().expect("it was looked at");
         self.bytes -= done.bytes;
         Step::Done(done.waiting, posted)
+    }
+
+    /// Nothing is taken before then, as the client has sent too much.
+    pub(super) fn slow_until(&mut self, until: Instant, now: Instant) {
+        let known = now + self.still_slowed(now);
+        self.slowed += until.saturating_duration_since(known);
+        self.slowed_until = Some(until.max(known));
+    }
+
+    /// How long it goes on.
+    fn still_slowed(&self, now: Instant) -> Duration {
+        let until = self.slowed_until.unwrap_or(now);
+        until.saturating_duration_since(now)
+    }
+
+    /// How long a post has been kept waiting in this way, and is going to be. None if it is done.
+    pub(super) fn slowed(&self, id: PostId) -> Option<Duration> {
+        let at = self.posts.binary_search_by_key(&id, |post| post.id).ok()?;
+        Some(self.slowed - self.posts[at].slowed_before)
     }
 
     /// The client was told that its post came too late: what is left of it is not to be handed on. None if it was done before.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::{FutureExt, future::join};
 use matryoshka_transport::{
-    CloseCode, CloseReason, Frame, Limits, LongPollConfig,
+    CloseCode, CloseReason, Frame, Limits, LongPollConfig, Rate,
     pubsub::{Kind, Payload, PubSub, memory::MemoryMesh},
 };
 use serde_json::json;
@@ -25,10 +25,14 @@ impl Pair {
     }
 
     fn with(config: LongPollConfig) -> Self {
+        Self::limited(config, Limits::default())
+    }
+
+    fn limited(config: LongPollConfig, limits: Limits) -> Self {
         let mesh = MemoryMesh::new();
         let [a, b] = ["a", "b"].map(|name| {
             let pubsub = PubSub::with(mesh.node(name));
-            Polled::on(&pubsub, config.clone(), Limits::default())
+            Polled::on(&pubsub, config.clone(), limits.clone())
         });
         Self { mesh, a, b }
     }
@@ -142,6 +146,21 @@ async fn posts_across_nodes_have_all_their_answers() {
         .await
         .is(json!({"status": 408}));
     pair.b.lines(&token, "[3]").await.is(json!({"status": 410}));
+}
+
+/// As on its own node.
+#[tokio::test(start_paused = true)]
+async fn time_in_which_a_client_is_slowed_is_not_taken_from_its_posts_by_another_node() {
+    let limits = Limits::default().with_inbound_bytes(Rate::new(1_000, 1_000));
+    let pair = Pair::limited(LongPollConfig::default(), limits);
+    let token = pair.a.open().await;
+    let message = format!("[{}]", "1".repeat(6_998));
+    let post = || pair.b.lines(&token, &message);
+    let start = Instant::now();
+    let (one, other) = join(post(), post()).await;
+    one.is(json!({"status": 200}));
+    other.is(json!({"status": 200}));
+    assert_eq!(start.elapsed().as_secs(), 13);
 }
 
 #[tokio::test(start_paused = true)]

@@ -466,6 +466,35 @@ async fn a_post_of_who_sends_too_many_bytes_is_answered_later() {
     }
 }
 
+/// Two posts at once, of which each takes six seconds. It is us who let the second wait.
+#[tokio::test(start_paused = true)]
+async fn time_in_which_a_client_is_slowed_is_not_taken_from_its_posts() {
+    let limits = Limits::default().with_inbound_bytes(Rate::new(1_000, 1_000));
+    let message = format!("[{}]", "1".repeat(6_998));
+    let config = LongPollConfig::default().with_idle_timeout(Duration::from_secs(60));
+    let polled = Polled::with(config, limits);
+    let token = polled.open().await;
+    let post = || polled.lines(&token, &message);
+    let start = Instant::now();
+    let (one, other) = join(post(), post()).await;
+    one.is(json!({"status": 200}));
+    other.is(json!({"status": 200}));
+    assert_eq!(start.elapsed().as_secs(), 13);
+
+    // A busy session gets no more than before.
+    let token = polled.open().await;
+    let post = || polled.lines(&token, &message);
+    let shut = async {
+        advance(Duration::from_secs(1)).await;
+        polled.lab.gate.shut();
+    };
+    let start = Instant::now();
+    let (one, other, ()) = futures::join!(post(), post(), shut);
+    one.is(json!({"status": 408}));
+    other.is(json!({"status": 408}));
+    assert_eq!(start.elapsed().as_secs(), 16);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_session_that_dies_on_a_message_is_408_and_then_gone() {
     for (body, close) in [

@@ -23,7 +23,7 @@ use crate::longpoll::{
     body::{Layout, Messages},
     budget::{Budget, Charge},
     downstream::Polled,
-    session::{Asker, PostAnswer, Shared},
+    session::{Asker, PostAnswer, Shared, Window},
 };
 
 /// The requests being served, each by a task of its own. Polls are bounded by their sessions, at each of which two wait, and while their answers
@@ -153,8 +153,9 @@ impl Relay {
         };
         let window = window.min(self.sessions.config().window);
         let (messages, to) = (layout.messages(body), Arc::clone(&session));
-        let work = async move { Some(take_in(&to, messages, bytes, charge, window).await) };
-        self.start(asker, &session, window, Some(slot), work);
+        let opened = Window::open(window);
+        let work = async move { Some(take_in(&to, messages, bytes, charge, opened).await) };
+        self.start(asker, &session, window.saturating_mul(2), Some(slot), work);
     }
 
     /// The session of a token. A node that asks in vain is told so: it opens a new one itself, as it does if it hears nothing.
@@ -262,7 +263,7 @@ async fn take_in(
     messages: Messages,
     bytes: usize,
     charge: Charge,
-    window: Duration,
+    window: Window,
 ) -> Word {
     let taken_in = session.enter().and_then(|mut coming| {
         coming.grow(bytes)?;

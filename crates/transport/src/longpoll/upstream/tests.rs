@@ -19,7 +19,7 @@ fn put<T>(upstream: &mut Upstream<T>, body: &str, waiting: T) -> Result<PostId, 
     }
     let messages = Layout::Lines.messages(Bytes::copy_from_slice(body.as_bytes()));
     upstream
-        .put(messages, body.len(), waiting)
+        .put(messages, body.len(), waiting, Instant::now())
         .map_err(|_| NotTaken::Gone)
 }
 
@@ -63,7 +63,7 @@ fn an_end_loses_what_was_not_done_and_takes_nothing_more() {
     assert_eq!(upstream.step(), Step::Nothing);
     assert_eq!(upstream.grow(1), Err(NotTaken::Gone));
     let messages = Layout::Lines.messages(Bytes::new());
-    assert_eq!(upstream.put(messages, 0, 'c'), Err('c'));
+    assert_eq!(upstream.put(messages, 0, 'c', Instant::now()), Err('c'));
     assert_eq!(put(&mut upstream, "", 'd'), Err(NotTaken::Gone));
     assert_eq!((upstream.coming, upstream.bytes), (0, 0));
 }
@@ -100,6 +100,29 @@ fn posts_are_bounded_in_bytes_and_number_while_they_are_read_and_while_they_wait
         }
     }
     assert_eq!(upstream.enter(), Err(NotTaken::Full));
+}
+
+#[test]
+fn a_post_knows_how_long_its_client_is_slowed_from_when_it_came() {
+    let (mut upstream, now) = (Upstream::new(100), Instant::now());
+    let after = |seconds| now + Duration::from_secs(seconds);
+    let post = |upstream: &mut Upstream<()>, now| {
+        upstream.enter().expect("room");
+        let messages = Layout::Lines.messages(Bytes::from_static(b"[1]"));
+        upstream.put(messages, 0, (), now).expect("room")
+    };
+    let early = post(&mut upstream, now);
+    upstream.slow_until(after(4), now);
+    let late = post(&mut upstream, after(1));
+    upstream.slow_until(after(6), after(3));
+    upstream.slow_until(after(5), after(3));
+    let slowed = |upstream: &Upstream<()>, id| upstream.slowed(id).map(|slowed| slowed.as_secs());
+    assert_eq!(slowed(&upstream, early), Some(6));
+    assert_eq!(slowed(&upstream, late), Some(5));
+    upstream.slow_until(after(12), after(10));
+    assert_eq!(slowed(&upstream, late), Some(7));
+    upstream.give_up(late);
+    assert_eq!(slowed(&upstream, late), None);
 }
 
 #[derive(Clone, Debug)]

@@ -15,7 +15,7 @@ mod sessions;
 mod token;
 mod upstream;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use matryoshka_pubsub::{
     AlreadyClaimed, Claim, KindTaken, MemberWatch, PubSub, SinkSubscription, SubscribeError,
@@ -33,6 +33,9 @@ use sessions::Sessions;
 
 /// Name of the carrier in [`ConnectInfo`](crate::ConnectInfo), and its path below the mount.
 pub const LONGPOLL: &str = "longpoll";
+
+/// How long to wait before what had no room is looked at again, here or on the way to another node.
+const RETRY: Duration = Duration::from_millis(100);
 
 /// The long-poll sessions of this node: one for each pubsub, shared by all mounts that offer long polling. Clones are the
 /// same one.

@@ -127,6 +127,13 @@ impl Charge {
         is_left
     }
 
+    /// Takes so many bytes less.
+    pub(super) fn give_back(&mut self, bytes: usize) {
+        let mut taken = self.budget.taken();
+        taken.give_back(self.holder.as_ref(), bytes);
+        self.bytes -= bytes;
+    }
+
     /// From now on it takes as many, whether or not they are there: what was let in has another size than one could know.
     pub(super) fn settle(&mut self, bytes: usize) {
         let mut taken = self.budget.taken();

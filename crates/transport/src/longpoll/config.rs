@@ -31,12 +31,14 @@ pub struct LongPollConfig {
     /// How old a session may become; default 14 days. Then its client has to open a new one.
     pub token_age: Duration,
     /// The largest body of a post, and how much of posts may wait for one session or be read for it; default 8,000,000 bytes. A larger
-    /// body is answered with HTTP 400, before it is read if it states its length, and what finds no room with 408.
+    /// body is answered with HTTP 400, before it is read if it states its length, and what finds no room
+    /// for it within [`window`](Self::window) with 408.
     pub max_body_bytes: usize,
     /// How long a body may take to arrive; default 15 s. A slower one is answered with HTTP 400.
     pub body_timeout: Duration,
     /// What posts hold, in bytes and of all sessions together; default 64 MiB. When it is full, or one client has
-    /// [its share](crate#who-gives-way), a post is answered with HTTP 503 and status 500, and its client starts over.
+    /// [its share](crate#who-gives-way), a post waits for room, for [`window`](Self::window) at most; then it is answered with HTTP 503 and status 500, and its client
+    /// starts over.
     ///
     /// Bytes count from when they were read until their post is answered. With less than twice [`max_body_bytes`](Self::max_body_bytes) no
     /// body of that size gets in.
@@ -59,10 +61,10 @@ pub struct LongPollConfig {
     /// has half at most, and less than two are none. A poll beyond waits for room, as many again at most, and is answered 204 if there is none for
     /// as long as it may wait; a post is answered 408.
     pub max_forwarded: usize,
-    /// How many bytes of posts may be under way to other nodes, and how many of posts from other nodes; default 16 MiB each, shared as
-    /// [`max_posted_bytes`](Self::max_posted_bytes) is. A post beyond is
-    /// answered as one beyond [`max_posted_bytes`](Self::max_posted_bytes), or with 408 where the other node has no room. It should
-    /// leave room in the queue between two nodes (32 MiB over QUIC), which polls and their answers share with posts.
+    /// How many bytes of posts may be under way to other nodes, and how many of posts from other nodes; default 32 MiB each, shared as
+    /// [`max_posted_bytes`](Self::max_posted_bytes) is: so one client may have two of the largest bodies under way. A post beyond waits and is
+    /// answered as one beyond [`max_posted_bytes`](Self::max_posted_bytes), or with 408 where the other node has no room. Bytes count until their post is answered. Polls and
+    /// their answers share the queue between two nodes (32 MiB over QUIC) with posts, so it should not be much more.
     pub max_forwarded_bytes: usize,
     /// What answers to polls hold that came from other nodes and that clients have not read, in bytes and of all sessions together; default
     /// 64 MiB. When it is full, or one client has [its share](crate#who-gives-way) and one answer more, a poll for a session of another node is
@@ -87,7 +89,7 @@ impl Default for LongPollConfig {
             max_sessions: 10_000,
             max_sessions_per_address: Some(1_000),
             max_forwarded: 10_000,
-            max_forwarded_bytes: 16 * 1024 * 1024,
+            max_forwarded_bytes: 32 * 1024 * 1024,
             max_answer_bytes: 64 * 1024 * 1024,
         }
     }

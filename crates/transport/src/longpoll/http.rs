@@ -13,6 +13,7 @@ use http::{
     },
 };
 use http_body_util::Full;
+use tokio::time::Instant;
 
 use super::{
     LONGPOLL, LongPolling, body,
@@ -32,6 +33,7 @@ use crate::{
     connections::Connections,
     head::Head,
     http_service::{HttpService, RequestBody},
+    later::later,
     params::{Params, ParamsError},
     session::Handler,
     subprotocol::AuthToken,
@@ -294,7 +296,8 @@ impl LongPolling {
             Place::Nowhere => return Err(NotTaken::Gone),
         };
         let node = budget.charge(Some(holder));
-        Ok(Room { session, node })
+        let end = later(Instant::now().into_std(), self.config().window).into();
+        Ok(Room { session, node, end })
     }
 }
 

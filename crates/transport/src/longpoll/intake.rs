@@ -1,22 +1,26 @@
-//! The body of a post on its way in, and the room that it takes meanwhile.
+//! The body of a post on its way in, and the room that it takes meanwhile. Where there is none, it waits for its turn: what others hold is given back
+//! as their posts are taken.
 
 use std::{pin::pin, time::Duration};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http_body_util::BodyExt;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
-use super::{LongPollConfig, budget::Charge, session::Coming, upstream::NotTaken};
+use super::{LongPollConfig, RETRY, budget::Charge, session::Coming, upstream::NotTaken};
 use crate::http_service::RequestBody;
 
 /// What is set aside for a body before any of it came, in bytes: its stated length, but no more than this. A client that states much
 /// and sends nothing costs no more.
 const SET_ASIDE_BYTES: usize = 4 * 1024;
 
-/// The room of one post: in its session, if that is here, and on this node. It grows with what has come.
+/// The room of one post: in its session, if that is here, and on this node. There it grows with what has come, since anybody can state much; in the
+/// session a stated length counts from the start, or two bodies might each wait for what the other has taken.
 pub(super) struct Room<'a> {
     pub(super) session: Option<Coming<'a>>,
     pub(super) node: Charge,
+    /// Until when it may wait for more.
+    pub(super) end: Instant,
 }
 
 /// Why a body was not read to its end.
@@ -35,20 +39,51 @@ pub(super) enum NotRead {
 }
 
 impl Room<'_> {
-    fn check(&self, bytes: usize) -> Result<(), NotRead> {
-        if let Some(session) = &self.session {
-            session.could_grow(bytes)?;
-        }
-        let fits = self.node.could_grow(bytes);
-        fits.then_some(()).ok_or(NotRead::NoRoom)
+    /// Waits until there is room for a body that states so many bytes.
+    async fn open(&mut self, stated: usize) -> Result<(), NotRead> {
+        self.wait(|room| {
+            let fits = room.node.could_grow(stated);
+            let fits = fits.then_some(()).ok_or(NotRead::NoRoom);
+            fits.and_then(|()| room.grow_in_session(stated))
+        })
+        .await
     }
 
-    fn grow(&mut self, bytes: usize) -> Result<(), NotRead> {
-        if let Some(session) = &mut self.session {
-            session.grow(bytes)?;
+    /// Waits until there is room for so many bytes more, some of which were not stated.
+    async fn grow(&mut self, bytes: usize, unstated: usize) -> Result<(), NotRead> {
+        self.wait(|room| {
+            if !room.node.grow(bytes) {
+                return Err(NotRead::NoRoom);
+            }
+            let grown = room.grow_in_session(unstated);
+            grown.inspect_err(|_| room.node.give_back(bytes))
+        })
+        .await
+    }
+
+    fn grow_in_session(&mut self, bytes: usize) -> Result<(), NotRead> {
+        let Some(session) = &mut self.session else {
+            return Ok(());
+        };
+        Ok(session.grow(bytes)?)
+    }
+
+    /// Tries until there is room, or it is too late.
+    async fn wait(
+        &mut self,
+        mut take: impl FnMut(&mut Self) -> Result<(), NotRead>,
+    ) -> Result<(), NotRead> {
+        loop {
+            let taken = take(self);
+            let may_fit = matches!(
+                taken,
+                Err(NotRead::NoRoom | NotRead::NotTaken(NotTaken::Full))
+            );
+            if !may_fit || Instant::now() >= self.end {
+                return taken;
+            }
+            sleep(RETRY).await;
         }
-        let fits = self.node.grow(bytes);
-        fits.then_some(()).ok_or(NotRead::NoRoom)
     }
 }
 
@@ -58,7 +93,7 @@ impl From<NotTaken> for NotRead {
     }
 }
 
-/// Reads a body, as far as there is room for it. One whose stated length has none is not read at all.
+/// Reads a body, as far as there is room for it. One whose stated length has none is not read until it has.
 pub(super) async fn read<B: RequestBody>(
     body: B,
     config: &LongPollConfig,
@@ -68,7 +103,7 @@ pub(super) async fn read<B: RequestBody>(
     if stated > config.max_body_bytes {
         return Err(NotRead::TooLarge(config.max_body_bytes));
     }
-    room.check(stated)?;
+    room.open(stated).await?;
     let time = config.body_timeout;
     let collected = collect(body, stated, config.max_body_bytes, room);
     match timeout(time, collected).await {
@@ -86,15 +121,20 @@ async fn collect<B: RequestBody>(
 ) -> Result<Bytes, NotRead> {
     let mut body = pin!(body);
     let mut all = BytesMut::with_capacity(stated.min(SET_ASIDE_BYTES));
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| NotRead::Broken)?.into_data() else {
+    while let Some(frame) = body
+        .frame()
+        .await
+        .map(|read| read.map_err(|_| NotRead::Broken))
+    {
+        let Ok(data) = frame?.into_data() else {
             continue; // Trailers.
         };
         let bytes = data.remaining();
         if bytes > most - all.len() {
             return Err(NotRead::TooLarge(most));
         }
-        room.grow(bytes)?;
+        let unstated = (all.len() + bytes).saturating_sub(stated.max(all.len()));
+        room.grow(bytes, unstated).await?;
         all.put(data);
     }
     Ok(all.freeze())

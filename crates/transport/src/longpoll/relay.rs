@@ -28,6 +28,7 @@ use tokio::{
 };
 
 use super::{
+    RETRY,
     body::{BadLine, Layout},
     budget::{Budget, Charge, Holder},
     downstream::Polled,
@@ -43,9 +44,6 @@ use wire::{Said, Word};
 
 /// How long an answer may take beyond the window of its request, when a node does not even say that the session is gone: 2 s.
 pub(super) const LOOKUP_LIMIT: Duration = Duration::from_secs(2);
-
-/// How long to wait before what had no room in the queue to another node is said again, or what had none here is looked at again.
-const RETRY: Duration = Duration::from_millis(100);
 
 /// How long polls wait for other nodes once this one is drained, and how long after that for what may be on its way: in all less than
 /// the second that requests get before a node of ours ends.

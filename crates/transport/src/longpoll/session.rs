@@ -273,12 +273,7 @@ pub(super) struct Coming<'a> {
 }
 
 impl Coming<'_> {
-    /// Whether there is room for so many bytes more of it.
-    pub(super) fn could_grow(&self, bytes: usize) -> Result<(), NotTaken> {
-        self.session.lock().upstream.could_grow(bytes)
-    }
-
-    /// So many bytes more of it have come.
+    /// So many bytes more of it have come, or are going to.
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), NotTaken> {
         self.session.lock().upstream.grow(bytes)?;
         self.bytes += bytes;

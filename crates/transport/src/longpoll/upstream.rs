@@ -106,7 +106,7 @@ impl<T> Upstream<T> {
     }
 
     /// Whether so many bytes more of a post that is being read have room.
-    pub(super) fn could_grow(&self, bytes: usize) -> Result<(), NotTaken> {
+    fn could_grow(&self, bytes: usize) -> Result<(), NotTaken> {
         let is_alone = self.posts.is_empty() && self.coming <= 1;
         let fits = self.bytes.saturating_add(bytes) <= self.bound_bytes;
         match (self.ended, fits || is_alone) {
@@ -116,14 +116,14 @@ impl<T> Upstream<T> {
         }
     }
 
-    /// So many bytes more of a post have been read.
+    /// So many bytes more of a post have been read, or are going to be.
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), NotTaken> {
         self.could_grow(bytes)?;
         self.bytes += bytes;
         Ok(())
     }
 
-    /// A post of which so many bytes were read comes no further.
+    /// A post which has so many bytes comes no further.
     pub(super) fn leave(&mut self, bytes: usize) {
         self.coming -= 1;
         self.bytes -= bytes;

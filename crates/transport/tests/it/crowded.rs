@@ -9,7 +9,7 @@ use futures::{
 };
 use http_body_util::Full;
 use matryoshka_transport::{
-    CloseCode, CloseReason, Frame, Limits, LongPollConfig, Outbox,
+    CloseCode, CloseReason, Frame, Limits, LongPollConfig, MAX_MESSAGE_BYTES, Outbox,
     pubsub::{Kind, Payload, PubSub, memory::MemoryMesh},
 };
 use serde_json::json;
@@ -199,6 +199,47 @@ async fn the_posts_of_one_client_do_not_take_the_polls_and_posts_of_another() {
     assert_eq!(refused.count(), 12, "half of the room is left to others");
     let counted = [&nodes.a, &nodes.b, &nodes.c].map(|node| node.polling.stats().posts_refused);
     assert_eq!(counted, [8, 4, 0]);
+}
+
+/// By the defaults, and both at a time.
+#[tokio::test(start_paused = true)]
+async fn two_of_the_largest_bodies_of_one_address_go_between_nodes() {
+    let nodes = Nodes::new();
+    let tokens = [
+        opened_from(MUCH, &nodes.a).await,
+        opened_from(MUCH, &nodes.a).await,
+    ];
+    let posts = tokens.each_ref().map(async |token| {
+        let body = vec![b'x'; MAX_MESSAGE_BYTES];
+        let posted = nodes.b.ask_from(MUCH, post(token, "", body)).await;
+        posted.is(json!({"status": 200}));
+    });
+    // What came with each has to be made up for before it is answered.
+    let start = Instant::now();
+    let both_come = async {
+        settle().await;
+        assert_eq!(nodes.a.polling.stats().served, 2);
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    };
+    join(join_all(posts), both_come).await;
+    assert!(start.elapsed() > SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_post_waits_for_room_in_its_session_on_another_node_too() {
+    let config = LongPollConfig::default().with_max_body_bytes(100);
+    let nodes = Nodes::with(config);
+    let (token, _outbox) = nodes.open().await;
+    nodes.a.lab.gate.shut();
+    let post = || nodes.b.post(&token, "", "x".repeat(100));
+    let open = async {
+        settle().await;
+        advance(WINDOW / 2).await;
+        nodes.a.lab.gate.open();
+    };
+    let (one, other, ()) = futures::join!(post(), post(), open);
+    one.is(json!({"status": 200}));
+    other.is(json!({"status": 200}));
 }
 
 #[tokio::test(start_paused = true)]

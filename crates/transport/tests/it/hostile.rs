@@ -105,7 +105,9 @@ async fn give_up(stalled: JoinHandle<()>) {
 }
 
 fn limited(max_body_bytes: usize) -> LongPollConfig {
-    LongPollConfig::default().with_max_body_bytes(max_body_bytes)
+    LongPollConfig::default()
+        .with_max_body_bytes(max_body_bytes)
+        .with_idle_timeout(Duration::from_secs(60))
 }
 
 #[track_caller]
@@ -114,22 +116,66 @@ fn is_put_off(answer: &Answer) {
     assert_eq!(answer.json(), json!({"status": 500}));
 }
 
+/// Bodies of so many bytes, stated or not.
+async fn are_put_off(polled: &Polled, token: &str, bytes: usize) {
+    let start = Instant::now();
+    let stated = post(polled, token, Unread(bytes as u64));
+    let unstated = stalling(vec![Bytes::from(vec![b'x'; bytes])]);
+    let (stated, unstated) = join(stated, post(polled, token, unstated)).await;
+    is_put_off(&stated);
+    is_put_off(&unstated);
+    assert_eq!(start.elapsed(), WINDOW, "there might have been room");
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_being_read_for_a_session_counts_as_what_waits_for_it() {
     let polled = Polled::with(limited(100), Limits::default());
     let token = polled.open().await;
     let stalled = stall(&polled, &token, 60).await;
-    let late = json!({"status": 408});
-    post(&polled, &token, Unread(41)).await.is(late.clone());
     let unstated = stalling(vec![Bytes::from_static(&[b'x'; 41])]);
     let start = Instant::now();
-    post(&polled, &token, unstated).await.is(late);
-    assert_eq!(start.elapsed(), Duration::ZERO);
+    let unread = post(&polled, &token, Unread(41));
+    let (unread, unstated) = join(unread, post(&polled, &token, unstated)).await;
+    unread.is(json!({"status": 408}));
+    unstated.is(json!({"status": 408}));
+    assert_eq!(start.elapsed(), WINDOW, "there might have been room");
     let fits = post(&polled, &token, Full::from("x".repeat(40))).await;
     fits.is(json!({"status": 200}));
     give_up(stalled).await;
     let fits = post(&polled, &token, Full::from("x".repeat(100))).await;
     fits.is(json!({"status": 200}));
+}
+
+/// In its session or on this node.
+#[tokio::test(start_paused = true)]
+async fn a_body_for_which_there_is_no_room_waits_for_its_turn() {
+    let polled = Polled::with(limited(100), Limits::default());
+    let token = polled.open().await;
+    polled.lab.gate.shut();
+    let all = || post(&polled, &token, Full::from("x".repeat(100)));
+    let open = async {
+        settle().await;
+        advance(WINDOW / 2).await;
+        polled.lab.gate.open();
+    };
+    let (one, other, ()) = futures::join!(all(), all(), open);
+    one.is(json!({"status": 200}));
+    other.is(json!({"status": 200}));
+
+    let config = limited(100).with_max_posted_bytes(100);
+    let polled = Polled::with(config, Limits::default());
+    let [one, other] = [polled.open().await, polled.open().await];
+    let stalled = stall(&polled, &one, 40).await;
+    let pieces = [&b"[1"[..], &[b' '; 38], b"]"].map(Bytes::from_static);
+    let unstated = pieces.map(|piece| Ok::<_, Infallible>(BodyFrame::data(piece)));
+    let unstated = StreamBody::new(stream::iter(unstated));
+    let give_up = async {
+        advance(WINDOW / 2).await;
+        give_up(stalled).await;
+    };
+    let (posted, ()) = join(post(&polled, &other, unstated), give_up).await;
+    posted.is(json!({"status": 200}));
+    assert_eq!(polled.polling.stats().posts_refused, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -165,15 +211,7 @@ async fn posts_of_all_sessions_share_what_a_node_holds_while_they_are_read_and_w
     let polled = Polled::with(config, Limits::default());
     let (one, other) = (polled.open().await, polled.open().await);
     let stalled = stall(&polled, &one, 60).await;
-    is_put_off(&post(&polled, &other, Unread(71)).await);
-    is_put_off(
-        &post(
-            &polled,
-            &other,
-            stalling(vec![Bytes::from_static(&[b'x'; 71])]),
-        )
-        .await,
-    );
+    are_put_off(&polled, &other, 71).await;
     give_up(stalled).await;
     let all = || Full::from("x".repeat(100));
     post(&polled, &other, all())
@@ -245,8 +283,7 @@ async fn posts_to_other_nodes_share_a_bound_of_their_own() {
     });
     let (one, other) = (a.open().await, a.open().await);
     let stalled = stall(&b, &one, 60).await;
-    is_put_off(&post(&b, &other, Unread(71)).await);
-    is_put_off(&post(&b, &other, stalling(vec![Bytes::from_static(&[b'x'; 71])])).await);
+    are_put_off(&b, &other, 71).await;
     // Those of its own sessions have another.
     let own = b.open().await;
     b.post(&own, "", "x".repeat(100))

@@ -12,18 +12,20 @@ use futures::future::{self, abortable};
 use matryoshka_pubsub::{DirectError, NodeName};
 use tokio::{
     task,
-    time::{sleep, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 
 use super::{
-    LOOKUP_LIMIT, RETRY, Relay, after,
+    LOOKUP_LIMIT, Relay, after,
     wire::{Said, Word},
 };
 use crate::longpoll::{
+    RETRY,
     body::{Layout, Messages},
     budget::{Budget, Charge},
     downstream::Polled,
-    session::{Asker, PostAnswer, Shared, Window},
+    session::{Asker, Coming, PostAnswer, Shared, Window},
+    upstream::NotTaken,
 };
 
 /// The requests being served, each by a task of its own. Polls are bounded by their sessions, at each of which two wait, and while their answers
@@ -257,7 +259,7 @@ impl Relay {
     }
 }
 
-/// Hands a post to its session.
+/// Hands a post to its session, once that has room for it.
 async fn take_in(
     session: &Arc<Shared>,
     messages: Messages,
@@ -265,12 +267,18 @@ async fn take_in(
     charge: Charge,
     window: Window,
 ) -> Word {
-    let taken_in = session.enter().and_then(|mut coming| {
-        coming.grow(bytes)?;
-        Ok(coming)
-    });
-    match taken_in {
+    match room(session, bytes, window).await {
         Ok(coming) => coming.post(messages, charge, window).await.into(),
         Err(not_taken) => PostAnswer::from(not_taken).into(),
+    }
+}
+
+async fn room(session: &Shared, bytes: usize, window: Window) -> Result<Coming<'_>, NotTaken> {
+    let mut coming = session.enter()?;
+    loop {
+        match coming.grow(bytes) {
+            Err(NotTaken::Full) if Instant::now().into_std() < window.end => sleep(RETRY).await,
+            grown => return grown.map(|()| coming),
+        }
     }
 }

@@ -35,8 +35,9 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 impl Error for Failure {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::Other(message.to_string())
+    /// A type's own words may quote what it was given.
+    fn custom<T: fmt::Display>(_: T) -> Self {
+        Self::Other("its type refuses it".to_owned())
     }
 
     fn invalid_type(_: serde::de::Unexpected<'_>, expected: &dyn serde::de::Expected) -> Self {
@@ -44,6 +45,10 @@ impl Error for Failure {
     }
 
     fn invalid_value(_: serde::de::Unexpected<'_>, expected: &dyn serde::de::Expected) -> Self {
+        Self::Other(format!("expected {expected}"))
+    }
+
+    fn invalid_length(_: usize, expected: &dyn serde::de::Expected) -> Self {
         Self::Other(format!("expected {expected}"))
     }
 

@@ -25,8 +25,11 @@ impl<'de> Deserialize<'de> for Blob {
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("bytes")
             }
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Blob, E> {
-                Ok(Blob(bytes.to_vec()))
+            fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Blob, E> {
+                match bytes {
+                    b"refused" => Err(E::custom(String::from_utf8_lossy(bytes))),
+                    _ => Ok(Blob(bytes.to_vec())),
+                }
             }
         }
         deserializer.deserialize_byte_buf(Copy)
@@ -123,6 +126,10 @@ fn errors_say_what_is_missing_but_never_what_was_sent() {
     let bytes = Payload::Binary(Bytes::from_static(b"xyzzy"));
     let error = decode("new_msg", bytes).unwrap_err().to_string();
     assert!(!error.contains("xyzzy"), "{error}");
+    // Nor where the type's own words would.
+    let bytes = Payload::Binary(Bytes::from_static(b"refused"));
+    let error = decode("upload", bytes).unwrap_err().to_string();
+    assert!(error.ends_with("its type refuses it"), "{error}");
 }
 
 #[test]

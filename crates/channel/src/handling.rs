@@ -71,7 +71,7 @@ pub(crate) struct Handling<'a, F> {
     inbox: Option<&'a InboxSender>,
     /// Ends when it has to. Boxed, since connections mostly outlive it.
     grace: Option<Pin<Box<Sleep>>>,
-    /// When it was first polled.
+    /// When it was first polled, once it has waited.
     began: Option<Instant>,
 }
 
@@ -137,7 +137,6 @@ impl<F: Future> Future for Handling<'_, F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let start = Instant::now();
-        let began = *self.began.get_or_insert(start);
         let (watch, event) = (&self.link.watch, self.event);
         let run = watch.run(self.number, self.callback, event, start);
         let polled = {
@@ -155,13 +154,15 @@ impl<F: Future> Future for Handling<'_, F> {
         }
         let outcome = match polled {
             Ok(Poll::Pending) => {
+                self.began.get_or_insert(start);
                 ready!(self.poll_cut_off(cx));
                 Err(Broken::CutOff)
             }
             Ok(Poll::Ready(outcome)) => Ok(outcome),
             Err(panic) => Err(Broken::Panicked(panic)),
         };
-        self.link.counters.handler_time.add(end - began);
+        let took = self.began.map_or(took, |began| end - began);
+        self.link.counters.handler_time.add(took);
         Poll::Ready(outcome)
     }
 }

@@ -76,21 +76,22 @@ impl Multiplexer {
         route: impl FnOnce(&str) -> Option<R>,
         effects: &mut Vec<Effect<R>>,
     ) {
-        let Field::Text(topic) = &message.topic else {
-            return effects.push(Effect::Send(no_such_topic(message)));
-        };
-        let topic = topic.clone();
-        match message.event.as_text() {
-            Some(wire::JOIN) => self.join(topic, message, now, route, effects),
-            Some(wire::LEAVE) => self.leave(&topic, message, now, effects),
-            Some(wire::HEARTBEAT) if topic == wire::HEARTBEAT_TOPIC => {
+        match (&message.topic, message.event.as_text()) {
+            (Field::Json(_), _) => effects.push(Effect::Send(no_such_topic(message))),
+            (Field::Text(topic), Some(wire::JOIN)) => {
+                self.join(topic.clone(), message, now, route, effects);
+            }
+            (Field::Text(topic), Some(wire::LEAVE)) => {
+                self.leave(&topic.clone(), message, now, effects);
+            }
+            (Field::Text(topic), Some(wire::HEARTBEAT)) if topic == wire::HEARTBEAT_TOPIC => {
                 effects.push(Effect::Send(wire::ok(
                     None,
                     message.reference,
                     message.topic,
                 )));
             }
-            _ => self.event(&topic, message, effects),
+            (Field::Text(_), _) => self.event(message, effects),
         }
     }
 
@@ -227,22 +228,18 @@ impl Multiplexer {
         self.note_end(topic, now);
     }
 
-    fn event<R>(
-        &mut self,
-        topic: &ByteString,
-        message: ClientMessage,
-        effects: &mut Vec<Effect<R>>,
-    ) {
+    fn event<R>(&self, message: ClientMessage, effects: &mut Vec<Effect<R>>) {
         let ClientMessage {
             join_ref,
             reference,
-            topic: field,
+            topic,
             event,
             payload,
         } = message;
-        let Some(entry) = self.topics.get(topic) else {
+        let entry = topic.as_text().and_then(|topic| self.topics.get(topic));
+        let Some(entry) = entry else {
             let response = reason("unmatched topic");
-            return effects.push(Effect::Send(wire::error(None, reference, field, response)));
+            return effects.push(Effect::Send(wire::error(None, reference, topic, response)));
         };
         let instance = &entry.current;
         if is_stale(&join_ref, &instance.refs) || matches!(instance.phase, Phase::Leaving) {

@@ -5,10 +5,11 @@ mod joining;
 mod notice;
 mod route;
 
-use std::future::poll_fn;
+use std::future::{poll_fn, ready};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
+use futures::future::BoxFuture;
 use tokio::task::coop;
 use tokio::time::Instant;
 
@@ -87,7 +88,9 @@ impl Server {
         let mut is_greeting = true;
         loop {
             let is_greeting = std::mem::take(&mut is_greeting);
-            if let Some(ending) = self.after_join(channel, is_greeting).await {
+            if self.socket.has_put_off()
+                && let Some(ending) = self.after_join(channel, is_greeting).await
+            {
                 return ending;
             }
             // A channel with a full inbox still lets others run.
@@ -96,7 +99,7 @@ impl Server {
                 Ok(item) => item,
                 Err(ending) => return ending,
             };
-            if let Some(ending) = Box::pin(self.handle::<App, C>(channel, item)).await {
+            if let Some(ending) = self.handle::<App, C>(channel, item).await {
                 return ending;
             }
         }
@@ -152,21 +155,27 @@ impl Server {
         }
     }
 
-    async fn handle<App, C>(&mut self, channel: &mut C, item: Item) -> Option<Ending>
+    /// What handles an item, in a box of its own: a channel that waits keeps no room for it. And one for each kind, as a future is moved
+    /// into its box with all the room it has.
+    fn handle<'a, App, C>(
+        &'a mut self,
+        channel: &'a mut C,
+        item: Item,
+    ) -> BoxFuture<'a, Option<Ending>>
     where
+        App: 'a,
         C: Channel<App>,
     {
         match item {
-            Item::Request(Request::Leave { reference, .. }) => Some(Ending::Left { reference }),
+            Item::Request(Request::Leave { reference, .. }) => {
+                Box::pin(ready(Some(Ending::Left { reference })))
+            }
             Item::Request(Request::Event {
                 event,
                 reference,
                 payload,
-            }) => {
-                self.handle_in::<App, C>(channel, event, reference, payload)
-                    .await
-            }
-            Item::Out(broadcast) => {
+            }) => Box::pin(self.handle_in::<App, C>(channel, event, reference, payload)),
+            Item::Out(broadcast) => Box::pin(async move {
                 let event = broadcast.event_text().clone();
                 let flow = {
                     let socket = &mut self.socket;
@@ -175,16 +184,16 @@ impl Server {
                     handling.of(Some(&event)).await
                 };
                 self.flow(Callback::HandleOut, flow)
-            }
-            Item::Info(info) => {
+            }),
+            Item::Info(info) => Box::pin(async move {
                 let flow = {
                     let socket = &mut self.socket;
                     let handling = pin!(async { info(channel, socket).await });
                     self.notice.handling(Callback::HandleInfo, handling).await
                 };
                 self.flow(Callback::HandleInfo, flow)
-            }
-            Item::Lost(lost) => {
+            }),
+            Item::Lost(lost) => Box::pin(async move {
                 let flow = {
                     let socket = &mut self.socket;
                     let lagged = Lagged(lost);
@@ -192,7 +201,7 @@ impl Server {
                     self.notice.handling(Callback::HandleLagged, handling).await
                 };
                 self.flow(Callback::HandleLagged, flow)
-            }
+            }),
         }
     }
 
@@ -264,51 +273,54 @@ impl Server {
         .await;
     }
 
-    async fn handle_in<App, C>(
-        &mut self,
-        channel: &mut C,
+    /// Handles a message of the client's. Not an `async fn`: that would keep every argument twice.
+    fn handle_in<'a, App, C>(
+        &'a mut self,
+        channel: &'a mut C,
         event: Field,
         reference: Option<Field>,
         payload: Payload,
-    ) -> Option<Ending>
+    ) -> impl Future<Output = Option<Ending>> + Send + use<'a, App, C>
     where
         C: Channel<App>,
     {
         let span = event_span(self.notice.span.as_deref(), &event, &payload);
         self.socket.begin(reference);
-        let mut has_waited = false;
-        let reply = {
-            let socket = &mut self.socket;
-            // The program's types may take as long to read as its callbacks.
-            let handling = pin!(async {
-                let event = decode_event::<C::Event>(&event, payload)?;
-                Ok::<_, EventError>(channel.handle_in(socket, event).await)
-            });
-            let handling = self.notice.handling(Callback::HandleIn, handling);
-            let mut handling = pin!(handling.of(event.as_text()).within(&span));
-            poll_fn(|cx| {
-                let polled = handling.as_mut().poll(cx);
-                has_waited |= polled.is_pending();
-                polled
-            })
-            .await
-        };
-        let reference = self.socket.finish();
-        match reply {
-            Ok(Ok(reply)) => {
-                // The room that there was before may be others' by now.
-                if has_waited && reply.answer.is_some() {
-                    self.room_to_answer().await;
+        async move {
+            let mut has_waited = false;
+            let reply = {
+                let socket = &mut self.socket;
+                // The program's types may take as long to read as its callbacks.
+                let handling = pin!(async {
+                    let event = decode_event::<C::Event>(&event, payload)?;
+                    Ok::<_, EventError>(channel.handle_in(socket, event).await)
+                });
+                let handling = self.notice.handling(Callback::HandleIn, handling);
+                let mut handling = pin!(handling.of(event.as_text()).within(&span));
+                poll_fn(|cx| {
+                    let polled = handling.as_mut().poll(cx);
+                    has_waited |= polled.is_pending();
+                    polled
+                })
+                .await
+            };
+            let reference = self.socket.finish();
+            match reply {
+                Ok(Ok(reply)) => {
+                    // The room that there was before may be others' by now.
+                    if has_waited && reply.answer.is_some() {
+                        self.room_to_answer().await;
+                    }
+                    self.reply(reference, reply)
                 }
-                self.reply(reference, reply)
-            }
-            Ok(Err(error)) => {
-                if let Some(left_out) = self.notice.lines().crashed.pass_now() {
-                    tracing::warn!(topic = self.notice.shown_topic(), %error, left_out, "a channel crashed");
+                Ok(Err(error)) => {
+                    if let Some(left_out) = self.notice.lines().crashed.pass_now() {
+                        tracing::warn!(topic = self.notice.shown_topic(), %error, left_out, "a channel crashed");
+                    }
+                    Some(Ending::Crash)
                 }
-                Some(Ending::Crash)
+                Err(broken) => self.flow(Callback::HandleIn, Err(broken)),
             }
-            Err(broken) => self.flow(Callback::HandleIn, Err(broken)),
         }
     }
 

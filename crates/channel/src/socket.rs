@@ -620,6 +620,11 @@ impl Socket {
         }
     }
 
+    /// Whether there may be something that was put off, or waits for it.
+    pub(crate) fn has_put_off(&mut self) -> bool {
+        self.put_off_mut().is_some()
+    }
+
     /// What is to be done next of what was put off. If it is nothing, what waited for that goes out.
     pub(crate) fn take_after_join(&mut self) -> Vec<Info> {
         let put_off = self.put_off_mut();

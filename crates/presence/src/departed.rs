@@ -10,11 +10,11 @@
 //!
 //! Pure: no clock, no I/O, no tasks.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use matryoshka_tracker::{Entries, Entry};
+use matryoshka_tracker::{Entries, Entry, PresenceRef};
 
 use crate::difference::Difference;
 
@@ -117,18 +117,27 @@ impl Missed {
         self.0.len()
     }
 
-    /// What is to be told right after this list.
+    /// What is to be told right after this list. Of a key, which may have thousands of metas, the list is walked once.
     pub(crate) fn after(&self, list: &Entries) -> Difference {
-        let (mut joins, mut leaves) = (Vec::new(), Vec::new());
-        for (is_news, entry) in &self.0 {
-            let mut of_key = list.by_key(&entry.key);
-            if of_key.any(|listed| listed.reference == entry.reference) {
-                joins.push(Arc::clone(entry));
-            } else if *is_news {
-                leaves.push(Arc::clone(entry));
+        let mut left: Vec<_> = self.0.iter().collect();
+        left.sort_by(|(_, a), (_, b)| a.key.cmp(&b.key));
+        let (mut joins, mut leaves, mut looked) = (Vec::new(), Vec::new(), 0);
+        for of_key in left.chunk_by(|(_, a), (_, b)| a.key == b.key) {
+            let (_, first) = of_key[0];
+            let listed = list.by_key(&first.key).inspect(|_| looked += 1);
+            let listed: BTreeSet<PresenceRef> = listed.map(|entry| entry.reference).collect();
+            for (is_news, entry) in of_key {
+                if listed.contains(&entry.reference) {
+                    joins.push(Arc::clone(entry));
+                } else if *is_news {
+                    leaves.push(Arc::clone(entry));
+                }
             }
         }
-        Difference::of(joins, leaves)
+        Difference {
+            looked,
+            ..Difference::of(joins, leaves)
+        }
     }
 }
 
@@ -166,6 +175,19 @@ mod tests {
         let back = list(&[("a", 2), ("a", 4), ("z", 7)]);
         let expected = [vec![entry("a", 2), entry("a", 4)], vec![entry("c", 3)]];
         assert_eq!(told(&departed, 2, &back), expected);
+    }
+
+    /// All who gave no name may have one key.
+    #[test]
+    fn of_a_key_with_many_metas_the_list_is_walked_once() {
+        const MANY: u64 = 1_000;
+        let (mut departed, topic) = (Departed::default(), Arc::from(TOPIC));
+        let guests = (0..MANY).map(|n| entry("guest", 2 * n)).collect();
+        departed.note(secs(1), &topic, guests);
+        let back: Entries = (0..MANY).map(|n| entry("guest", 3 * n)).collect();
+        let told = departed.missed(TOPIC, secs(0), &[]).after(&back);
+        assert_eq!(told.joins.len() + told.leaves.len(), MANY as usize);
+        assert_eq!(told.looked, MANY);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::extras::Extras;
 use crate::handler::{Change, HandleMetas};
 use crate::meta::Meta;
 use crate::stats::Counters;
+use crate::successors::Successors;
 
 /// The lists that wait for the handler, oldest change first, and those that it knows.
 #[derive(Debug, Default)]
@@ -204,31 +205,22 @@ struct KeyChange<'a> {
 impl<'a> KeyChange<'a> {
     fn new(change: Change<'a>, difference: &Difference) -> Self {
         let (joins, leaves) = difference.of_key(change.key());
-        let (mut joins, mut leaves) = (joins.to_vec(), leaves.to_vec());
-        let mut updated = Vec::new();
-        leaves.retain(|old| {
-            let new = joins.iter().position(|new| replaces(new, old));
-            if let Some(new) = new {
-                updated.push((Meta::new(Arc::clone(old)), Meta::new(joins.remove(new))));
+        let mut successors = Successors::of(joins);
+        let (mut updated, mut left) = (Vec::new(), Vec::new());
+        for old in leaves {
+            match successors.take_in_place_of(old) {
+                Some(new) => updated.push((Meta::new(Arc::clone(old)), Meta::new(new))),
+                None => left.push(Arc::clone(old)),
             }
-            new.is_none()
-        });
+        }
         let metas = |entries: Vec<Arc<Entry>>| entries.into_iter().map(Meta::new).collect();
         Self {
             change,
-            joined: metas(joins),
+            joined: metas(successors.rest()),
             updated,
-            left: metas(leaves),
+            left: metas(left),
         }
     }
-}
-
-/// Whether an entry came in place of another one. One owner has a key of a topic once; but a node that was started again counts its
-/// owners anew.
-fn replaces(new: &Entry, old: &Entry) -> bool {
-    let of_one_owner = new.owner == old.owner && new.node == old.node;
-    let of_one_life = new.reference.has_writer_of(old.reference);
-    new.previous == Some(old.reference) || (of_one_owner && of_one_life)
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod of_owner;
 mod parts;
 mod presence;
 mod stats;
+mod successors;
 mod teller;
 #[cfg(any(test, feature = "test-util"))]
 pub mod testing;

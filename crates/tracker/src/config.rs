@@ -8,6 +8,8 @@ use crate::error::ConfigError;
 
 /// Settings of a [`Tracker`](crate::Tracker). All have defaults that suit a cluster of tens of nodes in one place.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+#[non_exhaustive]
 pub struct TrackerConfig {
     /// Trackers of one name on different nodes belong together. One node has each name once per pubsub.
     /// Default `tracker`.
@@ -60,6 +62,54 @@ impl TrackerConfig {
             name: name.into(),
             ..Self::default()
         }
+    }
+
+    /// Sets [`pool_size`](Self::pool_size).
+    pub fn with_pool_size(mut self, shards: usize) -> Self {
+        self.pool_size = shards;
+        self
+    }
+
+    /// Sets [`broadcast_period`](Self::broadcast_period).
+    pub fn with_broadcast_period(mut self, time: Duration) -> Self {
+        self.broadcast_period = time;
+        self
+    }
+
+    /// Sets [`vector_period`](Self::vector_period).
+    pub fn with_vector_period(mut self, time: Duration) -> Self {
+        self.vector_period = time;
+        self
+    }
+
+    /// Sets [`permdown_period`](Self::permdown_period).
+    pub fn with_permdown_period(mut self, time: Duration) -> Self {
+        self.permdown_period = time;
+        self
+    }
+
+    /// Sets [`log_bytes`](Self::log_bytes).
+    pub fn with_log_bytes(mut self, most: usize) -> Self {
+        self.log_bytes = most;
+        self
+    }
+
+    /// Sets [`inbox_messages`](Self::inbox_messages).
+    pub fn with_inbox_messages(mut self, most: usize) -> Self {
+        self.inbox_messages = most;
+        self
+    }
+
+    /// Sets [`inbox_bytes`](Self::inbox_bytes).
+    pub fn with_inbox_bytes(mut self, most: usize) -> Self {
+        self.inbox_bytes = most;
+        self
+    }
+
+    /// Sets [`consumer_diffs`](Self::consumer_diffs).
+    pub fn with_consumer_diffs(mut self, most: usize) -> Self {
+        self.consumer_diffs = most;
+        self
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {

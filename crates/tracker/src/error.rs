@@ -11,6 +11,7 @@ use crate::reference::PresenceRef;
 
 /// A tracker that was not started. Nothing is left of the attempt.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum TrackerError {
     /// A tracker of that name runs on this pubsub: use it, or choose another name.
     #[error("a tracker of this name runs already")]
@@ -28,6 +29,7 @@ pub enum TrackerError {
 
 /// Settings that cannot be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum ConfigError {
     /// The name is empty or too long.
     #[error("`name` must have 1 to {MAX_NAME_BYTES} bytes")]
@@ -66,6 +68,7 @@ pub enum ConfigError {
 
 /// A value that was not tracked. Nothing changed.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum TrackError {
     /// This owner already tracks something under this topic and key: update it, or untrack it first.
     #[error("this owner already tracks this topic and key, as {reference}")]
@@ -98,6 +101,7 @@ pub enum TrackError {
 
 /// A value that was not updated. What was tracked stays.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum UpdateError {
     /// This owner tracks nothing under this topic and key, or the guard stands for something that has ended: track it.
     #[error("this owner tracks nothing under this topic and key")]
@@ -118,6 +122,7 @@ pub enum UpdateError {
 
 /// Something that was not untracked. It stays as it is.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum UntrackError {
     /// Only other nodes track this key. Each entry is changed on its own node only: do it there.
     #[error("this is tracked on node {node}, and changed only there")]

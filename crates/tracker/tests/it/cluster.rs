@@ -245,11 +245,9 @@ async fn trackers_of_different_names_do_not_meet() {
 #[tokio::test(start_paused = true)]
 async fn a_queue_that_overflows_loses_time_and_nothing_else() {
     let mesh = MemoryMesh::new();
-    let config = TrackerConfig {
-        inbox_messages: 3,
-        pool_size: 2,
-        ..TrackerConfig::default()
-    };
+    let config = TrackerConfig::default()
+        .with_inbox_messages(3)
+        .with_pool_size(2);
     let names = ["a", "b", "c", "d", "e", "f"];
     let nodes: Vec<Node> = names
         .iter()

@@ -37,10 +37,7 @@ async fn a_subscriber_gets_the_list_and_then_exact_diffs() {
 #[tokio::test(start_paused = true)]
 async fn a_lagging_consumer_gets_one_resync_and_holds_up_nobody() {
     let mesh = MemoryMesh::new();
-    let config = TrackerConfig {
-        consumer_diffs: 3,
-        ..TrackerConfig::default()
-    };
+    let config = TrackerConfig::default().with_consumer_diffs(3);
     let (a, b) = (
         Node::with(&mesh, "a", config.clone()),
         Node::with(&mesh, "b", config),

@@ -27,11 +27,9 @@ struct Pair {
 
 impl Pair {
     fn start(pool_size: usize) -> Self {
-        let config = TrackerConfig {
-            pool_size,
-            consumer_diffs: 10 * TOPICS as usize,
-            ..TrackerConfig::default()
-        };
+        let config = TrackerConfig::default()
+            .with_pool_size(pool_size)
+            .with_consumer_diffs(10 * TOPICS as usize);
         let mesh = MemoryMesh::new();
         let start = |name: &str| {
             let pubsub = PubSub::with(mesh.node(name));

@@ -281,10 +281,7 @@ const ROUNDS: u32 = 5_000;
 
 #[tokio::test(start_paused = true)]
 async fn settings_that_cannot_be_are_refused() {
-    let config = TrackerConfig {
-        pool_size: 0,
-        ..TrackerConfig::default()
-    };
+    let config = TrackerConfig::default().with_pool_size(0);
     let refused = Tracker::new(&PubSub::local(), config);
     assert!(matches!(
         refused,

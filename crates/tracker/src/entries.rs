@@ -106,6 +106,20 @@ impl Entries {
             .take_while(move |entry| entry.key.as_ref() == key)
     }
 
+    /// Whether an entry of some node has that key and reference. Of how many have the key does not matter.
+    pub(crate) fn has(&self, key: &str, reference: PresenceRef) -> bool {
+        let sought = (key, reference);
+        let order = |entry: &Entry| (&*entry.key, entry.reference).cmp(&sought);
+        match &self.0 {
+            List::One(entry) => order(entry).is_eq(),
+            List::Chunked(chunks) => {
+                let at = chunks.first_where(|last| order(last).is_lt());
+                let chunk = chunks.all().get(at);
+                chunk.is_some_and(|chunk| chunk.binary_search_by(|entry| order(entry)).is_ok())
+            }
+        }
+    }
+
     #[cfg(test)]
     pub(crate) fn get(&self, place: &Place<'_>) -> Option<&Arc<Entry>> {
         self.iter().find(|entry| Place::of(entry) == *place)

@@ -122,13 +122,10 @@ impl HeldSet {
         Self { told, ..self }
     }
 
-    /// Only another node says that it is of that life. What its owner said to be over was another one.
+    /// Only another node says that it is of that life.
     pub(crate) fn heard_from(self, teller: &NodeName) -> Self {
-        Self {
-            told_by: Some(teller.clone()),
-            said_over: false,
-            ..self
-        }
+        let told_by = Some(teller.clone());
+        Self { told_by, ..self }
     }
 
     /// Who says that it is of that life; nothing, if that was heard here.
@@ -340,6 +337,11 @@ impl Taking {
             entries: BTreeMap::new(),
             told: Told::none(),
         }
+    }
+
+    /// Whether it is that set.
+    pub(crate) fn is_of(&self, node: &NodeName, life: Life) -> bool {
+        (&self.node, self.life) == (node, life)
     }
 
     /// The last entry that is here: those after it are to be asked for. Nothing: all.

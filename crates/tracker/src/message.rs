@@ -298,6 +298,11 @@ impl Op {
     pub(crate) const DELETE: u8 = 2;
     /// The connection of an entry ended, and its user may come back: it stays until another entry takes its place.
     pub(crate) const HOLD: u8 = 3;
+
+    /// Whether it holds the entry of that number.
+    pub(crate) fn holds(&self, put_seq: u64) -> bool {
+        self.kind == Self::HOLD && self.gone == Some(put_seq)
+    }
 }
 
 /// What an entry says. Its node is the sender, its number that of the operation.

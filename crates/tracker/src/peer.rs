@@ -61,6 +61,10 @@ impl Peer {
             return;
         };
         replica.renumber(to, formerly);
+        if let Some(link) = &mut self.link {
+            // No part of a state under the earlier number counts any more.
+            link.assembly = None;
+        }
         if self.floor.life < to {
             self.floor = Floor {
                 life: to,
@@ -94,8 +98,7 @@ impl Peer {
     /// When to believe the peer that it is no further than it says, if others say that it is.
     pub(crate) fn believed_at(&self) -> Option<Duration> {
         let (link, _) = self.heard()?;
-        let told = link.target.is_some() && link.known < self.at_least;
-        told.then_some(self.believed_at)
+        (link.known < self.at_least).then_some(self.believed_at)
     }
 
     /// From now on only what the peer itself says counts.
@@ -311,6 +314,12 @@ impl Link {
         self.suspicion.take()
     }
 
+    /// Whether the peer is being asked for that held set.
+    pub(crate) fn is_taking(&self, node: &NodeName, life: Life) -> bool {
+        let taking = self.taking.as_ref();
+        taking.is_some_and(|taking| taking.is_of(node, life))
+    }
+
     /// Something that came by it was lost, perhaps what its tracker said: its silence counts from now. One that is hidden already has
     /// to speak for itself.
     pub(crate) fn lost(&mut self) {
@@ -411,12 +420,12 @@ impl Sending {
 }
 
 /// Cuts a sequence of sizes into pieces of at most `limit`, the first of at most `first` (a larger single one is a piece of its own), and says
-/// where each ends. There is always one piece.
+/// where each ends. There is always one piece, and none begins with a size of 0.
 pub(crate) fn cut(sizes: impl Iterator<Item = usize>, first: usize, limit: usize) -> Vec<usize> {
     let mut ends = Vec::new();
     let (mut count, mut bytes, mut most) = (0, 0, first);
     for size in sizes {
-        if bytes > 0 && bytes + size > most {
+        if size > 0 && bytes > 0 && bytes + size > most {
             ends.push(count);
             (bytes, most) = (0, limit);
         }

@@ -158,6 +158,12 @@ impl Replica {
         &self.formerly
     }
 
+    /// Whether the node wrote as that one before it took this number.
+    pub(crate) fn wrote_as(&self, writer: Writer) -> bool {
+        let of = |life: &Life| Writer::new(self.node.as_str(), self.shard, *life);
+        self.formerly.iter().any(|life| of(life) == writer)
+    }
+
     pub(crate) fn set_formerly(&mut self, formerly: &[Life]) {
         self.formerly = formerly.to_vec();
     }
@@ -274,7 +280,7 @@ impl Replica {
             let put_seq = entry.reference.put_seq();
             self.is_gone(put_seq) && !known.contains_key(&put_seq)
         });
-        let slots: Vec<Slot> = gone.map(Slot::of).collect();
+        let slots: BTreeSet<Slot> = gone.map(Slot::of).collect();
         let is_after = |kept: &Kept| {
             let Some(was) = kept.entry.previous.map(PresenceRef::put_seq) else {
                 return false;
@@ -396,6 +402,11 @@ impl Assembly {
         } else {
             (Assembled::Waiting, Some(self))
         }
+    }
+
+    /// Whether it is of that state.
+    pub(crate) fn is_of(&self, at: Position) -> bool {
+        self.of == at
     }
 
     /// Whether that part is of the same state and has come before.

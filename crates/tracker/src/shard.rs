@@ -490,7 +490,6 @@ impl Shard {
         self.stats.gaps += 1;
         let due = now + 2 * self.settings.broadcast_period;
         if let Some(link) = self.peers.get_mut(node).and_then(|peer| peer.link.as_mut()) {
-            link.assembly = None;
             link.suspect(u64::MAX, due);
             link.lost();
         }

@@ -15,7 +15,7 @@ use crate::diff::Diff;
 use crate::entries::{Entries, Place};
 use crate::entry::Entry;
 use crate::life::Life;
-use crate::reference::PresenceRef;
+use crate::reference::{PresenceRef, Writer};
 pub(crate) use held_key::Beside;
 use held_key::HeldKey;
 
@@ -97,10 +97,16 @@ impl VisibleSet {
             .flat_map(move |entries| entries.by_key(key))
     }
 
+    /// Whether an entry is visible under the key and reference of this one, of whatever node it is.
+    pub(crate) fn has(&self, entry: &Entry) -> bool {
+        let entries = self.topics.get(&entry.topic);
+        entries.is_some_and(|entries| entries.has(&entry.key, entry.reference))
+    }
+
     /// Makes an entry visible. If it is new beside what is held under its topic and key, all of that is not visible any more: it is
     /// given back.
-    pub(crate) fn insert(&mut self, entry: &Arc<Entry>) -> Vec<ShownHeld> {
-        let displaced = self.displace(entry);
+    pub(crate) fn insert(&mut self, entry: &Arc<Entry>, wrote_as: WroteAs<'_>) -> Vec<ShownHeld> {
+        let displaced = self.displace(entry, wrote_as);
         for held in &displaced {
             self.take_out(&held.entry);
         }
@@ -114,6 +120,7 @@ impl VisibleSet {
         entry: &Arc<Entry>,
         of: HeldBy,
         beside: Beside<'_>,
+        wrote_as: WroteAs<'_>,
     ) -> bool {
         let key = topic_key(entry);
         if !self.held.contains_key(&key) {
@@ -127,7 +134,7 @@ impl VisibleSet {
         let Some(there) = self.held.get_mut(&key) else {
             return false;
         };
-        let is_held = there.hold(entry, of, beside);
+        let is_held = there.hold(entry, of, beside, wrote_as);
         if there.holds_nothing() {
             self.idle.push(key);
         }
@@ -191,7 +198,7 @@ impl VisibleSet {
         beside.take(MOST_TOLD).collect()
     }
 
-    fn displace(&mut self, entry: &Arc<Entry>) -> Vec<ShownHeld> {
+    fn displace(&mut self, entry: &Arc<Entry>, wrote_as: WroteAs<'_>) -> Vec<ShownHeld> {
         if self.held.is_empty() {
             return Vec::new();
         }
@@ -199,7 +206,7 @@ impl VisibleSet {
         let Some(there) = self.held.get_mut(&key) else {
             return Vec::new();
         };
-        let displaced = there.admit(entry);
+        let displaced = there.admit(entry, wrote_as);
         if there.holds_nothing() {
             self.idle.push(key);
         }
@@ -349,6 +356,15 @@ pub(crate) enum HeldBy {
     Copy(NodeName),
     /// The held set of that life of that node.
     Set(NodeName, Life),
+}
+
+/// Whether the tracker that has an entry wrote as that one before it took another number.
+pub(crate) type WroteAs<'a> = &'a dyn Fn(&Entry, Writer) -> bool;
+
+/// No tracker has taken another number.
+#[cfg(test)]
+pub(crate) fn under_one_number(_: &Entry, _: Writer) -> bool {
+    false
 }
 
 type TopicKey = (Arc<str>, Arc<str>);

@@ -281,6 +281,18 @@ fn i18_what_is_told_of_ends_has_a_bound_for_each_teller_and_is_not_renewed() {
     assert!(ended.tellers.is_empty());
 }
 
+/// So often in a vector period, and in the next one as often again.
+#[test]
+fn i18_a_set_takes_so_many_other_numbers_in_each_period() {
+    let mut set = set(1, &[(1, "ann")]);
+    for start in [3 * SECOND, 4 * SECOND] {
+        for _ in 0..MOVES {
+            assert!(set.may_move(start, SECOND));
+        }
+        assert!(!set.may_move(start + SECOND / 2, SECOND));
+    }
+}
+
 /// What one tracker did: the entries that it had after each of its operations, and from which first value each came by updates.
 #[derive(Debug, Default)]
 struct Past {

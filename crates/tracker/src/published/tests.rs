@@ -15,7 +15,7 @@ use crate::diffs::{DiffEvent, Diffs, TopicDiffs, TopicEvent};
 use crate::entry::Entry;
 use crate::life::Life;
 use crate::reference::{PresenceRef, Writer};
-use crate::visible::VisibleSet;
+use crate::visible::{VisibleSet, under_one_number};
 
 fn entry(topic: &str, seq: u64) -> Arc<Entry> {
     Arc::new(Entry {
@@ -44,7 +44,7 @@ impl Tracked {
     }
 
     fn join(&mut self, topic: &str, seq: u64) {
-        self.visible.insert(&entry(topic, seq));
+        self.visible.insert(&entry(topic, seq), &under_one_number);
         self.published.publish(0, self.visible.take_step());
     }
 

@@ -110,7 +110,10 @@ impl Shard {
             match link.unheard {
                 SILENT_PERIODS => silent.push(node.clone()),
                 ASKED_PERIODS..SILENT_PERIODS => asked.push(node.clone()),
-                periods if self.settings.vector_period * periods >= longest => peer.replica = None,
+                // Who was hidden before that, and by no means sooner, however short the permdown period is.
+                SILENT_PERIODS.. if self.settings.vector_period * link.unheard >= longest => {
+                    peer.replica = None;
+                }
                 _ => {}
             }
         }

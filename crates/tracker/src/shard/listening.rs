@@ -300,7 +300,7 @@ impl Shard {
             return;
         };
         if part.at.seq <= replica.seq() {
-            link.assembly = None;
+            link.assembly.take_if(|assembly| assembly.is_of(part.at));
             self.stats.old_states += 1;
             self.send_part_taken(node, part.at, part.parts - 1);
             return self.show(node);

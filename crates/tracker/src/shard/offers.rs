@@ -33,6 +33,7 @@ impl Shard {
             };
             if self.lacks(&node, offer, from, now)
                 && let Some(link) = self.link_mut(from)
+                && !link.is_taking(&node, offer.at.life)
                 && link.wanted.len() < MAX_SETS
             {
                 link.wanted.insert((node, offer.at.life));

@@ -23,7 +23,8 @@ use crate::held::{HeldSet, Told};
 use crate::life::Life;
 use crate::message::{Farewell, Goodbye, Message};
 use crate::owner_log::FORMER_LIVES;
-use crate::peer::{Floor, RETRY_PERIOD};
+use crate::peer::{Floor, Peer, RETRY_PERIOD};
+use crate::reference::Writer;
 use crate::replica::Replica;
 use crate::slot::Slot;
 use crate::visible::{Beside, HeldBy};
@@ -62,7 +63,8 @@ impl Shard {
     /// Lists an entry: if it is new, in place of the held ones under its topic and key.
     pub(super) fn show_entry(&mut self, entry: &Arc<Entry>) {
         self.evict(entry);
-        for held in self.visible.insert(entry) {
+        let displaced = self.visible.insert(entry, &wrote_as(&self.peers));
+        for held in displaced {
             self.stats.grace_used += 1;
             self.mark_gone(&held.of, &held.entry);
         }
@@ -77,7 +79,9 @@ impl Shard {
         } else {
             self.evict(entry);
         }
-        if !self.visible.insert_held(entry, of.clone(), beside) {
+        let visible = &mut self.visible;
+        let is_held = visible.insert_held(entry, of.clone(), beside, &wrote_as(&self.peers));
+        if !is_held {
             self.mark_gone(&of, entry);
         }
     }
@@ -104,8 +108,7 @@ impl Shard {
         let put_seq = entry.reference.put_seq();
         let there = peer.and_then(|peer| peer.replica.as_ref()?.entry_at(put_seq));
         let is_it = |other: &Arc<Entry>| other.reference == entry.reference;
-        let mut listed = self.visible.by_key(&entry.topic, &entry.key);
-        self.own.wrote(entry.reference) || there.is_some_and(is_it) || listed.any(is_it)
+        self.own.wrote(entry.reference) || there.is_some_and(is_it) || self.visible.has(entry)
     }
 
     /// Where a node itself has an entry, none of a set with the same reference stays, of whatever node that is said to be.
@@ -314,10 +317,6 @@ impl Shard {
         says: Says<'_>,
         now: Duration,
     ) {
-        if self.hears(node, before) {
-            // Its own word will come, or its link ends.
-            return;
-        }
         if says != Says::Itself && self.said_over(node, before) {
             // Its own word was that it ends under that number: it took no later one.
             return;
@@ -326,13 +325,6 @@ impl Shard {
         match says {
             Says::Itself => self.ended.insert(node, before, now),
             Says::Another(teller) => self.ended.insert_told(node, before, teller, now),
-        }
-        // A copy takes another number at its own node's word only: whoever makes one up would keep that node from being heard.
-        if says == Says::Itself
-            && let Some(peer) = self.peers.get_mut(node)
-            && peer.have().is_some_and(|at| at.life == before)
-        {
-            peer.renumber(to, from);
         }
         let (key, period) = ((node.clone(), before), self.settings.vector_period);
         let set = self.held.get_mut(&key);
@@ -451,6 +443,16 @@ impl Shard {
     pub(super) fn hears(&self, node: &NodeName, life: Life) -> bool {
         let heard = self.peers.get(node).and_then(|peer| peer.heard());
         heard.is_some_and(|(_, replica)| replica.life() == life)
+    }
+}
+
+/// Whether the tracker of another node that has an entry wrote as that one under a former number.
+fn wrote_as(peers: &BTreeMap<NodeName, Peer>) -> impl Fn(&Entry, Writer) -> bool {
+    |entry, writer| {
+        let copy = peers
+            .get(&entry.node)
+            .and_then(|peer| peer.replica.as_ref());
+        copy.is_some_and(|copy| copy.wrote_as(writer))
     }
 }
 

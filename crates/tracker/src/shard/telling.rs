@@ -9,7 +9,7 @@ use matryoshka_pubsub::NodeName;
 use super::{Effect, Shard};
 use crate::life::Life;
 use crate::message::{
-    Heard, Hello, Message, OP_OVERHEAD_BYTES, Ops, Part, PartTaken, Position, Pull, Vector,
+    Heard, Hello, Message, OP_OVERHEAD_BYTES, Op, Ops, Part, PartTaken, Position, Pull, Vector,
 };
 use crate::peer::{Peer, Sending, cut};
 use crate::replica::{Assembly, Replica};
@@ -197,7 +197,13 @@ impl Shard {
 
     /// The operations after that number, in messages of a bounded size. At least one message, that says how far it is.
     pub(super) fn ops_after(&self, seq: u64) -> Vec<Ops> {
-        let (ops, sizes): (Vec<_>, Vec<_>) = self.own.ops_after(seq).unzip();
+        let (ops, mut sizes): (Vec<Op>, Vec<_>) = self.own.ops_after(seq).unzip();
+        for (put, pair) in (seq + 1..).zip(ops.windows(2)) {
+            // What was updated while it is held would be listed as tracked between the two, and what stood beside it forgotten.
+            if pair[1].holds(put) {
+                sizes[(put - seq) as usize] = 0;
+            }
+        }
         let mut ops = ops.into_iter();
         let (mut from, mut start) = (seq, 0);
         let life = self.own.at().life;

@@ -236,6 +236,13 @@ impl Net {
         self.diffs[node].clear();
     }
 
+    /// A node is told that it needs a higher number.
+    fn renumber(&mut self, node: usize, incarnation: u64) {
+        let event = MemberEvent::Renumbered(Incarnation(incarnation));
+        self.shards[node].handle_member(&event, self.now);
+        self.run();
+    }
+
     fn keys(&self, node: usize) -> String {
         let keys = self.shards[node]
             .listed()

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use matryoshka_pubsub::NodeName;
 
-use super::{HeldBy, ShownHeld};
+use super::{HeldBy, ShownHeld, WroteAs};
 use crate::entry::Entry;
 use crate::reference::PresenceRef;
 
@@ -100,11 +100,18 @@ impl HeldKey {
     }
 
     /// Adds a held entry, unless its user is back or it is there already. Whether it did.
-    pub(super) fn hold(&mut self, entry: &Arc<Entry>, of: HeldBy, beside: Beside<'_>) -> bool {
-        if let Beside::Told(told) = beside
-            && !self.beside.values().all(|there| self.is_told(told, there))
-        {
-            return false;
+    pub(super) fn hold(
+        &mut self,
+        entry: &Arc<Entry>,
+        of: HeldBy,
+        beside: Beside<'_>,
+        wrote_as: WroteAs<'_>,
+    ) -> bool {
+        if let Beside::Told(told) = beside {
+            let mut beside = self.beside.values();
+            if !beside.all(|there| self.is_told(told, there, wrote_as)) {
+                return false;
+            }
         }
         let Slot::Vacant(vacant) = self.held.entry(entry.reference) else {
             return false;
@@ -142,9 +149,10 @@ impl HeldKey {
 
     /// Whether an entry is one of these, or what one was updated to, however often. Nobody has listed those here, so whose they were is not
     /// known: an update that its node made of a later value than one that is not there is taken for that.
-    fn is_told(&self, told: &[PresenceRef], entry: &Entry) -> bool {
+    fn is_told(&self, told: &[PresenceRef], entry: &Entry, wrote_as: WroteAs<'_>) -> bool {
         let became = |told: PresenceRef, was: PresenceRef| {
-            told == was || (is_no_later(told, was) && !self.beside.contains_key(&told))
+            let is_no_later = || is_no_later(told, (was, entry), wrote_as);
+            told == was || (is_no_later() && !self.beside.contains_key(&told))
         };
         told.iter().any(|told| {
             *told == entry.reference || entry.previous.is_some_and(|was| became(*told, was))
@@ -153,12 +161,12 @@ impl HeldKey {
 
     /// A tracked entry becomes visible. It is the return of the user of all that it does not stand beside: those are held no longer, and are
     /// given back.
-    pub(super) fn admit(&mut self, entry: &Arc<Entry>) -> Vec<ShownHeld> {
+    pub(super) fn admit(&mut self, entry: &Arc<Entry>, wrote_as: WroteAs<'_>) -> Vec<ShownHeld> {
         let mut displaced = Vec::new();
-        if !self.was_here(entry) {
+        if !self.was_here(entry, wrote_as) {
             let held = mem::take(&mut self.held);
             for (place, held) in held {
-                if self.is_told(&held.told, entry) {
+                if self.is_told(&held.told, entry, wrote_as) {
                     self.held.insert(place, held);
                 } else {
                     displaced.push(held.shown);
@@ -170,20 +178,17 @@ impl HeldKey {
     }
 
     /// Whether an entry was visible before, or what it was updated from was: perhaps several times while nobody saw it here.
-    fn was_here(&self, entry: &Entry) -> bool {
+    fn was_here(&self, entry: &Entry, wrote_as: WroteAs<'_>) -> bool {
         let Some(here) = self.away.get(&whose(entry)).copied() else {
             return self.beside.contains_key(&entry.reference);
         };
-        here == entry.reference || entry.previous.is_some_and(|was| is_no_later(here, was))
+        let is_no_later = |was| is_no_later(here, (was, entry), wrote_as);
+        here == entry.reference || entry.previous.is_some_and(is_no_later)
     }
 
     /// An entry is not visible any more. What it may be updated to is no return, though it was held.
     pub(super) fn remove(&mut self, entry: &Entry) {
-        let held = self.held.get(&entry.reference);
-        let was_held = held.is_some_and(|held| held.is_of(&entry.node));
-        if was_held {
-            self.held.remove(&entry.reference);
-        }
+        let was_held = self.held.remove(&entry.reference).is_some();
         if was_held || self.beside.remove(&entry.reference).is_some() {
             self.away.insert(whose(entry), entry.reference);
         }
@@ -197,9 +202,11 @@ fn whose(entry: &Entry) -> Whose {
     (entry.node.clone(), entry.owner)
 }
 
-/// Whether one tracker wrote both, the first one no later.
-fn is_no_later(a: PresenceRef, b: PresenceRef) -> bool {
-    a.has_writer_of(b) && a <= b
+/// Whether one tracker wrote both, the first one no later: the second one is what an entry was before. A tracker that has taken another
+/// number goes on counting.
+fn is_no_later(a: PresenceRef, (b, entry): (PresenceRef, &Entry), wrote_as: WroteAs<'_>) -> bool {
+    let one_wrote = a.has_writer_of(b) || wrote_as(entry, a.writer());
+    one_wrote && a.put_seq() <= b.put_seq()
 }
 
 /// So many entries at most are looked for each time that something is held beside them.

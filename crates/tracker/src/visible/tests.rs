@@ -34,7 +34,7 @@ proptest! {
         let mut replayed = BTreeSet::new();
         for (what, topic, seq) in changes.into_iter().chain([(2, 0, 0)]) {
             match what {
-                0 => drop(visible.insert(&entry(topic, seq))),
+                0 => drop(visible.insert(&entry(topic, seq), &under_one_number)),
                 1 => {
                     visible.remove(&entry(topic, seq));
                 }
@@ -65,8 +65,8 @@ proptest! {
 fn what_comes_and_goes_within_a_step_is_not_told() {
     let mut visible = VisibleSet::default();
     let (stays, passes) = (entry(0, 1), entry(0, 2));
-    visible.insert(&passes);
-    visible.insert(&stays);
+    visible.insert(&passes, &under_one_number);
+    visible.insert(&stays, &under_one_number);
     visible.remove(&passes);
     let steps = visible.take_step();
     assert_eq!(steps.len(), 1);
@@ -80,10 +80,10 @@ fn what_comes_and_goes_within_a_step_is_not_told() {
 #[test]
 fn an_entry_that_goes_and_comes_back_within_a_step_is_not_told() {
     let mut visible = VisibleSet::default();
-    visible.insert(&entry(0, 1));
+    visible.insert(&entry(0, 1), &under_one_number);
     visible.take_step();
     visible.remove(&entry(0, 1));
-    visible.insert(&entry(0, 1));
+    visible.insert(&entry(0, 1), &under_one_number);
     assert!(visible.take_step().is_empty());
 }
 
@@ -91,7 +91,7 @@ fn an_entry_that_goes_and_comes_back_within_a_step_is_not_told() {
 fn entries_share_their_topics_name() {
     let mut visible = VisibleSet::default();
     let first = entry(0, 1);
-    visible.insert(&first);
+    visible.insert(&first, &under_one_number);
     let mut names = SharedNames::new(&visible);
     assert!(Arc::ptr_eq(&names.share(&"t0".into()), &first.topic));
     let fresh = names.share(&"t9".into());
@@ -107,8 +107,8 @@ fn i14_of_an_entry_that_comes_twice_within_a_step_the_last_value_is_told() {
         meta: Bytes::from_static(b"another"),
         ..Entry::clone(&first)
     });
-    visible.insert(&first);
-    visible.insert(&last);
+    visible.insert(&first, &under_one_number);
+    visible.insert(&last, &under_one_number);
     let steps = visible.take_step();
     assert_eq!(steps[0].diff.joins, [Arc::clone(&last)]);
     assert_eq!(steps[0].entries.iter().collect::<Vec<_>>(), [&last]);
@@ -125,13 +125,23 @@ fn what_is_lost_among_many_of_one_key_costs_no_look_at_all_of_them() {
         })
     };
     for seq in 0..1_000 {
-        visible.insert(&guest(seq));
+        visible.insert(&guest(seq), &under_one_number);
     }
     for lost in 0..500 {
         visible.remove(&guest(lost));
-        assert!(visible.insert_held(&guest(lost), HeldBy::Own, Beside::Visible));
+        assert!(visible.insert_held(
+            &guest(lost),
+            HeldBy::Own,
+            Beside::Visible,
+            &under_one_number
+        ));
         visible.assert_consistent();
-        assert_eq!(visible.insert(&guest(1_000 + lost)).len(), 1);
+        assert_eq!(
+            visible
+                .insert(&guest(1_000 + lost), &under_one_number)
+                .len(),
+            1
+        );
     }
     assert!(visible.gathered < 1_000, "{}", visible.gathered);
     for left in 500..1_500 {
@@ -161,9 +171,14 @@ fn i14_what_stands_beside_one_of_two_that_are_here_gives_way() {
     let [one, two, held] = [1, 2, 3].map(|number| place(number, number, None));
     let told = |told: &[PresenceRef]| {
         let mut visible = VisibleSet::default();
-        visible.insert(&one);
-        visible.insert(&two);
-        visible.insert_held(&held, held_by_a_set(), Beside::Told(told))
+        visible.insert(&one, &under_one_number);
+        visible.insert(&two, &under_one_number);
+        visible.insert_held(
+            &held,
+            held_by_a_set(),
+            Beside::Told(told),
+            &under_one_number,
+        )
     };
     assert!(told(&[one.reference, two.reference]));
     assert!(!told(&[one.reference]));
@@ -178,12 +193,12 @@ fn i14_who_came_after_the_place_that_is_told_of_is_no_later_value_of_it() {
     let held = place(3, 2, None);
     for is_listed in [false, true] {
         let mut visible = VisibleSet::default();
-        visible.insert(&updated);
+        visible.insert(&updated, &under_one_number);
         if is_listed {
-            visible.insert(&told);
+            visible.insert(&told, &under_one_number);
         }
         let beside = Beside::Told(std::slice::from_ref(&told.reference));
-        let stays = visible.insert_held(&held, held_by_a_set(), beside);
+        let stays = visible.insert_held(&held, held_by_a_set(), beside, &under_one_number);
         assert_eq!(stays, !is_listed);
     }
 }
@@ -193,14 +208,16 @@ fn i14_who_came_after_the_place_that_is_told_of_is_no_later_value_of_it() {
 fn i14_what_had_gone_before_a_hold_is_a_return_when_it_comes_again() {
     let mut visible = VisibleSet::default();
     let others: Vec<_> = (1..40).map(|number| place(number, number, None)).collect();
-    others.iter().for_each(|entry| drop(visible.insert(entry)));
+    others
+        .iter()
+        .for_each(|entry| drop(visible.insert(entry, &under_one_number)));
     let [first, second] = [40, 41].map(|number| place(number, number, None));
-    assert!(visible.insert_held(&first, HeldBy::Own, Beside::Visible));
+    assert!(visible.insert_held(&first, HeldBy::Own, Beside::Visible, &under_one_number));
     visible.remove(&others[0]);
     visible.remove(&first);
     visible.take_step();
-    assert!(visible.insert_held(&second, HeldBy::Own, Beside::Visible));
-    let displaced = visible.insert(&others[0]);
+    assert!(visible.insert_held(&second, HeldBy::Own, Beside::Visible, &under_one_number));
+    let displaced = visible.insert(&others[0], &under_one_number);
     let displaced: Vec<_> = displaced.iter().map(|held| held.entry.reference).collect();
     assert_eq!(displaced, [second.reference]);
 }

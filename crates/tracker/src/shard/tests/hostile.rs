@@ -627,4 +627,143 @@ fn i22_a_tracker_takes_one_higher_number_in_a_vector_period() {
 }
 
 /// A year of microseconds.
+/// A made-up entry of the victim's life has a number of the victim's, and its user comes here. Then the victim is heard: what it holds itself
+/// under that number is another one.
+#[test]
+fn i10_what_gave_way_of_a_made_up_set_hides_nothing_that_its_node_holds() {
+    let mut net = Net::new(3);
+    net.up(HEARER, LIAR);
+    net.holds_ann();
+    net.lie_of("a", life(1), &[made_up("zoe", net.first_of_victim())]);
+    assert_eq!(net.keys(HEARER), "zoe");
+    net.track(HEARER, "zoe");
+    net.untrack(HEARER, "zoe");
+    assert_eq!(net.keys(HEARER), "");
+    net.up(VICTIM, HEARER);
+    net.pass(2 * settings().vector_period + RETRY_PERIOD);
+    assert_eq!(net.keys(HEARER), "ann");
+}
+
+/// Ann's user is back, and her old place, which its node has still, is not listed any more. Nor is it under the name of an earlier process.
+#[test]
+fn i8_what_gave_way_in_a_copy_does_not_come_with_a_made_up_set() {
+    let mut net = Net::meshed(3).holding_ann();
+    net.track(HEARER, "ann");
+    net.untrack(HEARER, "ann");
+    assert_eq!(net.keys(HEARER), "");
+    net.take_diffs(HEARER);
+    net.lie_of(
+        "a",
+        Life::first_of(0),
+        &[made_up("ann", net.first_of_victim())],
+    );
+    assert_eq!(
+        (net.keys(HEARER), net.take_diffs(HEARER)),
+        (String::new(), vec![])
+    );
+}
+
+/// While its node is out of reach what gave way of it is listed under another name, and no longer than that.
+#[test]
+fn i8_what_gave_way_in_a_copy_goes_under_another_name_when_its_node_is_heard() {
+    let mut net = Net::meshed(3);
+    let ticket = net.track(VICTIM, "ann");
+    net.shards[VICTIM].set_drop_grace(&ticket, GRACE);
+    net.pass(PERIOD);
+    net.shards[VICTIM].release(&ticket, net.now);
+    net.pass(PERIOD);
+    net.down(VICTIM, LIAR);
+    net.down(VICTIM, HEARER);
+    net.up(VICTIM, HEARER);
+    net.track(HEARER, "ann");
+    net.untrack(HEARER, "ann");
+    net.down(VICTIM, HEARER);
+    assert_eq!(net.keys(HEARER), "");
+    net.lie_of("zz", life(1), &[made_up("ann", net.first_of_victim())]);
+    assert_eq!(net.keys(HEARER), "ann");
+    net.up(VICTIM, HEARER);
+    assert_eq!(net.shards[HEARER].shown_life(&name(VICTIM)), Some(life(1)));
+    assert_eq!(net.keys(HEARER), "");
+}
+
+/// Before the victim is heard its entry is listed under another name, and said to be its own as well.
+#[test]
+fn i10_i14_what_a_node_holds_itself_takes_the_place_of_its_reference_under_another_name() {
+    let mut net = Net::new(3);
+    net.up(HEARER, LIAR);
+    net.holds_ann();
+    let ann = [made_up("ann", net.first_of_victim())];
+    net.lie_of("zz", life(1), &ann);
+    net.lie_of("a", life(1), &ann);
+    let nodes = |net: &Net| {
+        let listed = net.shards[HEARER].listed();
+        listed
+            .map(|entry| entry.node.to_string())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(nodes(&net), ["zz"]);
+    net.up(VICTIM, HEARER);
+    net.pass(2 * settings().vector_period + RETRY_PERIOD);
+    assert_eq!(nodes(&net), ["a"]);
+}
+
+fn made_up(key: &str, reference: PresenceRef) -> HeldValue {
+    HeldValue {
+        topic: "t".into(),
+        key: key.into(),
+        meta: Bytes::new(),
+        owner: 1,
+        reference,
+        previous: None,
+        beside: Vec::new(),
+    }
+}
+
+impl Net {
+    /// The victim drains, and holds ann.
+    fn holds_ann(&mut self) {
+        self.track(VICTIM, "ann");
+        self.shards[VICTIM].restart(GRACE);
+        self.shards[VICTIM].hold(&[1], self.now);
+        self.run();
+        self.pass(PERIOD);
+    }
+
+    fn holding_ann(mut self) -> Self {
+        self.holds_ann();
+        self
+    }
+
+    /// What the victim tracked first.
+    fn first_of_victim(&self) -> PresenceRef {
+        PresenceRef::new(Writer::new(name(VICTIM).as_str(), 0, life(1)), 1)
+    }
+
+    /// The liar says that it holds these of that life of a node, and is asked for them.
+    fn lie_of(&mut self, node: &str, life: Life, entries: &[HeldValue]) {
+        let set = Offer {
+            node: node.to_owned(),
+            at: Position { life, seq: 1 },
+            left: GRACE.as_millis() as u64,
+            formerly: Vec::new(),
+        };
+        let says = Vector {
+            held: vec![set.clone()],
+            ..vector(self.shards[LIAR].at(), Vec::new())
+        };
+        let part = HeldPart {
+            set,
+            entries: entries.to_vec(),
+            more: false,
+            after: Some(0),
+        };
+        self.deaf.insert((LIAR, HEARER));
+        for message in [Message::Vector(says), Message::HeldPart(part)] {
+            self.hear(HEARER, LIAR, self.link(HEARER, LIAR), message);
+            self.run();
+        }
+        self.deaf.remove(&(LIAR, HEARER));
+    }
+}
+
 const CLOCK_ERROR: u64 = 365 * 24 * 60 * 60 * 1_000_000;

@@ -369,3 +369,25 @@ fn offer_of(node: usize, at: Position) -> crate::message::Offer {
         formerly: Vec::new(),
     }
 }
+
+/// Ever less often, but never more than eight seconds apart: so long after it can be reached again it is asked, at the latest.
+#[test]
+fn i9_who_does_not_answer_is_asked_again_every_eight_seconds() {
+    let mut net = Net::meshed(2);
+    net.deaf.insert((1, 0));
+    net.track(0, "a");
+    net.pass(PERIOD);
+    net.deaf = BTreeSet::from([(0, 1)]);
+    net.track(0, "b");
+    net.pass(PERIOD);
+    let mut asked = Vec::new();
+    for _ in 0..60 * 20 {
+        let before = net.shards[1].stats().pulls_sent;
+        net.pass(PERIOD);
+        if net.shards[1].stats().pulls_sent > before {
+            asked.push(net.now);
+        }
+    }
+    let apart = asked.windows(2).map(|pair| (pair[1] - pair[0]).as_secs());
+    assert_eq!(apart.collect::<Vec<_>>()[..5], [2, 4, 8, 8, 8]);
+}

@@ -391,3 +391,67 @@ fn i14_who_came_back_while_a_link_was_broken_takes_the_old_place_when_it_is_up()
         (vec![(1, 1)], vec![2; 3])
     );
 }
+
+/// The same as above, and the node of the other place takes another number meanwhile.
+#[test]
+fn i14_a_place_that_was_updated_under_another_number_is_no_return_however_often() {
+    for updates in 0..4 {
+        let mut net = Net::with_places(&[(0, 1), (1, 2)]);
+        net.close_held(&[1]);
+        net.down(1, 2);
+        net.renumber(1, 7);
+        for _ in 0..updates {
+            net.update_place(1, 2);
+        }
+        net.up(1, 2);
+        net.pass(PERIOD);
+        assert_eq!(net.places(), [2; 3], "{updates}");
+        assert_eq!(net.take_diffs(2), [(0, 1), (1, 0)], "{updates}");
+        net.diffs.iter_mut().for_each(Vec::clear);
+        net.come(&[(1, 1)]);
+        assert_eq!(net.changes(), [(1, 1)], "its return: {updates}");
+    }
+}
+
+/// Nor is it one to whom the held place is told, and that it stands beside the other one as that was before.
+#[test]
+fn i14_the_restarted_node_lists_both_places_though_the_other_one_took_another_number() {
+    for updates in 0..4 {
+        let mut net = Net::with_places(&[(0, 1), (2, 2)]);
+        net.close_held(&[1]);
+        net.end_and_begin();
+        net.deaf.insert((1, 2));
+        net.renumber(2, 7);
+        for _ in 0..updates {
+            net.update_place(2, 2);
+        }
+        net.up(0, 1);
+        net.up(0, 2);
+        assert_eq!(net.places()[0], 2, "{updates}");
+    }
+}
+
+/// The update is large, and the word that it is held still would have a message of its own.
+#[test]
+fn i14_a_large_update_of_what_is_held_leaves_the_other_places_what_they_were() {
+    let mut net = Net::with_places(&[(0, 1), (1, 2)]);
+    net.close_held_ahead();
+    net.down(1, 2);
+    let meta = Bytes::from(vec![7; settings().chunk_bytes]);
+    let updated = net.shards[0].update(&place(1), None, meta, net.now);
+    assert!(updated.is_ok());
+    net.run();
+    net.pass(PERIOD);
+    net.up(1, 2);
+    net.pass(PERIOD);
+    assert_eq!((net.places(), net.shards[2].held_listed()), (vec![2; 3], 1));
+}
+
+impl Net {
+    /// The first node is about to close its first connection.
+    fn close_held_ahead(&mut self) {
+        self.shards[0].hold(&[1], self.now);
+        self.run();
+        self.pass(PERIOD);
+    }
+}

@@ -361,6 +361,7 @@ fn i20_a_life_that_was_held_to_the_end_is_not_heard_when_its_node_is_forgotten()
 }
 
 mod ends;
+mod numbers;
 mod parts;
 mod places;
 

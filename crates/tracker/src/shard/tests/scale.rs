@@ -5,7 +5,11 @@
 use std::fs;
 
 use super::*;
+use crate::held::Told;
+use crate::message::Offer;
 use crate::reference::{PresenceRef, Writer};
+use crate::replica::{Kept, Replica, State};
+use crate::visible::under_one_number;
 
 /// Runs that are small, and how many times larger the large one is.
 const SMALL: usize = 4_000;
@@ -120,10 +124,89 @@ fn many_held_entries_of_one_key_come_and_go_by_their_number() {
             })
             .collect();
         for entry in &held {
-            assert!(visible.insert_held(entry, HeldBy::Own, Beside::Visible));
+            assert!(visible.insert_held(entry, HeldBy::Own, Beside::Visible, &under_one_number));
         }
         assert_eq!(visible.take_step().len(), 1);
         assert!(held.iter().all(|entry| visible.remove(entry)));
         assert_eq!(visible.take_step().len(), 1);
+    });
+}
+
+/// A set of many, all of one key, is listed, and gives way.
+#[test]
+fn a_held_set_of_many_under_one_key_costs_by_their_number() {
+    let writer = Writer::new("b", 0, life(1));
+    let entry = |number: u64| {
+        let entry = Arc::new(Entry {
+            topic: "t".into(),
+            key: "k".into(),
+            meta: Bytes::new(),
+            reference: PresenceRef::new(writer, number),
+            previous: None,
+            node: name(1),
+            owner: number,
+            verdict: crate::entry::Verdict::default(),
+        });
+        (number, entry)
+    };
+    grows_with_size_and_no_faster(|entries| {
+        let mut shard = Shard::new(name(0), life(1), settings());
+        let seq = entries as u64;
+        let offer = Offer {
+            node: name(1).as_str().to_owned(),
+            at: Position { life: life(1), seq },
+            left: 1_000,
+            formerly: Vec::new(),
+        };
+        let entries: BTreeMap<u64, Arc<Entry>> = (1..=seq).map(entry).collect();
+        let set = HeldSet::taken(&offer, entries, Told::none(), PERMDOWN);
+        shard.keep_set(&name(1), life(1), set, Duration::ZERO);
+        end_step(&mut shard);
+        assert_eq!(shard.held_listed() as u64, seq);
+        assert!(
+            shard
+                .track(&slot("k"), Bytes::new(), Duration::ZERO)
+                .is_ok()
+        );
+        end_step(&mut shard);
+        assert_eq!(shard.listed().count(), 1);
+    });
+}
+
+/// What was held and gave way here was updated, each more than once, before a state of it came.
+#[test]
+fn what_gave_way_and_was_updated_costs_by_its_number_when_a_state_comes() {
+    let owned = |owner: u64, previous: Option<u64>| Value {
+        owner,
+        previous,
+        ..put("k").value.expect("a put has one")
+    };
+    grows_with_size_and_no_faster(|entries| {
+        let (entries, visible) = (entries as u64, VisibleSet::default());
+        let names = &mut SharedNames::new(&visible);
+        let mut replica = Replica::new(name(1), 0, life(1));
+        let state = |replica: &Replica,
+                     seq: u64,
+                     numbers: std::ops::RangeInclusive<u64>,
+                     names: &mut SharedNames<'_>| {
+            let first = *numbers.start();
+            let kept = numbers.map(|number| {
+                let previous = (first > 1).then(|| number - entries);
+                let entry = replica.entry(number, owned(number % entries, previous), names);
+                (number, Kept { entry, held: true })
+            });
+            let at = Position { life: life(1), seq };
+            State {
+                at,
+                entries: kept.collect(),
+            }
+        };
+        let first = state(&replica, entries, 1..=entries, names);
+        assert!(replica.apply_state(first).is_some());
+        (1..=entries).for_each(|number| replica.mark_gone(number));
+        let last = state(&replica, 3 * entries, 2 * entries + 1..=3 * entries, names);
+        let changes = replica.apply_state(last).expect("it is newer");
+        assert_eq!(replica.gone().count() as u64, entries);
+        assert_eq!(changes.len() as u64, entries, "what they were has left");
     });
 }

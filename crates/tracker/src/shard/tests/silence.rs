@@ -198,3 +198,81 @@ fn i9_whose_words_are_lost_on_the_way_is_not_silent_before_they_are_not() {
     assert_eq!(net.keys(1), "");
     assert_eq!(net.shards[1].stats().silent_peers, 1, "once");
 }
+
+/// What it had is held, and its link comes back, but of its tracker only the first word. Then it is silent, and what it said earlier comes
+/// once more: that may have been said before it was closed.
+#[test]
+fn i8_i26_what_is_held_of_who_falls_silent_is_held_for_its_grace_and_not_heard_again() {
+    let mut net = Net::meshed(2);
+    net.track(0, "ann");
+    net.shards[0].restart(PERMDOWN);
+    net.run();
+    net.pass(periods(1));
+    let mut said = std::mem::take(&mut net.sent);
+    said.retain(|(from, ..)| *from == 0);
+    net.down(0, 1);
+    let ends = net.now + PERMDOWN;
+    net.deaf.extend([(0, 1), (1, 0)]);
+    net.up(0, 1);
+    let link = net.link(1, 0);
+    let word = Message::Vector(vector(net.shards[0].at(), Vec::new()));
+    net.hear(1, 0, link, word);
+    net.run();
+    net.shards[0].leave(net.now);
+    net.run();
+    net.pass(periods(SILENT_PERIODS));
+    assert_eq!(
+        (net.keys(1).as_str(), net.shards[1].stats().silent_peers),
+        ("ann", 1)
+    );
+    for (_, _, message) in said {
+        net.hear(1, 0, link, message);
+        net.run();
+    }
+    assert_eq!(net.shards[1].have(&name(0)), None);
+    net.pass(ends - net.now);
+    assert_eq!(net.keys(1), "");
+}
+
+/// Two periods are not silence, though the permdown period is not longer than they are.
+#[test]
+fn i1_who_is_late_is_not_dropped_however_short_the_permdown_period_is() {
+    let mut net = Net::new(2);
+    let short = Settings {
+        permdown_period: settings().vector_period * 3 / 2,
+        ..settings()
+    };
+    net.shards[1] = Shard::new(name(1), life(1), short);
+    net.up(0, 1);
+    net.track(0, "bob");
+    let mut net = net.silenced();
+    net.untrack(0, "ann");
+    net.pass(periods(2));
+    assert_eq!(net.keys(1), "ann bob");
+    net.deaf.clear();
+    net.pass(periods(2));
+    assert_eq!(net.keys(1), "bob");
+}
+
+/// It fell silent, its link ended, and its pubsub has forgotten the node: what it said comes once more over a link of the same process.
+#[test]
+fn i8_who_fell_silent_is_over_though_its_node_was_forgotten_since() {
+    let mut net = Net::meshed(2).silenced();
+    net.shards[0].leave(net.now);
+    net.run();
+    net.pass(periods(SILENT_PERIODS));
+    net.down(0, 1);
+    net.shards[1].handle_member(&MemberEvent::Forgotten(name(0)), net.now);
+    net.run();
+    assert_eq!(net.shards[1].stats().remembered_peers, 0);
+    net.up(0, 1);
+    let at = Position {
+        life: life(1),
+        seq: 1,
+    };
+    let word = Message::Vector(vector(at, Vec::new()));
+    net.hear(1, 0, net.link(1, 0), word);
+    net.run();
+    assert_eq!(net.shards[1].have(&name(0)), None);
+    assert_eq!(net.shards[1].stats().refused_lives, 1);
+}

@@ -393,3 +393,147 @@ fn i23_a_state_goes_on_behind_a_part_of_itself_alone() {
     assert!(fresh.again(Some(&PartTaken { at, part: 0 })));
     assert_eq!(fresh.next().map(|(part, _)| part), Some(1));
 }
+
+impl Net {
+    /// All parts of the owner's entries as they are now.
+    fn parts(&self) -> Vec<Part> {
+        let own = &self.shards[OWNER].own;
+        let at = self.shards[OWNER].at();
+        let mut sending = Sending::new(at, own.frozen(), settings().chunk_bytes);
+        let (parts, mut all) = (sending.parts(), Vec::new());
+        while let Some((part, entries)) = sending.next() {
+            let entries = entries.iter().map(|kept| own.stored(kept)).collect();
+            all.push(Part {
+                at,
+                part,
+                parts,
+                entries,
+            });
+            sending.taken(part);
+        }
+        all
+    }
+
+    /// So many parts of the owner's state are there, and no more under way.
+    fn with_some_parts(messages: usize) -> Self {
+        let mut net = Self::about_to_transfer();
+        while net.assembly().is_none() {
+            net.pass_slowly(PERIOD, 1);
+        }
+        net.pass_slowly(PERIOD, messages);
+        assert!(net.assembly().is_some());
+        net
+    }
+}
+
+/// Operations that were late follow the copy, though a state is on its way that has them: the copy moves.
+#[test]
+fn i9_operations_that_follow_the_copy_move_it_while_a_state_is_on_its_way() {
+    let mut net = Net::with_some_parts(2);
+    let life = net.shards[OWNER].at().life;
+    let late = Ops {
+        life,
+        from: 0,
+        ops: vec![put("k00")],
+    };
+    net.hear(FRESH, OWNER, net.link(FRESH, OWNER), Message::Ops(late));
+    net.carry_out();
+    let have = net.shards[FRESH].have(&name(OWNER));
+    assert_eq!(have, Some(Position { life, seq: 1 }));
+    net.run();
+    net.pass(PERIOD);
+    assert_eq!(net.references(FRESH), net.references(OWNER));
+}
+
+/// The owner has made another state, and begins with its first part: what has come of the one before is no hindrance.
+#[test]
+fn i23_the_first_part_of_another_state_begins_anew() {
+    let mut net = Net::with_some_parts(2);
+    net.write("more");
+    net.queue.clear();
+    for part in net.parts() {
+        net.hear(FRESH, OWNER, net.link(FRESH, OWNER), Message::Part(part));
+        net.carry_out();
+    }
+    assert_eq!(
+        (net.behind(), net.shards[FRESH].stats().broken_states),
+        (0, 0)
+    );
+    assert_eq!(net.references(FRESH), net.references(OWNER));
+}
+
+/// Something was lost, but no part of the state, or one: it is not made anew for that.
+#[test]
+fn i23_a_state_goes_on_behind_its_last_part_after_a_gap() {
+    let mut net = Net::with_some_parts(8);
+    let link = net.link(FRESH, OWNER);
+    net.shards[FRESH].handle_gap(&name(OWNER), link, net.now);
+    net.carry_out();
+    assert!(net.assembly().is_some());
+    net.run();
+    net.pass(Duration::from_secs(10));
+    assert_eq!(net.references(FRESH), net.references(OWNER));
+    assert_eq!(net.shards[OWNER].stats().states_served, 1);
+}
+
+/// As soon as the owner has another number nothing is kept of a state that nobody will complete.
+#[test]
+fn i18_what_has_come_of_a_state_goes_with_its_number() {
+    let mut net = Net::with_some_parts(2);
+    let later = net.shards[OWNER].at().life.next().unwrap();
+    net.shards[OWNER].renumber(later, net.now);
+    net.carry_out();
+    let number = |net: &Net| net.shards[FRESH].have(&name(OWNER)).map(|at| at.life);
+    while number(&net) != Some(later) {
+        assert!(net.deliver(|to| to == FRESH));
+    }
+    assert!(net.assembly().is_none());
+}
+
+/// A part of a state that is here by now comes late, while a later one is on its way: of that nothing is lost.
+#[test]
+fn i23_a_late_part_of_an_earlier_state_ends_no_later_one() {
+    let mut net = Net::new(2);
+    net.track(OWNER, "first");
+    net.up(OWNER, FRESH);
+    let link = net.link(FRESH, OWNER);
+    let late = net.parts().remove(0);
+    net.deaf.insert((FRESH, OWNER));
+    for key in 0..ENTRIES {
+        net.track(OWNER, &format!("k{key:02}"));
+    }
+    let mut parts = net.parts().into_iter();
+    for part in parts.by_ref().take(5) {
+        net.hear(FRESH, OWNER, link, Message::Part(part));
+        net.carry_out();
+    }
+    net.hear(FRESH, OWNER, link, Message::Part(late));
+    net.carry_out();
+    for part in parts {
+        net.hear(FRESH, OWNER, link, Message::Part(part));
+        net.carry_out();
+    }
+    assert_eq!((net.behind(), net.assembly().is_none()), (0, true));
+    let stats = net.shards[FRESH].stats();
+    assert_eq!((stats.old_states, stats.broken_states), (1, 0));
+}
+
+/// Its first word over a new link is lost, and the state that it sends says how far it was as well.
+#[test]
+fn i17_a_state_shows_who_is_back_though_its_first_word_was_lost() {
+    let mut net = Net::meshed(2);
+    net.track(OWNER, "first");
+    net.pass(PERIOD);
+    net.down(OWNER, FRESH);
+    for key in 0..ENTRIES {
+        net.track(OWNER, &format!("k{key:02}"));
+    }
+    net.deaf.insert((FRESH, OWNER));
+    net.up(OWNER, FRESH);
+    assert_eq!(net.keys(FRESH), "");
+    for part in net.parts() {
+        net.hear(FRESH, OWNER, net.link(FRESH, OWNER), Message::Part(part));
+        net.carry_out();
+    }
+    assert_eq!(net.references(FRESH), net.references(OWNER));
+}

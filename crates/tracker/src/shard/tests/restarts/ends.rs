@@ -16,12 +16,6 @@ fn at(incarnation: u64, started: u64) -> Life {
 }
 
 impl Net {
-    fn renumber(&mut self, node: usize, incarnation: u64) {
-        let event = MemberEvent::Renumbered(Incarnation(incarnation));
-        self.shards[node].handle_member(&event, self.now);
-        self.run();
-    }
-
     /// The teller says that it holds one entry of a life of a node, and what that is. Whether it was asked for that.
     fn told_of_set(&mut self, node: &str, life: Life, key: &str) -> bool {
         let asked = self.shards[HEARER].stats().held_sets_asked;

@@ -269,3 +269,23 @@ fn i9_a_held_set_is_taken_as_a_whole_whatever_is_late_or_lost_or_comes_twice() {
         },
     );
 }
+
+/// While it comes its teller says again that it has it.
+#[test]
+fn i22_a_set_that_is_offered_again_while_it_comes_is_asked_for_once() {
+    let (mut net, mut ways) = Net::with_set_of(20);
+    while !net
+        .pass_on(&mut ways, TELLER, TAKER)
+        .is_some_and(|message| is_part(&message))
+    {
+        net.pass_on(&mut ways, TAKER, TELLER);
+    }
+    let says = Vector {
+        held: net.shards[TELLER].offers(net.now),
+        ..vector(net.shards[TELLER].at(), Vec::new())
+    };
+    net.arrives(&mut ways, TELLER, TAKER, &Message::Vector(says));
+    net.all_arrives(&mut ways);
+    assert_eq!((net.taken(), net.take_diffs(TAKER)), (1, vec![(20, 0)]));
+    assert_eq!(net.shards[TAKER].stats().held_sets_asked, 1);
+}

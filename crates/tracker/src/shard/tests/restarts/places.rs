@@ -160,3 +160,19 @@ fn i14_what_a_further_set_adds_gives_way_to_what_its_teller_does_not_list() {
         assert_eq!(net.shards[HEARER].held_listed(), 1 + usize::from(told));
     }
 }
+
+/// Ann came back by the hearer, and left. Her old connection, which is heard all the time, says something more.
+#[test]
+fn i8_what_gave_way_and_is_updated_stays_away_where_its_node_is_heard() {
+    let mut net = Net::meshed(2).draining();
+    net.track(HEARER, "ann");
+    net.pass(PERIOD);
+    net.untrack(HEARER, "ann");
+    net.pass(PERIOD);
+    net.take_diffs(HEARER);
+    net.update(2);
+    assert_eq!(
+        (net.keys(HEARER), net.take_diffs(HEARER)),
+        (String::new(), vec![])
+    );
+}

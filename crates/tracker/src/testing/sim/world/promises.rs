@@ -265,10 +265,44 @@
 //! | the life ignored in which the value before an update was given, where it is received | the histories (I10) |
 //! | an operation that the log has said to be forgotten, or one that it has not to be there | `i23_who_lacks_` |
 //! | a timer that is still due after its tick | `i22_`, and every story |
+//! | what others say of a later number believed of who said its end here | `i8_i20_who_said_its_end_` of `shard/tests/restarts/numbers.rs` |
+//! | what is held of a former number kept beside the copy of who names that late | `i8_what_is_held_of_a_former_` of `shard/tests/restarts/numbers.rs` |
+//! | a copy out of reach held under a lower number | `i4_i8_a_copy_out_of_reach_` of `shard/tests/restarts/numbers.rs` |
+//! | a copy, or what is held, renamed by a word that does not count | `i4_i20_a_word_of_` of `shard/tests/restarts/numbers.rs` |
+//! | what gave way of a set that others told taken for gone of its node | `i10_what_gave_way_` of `shard/tests/hostile.rs` |
+//! | what gave way in a copy listed under the name of an earlier process | `i8_what_gave_way_in_a_copy_` of `shard/tests/hostile.rs` |
+//! | what is held under one name handed over to another one with its reference | `i10_i14_what_a_node_holds_` of `shard/tests/hostile.rs` |
+//! | operations that follow the copy left to the state on its way | `i9_operations_that_follow_the_copy_` of `shard/tests/transfer.rs` |
+//! | the first part of another state taken for one that is out of place | `i23_the_first_part_` of `shard/tests/transfer.rs` |
+//! | a state on its way given up at a gap, at a late part of an earlier one, or not as its owner takes another number | `i23_a_state_goes_on_behind_its_`, `i23_a_late_part_`, `i18_what_has_come_` of `shard/tests/transfer.rs` |
+//! | no end to the time between two questions | `i9_who_does_not_answer_` of `shard/tests/news.rs` |
+//! | the copy of what is held kept as its node falls silent | `i8_i26_what_is_held_of_` of `shard/tests/silence.rs` |
+//! | who is late dropped as one who was absent | `i1_who_is_late_` of `shard/tests/silence.rs` |
+//! | a set that is on its way asked for once more when it is offered again | `i22_a_set_that_is_offered_` of `shard/tests/restarts/parts.rs` |
+//! | a tracker's number before the present one ignored where a place is looked for that was here | `i14_a_place_that_was_updated_under_`, `i14_the_restarted_node_lists_both_` of `shard/tests/places.rs` |
+//! | an update of what is held told apart from that it is held still | `i14_a_large_update_` of `shard/tests/places.rs` |
+//! | all of one key looked at for each that is held there | `a_held_set_of_many_` of `shard/tests/scale.rs` |
+//! | all that gave way looked at for each that a state brings, or what came of it by several updates taken for held | `what_gave_way_and_was_updated_` of `shard/tests/scale.rs` |
+//! | the end of a number not noted as its node says the next one | `i8_what_a_node_had_under_` of `shard/tests/restarts/numbers.rs` |
+//! | what is updated after it gave way listed as held | `i8_what_gave_way_and_is_updated_` of `shard/tests/restarts/places.rs` |
+//! | who fell silent heard again once its node was forgotten | `i8_who_fell_silent_` of `shard/tests/silence.rs` |
+//! | what gave way in a copy left under another name as its node is heard | `i8_what_gave_way_in_a_copy_goes_` of `shard/tests/hostile.rs` |
+//! | a state that does not say how far its owner was | `i17_a_state_shows_` of `shard/tests/transfer.rs` |
+//! | a held set that takes so many numbers and then none any more | `i18_a_set_takes_so_many_` of `held/tests.rs` |
+//! | what an operation replaces kept in a state on its way | the histories (I16) |
+//! | the number of what gave way by an update not noted in a set | the histories (I9) |
+//! | a set that is here offered and asked for again | `i22_` of `quiet.rs`; `i23_a_set_that_is_here_` of `shard/tests/restarts.rs` |
+//! | who is not behind asked again | `i24_` of `quiet.rs` |
+//! | a part of another life's state that was taken answered | `i20_` of `lives.rs` |
+//! | the copy of an earlier life listed on as the next one speaks | `i15_` of `lives.rs` |
 //!
 //! Some lines nothing can tell from their absence, since another rule says the same: that an announcement is forgotten with its life (it
 //! names the life, and is compared with the copy's), that news of a restart are of the current link (they name the incarnation), and that
-//! no held set is still to be asked for before a first state is there (one of them is being asked for then).
+//! no held set is still to be asked for before a first state is there (one of them is being asked for then). Nor these: that what is missing is asked for
+//! at once when a part does not follow (the question before it is due again then), that of several numbers which are gone in one slot the highest counts (they
+//! come in their order), and that what others tell of an end is not noted where its own node said so (it is over either way, and takes a place of that teller's).
+
+// tidy: long because one table says of all rules what fails when they are broken
 
 use std::cell::Cell;
 use std::collections::BTreeSet;

@@ -2,6 +2,7 @@
 //! a line that has to break one says why: `// tidy: <rule> because <reason>`, on the line or just above it.
 
 mod files;
+mod growth;
 mod manifests;
 mod purity;
 mod source;

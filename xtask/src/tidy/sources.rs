@@ -2,6 +2,7 @@
 
 use crate::tidy::Complaint;
 use crate::tidy::files::{README_IS_THE_DOC, TextFile};
+use crate::tidy::growth;
 use crate::tidy::purity::{self, names};
 use crate::tidy::source::{code_of, tests_only, without_tests};
 
@@ -20,6 +21,13 @@ pub(super) fn check(file: &TextFile) -> Vec<Complaint> {
     complaints.extend(keeps_its_promise(file, &code));
     complaints.extend(nothing_left_over(file, &code));
     complaints.extend(tests_do_not_sleep(file, &code));
+    complaints.extend(what_may_grow_says_so(file, &code));
+    complaints
+}
+
+fn what_may_grow_says_so(file: &TextFile, code: &str) -> Vec<Complaint> {
+    let mut complaints = growth::check(file, code);
+    complaints.retain(|complaint| !is_excused(file, complaint.line, "closed"));
     complaints
 }
 

@@ -262,3 +262,49 @@ fn lock_files_name_no_host() {
         [2]
     );
 }
+
+#[test]
+fn what_may_grow_says_so_and_settings_can_be_set() {
+    let shown = |text: &str| source(&format!("//! Said.\n{text}"));
+    for fine in [
+        "#[derive(Debug, Error)]\n#[non_exhaustive]\npub enum TrackError {\n}\n",
+        "#[derive(Debug, Error)]\npub(crate) enum TrackError {\n}\n",
+        "#[derive(Debug)]\npub enum Frame {\n}\n",
+        "#[derive(Debug, Error)]\n// tidy: closed because each case is the reader's\npub enum TrackError {\n}\n",
+        "#[derive(Debug, Error)]\npub struct Gone {\n    pub at: u64,\n}\n",
+        "pub struct Limits {\n    most: usize,\n}\n",
+        "#[non_exhaustive]\npub struct Stats {\n    pub sent: u64,\n}\n",
+        "#[non_exhaustive]\npub struct Config {\n    pub most: usize,\n}\nimpl Config {\n    pub fn with_most(self) {}\n}\n",
+        "#[non_exhaustive]\npub struct Config {\n    pub key: u8,\n}\nimpl Config {\n    pub fn new(key: u8) {}\n}\n",
+        "#[derive(Debug, Error)]\npub struct Gone;\n\npub enum Frame {\n}\n",
+    ] {
+        assert_eq!(shown(fine), FINE, "{fine}");
+    }
+    for (text, complaints) in [
+        (
+            "#[derive(Debug, Error)]\npub enum TrackError {\n}\n",
+            &[3][..],
+        ),
+        (
+            "#[derive(Debug, thiserror::Error)]\npub enum TrackError {\n}\n",
+            &[3],
+        ),
+        ("pub struct Stats {\n    pub sent: u64,\n}\n", &[2]),
+        (
+            "pub struct TrackerConfig {\n    pub most: usize,\n}\n",
+            &[2, 2],
+        ),
+        (
+            "#[non_exhaustive]\npub struct Config {\n    pub a: u8,\n    pub b: u8,\n}\nfn with_b() {}\n",
+            &[3],
+        ),
+        (
+            "#[non_exhaustive]\npub struct Stats {\n    pub a: u8,\n}\npub struct Limits {\n    pub a: u8,\n}\nfn with_a() {}\n",
+            &[6],
+        ),
+    ] {
+        assert_eq!(shown(text), complaints, "{text}");
+    }
+    let outside = "//! Said.\npub struct Config {\n    pub most: usize,\n}\n";
+    assert_eq!(lines("xtask/src/bench.rs", outside), FINE, "nobody else's");
+}

@@ -22,6 +22,7 @@ pub enum Pushed {
 
 /// An item that was not taken, and is given back.
 #[derive(Clone, Copy, PartialEq, Eq, Error)]
+// tidy: closed because whoever takes the item back has to find it in each case
 pub enum TryPushError<T> {
     /// There is no room now: wait for [`MailboxSender::poll_room`].
     #[error("the mailbox is full")]

@@ -3,7 +3,7 @@
 use crate::transport::LogLimit;
 
 /// The limits of all connections of a mount together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct LogLines {
     pub(crate) no_message: LogLimit,
     pub(crate) odd_topic: LogLimit,
@@ -24,4 +24,30 @@ pub(crate) struct LogLines {
     pub(crate) bad_token: LogLimit,
     pub(crate) answered_error: LogLimit,
     pub(crate) misfit: LogLimit,
+}
+
+impl Default for LogLines {
+    fn default() -> Self {
+        Self {
+            no_message: LogLimit::of("channel no_message"),
+            odd_topic: LogLimit::of("channel odd_topic"),
+            unmatched: LogLimit::of("channel unmatched"),
+            unusable_id: LogLimit::of("channel unusable_id"),
+            over_limit: LogLimit::of("channel over_limit"),
+            join_crashed: LogLimit::of("channel join_crashed"),
+            crashed: LogLimit::of("channel crashed"),
+            failed: LogLimit::of("channel failed"),
+            panicked: LogLimit::of("channel panicked"),
+            when_slow: LogLimit::of("channel when_slow"),
+            stalled: LogLimit::of("channel stalled"),
+            cut_off: LogLimit::of("channel cut_off"),
+            missed: LogLimit::of("channel missed"),
+            overrun: LogLimit::of("channel overrun"),
+            given_way: LogLimit::of("channel given_way"),
+            before_answer: LogLimit::of("channel before_answer"),
+            bad_token: LogLimit::of("channel bad_token"),
+            answered_error: LogLimit::of("channel answered_error"),
+            misfit: LogLimit::of("channel misfit"),
+        }
+    }
 }

@@ -135,7 +135,7 @@ impl Gate {
     fn new(heads: Heads) -> Self {
         Self {
             heads,
-            turned_away: LogLimit::default(),
+            turned_away: LogLimit::of("connections turned away"),
             is_exhausted: false,
         }
     }

@@ -3,11 +3,12 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use matryoshka_presence::channel::pubsub::cluster::MemberState;
 use matryoshka_presence::channel::pubsub::{Goodbye, PubSub};
-use matryoshka_presence::channel::transport::LongPolling;
+use matryoshka_presence::channel::transport::{LogLimit, LongPolling};
 use matryoshka_presence::{Presence, PresenceConfig};
 use matryoshka_pubsub_quic::{Builder, QuicAdapter};
 use tokio::net::TcpListener;
@@ -136,7 +137,7 @@ impl Node {
             readiness: Readiness::starting(),
             origins,
             trusted_proxies: flags.trusted_proxies(),
-            lost_sockets: Default::default(),
+            lost_sockets: Arc::new(LogLimit::of("no socket at this path")),
         };
         let serving = Serving::start(listener, http::router(server.clone()), flags.heads());
         let node = Self {

@@ -1,7 +1,5 @@
 //! Why a connection ended: how it is counted, what its client is told, and what the log says.
 
-use tokio::time::Instant;
-
 use crate::{
     close::{Close, CloseCode},
     connections::Entered,
@@ -68,7 +66,7 @@ impl Breach {
     /// One line that names the connection, the limit and the cure, or what the client did. It never repeats what was sent. Of its kind
     /// there is one a second, with the number of those left out.
     pub(super) fn explain(&self, entered: &Entered) {
-        let Some(left_out) = self.lines(entered).pass(Instant::now().into_std()) else {
+        let Some(left_out) = self.lines(entered).pass_now() else {
             return;
         };
         let socket = entered.user().map(excerpt);

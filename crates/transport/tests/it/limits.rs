@@ -722,6 +722,28 @@ async fn a_client_that_is_slowed_keeps_no_buffer_of_its_large_message() {
     assert!(bytes.is_unique());
 }
 
+/// Where no further line of its kind comes to do so.
+#[tokio::test(start_paused = true)]
+async fn how_many_lines_were_left_out_is_told_in_the_end() {
+    let service = MemoryService::new(Lab::new());
+    let lines = Lines::collect();
+    for _ in 0..5 {
+        service.connect(info("connect=panic")).await.unwrap_err();
+    }
+    assert_eq!(lines.take().len(), 1);
+    settle().await;
+    advance(5 * A_SECOND).await;
+    settle().await;
+    let lines = lines.take();
+    let [line] = &lines[..] else {
+        panic!("{lines:?}");
+    };
+    assert!(
+        line.contains("left_out=4 ") && line.contains("refused crashed"),
+        "{line}"
+    );
+}
+
 /// However slow the rate, so that neither the idle time-out nor a client's own wait for a heartbeat's answer ends it.
 #[tokio::test(start_paused = true)]
 async fn who_is_slowed_waits_20_s_at_most_and_half_of_the_idle_time_out() {

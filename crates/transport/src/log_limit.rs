@@ -186,6 +186,9 @@ log_limits! {
         not_read,
         bad_line,
         not_passed_on,
+        no_room,
+        no_room_for_answer,
+        binary,
     }
 }
 

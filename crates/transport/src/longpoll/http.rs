@@ -89,6 +89,7 @@ async fn get<H: Handler>(
     let holder = Holder::of(service.client(head), token);
     let drained = service.connections().drained();
     let Some((polled, until_read)) = polling.poll(token, holder, drained).await else {
+        polling.sessions.refuse_poll();
         return fault(StatusCode::SERVICE_UNAVAILABLE);
     };
     match polled {
@@ -246,10 +247,12 @@ fn refuse(polling: &LongPolling, not_read: NotRead) -> Response<Full<Bytes>> {
     let why = match not_read {
         NotRead::TooLarge(most) => format!("the body has more than {most} bytes"),
         NotRead::TooSlow(time) => format!("the body did not come within {time:?}"),
-        NotRead::Broken => "the body ended too early".to_owned(),
+        // Its client is gone, and no limit of ours is why.
+        NotRead::Broken => return plain(StatusCode::BAD_REQUEST, "the body ended too early"),
         NotRead::NotTaken(not_taken) => return posted(polling, not_taken.into()),
         NotRead::NoRoom => {
-            polling.sessions.counters().posts_refused.add_one();
+            let limit = "LongPollConfig::max_posted_bytes, for other nodes max_forwarded_bytes";
+            polling.sessions.refuse_post(limit);
             return fault(StatusCode::SERVICE_UNAVAILABLE);
         }
     };

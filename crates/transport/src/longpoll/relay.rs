@@ -261,7 +261,7 @@ impl Relay {
     /// Its answer takes none. A post does not wait for other requests of its client: one that comes after it would not.
     fn room_for_post(&self, holder: &Holder) -> Result<Room, PostAnswer> {
         let Some(slot) = self.asking.slot(holder) else {
-            self.sessions.counters().posts_refused.add_one();
+            self.sessions.refuse_post("LongPollConfig::max_forwarded");
             return Err(PostAnswer::Late);
         };
         let answer = self.answers.charge(None);

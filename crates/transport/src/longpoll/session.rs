@@ -454,7 +454,7 @@ impl Sink<Outgoing> for LongPollConnection {
     fn start_send(self: Pin<&mut Self>, item: Outgoing) -> Result<(), WriteError> {
         match item {
             // Clients would take it for text, and break.
-            Outgoing::Frame(Frame::Binary(_)) => self.seat.counters().binary_dropped.add_one(),
+            Outgoing::Frame(Frame::Binary(_)) => self.seat.drop_binary(),
             Outgoing::Frame(Frame::Text(text)) => {
                 if text.len() > self.seat.config().max_frame_bytes {
                     return Err(WriteError::TooBig);

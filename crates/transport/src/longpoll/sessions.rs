@@ -86,6 +86,42 @@ impl Sessions {
         &self.lines
     }
 
+    /// A post has no room, by that limit: its client starts over.
+    pub(super) fn refuse_post(&self, limit: &'static str) {
+        self.counters.posts_refused.add_one();
+        if let Some(left_out) = self.lines.no_room.pass_now() {
+            tracing::warn!(
+                limit,
+                left_out,
+                "a post was refused: what is under way of its client, or of all, is as much as may be; raise the limit, or name the proxy by \
+                 which all come (HttpConfig::with_trusted_proxies)"
+            );
+        }
+    }
+
+    /// A poll for another node has none.
+    pub(super) fn refuse_poll(&self) {
+        if let Some(left_out) = self.lines.no_room_for_answer.pass_now() {
+            tracing::warn!(
+                limit = "LongPollConfig::max_answer_bytes",
+                left_out,
+                "a poll was refused, and its client starts over: it has, or all have, as much unread that came from other nodes as may be; \
+                 raise the limit, or name the proxy by which all come (HttpConfig::with_trusted_proxies)"
+            );
+        }
+    }
+
+    /// A frame cannot be told its client.
+    pub(super) fn drop_binary(&self) {
+        self.counters.binary_dropped.add_one();
+        if let Some(left_out) = self.lines.binary.pass_now() {
+            tracing::warn!(
+                left_out,
+                "a binary frame was dropped: clients of long polling read none; send JSON where they are to have it"
+            );
+        }
+    }
+
     /// What posts of clients that came to this node may take.
     pub(super) fn posted(&self) -> &Arc<Budget> {
         &self.posted
@@ -180,8 +216,8 @@ impl Seat {
         &self.sessions.config
     }
 
-    pub(super) fn counters(&self) -> &Counters {
-        &self.sessions.counters
+    pub(super) fn drop_binary(&self) {
+        self.sessions.drop_binary();
     }
 }
 

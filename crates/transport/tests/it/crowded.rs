@@ -20,6 +20,7 @@ use tokio::{
 
 use crate::{
     lab::Mail,
+    log::Lines,
     poller::{Answer, Polled, WINDOW, get, messages, nothing, post},
 };
 
@@ -173,7 +174,7 @@ async fn the_posts_of_one_client_do_not_take_the_polls_and_posts_of_another() {
     }
     let little = opened_from(LITTLE, &nodes.a).await;
     nodes.a.lab.gate.shut();
-    let start = Instant::now();
+    let (lines, start) = (Lines::collect(), Instant::now());
     let posts = [&nodes.b, &nodes.c].map(|node| {
         let tokens = much.iter().chain(&much);
         join_all(tokens.map(async |token| {
@@ -199,6 +200,11 @@ async fn the_posts_of_one_client_do_not_take_the_polls_and_posts_of_another() {
     assert_eq!(refused.count(), 12, "half of the room is left to others");
     let counted = [&nodes.a, &nodes.b, &nodes.c].map(|node| node.polling.stats().posts_refused);
     assert_eq!(counted, [8, 4, 0]);
+    let lines = lines.take();
+    let told = lines
+        .iter()
+        .filter(|line| line.contains("LongPollConfig::max_forwarded"));
+    assert_eq!(told.count(), 2, "one of each node: {lines:?}");
 }
 
 /// By the defaults, and both at a time.

@@ -211,7 +211,10 @@ async fn posts_of_all_sessions_share_what_a_node_holds_while_they_are_read_and_w
     let polled = Polled::with(config, Limits::default());
     let (one, other) = (polled.open().await, polled.open().await);
     let stalled = stall(&polled, &one, 60).await;
+    let lines = Lines::collect();
     are_put_off(&polled, &other, 71).await;
+    assert!(lines.take()[0].contains("LongPollConfig::max_posted_bytes"));
+    drop(lines);
     give_up(stalled).await;
     let all = || Full::from("x".repeat(100));
     post(&polled, &other, all())
@@ -678,7 +681,9 @@ async fn answers_from_other_nodes_that_nobody_reads_count_as_what_is_under_way()
     one.push(1_000);
     let held = unread(&b, &one.token).await;
     other.push(1);
+    let lines = Lines::collect();
     is_put_off(&b.poll(&other.token).await);
+    assert!(lines.take()[0].contains("LongPollConfig::max_answer_bytes"));
     b.lines(&other.token, "").await.is(json!({"status": 200}));
     drop(held);
     let answer = b.poll(&other.token).await;

@@ -351,6 +351,7 @@ async fn a_post_of_any_other_type_is_one_text() {
 async fn a_batch_has_texts_and_base64_of_any_number_and_empty_lines_are_skipped() {
     let polled = Polled::new();
     let token = polled.open().await;
+    let lines = Lines::collect();
     polled
         .lines(&token, "[1]\r\nZGljZQ==\n\n[2]\n")
         .await
@@ -361,6 +362,7 @@ async fn a_batch_has_texts_and_base64_of_any_number_and_empty_lines_are_skipped(
         .await
         .is(messages(&token, &["[1]", "[2]"]));
     assert_eq!(polled.polling.stats().binary_dropped, 1);
+    assert!(lines.take()[0].contains("a binary frame was dropped"));
 
     let lines: Vec<String> = (0..500).map(|n| format!("[{n}]")).collect();
     polled

@@ -148,7 +148,8 @@ impl Relay {
         let (slot, bytes) = (self.serving.slot(&session), body.len());
         let mut charge = self.served.charge(Some(session.holder().clone()));
         let Some(slot) = slot.filter(|_| charge.grow(bytes)) else {
-            self.sessions.counters().posts_refused.add_one();
+            let limit = "LongPollConfig::max_forwarded or max_forwarded_bytes";
+            self.sessions.refuse_post(limit);
             // A node that cannot be told is down, or gives up.
             let _ = self.say(&asker.node, asker.request, Word::Late);
             return;

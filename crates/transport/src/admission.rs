@@ -118,7 +118,7 @@ fn names(params: &Params) -> String {
 
 async fn try_admit<H: Handler>(
     handler: &H,
-    info: ConnectInfo,
+    mut info: ConnectInfo,
     client: Option<SocketAddr>,
     limits: &Limits,
     largest_frame: usize,
@@ -126,6 +126,7 @@ async fn try_admit<H: Handler>(
 ) -> Result<Admitted<H::Session>, NotAdmitted> {
     let (outbox, inbox) = outbox(limits, largest_frame, connections.counters());
     let entered = connections.enter(&outbox, client)?;
+    info.unhandled = entered.unhandled();
     // Making the future is the handler's code too.
     let connecting = async { handler.connect(info, outbox).await };
     let connecting = AssertUnwindSafe(connecting).catch_unwind();

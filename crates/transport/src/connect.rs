@@ -10,6 +10,7 @@ use http_body_util::Full;
 use thiserror::Error;
 
 use crate::{
+    connections::Unhandled,
     params::{Params, ParamsError},
     request::RequestInfo,
     serializer::{Serializer, Serializers, UnknownVsn},
@@ -38,6 +39,8 @@ pub struct ConnectInfo {
     /// The token that the client sent beside its parameters, on a mount that takes one
     /// ([`HttpConfig::with_auth_token`](crate::HttpConfig::with_auth_token)).
     pub auth_token: Option<AuthToken>,
+    /// Where the session says what it keeps of its client's messages.
+    pub unhandled: Unhandled,
     /// What else of the request the mount hands on. Boxed, since most hand on nothing.
     pub request: Box<RequestInfo>,
 }
@@ -70,6 +73,7 @@ impl ConnectInfo {
             peer_addr: None,
             transport,
             auth_token: None,
+            unhandled: Unhandled::default(),
             request: Box::default(),
         })
     }

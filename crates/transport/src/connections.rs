@@ -3,6 +3,7 @@
 pub(crate) mod census;
 mod shares;
 mod unfinished;
+mod unhandled;
 mod unread;
 
 use std::{
@@ -32,8 +33,9 @@ use census::{Address, Census};
 use shares::Holder;
 pub(crate) use unfinished::LargeMessage;
 use unfinished::Unfinished;
-pub(crate) use unread::LargeFrames;
+pub use unhandled::Unhandled;
 use unread::Unread;
+pub(crate) use unread::UnreadShare;
 
 /// The connections of one service, or of all that were given clones of it. Clones share the same set.
 ///
@@ -49,6 +51,7 @@ struct Shared {
     breach_lines: BreachLines,
     unfinished: Arc<Unfinished>,
     unread: Arc<Unread>,
+    unhandled: Arc<unhandled::All>,
     refusal_lines: RefusalLines,
     state: Mutex<State>,
     gone: Notify,
@@ -88,11 +91,13 @@ impl Connections {
 
     /// An empty set with these limits.
     pub fn with_limits(limits: ConnectionLimits) -> Self {
+        let counters = Arc::<Counters>::default();
         let shared = Shared {
             unfinished: Unfinished::new(limits.max_unfinished_bytes),
-            unread: Unread::new(limits.max_unread_bytes),
+            unread: Unread::new(limits.max_unread_bytes, &counters.broadcast_bytes),
+            unhandled: unhandled::All::new(limits.max_unhandled_bytes, &counters),
             limits,
-            counters: Arc::default(),
+            counters,
             breach_lines: BreachLines::default(),
             refusal_lines: RefusalLines::default(),
             state: Mutex::default(),
@@ -439,9 +444,14 @@ impl Entered {
         self.shared.unfinished.begin(self.holder(), connection)
     }
 
-    /// Large frames wait for its client from now on.
-    pub(crate) fn begin_unread(&self, connection: &Waker) -> LargeFrames {
+    /// Much waits for its client from now on.
+    pub(crate) fn begin_unread(&self, connection: &Waker) -> UnreadShare {
         self.shared.unread.begin(self.holder(), connection)
+    }
+
+    /// Where its session says what it keeps.
+    pub(crate) fn unhandled(&self) -> Unhandled {
+        self.shared.unhandled.begin(self.holder())
     }
 
     fn holder(&self) -> Holder {

@@ -28,7 +28,7 @@ use crate::{
 use clock::Large;
 use end::{Breach, End};
 use farewell::{LastWords, tell};
-use unread::Unread;
+use unread::{Left, Unread};
 
 /// The longest that a client is not read for the bytes it has sent: well below the 30 s in which official clients want a heartbeat answered.
 const LONGEST_SLOWED: Duration = Duration::from_secs(20);
@@ -285,6 +285,10 @@ impl<C: Connection, S: Session> Drive<C, S> {
         if bytes > LARGE_FRAME_BYTES {
             let unread = &mut self.rare.get_or_insert_default().unread;
             unread.get_or_insert_default().send(&frame);
+        } else if let Some(rare) = &mut self.rare
+            && let Some(unread) = &mut rare.unread
+        {
+            unread.send(&frame);
         }
         let sent = self.connection.start_send_unpin(Outgoing::Frame(frame));
         sent.map_err(|error| match error {
@@ -415,7 +419,7 @@ impl<C: Connection, S: Session> Drive<C, S> {
     fn follow_unfinished(&mut self, cx: &Context<'_>, entered: &Entered) {
         let bytes = self.connection.unfinished_bytes();
         if bytes > SMALL_MESSAGE_BYTES {
-            let begin = || Large::begin(entered.begin_large(cx.waker()));
+            let begin = || Large::begin(entered.begin_large(cx.waker()), entered.unhandled());
             let large = &mut self.rare.get_or_insert_default().large;
             large.get_or_insert_with(begin).message.grow_to(bytes);
         }
@@ -427,15 +431,15 @@ impl<C: Connection, S: Session> Drive<C, S> {
         }
     }
 
-    /// Counts what is large and waits for the client to read it.
+    /// Counts what waits for the client to read it, if that is much.
     fn follow_unread(&mut self, cx: &Context<'_>, entered: &Entered) {
-        let left = self.connection.unwritten_bytes();
-        let is_any = left > 0 || self.inbox.has_large() || self.output.has_large();
-        if !is_any && self.rare.is_none() {
+        let left = Left::of(&self.connection);
+        let is_much = left.is_much() || self.inbox.has_much() || self.output.has_large();
+        if !is_much && self.rare.is_none() {
             return;
         }
         let unread = &mut self.rare.get_or_insert_default().unread;
-        let follows = is_any && {
+        let follows = is_much && {
             let unread = unread.get_or_insert_default();
             unread.follow(left, &self.output, &self.inbox, entered, cx)
         };
@@ -508,7 +512,17 @@ impl<C: Connection, S: Session> Drive<C, S> {
             return Ok(Some(Hold::Output));
         }
         let ready = guarded(|| self.session.poll_ready(cx))?;
-        Ok(ready.is_pending().then_some(Hold::Session))
+        let is_ready = ready.is_ready() && self.poll_large(cx).is_ready();
+        Ok((!is_ready).then_some(Hold::Session))
+    }
+
+    /// Whether more of a large message may be read.
+    fn poll_large(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let bytes = self.connection.unfinished_bytes();
+        match self.large() {
+            Some(large) => large.poll_room(bytes, cx),
+            None => Poll::Ready(()),
+        }
     }
 
     /// Frames that are no message take from what messages may.

@@ -44,7 +44,7 @@ mod websocket;
 
 pub use close::{Close, CloseCode, CloseReason, MAX_CLOSE_REASON_BYTES};
 pub use connect::{ConnectInfo, Rejection};
-pub use connections::{Connections, census::counted_address};
+pub use connections::{Connections, Unhandled, census::counted_address};
 pub use excerpt::excerpt;
 pub use frame::Frame;
 pub use head::{OriginalUri, PeerAddr};

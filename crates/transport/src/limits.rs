@@ -175,11 +175,17 @@ pub struct ConnectionLimits {
     ///
     /// A message is large from 64 KiB on. With less than the largest message, none of that size gets in.
     pub max_unfinished_bytes: Option<usize>,
-    /// What large frames hold that clients have not read, in bytes and of all connections together; default 512 MiB. When it is full one
+    /// What clients have not read, in bytes and of all connections together; default 512 MiB. When it is full one
     /// connection [gives way](crate#who-gives-way): it ends without a close frame, and what waited for it is let go of.
     ///
-    /// A frame is large beyond [`LARGE_FRAME_BYTES`](crate::LARGE_FRAME_BYTES). One that waits for many clients counts once.
+    /// Each large frame counts, beyond [`LARGE_FRAME_BYTES`](crate::LARGE_FRAME_BYTES), and of small ones and mails each 64 KiB that wait for one client,
+    /// with 64 bytes for each place in its outbox. What a broadcast left with many clients counts once, as far as they took nothing when it came.
     pub max_unread_bytes: Option<usize>,
+    /// What sessions keep of messages that they are not done with, in bytes and of all connections together; default 256 MiB. Where it is
+    /// more, a connection that keeps 64 KiB or more is [not read](crate#who-gives-way) for a while, and none is closed. What a connection keeps below that counts for nothing.
+    ///
+    /// A session says it by [`Unhandled`](crate::Unhandled), as those of `matryoshka-channel` do.
+    pub max_unhandled_bytes: Option<usize>,
 }
 
 impl Default for ConnectionLimits {
@@ -190,6 +196,7 @@ impl Default for ConnectionLimits {
             max_per_user: Some(1_000),
             max_unfinished_bytes: Some(256 * 1024 * 1024),
             max_unread_bytes: Some(512 * 1024 * 1024),
+            max_unhandled_bytes: Some(256 * 1024 * 1024),
         }
     }
 }
@@ -222,6 +229,12 @@ impl ConnectionLimits {
     /// Sets [`max_unread_bytes`](Self::max_unread_bytes).
     pub fn with_max_unread_bytes(mut self, most: Option<usize>) -> Self {
         self.max_unread_bytes = most;
+        self
+    }
+
+    /// Sets [`max_unhandled_bytes`](Self::max_unhandled_bytes).
+    pub fn with_max_unhandled_bytes(mut self, most: Option<usize>) -> Self {
+        self.max_unhandled_bytes = most;
         self
     }
 }

@@ -3,6 +3,10 @@
 //! It differs from the mailboxes of the pubsub in that each frame says what becomes of it when its reader is slow, and in
 //! that a few large frames do not make a reader slow.
 
+#[path = "outbox/counted.rs"]
+mod counted;
+#[path = "outbox/held.rs"]
+mod held;
 #[path = "outbox/owners.rs"]
 mod owners;
 #[path = "outbox/queue.rs"]
@@ -11,6 +15,8 @@ mod queue;
 mod reader;
 #[path = "outbox/run.rs"]
 mod run;
+#[path = "outbox/slot.rs"]
+mod slot;
 #[path = "outbox/urgent.rs"]
 mod urgent;
 
@@ -30,12 +36,14 @@ use super::{
     stats::Counters,
     sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering},
 };
+use held::Mark;
 use owners::Owners;
-use queue::{Placed, Queue, is_large};
+use queue::{LetGo, Placed, Queue, is_large};
 use reader::Reader;
 use urgent::Urgent;
 
-pub(crate) use queue::{Bound, Item, Large};
+pub(crate) use held::{Held, Large, STEP_BYTES};
+pub(crate) use queue::{Bound, Item};
 pub use queue::{LARGE_FRAME_BYTES, Waiting, WhenSlow};
 pub use run::SharedFrame;
 
@@ -54,6 +62,32 @@ impl<M> Outbox<M> {
         self.frame_when_slow(frame, WhenSlow::Close)
     }
 
+    /// Puts a frame if there is [room](Self::room) for it, else gives it back. Of many that wait for room at the same time each so looks and puts in one
+    /// step, and they do not fill the outbox together.
+    ///
+    /// # Errors
+    /// The frame, where half of the bound waits already. Nothing was put.
+    pub fn frame_if_room(&self, frame: Frame) -> Result<Pushed, Frame> {
+        let state = self.shared.lock();
+        if state.lacks_room(&self.shared.bound) {
+            return Err(frame);
+        }
+        let bytes = frame.len();
+        Ok(self.push_to(state, Item::Frame(frame), bytes, WhenSlow::Close))
+    }
+
+    /// As [`frame_if_room`](Self::frame_if_room), for a mail that holds so many bytes.
+    ///
+    /// # Errors
+    /// The mail, where half of the bound waits already. Nothing was put.
+    pub fn mail_if_room(&self, mail: M, bytes: usize) -> Result<Pushed, M> {
+        let state = self.shared.lock();
+        if state.lacks_room(&self.shared.bound) {
+            return Err(mail);
+        }
+        Ok(self.push_to(state, Item::Mail(mail), bytes, WhenSlow::Close))
+    }
+
     /// Puts a frame that says what becomes of it when its reader is slow.
     pub fn frame_when_slow(&self, frame: Frame, when_slow: WhenSlow) -> Pushed {
         let bytes = frame.len();
@@ -69,18 +103,18 @@ impl<M> Outbox<M> {
             return Pushed::Dropped;
         }
         let mut state = self.shared.lock();
-        // Nobody is woken for one that waits for its client to read.
-        if state.end == End::Open
-            && when_slow == WhenSlow::Close
-            && state.reader.is_blocked()
-            && shared.is_small()
-            && state.queue.push_shared(shared, &self.shared.bound)
-        {
-            return Pushed::Queued;
+        let bytes = shared.frame().len();
+        if state.end != End::Open || !state.reader.is_blocked() || is_large(bytes) {
+            let frame = shared.frame().clone();
+            return self.push_to(state, Item::Frame(frame), bytes, when_slow);
         }
-        let frame = shared.frame().clone();
-        let bytes = frame.len();
-        self.push_to(state, Item::Frame(frame), bytes, when_slow)
+        // It may wait for long, and in many outboxes.
+        shared.count(&self.shared.counters.broadcast_bytes);
+        let before = state.queue.mark();
+        let (placed, let_go) = state
+            .queue
+            .push_shared(shared, when_slow, &self.shared.bound);
+        self.pushed(state, before, false, placed, let_go)
     }
 
     /// Puts a mail for [`Session::handle_mail`](crate::Session::handle_mail). It counts as one item without bytes.
@@ -161,7 +195,7 @@ impl<M> Outbox<M> {
     /// so. For whoever can wait, so that a client which keeps reading is not closed for what it asked for.
     pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.shared.lock();
-        if state.end != End::Open || !state.queue.is_half_full(&self.shared.bound) {
+        if !state.lacks_room(&self.shared.bound) {
             return Poll::Ready(());
         }
         let waiting = &mut state.rare().waiting;
@@ -193,14 +227,27 @@ impl<M> Outbox<M> {
         if state.end != End::Open {
             return Pushed::Closed;
         }
-        let held_large = state.queue.large_bytes() > 0;
+        let before = state.queue.mark();
         let (placed, let_go) = state.queue.push(item, bytes, when_slow, &self.shared.bound);
-        let is_news = is_large(bytes) || held_large && placed != Placed::Last;
+        self.pushed(state, before, is_large(bytes), placed, let_go)
+    }
+
+    /// Tells whoever has to know where something was placed, of which there was so much before.
+    fn pushed(
+        &self,
+        mut state: MutexGuard<'_, State<M>>,
+        before: Mark,
+        is_large: bool,
+        placed: Placed,
+        let_go: LetGo<M>,
+    ) -> Pushed {
+        let is_other_large = is_large || before.large_bytes > 0 && placed != Placed::Last;
+        let is_news = is_other_large || state.queue.mark() != before;
         let reader = match placed {
             Placed::TooMuch => None,
-            // Also of a client that takes nothing: the task counts what is large.
+            // Also of a client that takes nothing: the task counts what is much.
             _ if is_news => {
-                self.shared.note_large(&mut state);
+                self.shared.note_much(&mut state);
                 state.reader.called()
             }
             Placed::Last => state.reader.pushed(),
@@ -266,15 +313,15 @@ struct Shared<M> {
     counters: Arc<Counters>,
     /// Whether the end is another than [`End::Open`], for those who only look.
     is_closed: AtomicBool,
-    /// Whether something large waits, for the connection's task.
-    has_large: AtomicBool,
+    /// Whether so much waits that the connection's task counts it.
+    has_much: AtomicBool,
     state: Mutex<State<M>>,
 }
 
 struct State<M> {
     queue: Queue<M>,
-    /// How often what waits that is large has changed.
-    large_changes: u32,
+    /// How often that has changed.
+    changes: u32,
     end: End,
     /// The connection's task.
     reader: Reader<Waker>,
@@ -296,6 +343,11 @@ impl<M> Rare<M> {
 }
 
 impl<M> State<M> {
+    /// Whether whoever can wait should. Once it has come to its end nothing is to be waited for.
+    fn lacks_room(&self, bound: &Bound) -> bool {
+        self.end == End::Open && self.queue.is_half_full(bound)
+    }
+
     fn rare(&mut self) -> &mut Rare<M> {
         self.rare.get_or_insert_with(|| {
             Box::new(Rare {
@@ -344,11 +396,11 @@ impl<M> Shared<M> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What waits that is large has changed.
-    fn note_large(&self, state: &mut State<M>) {
-        state.large_changes = state.large_changes.wrapping_add(1);
-        let has_large = state.queue.large_bytes() > 0;
-        self.has_large.store(has_large, Ordering::Release);
+    /// What the connection's task counts of what waits has changed.
+    fn note_much(&self, state: &mut State<M>) {
+        state.changes = state.changes.wrapping_add(1);
+        let has_much = state.queue.mark().is_much();
+        self.has_much.store(has_much, Ordering::Release);
     }
 
     /// It is open no longer, and never again.
@@ -385,10 +437,10 @@ impl<M> Inbox<M> {
         if let Some(mail) = state.next_urgent() {
             return Poll::Ready(Ok(Item::Mail(mail)));
         }
-        let large_bytes = state.queue.large_bytes();
+        let before = state.queue.mark();
         let next = state.queue.next();
-        if state.queue.large_bytes() != large_bytes {
-            self.shared.note_large(&mut state);
+        if state.queue.mark() != before {
+            self.shared.note_much(&mut state);
         }
         let Some(item) = next else {
             if state.end == End::Overflowed {
@@ -428,17 +480,17 @@ impl<M> Inbox<M> {
         Poll::Pending
     }
 
-    /// Whether something large waits.
-    pub(crate) fn has_large(&self) -> bool {
-        self.shared.has_large.load(Ordering::Acquire)
+    /// Whether so much waits that it counts where all connections count together.
+    pub(crate) fn has_much(&self) -> bool {
+        self.shared.has_much.load(Ordering::Acquire)
     }
 
-    /// What waits that is large, unless that is as it was when `known` was set here.
-    pub(crate) fn large(&self, known: &mut Option<u32>) -> Option<Vec<Large>> {
+    /// What waits, unless it is as much as when `known` was set here.
+    pub(crate) fn held(&self, known: &mut Option<u32>) -> Option<Held> {
         let state = self.shared.lock();
-        let is_new = *known != Some(state.large_changes);
-        *known = Some(state.large_changes);
-        is_new.then(|| state.queue.large())
+        let is_new = *known != Some(state.changes);
+        *known = Some(state.changes);
+        is_new.then(|| state.queue.held())
     }
 
     /// Gives back the memory that an empty outbox has kept for what comes next.
@@ -476,10 +528,10 @@ pub(crate) fn outbox<M>(
         bound: Bound::of(limits, largest_frame),
         counters: Arc::clone(counters),
         is_closed: AtomicBool::new(false),
-        has_large: AtomicBool::new(false),
+        has_much: AtomicBool::new(false),
         state: Mutex::new(State {
             queue: Queue::default(),
-            large_changes: 0,
+            changes: 0,
             end: End::Open,
             reader: Reader::Awake,
             rare: None,

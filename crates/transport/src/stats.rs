@@ -1,6 +1,9 @@
 //! What the connections of a service have done, as numbers.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, AtomicUsize, Ordering},
+};
 
 /// A snapshot of the counters of [`Connections`](crate::Connections): those open now, and the rest since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +35,9 @@ pub struct Stats {
     pub closed_inbound: u64,
     /// Times that a client began to be read more slowly, having sent more than [`inbound_bytes`](crate::Limits::inbound_bytes) allows.
     pub slowed_inbound: u64,
+    /// Times that a client began not to be read, since its session kept much and all together more than
+    /// [`max_unhandled_bytes`](crate::ConnectionLimits::max_unhandled_bytes).
+    pub paused_unhandled: u64,
     /// Closed for a message over the limit.
     pub closed_too_big: u64,
     /// Closed for a frame larger than could be written to the client: [`MAX_OUTGOING_BYTES`](crate::MAX_OUTGOING_BYTES), or
@@ -40,7 +46,7 @@ pub struct Stats {
     /// Closed for a large message that took longer than [`message_timeout`](crate::Limits::message_timeout), or that gave way to others
     /// at [`max_unfinished_bytes`](crate::ConnectionLimits::max_unfinished_bytes).
     pub closed_unfinished: u64,
-    /// Closed since its client had large frames to read, and gave way to others at
+    /// Closed since its client had much to read, and gave way to others at
     /// [`max_unread_bytes`](crate::ConnectionLimits::max_unread_bytes).
     pub closed_unread: u64,
     /// Closed for text that is not UTF-8, or a breach of the carrier's protocol.
@@ -75,6 +81,7 @@ pub(crate) struct Counters {
     pub(crate) closed_slow: Counter,
     pub(crate) closed_inbound: Counter,
     pub(crate) slowed_inbound: Counter,
+    pub(crate) paused_unhandled: Counter,
     pub(crate) closed_too_big: Counter,
     pub(crate) closed_unwritable: Counter,
     pub(crate) closed_unfinished: Counter,
@@ -85,6 +92,8 @@ pub(crate) struct Counters {
     pub(crate) frames_unwritable: Counter,
     pub(crate) blocked: Counter,
     pub(crate) unblocked: Counter,
+    /// The bytes of broadcasts that wait for clients which took nothing when they came, each once.
+    pub(crate) broadcast_bytes: Arc<Gauge>,
     // Each turn that writes touches these, which is why they stand together.
     pub(crate) frames_written: Counter,
     pub(crate) bytes_written: Counter,
@@ -109,6 +118,7 @@ impl Counters {
             closed_slow: self.closed_slow.get(),
             closed_inbound: self.closed_inbound.get(),
             slowed_inbound: self.slowed_inbound.get(),
+            paused_unhandled: self.paused_unhandled.get(),
             closed_too_big: self.closed_too_big.get(),
             closed_unwritable: self.closed_unwritable.get(),
             closed_unfinished: self.closed_unfinished.get(),
@@ -141,6 +151,24 @@ impl Counter {
 
     /// How many so far.
     pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number that also gets less. It orders nothing else between threads.
+#[derive(Debug, Default)]
+pub(crate) struct Gauge(AtomicUsize);
+
+impl Gauge {
+    pub(crate) fn add(&self, count: usize) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn subtract(&self, count: usize) {
+        self.0.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 }

@@ -77,6 +77,12 @@ pub trait Connection:
         0
     }
 
+    /// How many bytes it holds of all that it was given to write and that its client has not read, for carriers that keep small frames as
+    /// well: they count from 64 KiB on. Without it that is what is [unwritten](Self::unwritten_bytes).
+    fn unread_bytes(&self) -> usize {
+        self.unwritten_bytes()
+    }
+
     /// How many frames came, since this was last asked, that are no message and cost something all the same, such as pings and tiny
     /// pieces of messages. They take from [`inbound`](crate::Limits::inbound) as messages do. The stream must not read them without
     /// end: after some it is pending, and wakes its task.

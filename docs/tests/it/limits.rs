@@ -114,6 +114,10 @@ fn limits() -> Vec<(&'static str, String)> {
             "ConnectionLimits::max_unread_bytes",
             bytes(connections.max_unread_bytes.expect("on by default")),
         ),
+        (
+            "ConnectionLimits::max_unhandled_bytes",
+            bytes(connections.max_unhandled_bytes.expect("on by default")),
+        ),
         ("Limits::handshake_timeout", time(limits.handshake_timeout)),
         ("Limits::idle_timeout", time(limits.idle_timeout)),
         ("Limits::message_timeout", time(limits.message_timeout)),

@@ -61,6 +61,11 @@ pub(super) const SOCKETS: &[Metric<Stats>] = &[
         |s| s.slowed_inbound,
     ),
     counter(
+        "transport_paused_unhandled",
+        "Times that a socket began not to be read for what channels had not worked off",
+        |s| s.paused_unhandled,
+    ),
+    counter(
         "transport_closed_too_big",
         "Sockets closed for a message over the limit",
         |s| s.closed_too_big,
@@ -77,7 +82,7 @@ pub(super) const SOCKETS: &[Metric<Stats>] = &[
     ),
     counter(
         "transport_closed_unread",
-        "Sockets closed since large frames that they had not read gave way to others'",
+        "Sockets closed since what they had not read gave way to others'",
         |s| s.closed_unread,
     ),
     counter(

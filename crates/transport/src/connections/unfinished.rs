@@ -36,6 +36,7 @@ impl Unfinished {
         let message = Share {
             holder,
             bytes: 0,
+            shared: 0,
             fate: Arc::clone(&fate),
             of: (),
         };
@@ -75,7 +76,7 @@ impl State {
         let place = self.shares.put(message);
         let mut over = Vec::new();
         while self.bytes > most
-            && let Some(next) = self.shares.next_to_give_way(most)
+            && let Some(next) = self.shares.next_to_give_way(most, 0)
         {
             over.extend(self.take(next));
         }

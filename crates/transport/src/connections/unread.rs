@@ -1,7 +1,8 @@
-//! Large frames that clients have not read, of all connections together. Where they are more than they may, one gives way as [`Shares`]
+//! What clients have not read, of all connections together. Where that is more than it may, one gives way as [`Shares`]
 //! says; it makes progress by reading.
 //!
-//! A frame that waits for many clients is in memory once, and so counts once, while each of them holds all of it.
+//! A large frame that waits for many clients is in memory once, and so counts once, while each of them holds all of it. So do small ones that
+//! came while their clients took nothing: their sum is known without a look at each of them.
 
 use std::{
     collections::HashMap,
@@ -13,41 +14,54 @@ use std::{
 use bytes::Bytes;
 
 use super::shares::{Fate, Holder, Share, Shares};
-use crate::outbox::Large;
+use crate::{
+    outbox::{Held, Large},
+    stats::Gauge,
+};
 
-/// All such frames.
+/// All of it.
 #[derive(Debug)]
 pub(crate) struct Unread {
     most: Option<usize>,
+    /// What small broadcasts take that wait, those included that too little waits beside to be told here.
+    broadcasts: Arc<Gauge>,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    /// Of what is large, and of what connections hold alone.
     bytes: usize,
-    /// How many hold each frame, by where it is in memory. It stays there while one does.
+    /// How many hold each large frame, by where it is in memory. It stays there while one does.
     frames: HashMap<usize, usize>,
-    shares: Shares<Vec<Large>>,
+    shares: Shares<Held>,
+    /// What of broadcasts those held who give way, and have not let go of it yet.
+    going: usize,
 }
 
 impl Unread {
-    pub(super) fn new(most: Option<usize>) -> Arc<Self> {
-        let state = Mutex::default();
-        Arc::new(Self { most, state })
+    pub(super) fn new(most: Option<usize>, broadcasts: &Arc<Gauge>) -> Arc<Self> {
+        Arc::new(Self {
+            most,
+            broadcasts: Arc::clone(broadcasts),
+            state: Mutex::default(),
+        })
     }
 
     /// What a connection holds: nothing yet. `connection` wakes its task.
-    pub(super) fn begin(self: &Arc<Self>, holder: Holder, connection: &Waker) -> LargeFrames {
+    pub(super) fn begin(self: &Arc<Self>, holder: Holder, connection: &Waker) -> UnreadShare {
         let fate = Fate::new(connection);
         let share = Share {
             holder,
             bytes: 0,
+            shared: 0,
             fate: Arc::clone(&fate),
-            of: Vec::new(),
+            of: Held::default(),
         };
-        LargeFrames {
+        UnreadShare {
             unread: Arc::clone(self),
             place: self.state().shares.put(share),
+            shared: 0,
             fate,
         }
     }
@@ -59,14 +73,20 @@ impl Unread {
 }
 
 impl State {
-    fn put_at(&mut self, place: u64, share: Share<Vec<Large>>) {
-        share.of.iter().for_each(|large| self.count_in(large));
+    fn put_at(&mut self, place: u64, share: Share<Held>) {
+        self.bytes += share.of.own;
+        share.of.large.iter().for_each(|large| self.count_in(large));
         self.shares.put_at(place, share);
     }
 
-    fn take(&mut self, place: u64) -> Option<Share<Vec<Large>>> {
+    fn take(&mut self, place: u64) -> Option<Share<Held>> {
         let share = self.shares.take(place)?;
-        share.of.iter().for_each(|large| self.count_out(large));
+        self.bytes -= share.of.own;
+        share
+            .of
+            .large
+            .iter()
+            .for_each(|large| self.count_out(large));
         Some(share)
     }
 
@@ -94,61 +114,84 @@ impl State {
         self.bytes -= large.len();
     }
 
+    /// What small broadcasts take, if all of them do so much: what nobody here holds counts for nobody.
+    fn shared(&self, broadcasts: usize) -> usize {
+        let staying = broadcasts.saturating_sub(self.going);
+        staying.min(self.shares.shared())
+    }
+
     /// A connection holds these from now on.
-    fn hold(
-        &mut self,
-        place: u64,
-        frames: Vec<Large>,
-        has_read: bool,
-        most: Option<usize>,
-    ) -> Held {
+    fn hold(&mut self, place: u64, held: Held, has_read: bool, bound: Bound) -> Changed {
         let Some(mut share) = self.take(place) else {
-            return Held::nothing(place, frames);
+            return Changed::nothing(place, held);
         };
-        let before = mem::replace(&mut share.of, frames);
-        share.bytes = share.of.iter().map(Large::len).sum();
-        let most = most.unwrap_or(usize::MAX);
-        if share.bytes > most {
-            // The others would give way in vain.
-            let over = vec![share];
-            return Held {
-                place,
-                before,
-                over,
-            };
-        }
-        let place = if has_read { self.shares.last() } else { place };
-        self.put_at(place, share);
-        let mut over = Vec::new();
-        while self.bytes > most
-            && let Some(next) = self.shares.next_to_give_way(most)
-        {
-            over.extend(self.take(next));
-        }
-        Held {
+        let before = mem::replace(&mut share.of, held);
+        (share.bytes, share.shared) = (share.of.bytes(), share.of.shared);
+        let mut changed = Changed {
             place,
             before,
-            over,
+            is_counted: true,
+            over: Vec::new(),
+        };
+        if share.bytes > bound.most {
+            // The others would give way in vain.
+            self.going += share.shared;
+            changed.over.push(share);
+            return changed;
         }
+        if has_read {
+            changed.place = self.shares.last();
+        }
+        self.put_at(changed.place, share);
+        loop {
+            let shared = self.shared(bound.broadcasts);
+            if self.bytes + shared <= bound.most {
+                return changed;
+            }
+            let next = self.shares.next_to_give_way(bound.most, shared);
+            let Some(share) = next.and_then(|next| self.take(next)) else {
+                return changed;
+            };
+            self.going += share.shared;
+            changed.over.push(share);
+        }
+    }
+
+    /// A connection has let go of all that it held; of broadcasts of so much.
+    fn let_go(&mut self, place: u64, shared: usize) -> Option<Share<Held>> {
+        let share = self.take(place);
+        if share.is_none() {
+            self.going -= shared;
+        }
+        share
     }
 }
 
-/// What became of what a connection holds. Frames may be dropped only where no lock is held: how is others' code.
-struct Held {
-    place: u64,
-    #[allow(dead_code, reason = "it is only dropped")]
-    before: Vec<Large>,
-    /// Who gives way, the same connection perhaps.
-    over: Vec<Share<Vec<Large>>>,
+/// How much all may hold, and how much broadcasts take.
+#[derive(Clone, Copy)]
+struct Bound {
+    most: usize,
+    broadcasts: usize,
 }
 
-impl Held {
-    fn nothing(place: u64, before: Vec<Large>) -> Self {
-        let over = Vec::new();
+/// What became of what a connection holds. Frames may be dropped only where no lock is held: how is others' code.
+struct Changed {
+    place: u64,
+    #[allow(dead_code, reason = "it is only dropped")]
+    before: Held,
+    /// Whether it counts: one that gives way holds nothing any more.
+    is_counted: bool,
+    /// Who gives way, the same connection perhaps.
+    over: Vec<Share<Held>>,
+}
+
+impl Changed {
+    fn nothing(place: u64, before: Held) -> Self {
         Self {
             place,
             before,
-            over,
+            is_counted: false,
+            over: Vec::new(),
         }
     }
 }
@@ -157,21 +200,30 @@ fn place_of(bytes: &Bytes) -> usize {
     bytes.as_ptr().addr()
 }
 
-/// The large frames that wait for one client; dropped, it holds none any more.
+/// What waits for one client; dropped, it is let go of.
 #[derive(Debug)]
-pub(crate) struct LargeFrames {
+pub(crate) struct UnreadShare {
     unread: Arc<Unread>,
     place: u64,
+    /// What of broadcasts counts here.
+    shared: usize,
     fate: Arc<Fate>,
 }
 
-impl LargeFrames {
-    /// These are all that wait now. `has_read` tells whether the client has read since the last time.
-    pub(crate) fn hold(&mut self, frames: Vec<Large>, has_read: bool) {
-        let most = self.unread.most;
-        let held = self.unread.state().hold(self.place, frames, has_read, most);
-        self.place = held.place;
-        held.over.iter().for_each(|share| share.fate.give_way());
+impl UnreadShare {
+    /// This is all that waits now. `has_read` tells whether the client has read since the last time.
+    pub(crate) fn hold(&mut self, held: Held, has_read: bool) {
+        let bound = Bound {
+            most: self.unread.most.unwrap_or(usize::MAX),
+            broadcasts: self.unread.broadcasts.get(),
+        };
+        let shared = held.shared;
+        let changed = self.unread.state().hold(self.place, held, has_read, bound);
+        self.place = changed.place;
+        if changed.is_counted {
+            self.shared = shared;
+        }
+        changed.over.iter().for_each(|share| share.fate.give_way());
     }
 
     /// Whether its connection has to give way to others.
@@ -180,9 +232,9 @@ impl LargeFrames {
     }
 }
 
-impl Drop for LargeFrames {
+impl Drop for UnreadShare {
     fn drop(&mut self) {
-        let share = self.unread.state().take(self.place);
+        let share = self.unread.state().let_go(self.place, self.shared);
         drop(share);
     }
 }
@@ -203,26 +255,49 @@ mod tests {
         Large::Frame(vec![7; megabytes * MB].into())
     }
 
-    fn begin(unread: &Arc<Unread>, holder: Holder, frames: Vec<Large>) -> LargeFrames {
+    fn of(most: usize) -> Arc<Unread> {
+        Unread::new(Some(most), &Arc::default())
+    }
+
+    fn large(large: Vec<Large>) -> Held {
+        Held {
+            large,
+            ..Held::default()
+        }
+    }
+
+    fn small(own: usize, shared: usize) -> Held {
+        Held {
+            own,
+            shared,
+            ..Held::default()
+        }
+    }
+
+    fn begin(unread: &Arc<Unread>, holder: Holder, frames: Vec<Large>) -> UnreadShare {
+        begin_with(unread, holder, large(frames))
+    }
+
+    fn begin_with(unread: &Arc<Unread>, holder: Holder, held: Held) -> UnreadShare {
         let mut begun = unread.begin(holder, Waker::noop());
-        begun.hold(frames, false);
+        begun.hold(held, false);
         begun
     }
 
-    fn given_way(all: &[LargeFrames]) -> Vec<bool> {
-        all.iter().map(LargeFrames::gives_way).collect()
+    fn given_way(all: &[UnreadShare]) -> Vec<bool> {
+        all.iter().map(UnreadShare::gives_way).collect()
     }
 
     #[test]
     fn of_one_address_the_connection_that_has_not_read_for_the_longest_gives_way() {
-        let unread = Unread::new(Some(10 * MB));
+        let unread = of(10 * MB);
         let mut all = [3, 3, 3].map(|size| begin(&unread, address(1), vec![frame(size)]));
         assert_eq!(given_way(&all), [false; 3]);
-        all[0].hold(vec![frame(3)], true);
-        all[2].hold(vec![frame(3), frame(2)], false);
+        all[0].hold(large(vec![frame(3)]), true);
+        all[2].hold(large(vec![frame(3), frame(2)]), false);
         assert_eq!(given_way(&all), [false, true, false]);
         // It holds nothing any more, whatever else comes of it.
-        all[1].hold(vec![frame(9)], true);
+        all[1].hold(large(vec![frame(9)]), true);
         assert_eq!(given_way(&all), [false, true, false]);
         drop(all);
         let state = unread.state();
@@ -232,7 +307,7 @@ mod tests {
 
     #[test]
     fn who_floods_harms_the_own_address_alone() {
-        let unread = Unread::new(Some(50 * MB));
+        let unread = of(50 * MB);
         let other = begin(&unread, address(1), vec![frame(8)]);
         let flood = (0..10).map(|_| begin(&unread, address(2), vec![frame(8)]));
         let flood: Vec<_> = flood.collect();
@@ -243,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_frame_that_waits_for_many_counts_once_and_until_the_last_has_read_it() {
-        let unread = Unread::new(Some(10 * MB));
+        let unread = of(10 * MB);
         let shared = Bytes::from(vec![7; 8 * MB]);
         let frames = || vec![Large::Frame(shared.clone())];
         let mut all: Vec<_> = (0..100)
@@ -259,10 +334,81 @@ mod tests {
 
     #[test]
     fn one_that_holds_more_than_all_may_gives_way_itself() {
-        let unread = Unread::new(Some(10 * MB));
+        let unread = of(10 * MB);
         let other = begin(&unread, address(1), vec![frame(8)]);
         let mails = vec![Large::Mail(usize::MAX / 2), frame(1)];
         let flood = begin(&unread, address(1), mails);
         assert!(flood.gives_way() && !other.gives_way());
+    }
+
+    #[test]
+    fn what_is_small_counts_beside_what_is_large() {
+        let unread = of(10 * MB);
+        let mut all = [
+            begin(&unread, address(1), vec![frame(4)]),
+            begin_with(&unread, address(1), small(4 * MB, 0)),
+            begin_with(&unread, address(1), small(MB, 0)),
+        ];
+        assert_eq!(given_way(&all), [false; 3]);
+        all[2].hold(small(3 * MB, 0), false);
+        assert_eq!(given_way(&all), [true, false, false]);
+        drop(all);
+        assert_eq!(unread.state().bytes, 0);
+    }
+
+    #[test]
+    fn broadcasts_that_wait_for_many_end_nobody_however_often_they_are_held() {
+        let broadcasts = Arc::<Gauge>::default();
+        broadcasts.add(2 * MB);
+        let unread = Unread::new(Some(10 * MB), &broadcasts);
+        let waiting: Vec<_> = (0..100)
+            .map(|n| begin_with(&unread, address(n), small(0, 2 * MB)))
+            .collect();
+        assert_eq!(given_way(&waiting), [false; 100]);
+        // One who holds much alone gives way to them, though it is the last who came.
+        let flood: Vec<_> = (0..10)
+            .map(|_| begin_with(&unread, address(200), small(MB, 0)))
+            .collect();
+        assert_eq!(given_way(&waiting), [false; 100]);
+        let over = given_way(&flood).iter().filter(|gone| **gone).count();
+        assert_eq!(over, 2);
+    }
+
+    #[test]
+    fn broadcasts_of_which_each_waits_for_one_count_each() {
+        let broadcasts = Arc::<Gauge>::default();
+        let unread = Unread::new(Some(10 * MB), &broadcasts);
+        let begin = |n| {
+            broadcasts.add(3 * MB);
+            begin_with(&unread, address(n), small(0, 3 * MB))
+        };
+        let mut all: Vec<_> = (0..3).map(begin).collect();
+        // Somebody else holds one of them as well.
+        let beside = begin_with(&unread, address(9), small(0, 3 * MB));
+        all.push(begin(3));
+        assert_eq!(given_way(&all), [true, false, false, false]);
+        // It has not let go of it, but will: nobody else has to go for the same.
+        all[3].hold(small(0, 3 * MB), false);
+        assert_eq!(given_way(&all), [true, false, false, false]);
+        drop(beside);
+        all.remove(0);
+        broadcasts.subtract(3 * MB);
+        all.push(begin(5));
+        assert_eq!(given_way(&all), [true, false, false, false]);
+        drop(all);
+        let state = unread.state();
+        assert_eq!(
+            (state.going, state.shares.shared(), state.shares.holders()),
+            (0, 0, 0)
+        );
+    }
+
+    #[test]
+    fn what_is_too_little_to_be_told_of_ends_nobody() {
+        let broadcasts = Arc::<Gauge>::default();
+        let unread = Unread::new(Some(10 * MB), &broadcasts);
+        broadcasts.add(50 * MB);
+        let one = begin_with(&unread, address(1), small(0, MB));
+        assert!(!one.gives_way());
     }
 }

@@ -16,7 +16,7 @@ use super::{
     end::{Breach, End},
 };
 use crate::{
-    connections::{Entered, LargeMessage},
+    connections::{Entered, LargeMessage, Unhandled},
     session::Session,
     transport::Connection,
 };
@@ -33,15 +33,24 @@ pub(super) struct Large {
     since: Instant,
     /// Since when that is so now.
     kept_waiting: Option<Instant>,
+    /// What sessions keep, where it goes once it is whole.
+    unhandled: Unhandled,
 }
 
 impl Large {
-    pub(super) fn begin(message: LargeMessage) -> Self {
+    pub(super) fn begin(message: LargeMessage, unhandled: Unhandled) -> Self {
         Self {
             message,
             since: Instant::now(),
             kept_waiting: None,
+            unhandled,
         }
+    }
+
+    /// Whether more may be read of it, of which so many bytes have come; else the task is woken when that may be so. What is read of it now its
+    /// session would keep, and all sessions may keep too much already.
+    pub(super) fn poll_room(&self, bytes: usize, cx: &mut Context<'_>) -> Poll<()> {
+        self.unhandled.poll_room(bytes, cx)
     }
 
     pub(super) fn keep_waiting(&mut self, is_kept_waiting: bool) {

@@ -36,7 +36,7 @@ pub(super) enum Breach {
     Late,
     /// One gave way to those of others.
     GaveWay,
-    /// Large frames that its client did not read gave way to those of others.
+    /// What its client did not read gave way to that of others.
     Unread,
     NotUtf8,
     /// What was wrong, in the carrier's words.
@@ -110,7 +110,7 @@ impl Breach {
             ),
             Self::Unread => (
                 "ConnectionLimits::max_unread_bytes",
-                "of all large frames that clients have not read, together over the limit, those for its client's address have more than \
+                "of all that clients have not read, together over the limit, those for its client's address have more than \
                  half of an equal share, and of such clients its own had read nothing for the longest; \
                  raise ConnectionLimits::max_unread_bytes if so many are meant",
             ),

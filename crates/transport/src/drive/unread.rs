@@ -1,74 +1,104 @@
-//! What is large and waits for the client to read it.
+//! What waits for the client to read it, where it is much.
 
 use std::{mem, task::Context};
 
 use crate::{
-    connections::{Entered, LargeFrames},
+    connections::{Entered, UnreadShare},
     frame::Frame,
-    outbox::{Inbox, Large},
+    outbox::{Held, Inbox, Large, STEP_BYTES},
     session::Output,
+    transport::Connection,
 };
+
+/// What a connection holds that its client has not read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Left {
+    /// Of the last large frame, and of what was given before.
+    unwritten: usize,
+    /// In all.
+    unread: usize,
+}
+
+impl Left {
+    pub(super) fn of(connection: &impl Connection) -> Self {
+        Self {
+            unwritten: connection.unwritten_bytes(),
+            unread: connection.unread_bytes(),
+        }
+    }
+
+    pub(super) fn is_much(self) -> bool {
+        self.unwritten > 0 || self.unread >= STEP_BYTES
+    }
+}
 
 /// Where it is, and how it counts.
 #[derive(Debug, Default)]
 pub(super) struct Unread {
     /// The last large frame that the connection was given to write.
     sent: Option<Large>,
-    /// How much of it, and of what was given before, had not been written a turn ago.
-    left: usize,
+    /// What the connection held a turn ago.
+    left: Left,
+    /// Whether it has taken something since, so that its client has read.
+    has_taken: bool,
     /// What waits in the outbox.
-    queued: Vec<Large>,
+    queued: Held,
     /// As of when.
     known: Option<u32>,
-    counted: Option<LargeFrames>,
+    counted: Option<UnreadShare>,
 }
 
 impl Unread {
     /// The connection takes this one to write, so its client has read.
     pub(super) fn send(&mut self, frame: &Frame) {
-        self.sent = Large::of(frame);
-        self.left = usize::MAX;
+        if let Some(large) = Large::of(frame) {
+            self.sent = Some(large);
+        }
+        self.has_taken = true;
     }
 
-    /// Counts what waits at the end of a turn, of which the connection still has so many bytes to write. Tells whether anything does.
+    /// Counts what waits at the end of a turn, and what the connection has left. Tells whether it is much.
     pub(super) fn follow<M>(
         &mut self,
-        left: usize,
+        left: Left,
         output: &Output,
         inbox: &Inbox<M>,
         entered: &Entered,
         cx: &Context<'_>,
     ) -> bool {
-        let queued = inbox.large(&mut self.known);
-        let is_as_before = queued.is_none() && left == self.left && !output.has_large();
+        let queued = inbox.held(&mut self.known);
+        let is_as_before =
+            queued.is_none() && left == self.left && !self.has_taken && !output.has_large();
         if is_as_before && self.counted.is_some() {
             return true;
         }
         self.queued = queued.unwrap_or_else(|| mem::take(&mut self.queued));
-        if left == 0 {
+        if left.unwritten == 0 {
             self.sent = None;
         }
-        let has_read = left < mem::replace(&mut self.left, left);
+        let is_less = left.unread < mem::replace(&mut self.left, left).unread;
+        let has_read = mem::take(&mut self.has_taken) || is_less;
         let all = self.all(output);
-        let is_any = !all.is_empty();
-        if is_any {
+        let is_much = !all.is_nothing();
+        if is_much {
             let begin = || entered.begin_unread(cx.waker());
             let counted = self.counted.get_or_insert_with(begin);
             counted.hold(all, has_read);
         }
-        is_any
+        is_much
     }
 
-    fn all(&self, output: &Output) -> Vec<Large> {
+    fn all(&self, output: &Output) -> Held {
         let sent = self.sent.as_ref().map_or(0, Large::len);
-        let before = self.left.saturating_sub(sent);
-        let before = (before > 0).then_some(Large::Mail(before));
-        let waiting = self.queued.iter().chain(&self.sent).cloned();
-        waiting.chain(before).chain(output.large()).collect()
+        let mut all = self.queued.clone();
+        all.large
+            .extend(self.sent.clone().into_iter().chain(output.large()));
+        all.own += self.left.unread.saturating_sub(sent);
+        all
     }
 
     /// Whether its connection has to give way to others.
     pub(super) fn gives_way(&self) -> bool {
-        self.counted.as_ref().is_some_and(LargeFrames::gives_way)
+        self.counted.as_ref().is_some_and(UnreadShare::gives_way)
     }
 }

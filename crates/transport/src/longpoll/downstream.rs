@@ -96,6 +96,11 @@ impl<W> Downstream<W> {
         self.bytes.saturating_sub(self.bound_bytes)
     }
 
+    /// How many bytes the client has not read: what waits, and what answers hold.
+    pub(super) fn held(&self) -> usize {
+        self.bytes + self.unread
+    }
+
     /// Puts a message, unless nobody will hear it. Whoever has put all that there is wakes the poll that gets it, by [`news`](Self::news).
     pub(super) fn put(&mut self, message: ByteString) {
         if self.abandoned {

@@ -261,6 +261,8 @@ impl Drop for Unread {
         if self.weight > 0 {
             let news = self.session.lock().downstream.read(self.weight);
             news.into_iter().for_each(Waker::wake);
+            // What its client has read does not count any more.
+            self.session.writer.wake();
         }
     }
 }
@@ -490,6 +492,10 @@ impl Connection for LongPollConnection {
 
     fn unwritten_bytes(&self) -> usize {
         self.session.lock().downstream.over()
+    }
+
+    fn unread_bytes(&self) -> usize {
+        self.session.lock().downstream.held()
     }
 
     fn is_heard_apart(&self) -> bool {

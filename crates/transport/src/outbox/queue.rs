@@ -7,11 +7,11 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-use bytes::Bytes;
-
 use super::{
     Close, Frame, Limits,
+    held::{Held, Large, Mark},
     run::{Part, SharedFrame},
+    slot::{SLOT_BYTES, Slot},
 };
 
 /// From which size on a frame is large: 64 KiB. What it has beyond counts against
@@ -25,6 +25,9 @@ const KEPT_CAPACITY: usize = 4;
 
 /// Capacity that it keeps even then: room for one answer, or each would allocate its own. Every idle connection pays for it.
 const LEAST_CAPACITY: usize = 1;
+
+/// A bound of more bytes is as this one, 2 GiB: so what waits can be counted in half words.
+const MOST_BYTES: usize = 1 << 31;
 
 /// What becomes of a frame when its reader is slow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -58,30 +61,6 @@ pub struct Waiting {
     pub items: usize,
     /// The bytes of their contents.
     pub bytes: usize,
-}
-
-/// Something large that waits: what it keeps in memory.
-#[derive(Clone, Debug)]
-pub(crate) enum Large {
-    /// The content of a frame.
-    Frame(Bytes),
-    /// So many bytes of a mail.
-    Mail(usize),
-}
-
-impl Large {
-    /// The frame, if it is large.
-    pub(crate) fn of(frame: &Frame) -> Option<Self> {
-        is_large(frame.len()).then(|| Self::Frame(frame.bytes().clone()))
-    }
-
-    /// How many bytes it has.
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::Frame(bytes) => bytes.len(),
-            Self::Mail(bytes) => *bytes,
-        }
-    }
 }
 
 /// Whether something of so many bytes is large.
@@ -135,7 +114,9 @@ pub(super) struct Queue<M> {
     /// Of all that waits.
     load: Load,
     /// How many things wait, vacant places included.
-    items: usize,
+    items: u32,
+    /// How many bytes of the load count once with what others hold of them. None of it is large.
+    shared: u32,
     slots: VecDeque<Slot<M>>,
     /// Where the waiting keys stand. Few queues ever have one: hence the box.
     keys: Option<Box<Keys>>,
@@ -150,18 +131,6 @@ struct Keys {
     /// The slots that have a key, first ones first. Not in the slots themselves: most have none, and a fan-out writes a slot of
     /// every socket.
     order: VecDeque<(u64, u64)>,
-}
-
-/// An item and what it weighs, without a number beside a frame that knows its length.
-enum Slot<M> {
-    Frame(Frame),
-    /// Several that other outboxes hold as well. What is left of a whole one.
-    Run(Part),
-    Mail(M, usize),
-    /// Boxed, or it would be the largest, for the one at the end.
-    Close(Box<Close>),
-    /// The place of a key whose latest had no room. The slots are numbered, so it stays; never as the first.
-    Vacant,
 }
 
 /// What a push leaves to be dropped elsewhere.
@@ -179,9 +148,9 @@ impl<M> LetGo<M> {
         older: None,
     };
 
-    fn item(item: Item<M>) -> Self {
+    fn slot(slot: Slot<M>) -> Self {
         Self {
-            item: Some(item),
+            item: slot.into_item(),
             older: None,
         }
     }
@@ -193,6 +162,7 @@ impl<M> Default for Queue<M> {
             tail: None,
             load: Load::default(),
             items: 0,
+            shared: 0,
             slots: VecDeque::new(),
             keys: None,
         }
@@ -209,43 +179,60 @@ impl<M> Queue<M> {
         bound: &Bound,
     ) -> (Placed, LetGo<M>) {
         self.settle();
+        self.place(Slot::new(item, bytes), when_slow, bound)
+    }
+
+    /// Places a frame that goes to many, and is counted.
+    pub(super) fn push_shared(
+        &mut self,
+        shared: &mut SharedFrame,
+        when_slow: WhenSlow,
+        bound: &Bound,
+    ) -> (Placed, LetGo<M>) {
+        if when_slow == WhenSlow::Close && shared.is_small() && !self.is_full(bound) {
+            self.follow(shared);
+            return (Placed::Last, LetGo::NOTHING);
+        }
+        self.settle();
+        self.place(Slot::counted(shared.frame().clone()), when_slow, bound)
+    }
+
+    fn place(&mut self, slot: Slot<M>, when_slow: WhenSlow, bound: &Bound) -> (Placed, LetGo<M>) {
         let key = match when_slow {
             WhenSlow::Close if self.is_full(bound) => {
-                return (Placed::TooMuch, LetGo::item(item));
+                return (Placed::TooMuch, LetGo::slot(slot));
             }
             WhenSlow::Close => None,
             WhenSlow::Drop => None,
             WhenSlow::Latest(key) => match self.place_of(key) {
-                Some(index) => return self.replace(index, item, bytes, bound),
+                Some(index) => return self.replace(index, slot, bound),
                 None => Some(key),
             },
         };
         if when_slow != WhenSlow::Close && self.is_half_full(bound) {
-            return (Placed::Nowhere, LetGo::item(item));
+            return (Placed::Nowhere, LetGo::slot(slot));
         }
         if let Some(key) = key {
             let keys = self.keys.get_or_insert_default();
             keys.add(key, self.slots.len());
         }
-        self.load.add(bytes);
+        self.weigh(&slot);
         self.items += 1;
-        self.put_last(Slot::new(item, bytes));
+        self.put_last(slot);
         (Placed::Last, LetGo::NOTHING)
     }
 
-    /// Puts a frame last that goes to many, if there is room for it.
-    pub(super) fn push_shared(&mut self, shared: &mut SharedFrame, bound: &Bound) -> bool {
-        if self.is_full(bound) {
-            return false;
-        }
-        self.load.add(shared.frame().len());
+    /// Puts a frame last, where it takes no place of its own.
+    fn follow(&mut self, shared: &mut SharedFrame) {
+        let bytes = shared.frame().len();
+        self.load.add(bytes);
+        self.shared += short(bytes);
         let follows = self.tail.as_mut().is_some_and(|tail| tail.push(shared));
         if !follows {
             self.settle();
             self.tail = Some(Part::begin(shared));
         }
         self.items += 1;
-        true
     }
 
     /// Gives what waits behind the slots slots of its own: one for a whole run, since whoever keeps a part of it keeps all of it in
@@ -259,7 +246,7 @@ impl<M> Queue<M> {
             return;
         }
         for frame in tail.into_frames() {
-            self.put_last(Slot::Frame(frame));
+            self.put_last(Slot::counted(frame));
         }
     }
 
@@ -285,6 +272,7 @@ impl<M> Queue<M> {
             None => self.tail.as_mut()?,
         };
         let (frame, is_last) = part.next();
+        self.shared -= short(frame.len());
         self.count_out(frame.len());
         if is_last && self.slots.is_empty() {
             self.tail = None;
@@ -296,6 +284,7 @@ impl<M> Queue<M> {
 
     fn next_slot(&mut self) -> Option<Slot<M>> {
         let slot = self.remove_slot()?;
+        self.shared -= short(slot.shared_bytes());
         self.count_out(slot.bytes());
         Some(slot)
     }
@@ -334,25 +323,40 @@ impl<M> Queue<M> {
 
     pub(super) fn waiting(&self) -> Waiting {
         Waiting {
-            items: self.items,
+            items: self.items as usize,
             bytes: self.load.bytes + self.load.large,
         }
     }
 
-    /// How many bytes of what waits are beyond what is not large.
-    pub(super) fn large_bytes(&self) -> usize {
-        self.load.large
+    /// How much that is where all connections count together.
+    pub(super) fn mark(&self) -> Mark {
+        Mark::of(self.load.large, self.own_bytes(), self.shared as usize)
     }
 
-    /// What of it is large. (No run is.)
-    pub(super) fn large(&self) -> Vec<Large> {
+    /// The bytes of what is this client's alone, with its places. Of large things it has their beginnings.
+    fn own_bytes(&self) -> usize {
+        self.load.bytes - self.shared as usize + self.slots.len() * SLOT_BYTES
+    }
+
+    /// What that is.
+    pub(super) fn held(&self) -> Held {
+        let large = self.large();
+        Held {
+            own: self.own_bytes() - large.len() * LARGE_FRAME_BYTES,
+            shared: self.shared as usize,
+            large,
+        }
+    }
+
+    /// What of it is large. (Nothing that is counted is.)
+    fn large(&self) -> Vec<Large> {
         if self.load.large == 0 {
             return Vec::new();
         }
         let large = self.slots.iter().filter_map(|slot| match slot {
             Slot::Frame(frame) => Large::of(frame),
             Slot::Mail(_, bytes) => is_large(*bytes).then_some(Large::Mail(*bytes)),
-            Slot::Run(_) | Slot::Close(_) | Slot::Vacant => None,
+            _ => None,
         });
         large.collect()
     }
@@ -367,7 +371,7 @@ impl<M> Queue<M> {
 
     /// Whatever waits first does not count: it is on its way, and anything fits into an empty queue.
     fn reaches(&self, bound: &Bound) -> bool {
-        if self.items >= bound.items as usize {
+        if self.items >= bound.items {
             return self.items > 0;
         }
         self.weighs(&bound.load)
@@ -397,24 +401,24 @@ impl<M> Queue<M> {
 
     /// Puts an item where one of its key stands. One that makes the queue heavier has to fit as a new one would, once the older one
     /// is gone; in the first place anything does, and no item is added anywhere.
-    fn replace(
-        &mut self,
-        index: usize,
-        item: Item<M>,
-        bytes: usize,
-        bound: &Bound,
-    ) -> (Placed, LetGo<M>) {
+    fn replace(&mut self, index: usize, slot: Slot<M>, bound: &Bound) -> (Placed, LetGo<M>) {
         let old = std::mem::replace(&mut self.slots[index], Slot::Vacant);
-        let is_heavier = bytes > old.bytes() || old.is_vacant();
+        let is_heavier = slot.bytes() > old.bytes() || old.is_vacant();
         self.load.subtract(old.bytes());
+        self.shared -= short(old.shared_bytes());
         let older = old.into_item();
         if index > 0 && is_heavier && self.weighs(&bound.half().load) {
-            let item = Some(item);
+            let item = slot.into_item();
             return (Placed::Nowhere, LetGo { item, older });
         }
-        self.load.add(bytes);
-        self.slots[index] = Slot::new(item, bytes);
+        self.weigh(&slot);
+        self.slots[index] = slot;
         (Placed::InPlaceOfOlder, LetGo { item: None, older })
+    }
+
+    fn weigh(&mut self, slot: &Slot<M>) {
+        self.load.add(slot.bytes());
+        self.shared += short(slot.shared_bytes());
     }
 }
 
@@ -438,46 +442,13 @@ impl Keys {
     }
 }
 
-impl<M> Slot<M> {
-    fn new(item: Item<M>, bytes: usize) -> Self {
-        match item {
-            Item::Frame(frame) => Self::Frame(frame),
-            Item::Mail(mail) => Self::Mail(mail, bytes),
-            Item::Close(close) => Self::Close(Box::new(close)),
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Frame(frame) => frame.len(),
-            Self::Run(part) => part.first().len(),
-            Self::Mail(_, bytes) => *bytes,
-            Self::Close(_) | Self::Vacant => 0,
-        }
-    }
-
-    fn is_vacant(&self) -> bool {
-        matches!(self, Self::Vacant)
-    }
-
-    fn into_item(self) -> Option<Item<M>> {
-        match self {
-            Self::Frame(frame) => Some(Item::Frame(frame)),
-            Self::Run(part) => Some(Item::Frame(part.first())),
-            Self::Mail(mail, _) => Some(Item::Mail(mail)),
-            Self::Close(close) => Some(Item::Close(*close)),
-            Self::Vacant => None,
-        }
-    }
-}
-
 impl Bound {
     pub(crate) fn of(limits: &Limits, largest_frame: usize) -> Self {
         Self {
             items: short(limits.outbox_items.max(1)),
             largest: short(largest_frame),
             load: Load {
-                bytes: limits.outbox_bytes.max(1),
+                bytes: limits.outbox_bytes.clamp(1, MOST_BYTES),
                 large: limits.outbox_large_bytes.max(1),
             },
         }
@@ -525,10 +496,6 @@ impl Load {
         self.bytes >= bound.bytes || self.large >= bound.large
     }
 }
-
-/// A fan-out writes one for each socket, and every idle connection keeps room for one.
-#[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<Slot<Box<()>>>() <= 40);
 
 #[cfg(test)]
 #[path = "queue/tests.rs"]

@@ -13,7 +13,8 @@ pub(super) enum Reader<W> {
     Idle(W),
     /// For its client to read, and only then it looks at the outbox again. What comes in meanwhile waits without waking it,
     /// or each frame would cost a turn that can write nothing; only the end of the outbox is worth one, and what waits for no frame.
-    Blocked(W),
+    /// Without a waker it has been called meanwhile.
+    Blocked(Option<W>),
 }
 
 impl<W> Reader<W> {
@@ -34,7 +35,11 @@ impl<W> Reader<W> {
     /// There is something for it whether or not its client reads.
     #[must_use = "the task has to be woken"]
     pub(super) fn called(&mut self) -> Option<W> {
-        self.ended()
+        match self {
+            // It still takes nothing.
+            Self::Blocked(waker) => waker.take(),
+            Self::Awake | Self::Idle(_) => self.ended(),
+        }
     }
 
     /// The outbox has come to its end.
@@ -57,13 +62,14 @@ impl<W> Reader<W> {
     /// The client takes nothing, and the task will hear when it does.
     #[must_use = "a waker is not to be dropped under a lock"]
     pub(super) fn block(&mut self, waker: W) -> Option<W> {
-        std::mem::replace(self, Self::Blocked(waker)).into_waker()
+        std::mem::replace(self, Self::Blocked(Some(waker))).into_waker()
     }
 
     fn into_waker(self) -> Option<W> {
         match self {
             Self::Awake => None,
-            Self::Idle(waker) | Self::Blocked(waker) => Some(waker),
+            Self::Idle(waker) => Some(waker),
+            Self::Blocked(waker) => waker,
         }
     }
 }
@@ -94,5 +100,16 @@ mod tests {
             assert_eq!(wait(&mut reader, 2), None);
             assert_eq!([reader.called(), reader.ended()], [Some(2), None]);
         }
+    }
+
+    #[test]
+    fn one_that_is_called_takes_nothing_all_the_same_until_it_looks_for_more() {
+        let mut reader = Reader::Awake;
+        assert_eq!(reader.block(1), None);
+        assert_eq!([reader.called(), reader.called()], [Some(1), None]);
+        assert!(reader.is_blocked());
+        assert_eq!(reader.block(2), None);
+        assert_eq!(reader.wait(3), Some(2));
+        assert!(!reader.is_blocked());
     }
 }

@@ -6,9 +6,15 @@
 //! Pure: no clock, no I/O, no tasks.
 
 // Not the outbox's locks: nothing is locked under this one, so a model checker needs no part in it.
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use super::super::frame::Frame;
+use super::{
+    super::{frame::Frame, stats::Gauge},
+    counted::counted,
+};
 
 /// How many frames a run has at most. Whoever holds the last one of them keeps all of them in memory.
 pub(super) const RUN_FRAMES: u8 = 32;
@@ -19,6 +25,7 @@ const RUN_FRAME_BYTES: usize = 512;
 /// A frame on its way into many outboxes, for [`Outbox::shared_frame`](super::Outbox::shared_frame).
 pub struct SharedFrame {
     frame: Frame,
+    is_counted: bool,
     /// Where it stands in a run, once an outbox has put it there.
     place: Option<(Arc<Run>, u8)>,
 }
@@ -26,12 +33,24 @@ pub struct SharedFrame {
 impl SharedFrame {
     /// One that is in no outbox yet.
     pub fn new(frame: Frame) -> Self {
-        Self { frame, place: None }
+        Self {
+            frame,
+            is_counted: false,
+            place: None,
+        }
     }
 
     /// The frame itself.
     pub fn frame(&self) -> &Frame {
         &self.frame
+    }
+
+    /// From now on it counts among these, once. Who holds it already holds it uncounted.
+    pub(super) fn count(&mut self, all: &Arc<Gauge>) {
+        if !mem::replace(&mut self.is_counted, true) {
+            let frame = mem::replace(&mut self.frame, Frame::binary(Vec::new()));
+            self.frame = counted(frame, all);
+        }
     }
 
     pub(super) fn is_small(&self) -> bool {

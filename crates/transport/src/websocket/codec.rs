@@ -33,6 +33,9 @@ const LONG: u8 = 127;
 /// How many frames that are no message are read in a turn, before others get theirs.
 const SMALL_AT_ONCE: u16 = 64;
 
+/// How much is read of one message before its owner looks whether it is to be read on, and others get their turn.
+const READ_AT_ONCE: usize = 256 * 1024;
+
 /// Frames in and out of a byte stream, all by one task.
 ///
 /// `tokio_tungstenite` lets a reader and a writer be two tasks, and for that keeps two wakers on the heap which each read, each write and
@@ -246,10 +249,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Codec<T> {
         if self.ended {
             return Poll::Ready(None);
         }
-        let mut stream = Followed(Polled(&mut self.stream, cx), &mut self.read, mark);
+        let mut stream = Followed {
+            stream: Polled(&mut self.stream, cx),
+            boundary: &mut self.read,
+            mark,
+            left: READ_AT_ONCE,
+        };
         let read = self.context.read(&mut stream);
+        let is_over = stream.is_over();
         let next = self.take(read);
-        if next.is_pending() && mark.is_over(&self.read) {
+        if next.is_pending() && is_over {
             // The stream was not asked, and so wakes nobody.
             cx.waker().wake_by_ref();
         }
@@ -425,26 +434,39 @@ impl<T: AsyncWrite + Unpin> Write for Polled<'_, '_, T> {
 }
 
 /// As that, and what is read is followed.
-struct Followed<'a, 'b, T>(Polled<'a, 'b, T>, &'a mut Boundary, Mark);
+struct Followed<'a, 'b, T> {
+    stream: Polled<'a, 'b, T>,
+    boundary: &'a mut Boundary,
+    mark: Mark,
+    /// How much may be read yet.
+    left: usize,
+}
+
+impl<T> Followed<'_, '_, T> {
+    fn is_over(&self) -> bool {
+        self.left == 0 || self.mark.is_over(self.boundary)
+    }
+}
 
 impl<T: AsyncRead + Unpin> Read for Followed<'_, '_, T> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.2.is_over(self.1) || self.2.is_stopped(self.1) {
+        if self.is_over() || self.mark.is_stopped(self.boundary) {
             return at_once(Poll::Pending);
         }
-        let count = self.0.read(buffer)?;
-        self.1.pass(&mut buffer[..count]);
+        let count = self.stream.read(buffer)?;
+        self.left = self.left.saturating_sub(count);
+        self.boundary.pass(&mut buffer[..count]);
         Ok(count)
     }
 }
 
 impl<T: AsyncWrite + Unpin> Write for Followed<'_, '_, T> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
+        self.stream.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.stream.flush()
     }
 }
 

@@ -254,3 +254,16 @@ fn what_blocked_clients_hold_together_reaches_each_once_while_one_begins_to_read
         assert!(written.is_ok_and(|written| written == [number(0), number(1)]));
     });
 }
+
+#[test]
+fn of_two_that_look_for_room_for_one_at_the_same_time_one_has_it() {
+    model(|| {
+        // Half of it is one.
+        let (outbox, inbox) = outbox_of(2);
+        let other = outbox.clone();
+        let pushing = thread::spawn(move || other.mail_if_room((), 0).is_ok());
+        let pushed = outbox.frame_if_room(number(0)).is_ok();
+        assert_ne!(pushing.join().unwrap(), pushed);
+        drop(inbox);
+    });
+}

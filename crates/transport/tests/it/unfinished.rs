@@ -1,6 +1,6 @@
 //! Clients that begin messages and do not end them, and those that send frames that are none of a message.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
 use futures::{FutureExt, StreamExt};
 use matryoshka_transport::{
@@ -10,7 +10,7 @@ use matryoshka_transport::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     task::yield_now,
-    time::{Instant, interval},
+    time::{Instant, advance, interval},
 };
 
 use crate::{
@@ -152,6 +152,34 @@ async fn time_in_which_the_session_is_busy_does_not_count() {
     assert_eq!(start.elapsed().as_secs(), limit.as_secs());
 }
 
+/// Once it is whole its session would keep it.
+#[tokio::test(start_paused = true)]
+async fn a_large_message_is_not_read_on_while_sessions_keep_too_much() {
+    const MB: usize = 1 << 20;
+    let limits = ConnectionLimits::default().with_max_unhandled_bytes(Some(MB));
+    let (lab, connections) = (Lab::new(), Connections::with_limits(limits));
+    let config = WebSocketConfig::default();
+    let mut client = raw(&lab, &connections, config, MB).await;
+    let (info, _) = lab.connected().await;
+    // What came before it and waits.
+    info.unhandled.change(0, 2 * MB);
+    let message = masked(FIN_BINARY, &vec![7; 4 * MB]);
+    let mut written = 0;
+    while written < message.len()
+        && let Some(count) = client.write(&message[written..]).now_or_never()
+    {
+        written += count.unwrap();
+        settle().await;
+    }
+    // Its network is full, and little was read before it was known that the message is large.
+    assert!((MB..2 * MB).contains(&written), "{written}");
+    advance(Duration::from_secs(50)).await;
+    info.unhandled.change(2 * MB, 0);
+    client.write_all(&message[written..]).await.unwrap();
+    settle().await;
+    assert_eq!(lab.gate.handled.load(SeqCst), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_limit_shorter_than_the_idle_timeout_does_not_strike_while_the_session_is_busy() {
     let limits = Limits::default().with_message_timeout(Duration::from_secs(7));
@@ -204,6 +232,7 @@ async fn a_session_that_is_busy_for_a_moment_gives_no_more_than_that_moment() {
 async fn of_large_messages_that_hold_too_much_the_one_that_stopped_first_gives_way_and_the_others_arrive()
  {
     const EACH: usize = 6 * LARGE;
+    const REST: usize = 100;
     let limits = ConnectionLimits::default().with_max_unfinished_bytes(Some(13 * LARGE));
     let (lab, connections) = (Lab::new(), Connections::with_limits(limits));
     let lines = Lines::collect();
@@ -211,7 +240,9 @@ async fn of_large_messages_that_hold_too_much_the_one_that_stopped_first_gives_w
     for _ in 0..3 {
         assert!(lab.nothing_closed());
         let mut client = connect(&lab, &connections).await;
-        client.write_all(&half(EACH)).await.unwrap();
+        let mut begun = masked(FIN_BINARY, &vec![7; EACH + REST]);
+        begun.truncate(begun.len() - REST);
+        client.write_all(&begun).await.unwrap();
         settle().await;
         clients.push(client);
     }
@@ -230,10 +261,15 @@ async fn of_large_messages_that_hold_too_much_the_one_that_stopped_first_gives_w
     assert!(lines[0].contains("max_unfinished_bytes"), "{lines:?}");
 
     for client in &mut clients {
-        client.write_all(&vec![7; EACH]).await.unwrap();
-        let mut echo = vec![0; 10 + 2 * EACH];
+        // As it is masked.
+        let message = masked(FIN_BINARY, &vec![7; EACH + REST]);
+        client
+            .write_all(&message[message.len() - REST..])
+            .await
+            .unwrap();
+        let mut echo = vec![0; 10 + EACH + REST];
         client.read_exact(&mut echo).await.unwrap();
-        assert!(echo[10..] == vec![7; 2 * EACH]);
+        assert!(echo[10..] == vec![7; EACH + REST]);
     }
     // What is whole takes nothing any more.
     let mut client = connect(&lab, &connections).await;

@@ -1,4 +1,4 @@
-//! Clients that ask for large answers, or are sent them, and read none.
+//! Clients that ask for much, or are sent it, and read nothing.
 
 use futures::FutureExt;
 use matryoshka_transport::{
@@ -175,22 +175,148 @@ async fn what_is_replaced_or_dropped_counts_no_more() {
     assert!(lab.nothing_closed());
 }
 
+/// As many frames of a kibibyte as nearly fill an outbox.
+const FRAMES: usize = 900;
+
+fn small() -> Frame {
+    Frame::binary(vec![7; 1024])
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_clients_for_whom_much_that_is_small_waits_one_gives_way_and_none_that_reads() {
+    let (lab, connections) = (Lab::new(), at_most(5 * MB));
+    let (mut reader, to_reader) = connect(&lab, &connections).await;
+    let mut stuck = Vec::new();
+    for _ in 0..10 {
+        let client = connect(&lab, &connections).await;
+        for _ in 0..FRAMES {
+            client.1.frame(small());
+        }
+        settle().await;
+        to_reader.frame(small());
+        settle().await;
+        reader.read_exact(&mut [0; 1024 + 4]).await.unwrap();
+        stuck.push(client);
+    }
+    let closed = stuck.iter().map(|(_, outbox)| outbox.is_closed());
+    let expected = [[true; 5], [false; 5]].concat();
+    assert_eq!(
+        closed.collect::<Vec<_>>(),
+        expected,
+        "the longest stuck first"
+    );
+    assert_eq!(lab.closed().now_or_never(), gave_way());
+    assert_eq!(connections.stats().closed_unread, 5);
+    assert!(!to_reader.is_closed());
+    // Those that are left read all of it.
+    for (client, _) in &mut stuck[5..] {
+        let mut all = vec![0; FRAMES * (1024 + 4)];
+        client.read_exact(&mut all).await.unwrap();
+    }
+    assert_eq!(connections.count(), 6);
+}
+
+/// They take nothing, as is known when it comes.
+async fn stuck(lab: &Lab, connections: &Connections) -> (DuplexStream, Outbox<Mail>) {
+    let client = connect(lab, connections).await;
+    for _ in 0..3 {
+        client.1.frame(Frame::binary(vec![7; PIPE_BYTES]));
+    }
+    settle().await;
+    client
+}
+
+#[tokio::test(start_paused = true)]
+async fn small_broadcasts_that_wait_for_many_count_once() {
+    let (lab, connections) = (Lab::new(), at_most(5 * MB));
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        clients.push(stuck(&lab, &connections).await);
+    }
+    for n in 0..2 * FRAMES {
+        // Such as wait in one row for all of them, and such as wait by themselves.
+        let bytes = if n % 100 == 0 { 800 } else { 300 };
+        let mut shared = SharedFrame::new(Frame::binary(vec![7; bytes]));
+        for (_, outbox) in &clients {
+            outbox.shared_frame(&mut shared, WhenSlow::Close);
+        }
+    }
+    settle().await;
+    assert!(lab.nothing_closed());
+    // Much that is one client's alone counts, whatever they hold together.
+    for _ in 0..6 {
+        clients.push(stuck(&lab, &connections).await);
+        let (_, outbox) = clients.last().unwrap();
+        for _ in 0..FRAMES {
+            outbox.frame(small());
+        }
+        settle().await;
+    }
+    let is_closed = |(_, outbox): &(_, Outbox<Mail>)| outbox.is_closed();
+    let closed = clients.iter().filter(|client| is_closed(client)).count();
+    assert!((2..=4).contains(&closed), "{closed}");
+    assert!(!clients[..20].iter().any(is_closed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn small_broadcasts_of_which_each_waits_for_one_client_count_each() {
+    let (lab, connections) = (Lab::new(), at_most(5 * MB));
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        let client = stuck(&lab, &connections).await;
+        for _ in 0..FRAMES {
+            let mut shared = SharedFrame::new(small());
+            client.1.shared_frame(&mut shared, WhenSlow::Close);
+        }
+        settle().await;
+        clients.push(client);
+    }
+    let closed = clients.iter().filter(|(_, outbox)| outbox.is_closed());
+    let closed = closed.count();
+    assert!((2..=4).contains(&closed), "{closed}");
+}
+
+fn poll_by(connections: &Connections) -> Polled {
+    let lab = Lab::new();
+    let polling = LongPolling::new(&PubSub::local()).unwrap();
+    let config = HttpConfig::default()
+        .with_mount("/socket")
+        .with_connections(connections)
+        .with_long_polling(&polling);
+    let service = HttpService::with_config(lab.clone(), config);
+    Polled {
+        lab,
+        service,
+        polling,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_small_and_waits_for_polls_counts_as_well() {
+    let polled = poll_by(&at_most(5 * MB));
+    for n in 0..30 {
+        let token = polled.open().await;
+        let (_, outbox) = polled.lab.connected().await;
+        for _ in 0..200 {
+            outbox.frame(Frame::text("7".repeat(1_000)));
+        }
+        settle().await;
+        if n < 5 {
+            polled.poll(&token).await;
+            settle().await;
+        }
+        if n < 24 {
+            assert!(polled.lab.nothing_closed(), "{n}");
+        }
+    }
+    assert_eq!(polled.lab.closed().now_or_never(), gave_way());
+}
+
 /// A message that no poll has taken waits for its client as well.
 #[tokio::test(start_paused = true)]
 async fn what_waits_for_a_poll_counts_until_that_takes_it() {
-    let lab = Lab::new();
-    let polling = LongPolling::new(&PubSub::local()).unwrap();
-    let connections = at_most(10 * MB);
-    let config = HttpConfig::default()
-        .with_mount("/socket")
-        .with_connections(&connections)
-        .with_long_polling(&polling);
-    let service = HttpService::with_config(lab.clone(), config);
-    let polled = Polled {
-        lab: lab.clone(),
-        service,
-        polling,
-    };
+    let polled = poll_by(&at_most(10 * MB));
+    let lab = polled.lab.clone();
     let mut sessions = Vec::new();
     for n in 0..4 {
         let token = polled.open().await;

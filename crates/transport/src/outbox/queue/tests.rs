@@ -1,8 +1,13 @@
 //! What fits, what gives way, and in which order the rest comes out.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
-use super::super::{super::close::CloseCode, run::RUN_FRAMES};
+use super::super::{
+    super::{close::CloseCode, stats::Gauge},
+    run::RUN_FRAMES,
+};
 use super::*;
 
 type Frames = Queue<()>;
@@ -295,7 +300,7 @@ proptest! {
 #[derive(Clone, Debug)]
 enum Turn {
     /// Two frames go to some of them at once, each of these queues getting them in its own order.
-    FanOuts([FanOut; QUEUES], usize),
+    FanOuts([FanOut; QUEUES], WhenSlow, usize),
     Push(usize, WhenSlow, usize),
     Next(usize),
 }
@@ -339,8 +344,15 @@ fn turn() -> impl Strategy<Value = Turn> {
         Just(WhenSlow::Drop),
         (0u64..3).prop_map(WhenSlow::Latest),
     ];
+    let mostly_close = prop_oneof![
+        20 => Just(WhenSlow::Close),
+        1 => when_slow.clone(),
+    ];
+    // One of more bytes waits by itself.
+    let bytes = prop_oneof![20 => 10usize..40, 1 => Just(600)];
     prop_oneof![
-        24 => (all, 10usize..40).prop_map(|(all, bytes)| Turn::FanOuts(all, bytes)),
+        24 => (all, mostly_close, bytes)
+            .prop_map(|(all, when_slow, bytes)| Turn::FanOuts(all, when_slow, bytes)),
         1 => (queue.clone(), when_slow, 10usize..40)
             .prop_map(|(queue, when_slow, bytes)| Turn::Push(queue, when_slow, bytes)),
         6 => queue.prop_map(Turn::Next),
@@ -356,17 +368,24 @@ fn numbered(n: usize, bytes: usize) -> Frame {
 struct Pairs {
     bound: Bound,
     queues: [(Frames, Frames); QUEUES],
+    /// What those take that are held together.
+    counted: Arc<Gauge>,
 }
 
 impl Pairs {
-    fn fan_out(&mut self, all: [FanOut; QUEUES], n: usize, bytes: usize) {
-        let mut shared = [0, 1].map(|second| SharedFrame::new(numbered(2 * n + second, bytes)));
+    fn fan_out(&mut self, all: [FanOut; QUEUES], when_slow: WhenSlow, n: usize, bytes: usize) {
+        let mut shared = [0, 1].map(|second| {
+            let mut shared = SharedFrame::new(numbered(2 * n + second, bytes));
+            shared.count(&self.counted);
+            shared
+        });
         for ((together, alone), fan_out) in self.queues.iter_mut().zip(all) {
             for &frame in fan_out.order() {
                 let item = Item::Frame(shared[frame].frame().clone());
-                let placed = alone.push(item, bytes, WhenSlow::Close, &self.bound).0;
-                let is_placed = together.push_shared(&mut shared[frame], &self.bound);
-                assert_eq!(is_placed, placed == Placed::Last);
+                let expected = alone.push(item, bytes, when_slow, &self.bound).0;
+                let frame = &mut shared[frame];
+                let placed = together.push_shared(frame, when_slow, &self.bound).0;
+                assert_eq!(placed, expected);
             }
         }
     }
@@ -404,10 +423,10 @@ proptest! {
         turns in prop::collection::vec(turn(), 0..300),
     ) {
         let queues = std::array::from_fn(|_| Default::default());
-        let mut pairs = Pairs { bound: bound(4_000, 4_000, 150), queues };
+        let mut pairs = Pairs { bound: bound(4_000, 4_000, 150), queues, counted: Arc::default() };
         for (n, turn) in turns.into_iter().enumerate() {
             match turn {
-                Turn::FanOuts(all, bytes) => pairs.fan_out(all, n, bytes),
+                Turn::FanOuts(all, when_slow, bytes) => pairs.fan_out(all, when_slow, n, bytes),
                 Turn::Push(queue, when_slow, bytes) => {
                     pairs.push(queue, when_slow, &numbered(2 * n, bytes));
                 }
@@ -419,6 +438,8 @@ proptest! {
             while pairs.next(queue) {}
         }
         pairs.check();
+        prop_assert!(pairs.queues.iter().all(|(together, _)| together.shared == 0));
+        prop_assert_eq!(pairs.counted.get(), 0);
     }
 }
 
@@ -427,16 +448,18 @@ fn a_run_that_is_not_whole_is_kept_in_memory_only_while_more_may_come() {
     let bound = bound(1_000_000, 1_000_000, 1_000);
     let mut queues: [Frames; 2] = Default::default();
     let all = 2 * usize::from(RUN_FRAMES) + 5;
+    let items = |queue: &Frames| queue.waiting().items;
     for n in 0..all {
         let mut shared = SharedFrame::new(numbered(n, 10));
         for queue in &mut queues {
-            assert!(queue.push_shared(&mut shared, &bound));
+            let placed = queue.push_shared(&mut shared, WhenSlow::Close, &bound).0;
+            assert_eq!(placed, Placed::Last);
         }
     }
     for queue in &mut queues {
-        assert_eq!((queue.slots.len(), queue.items), (2, all));
+        assert_eq!((queue.slots.len(), items(queue)), (2, all));
         push(queue, "alone", WhenSlow::Close, &bound);
-        assert_eq!((queue.slots.len(), queue.items), (2 + 5 + 1, all + 1));
+        assert_eq!((queue.slots.len(), items(queue)), (2 + 5 + 1, all + 1));
         assert_eq!(rest(queue).len(), all + 1);
     }
 }

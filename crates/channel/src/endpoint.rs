@@ -136,6 +136,7 @@ impl Handler for Endpoint {
         outbox: Outbox<Mail>,
     ) -> Result<SocketSession, Rejection> {
         let (serializer, transport, peer_addr) = (info.serializer, info.transport, info.peer_addr);
+        let unhandled = info.unhandled.clone();
         let span = socket_span(&info);
         let connecting = async {
             match &self.0.on_connect {
@@ -156,7 +157,7 @@ impl Handler for Endpoint {
             pubsub: self.0.pubsub.clone(),
             id,
             config: Arc::clone(&self.0.config),
-            waiting: Backlog::default(),
+            waiting: Backlog::among(unhandled),
             counters: Arc::clone(&self.0.counters),
             watch: Arc::clone(&self.0.watch),
             expiry: Expiry::default(),

@@ -17,8 +17,8 @@ use crate::pubsub::Delivery;
 use crate::timers::later;
 use crate::transport::{LogLimit, WhenSlow};
 use crate::{Broadcast, Flow, SendError, Socket, Terminated};
-pub(crate) use lines::Takes;
-use lines::{Lines, bytes_of};
+use lines::Lines;
+pub(crate) use lines::{Takes, bytes_of};
 use matryoshka_transport::excerpt;
 
 /// How much waits for one channel: of its client's, and as much again from elsewhere.

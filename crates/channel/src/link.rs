@@ -11,8 +11,8 @@ use tracing::Span;
 use crate::backlog::Backlog;
 use crate::config::SocketsConfig;
 use crate::expiry::Expiry;
-use crate::inbox::InboxReceiver;
-use crate::multiplexer::{End, InstanceId, Refusal};
+use crate::inbox::{InboxReceiver, bytes_of};
+use crate::multiplexer::{End, InstanceId, Refusal, Request};
 use crate::order::Order;
 use crate::pubsub::PubSub;
 use crate::stats::Counters;
@@ -45,6 +45,12 @@ impl Link {
     pub(crate) fn send(&self, message: &ServerMessage) -> Result<(), EncodeError> {
         self.outbox.frame(self.serializer.encode(message)?);
         Ok(())
+    }
+
+    /// A message that found no room in its channel's inbox waits no longer.
+    pub(crate) fn release(&self, request: &Request) {
+        let limit = self.config.waiting_bytes;
+        self.waiting.release(bytes_of(request), limit);
     }
 
     /// Tells the session what became of a channel. What its client is to be answered counts as the frame will.

@@ -13,7 +13,7 @@ use tracing::Span;
 use crate::assigns::Assigns;
 use crate::channel::Terminated;
 use crate::endpoint::Endpoint;
-use crate::inbox::{InboxSender, inbox};
+use crate::inbox::{InboxSender, bytes_of, inbox};
 use crate::link::{Fate, Letter, Link, Mail, News};
 use crate::multiplexer::{
     Effect, InstanceId, JoinLimits, Limit, Multiplexer, Request, Start, Wait,
@@ -42,8 +42,8 @@ pub struct SocketSession {
     channels: Vec<(InstanceId, Running)>,
     /// What did not fit into a channel's inbox. Boxed, since it hardly ever is there.
     stalled: Option<Box<(InstanceId, Request)>>,
-    /// Until when nothing may be read for the channels' sake. Boxed as well.
-    patience: Option<Pin<Box<Sleep>>>,
+    /// Until when nothing may be read for the channels' sake, and what they held when that time began. Boxed as well.
+    patience: Option<(Pin<Box<Sleep>>, usize)>,
     joins: Bucket,
     /// Listens for orders to disconnect.
     _by_id: Option<SinkSubscription>,
@@ -200,6 +200,7 @@ impl SocketSession {
             channel.inbox.leave();
         }
         if let Some(request) = channel.inbox.offer(request) {
+            self.link.waiting.add(bytes_of(&request));
             self.stalled = Some(Box::new((id, request)));
         }
     }
@@ -272,9 +273,11 @@ impl SocketSession {
             Fate::Stalled => self.in_the_way(),
             _ => None,
         };
+        let link = &self.link;
         let stalled = |stalled: &mut Option<Box<(InstanceId, Request)>>| {
-            let its = stalled.take_if(|stalled| stalled.0 == id);
-            its.map(|its| its.1)
+            let its = stalled.take_if(|stalled| stalled.0 == id)?;
+            link.release(&its.1);
+            Some(its.1)
         };
         let (multiplexer, mut effects) = (&mut self.multiplexer, Vec::new());
         match fate {
@@ -402,6 +405,7 @@ impl SocketSession {
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while let Some(stalled) = self.stalled.take() {
             let Some(channel) = self.find(stalled.0) else {
+                self.link.release(&stalled.1);
                 break;
             };
             let inbox = channel.inbox.clone();
@@ -410,6 +414,7 @@ impl SocketSession {
                 return Poll::Pending;
             }
             let (id, request) = *stalled;
+            self.link.release(&request);
             self.deliver(id, request);
         }
         match self.multiplexer.is_congested() {
@@ -448,14 +453,20 @@ impl SocketSession {
         }
     }
 
-    /// Whether so much time is over; from then on it is waited for as much again.
+    /// Whether so much time is over; from then on it is waited for as much again. Where it is others who hold so much, channels that get
+    /// on are not out of it.
     fn is_out_of_patience(&mut self, limit: Duration, cx: &mut Context<'_>) -> bool {
-        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(limit)));
-        let is_over = patience.as_mut().poll(cx).is_ready();
-        if is_over {
+        let waiting = &self.link.waiting;
+        let begin = || (Box::pin(sleep(limit)), waiting.bytes());
+        let (patience, before) = self.patience.get_or_insert_with(begin);
+        while patience.as_mut().poll(cx).is_ready() {
             patience.as_mut().reset(later(Instant::now(), limit));
+            let held = std::mem::replace(before, waiting.bytes());
+            if !waiting.is_held_back() || *before >= held {
+                return true;
+            }
         }
-        is_over
+        false
     }
 
     /// The channel for whose sake nothing is read.
@@ -468,7 +479,8 @@ impl SocketSession {
         }
         let (link, channels) = (&self.link, self.channels.iter());
         let most = channels.max_by_key(|(_, it)| it.inbox.held_bytes());
-        most.filter(|_| link.waiting.is_too_much(link.config.waiting_bytes))
+        let is_much = link.waiting.is_too_much(link.config.waiting_bytes);
+        most.filter(|_| is_much || link.waiting.is_held_back())
             .map(|(id, _)| *id)
     }
 }

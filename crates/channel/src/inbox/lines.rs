@@ -112,7 +112,7 @@ impl Lines {
 }
 
 /// What a request counts against a bound.
-pub(super) fn bytes_of(request: &Request) -> usize {
+pub(crate) fn bytes_of(request: &Request) -> usize {
     ITEM_BYTES + request.bytes()
 }
 

@@ -37,4 +37,5 @@ mod testing;
 mod timers;
 mod transcripts;
 mod typed;
+mod unhandled;
 mod unread;

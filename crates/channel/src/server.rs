@@ -22,7 +22,7 @@ use crate::multiplexer::{End, Request};
 use crate::pubsub::{Lagged, SinkSubscription};
 use crate::socket::Socket;
 use crate::spans::event_span;
-use crate::transport::{Field, Payload};
+use crate::transport::{Field, Frame, Payload};
 use crate::{Flow, Reply};
 use notice::Notice;
 pub(crate) use route::{ChannelRoute, Replaced, Route, Seat};
@@ -287,7 +287,6 @@ impl Server {
         let span = event_span(self.notice.span.as_deref(), &event, &payload);
         self.socket.begin(reference);
         async move {
-            let mut has_waited = false;
             let reply = {
                 let socket = &mut self.socket;
                 // The program's types may take as long to read as its callbacks.
@@ -296,23 +295,11 @@ impl Server {
                     Ok::<_, EventError>(channel.handle_in(socket, event).await)
                 });
                 let handling = self.notice.handling(Callback::HandleIn, handling);
-                let mut handling = pin!(handling.of(event.as_text()).within(&span));
-                poll_fn(|cx| {
-                    let polled = handling.as_mut().poll(cx);
-                    has_waited |= polled.is_pending();
-                    polled
-                })
-                .await
+                handling.of(event.as_text()).within(&span).await
             };
             let reference = self.socket.finish();
             match reply {
-                Ok(Ok(reply)) => {
-                    // The room that there was before may be others' by now.
-                    if has_waited && reply.answer.is_some() {
-                        self.room_to_answer().await;
-                    }
-                    self.reply(reference, reply)
-                }
+                Ok(Ok(reply)) => self.reply(reference, reply).await,
                 Ok(Err(error)) => {
                     if let Some(left_out) = self.notice.lines().crashed.pass_now() {
                         tracing::warn!(topic = self.notice.shown_topic(), %error, left_out, "a channel crashed");
@@ -324,7 +311,7 @@ impl Server {
         }
     }
 
-    fn reply(&self, reference: Option<Field>, reply: Reply) -> Option<Ending> {
+    async fn reply(&mut self, reference: Option<Field>, reply: Reply) -> Option<Ending> {
         let Reply {
             answer,
             flow,
@@ -334,7 +321,15 @@ impl Server {
         let sent = match answer {
             None => Ok(()),
             Some(Err(error)) => Err(error.into()),
-            Some(Ok((status, response))) => self.socket.reply(reference, status, response),
+            Some(Ok((status, response))) => {
+                match self.socket.reply_frame(reference, status, response) {
+                    Ok(frame) => {
+                        self.answer(frame).await;
+                        Ok(())
+                    }
+                    Err(error) => Err(error),
+                }
+            }
         };
         match sent {
             Ok(()) => self.flow(Callback::HandleIn, Ok(flow)),
@@ -344,6 +339,20 @@ impl Server {
                 }
                 Some(Ending::Crash)
             }
+        }
+    }
+
+    /// Puts an answer where there is room for it. Of channels that have one at the same time each looks and puts in one step, or those of many
+    /// threads would fill the outbox together.
+    async fn answer(&mut self, frame: Frame) {
+        let mut put = self.notice.link.outbox.frame_if_room(frame);
+        while let Err(frame) = put {
+            self.room_to_answer().await;
+            let outbox = &self.notice.link.outbox;
+            put = match self.inbox.is_closed() || self.ordered().is_some() {
+                true => Ok(outbox.frame(frame)),
+                false => outbox.frame_if_room(frame),
+            };
         }
     }
 

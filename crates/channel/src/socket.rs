@@ -28,7 +28,7 @@ use crate::pubsub::{
 };
 use crate::pusher::Join;
 use crate::timers::{Alarm, MIN_PERIOD, Timer, Timers, TooManyTimers};
-use crate::transport::{Field, Payload};
+use crate::transport::{Field, Frame, Payload};
 use crate::{
     Broadcast, BroadcastError, Flow, Mailbox, PayloadError, PushError, Pusher, ReplyHandle,
     payload, wire,
@@ -589,17 +589,17 @@ impl Socket {
         }
     }
 
-    /// Sends the answer to a client message.
-    pub(crate) fn reply(
+    /// The answer to a client message.
+    pub(crate) fn reply_frame(
         &self,
         reference: Option<Field>,
         status: ByteString,
         response: Payload,
-    ) -> Result<(), PushError> {
+    ) -> Result<Frame, PushError> {
         let topic = Field::Text(self.topic.as_byte_string().clone());
         let join_ref = self.join_ref.clone();
         let message = wire::reply(join_ref, reference, topic, status, response);
-        Ok(self.link.send(&message)?)
+        Ok(self.link.serializer.encode(&message)?)
     }
 
     /// The events whose broadcasts are to wait for what is put off.

@@ -21,7 +21,6 @@ use crate::{
     connect::Rejection,
     head::Head,
     http_service::{HttpConfig, HttpService},
-    params::Params,
     session::{Handler, Session},
     subprotocol::Agreed,
     websocket::{MAX_OUTGOING_BYTES, WEBSOCKET, WebSocket},
@@ -44,9 +43,10 @@ async fn shake<H: Handler>(
     on_upgrade: OnUpgrade,
 ) -> Result<Response<Full<Bytes>>, Rejection> {
     if head.method != Method::GET {
+        service.tell_no_handshake("the method must be `GET`");
         return Err(Rejection::empty(StatusCode::BAD_REQUEST));
     }
-    let params = Params::parse(head.query())?;
+    let params = service.params(head)?;
     if !service.allows_origin(head) {
         return Err(Rejection::forbidden());
     }
@@ -64,9 +64,10 @@ async fn shake<H: Handler>(
             tokio::spawn(upgrade(on_upgrade, admitted, service.shared_config()));
             Ok(switching_protocols(accept, spoken))
         }
-        Err(refusal) => {
+        Err(problem) => {
             admitted.abandon();
-            Err(refusal)
+            service.tell_no_handshake(problem);
+            Err(Rejection::new(StatusCode::BAD_REQUEST, problem))
         }
     }
 }
@@ -94,30 +95,25 @@ async fn upgrade<S: Session>(
     }
 }
 
-/// Checks the headers of the upgrade, and answers the client's key.
-fn accept_key(head: &Head) -> Result<HeaderValue, Rejection> {
+/// Checks the headers of the upgrade, and answers the client's key, or says what is wrong.
+fn accept_key(head: &Head) -> Result<HeaderValue, &'static str> {
     let headers = &head.headers;
     if head.version != Version::HTTP_11 {
-        return Err(bad_request("a WebSocket handshake needs HTTP/1.1"));
+        return Err("a WebSocket handshake needs HTTP/1.1");
     }
     if !names_token(headers, UPGRADE.as_str(), WEBSOCKET) {
-        return Err(bad_request("header `upgrade` must be `websocket`"));
+        return Err("header `upgrade` must be `websocket`");
     }
     if !names_token(headers, CONNECTION.as_str(), "upgrade") {
-        return Err(bad_request("header `connection` must name `upgrade`"));
+        return Err("header `connection` must name `upgrade`");
     }
     if !names_token(headers, SEC_WEBSOCKET_VERSION.as_str(), "13") {
-        return Err(bad_request("header `sec-websocket-version` must be `13`"));
+        return Err("header `sec-websocket-version` must be `13`");
     }
     let key = headers.get(SEC_WEBSOCKET_KEY).filter(|key| is_key(key));
-    let key =
-        key.ok_or_else(|| bad_request("header `sec-websocket-key` must be 16 bytes in base64"))?;
+    let key = key.ok_or("header `sec-websocket-key` must be 16 bytes in base64")?;
     let accept = derive_accept_key(key.as_bytes());
     Ok(HeaderValue::try_from(accept).expect("base64 is a header value"))
-}
-
-fn bad_request(text: &'static str) -> Rejection {
-    Rejection::new(StatusCode::BAD_REQUEST, text)
 }
 
 fn switching_protocols(accept: HeaderValue, spoken: Option<HeaderValue>) -> Response<Full<Bytes>> {

@@ -12,7 +12,24 @@ use http::{
 };
 
 /// A request extension by which the server may tell where the client is: connections are counted by it, and handlers are told it where
-/// [`Reveal::with_peer_addr`](crate::Reveal::with_peer_addr) says so.
+/// [`Reveal::with_peer_addr`](crate::Reveal::with_peer_addr) says so. Without it no client is counted by its address, and no
+/// [`TrustedProxies`](crate::TrustedProxies) are asked. With axum:
+///
+/// ```no_run
+/// # use matryoshka_transport::PeerAddr;
+/// use std::net::SocketAddr;
+///
+/// use axum::{Router, extract::{ConnectInfo, Request}, middleware::map_request};
+///
+/// async fn tell_peer(ConnectInfo(peer): ConnectInfo<SocketAddr>, mut request: Request) -> Request {
+///     request.extensions_mut().insert(PeerAddr(peer));
+///     request
+/// }
+/// # async fn serve(socket: Router, listener: tokio::net::TcpListener) {
+/// let app = Router::new().nest_service("/socket", socket).layer(map_request(tell_peer));
+/// axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await.unwrap();
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddr(pub SocketAddr);
 

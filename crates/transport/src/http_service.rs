@@ -32,7 +32,7 @@ use crate::{
     limits::Limits,
     longpoll::{self, LONGPOLL, LongPolling},
     origin::OriginPolicy,
-    params::Params,
+    params::{MAX_PARAMS, Params, ParamsError},
     path::Match,
     proxies::TrustedProxies,
     request::{RequestInfo, Reveal},
@@ -329,6 +329,32 @@ impl<H: Handler> HttpService<H> {
         response
     }
 
+    /// What a client asks with. A query that cannot be read is worth a line in the log.
+    pub(crate) fn params(&self, head: &Head) -> Result<Params, ParamsError> {
+        Params::parse(head.query()).inspect_err(|problem| {
+            if let Some(left_out) = self.connections().refusal_lines().query.pass_now() {
+                tracing::warn!(
+                    %problem,
+                    left_out,
+                    "a request was refused: its query cannot be read; it takes {MAX_PARAMS} parameters at most, of UTF-8 and \
+                     percent-encoded"
+                );
+            }
+        })
+    }
+
+    /// Says why a request for a WebSocket is none: most often what stands between the client and this server has changed it.
+    pub(crate) fn tell_no_handshake(&self, problem: &'static str) {
+        if let Some(left_out) = self.connections().refusal_lines().upgrade.pass_now() {
+            tracing::warn!(
+                problem,
+                left_out,
+                "a connection was refused: its request is no WebSocket handshake; a proxy in between has to speak HTTP/1.1 here, \
+                 and to pass on the headers upgrade and connection"
+            );
+        }
+    }
+
     /// Whether the page that asks may; one that may not is worth a line in the log.
     pub(crate) fn allows_origin(&self, head: &Head) -> bool {
         let scheme = self.said_scheme(head).unwrap_or(Scheme::HTTP);
@@ -380,13 +406,35 @@ impl<H: Handler> HttpService<H> {
             );
         })?;
         let reveal = self.config.reveal;
-        let client = self.client(head).filter(|_| reveal.peer_addr);
+        let client = self.client(head);
+        if client.is_none() {
+            self.tell_no_peer();
+        }
         let uri = || head.whole_uri(self.scheme(head));
         let request = RequestInfo::of(uri, &head.headers, reveal);
         Ok(info
-            .with_peer_addr(client)
+            .with_peer_addr(client.filter(|_| reveal.peer_addr))
             .with_auth_token(auth_token)
             .with_request(request))
+    }
+
+    /// Says that where clients are is not known, if it was asked for.
+    fn tell_no_peer(&self) {
+        let HttpConfig {
+            reveal,
+            trusted_proxies,
+            ..
+        } = &*self.config;
+        let is_asked_for = reveal.peer_addr || !trusted_proxies.is_none();
+        if is_asked_for
+            && let Some(left_out) = self.connections().refusal_lines().no_peer.pass_now()
+        {
+            tracing::warn!(
+                left_out,
+                "where a client is, is not known, so neither TrustedProxies nor Reveal::with_peer_addr does anything: the server has \
+                 to insert a PeerAddr into each request"
+            );
+        }
     }
 
     /// By which scheme a client came, as far as anybody says it.

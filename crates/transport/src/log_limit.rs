@@ -163,6 +163,9 @@ log_limits! {
     /// The limits of the lines on who is refused before there is a session.
     struct RefusalLines {
         path,
+        upgrade,
+        query,
+        no_peer,
         origin,
         vsn,
         auth_token,

@@ -124,6 +124,11 @@ impl TrustedProxies {
             .find(|known| scheme.eq_ignore_ascii_case(known.as_str()))
     }
 
+    /// Whether nobody is believed.
+    pub(crate) fn is_none(&self) -> bool {
+        self.networks.is_empty()
+    }
+
     fn trusts(&self, address: SocketAddr) -> bool {
         let address = address.ip().to_canonical();
         self.networks.iter().any(|network| network.has(address))

@@ -4,10 +4,11 @@ use axum::Router;
 use axum::body::Body;
 use futures::{SinkExt, StreamExt};
 use matryoshka_channel::pubsub::PubSub;
-use matryoshka_channel::transport::http::{Request, StatusCode};
+use matryoshka_channel::transport::http::{Request, StatusCode, Version};
 use matryoshka_channel::transport::memory::MemoryService;
 use matryoshka_channel::transport::{
-    ConnectInfo, Frame, HttpConfig, LongPolling, OriginPolicy, Params, Rate,
+    ConnectInfo, Frame, HttpConfig, LongPolling, OriginPolicy, Params, PeerAddr, Rate, Reveal,
+    TrustedProxies,
 };
 use matryoshka_channel::{Connected, KeyRing, Sockets, SocketsConfig, Tokens};
 use tokio::net::{TcpListener, TcpStream};
@@ -66,6 +67,64 @@ async fn a_wrong_path_says_what_stands_behind_the_mount() {
         assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
         let cure = "sockets are at the mount and the websocket path behind it";
         is_one_line_with(&lines, &["WARN", cure, "websocket_path=\"websocket\""]);
+    }
+}
+
+/// What a proxy makes of a handshake that was not told to pass it on.
+#[tokio::test]
+async fn a_handshake_that_a_proxy_took_apart_names_what_it_has_to_pass_on() {
+    let plain = || Request::get("/socket/websocket?user=anna&vsn=2.0.0");
+    for (request, problem) in [
+        (plain(), "header `upgrade` must be `websocket`"),
+        (plain().version(Version::HTTP_10), "needs HTTP/1.1"),
+        (
+            plain().header("upgrade", "websocket"),
+            "header `connection` must name `upgrade`",
+        ),
+        (plain().method("POST"), "the method must be `GET`"),
+    ] {
+        let mut router = mounted(SocketsConfig::default());
+        let (status, lines) = ask(&mut router, request.body(Body::empty()).unwrap()).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{problem}");
+        let cure = "a proxy in between has to speak HTTP/1.1 here, and to pass on the headers upgrade and connection";
+        is_one_line_with(&lines, &["WARN", problem, cure]);
+    }
+}
+
+#[tokio::test]
+async fn a_query_that_cannot_be_read_says_what_it_takes() {
+    let many = "a=1&".repeat(1_001);
+    for (query, problem) in [("token=%ff", "is not UTF-8"), (&many, "more than 1000")] {
+        let mut router = mounted(SocketsConfig::default());
+        let uri = format!("/socket/websocket?{query}");
+        let (status, lines) = ask(&mut router, upgrade(&uri, &[])).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        let cure = "1000 parameters at most, of UTF-8 and percent-encoded";
+        is_one_line_with(&lines, &["WARN", problem, cure]);
+    }
+}
+
+/// By itself no server of axum's tells where a connection comes from.
+#[tokio::test]
+async fn a_proxy_that_is_trusted_in_vain_is_told() {
+    let proxies = TrustedProxies::by_x_forwarded_for(["10.0.0.0/8"]).unwrap();
+    let reveal = Reveal::nothing().with_peer_addr();
+    for http in [
+        HttpConfig::default().with_trusted_proxies(proxies),
+        HttpConfig::default().with_reveal(reveal),
+    ] {
+        let mut router = mounted(SocketsConfig::default().with_http(http));
+        let asked = || upgrade("/socket/websocket?user=anna&vsn=2.0.0", &[]);
+        let (_, lines) = ask(&mut router, asked()).await;
+        is_one_line_with(&lines, &["WARN", "insert a PeerAddr into each request"]);
+
+        // As the line says.
+        let mut request = asked();
+        let peer = PeerAddr("10.0.0.1:443".parse().unwrap());
+        request.extensions_mut().insert(peer);
+        let (status, lines) = ask(&mut router, request).await;
+        assert_eq!(status, StatusCode::SWITCHING_PROTOCOLS);
+        assert_eq!(lines, [""; 0]);
     }
 }
 

@@ -59,7 +59,7 @@ pub(crate) async fn answer<H: Handler, B: RequestBody>(
     if ![Method::GET, Method::POST, Method::OPTIONS].contains(&head.method) {
         return plain(StatusCode::BAD_REQUEST, "");
     }
-    let params = match Params::parse(head.query()) {
+    let params = match service.params(&head) {
         Ok(params) => params,
         Err(error) => return plain(Rejection::from(error).status, ""),
     };

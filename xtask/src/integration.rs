@@ -12,7 +12,6 @@ mod full_room;
 mod hearing;
 mod heartbeats;
 mod interest;
-
 mod kill;
 mod mass_kill;
 mod names;
@@ -42,7 +41,6 @@ use matryoshka_relay::Dice;
 
 use crate::failure::{Explain, Outcome, fail};
 use crate::flags::IntegrationFlags;
-
 use crate::integration::stage::Stage;
 use crate::progress::{say, seconds};
 use crate::signals::StopRequests;
@@ -191,18 +189,8 @@ pub(crate) fn run(flags: &IntegrationFlags) -> Outcome {
     say(format_args!(
         "seed {seed} (the same choices again: --seed {seed})"
     ));
-    let theatre = Theatre {
-        program: workspace.node(profile),
-        logs: workspace.target.join("xtask-logs/integration"),
-        seed,
-        rounds: flags.rounds,
-        room: RoomSize {
-            nodes: flags.nodes.into(),
-            users: flags.users,
-            readers: flags.readers.map(usize::from),
-            at_the_door: flags.at_the_door.into(),
-        },
-    };
+    let logs = workspace.target.join("xtask-logs/integration");
+    let theatre = Theatre::new(flags, workspace.node(profile), logs, seed);
     match flags.scenario {
         Some(scenario) => theatre.play(scenario, &stop),
         None => theatre.play_all(&stop),
@@ -216,6 +204,7 @@ struct Theatre {
     seed: u64,
     rounds: u32,
     room: RoomSize,
+    is_release: bool,
 }
 
 /// How large the scenarios of large rooms are.
@@ -237,6 +226,22 @@ impl RoomSize {
 }
 
 impl Theatre {
+    fn new(flags: &IntegrationFlags, program: PathBuf, logs: PathBuf, seed: u64) -> Self {
+        Theatre {
+            program,
+            logs,
+            seed,
+            rounds: flags.rounds,
+            room: RoomSize {
+                nodes: flags.nodes.into(),
+                users: flags.users,
+                readers: flags.readers.map(usize::from),
+                at_the_door: flags.at_the_door.into(),
+            },
+            is_release: flags.release,
+        }
+    }
+
     /// Nearly all of them mostly wait: two at once leave the machine enough time for what they measure.
     fn play_all(&self, stop: &StopRequests) -> Outcome {
         let all = Scenario::value_variants().iter().copied();
@@ -299,14 +304,28 @@ impl Theatre {
             }
             Err(failure) if failure.is_stop() => Err(failure),
             Err(failure) => fail!(
-                "{name} FAILED: {failure} (the same choices again: `cargo xtask integration {name} --rounds {} --users {} --nodes {} --seed {}`; logs in {})",
-                self.rounds,
-                self.room.users,
-                self.room.nodes,
-                self.seed,
+                "{name} FAILED: {failure} (the same choices again: `{}`; logs in {})",
+                self.command(scenario),
                 logs.display()
             ),
         }
+    }
+
+    /// What plays a scenario again as it is played here.
+    fn command(&self, scenario: Scenario) -> String {
+        let RoomSize {
+            nodes,
+            users,
+            readers,
+            at_the_door,
+        } = self.room;
+        let (name, rounds, seed) = (scenario.name(), self.rounds, self.seed);
+        let readers = readers.map_or_else(String::new, |readers| format!(" --readers {readers}"));
+        let release = if self.is_release { " --release" } else { "" };
+        format!(
+            "cargo xtask integration {name} --rounds {rounds} --users {users} --nodes {nodes}{readers} \
+             --at-the-door {at_the_door} --seed {seed}{release}"
+        )
     }
 
     /// A folder for a scenario's logs, without those of earlier runs.
@@ -320,5 +339,43 @@ impl Theatre {
         }
         fs::create_dir_all(&folder).explain(format!("making {}", folder.display()))?;
         Ok(folder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::flags::{Command, Flags};
+
+    fn flags(command: &str) -> IntegrationFlags {
+        let words = command.strip_prefix("cargo ").expect(command);
+        match Flags::try_parse_from(words.split(' ')).map(|flags| flags.command) {
+            Ok(Command::Integration(flags)) => flags,
+            _ => panic!("not understood: {command}"),
+        }
+    }
+
+    #[test]
+    fn a_failed_scenario_is_played_again_with_all_that_was_chosen() {
+        for chosen in ["", " --readers 9 --at-the-door 500 --release"] {
+            let chosen = format!(
+                "cargo xtask integration mass-kill --rounds 3 --users 500 --nodes 5 --seed 7{chosen}"
+            );
+            let theatre = |flags: &IntegrationFlags| {
+                let seed = flags.seed.unwrap_or_default();
+                Theatre::new(flags, PathBuf::new(), PathBuf::new(), seed)
+            };
+            let played = theatre(&flags(&chosen));
+            let again = played.command(Scenario::MassKill);
+            let words = |command: &str| command.split(' ').map(str::to_owned).collect::<Vec<_>>();
+            let said = words(&again);
+            assert!(
+                words(&chosen).iter().all(|word| said.contains(word)),
+                "{again}"
+            );
+            assert_eq!(theatre(&flags(&again)).command(Scenario::MassKill), again);
+        }
     }
 }

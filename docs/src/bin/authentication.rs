@@ -10,6 +10,8 @@ use matryoshka_presence::channel::{
     disconnect, sockets_of,
 };
 use serde::{Deserialize, Serialize};
+use std::error::Error;
+use std::process::ExitCode;
 use std::time::Duration;
 
 /// What a token says about its holder.
@@ -145,8 +147,17 @@ struct Devices {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> ExitCode {
     tracing_subscriber::fmt().init();
+    let Err(error) = run().await else {
+        return ExitCode::SUCCESS;
+    };
+    // What `main` returns is shown by its fields, not in words.
+    eprintln!("{error}");
+    ExitCode::FAILURE
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let ring = match std::env::var("TOKEN_KEYS") {
         Ok(keys) => KeyRing::parse(&keys)?,
         Err(_) => KeyRing::generate(),

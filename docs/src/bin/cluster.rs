@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::num::NonZeroU32;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use axum::Router;
@@ -50,8 +51,17 @@ impl Channel<Presence> for Room {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
     tracing_subscriber::fmt().init();
+    let Err(error) = run().await else {
+        return ExitCode::SUCCESS;
+    };
+    // What `main` returns is shown by its fields, not in words.
+    eprintln!("{error}");
+    ExitCode::FAILURE
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
     let (name, http, quic) = match (args.next(), args.next(), args.next()) {
         (Some(name), Some(http), Some(quic)) => (name, http, quic),

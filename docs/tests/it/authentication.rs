@@ -1,9 +1,10 @@
 //! The chapter on authentication: what it shows stands in its program, and the program does what it says.
 
 use serde_json::{Value, json};
+use tokio::process::Command;
 
 use crate::client::Client;
-use crate::program::{Program, assert_shows};
+use crate::program::{Program, assert_shows, refusal};
 
 const PROGRAM: &str = include_str!("../../src/bin/authentication.rs");
 const CHAPTER: &str = include_str!("../../src/authentication.md");
@@ -40,6 +41,13 @@ fn error(reason: &str) -> Value {
 #[test]
 fn the_chapter_shows_its_program() {
     assert_shows(CHAPTER, 6, &[PROGRAM]);
+}
+
+#[tokio::test]
+async fn keys_that_are_none_are_told_in_words() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_authentication"));
+    let told = refusal(command.env("TOKEN_KEYS", "secret")).await;
+    assert!(told.contains("at least 32 bytes"), "{told}");
 }
 
 #[tokio::test]

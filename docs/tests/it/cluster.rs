@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::client::Client;
-use crate::program::{Program, assert_shows};
+use crate::program::{Program, assert_shows, refusal};
 
 const PROGRAM: &str = include_str!("../../src/bin/cluster.rs");
 const CHAPTER: &str = include_str!("../../src/cluster.md");
@@ -42,6 +42,26 @@ async fn change(client: &mut Client) -> [Vec<String>; 2] {
 #[test]
 fn the_chapter_shows_its_program() {
     assert_shows(CHAPTER, 4, &[PROGRAM]);
+}
+
+#[tokio::test]
+async fn whoever_forgot_the_secret_is_told_in_words() {
+    for (secret, words) in [
+        (
+            "",
+            "MATRYOSHKA_CLUSTER_SECRET is not set: put the cluster secret into it",
+        ),
+        ("abcd", "at least 32"),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cluster"));
+        command.args(["n1", "127.0.0.1:0", "127.0.0.1:0"]);
+        match secret {
+            "" => command.env_remove("MATRYOSHKA_CLUSTER_SECRET"),
+            _ => command.env("MATRYOSHKA_CLUSTER_SECRET", secret),
+        };
+        let told = refusal(&mut command).await;
+        assert!(told.contains(words), "{told}");
+    }
 }
 
 #[tokio::test]

@@ -23,3 +23,4 @@ mod registry_and_pubsub_ids;
 mod sources;
 mod testing;
 mod two_terminals;
+mod world;

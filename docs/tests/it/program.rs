@@ -68,11 +68,21 @@ impl Program {
 
     /// Posts a body and gives the answer's status and body.
     pub(crate) async fn post(&self, path: &str, body: &str) -> (u16, String) {
+        let length = body.len();
+        let content = format!("content-type: text/plain\r\ncontent-length: {length}\r\n\r\n{body}");
+        self.ask("POST", path, &content).await
+    }
+
+    /// The status and body of what is answered to a `GET`.
+    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
+        self.ask("GET", path, "\r\n").await
+    }
+
+    async fn ask(&self, method: &str, path: &str, rest: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).await.unwrap();
         let request = format!(
-            "POST {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n{body}",
-            self.address,
-            body.len()
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n{rest}",
+            self.address
         );
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
@@ -82,6 +92,14 @@ impl Program {
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         (status, body.to_owned())
     }
+}
+
+/// What a program says that does not start, on standard error.
+pub(crate) async fn refusal(command: &mut Command) -> String {
+    let output = timeout(DEADLINE, command.kill_on_drop(true).output()).await;
+    let output = output.expect("an end in time").unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    String::from_utf8(output.stderr).unwrap()
 }
 
 /// Checks that each Rust block of a chapter, at least so many, stands in one of these files.

@@ -47,7 +47,7 @@ fn the_chapter_shows_its_program() {
 async fn keys_that_are_none_are_told_in_words() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_authentication"));
     let told = refusal(command.env("TOKEN_KEYS", "secret")).await;
-    assert!(told.contains("at least 32 bytes"), "{told}");
+    assert!(told.contains("key 1 is neither hex nor base64"), "{told}");
 }
 
 #[tokio::test]

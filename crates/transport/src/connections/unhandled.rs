@@ -71,7 +71,7 @@ impl All {
         Arc::new(Self {
             most,
             counters: Arc::clone(counters),
-            line: LogLimit::default(),
+            line: LogLimit::of("slowed unhandled"),
             bytes: AtomicUsize::new(0),
             state: Mutex::default(),
         })

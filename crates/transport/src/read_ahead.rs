@@ -65,36 +65,15 @@ impl Ahead {
 }
 
 impl<T: AsyncRead + Unpin> ReadAhead<T> {
-    /// Takes something from the beginning of what comes next, as far as `take` tells. If it takes nothing, or the stream has ended, that is
-    /// none, and what came stays to be read.
-    pub(crate) fn poll_take<R>(
-        &mut self,
-        cx: &mut Context<'_>,
-        take: impl FnOnce(&[u8]) -> Option<(R, usize)>,
-    ) -> Poll<io::Result<Option<R>>> {
-        if self.ahead.is_some() {
-            return Poll::Ready(Ok(self.take_ahead(take)));
+    /// Ready when something has come that is not taken yet, and at the end of the stream.
+    pub(crate) fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.ahead.is_none() {
+            let mut room = [MaybeUninit::uninit(); READ_AHEAD_BYTES];
+            let mut read = ReadBuf::uninit(&mut room);
+            ready!(self.poll_more(cx, &mut read))?;
+            self.ahead = Ahead::of(read.filled());
         }
-        let mut room = [MaybeUninit::uninit(); READ_AHEAD_BYTES];
-        let mut read = ReadBuf::uninit(&mut room);
-        ready!(self.poll_more(cx, &mut read))?;
-        let bytes = read.filled();
-        let taken = take(bytes);
-        let count = taken.as_ref().map_or(0, |(_, count)| *count);
-        self.ahead = Ahead::of(&bytes[count..]);
-        Poll::Ready(Ok(taken.map(|(taken, _)| taken)))
-    }
-
-    /// The same from what has been read already.
-    pub(crate) fn take_ahead<R>(
-        &mut self,
-        take: impl FnOnce(&[u8]) -> Option<(R, usize)>,
-    ) -> Option<R> {
-        let ahead = self.ahead.as_mut()?;
-        let (taken, count) = take(ahead.rest())?;
-        ahead.taken += count;
-        self.let_go();
-        Some(taken)
+        Poll::Ready(Ok(()))
     }
 
     /// Nothing is kept of what has been taken.
@@ -199,36 +178,24 @@ mod tests {
         }
     }
 
-    /// Takes a word and the space behind it, wherever the bytes are.
     #[tokio::test]
-    async fn what_is_no_whole_thing_to_take_stays_to_be_read() {
+    async fn what_is_ahead_stays_to_be_read() {
         let (mut here, there) = duplex(10_000);
         let mut stream = ReadAhead::new(there);
-        let word = |bytes: &[u8]| {
-            let end = bytes.iter().position(|byte| *byte == b' ')?;
-            Some((bytes[..end].to_vec(), end + 1))
-        };
-        here.write_all(b"one two thr").await.expect("room");
-        let mut taken = Vec::new();
-        for _ in 0..3 {
-            taken.push(
-                poll_fn(|cx| stream.poll_take(cx, word))
-                    .await
-                    .expect("a pipe"),
-            );
+        let idle = poll_fn(|cx| Poll::Ready(stream.poll_ahead(cx).is_pending())).await;
+        assert!(idle && stream.ahead.is_none());
+        here.write_all(b"three").await.expect("room");
+        for _ in 0..2 {
+            poll_fn(|cx| stream.poll_ahead(cx)).await.expect("a pipe");
         }
-        assert_eq!(taken, [Some(b"one".to_vec()), Some(b"two".to_vec()), None]);
         let mut piece = [0; 10];
-        assert_eq!(stream.read(&mut piece).await.expect("a pipe"), 3);
-        assert_eq!(&piece[..3], b"thr");
-        here.write_all(b"four ").await.expect("room");
-        assert_eq!(stream.take_ahead(word), None);
-        let four = poll_fn(|cx| stream.poll_take(cx, word)).await;
-        assert_eq!(four.expect("a pipe"), Some(b"four".to_vec()));
+        assert_eq!(stream.read(&mut piece).await.expect("a pipe"), 5);
+        assert_eq!(&piece[..5], b"three");
         assert!(stream.ahead.is_none());
         drop(here);
-        let end = poll_fn(|cx| stream.poll_take(cx, word)).await;
-        assert_eq!(end.expect("a pipe"), None);
+        let end = poll_fn(|cx| stream.poll_ahead(cx)).await;
+        end.expect("an end");
+        assert!(stream.ahead.is_none());
     }
 
     #[tokio::test]

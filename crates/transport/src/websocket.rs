@@ -2,7 +2,6 @@
 
 mod boundary;
 mod codec;
-mod whole;
 
 use std::{
     io,
@@ -189,11 +188,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> WebSocket<T> {
                 let _ = ready!(self.codec.poll_flush(cx));
                 self.answering_ping = false;
             }
-            match ready!(self.codec.poll_whole(cx, mark)) {
-                Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
-                Ok(None) => {}
-                Err(error) => return Poll::Ready(self.item(Err(error.into()))),
-            }
             let Some(read) = ready!(self.codec.poll_next(cx, mark)) else {
                 return Poll::Ready(None);
             };
@@ -300,9 +294,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connection for WebSocke
     fn next_read(&mut self) -> Option<Result<Frame, ReadError>> {
         // The codec would forget the answer to a ping.
         while !self.answering_ping {
-            if let Some(frame) = self.codec.next_whole() {
-                return Some(Ok(frame));
-            }
             let read = self.codec.next_read()?;
             let item = self.item(read);
             if item.is_some() {

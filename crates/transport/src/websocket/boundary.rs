@@ -27,6 +27,9 @@ pub(super) struct Boundary {
     held: u32,
     /// Frames that were small, since somebody last asked; from 0 again after 65,535.
     small: u16,
+    /// Messages that were passed as a whole and not yet handed out, pings and pongs among them. They are few: who is handed the bytes makes
+    /// all the messages of them before it is handed more.
+    whole: u16,
     /// Pongs that were passed and not yet handed out.
     pongs: u16,
     /// The first two bytes of the last header.
@@ -65,6 +68,16 @@ impl Boundary {
     /// The same, and begins to count anew.
     pub(super) fn take_small(&mut self) -> u16 {
         std::mem::take(&mut self.small)
+    }
+
+    /// Whether a message waits to be handed out.
+    pub(super) fn has_whole(&self) -> bool {
+        self.whole > 0
+    }
+
+    /// A message is handed out, or a ping or pong.
+    pub(super) fn take_whole(&mut self) {
+        self.whole = self.whole.saturating_sub(1);
     }
 
     /// A pong is handed out. Whether it was a close frame.
@@ -170,6 +183,9 @@ impl Boundary {
     }
 
     fn end_frame(&mut self) {
+        if self.is_control() || self.is_final() {
+            self.whole = self.whole.saturating_add(1);
+        }
         if !self.is_control() && self.is_final() {
             self.held = 0;
         }

@@ -17,8 +17,8 @@ use tungstenite::{
     },
 };
 
-use super::{boundary::Boundary, whole::whole_message};
-use crate::{close::CloseCode, frame::Frame, read_ahead::ReadAhead};
+use super::boundary::Boundary;
+use crate::{close::CloseCode, read_ahead::ReadAhead};
 
 /// A context that has had a larger message than this is replaced when nothing is in it: its buffers never shrink, and it would keep
 /// them for as long as its connection lives.
@@ -55,8 +55,6 @@ pub(super) struct Codec<T> {
     is_full: bool,
     /// Whether something waits to be written. The answer to a ping does not count: our owner flushes it before it reads on.
     is_unwritten: bool,
-    /// Whether the context has made messages of all that it was handed, as far as they are whole.
-    is_dry: bool,
     /// Whether nothing more can be read.
     ended: bool,
 }
@@ -147,7 +145,6 @@ impl<T> Codec<T> {
             large: None,
             is_full: false,
             is_unwritten: false,
-            is_dry: true,
             ended: false,
         }
     }
@@ -161,9 +158,14 @@ impl<T> Codec<T> {
         self.largest = self.largest.max(u32::try_from(bytes).unwrap_or(u32::MAX));
     }
 
+    /// Whether nothing that has come is in the context.
+    fn is_vacant(&self) -> bool {
+        self.read.is_between() && !self.read.has_whole()
+    }
+
     /// Gives large buffers back if nothing is in them.
     fn slim(&mut self) {
-        let is_empty = self.is_dry && !self.is_unwritten && self.read.is_between();
+        let is_empty = self.is_vacant() && !self.is_unwritten;
         // What is not open holds also how far its closing handshake is.
         if self.largest() > KEPT_BYTES && is_empty && self.context.can_write() {
             self.context = WebSocketContext::new(Role::Server, Some(*self.context.get_config()));
@@ -218,28 +220,6 @@ impl<T> Codec<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Codec<T> {
-    /// The next message, if it comes whole in one frame while nothing is in the context: it needs none. None if the next one is for the
-    /// context, as all are in a turn that reads only what is small, and after the end.
-    pub(super) fn poll_whole(
-        &mut self,
-        cx: &mut Context<'_>,
-        mark: Mark,
-    ) -> Poll<io::Result<Option<Frame>>> {
-        if mark.only_small || !self.is_vacant() {
-            return Poll::Ready(Ok(None));
-        }
-        let most = self.context.get_config().max_message_size;
-        let take = |bytes: &[u8]| whole_message(bytes, most);
-        let whole = ready!(self.stream.poll_take(cx, take));
-        self.ended = whole.is_err();
-        Poll::Ready(whole)
-    }
-
-    /// Whether nothing that has come is in the context, and more may come.
-    fn is_vacant(&self) -> bool {
-        self.is_dry && self.read.is_between() && !self.ended
-    }
-
     /// The next message of a turn. After an error, and after the client's close frame, there is none.
     pub(super) fn poll_next(
         &mut self,
@@ -248,6 +228,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Codec<T> {
     ) -> Poll<Option<Result<Message, Error>>> {
         if self.ended {
             return Poll::Ready(None);
+        }
+        if self.is_vacant()
+            && !mark.is_over(&self.read)
+            && let Err(error) = ready!(self.poll_ahead(cx))
+        {
+            self.ended = true;
+            return Poll::Ready(Some(Err(error.into())));
         }
         let mut stream = Followed {
             stream: Polled(&mut self.stream, cx),
@@ -265,18 +252,22 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Codec<T> {
         next
     }
 
-    /// The same of what has been read from the stream already.
-    pub(super) fn next_whole(&mut self) -> Option<Frame> {
-        if !self.is_vacant() {
-            return None;
+    /// Ready when something has come, and at the end. The context learns that nothing has only with a look into all of its buffers.
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let ahead = self.stream.poll_ahead(cx);
+        if ahead.is_pending() {
+            self.slim();
         }
-        let most = self.context.get_config().max_message_size;
-        self.stream.take_ahead(|bytes| whole_message(bytes, most))
+        ahead
     }
 
     /// The next message of what has been read from the stream already, if it is whole.
     pub(super) fn next_read(&mut self) -> Option<Result<Message, Error>> {
         if self.ended {
+            return None;
+        }
+        if !self.read.has_whole() {
+            self.slim();
             return None;
         }
         let read = self.context.read(&mut Later);
@@ -288,10 +279,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Codec<T> {
 
     /// Takes what the context has read.
     fn take(&mut self, read: Result<Message, Error>) -> Poll<Option<Result<Message, Error>>> {
-        self.is_dry = false;
         match read {
             Err(error) if is_pending(&error) => {
-                self.is_dry = true;
                 self.slim();
                 Poll::Pending
             }
@@ -305,7 +294,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Codec<T> {
             }
             read => {
                 match &read {
-                    Ok(message) => self.note_size(message.len()),
+                    Ok(message) => {
+                        self.read.take_whole();
+                        self.note_size(message.len());
+                    }
                     Err(_) => self.ended = true,
                 }
                 Poll::Ready(Some(read))

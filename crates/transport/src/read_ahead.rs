@@ -14,7 +14,7 @@ use tokio::{
 
 /// How much is read at once. What the reader has no room for is kept until it has taken that, so an idle stream holds
 /// nothing.
-const READ_AHEAD_BYTES: usize = 4 * 1024;
+pub(crate) const READ_AHEAD_BYTES: usize = 4 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct ReadAhead<T> {
@@ -65,15 +65,24 @@ impl Ahead {
 }
 
 impl<T: AsyncRead + Unpin> ReadAhead<T> {
-    /// Ready when something has come that is not taken yet, and at the end of the stream.
-    pub(crate) fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.ahead.is_none() {
-            let mut room = [MaybeUninit::uninit(); READ_AHEAD_BYTES];
-            let mut read = ReadBuf::uninit(&mut room);
-            ready!(self.poll_more(cx, &mut read))?;
-            self.ahead = Ahead::of(read.filled());
+    /// Reads on into a room of the caller's, unless something is ahead. Ready when something has come, and at the end of the stream. What of it
+    /// is not used is to be [put back](Self::put_back).
+    pub(crate) fn poll_first(
+        &mut self,
+        cx: &mut Context<'_>,
+        room: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.ahead {
+            None => self.poll_more(cx, room),
+            Some(_) => Poll::Ready(Ok(())),
         }
-        Poll::Ready(Ok(()))
+    }
+
+    /// It is read next.
+    pub(crate) fn put_back(&mut self, rest: &[u8]) {
+        if !rest.is_empty() {
+            self.ahead = Ahead::of(rest);
+        }
     }
 
     /// Nothing is kept of what has been taken.
@@ -179,22 +188,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_ahead_stays_to_be_read() {
+    async fn what_is_put_back_comes_before_what_comes_later() {
         let (mut here, there) = duplex(10_000);
         let mut stream = ReadAhead::new(there);
-        let idle = poll_fn(|cx| Poll::Ready(stream.poll_ahead(cx).is_pending())).await;
-        assert!(idle && stream.ahead.is_none());
-        here.write_all(b"three").await.expect("room");
-        for _ in 0..2 {
-            poll_fn(|cx| stream.poll_ahead(cx)).await.expect("a pipe");
+        here.write_all(b"one two").await.expect("room");
+        for (word, rest) in [("one", &b" two"[..]), ("", b"")] {
+            let mut room = [0; 10];
+            let mut first = ReadBuf::new(&mut room);
+            let come = poll_fn(|cx| stream.poll_first(cx, &mut first)).await;
+            come.expect("a pipe");
+            assert!(first.filled().starts_with(word.as_bytes()));
+            stream.put_back(rest);
         }
-        let mut piece = [0; 10];
-        assert_eq!(stream.read(&mut piece).await.expect("a pipe"), 5);
-        assert_eq!(&piece[..5], b"three");
-        assert!(stream.ahead.is_none());
+        here.write_all(b" three").await.expect("room");
         drop(here);
-        let end = poll_fn(|cx| stream.poll_ahead(cx)).await;
-        end.expect("an end");
+        let mut all = String::new();
+        stream.read_to_string(&mut all).await.expect("a pipe");
+        assert_eq!(all, " two three");
         assert!(stream.ahead.is_none());
     }
 

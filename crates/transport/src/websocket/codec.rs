@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Read, Write},
+    mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -18,7 +19,10 @@ use tungstenite::{
 };
 
 use super::boundary::Boundary;
-use crate::{close::CloseCode, read_ahead::ReadAhead};
+use crate::{
+    close::CloseCode,
+    read_ahead::{READ_AHEAD_BYTES, ReadAhead},
+};
 
 /// A context that has had a larger message than this is replaced when nothing is in it: its buffers never shrink, and it would keep
 /// them for as long as its connection lives.
@@ -229,21 +233,26 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Codec<T> {
         if self.ended {
             return Poll::Ready(None);
         }
+        let mut room = [MaybeUninit::uninit(); READ_AHEAD_BYTES];
+        let mut first = ReadBuf::uninit(&mut room);
         if self.is_vacant()
             && !mark.is_over(&self.read)
-            && let Err(error) = ready!(self.poll_ahead(cx))
+            && let Err(error) = ready!(self.poll_first(cx, &mut first))
         {
             self.ended = true;
             return Poll::Ready(Some(Err(error.into())));
         }
         let mut stream = Followed {
+            first: first.filled(),
             stream: Polled(&mut self.stream, cx),
             boundary: &mut self.read,
             mark,
             left: READ_AT_ONCE,
         };
         let read = self.context.read(&mut stream);
-        let is_over = stream.is_over();
+        let (is_over, unused) = (stream.is_over(), stream.first.len());
+        let come = first.filled();
+        self.stream.put_back(&come[come.len() - unused..]);
         let next = self.take(read);
         if next.is_pending() && is_over {
             // The stream was not asked, and so wakes nobody.
@@ -253,12 +262,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Codec<T> {
     }
 
     /// Ready when something has come, and at the end. The context learns that nothing has only with a look into all of its buffers.
-    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let ahead = self.stream.poll_ahead(cx);
-        if ahead.is_pending() {
+    fn poll_first(
+        &mut self,
+        cx: &mut Context<'_>,
+        first: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let come = self.stream.poll_first(cx, first);
+        if come.is_pending() {
             self.slim();
         }
-        ahead
+        come
     }
 
     /// The next message of what has been read from the stream already, if it is whole.
@@ -427,6 +440,8 @@ impl<T: AsyncWrite + Unpin> Write for Polled<'_, '_, T> {
 
 /// As that, and what is read is followed.
 struct Followed<'a, 'b, T> {
+    /// What has been read of the stream already.
+    first: &'a [u8],
     stream: Polled<'a, 'b, T>,
     boundary: &'a mut Boundary,
     mark: Mark,
@@ -445,7 +460,10 @@ impl<T: AsyncRead + Unpin> Read for Followed<'_, '_, T> {
         if self.is_over() || self.mark.is_stopped(self.boundary) {
             return at_once(Poll::Pending);
         }
-        let count = self.stream.read(buffer)?;
+        let count = match self.first {
+            [] => self.stream.read(buffer)?,
+            _ => self.first.read(buffer)?,
+        };
         self.left = self.left.saturating_sub(count);
         self.boundary.pass(&mut buffer[..count]);
         Ok(count)

@@ -226,7 +226,9 @@ where
     I: IntoIterator<Item = OsString>,
 {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let mut command = CommandLine::command().mut_args(without_empty_variable);
+    let mut command = CommandLine::command()
+        .mut_args(without_empty_variable)
+        .mut_args(with_any_number);
     let matches = match command.try_get_matches_from_mut(&arguments) {
         Ok(matches) => matches,
         Err(error) => return refused_or_printed(&command, &arguments, &error),
@@ -428,6 +430,12 @@ fn without_empty_variable(argument: clap::Arg) -> clap::Arg {
         .and_then(std::env::var_os)
         .is_some_and(|value| value.is_empty());
     if empty { argument.env(None) } else { argument }
+}
+
+/// A number below zero is a value, which is refused as one, and no flag that nobody knows.
+fn with_any_number(argument: clap::Arg) -> clap::Arg {
+    let takes_values = argument.get_action().takes_values();
+    argument.allow_negative_numbers(takes_values)
 }
 
 fn rust_log() -> Result<Option<String>, FlagError> {

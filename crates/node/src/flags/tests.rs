@@ -55,6 +55,18 @@ fn the_link_between_nodes_is_as_new_as_it_gets_unless_told_otherwise() {
 }
 
 #[test]
+fn a_number_below_zero_is_refused_with_its_flag() {
+    for flag in ["--max-sockets", "--inbound-rate", "--drain-limit", "--http"] {
+        let line = refusal(&[flag, "-1"]);
+        let beginning = format!("{flag} \"-1\" is not allowed: it takes ");
+        assert!(line.starts_with(&beginning), "{line}");
+    }
+    let line = refusal(&["--max-sockets", "--quic"]);
+    assert!(line.contains("--max-sockets"), "{line}");
+    assert!(line.contains("needs a value"), "{line}");
+}
+
+#[test]
 fn the_help_says_the_longest_grace() {
     let help = CommandLine::command().render_long_help().to_string();
     let most = format!("up to {}", longest_grace().as_secs());

@@ -626,7 +626,6 @@ fn i22_a_tracker_takes_one_higher_number_in_a_vector_period() {
     assert_eq!(net.keys(VICTIM), "ann");
 }
 
-/// A year of microseconds.
 /// A made-up entry of the victim's life has a number of the victim's, and its user comes here. Then the victim is heard: what it holds itself
 /// under that number is another one.
 #[test]
@@ -707,6 +706,24 @@ fn i10_i14_what_a_node_holds_itself_takes_the_place_of_its_reference_under_anoth
     assert_eq!(nodes(&net), ["a"]);
 }
 
+/// However long others say that it is held yet, and whoever holds it since.
+#[test]
+fn i26_no_grace_that_others_tell_of_is_longer_than_the_permdown_period() {
+    let mut net = Net::meshed(3);
+    net.lie_for(
+        u64::MAX,
+        "zz",
+        life(1),
+        &[made_up("zoe", net.first_of_victim())],
+    );
+    assert_eq!(net.keys(HEARER), "zoe");
+    net.pass(PERMDOWN - 2 * PERIOD);
+    assert_eq!(net.keys(HEARER), "zoe");
+    net.pass(3 * PERIOD);
+    let keys = [VICTIM, HEARER, LIAR].map(|node| net.keys(node));
+    assert_eq!(keys, ["", "", ""]);
+}
+
 fn made_up(key: &str, reference: PresenceRef) -> HeldValue {
     HeldValue {
         topic: "t".into(),
@@ -741,10 +758,15 @@ impl Net {
 
     /// The liar says that it holds these of that life of a node, and is asked for them.
     fn lie_of(&mut self, node: &str, life: Life, entries: &[HeldValue]) {
+        self.lie_for(GRACE.as_millis() as u64, node, life, entries);
+    }
+
+    /// The same for so many milliseconds more.
+    fn lie_for(&mut self, left: u64, node: &str, life: Life, entries: &[HeldValue]) {
         let set = Offer {
             node: node.to_owned(),
             at: Position { life, seq: 1 },
-            left: GRACE.as_millis() as u64,
+            left,
             formerly: Vec::new(),
         };
         let says = Vector {
@@ -766,4 +788,5 @@ impl Net {
     }
 }
 
+/// A year of microseconds.
 const CLOCK_ERROR: u64 = 365 * 24 * 60 * 60 * 1_000_000;

@@ -149,21 +149,25 @@ fn i14_a_place_that_was_out_of_reach_is_no_return() {
 /// The same, and the other place changes while it is out of reach: each time more than one step away from what was listed.
 #[test]
 fn i14_a_place_that_was_updated_out_of_reach_is_no_return_however_often() {
-    for updates in 1..4 {
-        let mut net = Net::with_places(&[(0, 1), (1, 2)]);
-        net.close_held(&[1]);
-        net.down(1, 2);
-        for _ in 0..updates {
-            net.update_place(1, 2);
-        }
-        net.up(1, 2);
-        net.pass(PERIOD);
-        assert_eq!(net.places(), [2; 3], "{updates}");
-        assert_eq!(net.take_diffs(2), [(0, 1), (1, 0)], "{updates}");
-        net.diffs.iter_mut().for_each(Vec::clear);
-        net.come(&[(1, 1)]);
-        assert_eq!(net.changes(), [(1, 1)], "its return: {updates}");
+    (1..4).for_each(|updates| updated_out_of_reach_is_no_return(updates, |_| {}));
+}
+
+/// Of two places one is held. The other one is out of reach of a node while that happens, and then it is updated so often.
+fn updated_out_of_reach_is_no_return(updates: usize, happens: impl Fn(&mut Net)) {
+    let mut net = Net::with_places(&[(0, 1), (1, 2)]);
+    net.close_held(&[1]);
+    net.down(1, 2);
+    happens(&mut net);
+    for _ in 0..updates {
+        net.update_place(1, 2);
     }
+    net.up(1, 2);
+    net.pass(PERIOD);
+    assert_eq!(net.places(), [2; 3], "{updates}");
+    assert_eq!(net.take_diffs(2), [(0, 1), (1, 0)], "{updates}");
+    net.diffs.iter_mut().for_each(Vec::clear);
+    net.come(&[(1, 1)]);
+    assert_eq!(net.changes(), [(1, 1)], "its return: {updates}");
 }
 
 /// The node of the other place crashes while something is held, and its next process has the numbers of its owners anew: who tracks and
@@ -395,22 +399,7 @@ fn i14_who_came_back_while_a_link_was_broken_takes_the_old_place_when_it_is_up()
 /// The same as above, and the node of the other place takes another number meanwhile.
 #[test]
 fn i14_a_place_that_was_updated_under_another_number_is_no_return_however_often() {
-    for updates in 0..4 {
-        let mut net = Net::with_places(&[(0, 1), (1, 2)]);
-        net.close_held(&[1]);
-        net.down(1, 2);
-        net.renumber(1, 7);
-        for _ in 0..updates {
-            net.update_place(1, 2);
-        }
-        net.up(1, 2);
-        net.pass(PERIOD);
-        assert_eq!(net.places(), [2; 3], "{updates}");
-        assert_eq!(net.take_diffs(2), [(0, 1), (1, 0)], "{updates}");
-        net.diffs.iter_mut().for_each(Vec::clear);
-        net.come(&[(1, 1)]);
-        assert_eq!(net.changes(), [(1, 1)], "its return: {updates}");
-    }
+    (0..4).for_each(|updates| updated_out_of_reach_is_no_return(updates, |net| net.renumber(1, 7)));
 }
 
 /// Nor is it one to whom the held place is told, and that it stands beside the other one as that was before.

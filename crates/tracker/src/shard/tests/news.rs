@@ -374,12 +374,7 @@ fn offer_of(node: usize, at: Position) -> crate::message::Offer {
 #[test]
 fn i9_who_does_not_answer_is_asked_again_every_eight_seconds() {
     let mut net = Net::meshed(2);
-    net.deaf.insert((1, 0));
-    net.track(0, "a");
-    net.pass(PERIOD);
-    net.deaf = BTreeSet::from([(0, 1)]);
-    net.track(0, "b");
-    net.pass(PERIOD);
+    net.ask_in_vain();
     let mut asked = Vec::new();
     for _ in 0..60 * 20 {
         let before = net.shards[1].stats().pulls_sent;

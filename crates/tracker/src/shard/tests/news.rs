@@ -370,6 +370,32 @@ fn offer_of(node: usize, at: Position) -> crate::message::Offer {
     }
 }
 
+impl Net {
+    /// The second node misses what the first one tracks, and asks for it in vain.
+    fn ask_in_vain(&mut self) {
+        self.deaf.insert((1, 0));
+        self.track(0, "a");
+        self.pass(PERIOD);
+        self.deaf = BTreeSet::from([(0, 1)]);
+        self.track(0, "b");
+        self.pass(PERIOD);
+    }
+}
+
+#[test]
+fn a_lost_question_is_asked_again_before_the_next_vector() {
+    let mut net = Net::meshed(2);
+    net.ask_in_vain();
+    net.deaf.clear();
+    assert_eq!(net.shards[1].stats().pulls_sent, 1);
+    net.pass(RETRY_PERIOD);
+    assert_eq!(
+        (net.keys(1).as_str(), net.shards[1].stats().pulls_sent),
+        ("a b", 2)
+    );
+    assert_eq!(net.shards[0].stats().vectors_sent, 0);
+}
+
 /// Ever less often, but never more than eight seconds apart: so long after it can be reached again it is asked, at the latest.
 #[test]
 fn i9_who_does_not_answer_is_asked_again_every_eight_seconds() {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use matryoshka_pubsub_quic::{Builder, Pki, PkiError, PkiPart, QuicAdapter, RotateError};
 use matryoshka_pubsub_quic::{Secret, SecretError};
 
-use crate::flags::{Flags, SECRET_VARIABLE};
+use crate::flags::{IdentityFlags, SECRET_VARIABLE};
 
 /// The node's identity cannot be had. The message never shows any of a secret or key.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +99,7 @@ impl IdentitySource {
     /// # Errors
     ///
     /// [`IdentityError`] if there is none, or more than one.
-    pub(crate) fn of(flags: &Flags, variable: Option<&str>) -> Result<Self, IdentityError> {
+    pub(crate) fn of(flags: &IdentityFlags, variable: Option<&str>) -> Result<Self, IdentityError> {
         let variable = variable.filter(|value| !value.is_empty());
         match (flags.tls(), &flags.cluster_secret_file, variable) {
             (Some(_), _, Some(_)) => Err(IdentityError::Two),

@@ -13,6 +13,7 @@ mod identity;
 mod lab;
 mod listener;
 mod logging;
+mod membership;
 mod metrics;
 mod node;
 mod open_files;
@@ -57,7 +58,7 @@ fn run() -> Result<ExitCode, StartError> {
 }
 
 fn serve(flags: &flags::Flags) -> Result<ExitCode, StartError> {
-    logging::start(&flags.log);
+    logging::start(flags.log.filter());
     open_files::allow_all();
     matryoshka_presence::channel::log_panics();
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -3,28 +3,24 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
+use matryoshka_presence::channel::pubsub::Goodbye;
 use matryoshka_presence::channel::pubsub::cluster::MemberState;
-use matryoshka_presence::channel::pubsub::{Goodbye, PubSub};
-use matryoshka_presence::channel::transport::{LogLimit, LongPolling};
-use matryoshka_presence::{Presence, PresenceConfig};
-use matryoshka_pubsub_quic::{Builder, QuicAdapter};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::drain::Drain;
 use crate::error::StartError;
-use crate::flags::{Flags, SECRET_VARIABLE};
+use crate::flags::Flags;
+use crate::http;
 use crate::identity::IdentitySource;
 use crate::listener::Serving;
-use crate::page::Page;
-use crate::readiness::{Phase, Readiness};
+use crate::membership::Membership;
+use crate::readiness::Phase;
 use crate::rereading::Rereading;
 use crate::server::Server;
 use crate::shutdown::{Cause, Shutdown};
-use crate::{http, user};
 
 /// How long `ready` waits for the presence snapshots of the first peer and of those that it hears, in all.
 const SNAPSHOT_LIMIT: Duration = Duration::from_secs(5);
@@ -85,67 +81,24 @@ struct Node {
 }
 
 impl Node {
-    /// Also gives where its identity in the cluster came from, if it has one.
+    /// Files are read first, so that what is wrong with one is said before anything listens. Also gives where its identity in
+    /// the cluster came from, if it has one.
     async fn start(flags: &Flags) -> Result<(Self, Option<IdentitySource>), StartError> {
-        let page = Page::open(
-            flags.assets.as_deref(),
-            flags.name.to_string(),
-            flags.page_link.clone(),
-        )?;
-        let source = flags.quic.map(|_| source(flags)).transpose()?;
-        let mesh = match (flags.quic, &source) {
-            (Some(listen), Some(source)) => Some((listen, mesh(flags, listen, source)?)),
-            _ => None,
+        let page = flags.page.open(&flags.name)?;
+        let membership = Membership::of(flags)?;
+        let (listener, http) = listen(flags.http).await?;
+        let (source, mesh) = match membership {
+            Some(membership) => membership.join().await.map(Option::Some)?.unzip(),
+            None => (None, None),
         };
-        let listener = TcpListener::bind(flags.http)
-            .await
-            .map_err(|source| StartError::Http {
-                address: flags.http,
-                source,
-            })?;
-        let http = listener.local_addr()?;
-        let mesh = match mesh {
-            Some((address, builder)) => Some(
-                builder
-                    .start()
-                    .await
-                    .map_err(|error| StartError::of_mesh(address, error))?,
-            ),
-            None => None,
-        };
-        let pubsub = match &mesh {
-            Some(mesh) => PubSub::with(mesh.clone()),
-            None => PubSub::local(),
-        };
-        let named = flags.presence_events.name(PresenceConfig::default());
-        let topics = flags.presence_topics.iter();
-        let config = topics.fold(named, |config, topics| topics.add(config));
-        let presence = Presence::start(&pubsub, config)
-            .expect("all was checked with the flags, and no other presence is here");
-        let origins = flags.origins();
-        let long_polling = LongPolling::with_config(&pubsub, flags.long_polling())
-            .expect("nothing else of this node uses long polling's name");
-        let sockets = user::sockets(&pubsub, &presence, flags.sockets(&long_polling));
-        let server = Server {
-            name: flags.name.clone(),
-            sockets,
-            long_polling,
-            pubsub,
-            presence,
-            mesh,
-            page,
-            readiness: Readiness::starting(),
-            origins,
-            trusted_proxies: flags.trusted_proxies(),
-            lost_sockets: Arc::new(LogLimit::of("no socket at this path")),
-        };
-        let serving = Serving::start(listener, http::router(server.clone()), flags.heads());
+        let server = Server::assemble(flags, page, mesh);
+        let router = http::router(server.clone());
         let node = Self {
             server,
             http,
-            serving,
-            drain: flags.drain(),
-            restart_grace: flags.restart_grace(),
+            serving: Serving::start(listener, router, flags.limits.heads()),
+            drain: flags.drain.drain(),
+            restart_grace: flags.drain.restart_grace(),
         };
         tracing::info!(name = %node.server.name, http = %node.http, quic = %node.quic(), "listening");
         Ok((node, source))
@@ -154,7 +107,7 @@ impl Node {
     /// Waits for the first peers' presence snapshots if there is a cluster to join, and says on
     /// standard output that this node takes clients now.
     async fn become_ready(&self, flags: &Flags) {
-        if !flags.join.is_empty() {
+        if !flags.cluster.join.is_empty() {
             self.first_snapshot().await;
         }
         self.server.readiness.advance(Phase::Ready);
@@ -271,24 +224,11 @@ impl Node {
     }
 }
 
-fn source(flags: &Flags) -> Result<IdentitySource, StartError> {
-    let variable = std::env::var(SECRET_VARIABLE).ok();
-    Ok(IdentitySource::of(flags, variable.as_deref())?)
-}
-
-fn mesh(flags: &Flags, listen: SocketAddr, source: &IdentitySource) -> Result<Builder, StartError> {
-    let builder = QuicAdapter::builder(flags.name.as_str())
-        .listen(listen)
-        .cluster(&flags.cluster)
-        .interest(flags.interest)
-        .protocol(flags.link_protocol);
-    let builder = source.read()?.start_with(builder);
-    let builder = match &flags.advertise {
-        Some(address) => builder.advertise(address),
-        None => builder,
-    };
-    Ok(flags
-        .join
-        .iter()
-        .fold(builder, |builder, peer| builder.join(peer)))
+/// Where clients connect, and the address that it has, with its port.
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|source| StartError::Http { address, source })?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
 }

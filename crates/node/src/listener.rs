@@ -239,6 +239,7 @@ mod tests {
 
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::mpsc;
 
     use super::*;
 
@@ -247,17 +248,26 @@ mod tests {
         of_address: None,
     };
 
+    const ONE: HeadLimits = HeadLimits {
+        in_all: Some(1),
+        of_address: None,
+    };
+
     /// More than the system takes for a client.
     const MUCH: usize = 10_000_000;
 
     async fn start(limit: Duration) -> (Serving, SocketAddr) {
-        start_with(NO_LIMITS, limit).await
+        let much = Router::new().route("/much", get(async || "x".repeat(MUCH)));
+        start_with(much, NO_LIMITS, limit).await
     }
 
-    async fn start_with(heads: HeadLimits, limit: Duration) -> (Serving, SocketAddr) {
-        let router = Router::new()
-            .route("/", get(async || "here"))
-            .route("/much", get(async || "x".repeat(MUCH)));
+    /// One that also answers at `/`.
+    async fn start_with(
+        routes: Router,
+        heads: HeadLimits,
+        limit: Duration,
+    ) -> (Serving, SocketAddr) {
+        let router = routes.route("/", get(async || "here"));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (head, write) = (limit, limit);
@@ -341,7 +351,7 @@ mod tests {
             in_all: Some(2),
             of_address: None,
         };
-        let (serving, address) = start_with(two, HEAD_LIMIT).await;
+        let (serving, address) = start_with(Router::new(), two, HEAD_LIMIT).await;
         let mut asked = TcpStream::connect(address).await.unwrap();
         ask(&mut asked).await;
         let silent = TcpStream::connect(address).await.unwrap();
@@ -365,11 +375,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_would_be_one_too_many_after_its_answer_is_told_that_it_was_the_last() {
-        let one = HeadLimits {
-            in_all: Some(1),
-            of_address: None,
-        };
-        let (asked, mut is_asked) = tokio::sync::mpsc::channel(1);
+        let (asked, mut is_asked) = mpsc::channel(1);
         let go_on = Arc::new(tokio::sync::Semaphore::new(0));
         let wait = Arc::clone(&go_on);
         let slow = move || {
@@ -380,11 +386,8 @@ mod tests {
                 "here"
             }
         };
-        let router = Router::new().route("/slow", get(slow));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (head, write) = (HEAD_LIMIT, WRITE_LIMIT);
-        let serving = Serving::with(listener, router, one, Times { head, write });
+        let slow = Router::new().route("/slow", get(slow));
+        let (serving, address) = start_with(slow, ONE, HEAD_LIMIT).await;
         let mut first = TcpStream::connect(address).await.unwrap();
         let request = b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n";
         first.write_all(request).await.unwrap();
@@ -425,11 +428,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_whose_body_does_not_come_is_one_that_waits() {
-        let one = HeadLimits {
-            in_all: Some(1),
-            of_address: None,
-        };
-        let (asked, mut is_asked) = tokio::sync::mpsc::channel(1);
+        let (asked, mut is_asked) = mpsc::channel(1);
         let read = move |request: axum::extract::Request| {
             let asked = asked.clone();
             async move {
@@ -440,13 +439,8 @@ mod tests {
                 body.unwrap()
             }
         };
-        let router = Router::new()
-            .route("/", get(async || "here"))
-            .route("/post", axum::routing::post(read));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (head, write) = (HEAD_LIMIT, WRITE_LIMIT);
-        let serving = Serving::with(listener, router, one, Times { head, write });
+        let post = Router::new().route("/post", axum::routing::post(read));
+        let (serving, address) = start_with(post, ONE, HEAD_LIMIT).await;
         let mut posting = TcpStream::connect(address).await.unwrap();
         let request = b"POST /post HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n";
         posting.write_all(request).await.unwrap();
@@ -465,11 +459,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_under_way_does_not_wait_for_one() {
-        let one = HeadLimits {
-            in_all: Some(1),
-            of_address: None,
-        };
-        let (asked, mut is_asked) = tokio::sync::mpsc::channel(1);
+        let (asked, mut is_asked) = mpsc::channel(1);
         let slow = move || {
             let asked = asked.clone();
             async move {
@@ -477,13 +467,8 @@ mod tests {
                 std::future::pending::<&str>().await
             }
         };
-        let router = Router::new()
-            .route("/", get(async || "here"))
-            .route("/slow", get(slow));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (head, write) = (HEAD_LIMIT, WRITE_LIMIT);
-        let serving = Serving::with(listener, router, one, Times { head, write });
+        let slow = Router::new().route("/slow", get(slow));
+        let (serving, address) = start_with(slow, ONE, HEAD_LIMIT).await;
         let mut polling = TcpStream::connect(address).await.unwrap();
         let request = b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n";
         polling.write_all(request).await.unwrap();

@@ -34,7 +34,7 @@ impl PageFlags {
 }
 
 fn page_link(value: &str) -> Result<PageLink, String> {
-    value.parse().map_err(|_| {
+    value.parse().map_err(|()| {
         "it takes a node name and its page's address, such as n2=http://127.0.0.1:4001".to_owned()
     })
 }

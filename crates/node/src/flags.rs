@@ -35,6 +35,7 @@ use self::presence::PresenceFlags;
 use self::value::switch;
 
 pub(crate) use self::identity::{IdentityFlags, SECRET_VARIABLE};
+pub(crate) use self::limits::flag_of;
 pub(crate) use self::refusal::FlagError;
 
 /// What the command line asks for.

@@ -67,14 +67,18 @@ fn tell(why: &NotAdmitted, names: &str, limits: &Limits, lines: &RefusalLines) {
         NotAdmitted::TimedOut => (&lines.timed_out, None),
         NotAdmitted::NoRoom(NoRoom::Closing) => return,
         NotAdmitted::NoRoom(NoRoom::Full) => {
-            (&lines.full, Some(("connections", "max_connections")))
+            let counted = ("connections", "ConnectionLimits::max_connections");
+            (&lines.full, Some(counted))
         }
         NotAdmitted::NoRoom(NoRoom::Address) => {
-            let counted = ("connections from its address", "max_per_address");
+            let counted = (
+                "connections from its address",
+                "ConnectionLimits::max_per_address",
+            );
             (&lines.full_address, Some(counted))
         }
         NotAdmitted::NoRoom(NoRoom::User) => {
-            let counted = ("connections of its user", "max_per_user");
+            let counted = ("connections of its user", "ConnectionLimits::max_per_user");
             (&lines.full_user, Some(counted))
         }
     };
@@ -103,7 +107,7 @@ fn tell(why: &NotAdmitted, names: &str, limits: &Limits, lines: &RefusalLines) {
             tracing::warn!(
                 limit,
                 left_out,
-                "a connection was refused: there are as many {count} as there may be"
+                "a connection was refused: there are as many {count} as there may be; raise the limit if so many are meant"
             );
         }
     }

@@ -36,6 +36,24 @@ pub(crate) struct LimitFlags {
     max_address_heads: Most,
 }
 
+/// What sets a limit by which a line of the log names it.
+const FLAGS_OF_LIMITS: [(&str, &str); 5] = [
+    ("Limits::inbound", "--inbound-rate"),
+    ("ConnectionLimits::max_connections", "--max-sockets"),
+    ("ConnectionLimits::max_per_user", "--max-user-sockets"),
+    ("ConnectionLimits::max_per_address", "--max-address-sockets"),
+    (
+        "LongPollConfig::max_sessions_per_address",
+        "--max-address-sockets",
+    ),
+];
+
+/// The flag of a limit that the library calls so, if it has one.
+pub(crate) fn flag_of(limit: &str) -> Option<&'static str> {
+    let mut flags = FLAGS_OF_LIMITS.into_iter();
+    flags.find_map(|(name, flag)| (name == limit).then_some(flag))
+}
+
 /// A number that may not be exceeded, if there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Most(Option<usize>);
@@ -95,8 +113,20 @@ mod tests {
     use matryoshka_presence::channel::pubsub::PubSub;
     use matryoshka_presence::channel::transport::LongPolling;
 
+    use clap::CommandFactory;
+
+    use super::super::CommandLine;
     use super::super::tests::{flags, refusal};
     use super::*;
+
+    #[test]
+    fn what_sets_a_limit_is_a_flag_of_this_node() {
+        let command = CommandLine::command();
+        for (_, flag) in FLAGS_OF_LIMITS {
+            let known = |known: &clap::Arg| known.get_long() == flag.strip_prefix("--");
+            assert!(command.get_arguments().any(known), "{flag}");
+        }
+    }
 
     #[test]
     fn limits_are_off_where_tools_would_strike_them_and_0_is_none() {

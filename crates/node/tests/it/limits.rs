@@ -57,7 +57,7 @@ async fn status(http: SocketAddr, url: &str) -> u16 {
 
 #[tokio::test]
 async fn sockets_are_counted_in_all_and_by_user() {
-    let node = Node::start(&["--max-sockets", "3", "--max-user-sockets", "2"]).await;
+    let mut node = Node::start(&["--max-sockets", "3", "--max-user-sockets", "2"]).await;
     let anna = |n: u32| node.socket_url("anna", if n == 0 { "1.0.0" } else { "2.0.0" });
     let kept = [
         open(node.http, &anna(0)).await.unwrap(),
@@ -83,6 +83,13 @@ async fn sockets_are_counted_in_all_and_by_user() {
         "matryoshka_transport_refused_full_total 1",
     ] {
         assert!(metrics.contains(line), "no {line:?} in {metrics}");
+    }
+    for (limit, flag) in [
+        ("ConnectionLimits::max_per_user", "--max-user-sockets"),
+        ("ConnectionLimits::max_connections", "--max-sockets"),
+    ] {
+        let line = node.logged(limit).await;
+        assert!(line.contains(&format!("flag=\"{flag}\"")), "{line}");
     }
 }
 

@@ -384,7 +384,8 @@ async fn there_may_be_so_many_in_all_from_one_address_and_of_one_user() {
     // One kind does not keep back the line of another.
     let lines = lines.take();
     for words in ["max_per_user", "max_per_address", "max_connections"] {
-        let told = lines.iter().filter(|line| line.contains(words));
+        let limit = format!("ConnectionLimits::{words}");
+        let told = lines.iter().filter(|line| line.contains(&limit));
         assert_eq!(told.count(), 1, "{words}: {lines:#?}");
     }
 

@@ -20,6 +20,10 @@ use crate::tls::{ANY_NODE, Handshake, Identity, TlsError, refused_here, refused_
 
 /// How long somebody who connects may take for the handshake and for opening the control stream.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(3);
+/// Before the handshake is done QUIC says no more than that the other side wants no connection any more: mostly since it has waited
+/// for too long, and its attempts still lie here when this node goes on.
+const GAVE_UP: &str = "it gave up before the handshake was done, as it does when a node stood still or is too busy to answer; \
+     it tries again by itself, so there is nothing to do unless no link comes about";
 /// QUIC's transport errors with these codes are TLS alerts.
 const CRYPTO_ERRORS: std::ops::Range<u64> = 0x100..0x200;
 
@@ -150,6 +154,7 @@ pub(crate) fn explain(error: &ConnectionError, handshake: &Handshake) -> Trouble
                 TransportErrorCode::CONNECTION_REFUSED => {
                     Trouble::new("there: no room", "it has no room for another handshake now")
                 }
+                TransportErrorCode::APPLICATION_ERROR => Trouble::new("there: gave up", GAVE_UP),
                 _ => Trouble::new("there", foreign(&close.to_string())),
             })
         }

@@ -458,7 +458,8 @@ impl Mesh {
         let next = peer.next.take();
         let down = link.member(MemberState::Down).map(MemberEvent::Down);
         self.effects.extend(down.map(Effect::Member));
-        self.tell(Level::Info, format!("{name} is down: {}", reason(ended)));
+        let why = reason(ended, link);
+        self.tell(Level::Info, format!("{name} is down: {why}"));
         self.book.lost(name, now, &mut self.rng);
         match next {
             Some(next) => self.promote(now, next),
@@ -675,8 +676,11 @@ impl Mesh {
     }
 }
 
-fn reason(ended: &Ended) -> String {
+fn reason(ended: &Ended, link: &Link) -> String {
     match ended {
+        Ended::ClosedHere if link.liveness.is_down() => {
+            "nothing was heard of it for too long".to_owned()
+        }
         Ended::ClosedHere => "this side closed the link".to_owned(),
         Ended::ClosedByPeer(close) => format!("it closed the link: {close}"),
         Ended::Broken { text } => text.clone(),

@@ -8,6 +8,7 @@ use matryoshka_pubsub_quic::{QuicAdapter, Secret, SecretError, StartError};
 
 use crate::cluster::{DEADLINE, Node, meet};
 use crate::log::Log;
+use crate::stranger::{ALPN, Stranger};
 
 /// Waits until `count` lines contain `needle`.
 async fn logged(log: &Log, needle: &str, count: usize) -> Vec<String> {
@@ -47,6 +48,27 @@ async fn a_wrong_secret_is_refused_and_both_sides_say_so_once() {
     assert!(lines.iter().any(|line| line.contains("no connection with")));
     assert!(one.adapter.peers().is_empty() && two.adapter.peers().is_empty());
     assert!(one.adapter.stats().refused > 0);
+}
+
+/// As who dials a node that stands still.
+#[tokio::test]
+async fn one_that_gives_up_is_told_with_what_is_to_be_done() {
+    let log = Log::collect();
+    let node = Node::start(Node::builder("one", &Secret::generate())).await;
+    let (stranger, at) = (Stranger::new(None, ALPN), node.adapter.local_addr());
+    let line = "it gave up before the handshake was done";
+    let trying = async {
+        for attempt in 0.. {
+            if !log.with(line).is_empty() {
+                break;
+            }
+            stranger.give_up(at, attempt % 20).await;
+        }
+    };
+    let tried = tokio::time::timeout(DEADLINE, trying).await;
+    tried.unwrap_or_else(|_| panic!("no {line:?} in {:#?}", log.lines()));
+    let line = &log.with(line)[0];
+    assert!(line.contains("tries again by itself"), "{line}");
 }
 
 #[tokio::test]

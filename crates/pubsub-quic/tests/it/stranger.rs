@@ -36,6 +36,16 @@ impl Stranger {
         }
     }
 
+    /// Begins to connect, and gives up after a few turns of whoever else runs on this thread.
+    pub(crate) async fn give_up(&self, at: SocketAddr, turns: usize) {
+        let config = self.config.clone();
+        let connecting = self.endpoint.connect_with(config, at, "anybody.invalid");
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
+        drop(connecting);
+    }
+
     /// Connects; whether the other side agrees is not known yet.
     pub(crate) async fn connect(&self, at: SocketAddr) -> Result<Connection, ConnectionError> {
         let config = self.config.clone();

@@ -93,6 +93,9 @@ fn a_killed_node_is_down_within_three_seconds_and_comes_back() {
                 after > SECOND && after <= 3 * SECOND,
                 "noticed after {after:?}"
             );
+            let told = format!("{victim} is down: nothing was heard of it for too long");
+            let mut notices = world.nodes[other].notices.iter();
+            assert!(notices.any(|(_, text)| *text == told), "no {told:?}");
         }
         world.restart(victim);
         world.run(4 * SECOND);

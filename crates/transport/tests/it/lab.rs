@@ -16,6 +16,8 @@ use matryoshka_transport::{
 };
 use tokio::sync::mpsc;
 
+use crate::log;
+
 /// What a test puts into an outbox.
 #[derive(Debug)]
 pub enum Mail {
@@ -41,6 +43,7 @@ struct Seen {
 
 impl Lab {
     pub fn new() -> Self {
+        log::hear_all();
         let (connected, seen_connected) = mpsc::channel(64);
         let (closed, seen_closed) = mpsc::channel(64);
         Self {

@@ -21,8 +21,9 @@ pub struct Lines {
 impl Lines {
     /// Collects from now on, in tests on a single thread.
     pub fn collect() -> Self {
+        hear_all();
         let lines = Arc::<Mutex<Vec<String>>>::default();
-        let collector = Collector(Arc::clone(&lines));
+        let collector = Collector(Some(Arc::clone(&lines)));
         Self {
             lines,
             _guard: tracing::subscriber::set_default(collector),
@@ -35,7 +36,15 @@ impl Lines {
     }
 }
 
-struct Collector(Arc<Mutex<Vec<String>>>);
+/// Whether a line is wanted at all is asked where it is logged first, and then holds for all threads: where another test's thread is the first,
+/// which collects nothing, what is logged later would not be collected either. So each thread wants all lines from before its test logs any; one that
+/// does not collect them drops them.
+pub fn hear_all() {
+    // It is there already, unless this test is the first.
+    let _ = tracing::subscriber::set_global_default(Collector(None));
+}
+
+struct Collector(Option<Arc<Mutex<Vec<String>>>>);
 
 impl Subscriber for Collector {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
@@ -43,9 +52,10 @@ impl Subscriber for Collector {
     }
 
     fn event(&self, event: &Event<'_>) {
+        let Some(lines) = &self.0 else { return };
         let mut line = Line(String::new());
         event.record(&mut line);
-        self.0.lock().unwrap().push(line.0);
+        lines.lock().unwrap().push(line.0);
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -64,4 +74,17 @@ impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         write!(self.0, "{field}={value:?} ").unwrap();
     }
+}
+
+fn say() {
+    tracing::warn!("said");
+}
+
+/// Who logs a line first has it asked once for all threads whether anybody wants it.
+#[test]
+fn a_line_is_collected_that_a_thread_has_logged_before_whose_lines_nobody_collects() {
+    let lines = Lines::collect();
+    std::thread::spawn(say).join().unwrap();
+    say();
+    assert_eq!(lines.take().len(), 1);
 }

@@ -43,6 +43,9 @@ const RETRY: Duration = Duration::from_millis(100);
 /// Hand it to [`HttpConfig::with_long_polling`](crate::HttpConfig::with_long_polling). A session lives on the node that
 /// opened it, and only there its token can be verified. Where the nodes of a cluster each have one, a client may come to any
 /// of them: a request for a session elsewhere is passed on through the pubsub.
+///
+/// A session ends whose messages were on their way to a poll that its client has left. Only who polls at a third node at that same moment may be
+/// given what comes after them first, until the node that it left has said so. Official clients never do: they start over when a poll fails.
 #[derive(Clone)]
 pub struct LongPolling {
     sessions: Arc<Sessions>,

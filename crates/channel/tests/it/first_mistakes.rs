@@ -382,7 +382,10 @@ async fn a_post_too_big_is_told_which_limit_to_raise() {
     assert_eq!(status, StatusCode::BAD_REQUEST);
     is_one_line_with(
         &lines,
-        &["WARN", "LongPollConfig::with_body sets the limits"],
+        &[
+            "WARN",
+            "LongPollConfig::max_body_bytes and body_timeout are the limits",
+        ],
     );
 }
 

@@ -142,6 +142,14 @@ impl Charge {
         self.bytes = bytes;
     }
 
+    /// How many its holder could have at all, if nobody had any.
+    pub(super) fn most(&self) -> usize {
+        match self.holder {
+            Some(_) => self.budget.most / 2,
+            None => self.budget.most,
+        }
+    }
+
     /// Whether so many more are there now.
     pub(super) fn could_grow(&self, bytes: usize) -> bool {
         let taken = self.budget.taken();

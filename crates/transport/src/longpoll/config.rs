@@ -40,8 +40,8 @@ pub struct LongPollConfig {
     /// [its share](crate#who-gives-way), a post waits for room, for [`window`](Self::window) at most; then it is answered with HTTP 503 and status 500, and its client
     /// starts over.
     ///
-    /// Bytes count from when they were read until their post is answered. With less than twice [`max_body_bytes`](Self::max_body_bytes) no
-    /// body of that size gets in.
+    /// Bytes count from when they were read until their post is answered. One client has half at most: a larger body is answered at once as one
+    /// over [`max_body_bytes`](Self::max_body_bytes).
     pub max_posted_bytes: usize,
     /// How many bytes of messages wait for the next poll before the session's outbox fills up; default 256 KiB. So much and
     /// one frame is the most that one poll is answered with. While answers hold as much that their client has not read, it gets no more.
@@ -63,7 +63,8 @@ pub struct LongPollConfig {
     pub max_forwarded: usize,
     /// How many bytes of posts may be under way to other nodes, and how many of posts from other nodes; default 32 MiB each, shared as
     /// [`max_posted_bytes`](Self::max_posted_bytes) is: so one client may have two of the largest bodies under way. A post beyond waits and is
-    /// answered as one beyond [`max_posted_bytes`](Self::max_posted_bytes), or with 408 where the other node has no room. Bytes count until their post is answered. Polls and
+    /// answered as one beyond [`max_posted_bytes`](Self::max_posted_bytes), or with 408 at once where the other node has no room: there it would
+    /// wait in the memory that it is to wait for. Bytes count until their post is answered. Polls and
     /// their answers share the queue between two nodes (32 MiB over QUIC) with posts, so it should not be much more.
     pub max_forwarded_bytes: usize,
     /// What answers to polls hold that came from other nodes and that clients have not read, in bytes and of all sessions together; default

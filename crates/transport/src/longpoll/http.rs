@@ -260,7 +260,8 @@ fn refuse(polling: &LongPolling, not_read: NotRead) -> Response<Full<Bytes>> {
         tracing::warn!(
             why,
             left_out,
-            "a post was refused; LongPollConfig::with_body sets the limits"
+            "a post was refused; LongPollConfig::max_body_bytes and body_timeout are the limits, and half of max_posted_bytes, for \
+             other nodes of max_forwarded_bytes"
         );
     }
     plain(StatusCode::BAD_REQUEST, &why)

@@ -100,12 +100,14 @@ pub(super) async fn read<B: RequestBody>(
     room: &mut Room<'_>,
 ) -> Result<Bytes, NotRead> {
     let stated = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    if stated > config.max_body_bytes {
-        return Err(NotRead::TooLarge(config.max_body_bytes));
+    // One that can never have room would wait for it in vain.
+    let most = config.max_body_bytes.min(room.node.most());
+    if stated > most {
+        return Err(NotRead::TooLarge(most));
     }
     room.open(stated).await?;
     let time = config.body_timeout;
-    let collected = collect(body, stated, config.max_body_bytes, room);
+    let collected = collect(body, stated, most, room);
     match timeout(time, collected).await {
         Ok(read) => read,
         Err(_elapsed) => Err(NotRead::TooSlow(time)),

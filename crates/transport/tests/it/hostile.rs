@@ -3,6 +3,8 @@
 
 use std::{
     convert::Infallible,
+    error::Error,
+    io,
     iter::zip,
     pin::Pin,
     sync::{
@@ -66,7 +68,7 @@ impl Body for Unread {
 
 async fn post<B>(polled: &Polled, token: &str, body: B) -> Answer
 where
-    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
     let request = Request::post(format!("/socket/longpoll?token={token}"))
         .body(body)
@@ -233,6 +235,54 @@ async fn posts_of_all_sessions_share_what_a_node_holds_while_they_are_read_and_w
         .await
         .is(json!({"status": 200}));
     assert_eq!(polled.polling.stats().posts_refused, 3);
+}
+
+/// Where one client has half at most, and so never more.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_can_never_have_room_is_refused_at_once_and_not_read() {
+    let config = limited(100)
+        .with_max_posted_bytes(120)
+        .with_max_forwarded_bytes(80);
+    let mesh = MemoryMesh::new();
+    let [here, there] = ["a", "b"].map(|name| {
+        let pubsub = PubSub::with(mesh.node(name));
+        Polled::on(&pubsub, config.clone(), Limits::default())
+    });
+    let token = there.open().await;
+    let (lines, start) = (Lines::collect(), Instant::now());
+    for (node, most) in [(&there, 60), (&here, 40)] {
+        let unstated = stalling(vec![Bytes::from(vec![b'x'; most + 1])]);
+        let bodies = (Unread(most as u64 + 1), unstated);
+        let (stated, unstated) =
+            join(post(node, &token, bodies.0), post(node, &token, bodies.1)).await;
+        for answer in [stated, unstated] {
+            assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+            assert_eq!(answer.body, format!("the body has more than {most} bytes"));
+        }
+        let fits = post(node, &token, Full::from("x".repeat(most))).await;
+        fits.is(json!({"status": 200}));
+    }
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    assert!(lines.take()[0].contains("max_posted_bytes"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_client_that_is_gone_in_the_middle_of_a_body_nothing_is_handled_and_nothing_kept() {
+    let config = limited(100).with_max_posted_bytes(200);
+    let polled = Polled::with(config, Limits::default());
+    let token = polled.open().await;
+    let lines = Lines::collect();
+    let gone = io::Error::from(io::ErrorKind::ConnectionReset);
+    let pieces = [Ok(BodyFrame::data(Bytes::from_static(b"[1]"))), Err(gone)];
+    let answer = post(&polled, &token, StreamBody::new(stream::iter(pieces))).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert_eq!(answer.body, "the body ended too early");
+    assert_eq!(lines.take(), [""; 0], "no limit of ours is why");
+    // All the room is there again: this one takes as much as one client may have.
+    let all = "x".repeat(100);
+    let fits = post(&polled, &token, Full::from(all.clone())).await;
+    fits.is(json!({"status": 200}));
+    polled.poll(&token).await.is(messages(&token, &[&all]));
 }
 
 /// Else a few that send slowly could have all others put off, and so disconnected.

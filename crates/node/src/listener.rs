@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use matryoshka_presence::channel::transport::{LogLimit, PeerAddr};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tower::Service;
 
@@ -103,7 +103,7 @@ async fn serve(
                 Judged::TurnedAway => {}
                 Judged::Exhausted => sleep(ACCEPT_PAUSE).await,
             },
-            Some(_) = connections.join_next() => {}
+            Some(ended) = connections.join_next() => gate.note_end(ended),
             // A dropped sender means the same.
             _ = &mut stopped => break,
         }
@@ -115,10 +115,11 @@ async fn serve(
     }
 }
 
-/// Decides on whoever connects.
+/// Decides on whoever connects, and says what was wrong.
 struct Gate {
     heads: Heads,
     turned_away: LogLimit,
+    no_http: LogLimit,
     /// Whether the system had no connection to give out when it was last asked.
     is_exhausted: bool,
 }
@@ -136,6 +137,7 @@ impl Gate {
         Self {
             heads,
             turned_away: LogLimit::of("connections turned away"),
+            no_http: LogLimit::of("connections without HTTP"),
             is_exhausted: false,
         }
     }
@@ -166,6 +168,30 @@ impl Gate {
         }
         Judged::TurnedAway
     }
+
+    /// A client that speaks something else sees no more than that it failed.
+    fn note_end(&self, ended: Result<Result<(), Early>, JoinError>) {
+        // A panic has had its line.
+        let Ok(Err(Early { peer, error })) = ended else {
+            return;
+        };
+        tracing::debug!(%peer, %error, "an HTTP connection ended early");
+        let is_no_http = error.is_parse() && !error.is_parse_too_large();
+        if is_no_http && let Some(left_out) = self.no_http.pass_now() {
+            tracing::info!(
+                %peer,
+                %error,
+                left_out,
+                "what came is no HTTP/1: this port speaks no TLS, so give clients http:// and ws://, or put a proxy in front that speaks it"
+            );
+        }
+    }
+}
+
+/// A connection that failed.
+struct Early {
+    peer: SocketAddr,
+    error: hyper::Error,
 }
 
 /// Answers the requests of one connection, until it ends, is upgraded, or `is_last` says that the one under way is its last.
@@ -175,7 +201,7 @@ async fn connection(
     router: Router,
     times: Times,
     mut is_last: watch::Receiver<()>,
-) {
+) -> Result<(), Early> {
     let peer = waiting.peer();
     if let Err(error) = tune(&stream) {
         tracing::debug!(%peer, %error, "a connection keeps the system's settings");
@@ -209,9 +235,7 @@ async fn connection(
             connection.await
         }
     };
-    if let Err(error) = ended {
-        tracing::debug!(%peer, %error, "an HTTP connection ended early");
-    }
+    ended.map_err(|error| Early { peer, error })
 }
 
 fn tune(stream: &TcpStream) -> io::Result<()> {

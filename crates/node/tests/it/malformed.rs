@@ -1,6 +1,8 @@
 //! A socket that talks nonsense is closed, alone.
 
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::client::{Client, VERSIONS, Version};
@@ -54,4 +56,14 @@ async fn every_kind_of_nonsense_is_1011() {
         client.send(frame).await;
         assert_eq!(client.closed().await, 1011, "{shown}");
     }
+}
+
+#[tokio::test]
+async fn who_speaks_tls_is_a_line_that_says_so() {
+    let mut node = Node::start(&[]).await;
+    let mut client = TcpStream::connect(node.http).await.unwrap();
+    let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+    client.write_all(hello).await.unwrap();
+    let line = node.logged("this port speaks no TLS").await;
+    assert!(line.contains(" INFO "), "{line}");
 }

@@ -9,21 +9,23 @@ use matryoshka_presence::channel::transport::{CloseCode, Limits, Transport};
 use matryoshka_presence::channel::{Channel, RawEvent, Refused, Reply, Socket, Sockets};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::process::Command;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 use self::line_tcp::LineTcp;
-use crate::program::{DEADLINE, assert_shows};
+use crate::program::{DEADLINE, Program, assert_shows};
 use crate::testing::sockets;
 
 const CHAPTER: &str = include_str!("../../src/custom-transport.md");
 const EXAMPLE: &str = include_str!("../../../crates/transport/examples/lines/line_tcp.rs");
 const SUITE: &str = include_str!("../../../crates/transport/tests/it/contract.rs");
+const PROGRAM: &str = include_str!("../../src/bin/lines.rs");
 const HERE: &str = include_str!("custom_transport.rs");
 
 #[test]
 fn the_chapter_shows_the_example_and_its_tests() {
-    assert_shows(CHAPTER, 10, &[EXAMPLE, SUITE, HERE]);
+    assert_shows(CHAPTER, 11, &[EXAMPLE, SUITE, PROGRAM, HERE]);
 }
 
 /// A client that reads and writes lines.
@@ -72,6 +74,26 @@ async fn channels_are_served_over_lines_and_drained_with_the_others() {
     client.hears("close 1012").await;
     drop(client);
     connections.closed().await;
+}
+
+#[tokio::test]
+async fn the_program_says_what_the_chapter_shows_and_why_it_refuses_a_hello() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lines"));
+    let mut program = Program::start_with(command.arg("127.0.0.1:0")).await;
+    let (_, text) = CHAPTER.split_once("```text\n").unwrap();
+    let (text, _) = text.split_once("```").unwrap();
+    let mut lines = text.lines();
+    let mut next = || lines.next().unwrap();
+    let stream = TcpStream::connect(&program.address).await.unwrap();
+    let mut client = LineClient(BufReader::new(stream));
+    client.say(next()).await;
+    client.say(next()).await;
+    client.hears(next()).await;
+
+    let stream = TcpStream::connect(&program.address).await.unwrap();
+    LineClient(BufReader::new(stream)).say("vsn=2").await;
+    let line = program.line_with("hello is refused").await;
+    assert!(line.contains("2.0.0"), "{line}");
 }
 
 /// A room whose members say what they like.

@@ -104,7 +104,9 @@ async fn hello(stream: TcpStream, peer: SocketAddr) -> Option<(ConnectInfo, Line
     let mut lines = Lines::new(stream);
     let line = std::future::poll_fn(|cx| lines.poll_line(cx)).await?.ok()?;
     let params = Params::parse(&line).ok()?;
-    let info = ConnectInfo::new("lines", params).ok()?;
+    let info = ConnectInfo::new("lines", params)
+        .inspect_err(|error| tracing::info!(%peer, %error, "a client's hello is refused"))
+        .ok()?;
     Some((info.with_peer_addr(Some(peer)), lines))
 }
 

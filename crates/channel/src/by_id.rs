@@ -49,7 +49,10 @@ impl ById {
                 })
             }
             Err(error) => {
-                tracing::warn!(id = excerpt(message.topic()), %error, "an order to a socket is dropped");
+                if let Some(left_out) = self.link.counters.lines.bad_order.pass_now() {
+                    let id = excerpt(message.topic());
+                    tracing::warn!(id, %error, left_out, "an order to a socket is dropped");
+                }
                 Delivery::Dropped
             }
         }

@@ -13,7 +13,9 @@ pub enum PayloadError {
     #[error(transparent)]
     Json(#[from] JsonError),
     /// Official clients do not survive anything but an object (or bytes) here. Wrap the value in a struct.
-    #[error("the payload of a push or broadcast must be a JSON object or bytes")]
+    #[error(
+        "the payload of a push or broadcast must be a JSON object or bytes: wrap it in a struct or a map"
+    )]
     NotAnObject,
 }
 
@@ -55,7 +57,9 @@ pub enum BroadcastError {
 #[non_exhaustive]
 pub enum SendError {
     /// The inbox is full: the channel is slower than its messages. Send again later, or less.
-    #[error("the channel's inbox is full")]
+    #[error(
+        "the channel's inbox is full (SocketsConfig::inbox_messages, inbox_bytes): send again later, or less"
+    )]
     Full,
     /// The channel has ended.
     #[error("the channel has ended")]

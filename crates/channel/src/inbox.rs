@@ -320,10 +320,14 @@ impl InboxSender {
     /// Ready once the channel is [kicked](Self::kick); else its task is woken then.
     pub(crate) fn poll_kicked(&self, cx: &Context<'_>) -> Poll<()> {
         self.0.wait_for_the_end(cx);
-        match self.0.orders.kicked.load(Ordering::Acquire) {
+        match self.is_kicked() {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }
+    }
+
+    pub(crate) fn is_kicked(&self) -> bool {
+        self.0.orders.kicked.load(Ordering::Acquire)
     }
 
     /// The channel ends before whatever waits in its inbox.

@@ -55,10 +55,22 @@ impl Link {
 
     /// Tells the session what became of a channel. What its client is to be answered counts as the frame will.
     pub(crate) fn tell(&self, topic: &ByteString, id: InstanceId, fate: Fate) {
-        let (topic, bytes) = (topic.clone(), fate.bytes());
-        let news = News { topic, id, fate };
-        self.outbox
-            .mail_of(Mail(Letter::News(Box::new(news))), bytes);
+        let bytes = fate.bytes();
+        self.outbox.mail_of(Mail::news(topic, id, fate), bytes);
+    }
+
+    /// The same where there is room for the answer; else gives it back.
+    pub(crate) fn tell_if_room(
+        &self,
+        topic: &ByteString,
+        id: InstanceId,
+        fate: Fate,
+    ) -> Result<(), Fate> {
+        let bytes = fate.bytes();
+        match self.outbox.mail_if_room(Mail::news(topic, id, fate), bytes) {
+            Err(Mail(Letter::News(news))) => Err(news.fate),
+            Ok(_) | Err(Mail(Letter::Order(_))) => Ok(()),
+        }
     }
 }
 
@@ -76,6 +88,11 @@ impl fmt::Debug for Link {
 pub struct Mail(pub(crate) Letter);
 
 impl Mail {
+    fn news(topic: &ByteString, id: InstanceId, fate: Fate) -> Self {
+        let topic = topic.clone();
+        Self(Letter::News(Box::new(News { topic, id, fate })))
+    }
+
     pub(crate) fn order(order: Order) -> Self {
         Self(Letter::Order(Box::new(order)))
     }

@@ -24,6 +24,7 @@ pub(crate) struct LogLines {
     pub(crate) bad_token: LogLimit,
     pub(crate) answered_error: LogLimit,
     pub(crate) misfit: LogLimit,
+    pub(crate) bad_order: LogLimit,
 }
 
 impl Default for LogLines {
@@ -48,6 +49,7 @@ impl Default for LogLines {
             bad_token: LogLimit::of("channel bad_token"),
             answered_error: LogLimit::of("channel answered_error"),
             misfit: LogLimit::of("channel misfit"),
+            bad_order: LogLimit::of("channel bad_order"),
         }
     }
 }

@@ -59,6 +59,34 @@ impl From<SubscribeError> for Flow {
 ///
 /// It is sent when the handler returns, after what the handler pushed. A value that cannot be written as JSON makes the
 /// channel crash, as a panic would.
+///
+/// Results turn into it, with either side. What needs several `?` is a method that gives a `Result<_, Refused>`, as the errors of pushes,
+/// broadcasts, subscriptions, timers and tokens turn into a [`Refused`]:
+///
+/// ```
+/// # use matryoshka_channel::{Channel, Flow, HandleInfo, RawEvent, Refused, Reply, Socket, pubsub::Sent};
+/// # use std::time::Duration;
+/// # struct Document;
+/// # struct LockEnds;
+/// impl Document {
+///     fn lock(&mut self, socket: &mut Socket) -> Result<Sent, Refused> {
+///         socket.send_after::<Self, _>(Duration::from_secs(30), LockEnds)?;
+///         Ok(socket.broadcast("locked", &())?)
+///     }
+/// }
+///
+/// impl Channel<()> for Document {
+///     # type Params = ();
+///     # type Event = RawEvent;
+///     # async fn join(_: &(), _: &mut Socket, (): ()) -> Result<Self, Refused> { Ok(Self) }
+///     async fn handle_in(&mut self, socket: &mut Socket, _: RawEvent) -> Reply {
+///         self.lock(socket).into()
+///     }
+/// }
+/// # impl HandleInfo<LockEnds> for Document {
+/// #     async fn handle_info(&mut self, _: &mut Socket, _: LockEnds) -> Flow { Flow::Continue }
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use]
 pub struct Reply {
@@ -248,8 +276,19 @@ impl Refused {
         }
     }
 
-    /// The response `{"reason": text}`, and what the log is told once it is sent.
-    pub(crate) fn logged(text: &str, what: &'static str, error: &dyn Error) -> Self {
+    /// The same, and the log is told what is behind it, which the client is not: one warning with `what` went wrong, the topic and the error. Of
+    /// such warnings there is at most one a second, which says how many were left out: clients try again.
+    ///
+    /// ```
+    /// use matryoshka_channel::Refused;
+    ///
+    /// fn refused(error: std::io::Error) -> Refused {
+    ///     Refused::because("try again later").logged("members cannot be read", &error)
+    /// }
+    /// # drop(refused(std::io::Error::other("disk")));
+    /// ```
+    #[must_use]
+    pub fn logged(self, what: &'static str, error: &dyn Error) -> Self {
         let cause = Cause {
             what,
             error: error.to_string(),
@@ -257,45 +296,44 @@ impl Refused {
         };
         Self {
             cause: Some(Box::new(cause)),
-            ..Self::because(text)
+            ..self
         }
     }
 
-    /// As [`logged`](Self::logged), of what is the client's fault.
-    pub(crate) fn blamed(text: &str, what: &'static str, error: &dyn Error) -> Self {
-        let mut refused = Self::logged(text, what, error);
-        if let Some(cause) = &mut refused.cause {
+    /// It was the client's fault, which is no warning.
+    pub(crate) fn blamed(mut self) -> Self {
+        if let Some(cause) = &mut self.cause {
             cause.is_the_clients = true;
         }
-        refused
+        self
     }
 }
 
 /// `{"reason": "broadcast failed"}`; the cause is logged, not told. So `?` works in `join`.
 impl From<BroadcastError> for Refused {
     fn from(error: BroadcastError) -> Self {
-        Self::logged("broadcast failed", "a broadcast failed", &error)
+        Self::because("broadcast failed").logged("a broadcast failed", &error)
     }
 }
 
 /// `{"reason": "push failed"}`; the cause is logged, not told.
 impl From<PushError> for Refused {
     fn from(error: PushError) -> Self {
-        Self::logged("push failed", "a push failed", &error)
+        Self::because("push failed").logged("a push failed", &error)
     }
 }
 
 /// `{"reason": "subscription failed"}`; the cause is logged, not told. So [`Socket::subscribe`](crate::Socket::subscribe) takes a `?` in `join`.
 impl From<SubscribeError> for Refused {
     fn from(error: SubscribeError) -> Self {
-        Self::logged("subscription failed", "a subscription failed", &error)
+        Self::because("subscription failed").logged("a subscription failed", &error)
     }
 }
 
 /// `{"reason": "unusable payload"}`; the cause is logged, not told.
 impl From<PayloadError> for Refused {
     fn from(error: PayloadError) -> Self {
-        Self::logged("unusable payload", "a value is no payload", &error)
+        Self::because("unusable payload").logged("a value is no payload", &error)
     }
 }
 

@@ -142,6 +142,9 @@ impl Socket {
     /// Sends an event to this client only: `value` as a JSON object, where a value without content, such as `()`, is
     /// `{}`. To a connection that has ended it goes nowhere.
     ///
+    /// It never waits. A client that reads so slowly that its outbox is full is closed for it with 1008, unless the event may be lost
+    /// ([`Channel::when_slow`](crate::Channel::when_slow)); what can wait goes by [`push_when_room`](Self::push_when_room).
+    ///
     /// # Errors
     /// [`PushError`] if the value is no object. Nothing was sent.
     ///
@@ -174,8 +177,65 @@ impl Socket {
             .push(topic, join_ref, self.join, event.into(), payload.into())
     }
 
-    /// Waits until at most half of the outbox is taken, or the connection has ended: for a push that is large and can wait, so that a client
-    /// which keeps reading, however slowly, is not closed for it. Meanwhile the channel does nothing else. A client that does not read cannot
+    /// As [`push`](Self::push), once there is [room](Self::room) for it: for what is large and can wait, so that a client which keeps reading,
+    /// however slowly, is not closed for it. Of channels of one client that wait for the same each looks and puts in one step, where
+    /// [`room`](Self::room) and then [`push`](Self::push) would let several through at once.
+    ///
+    /// Where the connection ends meanwhile, or the channel is closed from outside ([`close_channel`](crate::close_channel)), it goes nowhere.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    ///
+    /// # Panics
+    /// As [`push`](Self::push).
+    ///
+    /// # Cancel safety
+    /// Safe: if the future is dropped before it is ready, nothing was sent.
+    pub async fn push_when_room<T: Serialize + ?Sized>(
+        &self,
+        event: impl Into<ByteString>,
+        value: &T,
+    ) -> Result<(), PushError> {
+        let payload = payload::of_event(value)?;
+        self.push_payload_when_room(event, payload).await
+    }
+
+    /// As [`push_when_room`](Self::push_when_room), with a ready payload: a JSON object or bytes.
+    ///
+    /// # Errors
+    /// As [`push_payload`](Self::push_payload).
+    ///
+    /// # Panics
+    /// As [`push`](Self::push).
+    ///
+    /// # Cancel safety
+    /// As [`push_when_room`](Self::push_when_room).
+    pub async fn push_payload_when_room(
+        &self,
+        event: impl Into<ByteString>,
+        payload: impl Into<Payload>,
+    ) -> Result<(), PushError> {
+        self.expect_joined("push");
+        let (event, payload) = (event.into(), payload::checked(payload.into())?);
+        loop {
+            self.room().await;
+            if self.inbox.is_kicked() {
+                return Ok(());
+            }
+            let (topic, join_ref) = (self.topic.as_byte_string(), self.join_ref.clone());
+            let (event, payload) = (event.clone(), payload.clone());
+            // It is made only now: a frame is a copy of what it carries, and whoever waits would have its own.
+            if self
+                .link
+                .push_if_room(topic, join_ref, self.join, event, payload)?
+            {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits until at most half of the outbox is taken, or the connection has ended. Nothing is reserved: who has something to push uses
+    /// [`push_when_room`](Self::push_when_room). Meanwhile the channel does nothing else. A client that does not read cannot
     /// put off its removal by that: it waits no longer once the channel is closed from outside ([`close_channel`](crate::close_channel)).
     ///
     /// # Cancel safety
@@ -536,8 +596,8 @@ impl Socket {
     /// Moves the end of this client's connection, earlier or later, for all of its channels; `None` takes it away. See
     /// [`Connected::expires_at`](crate::Connected::expires_at).
     ///
-    /// A client that has a fresh token sends it in an event, and whoever handles that event verifies it and calls this:
-    /// the connection and its channels live on.
+    /// A client that has a fresh token sends it in an event. Whoever handles that event verifies it, sees that it is the same user's as this
+    /// connection, since any good token would do otherwise, and calls this: the connection and its channels live on.
     pub fn renew_until(&self, at: impl Into<Option<SystemTime>>) {
         self.link.expire_at(at.into());
     }

@@ -25,7 +25,9 @@ pub struct Timer(u64);
 
 /// A timer was not set: the channel has [`MAX_TIMERS`] already. The message is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the channel has {MAX_TIMERS} timers already")]
+#[error(
+    "the channel has {MAX_TIMERS} timers already: cancel those that are not needed, or let one serve several"
+)]
 pub struct TooManyTimers;
 
 /// It ends the channel.
@@ -52,7 +54,7 @@ impl From<TooManyTimers> for Reply {
 /// `{"reason": "too many timers"}`. So `?` works in `join`.
 impl From<TooManyTimers> for Refused {
     fn from(error: TooManyTimers) -> Self {
-        Self::logged("too many timers", "a timer was not set", &error)
+        Self::because("too many timers").logged("a timer was not set", &error)
     }
 }
 

@@ -265,7 +265,8 @@ impl From<TokenError> for transport::Rejection {
 /// In `join`.
 impl From<TokenError> for Refused {
     fn from(error: TokenError) -> Self {
-        Self::blamed(error.for_client(), "a token was refused", &error)
+        let refused = Self::because(error.for_client());
+        refused.logged("a token was refused", &error).blamed()
     }
 }
 

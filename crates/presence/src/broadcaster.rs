@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use matryoshka_channel::pubsub::PubSub;
-use matryoshka_channel::transport::Json;
+use matryoshka_channel::transport::{Json, excerpt};
 use matryoshka_channel::{Broadcast, Pusher};
 use matryoshka_tracker::{DiffEvent, Diffs, Entries, Tracker};
 use tokio::sync::{mpsc, oneshot};
@@ -123,7 +123,12 @@ impl Broadcaster {
             DiffEvent::Diff(diff) => self.teller.changed(&diff.topic),
             DiffEvent::Resync(snapshot) => {
                 self.counters.resyncs.add_one();
-                tracing::warn!("presence fell behind its tracker; all lists are compared");
+                if let Some(left_out) = self.counters.lines.fell_behind.pass_now() {
+                    tracing::warn!(
+                        left_out,
+                        "presence fell behind its tracker; all lists are compared"
+                    );
+                }
                 self.teller
                     .all_changed(snapshot.topics().map(|(topic, _)| topic));
             }
@@ -218,8 +223,11 @@ impl Broadcaster {
     fn send(&self, topic: &str, event: &str, payload: Json) {
         let sent = Broadcast::with_payload(topic, event, payload)
             .and_then(|broadcast| broadcast.send_local(&self.pubsub));
-        if let Err(error) = sent {
-            tracing::error!(%error, event, "not sent; clients of one topic are wrong until they join again");
+        if let Err(error) = sent
+            && let Some(left_out) = self.counters.lines.not_sent.pass_now()
+        {
+            let topic = excerpt(topic);
+            tracing::error!(topic, event, %error, left_out, "not sent; this topic's clients are wrong until they join again");
         }
     }
 }

@@ -117,7 +117,6 @@ pub enum StartError {
 /// The client is told no more than that it failed; the cause goes to the log.
 impl From<PresenceError> for Refused {
     fn from(error: PresenceError) -> Self {
-        tracing::warn!(%error, "a join failed because its presence could not be tracked");
-        Self::because("presence failed")
+        Self::because("presence failed").logged("its presence could not be tracked", &error)
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use matryoshka_channel::transport::excerpt;
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
@@ -149,9 +150,11 @@ impl Fetcher {
             Ok(Ok(Ok(fetched))) => {
                 self.counters.fetched_unasked.add(fetched.unasked);
                 self.counters.fetched_unfit.add(fetched.unfit.len() as u64);
-                if let Some(error) = fetched.unfit.first() {
-                    let keys = fetched.unfit.len();
-                    tracing::warn!(topic, keys, %error, "data of some keys left out");
+                if let Some(error) = fetched.unfit.first()
+                    && let Some(left_out) = self.counters.lines.unfit.pass_now()
+                {
+                    let (topic, keys) = (excerpt(topic), fetched.unfit.len());
+                    tracing::warn!(topic, keys, %error, left_out, "data of some keys left out");
                 }
                 return fetched.extras;
             }
@@ -187,19 +190,25 @@ impl Fetcher {
 
     fn failed(&self, topic: &str, failure: &str) {
         self.counters.fetches_failed.add_one();
-        tracing::warn!(
-            topic,
-            failure,
-            "no data fetched; clients get the metas alone"
-        );
+        if let Some(left_out) = self.counters.lines.not_fetched.pass_now() {
+            tracing::warn!(
+                topic = excerpt(topic),
+                failure,
+                left_out,
+                "no data fetched; clients get the metas alone"
+            );
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use serde_json::{Value, json};
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Metadata, Subscriber};
 
     use super::*;
 
@@ -271,5 +280,61 @@ mod tests {
         assert_eq!(given, [true, false, false, false]);
         let stats = counters.snapshot();
         assert_eq!((stats.fetched_unasked, stats.fetches_failed), (2, 0));
+    }
+
+    /// As while a database is away and clients come back.
+    struct Fails;
+
+    impl Fetch for Fails {
+        type Extra = ();
+        type Error = &'static str;
+
+        async fn fetch(
+            &self,
+            _: &str,
+            _: &[Arc<str>],
+        ) -> Result<HashMap<Arc<str>, ()>, &'static str> {
+            Err("away")
+        }
+    }
+
+    /// Counts the lines of a log.
+    struct Lines(Arc<AtomicUsize>);
+
+    impl Subscriber for Lines {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+        fn event(&self, _: &Event<'_>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn enter(&self, _: &Id) {}
+
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_that_fail_at_once_are_one_line() {
+        let lines = Arc::<AtomicUsize>::default();
+        let _collecting = tracing::subscriber::set_default(Lines(Arc::clone(&lines)));
+        let counters = Arc::<Counters>::default();
+        let limit = Duration::from_secs(5);
+        let fetcher = Fetcher::new(Arc::new(Fails), limit, Arc::clone(&counters));
+        for _ in 0..1_000 {
+            let keys = ["anna".into()];
+            fetcher.extras("t", &keys, fetcher.deadline()).await;
+        }
+        assert_eq!(counters.snapshot().fetches_failed, 1_000);
+        assert_eq!(lines.load(Ordering::Relaxed), 1);
     }
 }

@@ -1,6 +1,7 @@
 //! What a client gets after its join, made once for all that join at about the same time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use matryoshka_channel::Socket;
@@ -8,6 +9,7 @@ use matryoshka_channel::transport::Json;
 use matryoshka_tracker::{Closed, Entries};
 use serde_json::json;
 use tokio::sync::{OnceCell, mpsc};
+use tokio::time::timeout;
 
 use crate::departed::Missed;
 use crate::difference::Difference;
@@ -78,8 +80,9 @@ impl Greeting {
         is_listed || self.missed.len() > 0
     }
 
-    /// Pushes the list, if it has one, and what a client that had joined before has missed of it. Not so, and `false`, if the list is under
-    /// way and the client has no room for it: as long as it waited, the differences that overtake this list would have to be remembered.
+    /// Pushes the list, if it has one, and what a client that had joined before has missed of it. Not so, and `false`, if the client has no room
+    /// for it within [`ROOM_WAIT`]; if the list is under way, at once: as long as it waited, the differences that overtake this list would have to
+    /// be remembered.
     ///
     /// # Cancel safety
     ///
@@ -109,13 +112,17 @@ impl Greeting {
             }
             None => &[],
         };
-        match &self.under_way {
-            Some(_) if socket.room().now_or_never().is_none() => return Ok(false),
-            Some(_) => {}
-            None => socket.room().await,
+        let pushing = socket.push_payload_when_room(events.state.clone(), written);
+        let pushed = match &self.under_way {
+            Some(_) => pushing.now_or_never(),
+            None => timeout(ROOM_WAIT, pushing).await.ok(),
+        };
+        match pushed {
+            None => return Ok(false),
+            Some(pushed) => pushed?,
         }
         counters.states.add_one();
-        socket.push_payload(events.state.clone(), written)?;
+        // Right after it, whatever room there is: no difference may come between.
         for part in missed {
             socket.push_payload(events.diff.clone(), part.clone())?;
         }
@@ -148,6 +155,10 @@ impl Greeting {
         PresenceState::with_extras(list, self.extras.clone()).to_json()
     }
 }
+
+/// How long a list is kept for a client that has no room for it. Who does not read would else keep it in memory for as long as it stays, and
+/// each list of another moment; so it gets a newer one when it reads.
+const ROOM_WAIT: Duration = Duration::from_secs(5);
 
 /// The payload of `presence_count`.
 pub(crate) fn count_json(count: Count) -> Json {

@@ -190,7 +190,12 @@ impl<H: HandleMetas> Handling<H> {
 async fn caught(call: impl Future<Output = ()>, counters: &Counters) {
     if AssertUnwindSafe(call).catch_unwind().await.is_err() {
         counters.handler_panics.add_one();
-        tracing::error!("a handler of metas panicked; it is called again for the next change");
+        if let Some(left_out) = counters.lines.panicked.pass_now() {
+            tracing::error!(
+                left_out,
+                "a handler of metas panicked; it is called again for the next change"
+            );
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod greeting;
 mod handler;
 mod handling;
 mod list;
+mod log_lines;
 mod meta;
 mod mode;
 mod of_owner;

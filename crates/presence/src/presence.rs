@@ -421,10 +421,9 @@ impl Presence {
     async fn push(&self, socket: &Socket, is_held_back: bool) -> Result<(), PushStateError> {
         let (events, counters) = (&self.shared.events, &self.shared.counters);
         loop {
-            if !is_held_back {
-                // Of a topic only so many lists are under way: a client that reads slowly is to ask for one only when it can have it.
-                socket.room().await;
-            }
+            // A list that waits for its client takes memory, and of a topic only so many are under way: a client that reads slowly is to ask
+            // for one only when it can have it.
+            socket.room().await;
             let greeting = self.greeting(socket, is_held_back).await?;
             if greeting.push_list(socket, events, counters).await? {
                 return Ok(());

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use matryoshka_channel::transport::Counter;
 
+use crate::log_lines::LogLines;
+
 /// A snapshot of the counters of a [`Presence`](crate::Presence) on this node, all since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -54,6 +56,8 @@ pub(crate) struct Counters {
     pub(crate) fetched_unasked: Counter,
     pub(crate) fetched_unfit: Counter,
     pub(crate) handler_panics: Counter,
+    /// And what is said of them in the log.
+    pub(crate) lines: LogLines,
 }
 
 impl Counters {

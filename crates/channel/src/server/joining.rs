@@ -138,14 +138,14 @@ impl Server {
                 Ok(()) => return Some((self, channel)),
                 Err(error) => error,
             },
-            Ok(Ok(Err(refused))) => match self.refusal(refused, answer).await {
-                Ok(refusal) => return self.refuse(Some(refusal)),
+            Ok(Ok(Err(refused))) => match self.refusal(refused, answer) {
+                Ok(refusal) => return self.refuse(refusal).await,
                 Err(error) => error,
             },
             Ok(Err(error)) => error.to_string(),
             Err(Broken::Panicked(panic)) => {
                 self.notice.log_panic(Callback::Join, &panic);
-                return self.refuse(None);
+                return self.crash();
             }
             Err(Broken::CutOff) => {
                 self.notice.log_cut_off(Callback::Join);
@@ -153,11 +153,11 @@ impl Server {
             }
         };
         self.notice.log_join_crash(&crash);
-        self.refuse(None)
+        self.crash()
     }
 
-    /// Subscribes, answers, and lets broadcasts follow the answer, but for those that are to wait longer. Nothing in here waits once
-    /// there is room for the answer.
+    /// Subscribes, answers, and lets broadcasts follow the answer, but for those that are to wait longer. It is subscribed only where there
+    /// seems to be room for the answer: what is broadcast between the two has to be held.
     async fn accept(
         &mut self,
         join: Join,
@@ -168,22 +168,24 @@ impl Server {
         if !self.can_answer(answer, wire::OK, &response) {
             return Err("its answer cannot be sent to this client".to_owned());
         }
-        self.room_for(&response).await;
-        let link = &self.notice.link;
+        self.inbox.hold(response.len());
+        self.notice.room().await;
         let held_events = self.socket.take_held_events();
         let is_holding = !held_events.is_empty();
-        let lane = Arc::new(Lane::new(Arc::clone(link), sender, join, held_events));
-        let topic = self.notice.topic.clone();
-        let publisher = self.socket.publisher();
-        let subscription = publisher.subscribe_sink(topic, Arc::<Lane>::clone(&lane));
-        self.lane = Some(subscription.map_err(|error| error.to_string())?);
-        link.counters.joined.add_one();
+        self.notice.link.counters.joined.add_one();
         self.notice.is_joined = true;
-        link.tell(
-            &self.notice.topic,
-            self.notice.id,
-            Fate::Joined { response },
-        );
+        let mut fate = Fate::Joined { response };
+        let lane = loop {
+            let lane = self.subscribe(sender.clone(), join, held_events.clone())?;
+            match self.notice.tell_if_room(fate) {
+                Ok(()) => break lane,
+                Err(untold) => fate = untold,
+            }
+            // The answer of another channel, which looked at the same time, took the room. Nobody knows of this join yet, so what it has
+            // heard is nobody's.
+            self.lane = None;
+            self.notice.room().await;
+        };
         self.inbox.done();
         lane.answered();
         if is_holding {
@@ -192,8 +194,23 @@ impl Server {
         Ok(())
     }
 
+    fn subscribe(
+        &mut self,
+        sender: InboxSender,
+        join: Join,
+        held_events: Vec<ByteString>,
+    ) -> Result<Arc<Lane>, String> {
+        let link = Arc::clone(&self.notice.link);
+        let lane = Arc::new(Lane::new(link, sender, join, held_events));
+        let topic = self.notice.topic.clone();
+        let publisher = self.socket.publisher();
+        let subscription = publisher.subscribe_sink(topic, Arc::<Lane>::clone(&lane));
+        self.lane = Some(subscription.map_err(|error| error.to_string())?);
+        Ok(lane)
+    }
+
     /// What the client is answered whom the channel refuses.
-    async fn refusal(
+    fn refusal(
         &mut self,
         Refused {
             response,
@@ -207,15 +224,8 @@ impl Server {
             return Err("its refusal cannot be sent to this client".to_owned());
         }
         self.notice.log_cause(cause);
-        self.room_for(&response).await;
-        Ok(Refusal { response, is_final })
-    }
-
-    /// Waits until the client has read what it was sent before, or is gone, or the channel is closed from outside: the answers to many
-    /// joins at once close no connection whose client reads them.
-    async fn room_for(&mut self, response: &Payload) {
         self.inbox.hold(response.len());
-        self.socket.room().await;
+        Ok(Refusal { response, is_final })
     }
 
     /// Whether the client's version of the wire carries this answer; JSON always is.
@@ -236,8 +246,21 @@ impl Server {
         }
     }
 
-    /// Without a refusal it is a crash.
-    fn refuse<C>(self, refusal: Option<Refusal>) -> Option<(Self, C)> {
+    async fn refuse<C>(self, refusal: Refusal) -> Option<(Self, C)> {
+        let (notice, fate) = self.ended_with(refusal);
+        notice.tell_when_room(fate).await;
+        None
+    }
+
+    fn crash<C>(self) -> Option<(Self, C)> {
+        let (notice, fate) = self.ended_with(Refusal::crashed());
+        notice.link.counters.crashes.add_one();
+        notice.tell(fate);
+        None
+    }
+
+    /// What the channel owns is gone, and what its client asked for is the session's to answer.
+    fn ended_with(self, refusal: Refusal) -> (Notice, Fate) {
         let Self {
             lane,
             socket,
@@ -246,14 +269,8 @@ impl Server {
             ..
         } = self;
         drop((lane, socket));
-        if refusal.is_none() {
-            notice.link.counters.crashes.add_one();
-        }
-        notice.tell(Fate::Refused {
-            refusal: refusal.unwrap_or_else(Refusal::crashed),
-            unread: inbox,
-        });
-        None
+        let unread = inbox;
+        (notice, Fate::Refused { refusal, unread })
     }
 }
 

@@ -1,7 +1,9 @@
 //! What a channel's task tells others: the session how the channel ended, and the log what went wrong.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytestring::ByteString;
@@ -156,6 +158,34 @@ impl Notice {
 
     pub(super) fn tell(mut self, fate: Fate) {
         self.tell_now(fate);
+    }
+
+    /// Tells it once the client has read what it was sent before, or is gone, or the channel is closed from outside. Each looks and tells in
+    /// one step: the answers to many joins at once close no connection whose client reads them.
+    pub(super) async fn tell_when_room(mut self, mut fate: Fate) {
+        while let Err(untold) = self.tell_if_room(fate) {
+            fate = untold;
+            self.room().await;
+        }
+        self.is_told = true;
+    }
+
+    /// Tells it where there is room, or none is waited for; else gives it back.
+    pub(super) fn tell_if_room(&self, fate: Fate) -> Result<(), Fate> {
+        if self.inbox.is_kicked() {
+            self.link.tell(&self.topic, self.id, fate);
+            return Ok(());
+        }
+        self.link.tell_if_room(&self.topic, self.id, fate)
+    }
+
+    /// Waits until the client has read what it was sent before, or is gone, or the channel is closed from outside.
+    pub(super) async fn room(&self) {
+        poll_fn(|cx| match self.link.outbox.poll_room(cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => self.inbox.poll_kicked(cx),
+        })
+        .await;
     }
 }
 

@@ -2,8 +2,8 @@
 
 /// Asserts that a client got a push or broadcast on its channel, and gives its payload.
 ///
-/// `assert_push!(channel, "event")` takes any payload, `assert_push!(channel, "event", {"a": 1})` this JSON, which may hold
-/// expressions as in `json!`, and `assert_push!(channel, "event", bytes b"..")` these bytes. What stands before it in the order of
+/// `assert_push!(channel, "event")` takes any payload, `assert_push!(channel, "event", {"a": 1})` exactly this JSON (no pattern, as it is in
+/// Phoenix: of a part, look at the payload that is given), which may hold expressions as in `json!`, and `assert_push!(channel, "event", bytes b"..")` these bytes. What stands before it in the order of
 /// arrival stays for other assertions. `phx_close` and `phx_error` are asserted in the same way.
 #[macro_export]
 macro_rules! assert_push {
@@ -80,7 +80,8 @@ macro_rules! refute_broadcast {
     };
 }
 
-/// Asserts that the server has closed a [`TestSocket`](crate::testing::TestSocket) with this code.
+/// Asserts that the server has closed a [`TestSocket`](crate::testing::TestSocket) with this code. The end of one channel is
+/// `assert_push!(channel, "phx_close")`, or `"phx_error"`.
 #[macro_export]
 macro_rules! assert_closed {
     ($socket:expr, $code:expr) => {

@@ -76,12 +76,13 @@ impl FanOut {
             let rest = piece[1..].iter_mut().zip(&mut subscribers);
             rest.for_each(|(target, subscriber)| *target = Some(Target::of(subscriber)));
             let event = encodings.broadcast.event();
-            let ways = piece.map(|target| target?.lane.map(|lane| lane.way(event)));
+            let ways = piece.map(|target| target?.lane.map(|lane| (lane, lane.way(event))));
+            let ways = ways.map(|way| way.map(|(lane, way)| (lane, lane.unless_closed(way))));
             for (target, way) in piece.into_iter().zip(ways) {
                 let Some(target) = target else { break };
-                let delivery = match (target.lane, way) {
-                    (Some(lane), Some(way)) => lane.broadcast(way, encodings),
-                    _ => target.subscriber.deliver(message),
+                let delivery = match way {
+                    Some((lane, way)) => lane.broadcast(way, encodings),
+                    None => target.subscriber.deliver(message),
                 };
                 delivered += usize::from(delivery == Delivery::Delivered);
             }
@@ -93,9 +94,9 @@ impl FanOut {
 /// How many subscribers are looked at before the first of them gets the message.
 ///
 /// What is known of a subscriber lies in several places, each found through the one before it, and mostly none is in the processor's
-/// near memory. While nothing is written it waits for those of many subscribers at once; each lock that is taken makes it wait
-/// for everything before it.
-const PIECE: usize = 16;
+/// near memory. While nothing is written it waits for those of many subscribers at once, where each step looks at one place of each;
+/// each lock that is taken makes it wait for everything before it.
+const PIECE: usize = 32;
 
 #[derive(Clone, Copy)]
 struct Target<'a> {
@@ -124,16 +125,17 @@ enum Way {
     Nowhere,
 }
 
-/// A channel's subscription to its own topic.
+/// A channel's subscription to its own topic. What a fan-out looks at stands first, and together.
+#[repr(C)]
 pub(crate) struct Lane {
-    link: Arc<Link>,
+    gate: Gate,
+    join: Join,
     /// The link's: a fan-out that had to look there for each socket would wait for one more place in memory.
     outbox: Outbox<Mail>,
     /// As well.
     serializer: &'static dyn Serializer,
+    link: Arc<Link>,
     inbox: InboxSender,
-    join: Join,
-    gate: Gate,
 }
 
 impl Lane {
@@ -177,12 +179,18 @@ impl Lane {
     fn way(&self, event: &str) -> Way {
         if self.join.channel_type.intercept.contains(&event) {
             Way::Inbox
-        } else if !self.gate.is_open() {
-            Way::Gate
-        } else if self.outbox.is_closed() {
-            Way::Nowhere
-        } else {
+        } else if self.gate.is_open() {
             Way::Outbox
+        } else {
+            Way::Gate
+        }
+    }
+
+    /// As well.
+    fn unless_closed(&self, way: Way) -> Way {
+        match way {
+            Way::Outbox if self.outbox.is_closed() => Way::Nowhere,
+            way => way,
         }
     }
 
@@ -192,8 +200,7 @@ impl Lane {
             Way::Nowhere => return Delivery::Closed,
             Way::Gate | Way::Outbox => {}
         }
-        let lines = &self.link.counters.lines;
-        let when_slow = encodings.when_slow(self.join.channel_type, lines);
+        let when_slow = encodings.when_slow(self.join.channel_type, &self.link);
         let when_slow = within(when_slow, self.join.id);
         let Some(frame) = encodings.frame(self.serializer) else {
             self.link.counters.unencodable.add_one();
@@ -294,12 +301,13 @@ impl Encodings {
         }
     }
 
-    fn when_slow(&mut self, channel_type: &'static ChannelType, lines: &LogLines) -> WhenSlow {
+    /// What that type says of it. The link is looked at only where the type is asked, which it mostly was already: see [`PIECE`].
+    fn when_slow(&mut self, channel_type: &'static ChannelType, link: &Arc<Link>) -> WhenSlow {
         match self.when_slow {
             Some((known, when_slow)) if ptr::eq(known, channel_type) => when_slow,
-            Some(_) => self.when_slow_of_another(channel_type, lines),
+            Some(_) => self.when_slow_of_another(channel_type, link),
             None => {
-                let when_slow = self.ask(channel_type, lines);
+                let when_slow = self.ask(channel_type, &link.counters.lines);
                 self.when_slow = Some((channel_type, when_slow));
                 when_slow
             }
@@ -309,13 +317,13 @@ impl Encodings {
     fn when_slow_of_another(
         &mut self,
         channel_type: &'static ChannelType,
-        lines: &LogLines,
+        link: &Arc<Link>,
     ) -> WhenSlow {
         let mut others = self.when_slow_of_others.iter();
         if let Some((_, when_slow)) = others.find(|(known, _)| ptr::eq(*known, channel_type)) {
             return *when_slow;
         }
-        let when_slow = self.ask(channel_type, lines);
+        let when_slow = self.ask(channel_type, &link.counters.lines);
         self.when_slow_of_others.push((channel_type, when_slow));
         when_slow
     }
@@ -327,7 +335,9 @@ impl Encodings {
 
     fn frame(&mut self, serializer: &'static dyn Serializer) -> Option<&mut SharedFrame> {
         let vsn = serializer.vsn();
-        let index = match self.done.iter().position(|(done, _)| *done == vsn) {
+        // Mostly the very same text, and then its bytes need not be compared.
+        let is_it = |done: &'static str| ptr::eq(done, vsn) || done == vsn;
+        let index = match self.done.iter().position(|(done, _)| is_it(done)) {
             Some(index) => index,
             None => {
                 let frame = serializer.encode(&message(&self.broadcast)).ok();

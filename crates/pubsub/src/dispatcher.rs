@@ -156,6 +156,7 @@ pub struct SubscribersIter<'a> {
 impl<'a> Iterator for SubscribersIter<'a> {
     type Item = Subscriber<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Subscriber<'a>> {
         let except = self.except;
         let entry = self.entries.find(|entry| Some(entry.owner()) != except)?;
@@ -178,6 +179,7 @@ impl<'a> Subscriber<'a> {
     }
 
     /// The sink, if it is a `T`.
+    #[inline]
     pub fn sink_as<T: Sink>(&self) -> Option<&'a T> {
         let sink: &'a dyn Any = match self.entry.value().inner() {
             SinkRef::Other(sink) => &**sink,

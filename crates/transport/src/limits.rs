@@ -43,9 +43,11 @@ pub struct Limits {
     pub inbound_bytes: Option<Rate>,
     /// How many bytes may wait in a connection's outbox behind the first frame there; default 1 MiB. A larger frame fits into an
     /// empty outbox. Overflow closes the connection with 1008, or loses what may be dropped ([`WhenSlow`](crate::WhenSlow)).
+    /// More than 1 GiB is as 1 GiB.
     pub outbox_bytes: usize,
     /// How many bytes of large frames may wait beside that; default 8,000,000. Of each frame it is what goes beyond
     /// [`LARGE_FRAME_BYTES`](crate::LARGE_FRAME_BYTES): a client that reads is not slow for a few large answers.
+    /// More than 1 GiB is as 1 GiB.
     pub outbox_large_bytes: usize,
     /// How many frames and mails may wait in a connection's outbox; default 16,384. Overflow is as that of bytes.
     pub outbox_items: usize,

@@ -104,12 +104,20 @@ impl<M> Outbox<M> {
         }
         let mut state = self.shared.lock();
         let bytes = shared.frame().len();
-        if state.end != End::Open || !state.reader.is_blocked() || is_large(bytes) {
+        if self.shared.is_closed() || !self.shared.is_blocked() || is_large(bytes) {
             let frame = shared.frame().clone();
             return self.push_to(state, Item::Frame(frame), bytes, when_slow);
         }
         // It may wait for long, and in many outboxes.
-        shared.count(&self.shared.counters.broadcast_bytes);
+        if !shared.is_counted() {
+            shared.count(&self.shared.counters.broadcast_bytes);
+        }
+        if let Some(is_news) = state.queue.follow(shared, when_slow, &self.shared.bound) {
+            let reader = is_news.then(|| self.shared.called(&mut state)).flatten();
+            drop(state);
+            reader.into_iter().for_each(Waker::wake);
+            return Pushed::Queued;
+        }
         let before = state.queue.mark();
         let (placed, let_go) = state
             .queue
@@ -245,11 +253,7 @@ impl<M> Outbox<M> {
         let is_news = is_other_large || state.queue.mark() != before;
         let reader = match placed {
             Placed::TooMuch => None,
-            // Also of a client that takes nothing: the task counts what is much.
-            _ if is_news => {
-                self.shared.note_much(&mut state);
-                state.reader.called()
-            }
+            _ if is_news => self.shared.called(&mut state),
             Placed::Last => state.reader.pushed(),
             Placed::InPlaceOfOlder | Placed::Nowhere => None,
         };
@@ -308,16 +312,22 @@ impl<M> fmt::Debug for Outbox<M> {
     }
 }
 
+/// What a fan-out touches where the client takes nothing stands first, and in one line of the processor's memory, as in [`State`] and
+/// [`Queue`]: it may come by thousands of such outboxes, none of which is in its near memory.
+#[repr(C, align(64))]
 struct Shared<M> {
     bound: Bound,
-    counters: Arc<Counters>,
-    /// Whether the end is another than [`End::Open`], for those who only look.
+    /// Whether the end is another than [`End::Open`]. Set under the lock, as the other two are; read without it by those who only look.
     is_closed: AtomicBool,
     /// Whether so much waits that the connection's task counts it.
     has_much: AtomicBool,
+    /// Whether the [reader](State::reader) waits for its client.
+    is_blocked: AtomicBool,
     state: Mutex<State<M>>,
+    counters: Arc<Counters>,
 }
 
+#[repr(C)]
 struct State<M> {
     queue: Queue<M>,
     /// How often that has changed.
@@ -396,6 +406,13 @@ impl<M> Shared<M> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// As [`note_much`](Self::note_much); whom to wake for it. Also the task of a client that takes nothing: it counts what is much.
+    #[must_use = "the task has to be woken"]
+    fn called(&self, state: &mut State<M>) -> Option<Waker> {
+        self.note_much(state);
+        state.reader.called()
+    }
+
     /// What the connection's task counts of what waits has changed.
     fn note_much(&self, state: &mut State<M>) {
         state.changes = state.changes.wrapping_add(1);
@@ -411,6 +428,16 @@ impl<M> Shared<M> {
 
     fn is_closed(&self) -> bool {
         self.is_closed.load(Ordering::Acquire)
+    }
+
+    /// The task waits for something else than before.
+    fn note_blocked(&self, state: &State<M>) {
+        let is_blocked = state.reader.is_blocked();
+        self.is_blocked.store(is_blocked, Ordering::Release);
+    }
+
+    fn is_blocked(&self) -> bool {
+        self.is_blocked.load(Ordering::Acquire)
     }
 }
 
@@ -451,6 +478,7 @@ impl<M> Inbox<M> {
                 return Poll::Pending;
             }
             let old = state.reader.wait(cx.waker().clone());
+            self.shared.note_blocked(&state);
             drop(state);
             drop(old);
             return Poll::Pending;
@@ -475,6 +503,7 @@ impl<M> Inbox<M> {
             return Poll::Ready(Ok(mail));
         }
         let old = state.reader.block(cx.waker().clone());
+        self.shared.note_blocked(&state);
         drop(state);
         drop(old);
         Poll::Pending
@@ -526,9 +555,9 @@ pub(crate) fn outbox<M>(
 ) -> (Outbox<M>, Inbox<M>) {
     let shared = Arc::new(Shared {
         bound: Bound::of(limits, largest_frame),
-        counters: Arc::clone(counters),
         is_closed: AtomicBool::new(false),
         has_much: AtomicBool::new(false),
+        is_blocked: AtomicBool::new(false),
         state: Mutex::new(State {
             queue: Queue::default(),
             changes: 0,
@@ -537,6 +566,7 @@ pub(crate) fn outbox<M>(
             rare: None,
             owners: Owners::default(),
         }),
+        counters: Arc::clone(counters),
     });
     let outbox = Outbox {
         shared: Arc::clone(&shared),
@@ -544,6 +574,10 @@ pub(crate) fn outbox<M>(
     (outbox, Inbox { shared })
 }
 
-/// Every idle connection pays for it. (Under test this file is also compiled with a model's larger locks.)
+/// Every idle connection pays for it, and a fan-out for each line of it. (Under test this file is also compiled with a model's larger locks.)
 #[cfg(all(target_pointer_width = "64", not(test)))]
-const _: () = assert!(size_of::<Shared<Box<()>>>() + 2 * size_of::<usize>() <= 200);
+const _: () = {
+    assert!(size_of::<Shared<Box<()>>>() <= 192);
+    let queue = std::mem::offset_of!(Shared<Box<()>>, state) + 8;
+    assert!(queue + Queue::<Box<()>>::COLD_FROM <= 64);
+};

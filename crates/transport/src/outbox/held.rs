@@ -30,6 +30,11 @@ pub(crate) enum Large {
     Mail(usize),
 }
 
+/// How many whole steps that is.
+pub(super) fn steps(bytes: usize) -> usize {
+    bytes / STEP_BYTES
+}
+
 /// How much is held, as far as it is worth telling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
@@ -69,8 +74,8 @@ impl Mark {
     pub(super) fn of(large_bytes: usize, own: usize, shared: usize) -> Self {
         Self {
             large_bytes,
-            own_steps: own / STEP_BYTES,
-            shared_steps: shared / STEP_BYTES,
+            own_steps: steps(own),
+            shared_steps: steps(shared),
         }
     }
 

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     Close, Frame, Limits,
-    held::{Held, Large, Mark},
+    held::{Held, Large, Mark, steps},
     run::{Part, SharedFrame},
     slot::{SLOT_BYTES, Slot},
 };
@@ -26,8 +26,8 @@ const KEPT_CAPACITY: usize = 4;
 /// Capacity that it keeps even then: room for one answer, or each would allocate its own. Every idle connection pays for it.
 const LEAST_CAPACITY: usize = 1;
 
-/// A bound of more bytes is as this one, 2 GiB: so what waits can be counted in half words.
-const MOST_BYTES: usize = 1 << 31;
+/// A bound of more bytes is as this one, 1 GiB, and so is what a larger thing weighs: what waits can be counted in half words.
+const MOST_BYTES: u32 = 1 << 30;
 
 /// What becomes of a frame when its reader is slow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -91,9 +91,9 @@ pub(crate) struct Bound {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Load {
     /// Of each thing as far as it is not large.
-    bytes: usize,
+    bytes: u32,
     /// What large things have beyond.
-    large: usize,
+    large: u32,
 }
 
 /// Where something that was pushed went.
@@ -108,6 +108,7 @@ pub(super) enum Placed {
     TooMuch,
 }
 
+#[repr(C)]
 pub(super) struct Queue<M> {
     /// What waits behind the slots: here, and not in one more of them, a frame is added without a look at anything else.
     tail: Option<Part>,
@@ -170,6 +171,10 @@ impl<M> Default for Queue<M> {
 }
 
 impl<M> Queue<M> {
+    /// What stands from here on is not looked at where a frame [follows](Self::follow).
+    #[cfg(all(target_pointer_width = "64", not(test)))]
+    pub(super) const COLD_FROM: usize = std::mem::offset_of!(Self, slots);
+
     /// Places an item by its policy.
     pub(super) fn push(
         &mut self,
@@ -182,7 +187,28 @@ impl<M> Queue<M> {
         self.place(Slot::new(item, bytes), when_slow, bound)
     }
 
-    /// Places a frame that goes to many, and is counted.
+    /// Places a frame that goes to many, and is counted, right behind one that others hold as well: whether it makes the queue's
+    /// [mark](Self::mark) another. `None` says that more is to be done, and that nothing is.
+    ///
+    /// It looks at nothing but the beginning of the queue.
+    pub(super) fn follow(
+        &mut self,
+        shared: &mut SharedFrame,
+        when_slow: WhenSlow,
+        bound: &Bound,
+    ) -> Option<bool> {
+        if when_slow != WhenSlow::Close || !shared.is_small() || self.is_full(bound) {
+            return None;
+        }
+        let tail = self.tail.as_mut()?;
+        tail.push(shared).then(|| {
+            let before = steps(self.shared as usize);
+            self.weigh_shared(shared);
+            steps(self.shared as usize) != before
+        })
+    }
+
+    /// Places a frame that goes to many, is counted, and could not [`follow`](Self::follow).
     pub(super) fn push_shared(
         &mut self,
         shared: &mut SharedFrame,
@@ -190,7 +216,9 @@ impl<M> Queue<M> {
         bound: &Bound,
     ) -> (Placed, LetGo<M>) {
         if when_slow == WhenSlow::Close && shared.is_small() && !self.is_full(bound) {
-            self.follow(shared);
+            self.settle();
+            self.tail = Some(Part::begin(shared));
+            self.weigh_shared(shared);
             return (Placed::Last, LetGo::NOTHING);
         }
         self.settle();
@@ -222,16 +250,11 @@ impl<M> Queue<M> {
         (Placed::Last, LetGo::NOTHING)
     }
 
-    /// Puts a frame last, where it takes no place of its own.
-    fn follow(&mut self, shared: &mut SharedFrame) {
+    /// A frame was put into the tail.
+    fn weigh_shared(&mut self, shared: &SharedFrame) {
         let bytes = shared.frame().len();
         self.load.add(bytes);
         self.shared += short(bytes);
-        let follows = self.tail.as_mut().is_some_and(|tail| tail.push(shared));
-        if !follows {
-            self.settle();
-            self.tail = Some(Part::begin(shared));
-        }
         self.items += 1;
     }
 
@@ -324,18 +347,19 @@ impl<M> Queue<M> {
     pub(super) fn waiting(&self) -> Waiting {
         Waiting {
             items: self.items as usize,
-            bytes: self.load.bytes + self.load.large,
+            bytes: self.load.bytes as usize + self.load.large as usize,
         }
     }
 
     /// How much that is where all connections count together.
     pub(super) fn mark(&self) -> Mark {
-        Mark::of(self.load.large, self.own_bytes(), self.shared as usize)
+        let large = self.load.large as usize;
+        Mark::of(large, self.own_bytes(), self.shared as usize)
     }
 
     /// The bytes of what is this client's alone, with its places. Of large things it has their beginnings.
     fn own_bytes(&self) -> usize {
-        self.load.bytes - self.shared as usize + self.slots.len() * SLOT_BYTES
+        (self.load.bytes - self.shared) as usize + self.slots.len() * SLOT_BYTES
     }
 
     /// What that is.
@@ -448,16 +472,16 @@ impl Bound {
             items: short(limits.outbox_items.max(1)),
             largest: short(largest_frame),
             load: Load {
-                bytes: limits.outbox_bytes.clamp(1, MOST_BYTES),
-                large: limits.outbox_large_bytes.max(1),
+                bytes: short(limits.outbox_bytes).clamp(1, MOST_BYTES),
+                large: short(limits.outbox_large_bytes).clamp(1, MOST_BYTES),
             },
         }
     }
 
     fn half(&self) -> Self {
-        let half = |whole: usize| whole.div_ceil(2);
+        let half = |whole: u32| whole.div_ceil(2);
         Self {
-            items: self.items.div_ceil(2),
+            items: half(self.items),
             largest: self.largest,
             load: Load {
                 bytes: half(self.load.bytes),
@@ -475,8 +499,8 @@ impl Load {
     fn of(bytes: usize) -> Self {
         let counted = bytes.min(LARGE_FRAME_BYTES);
         Self {
-            bytes: counted,
-            large: bytes - counted,
+            bytes: short(counted),
+            large: short(bytes - counted).min(MOST_BYTES),
         }
     }
 

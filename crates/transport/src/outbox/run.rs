@@ -45,6 +45,10 @@ impl SharedFrame {
         &self.frame
     }
 
+    pub(super) fn is_counted(&self) -> bool {
+        self.is_counted
+    }
+
     /// From now on it counts among these, once. Who holds it already holds it uncounted.
     pub(super) fn count(&mut self, all: &Arc<Gauge>) {
         if !mem::replace(&mut self.is_counted, true) {

@@ -6,15 +6,16 @@ use proptest::prelude::*;
 
 use super::super::{
     super::{close::CloseCode, stats::Gauge},
+    held::STEP_BYTES,
     run::RUN_FRAMES,
 };
 use super::*;
 
 type Frames = Queue<()>;
 
-fn bound(bytes: usize, large: usize, items: usize) -> Bound {
+fn bound(bytes: u32, large: u32, items: u32) -> Bound {
     Bound {
-        items: items.try_into().unwrap(),
+        items,
         largest: u32::MAX,
         load: Load { bytes, large },
     }
@@ -364,6 +365,26 @@ fn numbered(n: usize, bytes: usize) -> Frame {
     Frame::text(format!("{n:bytes$}"))
 }
 
+/// As a fan-out puts it. Where it follows another it tells of a new mark, and only then.
+fn push_shared(
+    queue: &mut Frames,
+    shared: &mut SharedFrame,
+    when_slow: WhenSlow,
+    bound: &Bound,
+) -> Placed {
+    let before = queue.mark();
+    match queue.follow(shared, when_slow, bound) {
+        Some(is_news) => {
+            assert_eq!(is_news, queue.mark() != before);
+            Placed::Last
+        }
+        None => {
+            assert_eq!(queue.mark(), before);
+            queue.push_shared(shared, when_slow, bound).0
+        }
+    }
+}
+
 /// Queues that hold frames together, each beside one that does not and is pushed the same.
 struct Pairs {
     bound: Bound,
@@ -383,8 +404,7 @@ impl Pairs {
             for &frame in fan_out.order() {
                 let item = Item::Frame(shared[frame].frame().clone());
                 let expected = alone.push(item, bytes, when_slow, &self.bound).0;
-                let frame = &mut shared[frame];
-                let placed = together.push_shared(frame, when_slow, &self.bound).0;
+                let placed = push_shared(together, &mut shared[frame], when_slow, &self.bound);
                 assert_eq!(placed, expected);
             }
         }
@@ -452,7 +472,7 @@ fn a_run_that_is_not_whole_is_kept_in_memory_only_while_more_may_come() {
     for n in 0..all {
         let mut shared = SharedFrame::new(numbered(n, 10));
         for queue in &mut queues {
-            let placed = queue.push_shared(&mut shared, WhenSlow::Close, &bound).0;
+            let placed = push_shared(queue, &mut shared, WhenSlow::Close, &bound);
             assert_eq!(placed, Placed::Last);
         }
     }
@@ -462,4 +482,20 @@ fn a_run_that_is_not_whole_is_kept_in_memory_only_while_more_may_come() {
         assert_eq!((queue.slots.len(), items(queue)), (2 + 5 + 1, all + 1));
         assert_eq!(rest(queue).len(), all + 1);
     }
+}
+
+#[test]
+fn what_follows_tells_of_each_step_that_it_reaches() {
+    let bound = bound(1_000_000, 1_000_000, 10_000);
+    let mut queue = Frames::default();
+    let mut told = 0;
+    for n in 0..3 * STEP_BYTES / 500 {
+        let mut shared = SharedFrame::new(numbered(n, 500));
+        let before = queue.mark();
+        push_shared(&mut queue, &mut shared, WhenSlow::Close, &bound);
+        told += usize::from(queue.mark() != before);
+    }
+    // The places of whole runs count as well, and are too few for a step of their own.
+    assert_eq!(told, 2);
+    assert!(queue.mark().is_much());
 }

@@ -302,7 +302,8 @@ async fn what_is_small_and_waits_for_polls_counts_as_well() {
             outbox.frame(Frame::text("7".repeat(1_000)));
         }
         settle().await;
-        if n < 5 {
+        // Not the first: to end one that has read would be found to be wrong in time, but these would have another end.
+        if (19..24).contains(&n) {
             let poll = get(&format!("vsn=2.0.0&token={token}")).body(Full::default());
             let answer = polled.unread(poll.unwrap()).await;
             settle().await;

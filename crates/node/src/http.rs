@@ -24,6 +24,7 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 use matryoshka_presence::channel::transport::{PeerAddr, excerpt};
 use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
+use tower::Service;
 
 use crate::answer::Refusal;
 use crate::page::Page;
@@ -60,7 +61,7 @@ pub(crate) fn router(server: Server) -> Router {
         .route("/metrics", get(metrics::show))
         .merge(posts)
         .nest_service("/socket", server.sockets.clone())
-        .fallback(nowhere)
+        .fallback(elsewhere)
         .method_not_allowed_fallback(wrong_method)
         .with_state(server)
 }
@@ -98,7 +99,33 @@ async fn about(State(server): State<Server>) -> Response {
     server.page.about()
 }
 
-async fn nowhere(State(server): State<Server>, headers: HeaderMap, uri: Uri) -> Refusal {
+/// What no path of the router fits.
+async fn elsewhere(State(server): State<Server>, mut request: Request) -> Response {
+    // Host with a slash and path with a slash, put together, are `//socket`. The router takes that for a path of its own, Phoenix does not.
+    if let Some(uri) = below_sockets(request.uri()) {
+        *request.uri_mut() = uri;
+        let answer = server.sockets.clone().call(request).await;
+        return answer.into_response();
+    }
+    nowhere(&server, request.headers(), request.uri()).into_response()
+}
+
+/// What `nest_service` makes of a path, for one that begins with more slashes than one.
+fn below_sockets(uri: &Uri) -> Option<Uri> {
+    let path = uri.path().trim_start_matches('/').strip_prefix("socket")?;
+    if !path.starts_with('/') {
+        return None;
+    }
+    let target = match uri.query() {
+        Some(query) => Cow::Owned(format!("{path}?{query}")),
+        None => Cow::Borrowed(path),
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(target.parse().ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+fn nowhere(server: &Server, headers: &HeaderMap, uri: &Uri) -> Refusal {
     let is_sockets = headers.contains_key(UPGRADE)
         || uri.path().ends_with("/websocket")
         || uri.path().ends_with("/longpoll");

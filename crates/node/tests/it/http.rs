@@ -232,6 +232,27 @@ async fn a_socket_that_is_looked_for_elsewhere_is_a_line_of_the_log() {
     assert!(line.contains("\"/sokcet/websocket\""), "{line}");
 }
 
+/// As Phoenix compares paths. A client gets such a path where a host that ends with a slash is put before one that begins with one.
+#[tokio::test]
+async fn sockets_are_found_behind_any_number_of_slashes() {
+    let node = Node::start(&[]).await;
+    for path in [
+        "//socket/websocket",
+        "///socket//websocket/",
+        "/socket//websocket",
+    ] {
+        let url = format!("ws://{}{path}?user=anna&vsn=2.0.0", node.http);
+        open(node.http, &url)
+            .await
+            .unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+    let opened = get(node.http, "//socket/longpoll/?user=anna&vsn=2.0.0").await;
+    assert_eq!(opened.json()["status"], 410, "{opened:?}");
+    for path in ["//socketwebsocket", "//api/socket/websocket", "//socket"] {
+        refused(&get(node.http, path).await, 404, path);
+    }
+}
+
 /// A page whose name its owner has lead to this machine names the same host as its request does.
 #[tokio::test]
 async fn a_node_that_knows_its_host_is_not_reached_by_a_rebound_name() {

@@ -152,7 +152,7 @@ pub(crate) fn explain(error: &ConnectionError, handshake: &Handshake) -> Trouble
                 alert.and_then(|alert| refused_there(alert, &handshake.note(), handshake.now()));
             refused.unwrap_or_else(|| match close.error_code {
                 TransportErrorCode::CONNECTION_REFUSED => {
-                    Trouble::new("there: no room", "it has no room for another handshake now")
+                    Trouble::new("there: no room", "it takes no handshake now: it stops, or has too many others; it is asked again")
                 }
                 TransportErrorCode::APPLICATION_ERROR => Trouble::new("there: gave up", GAVE_UP),
                 _ => Trouble::new("there", foreign(&close.to_string())),

@@ -453,18 +453,32 @@ impl Mesh {
             || matches!(peer.state, MemberState::Leaving | MemberState::Restarting);
         peer.may_return_until = if is_dead { now } else { now + RETURN_LIMIT };
         peer.link = None;
-        peer.state = MemberState::Down;
+        let state = std::mem::replace(&mut peer.state, MemberState::Down);
         peer.gone_since = now;
         let next = peer.next.take();
         let down = link.member(MemberState::Down).map(MemberEvent::Down);
         self.effects.extend(down.map(Effect::Member));
-        let why = reason(ended, link);
+        let why = self.why_down(link, state, ended);
         self.tell(Level::Info, format!("{name} is down: {why}"));
         self.book.lost(name, now, &mut self.rng);
         match next {
             Some(next) => self.promote(now, next),
             None if gone_for_good => self.forget(name),
             None => {}
+        }
+    }
+
+    /// Who of the two closed a link says little: one that leaves has its links closed by those who stay.
+    fn why_down(&self, link: &Link, state: MemberState, ended: &Ended) -> String {
+        let is_goodbye = matches!(
+            ended,
+            Ended::ClosedHere | Ended::ClosedByPeer(Close::Leaving)
+        );
+        match state {
+            MemberState::Leaving => "it has left".to_owned(),
+            MemberState::Restarting => "it restarts".to_owned(),
+            _ if self.leaving && is_goodbye => "this node leaves the cluster".to_owned(),
+            _ => reason(ended, link),
         }
     }
 
@@ -679,7 +693,8 @@ impl Mesh {
 fn reason(ended: &Ended, link: &Link) -> String {
     match ended {
         Ended::ClosedHere if link.liveness.is_down() => {
-            "nothing was heard of it for too long".to_owned()
+            "nothing was heard of it for too long: is it running, and is UDP let through to it?"
+                .to_owned()
         }
         Ended::ClosedHere => "this side closed the link".to_owned(),
         Ended::ClosedByPeer(close) => format!("it closed the link: {close}"),

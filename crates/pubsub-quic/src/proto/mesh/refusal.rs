@@ -64,10 +64,20 @@ impl Mesh {
 
     pub(super) fn give_up_dialling(&mut self, id: ConnectionId) {
         let who = self.links.get(&id).map(Link::label).unwrap_or_default();
-        let text =
-            format!("no answer from {who}: is the node running, and is UDP let through to it?");
-        self.tell_once(&who, Level::Warn, text);
+        // A node that was started again may have come by itself while this side still asked its earlier life.
+        if !self.is_up_at(&who) {
+            let text =
+                format!("no answer from {who}: is the node running, and is UDP let through to it?");
+            self.tell_once(&who, Level::Warn, text);
+        }
         self.close(id, Close::TooSlow);
+    }
+
+    fn is_up_at(&self, address: &str) -> bool {
+        let is_there = |guest: &Guest| guest.address == address;
+        self.links
+            .values()
+            .any(|link| link.stage == Stage::Up && link.guest.as_ref().is_some_and(is_there))
     }
 
     /// Somebody knows a newer life under this node's name, at `address`.

@@ -57,8 +57,7 @@ pub(crate) async fn answer<H: Handler, B: RequestBody>(
     body: B,
 ) -> Response<Full<Bytes>> {
     if ![Method::GET, Method::POST, Method::OPTIONS].contains(&head.method) {
-        let takes = "long polling takes GET, POST and OPTIONS";
-        return plain(StatusCode::BAD_REQUEST, takes);
+        return plain(StatusCode::BAD_REQUEST, "");
     }
     let params = match service.params(&head) {
         Ok(params) => params,

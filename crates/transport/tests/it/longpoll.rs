@@ -766,9 +766,11 @@ async fn other_methods_and_broken_queries_are_http_400() {
     for method in ["HEAD", "PUT", "DELETE", "PATCH"] {
         let request = Request::builder().method(method).uri("/socket/longpoll");
         let answer = polled.ask(request.body(Full::default()).unwrap()).await;
-        let takes = &b"long polling takes GET, POST and OPTIONS"[..];
-        assert_eq!(answer.status.as_u16(), 400, "{method}");
-        assert_eq!(answer.body, takes, "{method}");
+        assert_eq!(
+            (answer.status.as_u16(), answer.body.len()),
+            (400, 0),
+            "{method}"
+        );
     }
     assert_eq!(polled.get("a=%ff").await.status.as_u16(), 400);
 }
